@@ -1,0 +1,1 @@
+"""Samples, ranges and plans that quantize a bundle without losing accuracy."""

@@ -1,0 +1,105 @@
+"""Cut a face out of a frame the way the two networks were trained to see it.
+
+The reference model and the device call these same functions, so a crop never differs between them.
+Normalisation is not done here: it is part of each network's graph, which takes uint8 images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.errors import InputError
+
+Image = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square network input and where it lies in its frame."""
+
+    pixels: Image
+    """uint8 RGB [size, size, 3]."""
+    region: Box
+    """x0, y0, x1, y1 in frame pixels; may reach outside the frame where padding was added."""
+
+    def to_frame(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Map points [..., 2] from the network's [-1, 1] (FaceXFormer's convention) to frame pixels."""
+        x0, y0, x1, y1 = self.region
+        share = (np.asarray(points, np.float32) + 1) / 2
+        return np.asarray(share * (x1 - x0, y1 - y0) + (x0 - 0.5, y0 - 0.5), np.float32)
+
+    def from_frame(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Map points [..., 2] from frame pixels to the network's [-1, 1]; the inverse of `to_frame`."""
+        x0, y0, x1, y1 = self.region
+        share = (np.asarray(points, np.float32) + 0.5 - (x0, y0)) / (x1 - x0, y1 - y0)
+        return np.asarray(share * 2 - 1, np.float32)
+
+
+def face_crop(frame: Image, box: Box | None, *, margin: float, size: int) -> Crop:
+    """Crop as FaceXFormer's inference does: box grown by ``margin`` a side, clipped, stretched to a square.
+
+    Args:
+        frame: uint8 RGB [H, W, 3].
+        box: face in frame pixels (x0, y0, x1, y1); None takes the whole frame.
+        margin: share of the box's width and height added on each side.
+        size: side of the result in pixels.
+    """
+    region = _grown_region(frame, box, margin)
+    x0, y0, x1, y1 = (int(value) for value in region)
+    return Crop(_resized(frame[y0:y1, x0:x1], size), region)
+
+
+def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill: tuple[float, float, float]) -> Crop:
+    """Crop as LLaMA-VID's training does: grown and clipped, then padded to a square with the mean colour.
+
+    ``fill`` is the normalisation mean in [0, 1]; other arguments as in `face_crop`.
+    """
+    x0, y0, x1, y1 = (int(value) for value in _grown_region(frame, box, margin))
+    side = max(x1 - x0, y1 - y0)
+    left, top = (side - (x1 - x0)) // 2, (side - (y1 - y0)) // 2
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = [int(channel * 255) for channel in fill]
+    square[top : top + y1 - y0, left : left + x1 - x0] = frame[y0:y1, x0:x1]
+    return Crop(_resized(square, size), (x0 - left, y0 - top, x0 - left + side, y0 - top + side))
+
+
+def checked_frame(frame: Any) -> Image:
+    """Return ``frame`` if it is a uint8 RGB array [H, W, 3] with at least one pixel; raise InputError if not."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        seen = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise InputError(f"a frame is a uint8 RGB array [height, width, 3], not {seen}")
+    if frame.size == 0:
+        raise InputError(f"a frame needs at least one pixel, this one is {list(frame.shape)}")
+    return frame
+
+
+def _grown_region(frame: Image, box: Box | None, margin: float) -> Box:
+    height, width = checked_frame(frame).shape[:2]
+    if box is None:
+        return (0, 0, width, height)
+    try:
+        x0, y0, x1, y1 = (float(value) for value in box)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a face box is four numbers x0, y0, x1, y1, not {box!r}") from error
+    if not np.isfinite([x0, y0, x1, y1, x1 - x0, y1 - y0]).all() or x1 <= x0 or y1 <= y0:
+        raise InputError(f"a face box is x0, y0, x1, y1 with x1 > x0 and y1 > y0, not {tuple(box)}")
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise InputError(f"face box {tuple(box)} lies outside the {width}x{height} frame")
+    grow_x, grow_y = (x1 - x0) * margin, (y1 - y0) * margin
+    left, top = int(max(x0 - grow_x, 0)), int(max(y0 - grow_y, 0))
+    right, bottom = int(min(x1 + grow_x, width)), int(min(y1 + grow_y, height))
+    return (left, top, max(right, left + 1), max(bottom, top + 1))
+
+
+def _resized(image: Image, size: int) -> Image:
+    """Resize to [size, size, 3]; area-averaged when shrinking because OpenCV's bicubic does not antialias."""
+    import cv2
+
+    shrinking = image.shape[0] > size and image.shape[1] > size
+    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), np.uint8)

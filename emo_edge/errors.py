@@ -1,0 +1,40 @@
+"""Errors that a user can act on, each with the exit code the command line ends with."""
+
+
+class EmoEdgeError(Exception):
+    """Base of every error that is the input's or the machine's fault, not the program's.
+
+    The message names what is wrong and the next step; only the command line prints it.
+    """
+
+    exit_code = 1
+
+
+class MissingExtraError(EmoEdgeError):
+    """An optional dependency is not installed; the message holds the install command."""
+
+    exit_code = 3
+
+
+class InputError(EmoEdgeError):
+    """An image, clip, folder or file given by the user cannot be used."""
+
+    exit_code = 4
+
+
+class CheckpointError(EmoEdgeError):
+    """A checkpoint or bundle is missing, incomplete, malformed or not finite."""
+
+    exit_code = 5
+
+
+class DeviceError(EmoEdgeError):
+    """A named device is missing or out of memory."""
+
+    exit_code = 6
+
+
+class AccuracyGateError(EmoEdgeError):
+    """A measured accuracy is outside its gate."""
+
+    exit_code = 7

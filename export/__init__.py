@@ -1,0 +1,1 @@
+"""The full-precision reference model, and what turns a checkpoint into a bundle."""

@@ -1,0 +1,52 @@
+"""Imports go one way: cli -> benchmarks -> export -> runtimes -> core; calibration -> runtimes -> core."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("emo_edge", "runtimes", "export", "calibration", "benchmarks")
+MAY_IMPORT = {
+    "emo_edge": {"emo_edge"},
+    "runtimes": {"runtimes", "emo_edge"},
+    "export": {"export", "runtimes", "emo_edge"},
+    "calibration": {"calibration", "runtimes", "emo_edge"},
+    "benchmarks": {"benchmarks", "export", "runtimes", "emo_edge"},
+}
+
+
+def folder_of(module: str) -> str | None:
+    first, _, rest = module.partition(".")
+    if first != "emo_edge":
+        return None
+    second = rest.partition(".")[0]
+    return second if second in FOLDERS else "emo_edge"
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> list[Path]:
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_import_runs_back(path: Path) -> None:
+    folder = path.relative_to(ROOT).parts[0]
+    reached = {folder_of(name) for name in imported(ast.parse(path.read_text(encoding="utf-8")))} - {None}
+    assert reached <= MAY_IMPORT[folder], f"{path} reaches {sorted(map(str, reached - MAY_IMPORT[folder]))}"
+
+
+def test_folders_are_flat() -> None:
+    nested = [path for path in modules() if len(path.relative_to(ROOT).parts) > 2]
+    assert nested == []
