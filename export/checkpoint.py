@@ -1,0 +1,102 @@
+"""Read and write checkpoint weights: safetensors, checked by name, shape and value before use."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from emo_edge.errors import CheckpointError
+
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+
+
+def load_weights(module: torch.nn.Module, directory: str | Path, dtype: torch.dtype, device: str) -> None:
+    """Replace every parameter and buffer of ``module`` (built on the meta device) by the checkpoint's.
+
+    One tensor is read at a time. Raises CheckpointError naming every missing, unexpected, misshapen and
+    non-finite tensor at once.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    with ExitStack() as stack:
+        files = [stack.enter_context(_opened(path)) for path in _weight_files(Path(directory))]
+        found = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}
+        problems = list(_structure_problems(expected, shapes))
+        for name in expected.keys() & found.keys():
+            stored = found[name].get_tensor(name)
+            # Converted first: float8 has no isfinite, and float16 turns a large float32 into infinity.
+            tensor = stored.to(device=device, dtype=dtype) if stored.is_floating_point() else None
+            if tensor is None:
+                problems.append(f"wrong dtype: {name} is {stored.dtype}, expected a floating-point type")
+            elif not bool(torch.isfinite(tensor).all()):
+                problems.append(f"not finite: {name}, read as {dtype}")
+            elif not problems:
+                _assign(module, name, tensor)
+    if problems:
+        listing = "\n".join(f"  {problem}" for problem in sorted(problems))
+        raise CheckpointError(f"{directory}: {len(problems)} problem(s) in the weights:\n{listing}")
+
+
+def save_weights(module: torch.nn.Module, directory: str | Path) -> None:
+    """Write ``model.safetensors`` beside its final name, then rename it."""
+    path = Path(directory) / WEIGHTS_NAME
+    partial = path.with_suffix(".partial")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, partial, metadata={"format": "pt"})
+    os.replace(partial, path)
+
+
+def _structure_problems(
+    expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[str]:
+    for name in sorted(expected.keys() - shapes.keys()):
+        yield f"missing: {name} {list(expected[name])}"
+    for name in sorted(shapes.keys() - expected.keys()):
+        yield f"unexpected: {name} {list(shapes[name])}"
+    for name in sorted(expected.keys() & shapes.keys()):
+        if expected[name] != shapes[name]:
+            yield f"misshapen: {name} is {list(shapes[name])}, the config asks for {list(expected[name])}"
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    single, index = directory / WEIGHTS_NAME, directory / INDEX_NAME
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        raise CheckpointError(f"{directory}: neither {WEIGHTS_NAME} nor {INDEX_NAME} is there")
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{index}: not a safetensors index: {error}") from error
+    strange = [shard for shard in shards if Path(str(shard)).name != shard]
+    if strange:
+        raise CheckpointError(f"{index}: shards must lie beside it, not at {', '.join(map(repr, strange))}")
+    missing = [shard for shard in shards if not (directory / shard).is_file()]
+    if missing:
+        raise CheckpointError(f"{index}: names shards that are not there: {', '.join(missing)}")
+    return [directory / shard for shard in shards]
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not readable as safetensors (truncated or corrupt): {error}") from error
+
+
+def _assign(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
+    owner_name, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(owner_name)
+    if leaf in owner._parameters:
+        owner.register_parameter(leaf, torch.nn.Parameter(tensor, requires_grad=False))
+    else:
+        owner.register_buffer(leaf, tensor)

@@ -1,0 +1,385 @@
+"""The shape of a checkpoint: sizes, preprocessing and prompts as data, checked as one whole.
+
+True sizes and toy sizes are the same classes with other numbers. Defaults are the published sizes:
+LLaMA-VID-7B at 224 px (EVA ViT-g/14, 12-layer Q-Former, Vicuna-7B v1.5) and FaceXFormer (Swin-B).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from emo_edge.errors import CheckpointError
+from emo_edge.vocabulary import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LABEL_SETS, RACES
+
+CONFIG_NAME = "config.json"
+Size = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+TokenId = Annotated[int, Field(ge=0, strict=True)]
+Mean = Annotated[float, Field(ge=0, le=1)]
+Rgb = tuple[Mean, Mean, Mean]
+RgbScale = tuple[Positive, Positive, Positive]
+
+
+def _require(*checks: tuple[bool, str]) -> None:
+    problems = [message for holds, message in checks if not holds]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+class Section(BaseModel):
+    """A closed, immutable group of settings: an unknown key is an error that names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class VisionConfig(Section):
+    """EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``): no final norm, the class token stays."""
+
+    image_size: Size = 224
+    patch_size: Size = 14
+    hidden_size: Size = 1408
+    num_layers: Size = 39
+    num_heads: Size = 16
+    mlp_size: Size = 6144
+    layer_norm_eps: Positive = 1e-6
+    image_mean: Rgb = (0.48145466, 0.4578275, 0.40821073)
+    image_std: RgbScale = (0.26862954, 0.26130258, 0.27577711)
+    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.5
+    """Added on each side of the face box, as a share of its width and height."""
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> VisionConfig:
+        _require(
+            (self.image_size % self.patch_size == 0, "vision.image_size must be a multiple of patch_size"),
+            (self.hidden_size % self.num_heads == 0, "vision.hidden_size must be a multiple of num_heads"),
+        )
+        return self
+
+
+class QFormerConfig(Section):
+    """Question-conditioned BERT of InstructBLIP: every second layer cross-attends to the image."""
+
+    vocab_size: Size = 30523
+    hidden_size: Size = 768
+    num_layers: Size = 12
+    num_heads: Size = 12
+    mlp_size: Size = 3072
+    max_positions: Size = 512
+    cross_attention_every: Size = 2
+    num_queries: Size = 32
+    layer_norm_eps: Positive = 1e-12
+    max_question_tokens: Size = 256
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> QFormerConfig:
+        limit = self.max_question_tokens
+        _require(
+            (self.hidden_size % self.num_heads == 0, "qformer.hidden_size must be a multiple of num_heads"),
+            (limit <= self.max_positions, "qformer.max_question_tokens must not exceed max_positions"),
+            (limit > 2, "qformer.max_question_tokens must leave room for a word between [CLS] and [SEP]"),
+        )
+        return self
+
+
+class ConnectorConfig(Section):
+    """LLaMA-VID's token generation: one context token and compressed content tokens a frame."""
+
+    compress_type: str = "mean"
+    """``none`` (every patch), ``mean`` (one token) or ``grid:N`` (N x N average-pooled tokens, N > 1)."""
+    projector_type: str = "mlp2x_gelu"
+    """``identity``, ``linear`` or ``mlp{N}x_gelu``."""
+    qformer: QFormerConfig = QFormerConfig()
+
+    @property
+    def pool_grid(self) -> int | None:
+        """Side of the pooled token grid; None when every patch stays."""
+        if self.compress_type == "none":
+            return None
+        return 1 if "mean" in self.compress_type else int(self.compress_type.removeprefix("grid:"))
+
+    @property
+    def projector_depth(self) -> int:
+        """Linear layers in the projector; 0 for ``identity``."""
+        if self.projector_type == "identity":
+            return 0
+        match = re.fullmatch(r"mlp(\d+)x_gelu", self.projector_type)
+        return int(match.group(1)) if match else 1
+
+    @model_validator(mode="after")
+    def _names_known(self) -> ConnectorConfig:
+        grid = re.fullmatch(r"grid:([1-9]\d?)", self.compress_type)
+        known = self.compress_type == "none" or "mean" in self.compress_type or (grid and int(grid.group(1)) > 1)
+        known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu", self.projector_type)
+        _require(
+            (bool(known), f"connector.compress_type {self.compress_type!r} is not one of none, mean, grid:N (N > 1)"),
+            (
+                known_projector is not None,
+                f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu",
+            ),
+        )
+        return self
+
+
+class FaceConfig(Section):
+    """FaceXFormer: Swin trunk, fused map, two-way decoder (``network/models/facexformer.py``)."""
+
+    image_size: Size = 224
+    patch_size: Size = 4
+    embed_dim: Size = 128
+    depths: tuple[Size, Size, Size, Size] = (2, 2, 18, 2)
+    num_heads: tuple[Size, Size, Size, Size] = (4, 8, 16, 32)
+    window_size: Size = 7
+    mlp_ratio: Positive = 4.0
+    decoder_dim: Size = 256
+    decoder_depth: Size = 2
+    decoder_heads: Size = 8
+    decoder_mlp_size: Size = 2048
+    image_mean: Rgb = (0.485, 0.456, 0.406)
+    image_std: RgbScale = (0.229, 0.224, 0.225)
+    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
+
+    @property
+    def map_size(self) -> int:
+        """Side of the fused feature map."""
+        return self.image_size // self.patch_size
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> FaceConfig:
+        widths = [self.embed_dim << stage for stage in range(len(self.num_heads))]
+        stages = enumerate(zip(widths, self.num_heads, strict=True), 1)
+        _require(
+            (self.image_size % self.patch_size == 0, "face.image_size must be a multiple of patch_size"),
+            *(
+                (width % heads == 0, f"face stage {stage}: width {width} must be a multiple of its {heads} heads")
+                for stage, (width, heads) in stages
+            ),
+            (self.decoder_dim % 8 == 0, "face.decoder_dim must be a multiple of 8 (upscaling and mask heads)"),
+            (
+                self.decoder_dim % (2 * self.decoder_heads) == 0,
+                "face.decoder_dim must be a multiple of 2 x decoder_heads (cross-attention halves the width)",
+            ),
+        )
+        return self
+
+
+class FaceInfoConfig(Section):
+    """Face Info Mining. Our reconstruction: EMO-LLaMA's own module was never released."""
+
+    num_tokens: Size = 4
+    hidden_size: Size = 256
+    num_heads: Size = 8
+    global_grid: Size = 4
+    mlp_size: Size = 1024
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> FaceInfoConfig:
+        _require((self.hidden_size % self.num_heads == 0, "face_info.hidden_size must be a multiple of num_heads"))
+        return self
+
+
+class LanguageConfig(Section):
+    """LLaMA sizes, under transformers' own names."""
+
+    vocab_size: Size = 32000
+    hidden_size: Size = 4096
+    intermediate_size: Size = 11008
+    num_hidden_layers: Size = 32
+    num_attention_heads: Size = 32
+    num_key_value_heads: Size = 32
+    max_position_embeddings: Size = 4096
+    rms_norm_eps: Positive = 1e-5
+    rope_theta: Positive = 10000.0
+    tie_word_embeddings: Literal[False] = False
+    bos_token_id: TokenId = 1
+    eos_token_id: TokenId = 2
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> LanguageConfig:
+        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
+        _require(
+            (self.hidden_size % (2 * heads) == 0, "language.hidden_size must be an even multiple of its heads (rope)"),
+            (heads % kv_heads == 0, "language.num_attention_heads must be a multiple of num_key_value_heads"),
+            (self.bos_token_id < self.vocab_size, "language.bos_token_id must be below vocab_size"),
+            (self.eos_token_id < self.vocab_size, "language.eos_token_id must be below vocab_size"),
+        )
+        return self
+
+
+class PromptConfig(Section):
+    """The conversation as text. ``<image>`` marks where the visual tokens go."""
+
+    template: str = (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions. USER: <image>\n{demographics}{question} ASSISTANT:"
+    )
+    """LLaMA-VID's vicuna_v1 conversation, with a place for the age/gender/race sentence before the question."""
+    classify: str = (
+        "What is the facial expression of the person in the {medium}? "
+        "Choose one from the following options: {{{labels}}}."
+    )
+    """Category question of FERID's ``Instruction_example.png``; the outer braces are literal there."""
+    describe: str = "What is the facial expression of the person?"
+    demographics: str = "The person in the {medium} is a {race} {gender} aged {age}. "
+    """Reconstruction: EMO-LLaMA's wording is not public."""
+    use_demographics: bool = True
+
+    @model_validator(mode="after")
+    def _places_there(self) -> PromptConfig:
+        after = self.template.partition("<image>")[2]
+        missing = [place for place in ("{question}", "{demographics}") if place not in after]
+        _require(
+            (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
+            (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
+            *_place_checks("classify", self.classify, needed=("medium", "labels")),
+            *_place_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
+        )
+        return self
+
+
+def _place_checks(
+    name: str, text: str, *, needed: tuple[str, ...], allowed: tuple[str, ...] = ()
+) -> list[tuple[bool, str]]:
+    try:
+        places = [
+            field + (f":{spec}" if spec else "") for _, field, spec, _ in Formatter().parse(text) if field is not None
+        ]
+    except ValueError as error:
+        return [(False, f"prompt.{name}: {error}; a literal brace is written twice")]
+    missing = [f"{{{place}}}" for place in needed if place not in places]
+    unknown = [f"{{{place}}}" for place in places if place not in needed + allowed]
+    return [
+        (not missing, f"prompt.{name} lacks {', '.join(missing)}"),
+        (not unknown, f"prompt.{name} has {', '.join(unknown)}, which nothing fills"),
+    ]
+
+
+class FaceLabels(Section):
+    """Names of the face heads' rows, in output order."""
+
+    age: tuple[str, ...] = AGE_BINS
+    gender: tuple[str, ...] = GENDERS
+    race: tuple[str, ...] = RACES
+    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> FaceLabels:
+        counts = {"age": 8, "gender": 2, "race": 5, "attributes": 40}
+        _require(
+            *(
+                (len(getattr(self, name)) == count, f"face_labels.{name} needs {count} names, one per output row")
+                for name, count in counts.items()
+            )
+        )
+        return self
+
+
+class EmoLlamaConfig(Section):
+    """Everything a checkpoint's numbers do not say by themselves.
+
+    ``face`` and ``face_info`` may be absent: a checkpoint without Face Info Mining weights runs on
+    LLaMA-VID's tokens, the face facts and the demographic sentence alone.
+    """
+
+    model_config = ConfigDict(validate_default=True)
+
+    model_type: Literal["emo_llama"] = "emo_llama"
+    config_version: Literal[1] = 1
+    vision: VisionConfig = VisionConfig()
+    connector: ConnectorConfig = ConnectorConfig()
+    face: FaceConfig | None = FaceConfig()
+    face_info: FaceInfoConfig | None = FaceInfoConfig()
+    language: LanguageConfig = LanguageConfig()
+    prompt: PromptConfig = PromptConfig()
+    face_labels: FaceLabels = FaceLabels()
+    label_sets: dict[str, tuple[str, ...]] = LABEL_SETS
+    provenance: dict[str, str] = {}
+
+    # Checks between parts sit on the later part: one bad part then hides no problem of the others.
+
+    @field_validator("connector")
+    @classmethod
+    def _grid_divides(cls, connector: ConnectorConfig, info: ValidationInfo) -> ConnectorConfig:
+        vision, grid = info.data.get("vision"), connector.pool_grid
+        if vision and grid:
+            name, side = connector.compress_type, vision.grid
+            _require(
+                (side % grid == 0, f"connector.compress_type {name!r} does not divide the {side}x{side} patch map")
+            )
+        return connector
+
+    @field_validator("face_info")
+    @classmethod
+    def _face_there(cls, face_info: FaceInfoConfig | None, info: ValidationInfo) -> FaceInfoConfig | None:
+        absent = "face" in info.data and info.data["face"] is None
+        _require((face_info is None or not absent, "face_info needs face: it reads the face map"))
+        return face_info
+
+    @field_validator("language")
+    @classmethod
+    def _identity_fits(cls, language: LanguageConfig, info: ValidationInfo) -> LanguageConfig:
+        vision, connector = info.data.get("vision"), info.data.get("connector")
+        if vision and connector and connector.projector_depth == 0:
+            fits = vision.hidden_size == language.hidden_size
+            _require((fits, "connector.projector_type identity needs vision.hidden_size == language.hidden_size"))
+        return language
+
+    @field_validator("label_sets")
+    @classmethod
+    def _labels_differ(cls, label_sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        _require(
+            *(
+                (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two or more different labels")
+                for name, labels in label_sets.items()
+            )
+        )
+        return label_sets
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Visual tokens a frame adds to the prompt: context + content + face."""
+        grid = self.connector.pool_grid or self.vision.grid
+        return 1 + grid * grid + (self.face_info.num_tokens if self.face_info else 0)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> EmoLlamaConfig:
+        """Check a parsed ``config.json``; raise CheckpointError listing every problem at once."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise CheckpointError(_problem_list(error)) from error
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> EmoLlamaConfig:
+        """Read ``directory/config.json``."""
+        path = Path(directory) / CONFIG_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{path}: no such file; a checkpoint is a directory with {CONFIG_NAME}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+        return cls.from_dict(values)
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write ``directory/config.json``."""
+        Path(directory, CONFIG_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _problem_list(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"]) or "config"
+        text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        lines += [f"  {place}: {line}" for line in text.splitlines()]
+    return f"config.json has {len(lines)} problem(s):\n" + "\n".join(lines)

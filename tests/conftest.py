@@ -1,0 +1,113 @@
+"""What several tests share: hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("emo-edge", deadline=None, derandomize=True)
+settings.load_profile("emo-edge")
+
+
+@pytest.fixture(scope="session")
+def tokenizer_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both tokenizers of emo-tiny, trained on a tenth of its corpus."""
+    from emo_edge.benchmarks import tiny_tokenizers
+
+    directory = tmp_path_factory.mktemp("tokenizers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny_tokenizers, "CORPUS_LINES", 2000)
+        tiny_tokenizers.write_tokenizers(directory, seed=0)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def toy_config() -> Any:
+    """The reference architecture with the fewest numbers that still tell its parts apart."""
+    from emo_edge.benchmarks.tiny_config import LANGUAGE_VOCABULARY, QUESTION_VOCABULARY
+    from emo_edge.export.config import EmoLlamaConfig
+
+    return EmoLlamaConfig.from_dict(
+        {
+            "vision": {
+                "image_size": 28,
+                "patch_size": 7,
+                "hidden_size": 16,
+                "num_layers": 1,
+                "num_heads": 2,
+                "mlp_size": 24,
+            },
+            "connector": {
+                "compress_type": "grid:2",
+                "qformer": {
+                    "vocab_size": QUESTION_VOCABULARY,
+                    "hidden_size": 16,
+                    "num_layers": 2,
+                    "num_heads": 2,
+                    "mlp_size": 24,
+                    "max_positions": 64,
+                    "num_queries": 3,
+                    "max_question_tokens": 48,
+                },
+            },
+            "face": {
+                "image_size": 32,
+                "embed_dim": 8,
+                "depths": [1, 1, 1, 1],
+                "num_heads": [1, 2, 2, 4],
+                "window_size": 4,
+                "mlp_ratio": 2,
+                "decoder_dim": 16,
+                "decoder_depth": 1,
+                "decoder_heads": 2,
+                "decoder_mlp_size": 24,
+            },
+            "face_info": {"num_tokens": 3, "hidden_size": 16, "num_heads": 2, "global_grid": 2, "mlp_size": 24},
+            "language": {
+                "vocab_size": LANGUAGE_VOCABULARY,
+                "hidden_size": 32,
+                "intermediate_size": 48,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "max_position_embeddings": 512,
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def build_model(tokenizer_directory: Path) -> Any:
+    """Make a model of a config with seeded random weights, ready to answer."""
+    import torch
+
+    from emo_edge.export.model import EmoLlamaForConditionalGeneration
+
+    def build(config: Any, seed: int = 0) -> EmoLlamaForConditionalGeneration:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = EmoLlamaForConditionalGeneration(config)
+            for part in model.parameters():
+                # Far from the constructors' small or zero tables, so that every part moves the scores.
+                part.data += 0.2 * torch.randn_like(part)
+        model.load_tokenizers(tokenizer_directory)
+        return model.eval().requires_grad_(False)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def toy_model(build_model: Any, toy_config: Any) -> Any:
+    """A toy model whose answers are noise and whose arithmetic is the reference's. Do not change it."""
+    return build_model(toy_config)
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy model as a checkpoint directory. Copy it before changing a file."""
+    directory = tmp_path_factory.mktemp("toy-checkpoint")
+    toy_model.save_pretrained(directory)
+    return directory
