@@ -7,7 +7,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.synthetic import render_clip, render_face
+from emo_edge.benchmarks.synthetic import CLIP_FRAMES, render_clip, render_face
+from emo_edge.commands import EdgeCommand
+from emo_edge.errors import InputError
 
 _BAR = 22
 
@@ -29,7 +31,7 @@ def contact_sheet(seed: int, rows: int = 8, columns: int = 8, size: int = 192) -
 
 def clip_strip(seed: int, index: int = 0, count: int = 8, size: int = 192) -> NDArray[np.uint8]:
     """Tile `count` frames of a clip with their times: RGB [size+22,count*size,3]."""
-    picks = np.linspace(2, 57, count).round().astype(int).tolist()
+    picks = np.linspace(2, CLIP_FRAMES - 3, count).round().astype(int).tolist()
     clip = render_clip(seed, index, size=size, frame_indices=picks)
     labels = [f"{clip.expression} {k / clip.fps:.1f} s" for k in picks]
     return np.concatenate([_caption(f.image, label) for f, label in zip(clip.frames, labels, strict=True)], axis=1)
@@ -50,16 +52,23 @@ def frames_per_second(count: int, size: int = 224) -> float:
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
     import cv2
 
-    cv2.imwrite(str(path), image[..., ::-1])
+    try:
+        written = cv2.imwrite(str(path), image[..., ::-1])
+    except cv2.error as error:
+        raise InputError(f"{path}: pictures are written as .png, .jpg or .webp") from error
+    if not written:
+        raise InputError(f"{path}: could not be written; does its folder exist?")
 
 
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG for the 8 by 8 contact sheet.")
-@click.option("--strip", type=click.Path(path_type=Path, dir_okay=False), help="PNG for a clip's strip of 8 frames.")
+@click.command(cls=EdgeCommand)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Picture for the 8 by 8 contact sheet.")
+@click.option("--strip", type=click.Path(path_type=Path, dir_okay=False), help="Picture for 8 frames of a clip.")
 @click.option("--seed", default=0, show_default=True, help="Set of samples.")
-@click.option("--speed", default=0, help="Time this many samples at 224 pixels and print images per second.")
-def main(out: Path | None, strip: Path | None, seed: int, speed: int) -> None:
+@click.option("--speed", type=click.IntRange(1), help="Time this many samples at 224 pixels.")
+def main(out: Path | None, strip: Path | None, seed: int, speed: int | None) -> None:
     """Write contact sheets of the synthetic faces, or time the renderer."""
+    if not (out or strip or speed):
+        raise click.UsageError("give --out, --strip or --speed")
     if out:
         _write(out, contact_sheet(seed))
     if strip:

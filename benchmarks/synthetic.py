@@ -19,6 +19,7 @@ __all__ = ["Difficulty", "FaceClip", "FaceSample", "render_clip", "render_face"]
 
 DEFAULT_DIFFICULTY = Difficulty()
 FRAMES_PER_SECOND = 30.0
+CLIP_FRAMES = 90
 PULSE_GREY_LEVELS = 1.25
 
 
@@ -216,7 +217,7 @@ def render_clip(
     index: int,
     *,
     size: int = 224,
-    num_frames: int = 90,
+    num_frames: int = CLIP_FRAMES,
     expressions: Sequence[str] = EXPRESSIONS,
     frame_indices: Sequence[int] | None = None,
     difficulty: Difficulty = DEFAULT_DIFFICULTY,

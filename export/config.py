@@ -12,30 +12,13 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.sections import Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
 from emo_edge.vocabulary import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LABEL_SETS, RACES
 
 CONFIG_NAME = "config.json"
-Size = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-TokenId = Annotated[int, Field(ge=0, strict=True)]
-Mean = Annotated[float, Field(ge=0, le=1)]
-Rgb = tuple[Mean, Mean, Mean]
-RgbScale = tuple[Positive, Positive, Positive]
-
-
-def _require(*checks: tuple[bool, str]) -> None:
-    problems = [message for holds, message in checks if not holds]
-    if problems:
-        raise ValueError("\n".join(problems))
-
-
-class Section(BaseModel):
-    """A closed, immutable group of settings: an unknown key is an error that names it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class VisionConfig(Section):
@@ -60,7 +43,7 @@ class VisionConfig(Section):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> VisionConfig:
-        _require(
+        require(
             (self.image_size % self.patch_size == 0, "vision.image_size must be a multiple of patch_size"),
             (self.hidden_size % self.num_heads == 0, "vision.hidden_size must be a multiple of num_heads"),
         )
@@ -84,7 +67,7 @@ class QFormerConfig(Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> QFormerConfig:
         limit = self.max_question_tokens
-        _require(
+        require(
             (self.hidden_size % self.num_heads == 0, "qformer.hidden_size must be a multiple of num_heads"),
             (limit <= self.max_positions, "qformer.max_question_tokens must not exceed max_positions"),
             (limit > 2, "qformer.max_question_tokens must leave room for a word between [CLS] and [SEP]"),
@@ -121,7 +104,7 @@ class ConnectorConfig(Section):
         grid = re.fullmatch(r"grid:([1-9]\d?)", self.compress_type)
         known = self.compress_type == "none" or "mean" in self.compress_type or (grid and int(grid.group(1)) > 1)
         known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu", self.projector_type)
-        _require(
+        require(
             (bool(known), f"connector.compress_type {self.compress_type!r} is not one of none, mean, grid:N (N > 1)"),
             (
                 known_projector is not None,
@@ -158,7 +141,7 @@ class FaceConfig(Section):
     def _sizes_fit(self) -> FaceConfig:
         widths = [self.embed_dim << stage for stage in range(len(self.num_heads))]
         stages = enumerate(zip(widths, self.num_heads, strict=True), 1)
-        _require(
+        require(
             (self.image_size % self.patch_size == 0, "face.image_size must be a multiple of patch_size"),
             *(
                 (width % heads == 0, f"face stage {stage}: width {width} must be a multiple of its {heads} heads")
@@ -184,7 +167,7 @@ class FaceInfoConfig(Section):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> FaceInfoConfig:
-        _require((self.hidden_size % self.num_heads == 0, "face_info.hidden_size must be a multiple of num_heads"))
+        require((self.hidden_size % self.num_heads == 0, "face_info.hidden_size must be a multiple of num_heads"))
         return self
 
 
@@ -207,7 +190,7 @@ class LanguageConfig(Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> LanguageConfig:
         heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        _require(
+        require(
             (self.hidden_size % (2 * heads) == 0, "language.hidden_size must be an even multiple of its heads (rope)"),
             (heads % kv_heads == 0, "language.num_attention_heads must be a multiple of num_key_value_heads"),
             (self.bos_token_id < self.vocab_size, "language.bos_token_id must be below vocab_size"),
@@ -238,7 +221,7 @@ class PromptConfig(Section):
     def _places_there(self) -> PromptConfig:
         after = self.template.partition("<image>")[2]
         missing = [place for place in ("{question}", "{demographics}") if place not in after]
-        _require(
+        require(
             (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
             (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
             *_place_checks("classify", self.classify, needed=("medium", "labels")),
@@ -275,7 +258,7 @@ class FaceLabels(Section):
     @model_validator(mode="after")
     def _counts_fit(self) -> FaceLabels:
         counts = {"age": 8, "gender": 2, "race": 5, "attributes": 40}
-        _require(
+        require(
             *(
                 (len(getattr(self, name)) == count, f"face_labels.{name} needs {count} names, one per output row")
                 for name, count in counts.items()
@@ -303,7 +286,7 @@ class EmoLlamaConfig(Section):
     prompt: PromptConfig = PromptConfig()
     face_labels: FaceLabels = FaceLabels()
     label_sets: dict[str, tuple[str, ...]] = LABEL_SETS
-    provenance: dict[str, str] = {}
+    provenance: dict[str, str] = Field(default_factory=dict)
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.
 
@@ -313,16 +296,14 @@ class EmoLlamaConfig(Section):
         vision, grid = info.data.get("vision"), connector.pool_grid
         if vision and grid:
             name, side = connector.compress_type, vision.grid
-            _require(
-                (side % grid == 0, f"connector.compress_type {name!r} does not divide the {side}x{side} patch map")
-            )
+            require((side % grid == 0, f"connector.compress_type {name!r} does not divide the {side}x{side} patch map"))
         return connector
 
     @field_validator("face_info")
     @classmethod
     def _face_there(cls, face_info: FaceInfoConfig | None, info: ValidationInfo) -> FaceInfoConfig | None:
         absent = "face" in info.data and info.data["face"] is None
-        _require((face_info is None or not absent, "face_info needs face: it reads the face map"))
+        require((face_info is None or not absent, "face_info needs face: it reads the face map"))
         return face_info
 
     @field_validator("language")
@@ -331,13 +312,13 @@ class EmoLlamaConfig(Section):
         vision, connector = info.data.get("vision"), info.data.get("connector")
         if vision and connector and connector.projector_depth == 0:
             fits = vision.hidden_size == language.hidden_size
-            _require((fits, "connector.projector_type identity needs vision.hidden_size == language.hidden_size"))
+            require((fits, "connector.projector_type identity needs vision.hidden_size == language.hidden_size"))
         return language
 
     @field_validator("label_sets")
     @classmethod
     def _labels_differ(cls, label_sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        _require(
+        require(
             *(
                 (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two or more different labels")
                 for name, labels in label_sets.items()
@@ -357,7 +338,7 @@ class EmoLlamaConfig(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(_problem_list(error)) from error
+            raise CheckpointError(problem_list(error)) from error
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> EmoLlamaConfig:
@@ -374,12 +355,3 @@ class EmoLlamaConfig(Section):
     def save_pretrained(self, directory: str | Path) -> None:
         """Write ``directory/config.json``."""
         Path(directory, CONFIG_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def _problem_list(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"]) or "config"
-        text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-        lines += [f"  {place}: {line}" for line in text.splitlines()]
-    return f"config.json has {len(lines)} problem(s):\n" + "\n".join(lines)

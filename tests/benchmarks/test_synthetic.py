@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from emo_edge.benchmarks.contact_sheet import clip_strip
-from emo_edge.benchmarks.synthetic import Difficulty, render_clip, render_face
+from emo_edge.benchmarks.synthetic import CLIP_FRAMES, Difficulty, render_clip, render_face
 from emo_edge.errors import InputError
 from emo_edge.vocabulary import CELEBA_ATTRIBUTES, EXPRESSIONS, LANDMARK_REGIONS, PARSING_CLASSES
 
@@ -112,7 +112,7 @@ def test_smiling_and_open_mouth_follow_the_action_units():
 def test_clip_rises_and_falls():
     clip = render_clip(1, 0, size=64, expressions=["happiness"])
     strength = np.array([frame.action_units.max() for frame in clip.frames])
-    assert len(clip.frames) == 60 and strength[0] < 0.05 and strength[-1] < 0.05
+    assert len(clip.frames) == CLIP_FRAMES and strength[0] < 0.05 and strength[-1] < 0.05
     assert strength.argmax() in range(clip.apex - 6, clip.apex + 7) and strength[clip.apex] > 0.3
     assert (np.diff(strength[: clip.apex - 5]) >= -1e-6).all() and (np.diff(strength[clip.apex + 5 :]) <= 1e-6).all()
 

@@ -1,0 +1,42 @@
+"""Say what a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LIBRARIES = ("emo-edge", "torch", "transformers", "numpy", "opencv-python-headless")
+
+
+def describe_machine(device: str = "cpu") -> str:
+    """Return one line: processor, cores, the device if it is not the processor, Python and library versions."""
+    libraries = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {_accelerator(device)}Python {platform.python_version()}, {libraries}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else 'unknown processor'} ({platform.machine()})"
+
+
+def _accelerator(device: str) -> str:
+    if not device.startswith("cuda"):
+        return ""
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)}, "
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

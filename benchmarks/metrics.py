@@ -1,0 +1,68 @@
+"""Accuracy figures of the field, each from plain arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.integer]
+
+
+def war(truth: Ids, predicted: Ids) -> float:
+    """Weighted average recall: the share of samples that are right."""
+    return float((truth == predicted).mean())
+
+
+def uar(truth: Ids, predicted: Ids) -> float:
+    """Unweighted average recall: the mean over classes of the share that is right."""
+    return float(np.mean([(predicted[truth == label] == label).mean() for label in np.unique(truth)]))
+
+
+def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share of ``count`` independent samples (Wilson 1927)."""
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def bootstrap_interval(truth: Ids, predicted: Ids, seed: int = 0, resamples: int = 1000) -> tuple[float, float]:
+    """95 % percentile interval of the UAR over resampled samples."""
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(truth), (resamples, len(truth)))
+    values = [uar(truth[draw], predicted[draw]) for draw in draws]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def normalised_mean_error(predicted: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Landmark error per face as a share of the distance between the outer eye corners (300-W).
+
+    Both [N, 68, 2] in the same isotropic pixel coordinates; the result is [N].
+    """
+    distance = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=-1)
+    return np.asarray(np.linalg.norm(predicted - truth, axis=-1).mean(-1) / distance, np.float64)
+
+
+def micro_f1(truth: Sequence[Collection[int]], predicted: Sequence[Collection[int]]) -> float:
+    """F1 over all (sample, item) pairs together."""
+    hits = sum(len(set(true) & set(seen)) for true, seen in zip(truth, predicted, strict=True))
+    total = sum(len(true) for true in truth) + sum(len(seen) for seen in predicted)
+    return 2 * hits / total if total else 1.0
+
+
+def confusion(truth: Ids, predicted: Ids, classes: int) -> NDArray[np.int64]:
+    """Count samples by [truth, predicted]."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (truth, predicted), 1)
+    return counts
+
+
+def mean_iou(counts: NDArray[np.int64]) -> float:
+    """Mean over classes present in the truth of intersection over union, from a confusion matrix."""
+    hits = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - hits
+    present = counts.sum(1) > 0
+    return float((hits[present] / union[present]).mean())

@@ -1,0 +1,116 @@
+"""Accuracy figures against cases worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emo_edge.benchmarks import metrics
+
+TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+PREDICTED = np.array([0, 0, 0, 1, 1, 0, 0, 2])
+
+
+def test_weighted_recall_counts_samples() -> None:
+    assert metrics.war(TRUTH, PREDICTED) == 5 / 8
+
+
+def test_unweighted_recall_counts_classes() -> None:
+    assert metrics.uar(TRUTH, PREDICTED) == pytest.approx((3 / 4 + 1 / 2 + 1 / 2) / 3)
+
+
+def test_unweighted_recall_ignores_classes_that_are_only_predicted() -> None:
+    assert metrics.uar(np.array([0, 0]), np.array([0, 5])) == 0.5
+
+
+def test_one_class_predicted_always_is_chance() -> None:
+    truth = np.repeat(np.arange(4), [70, 10, 10, 10])
+    assert metrics.war(truth, np.zeros(100, int)) == 0.7
+    assert metrics.uar(truth, np.zeros(100, int)) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"),
+    [
+        # R: prop.test(x, n, correct=FALSE); Newcombe 1998, table I.
+        (81 / 263, 263, 0.2553, 0.3662),
+        (15 / 148, 148, 0.0624, 0.1605),
+        (0 / 20, 20, 0.0, 0.1611),
+        (1 / 29, 29, 0.0061, 0.1718),
+        (1.0, 20, 0.8389, 1.0),
+    ],
+)
+def test_wilson_interval_is_newcombes(share: float, count: int, low: float, high: float) -> None:
+    assert metrics.wilson_interval(share, count) == pytest.approx((low, high), abs=6e-5)
+
+
+@given(count=st.integers(1, 10**6), data=st.data())
+def test_wilson_interval_holds_the_share(count: int, data: st.DataObject) -> None:
+    share = data.draw(st.integers(0, count)) / count
+    low, high = metrics.wilson_interval(share, count)
+    assert 0 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1
+    assert low < high
+
+
+def test_the_bootstrap_surrounds_the_figure_and_repeats() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 7, 400)
+    predicted = np.where(rng.random(400) < 0.8, truth, rng.integers(0, 7, 400))
+    low, high = metrics.bootstrap_interval(truth, predicted, resamples=300)
+    assert low < metrics.uar(truth, predicted) < high
+    assert 0.04 < high - low < 0.14
+    assert metrics.bootstrap_interval(truth, predicted, resamples=300) == (low, high)
+    assert metrics.bootstrap_interval(truth, predicted, seed=1, resamples=300) != (low, high)
+
+
+def test_the_bootstrap_of_certainty_is_a_point() -> None:
+    assert metrics.bootstrap_interval(TRUTH, TRUTH, resamples=50) == (1.0, 1.0)
+
+
+def test_landmark_error_is_a_share_of_the_outer_eye_distance() -> None:
+    truth = np.zeros((2, 68, 2))
+    truth[:, 45] = (30.0, 40.0)  # 50 from point 36
+    predicted = truth.copy()
+    predicted[0] += (3.0, 4.0)  # every point off by 5
+    predicted[1, 0] += (0.0, 68.0)  # one point of 68 off by 68: one on average
+    assert metrics.normalised_mean_error(predicted, truth).tolist() == pytest.approx([5 / 50, 1 / 50])
+
+
+def test_landmark_error_reads_the_outer_corners() -> None:
+    truth = np.random.default_rng(0).normal(size=(1, 68, 2))
+    truth[0, 36], truth[0, 45] = (0.0, 0.0), (8.0, 0.0)
+    assert metrics.normalised_mean_error(truth + np.array([2.0, 0.0]), truth).tolist() == pytest.approx([0.25])
+
+
+def test_micro_f1_pools_all_pairs() -> None:
+    truth: list[set[int]] = [{1, 2, 4}, {12}, set()]
+    predicted: list[set[int]] = [{1, 2}, {12, 6, 25}, {4}]
+    # 3 hits among 4 true and 6 predicted.
+    assert metrics.micro_f1(truth, predicted) == pytest.approx(2 * 3 / 10)
+
+
+def test_micro_f1_of_nothing_said_about_nothing_is_one() -> None:
+    assert metrics.micro_f1([[], []], [[], []]) == 1.0
+    assert metrics.micro_f1([[1]], [[]]) == 0.0
+    with pytest.raises(ValueError, match="zip"):
+        metrics.micro_f1([[1]], [[1], [2]])
+
+
+def test_confusion_counts_truth_by_prediction() -> None:
+    assert metrics.confusion(TRUTH, PREDICTED, 3).tolist() == [[3, 1, 0], [1, 1, 0], [1, 0, 1]]
+
+
+def test_mean_iou_is_over_classes_of_the_truth() -> None:
+    counts = metrics.confusion(TRUTH, PREDICTED, 3)
+    # Class 0: 3 of 4 + 5 - 3; class 1: 1 of 2 + 2 - 1; class 2: 1 of 2 + 1 - 1.
+    assert metrics.mean_iou(counts) == pytest.approx((3 / 6 + 1 / 3 + 1 / 2) / 3)
+    wider = metrics.confusion(np.array([0, 0]), np.array([0, 3]), 5)
+    assert metrics.mean_iou(wider) == pytest.approx(0.5)
+
+
+def test_figures_are_plain_floats() -> None:
+    assert type(metrics.war(TRUTH, PREDICTED)) is float
+    assert type(metrics.uar(TRUTH, PREDICTED)) is float
+    assert type(metrics.mean_iou(metrics.confusion(TRUTH, PREDICTED, 3))) is float
