@@ -33,9 +33,9 @@ they describe nobody. Face Info Mining is this project's reconstruction: EMO-LLa
 ## How it was trained
 
 `python -m emo_edge.benchmarks.train_tiny --out runs/emo-tiny` renders the drawings, trains the face network,
-the vision tower (under a probe that is thrown away) and then connector, Face Info Mining and LLaMA on
-instruction pairs, with both networks frozen. `training_log.jsonl` beside this file is the log of that run,
-its machine, plan and losses.
+the vision tower (each under a probe that is thrown away) and then connector, Face Info Mining and LLaMA on
+instruction pairs about images and clips, with both networks frozen. `training_log.jsonl` beside this file is the
+log of that run: machine, plans and losses.
 
 ## What it reaches
 

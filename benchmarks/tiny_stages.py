@@ -4,6 +4,7 @@
 2. ``vision``: the vision tower under a probe alone, standing in for EVA-CLIP's pre-training.
 3. ``language``: connector, Face Info Mining and LLaMA on instruction pairs, both networks frozen,
    as LLaMA-VID freezes its tower in every stage.
+4. ``clips``: the same on longer clips.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
 
 DEMOGRAPHICS_SHARE = 0.7
 """Share of training prompts that carry the age/gender/race sentence, so that both prompts are known."""
-CLIP_EVERY = 5
-"""Every fifth language step reads clips."""
 
 
 def batch_rows(seed: int, step: int, rows: int, batch_size: int) -> NDArray[np.int64]:

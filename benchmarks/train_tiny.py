@@ -10,7 +10,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from emo_edge.benchmarks import tiny_data
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_stages import (
-    CLIP_EVERY,
     TrunkProbe,
     VisionProbe,
     batch_rows,
@@ -41,6 +40,7 @@ from emo_edge.export.model import EmoLlamaForConditionalGeneration
 FACE = StagePlan("face", steps=4000, batch_size=32, learning_rate=1.5e-3)
 VISION = StagePlan("vision", steps=7000, batch_size=32, learning_rate=1e-3, warmup_steps=200)
 LANGUAGE = StagePlan("language", steps=1200, batch_size=48, learning_rate=1e-3)
+CLIPS = StagePlan("clips", steps=420, batch_size=48, learning_rate=4e-4, warmup_steps=30)
 PARSE_EVERY = 4
 """One face step in four draws the parsing maps, whose 112 px cost more than the rest of the decoder."""
 
@@ -52,6 +52,7 @@ class Run:
     model: EmoLlamaForConditionalGeneration
     images: tiny_data.Arrays
     clips: tiny_data.Arrays
+    long_clips: tiny_data.Arrays
     files: RunFiles
     seed: int
     bf16: bool
@@ -105,14 +106,35 @@ def train_vision(run: Run, plan: StagePlan = VISION) -> None:
 
 def train_language(run: Run, plan: StagePlan = LANGUAGE) -> None:
     """Teach connector, Face Info Mining and LLaMA to answer; the two networks stay as they are."""
+    _train_answers(run, plan, ClipShare(run.clips, tiny_data.TRAIN_CLIPS.frames, steps=1, of=5, batch_size=24))
+
+
+def train_clips(run: Run, plan: StagePlan = CLIPS) -> None:
+    """Continue on longer clips, so that a clip is read at least as well as one of its frames."""
+    _train_answers(
+        run, plan, ClipShare(run.long_clips, tiny_data.TRAIN_LONG_CLIPS.frames, steps=2, of=3, batch_size=16)
+    )
+
+
+@dataclass(frozen=True)
+class ClipShare:
+    """How many steps read clips instead of images, and which clips."""
+
+    arrays: tiny_data.Arrays
+    frames: int
+    steps: int
+    of: int
+    batch_size: int
+
+
+def _train_answers(run: Run, plan: StagePlan, share: ClipShare) -> None:
     parts = {"connector": run.model.connector, "face_info": run.model.face_info, "language": run.model.language}
     trained = torch.nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
     def losses_at(step: int) -> Losses:
-        clips = step % CLIP_EVERY == CLIP_EVERY - 1
-        arrays = run.clips if clips else run.images
-        frames = tiny_data.TRAIN_CLIPS.frames if clips else 1
-        size = plan.batch_size // (2 if clips else 1)
+        clips = step % share.of >= share.of - share.steps
+        arrays, frames = (share.arrays, share.frames) if clips else (run.images, 1)
+        size = share.batch_size if clips else plan.batch_size
         items = batch_rows(run.seed + 2, step, len(arrays["expression"]) // frames, size)
         with run.autocast():
             examples = examples_at(arrays, items.tolist(), frames)
@@ -121,14 +143,19 @@ def train_language(run: Run, plan: StagePlan = LANGUAGE) -> None:
     train_stage(plan, trained, trained.parameters(), losses_at, run.files)
 
 
-def prepare_data(directory: Path, splits: tuple[tiny_data.Split, ...], workers: int) -> Iterator[tiny_data.Arrays]:
+def prepare_data(directory: Path, splits: Sequence[tiny_data.Split], workers: int) -> Iterator[tiny_data.Arrays]:
     """Render what the cache lacks, with a progress bar a split."""
     for split in splits:
         with click.progressbar(length=split.count * split.frames, label=f"render {split.name}", file=sys.stderr) as bar:
             yield tiny_data.prepare(split, directory, workers=workers, progress=bar.update)
 
 
-STAGES = (("face", FACE, train_face), ("vision", VISION, train_vision), ("language", LANGUAGE, train_language))
+STAGES = (
+    ("face", FACE, train_face),
+    ("vision", VISION, train_vision),
+    ("language", LANGUAGE, train_language),
+    ("clips", CLIPS, train_clips),
+)
 
 
 @click.command(cls=EdgeCommand)
@@ -149,16 +176,16 @@ STAGES = (("face", FACE, train_face), ("vision", VISION, train_vision), ("langua
 def main(
     out: Path, seed: int, device: str, bf16: bool, stage: str, scale: float, workers: int, threads: int | None
 ) -> None:
-    """Render, train the three stages, write ``OUT/checkpoint``; rerun it to continue a stopped run."""
+    """Render, train the four stages, write ``OUT/checkpoint``; rerun it to continue a stopped run."""
     device = _device(device)
     if threads:
         torch.set_num_threads(threads)
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    splits = (_scaled(tiny_data.TRAIN_IMAGES, scale), _scaled(tiny_data.TRAIN_CLIPS, scale))
-    images, clips = prepare_data(out / "data", splits, workers)
+    splits = (tiny_data.TRAIN_IMAGES, tiny_data.TRAIN_CLIPS, tiny_data.TRAIN_LONG_CLIPS)
+    images, clips, long_clips = prepare_data(out / "data", [_scaled(split, scale) for split in splits], workers)
     log_entry(RunFiles(out), {"started": describe_machine(device), "seed": seed, "scale": scale, "bf16": bf16})
-    run = Run(_fresh_model(out, seed, device), images, clips, RunFiles(out), seed, bf16)
+    run = Run(_fresh_model(out, seed, device), images, clips, long_clips, RunFiles(out), seed, bf16)
     for name, plan, train in STAGES:
         if stage in (name, "all"):
             train(run, replace(plan, steps=max(int(plan.steps * scale), 1)))

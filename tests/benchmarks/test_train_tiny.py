@@ -21,6 +21,7 @@ def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(tmp
         "face",
         "vision",
         "language",
+        "clips",
     ]
     assert "minutes" in log[-1]
     model = EmoLlamaForConditionalGeneration.from_pretrained(tmp_path / "checkpoint")
