@@ -103,7 +103,7 @@ def test_evaluation_runs_from_rendering_to_table(model: EmoLlamaForConditionalGe
     assert report["expression"]["images, full"]["war"] == pytest.approx(
         metrics.war(
             np.array([LABELS.index(sample["label"]) for sample in report["samples"]]),
-            np.array([LABELS.index(sample["read"]["full"]) for sample in report["samples"]]),
+            np.array([LABELS.index(sample["answers"]["full"]) for sample in report["samples"]]),
         )
     )
     assert "| clips, 3 frames | 4 |" in table(report)
