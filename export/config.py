@@ -338,7 +338,7 @@ class EmoLlamaConfig(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(problem_list(error)) from error
+            raise CheckpointError(problem_list(cls, values, error)) from error
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> EmoLlamaConfig:

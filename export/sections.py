@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import copy
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,11 +28,32 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-def problem_list(error: ValidationError) -> str:
-    """List every problem that validation found, with its place."""
+def problem_list(section: type[Section], values: Any, error: ValidationError) -> str:
+    """List every problem that validation found in ``values``, with its place.
+
+    An unknown key keeps pydantic from checking its section's sizes, so the rest is checked once more without it.
+    """
+    problems = list(error.errors())
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown:
+        try:
+            section.model_validate(_without(values, unknown))
+        except ValidationError as rest:
+            seen = {(problem["loc"], problem["msg"]) for problem in problems}
+            problems += [problem for problem in rest.errors() if (problem["loc"], problem["msg"]) not in seen]
     lines = []
-    for problem in error.errors():
+    for problem in problems:
         place = ".".join(str(part) for part in problem["loc"]) or "config"
         text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         lines += [f"  {place}: {line}" for line in text.splitlines()]
     return f"config.json has {len(lines)} problem(s):\n" + "\n".join(lines)
+
+
+def _without(values: Any, places: list[tuple[int | str, ...]]) -> Any:
+    pruned = copy.deepcopy(values)
+    for place in places:
+        owner = pruned
+        for part in place[:-1]:
+            owner = owner[part]
+        del owner[place[-1]]
+    return pruned

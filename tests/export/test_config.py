@@ -71,6 +71,8 @@ def test_every_problem_of_every_part_is_in_one_error() -> None:
         "vision: vision.image_size must be a multiple of patch_size",
         "vision: vision.hidden_size must be a multiple of num_heads",
         "connector.qformer.heads: unknown key",
+        "connector: connector.compress_type 'grid:1' is not one of none, mean, grid:N (N > 1)",
+        "connector: connector.projector_type 'mlp0x_gelu' is not one of identity, linear, mlp{N}x_gelu",
         "face_info: face_info.hidden_size must be a multiple of num_heads",
         "language.vocab_size: Input should be greater than or equal to 1",
         "language.rope_theta: Input should be greater than 0",
@@ -253,3 +255,13 @@ def test_the_defaults_read_back_equal(tmp_path: Path) -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         EmoLlamaConfig().vision.image_size = 8
+
+
+def test_an_unknown_key_hides_no_impossible_size_of_its_section() -> None:
+    values = {"vision": {"hiden": 3, "num_heads": 7}, "language": {"hidden_size": -1}, "typo": 1}
+    with pytest.raises(CheckpointError) as caught:
+        EmoLlamaConfig.from_dict(values)
+    message = str(caught.value)
+    for part in ("4 problem(s)", "vision.hiden: unknown key", "num_heads", "language.hidden_size", "typo: unknown key"):
+        assert part in message, message
+    assert values["vision"] == {"hiden": 3, "num_heads": 7}
