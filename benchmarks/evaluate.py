@@ -27,10 +27,10 @@ from emo_edge.benchmarks.model_card import model_card
 from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, Arrays, Split, prepare
 from emo_edge.commands import EdgeCommand
 from emo_edge.export.checkpoint import WEIGHTS_NAME
-from emo_edge.export.language import Sampling
 from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
 from emo_edge.export.prompts import classify_question
 from emo_edge.packaged import packaged_checkpoint
+from emo_edge.sessions import Sampling
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
 
 LABELS = LABEL_SETS["rafdb7"]

@@ -40,8 +40,7 @@ class Split:
 
 
 TRAIN_IMAGES = Split("train-images", seed=101, count=40_000)
-TRAIN_CLIPS = Split("train-clips", seed=102, count=2_000, frames=4)
-TRAIN_LONG_CLIPS = Split("train-long-clips", seed=103, count=2_000, frames=8)
+TRAIN_CLIPS = Split("train-clips", seed=103, count=3_000, frames=8)
 TEST_IMAGES = Split("test-images", seed=901, count=2_000, expressions=BASIC)
 TEST_CLIPS = Split("test-clips", seed=902, count=200, frames=8, expressions=BASIC)
 

@@ -82,8 +82,8 @@ def train_stage(
         if (step + 1) % log_every == 0 or step + 1 == plan.steps:
             elapsed = time.perf_counter() - since
             means = {name: round(sum(values) / len(values), 5) for name, values in running.items()}
-            rate = round(counted * plan.batch_size / elapsed, 1)
-            log_entry(files, {"stage": plan.name, "step": step + 1, **means, "samples_per_s": rate})
+            rate = round(counted / elapsed, 3)
+            log_entry(files, {"stage": plan.name, "step": step + 1, **means, "steps_per_s": rate})
             running, since, counted = {}, time.perf_counter(), 0
         if (step + 1) % save_every == 0 or step + 1 == plan.steps:
             _save(files.state(plan.name), module, optimizer, step + 1)

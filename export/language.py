@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from emo_edge.errors import InputError
 from emo_edge.export.config import LanguageConfig
+from emo_edge.sessions import Sampling
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,6 @@ class PackedRow:
 
     def __len__(self) -> int:
         return len(self.prompt) + sum(len(branch) for branch in self.branches)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How an answer is decoded; temperature 0 is greedy. Raises InputError for values that cannot be used."""
-
-    max_new_tokens: int = 128
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not self.temperature >= 0 or not 0 < self.top_p <= 1:
-            raise InputError(f"sampling needs max_new_tokens >= 1, temperature >= 0 and 0 < top_p <= 1, not {self}")
 
 
 def build_llama(config: LanguageConfig) -> Any:

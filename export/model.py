@@ -28,7 +28,6 @@ from emo_edge.export.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
 from emo_edge.export.language import (
     PackedRow,
-    Sampling,
     branch_log_probs,
     build_llama,
     generate_tokens,
@@ -36,6 +35,7 @@ from emo_edge.export.language import (
 )
 from emo_edge.export.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer, QuestionTokenizer
+from emo_edge.sessions import Sampling
 
 BRANCHES = ("vision", "face")
 """What ``ablate`` may name: the connector's tokens (context and content) and the face tokens."""

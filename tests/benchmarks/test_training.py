@@ -88,7 +88,7 @@ def test_the_log_has_each_stretch_and_the_plan(tmp_path: Path) -> None:
     assert [entry.get("step") for entry in entries] == [None, 5, 10, 12, None]
     for entry in entries[1:-1]:
         assert entry["stage"] == "toy"
-        assert {"error", "size", "gradient_norm", "samples_per_s"} <= set(entry)
+        assert {"error", "size", "gradient_norm", "steps_per_s"} <= set(entry)
         assert all(math.isfinite(value) for value in entry.values() if isinstance(value, float))
     assert entries[-1] == {"stage": "toy", "finished": True}
     assert entries[0]["from_step"] == 0

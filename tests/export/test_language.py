@@ -10,7 +10,8 @@ from torch import Tensor
 
 from emo_edge.errors import InputError
 from emo_edge.export.config import LanguageConfig
-from emo_edge.export.language import PackedRow, Sampling, branch_log_probs, build_llama, generate_tokens, rebuild_rotary
+from emo_edge.export.language import PackedRow, branch_log_probs, build_llama, generate_tokens, rebuild_rotary
+from emo_edge.sessions import Sampling
 
 CONFIG = LanguageConfig(
     vocab_size=97,

@@ -18,10 +18,10 @@ from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.facexformer import FaceOutputs
 from emo_edge.export.frames import FrameFeatures, as_clip
-from emo_edge.export.language import Sampling
 from emo_edge.export.model import EmoLlamaForConditionalGeneration as Model
 from emo_edge.export.model import Turn
 from emo_edge.export.prompts import build_prompt, classify_question, demographic_sentence
+from emo_edge.sessions import Sampling
 
 Image = NDArray[np.uint8]
 QUESTION = "Which facial cues are visible?"

@@ -1,0 +1,172 @@
+"""The two protocols every engine stands behind: feed-and-fetch graphs, and a language model with a context.
+
+The public methods check what goes in and out; an engine's own file only computes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.errors import InputError
+
+Tensor = NDArray[Any]
+Chunk = Sequence[int] | NDArray[np.float32]
+"""Part of a prompt: token ids, or embeddings float32 [M, E]."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, numpy dtype and shape of one tensor; a string in ``shape`` names an axis whose size varies."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def problems(self, value: Tensor, sizes: dict[str, int]) -> list[str]:
+        """Say what keeps ``value`` from being this tensor; ``sizes`` remembers each varying axis of one call."""
+        if value.dtype != np.dtype(self.dtype):
+            return [f"{self.name} is {value.dtype}, the graph asks for {self.dtype}"]
+        if value.ndim != len(self.shape):
+            return [f"{self.name} has shape {list(value.shape)}, the graph asks for {list(self.shape)}"]
+        wanted = [
+            sizes.setdefault(axis, size) if isinstance(axis, str) else axis
+            for axis, size in zip(self.shape, value.shape, strict=True)
+        ]
+        if wanted != list(value.shape):
+            return [f"{self.name} has shape {list(value.shape)}, the graph asks for {wanted} here"]
+        return []
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is decoded; temperature 0 is greedy. Raises InputError for values that cannot be used."""
+
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or not self.temperature >= 0 or not 0 < self.top_p <= 1:
+            raise InputError(f"sampling needs max_new_tokens >= 1, temperature >= 0 and 0 < top_p <= 1, not {self}")
+
+
+class Session(ABC):
+    """An engine that holds native memory until it is closed; use it as a context manager."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the engine; a second call does nothing."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class TensorSession(Session):
+    """A graph: named arrays in, named arrays out. The returned arrays belong to the caller."""
+
+    def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+
+    def run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compute every output from exactly the inputs; raise InputError naming every input that does not fit."""
+        names = {spec.name for spec in self.inputs}
+        problems = [f"{name} is no input" for name in feed.keys() - names]
+        problems += [f"{name} is missing" for name in names - feed.keys()]
+        sizes: dict[str, int] = {}
+        for spec in self.inputs:
+            if spec.name in feed:
+                problems += spec.problems(feed[spec.name], sizes)
+        if problems:
+            raise InputError(f"the graph cannot be fed: {'; '.join(sorted(problems))}")
+        return self._run(feed)
+
+    @abstractmethod
+    def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+
+
+class LanguageSession(Session):
+    """A causal language model that holds one prompt in its context, scores continuations and writes answers."""
+
+    def __init__(self, context_size: int, embedding_size: int) -> None:
+        self.context_size, self.embedding_size = context_size, embedding_size
+        self.used = 0
+        """Positions the prompt fills."""
+
+    def prefill(self, prompt: Sequence[Chunk]) -> int:
+        """Make ``prompt`` the context and return how many of its positions had to be computed.
+
+        What the new prompt shares with the one before, from the start on, is kept. Raises InputError if the prompt is
+        empty, holds embeddings of the wrong width or is longer than the context.
+        """
+        chunks = [self._checked(chunk) for chunk in prompt if len(chunk)]
+        length = sum(len(chunk) for chunk in chunks)
+        if not length:
+            raise InputError("the prompt is empty")
+        self._require_room(length)
+        computed = self._prefill(chunks)
+        self.used = length
+        return computed
+
+    def score(self, branches: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """Log-probability of every token of each branch (token ids) after the prompt; the prompt stays."""
+        if not branches or not all(len(branch) for branch in branches):
+            raise InputError("score needs at least one branch, and no empty one")
+        self._require_prompt()
+        self._require_room(self.used + max(len(branch) for branch in branches))
+        return self._score([list(branch) for branch in branches])
+
+    def generate(self, sampling: Sampling) -> Iterator[str]:
+        """Write the answer after the prompt piece by piece, up to the end-of-sequence token; the prompt stays."""
+        self._require_prompt()
+        self._require_room(self.used + sampling.max_new_tokens)
+        return self._generate(sampling)
+
+    @abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of one chunk of text as SentencePiece reads it, without begin-of-sequence."""
+
+    @property
+    @abstractmethod
+    def begin_token(self) -> int:
+        """Id of the begin-of-sequence token."""
+
+    @abstractmethod
+    def _prefill(self, chunks: Sequence[Chunk]) -> int: ...
+
+    @abstractmethod
+    def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]: ...
+
+    @abstractmethod
+    def _generate(self, sampling: Sampling) -> Iterator[str]: ...
+
+    def _checked(self, chunk: Chunk) -> Chunk:
+        if isinstance(chunk, np.ndarray) and chunk.dtype == np.float32:
+            if chunk.ndim != 2 or chunk.shape[1] != self.embedding_size:
+                shape = list(chunk.shape)
+                raise InputError(f"embeddings have shape {shape}, the model reads [M, {self.embedding_size}]")
+            return chunk
+        return [int(token) for token in chunk]
+
+    def _require_prompt(self) -> None:
+        if not self.used:
+            raise InputError("there is no prompt yet: call prefill first")
+
+    def _require_room(self, needed: int) -> None:
+        if needed > self.context_size:
+            raise InputError(
+                f"the prompt needs {needed} positions, the context has {self.context_size}: "
+                "use fewer frames, less text or a shorter answer"
+            )
