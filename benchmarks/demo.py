@@ -14,8 +14,8 @@ from emo_edge.benchmarks.synthetic import FaceSample, render_face
 from emo_edge.benchmarks.tiny_data import BASIC
 from emo_edge.commands import EdgeCommand
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.prompts import classify_question
 from emo_edge.packaged import packaged_checkpoint
+from emo_edge.prompts import classify_question
 from emo_edge.vocabulary import AGE_BINS, GENDERS, LABEL_SETS
 
 LABELS = LABEL_SETS["rafdb7"]

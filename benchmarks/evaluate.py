@@ -28,8 +28,8 @@ from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, Arrays, Split
 from emo_edge.commands import EdgeCommand
 from emo_edge.export.checkpoint import WEIGHTS_NAME
 from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
-from emo_edge.export.prompts import classify_question
 from emo_edge.packaged import packaged_checkpoint
+from emo_edge.prompts import classify_question
 from emo_edge.sessions import Sampling
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
 

@@ -9,8 +9,37 @@ EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust",
 LABEL_SETS: dict[str, tuple[str, ...]] = {
     "rafdb7": ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
     "affectnet8": EXPRESSIONS,
+    "ferplus8": ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
+    "dfew7": ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear"),
+    "ferv39k7": ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+    "mafw11": (
+        "anger",
+        "disgust",
+        "fear",
+        "happiness",
+        "neutral",
+        "sadness",
+        "surprise",
+        "contempt",
+        "anxiety",
+        "helplessness",
+        "disappointment",
+    ),
+    "rafdb-compound11": (
+        "happily surprised",
+        "happily disgusted",
+        "sadly fearful",
+        "sadly angry",
+        "sadly surprised",
+        "sadly disgusted",
+        "fearfully angry",
+        "fearfully surprised",
+        "angrily surprised",
+        "angrily disgusted",
+        "disgustedly surprised",
+    ),
 }
-"""Closed-set classification labels by dataset (RAF-DB label order 1..7; AffectNet 0..7)."""
+"""Closed-set classification labels by dataset, in that dataset's label order, as nouns where it prints adjectives."""
 
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26)
 """FACS action units that the synthetic faces drive, by number."""

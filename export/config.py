@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.sections import Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
-from emo_edge.vocabulary import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LABEL_SETS, RACES
+from emo_edge.prompts import FaceLabels, PromptConfig
+from emo_edge.sections import Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
+from emo_edge.vocabulary import LABEL_SETS
 
 CONFIG_NAME = "config.json"
 
@@ -199,74 +199,6 @@ class LanguageConfig(Section):
         return self
 
 
-class PromptConfig(Section):
-    """The conversation as text. ``<image>`` marks where the visual tokens go."""
-
-    template: str = (
-        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
-        "detailed, and polite answers to the user's questions. USER: <image>\n{demographics}{question} ASSISTANT:"
-    )
-    """LLaMA-VID's vicuna_v1 conversation, with a place for the age/gender/race sentence before the question."""
-    classify: str = (
-        "What is the facial expression of the person in the {medium}? "
-        "Choose one from the following options: {{{labels}}}."
-    )
-    """Category question of FERID's ``Instruction_example.png``; the outer braces are literal there."""
-    describe: str = "What is the facial expression of the person?"
-    demographics: str = "The person in the {medium} is a {race} {gender} aged {age}. "
-    """Reconstruction: EMO-LLaMA's wording is not public."""
-    use_demographics: bool = True
-
-    @model_validator(mode="after")
-    def _places_there(self) -> PromptConfig:
-        after = self.template.partition("<image>")[2]
-        missing = [place for place in ("{question}", "{demographics}") if place not in after]
-        require(
-            (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
-            (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
-            *_place_checks("classify", self.classify, needed=("medium", "labels")),
-            *_place_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
-        )
-        return self
-
-
-def _place_checks(
-    name: str, text: str, *, needed: tuple[str, ...], allowed: tuple[str, ...] = ()
-) -> list[tuple[bool, str]]:
-    try:
-        places = [
-            field + (f":{spec}" if spec else "") for _, field, spec, _ in Formatter().parse(text) if field is not None
-        ]
-    except ValueError as error:
-        return [(False, f"prompt.{name}: {error}; a literal brace is written twice")]
-    missing = [f"{{{place}}}" for place in needed if place not in places]
-    unknown = [f"{{{place}}}" for place in places if place not in needed + allowed]
-    return [
-        (not missing, f"prompt.{name} lacks {', '.join(missing)}"),
-        (not unknown, f"prompt.{name} has {', '.join(unknown)}, which nothing fills"),
-    ]
-
-
-class FaceLabels(Section):
-    """Names of the face heads' rows, in output order."""
-
-    age: tuple[str, ...] = AGE_BINS
-    gender: tuple[str, ...] = GENDERS
-    race: tuple[str, ...] = RACES
-    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
-
-    @model_validator(mode="after")
-    def _counts_fit(self) -> FaceLabels:
-        counts = {"age": 8, "gender": 2, "race": 5, "attributes": 40}
-        require(
-            *(
-                (len(getattr(self, name)) == count, f"face_labels.{name} needs {count} names, one per output row")
-                for name, count in counts.items()
-            )
-        )
-        return self
-
-
 class EmoLlamaConfig(Section):
     """Everything a checkpoint's numbers do not say by themselves.
 
@@ -338,7 +270,7 @@ class EmoLlamaConfig(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(problem_list(cls, values, error)) from error
+            raise CheckpointError(problem_list(CONFIG_NAME, cls, values, error)) from error
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> EmoLlamaConfig:

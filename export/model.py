@@ -33,8 +33,8 @@ from emo_edge.export.language import (
     generate_tokens,
     rebuild_rotary,
 )
-from emo_edge.export.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer, QuestionTokenizer
+from emo_edge.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.sessions import Sampling
 
 BRANCHES = ("vision", "face")

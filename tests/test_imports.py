@@ -20,8 +20,10 @@ BARE = (
     "commands",
     "cli",
     "packaged",
+    "prompts",
+    "sections",
+    "sessions",
     "export.config",
-    "export.prompts",
     "export.text",
 )
 

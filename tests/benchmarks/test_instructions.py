@@ -23,7 +23,7 @@ from emo_edge.benchmarks.instructions import (
     cues_in,
     describe_cues,
 )
-from emo_edge.export.config import PromptConfig
+from emo_edge.prompts import PromptConfig
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
 
 SENTENCES = ["", "The person in the image is a Asian female aged 20-29. "]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,8 +29,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-def problem_list(section: type[Section], values: Any, error: ValidationError) -> str:
-    """List every problem that validation found in ``values``, with its place.
+def problem_list(name: str, section: type[Section], values: Any, error: ValidationError) -> str:
+    """List every problem that validation found in ``values``, what file ``name`` holds, with its place.
 
     An unknown key keeps pydantic from checking its section's sizes, so the rest is checked once more without it.
     """
@@ -43,10 +44,10 @@ def problem_list(section: type[Section], values: Any, error: ValidationError) ->
             problems += [problem for problem in rest.errors() if (problem["loc"], problem["msg"]) not in seen]
     lines = []
     for problem in problems:
-        place = ".".join(str(part) for part in problem["loc"]) or "config"
+        place = ".".join(str(part) for part in problem["loc"]) or Path(name).stem
         text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         lines += [f"  {place}: {line}" for line in text.splitlines()]
-    return f"config.json has {len(lines)} problem(s):\n" + "\n".join(lines)
+    return f"{name} has {len(lines)} problem(s):\n" + "\n".join(lines)
 
 
 def _without(values: Any, places: list[tuple[int | str, ...]]) -> Any:
