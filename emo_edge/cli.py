@@ -9,8 +9,12 @@ from emo_edge.commands import LazyCommand, LazyGroup
 
 COMMANDS = {
     "demo": LazyCommand(
-        "emo_edge.benchmarks.demo:main", "Read drawn faces with the packaged emo-tiny and print its accuracy."
+        "emo_edge.benchmarks.demo:main", "Export emo-tiny, read the packaged drawings, print what each profile costs."
     ),
+    "export": LazyCommand("emo_edge.export.export_command:main", "Turn CHECKPOINT into one verified bundle."),
+    "infer": LazyCommand("emo_edge.infer_command:main", "Read the faces in SOURCES with BUNDLE."),
+    "inspect": LazyCommand("emo_edge.bundle_commands:inspect", "Print what BUNDLE holds and what was measured of it."),
+    "verify": LazyCommand("emo_edge.bundle_commands:verify", "Check every file of BUNDLE against its manifest."),
 }
 
 

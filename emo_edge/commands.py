@@ -10,13 +10,18 @@ import click
 from emo_edge.errors import EmoEdgeError, MissingExtraError
 
 EXTRAS = {
-    "cv2": "bench",
+    "cv2": "cpu",
+    "onnxruntime": "cpu",
+    "llama_cpp": "cpu",
+    "tokenizers": "cpu",
     "tqdm": "bench",
     "torch": "export",
     "transformers": "export",
     "safetensors": "export",
     "sentencepiece": "export",
-    "tokenizers": "export",
+    "onnx": "export",
+    "onnxscript": "export",
+    "gguf": "export",
 }
 """Which extra brings an optional module."""
 

@@ -23,9 +23,13 @@ class InputError(EmoEdgeError):
 
 
 class CheckpointError(EmoEdgeError):
-    """A checkpoint or bundle is missing, incomplete, malformed or not finite."""
+    """A checkpoint, or a model file made of one, is missing, incomplete, malformed or not finite."""
 
     exit_code = 5
+
+
+class BundleError(CheckpointError):
+    """A bundle is missing, incomplete, malformed, changed since it was written, or already there."""
 
 
 class DeviceError(EmoEdgeError):

@@ -53,8 +53,10 @@ def problem_list(name: str, section: type[Section], values: Any, error: Validati
 def _without(values: Any, places: list[tuple[int | str, ...]]) -> Any:
     pruned = copy.deepcopy(values)
     for place in places:
-        owner = pruned
+        owner: Any = pruned
         for part in place[:-1]:
-            owner = owner[part]
+            inner: Any = owner[part] if isinstance(part, int) or part in owner else None
+            # What leads nowhere is the tag of a union, which pydantic puts into the place.
+            owner = inner if isinstance(inner, dict | list) else owner
         del owner[place[-1]]
     return pruned

@@ -33,8 +33,9 @@ from emo_edge.export.language import (
     generate_tokens,
     rebuild_rotary,
 )
-from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer, QuestionTokenizer
+from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.prompts import Prompt, build_prompt, demographic_sentence
+from emo_edge.questions import QuestionTokenizer
 from emo_edge.sessions import Sampling
 
 BRANCHES = ("vision", "face")
@@ -99,7 +100,9 @@ class EmoLlamaForConditionalGeneration(nn.Module):
     def load_tokenizers(self, directory: str | Path) -> None:
         """Read both tokenizers; they must fit the config's vocabulary sizes."""
         self.tokenizer = LanguageTokenizer(directory)
-        self.question_tokenizer = QuestionTokenizer(directory, self.config.connector.qformer.max_question_tokens)
+        self.question_tokenizer = QuestionTokenizer(
+            Path(directory, QUESTION_MODEL_NAME), self.config.connector.qformer.max_question_tokens
+        )
         for name, tokens, rows in (
             (LANGUAGE_MODEL_NAME, len(self.tokenizer), self.config.language.vocab_size),
             (QUESTION_MODEL_NAME, len(self.question_tokenizer), self.config.connector.qformer.vocab_size),

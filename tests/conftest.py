@@ -111,3 +111,16 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     directory = tmp_path_factory.mktemp("toy-checkpoint")
     toy_model.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the packaged emo-tiny, compared on a few drawings only."""
+    from emo_edge.export.bundle_export import ExportPlan, bundle_from_checkpoint
+    from emo_edge.packaged import packaged_checkpoint
+    from emo_edge.samples import packaged_samples
+
+    target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
+    plan = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16", "q4_k_m"))
+    bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
+    return target

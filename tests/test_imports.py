@@ -12,20 +12,20 @@ import pytest
 import emo_edge
 
 ALLOWED = {"emo_edge", "numpy", "click"}
-OPTIONAL = ("torch", "transformers", "safetensors", "sentencepiece", "tokenizers", "cv2", "tqdm", "onnxruntime")
-BARE = (
-    "vocabulary",
-    "errors",
-    "crops",
-    "commands",
-    "cli",
-    "packaged",
-    "prompts",
-    "sections",
-    "sessions",
-    "export.config",
-    "export.text",
+OPTIONAL = (
+    "torch",
+    "transformers",
+    "safetensors",
+    "sentencepiece",
+    "tokenizers",
+    "cv2",
+    "tqdm",
+    "onnxruntime",
+    "llama_cpp",
+    "onnx",
+    "gguf",
 )
+BARE = ("export.config", "export.text")
 
 
 def run(code: str) -> str:
@@ -54,7 +54,8 @@ def bare_modules() -> list[str]:
         for module in pkgutil.iter_modules(_package_path("benchmarks"))
         if module.name.startswith("face_") or module.name in ("synthetic", "instructions", "metrics", "machine")
     ]
-    return [f"emo_edge.{name}" for name in (*BARE, *runtimes, *faces)]
+    core = [module.name for module in pkgutil.iter_modules(emo_edge.__path__) if not module.ispkg]
+    return [f"emo_edge.{name}" for name in (*BARE, *core, *runtimes, *faces)]
 
 
 def _package_path(name: str) -> list[str]:

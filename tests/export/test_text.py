@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer, QuestionTokenizer
+from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
+from emo_edge.questions import QuestionTokenizer
 from emo_edge.vocabulary import LABEL_SETS
 
 CONTEXT = "\nWhat is the facial expression of the person? ASSISTANT:"
@@ -24,7 +25,7 @@ def tokenizer(tokenizer_directory: Path) -> LanguageTokenizer:
 
 
 def question_tokenizer(directory: Path, max_tokens: int = 48) -> QuestionTokenizer:
-    return QuestionTokenizer(directory, max_tokens)
+    return QuestionTokenizer(directory / QUESTION_MODEL_NAME, max_tokens)
 
 
 # "▁" is SentencePiece's own mark for a space, so it alone cannot be told from one.
@@ -113,7 +114,7 @@ def test_files_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{LANGUAGE_MODEL_NAME}: no such file"):
         LanguageTokenizer(tmp_path)
     with pytest.raises(CheckpointError, match=f"{QUESTION_MODEL_NAME}: no such file"):
-        QuestionTokenizer(tmp_path, 48)
+        QuestionTokenizer(tmp_path / QUESTION_MODEL_NAME, 48)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff" * 40, b"{}", b"[" * 500, b"\x80\x04cos\nsystem\n(S'true'\ntR."])
@@ -123,7 +124,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, content: bytes) -> No
     with pytest.raises(CheckpointError, match="not a SentencePiece model"):
         LanguageTokenizer(tmp_path)
     with pytest.raises(CheckpointError, match="not a tokenizers file"):
-        QuestionTokenizer(tmp_path, 48)
+        QuestionTokenizer(tmp_path / QUESTION_MODEL_NAME, 48)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -134,4 +135,4 @@ def test_truncated_files_are_refused_or_complete(tmp_path: Path, tokenizer_direc
     with pytest.raises(CheckpointError):
         LanguageTokenizer(tmp_path)
     with pytest.raises(CheckpointError):
-        QuestionTokenizer(tmp_path, 48)
+        QuestionTokenizer(tmp_path / QUESTION_MODEL_NAME, 48)

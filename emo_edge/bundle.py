@@ -1,0 +1,167 @@
+"""Open and write bundles. Every byte that a native loader will see is verified first."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from emo_edge.errors import BundleError
+from emo_edge.manifest import MANIFEST_NAME, BundleFile, Manifest, Variant, manifest_from_json
+from emo_edge.user_cache import read_cached, write_cached
+
+VERIFIED_NAME = "verified.json"
+MANIFEST_LIMIT = 16 << 20
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory whose manifest is well-formed and whose files are what the manifest says."""
+
+    directory: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, directory: str | Path, *, use_cache: bool = True) -> Bundle:
+        """Read the manifest and verify every file: path, kind, size, sha256.
+
+        A file that has not changed since it was last hashed (size, modification time and inode) is not hashed again,
+        unless ``use_cache`` is False. Raises BundleError naming every problem.
+        """
+        root = Path(directory)
+        manifest = read_manifest(root)
+        problems = list(_file_problems(root, manifest, use_cache=use_cache))
+        if problems:
+            listing = "\n".join(f"  {problem}" for problem in problems)
+            raise BundleError(f"{root}: {len(problems)} problem(s), copy or export the bundle again:\n{listing}")
+        return cls(root, manifest)
+
+    def files(self, variant: Variant) -> list[Path]:
+        """Absolute paths of a variant's files, the one to open first."""
+        return [(self.directory / file.path).absolute() for file in variant.files]
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read ``root/manifest.json`` without looking at the other files."""
+    path = root / MANIFEST_NAME
+    try:
+        if path.is_symlink() or path.stat().st_size > MANIFEST_LIMIT:
+            raise BundleError(f"{path}: a link or larger than {MANIFEST_LIMIT >> 20} MiB, no manifest of ours")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: no such file; a bundle is a directory that emo-edge export wrote") from error
+    except OSError as error:
+        raise BundleError(f"{path}: not readable: {error.strerror}") from error
+    return manifest_from_json(content)
+
+
+def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterator[str]:
+    known = read_cached(VERIFIED_NAME) if use_cache else {}
+    verified = dict(known)
+    for file in manifest.files():
+        path = root / file.path
+        problem = _place_problem(root, path) or _size_problem(path, file)
+        if problem:
+            yield f"{file.path}: {problem}"
+            continue
+        signature = [file.sha256, *_signature(path)]
+        if known.get(str(path.absolute())) == signature:
+            continue
+        if sha256_of(path) != file.sha256:
+            yield f"{file.path}: its content is not what the manifest's sha256 says"
+        else:
+            verified[str(path.absolute())] = signature
+    if verified != known:
+        write_cached(VERIFIED_NAME, verified)
+
+
+def _place_problem(root: Path, path: Path) -> str | None:
+    """Refuse links: the real path must be the plain one below the bundle's own real path."""
+    if not path.exists() and not path.is_symlink():
+        return "no such file"
+    if path.resolve() != root.resolve() / path.relative_to(root):
+        return "a link; a bundle holds plain files only"
+    return None if path.is_file() else "not a plain file"
+
+
+def _size_problem(path: Path, file: BundleFile) -> str | None:
+    size = path.stat().st_size
+    return None if size == file.size else f"{size} bytes, the manifest says {file.size}"
+
+
+def _signature(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class BundleWriter:
+    """Write a bundle beside its final name and rename it when all is there.
+
+    A context manager: left without `finish`, by an error or a kill, nothing exists under the final name, and the next
+    writer clears what the last one left.
+    """
+
+    def __init__(self, target: str | Path, *, overwrite: bool = False) -> None:
+        self.target = Path(target)
+        self.partial = self.target.with_name(f".{self.target.name}.partial")
+        if self.target.exists() and not overwrite and (not self.target.is_dir() or any(self.target.iterdir())):
+            raise BundleError(f"{self.target}: already there; give another name or --overwrite")
+
+    def __enter__(self) -> BundleWriter:
+        try:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+        except OSError as error:
+            raise BundleError(f"{self.target}: cannot be written: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def path(self, name: str) -> Path:
+        """Where to write the file that the manifest will call ``name``."""
+        path = self.partial / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def entry(self, path: Path) -> BundleFile:
+        """Describe a written file for the manifest."""
+        name = path.relative_to(self.partial).as_posix()
+        return BundleFile(path=name, size=path.stat().st_size, sha256=sha256_of(path))
+
+    def finish(self, manifest: Manifest) -> Bundle:
+        """Write the manifest, drop what it does not name, move everything to the final name and open it."""
+        named = {file.path for file in manifest.files()}
+        for path in sorted(self.partial.rglob("*")):
+            if path.is_file() and path.relative_to(self.partial).as_posix() not in named:
+                path.unlink()
+        text = manifest.model_dump_json(indent=2) + "\n"
+        (self.partial / MANIFEST_NAME).write_text(text, encoding="utf-8")
+        for path in self.partial.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        if self.target.exists():
+            shutil.rmtree(self.target)
+        self.partial.rename(self.target)
+        return Bundle.open(self.target)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

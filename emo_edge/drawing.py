@@ -1,0 +1,122 @@
+"""Draw readings onto their picture: box, landmarks, head pose and the label distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.crops import Image
+from emo_edge.reading import Reading
+
+SHORTEST_SIDE = 720
+"""Smaller pictures are enlarged to this, so that the text can be read."""
+COLOURS = ((64, 156, 255), (255, 149, 0), (52, 199, 89), (255, 45, 85), (175, 82, 222), (90, 200, 250))
+"""One a face, RGB."""
+INK, PAPER = (245, 245, 247), (28, 28, 30)
+AXIS_COLOURS = ((255, 69, 58), (48, 209, 88), (10, 132, 255))
+SHOWN = 5
+"""Labels a panel lists."""
+
+
+def annotated(image: Image, readings: Sequence[Reading]) -> Image:
+    """Return a copy of a picture (uint8 RGB [H, W, 3]) with its readings drawn; small pictures come out larger."""
+    import cv2
+
+    scale = max(1.0, SHORTEST_SIDE / min(image.shape[:2]))
+    enlarged = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image.copy()
+    canvas: Image = np.ascontiguousarray(enlarged, np.uint8)
+    unit = min(canvas.shape[:2]) / SHORTEST_SIDE
+    for number, reading in enumerate(readings):
+        colour = COLOURS[number % len(COLOURS)]
+        box = np.array(reading.box) * scale
+        if reading.facts:
+            _draw_landmarks(canvas, reading.facts.landmarks * scale, unit)
+            _draw_pose(canvas, box, reading.facts.pose_degrees, unit)
+        _draw_box(canvas, box, colour, unit)
+    for number, reading in enumerate(readings):
+        _draw_panel(canvas, np.array(reading.box) * scale, reading, COLOURS[number % len(COLOURS)], unit)
+    return canvas
+
+
+def _draw_box(canvas: Image, box: NDArray[Any], colour: tuple[int, int, int], unit: float) -> None:
+    """Corners only: the face stays visible."""
+    import cv2
+
+    x0, y0, x1, y1 = (round(float(value)) for value in box)
+    arm = round(0.18 * min(x1 - x0, y1 - y0))
+    for x, y, step_x, step_y in ((x0, y0, 1, 1), (x1, y0, -1, 1), (x0, y1, 1, -1), (x1, y1, -1, -1)):
+        corner = np.array([[x + step_x * arm, y], [x, y], [x, y + step_y * arm]], np.int32)
+        cv2.polylines(canvas, [corner], False, colour, max(2, round(4 * unit)), cv2.LINE_AA)
+
+
+def _draw_landmarks(canvas: Image, points: NDArray[Any], unit: float) -> None:
+    import cv2
+
+    for x, y in np.round(points * 8).astype(int).tolist():
+        cv2.circle(canvas, (x, y), round(8 * 2.2 * unit), INK, -1, cv2.LINE_AA, 3)
+
+
+def _draw_pose(canvas: Image, box: NDArray[Any], pose: dict[str, float], unit: float) -> None:
+    """Three axes of the head at the box's middle: its left (red), down (green), out of the face (blue)."""
+    import cv2
+
+    pitch, yaw, roll = (np.radians(pose[name]) for name in ("pitch", "yaw", "roll"))
+    around_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    around_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    around_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    rotation = around_z @ around_y @ around_x
+    middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+    length = 0.3 * float(box[2] - box[0])
+    for axis, colour in enumerate(AXIS_COLOURS):
+        tip = middle + length * rotation[:2, axis]
+        ends = [(round(float(x)), round(float(y))) for x, y in (middle, tip)]
+        cv2.line(canvas, ends[0], ends[1], colour, max(2, round(3 * unit)), cv2.LINE_AA)
+
+
+def _draw_panel(canvas: Image, box: NDArray[Any], reading: Reading, colour: tuple[int, int, int], unit: float) -> None:
+    """List the likeliest labels with bars, beside the box where there is room, else inside the picture's edge."""
+    import cv2
+
+    ranked = sorted(reading.probabilities.items(), key=lambda item: -item[1])[:SHOWN]
+    line, width = round(26 * unit), round(250 * unit)
+    height = line * (len(ranked) + 1) + round(22 * unit)
+    left, top = _place(canvas, box, width, height, round(12 * unit))
+    area = canvas[top : top + height, left : left + width]
+    area[:] = (0.25 * area + 0.75 * np.array(PAPER)).astype(np.uint8)
+    canvas[top : top + height, left : left + max(3, round(4 * unit))] = colour
+    x, y = left + round(16 * unit), top + line
+    title = f"{reading.label} {reading.probabilities[reading.label]:.0%}"
+    _write(canvas, title, (x, y), 0.75 * unit, bold=True)
+    for name, share in ranked:
+        y += line
+        full = width - round(156 * unit)
+        bar = (x + round(124 * unit), y - round(12 * unit))
+        cv2.rectangle(canvas, bar, (bar[0] + full, y), (72, 72, 74), -1)
+        cv2.rectangle(canvas, bar, (bar[0] + max(1, round(full * share)), y), colour, -1)
+        _write(canvas, name[:18], (x, y), 0.5 * unit)
+
+
+def _place(canvas: Image, box: NDArray[Any], width: int, height: int, gap: int) -> tuple[int, int]:
+    """Choose where a panel covers the least of its face: beside the box, else a corner of the picture."""
+    rows, columns = canvas.shape[:2]
+    x0, y0, x1, y1 = (round(float(value)) for value in box)
+    right, bottom = columns - width - gap, rows - height - gap
+    places = [(x1 + gap, y0), (x0 - gap - width, y0), (right, bottom), (gap, bottom), (right, gap), (gap, gap)]
+    inside = [(max(0, min(x, columns - width)), max(0, min(y, rows - height))) for x, y in places]
+
+    def covered(place: tuple[int, int]) -> int:
+        across = min(place[0] + width, x1) - max(place[0], x0)
+        down = min(place[1] + height, y1) - max(place[1], y0)
+        return max(across, 0) * max(down, 0)
+
+    return min(inside, key=covered)
+
+
+def _write(canvas: Image, text: str, place: tuple[int, int], size: float, *, bold: bool = False) -> None:
+    import cv2
+
+    printable = text.encode("ascii", "replace").decode()
+    cv2.putText(canvas, printable, place, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 2 if bold else 1, cv2.LINE_AA)

@@ -1,0 +1,89 @@
+"""Open one engine a component for a profile, on one device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from emo_edge.bundle import Bundle
+from emo_edge.errors import InputError
+from emo_edge.manifest import GraphComponent, Profile
+from emo_edge.registry import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, choose_device, runtime
+from emo_edge.sessions import LanguageSession, Session, TensorSession
+
+log = logging.getLogger(__name__)
+EXACT_LANGUAGE = ("f16", "f32", "bf16")
+"""Unquantized language variants keep their attention cache in float32 too."""
+
+
+@dataclass(frozen=True)
+class Engines(Session):
+    """The open sessions of a profile; whoever opened them closes them."""
+
+    profile_name: str
+    profile: Profile
+    device: str
+    vision: TensorSession
+    connector: TensorSession
+    face: TensorSession | None
+    language: LanguageSession
+
+    def close(self) -> None:
+        """Free every engine; a second call does nothing."""
+        for session in (self.vision, self.connector, self.face, self.language):
+            if session is not None:
+                session.close()
+
+    def variants(self) -> dict[str, str]:
+        """Component to the precision that runs."""
+        return {name: value for name, value in self.profile if isinstance(value, str)}
+
+
+def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:
+    """Look up a profile; None takes the manifest's default."""
+    profiles: Mapping[str, Profile] = bundle.manifest.profiles
+    chosen = name or bundle.manifest.default_profile
+    if chosen not in profiles:
+        raise InputError(f"no profile {chosen!r} in this bundle; there are: {', '.join(profiles)}")
+    return chosen, profiles[chosen]
+
+
+def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: int | None) -> Engines:
+    """Open the profile's variants; ``device`` ``auto`` logs what it chose and why."""
+    name, chosen = profile_of(bundle, profile)
+    device, reason = choose_device(device)
+    log.info("device %s: %s", device, reason)
+    parts = bundle.manifest.components
+    with ExitStack() as opened:
+
+        def graph(component: GraphComponent, variant: str) -> TensorSession:
+            inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
+            path = bundle.files(component.variants[variant])[0]
+            session = runtime(TENSOR_RUNTIMES[component.kind])(path, inputs, outputs, device=device, threads=threads)
+            return opened.enter_context(session)  # type: ignore[no-any-return]
+
+        engines = Engines(
+            name,
+            chosen,
+            device,
+            vision=graph(parts.vision, chosen.vision),
+            connector=graph(parts.connector, chosen.connector),
+            face=graph(parts.face, chosen.face) if parts.face and chosen.face else None,
+            language=opened.enter_context(_language(bundle, chosen.language, device, threads)),
+        )
+        opened.pop_all()
+    return engines
+
+
+def _language(bundle: Bundle, variant: str, device: str, threads: int | None) -> LanguageSession:
+    component = bundle.manifest.components.language
+    session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
+        bundle.files(component.variants[variant])[0],
+        context_size=component.context_size,
+        threads=threads,
+        gpu_layers=-1 if device == "cuda" else 0,
+        exact_cache=variant in EXACT_LANGUAGE,
+    )
+    return session

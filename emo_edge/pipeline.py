@@ -1,0 +1,236 @@
+"""The way of the data on the device: faces, crops, networks, tokens, prompt, label scores, answers, reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge import __version__
+from emo_edge.bundle import Bundle
+from emo_edge.crops import Crop, Image, checked_frame, face_crop, padded_crop
+from emo_edge.detected_faces import DetectedFace, FaceDetector
+from emo_edge.engines import Engines, open_engines
+from emo_edge.errors import InputError
+from emo_edge.face_facts import face_facts
+from emo_edge.faces import open_detector
+from emo_edge.manifest import CropSettings
+from emo_edge.questions import QuestionTokenizer
+from emo_edge.reading import Reading, Request, Settings
+from emo_edge.sessions import Tensor
+from emo_edge.stopwatch import Stopwatch
+from emo_edge.turns import Turn, ask_for_labels, demographics_of, frame_tokens, resolve_labels, softmax
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What both networks make of F crops; nothing here depends on the question."""
+
+    vision_crops: list[Crop]
+    face_crops: list[Crop]
+    """Empty without a face network."""
+    features: Tensor
+    """[F, T, D]."""
+    face: dict[str, Tensor]
+    """Outputs of the face graph, [F, ...] each; empty without a face network."""
+
+
+class EmotionPipeline:
+    """A bundle with its engines open. Use it as a context manager, or call `close`."""
+
+    def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector) -> None:
+        self.bundle, self.manifest = bundle, bundle.manifest
+        self.engines, self.detector = engines, detector
+        tokenizer = bundle.directory / self.manifest.question_tokenizer.path
+        self.questions = QuestionTokenizer(tokenizer, self.manifest.max_question_tokens)
+        self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path | Bundle,
+        *,
+        device: str = "auto",
+        profile: str | None = None,
+        detector: FaceDetector | None = None,
+        threads: int | None = None,
+    ) -> EmotionPipeline:
+        """Verify the bundle, choose the device and open one engine a component.
+
+        Args:
+            bundle: directory that ``emo-edge export`` wrote, or one that is open already.
+            device: ``auto``, ``cpu`` or ``cuda``; ``auto`` logs what it chose and why.
+            profile: one of the manifest's; None takes its default.
+            detector: who finds faces; None opens the one the manifest names.
+            threads: of each engine; None leaves it to the engine.
+        """
+        found = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        finder = detector or open_detector(found.manifest.detector)
+        return cls(found, open_engines(found, profile=profile, device=device, threads=threads), finder)
+
+    def read(self, image: Image, request: Request | None = None) -> list[Reading]:
+        """Read every face of an image (uint8 RGB [H, W, 3]), largest first; no face gives an empty list."""
+        watch, asked = Stopwatch(), request or Request()
+        with watch("detect"):
+            faces = self.detector.detect(checked_frame(image))
+        if not faces:
+            return []
+        seen = self._look([image] * len(faces), faces, watch)
+        return [self._reading(seen, slice(row, row + 1), faces, asked, watch, clip=False) for row in range(len(faces))]
+
+    def read_clip(self, frames: Sequence[Image], request: Request | None = None) -> Reading | None:
+        """Read one face through a clip, every frame's tokens in one prompt; None if no frame shows a face.
+
+        The largest face of each frame counts; a frame without one borrows the box of the nearest frame that has one.
+        """
+        watch, asked = Stopwatch(), request or Request()
+        with watch("detect"):
+            faces = _one_face_a_frame([self.detector.detect(checked_frame(frame)) for frame in frames])
+        if not faces:
+            return None
+        seen = self._look(frames, faces, watch)
+        return self._reading(seen, slice(0, len(frames)), faces, asked, watch, clip=True)
+
+    def close(self) -> None:
+        """Free every engine; a second call does nothing."""
+        self.engines.close()
+
+    def __enter__(self) -> EmotionPipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _look(self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch) -> Seen:
+        """Crop every face and run both networks on all of them at once."""
+        settings = self.manifest.preprocessing
+        pairs = list(zip(frames, faces, strict=True))
+        with watch("crop"):
+            vision_crops = [_cut(frame, face, settings.vision) for frame, face in pairs]
+            face_crops = [_cut(frame, face, settings.face) for frame, face in pairs] if settings.face else []
+        with watch("vision"):
+            features = self.engines.vision.run({"image": _stacked(vision_crops)})["features"]
+        with watch("face"):
+            known = self.engines.face.run({"image": _stacked(face_crops)}) if self.engines.face else {}
+        return Seen(vision_crops, face_crops, features, known)
+
+    def _reading(
+        self,
+        seen: Seen,
+        rows: slice,
+        faces: Sequence[DetectedFace],
+        request: Request,
+        measured: Stopwatch,
+        *,
+        clip: bool,
+    ) -> Reading:
+        """Ask the language model about the frames ``rows`` of one face."""
+        watch, middle = measured.branch(), (rows.start + rows.stop) // 2
+        manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
+        wanted = manifest.prompt.use_demographics if request.demographics is None else request.demographics
+        sentence = demographics_of(manifest, seen.face, rows, clip=clip) if wanted and seen.face else ""
+        turn = Turn(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
+        settings = self._settings(labels, turn, request, wanted=wanted)
+        scores = self._label_scores(seen, rows, turn, labels, watch)
+        if settings.prior_correction:
+            scores = scores - self._blank(turn, labels, watch)
+        shares = softmax(scores / settings.temperature)
+        answers = {
+            question: self._answer(seen, rows, Turn(manifest, question, sentence), request, watch)
+            for question in (manifest.prompt.describe if request.describe else None, request.ask)
+            if question is not None
+        }
+        facts = None
+        if seen.face:
+            tell, crop = request.demographics is not False, seen.face_crops[middle]
+            facts = face_facts(seen.face, rows, middle, crop, manifest.face_labels, demographics=tell)
+        return Reading(
+            box=faces[middle].box,
+            detection_score=faces[middle].score,
+            frames=rows.stop - rows.start,
+            probabilities=dict(zip(labels, shares.tolist(), strict=True)),
+            facts=facts,
+            answers=answers,
+            stage_ms=watch.milliseconds,
+            settings=settings,
+        )
+
+    def _prefill(self, seen: Seen, rows: slice, turn: Turn, watch: Stopwatch) -> None:
+        """Make the prompt about these frames the language model's context."""
+        ids = np.array([self.questions.encode(turn.question)] * (rows.stop - rows.start), np.int64)
+        with watch("connector"):
+            feed = {"features": seen.features[rows], "question_ids": ids, "question_mask": np.ones_like(ids)}
+            visual = self.engines.connector.run(feed)["visual_tokens"]
+        face = seen.face["face_tokens"][rows] if "face_tokens" in seen.face else None
+        with watch("prefill"):
+            self.engines.language.prefill(turn.chunks(self.engines.language, frame_tokens(self.manifest, visual, face)))
+
+    def _label_scores(
+        self, seen: Seen, rows: slice, turn: Turn, labels: tuple[str, ...], watch: Stopwatch
+    ) -> NDArray[np.float64]:
+        """Log-probability of each label's whole token sequence as the answer: one prefill, no decoding."""
+        self._prefill(seen, rows, turn, watch)
+        with watch("score"):
+            found = self.engines.language.score(turn.branches(self.engines.language, labels))
+        return np.array([float(tokens.sum()) for tokens in found])
+
+    def _blank(self, turn: Turn, labels: tuple[str, ...], watch: Stopwatch) -> NDArray[np.float64]:
+        """Label scores of the same prompt about an even picture: what the words alone suggest."""
+        key = (turn.question, turn.demographics, *labels)
+        if key not in self._blank_scores:
+            side = self.manifest.preprocessing.vision.size
+            grey = np.full((side, side, 3), 127, np.uint8)
+            seen = self._look([grey], [DetectedFace((0.0, 0.0, side, side), None)], watch)
+            self._blank_scores[key] = self._label_scores(seen, slice(0, 1), turn, labels, watch)
+        return self._blank_scores[key]
+
+    def _answer(self, seen: Seen, rows: slice, turn: Turn, request: Request, watch: Stopwatch) -> str:
+        self._prefill(seen, rows, turn, watch)
+        with watch("answer"):
+            pieces = []
+            for piece in self.engines.language.generate(request.sampling):
+                pieces.append(piece)
+                if request.on_piece:
+                    request.on_piece(piece)
+        return "".join(pieces).strip()
+
+    def _settings(self, labels: tuple[str, ...], turn: Turn, request: Request, *, wanted: bool) -> Settings:
+        scoring = self.manifest.scoring
+        corrected = scoring.prior_correction if request.prior_correction is None else request.prior_correction
+        temperature = scoring.temperature if request.temperature is None else request.temperature
+        if not temperature > 0:
+            raise InputError(f"the temperature of the labels must be above 0, not {temperature}")
+        return Settings(
+            bundle=self.manifest.name,
+            profile=self.engines.profile_name,
+            variants=self.engines.variants(),
+            device=self.engines.device,
+            detector=self.detector.name,
+            labels=labels,
+            question=turn.question,
+            demographics=wanted,
+            temperature=temperature,
+            prior_correction=corrected,
+            purpose=self.manifest.provenance.get("purpose", ""),
+            emo_edge=__version__,
+        )
+
+
+def _one_face_a_frame(found: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace]:
+    seen = [index for index, faces in enumerate(found) if faces]
+    if not seen:
+        return []
+    return [found[min(seen, key=lambda other, at=index: abs(other - at))][0] for index in range(len(found))]  # type: ignore[misc]
+
+
+def _cut(frame: Image, face: DetectedFace, settings: CropSettings) -> Crop:
+    if settings.method == "padded":
+        return padded_crop(frame, face.box, margin=settings.margin, size=settings.size, fill=settings.fill)
+    return face_crop(frame, face.box, margin=settings.margin, size=settings.size)
+
+
+def _stacked(crops: Sequence[Crop]) -> Tensor:
+    return np.stack([crop.pixels for crop in crops])

@@ -1,0 +1,43 @@
+"""The question as the Q-Former reads it: BERT WordPiece from a ``tokenizers`` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emo_edge.errors import CheckpointError, InputError
+
+
+class QuestionTokenizer:
+    """[CLS] question [SEP], cut on the left when too long (as LLaMA-VID)."""
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        import tokenizers
+
+        require_file(path)
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the binding raises bare Exception for every kind of bad file
+            raise CheckpointError(f"{path}: not a tokenizers file: {error}") from error
+        self._tokenizer.enable_truncation(max_tokens, direction="left")
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, question: str) -> list[int]:
+        """Token ids of the raw question."""
+        return list(self._tokenizer.encode(writable(question)).ids)
+
+
+def writable(text: str) -> str:
+    """Refuse half a surrogate pair, which no encoding can write and the tokenizers crash on."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"the text is not valid Unicode at character {error.start}: {text[error.start]!r}") from error
+    return text
+
+
+def require_file(path: Path) -> None:
+    """Raise CheckpointError if a tokenizer's file is missing."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; copy it from the checkpoint this one was made of")

@@ -1,0 +1,128 @@
+"""What the pipeline says of a face or a clip, with the settings and the times that made it.
+
+`Reading.to_dict` is the JSON that ``emo-edge infer`` prints: it is part of ``emo_edge/schemas/result-1.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.crops import Box
+from emo_edge.sessions import Sampling
+
+READING_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every face."""
+
+    labels: str | tuple[str, ...] = "rafdb7"
+    """Name of one of the bundle's label sets, or the labels themselves."""
+    describe: bool = False
+    """Whether the bundle's own question for a description is answered."""
+    ask: str | None = None
+    """A question of the user's to answer."""
+    demographics: bool | None = None
+    """Whether age, gender and race are in the prompt and the reading; None follows the bundle."""
+    prior_correction: bool | None = None
+    """Whether scores are set against those of a blank image; None follows the bundle."""
+    temperature: float | None = None
+    """Divides the label scores; None follows the bundle."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How answers are written."""
+    on_piece: Callable[[str], None] | None = None
+    """Called with each piece of an answer as it is written."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What made a reading: enough to make it again."""
+
+    bundle: str
+    profile: str
+    variants: dict[str, str]
+    device: str
+    detector: str
+    labels: tuple[str, ...]
+    question: str
+    demographics: bool
+    temperature: float
+    prior_correction: bool
+    purpose: str
+    """What the checkpoint says it is for."""
+    emo_edge: str
+
+
+@dataclass(frozen=True)
+class FaceFacts:
+    """What the face network says; of a clip, of its middle frame, with age, gender and race over all frames."""
+
+    landmarks: NDArray[np.float32]
+    """[68, 2] x, y in frame pixels, iBUG order."""
+    pose_degrees: dict[str, float]
+    """pitch, yaw, roll."""
+    attributes: dict[str, float]
+    """Probability by CelebA attribute."""
+    hidden_points: NDArray[np.float32]
+    """[29] probability that a COFW point is not visible."""
+    demographics: dict[str, dict[str, float]]
+    """Probabilities of age, gender and race by label; empty if they were not wanted."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, rounded to what the network resolves."""
+        return {
+            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.landmarks],
+            "pose_degrees": _rounded(self.pose_degrees, 1),
+            "attributes": _rounded(self.attributes),
+            "hidden_points": [round(float(value), 3) for value in self.hidden_points],
+            "demographics": {name: _rounded(values) for name, values in self.demographics.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One face of an image, or one face through a clip."""
+
+    box: Box
+    """x0, y0, x1, y1 in frame pixels; of a clip, in its middle frame."""
+    detection_score: float | None
+    frames: int
+    """How many frames were read: 1 for an image."""
+    probabilities: dict[str, float]
+    """By label, in the order of the labels; they add up to one."""
+    facts: FaceFacts | None
+    answers: dict[str, str]
+    """Question to answer."""
+    stage_ms: dict[str, float]
+    """Wall time by stage; networks that read several faces at once are counted in each of them."""
+    settings: Settings
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of this reading."""
+        return {
+            "reading_version": READING_VERSION,
+            "label": self.label,
+            "probabilities": _rounded(self.probabilities, 5),
+            "box": [round(float(value), 1) for value in self.box],
+            "detection_score": None if self.detection_score is None else round(self.detection_score, 3),
+            "frames": self.frames,
+            "face": self.facts.to_dict() if self.facts else None,
+            "answers": dict(self.answers),
+            "stage_ms": _rounded(self.stage_ms, 2),
+            "settings": {**asdict(self.settings), "labels": list(self.settings.labels)},
+        }
+
+
+def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
+    return {name: round(float(value), digits) for name, value in values.items()}

@@ -1,0 +1,117 @@
+"""From what the user points at to results, one at a time, so that memory stays flat however long the input is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emo_edge.crops import Image
+from emo_edge.errors import DeviceError, EmoEdgeError, InputError
+from emo_edge.images import image_paths, read_image
+from emo_edge.pipeline import EmotionPipeline
+from emo_edge.reading import Reading, Request
+from emo_edge.sources import classify_source
+from emo_edge.videos import TimedFrame, clip_frames, sampled_frames
+
+RESULT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """How moving pictures are read: ``frames`` a clip, taken evenly from a whole video, or at ``fps`` as it plays."""
+
+    frames: int = 8
+    fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or (self.fps is not None and not 0 < self.fps <= 240):
+            raise InputError(f"a clip needs frames >= 1 and 0 < fps <= 240, not {self.frames} and {self.fps}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The readings of one image or one clip, or what kept it from being read."""
+
+    source: str
+    kind: str
+    """image or clip."""
+    readings: list[Reading]
+    image: Image | None
+    """The picture the boxes lie in (a clip's middle frame); None after an error."""
+    seconds: tuple[float, float] | None = None
+    """First and last frame of a clip, in seconds from the start."""
+    error: EmoEdgeError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
+        return {
+            "result_version": RESULT_VERSION,
+            "source": self.source,
+            "kind": self.kind,
+            "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
+            "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
+            "readings": [reading.to_dict() for reading in self.readings],
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+def read_sources(
+    pipeline: EmotionPipeline, sources: Iterable[str], request: Request, plan: ClipPlan
+) -> Iterator[Result]:
+    """Read images, folders, videos, cameras and streams in order.
+
+    One source that cannot be read gives a result with its error, and the next one is read.
+    """
+    for source in sources:
+        try:
+            yield from _read_source(pipeline, source, request, plan)
+        except (InputError, DeviceError) as error:
+            yield Result(source, "image", [], None, error=error)
+
+
+def _read_source(pipeline: EmotionPipeline, source: str, request: Request, plan: ClipPlan) -> Iterator[Result]:
+    kind = classify_source(source)
+    if kind == "image":
+        yield _image_result(pipeline, Path(source), request)
+    elif kind == "folder":
+        for path in image_paths(Path(source)):
+            try:
+                yield _image_result(pipeline, path, request)
+            except InputError as error:
+                yield Result(str(path), "image", [], None, error=error)
+    elif kind == "video" and plan.fps is None:
+        yield _clip_result(pipeline, source, clip_frames(Path(source), count=plan.frames), request)
+    else:
+        for window in _windows(sampled_frames(source, fps=plan.fps), plan.frames):
+            yield _clip_result(pipeline, source, window, request)
+
+
+def _image_result(pipeline: EmotionPipeline, path: Path, request: Request) -> Result:
+    image = read_image(path)
+    return Result(str(path), "image", pipeline.read(image, request), image)
+
+
+def _clip_result(pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request) -> Result:
+    reading = pipeline.read_clip([frame.image for frame in frames], request)
+    seconds = (frames[0].time_s, frames[-1].time_s)
+    middle = frames[len(frames) // 2].image
+    return Result(source, "clip", [reading] if reading else [], middle, seconds)
+
+
+def _windows(frames: Iterable[TimedFrame], size: int) -> Iterator[list[TimedFrame]]:
+    """Cut a stream into clips of ``size`` frames; what is left at the end is a shorter one, also after an error."""
+    window: list[TimedFrame] = []
+    try:
+        for frame in frames:
+            window.append(frame)
+            if len(window) == size:
+                yield window
+                window = []
+    except EmoEdgeError:
+        if window:
+            yield window
+        raise
+    if window:
+        yield window

@@ -1,0 +1,109 @@
+"""From a bundle's layout and prompts to what the language model reads, and from its scores to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.errors import BundleError, InputError
+from emo_edge.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
+from emo_edge.prompts import classify_question, demographic_sentence
+from emo_edge.sessions import Chunk, LanguageSession, Tensor
+
+HEADS = ("age", "gender", "race")
+
+
+def resolve_labels(manifest: Manifest, labels: str | Sequence[str]) -> tuple[str, ...]:
+    """Look up a label set by name, or check the user's own list."""
+    if isinstance(labels, str):
+        if labels not in manifest.label_sets:
+            raise InputError(f"no label set {labels!r}; there are: {', '.join(manifest.label_sets)}")
+        return manifest.label_sets[labels]
+    own = tuple(label.strip() for label in labels)
+    if len(own) < 2 or len(set(own)) < len(own) or not all(own):
+        raise InputError(f"give two or more different labels, not {list(own)}")
+    return own
+
+
+def ask_for_labels(manifest: Manifest, labels: Sequence[str], *, clip: bool) -> str:
+    """Write the trained category question."""
+    return classify_question(manifest.prompt, labels, clip=clip)
+
+
+def demographics_of(manifest: Manifest, outputs: Mapping[str, Tensor], rows: slice, *, clip: bool) -> str:
+    """Write the age/gender/race sentence from the face network's logits; a clip takes the mean over its frames."""
+    age, gender, race = (softmax(outputs[name][rows]).mean(0) for name in HEADS)
+    return demographic_sentence(manifest.prompt, manifest.face_labels, age, gender, race, clip=clip)
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Softmax over the last axis, in float64."""
+    shifted = np.asarray(logits, np.float64)
+    weights = np.exp(shifted - shifted.max(-1, keepdims=True))
+    return np.asarray(weights / weights.sum(-1, keepdims=True))
+
+
+def frame_tokens(manifest: Manifest, visual: Tensor, face: Tensor | None) -> NDArray[np.float32]:
+    """Order each frame's embeddings as the layout says.
+
+    Args:
+        manifest: holds the layout.
+        visual: [F, 1 + n, E], the connector's output, context token first.
+        face: [F, k, E], the face tokens, or None if the checkpoint has none.
+
+    Returns:
+        float32 [F * tokens per frame, E].
+    """
+    visual_groups = {"context": visual[:, :1], "content": visual[:, 1:]}
+    parts = []
+    for group in manifest.frames_segment.groups:
+        part = face if group.name == "face" else visual_groups[group.name]
+        if part is None or part.shape[1] != group.count:
+            seen = "none" if part is None else str(part.shape[1])
+            raise BundleError(
+                f"the layout has {group.count} {group.name} tokens a frame, {group.component} gave {seen}"
+            )
+        parts.append(part)
+    joined = np.concatenate(parts, axis=1)
+    return np.ascontiguousarray(joined.reshape(-1, joined.shape[-1]), np.float32)
+
+
+class Turn:
+    """One question about some frames, filled into the layout."""
+
+    def __init__(self, manifest: Manifest, question: str, demographics: str = "") -> None:
+        self.layout, self.question = manifest.layout, question
+        self.demographics = demographics
+
+    def chunks(self, language: LanguageSession, frames: NDArray[np.float32]) -> list[Chunk]:
+        """Token ids and embeddings in prompt order; adjoining tokens are one chunk."""
+        chunks: list[Chunk] = []
+        for segment in self.layout:
+            if isinstance(segment, FramesSegment):
+                chunks.append(frames)
+                continue
+            ids = (
+                [language.begin_token] if isinstance(segment, BeginSegment) else language.tokenize(self._fill(segment))
+            )
+            if chunks and isinstance(chunks[-1], list):
+                chunks[-1] += ids
+            else:
+                chunks.append(ids)
+        return chunks
+
+    def branches(self, language: LanguageSession, labels: Sequence[str]) -> list[list[int]]:
+        """Token ids that each label adds to the prompt, tokenised together with the text before it."""
+        context = self._fill(self.layout[-1]) if isinstance(self.layout[-1], TextSegment) else ""
+        before = language.tokenize(context)
+        found = []
+        for label in labels:
+            both = language.tokenize(f"{context} {label}")
+            if both[: len(before)] != before or len(both) == len(before):
+                raise InputError(f"the label {label!r} cannot be scored: it merges with the text before it")
+            found.append(both[len(before) :])
+        return found
+
+    def _fill(self, segment: TextSegment) -> str:
+        return segment.text.replace("{demographics}", self.demographics).replace("{question}", self.question)

@@ -1,0 +1,35 @@
+"""The user's own cache directory, and small JSON files in it that may vanish at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def cache_directory() -> Path:
+    """Return ``$XDG_CACHE_HOME/emo-edge`` (``~/.cache/emo-edge``); it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "emo-edge"
+
+
+def read_cached(name: str) -> dict[str, Any]:
+    """Read a JSON object from the cache; what is missing or broken is empty."""
+    try:
+        found = json.loads((cache_directory() / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_cached(name: str, values: dict[str, Any]) -> None:
+    """Replace a JSON object of the cache as a whole; a cache that cannot be written is no error."""
+    path = cache_directory() / name
+    partial = path.with_name(f".{name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(values), encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)

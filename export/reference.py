@@ -1,0 +1,111 @@
+"""What the PyTorch reference says of the samples: the truth that every variant is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emo_edge.export.frames import FrameFeatures
+from emo_edge.export.language import PackedRow, branch_log_probs
+from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.prompts import classify_question
+from emo_edge.samples import Sample
+from emo_edge.sessions import Tensor
+from emo_edge.turns import softmax
+
+BATCH = 16
+FACE_OUTPUTS = ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Inputs and outputs of every component for N samples, and the label distributions at the end."""
+
+    labels: tuple[str, ...]
+    vision_inputs: NDArray[np.uint8]
+    features: NDArray[np.float32]
+    face_inputs: NDArray[np.uint8] | None
+    face: dict[str, NDArray[np.float32]]
+    question_ids: NDArray[np.int64]
+    """[N, L], one question for all."""
+    visual_tokens: NDArray[np.float32]
+    prompts: list[NDArray[np.float32]]
+    """Embedded prompts [P, E]."""
+    branches: list[list[int]]
+    """Tokens of each label."""
+    probabilities: NDArray[np.float64]
+    """[N, labels], adding up to one."""
+
+    def of(self, component: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the outputs and the inputs of one graph component, by the graph's names."""
+        if component == "vision":
+            return {"features": self.features}, {"image": self.vision_inputs}
+        if component == "face" and self.face_inputs is not None:
+            return dict(self.face), {"image": self.face_inputs}
+        ids = self.question_ids
+        feed: dict[str, Tensor] = {"features": self.features, "question_ids": ids, "question_mask": np.ones_like(ids)}
+        return {"visual_tokens": self.visual_tokens}, feed
+
+
+@torch.inference_mode()
+def reference_on(
+    model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], labels: Sequence[str]
+) -> Reference:
+    """Run the reference on every sample, asking for one of ``labels``."""
+    pairs = [model.crops(sample.image, sample.box) for sample in samples]
+    vision = np.stack([seen.pixels for seen, _ in pairs])
+    faces = [crop.pixels for _, crop in pairs if crop]
+    face = np.stack(faces) if faces else None
+    question = classify_question(model.config.prompt, labels)
+    parts: list[dict[str, NDArray[np.float32]]] = []
+    turns: list[EmbeddedTurn] = []
+    for start in range(0, len(samples), BATCH):
+        rows = slice(start, start + BATCH)
+        features = model.encode_crops(vision[rows], None if face is None else face[rows])
+        parts.append(_outputs(model, features, question))
+        each = [Turn(slice(row, row + 1), question) for row in range(len(features))]
+        turns += model.embed_turns(features, each)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    branches = [model.tokenizer.encode_answer(turns[0].prompt.after, label) for label in labels]
+    return Reference(
+        labels=tuple(labels),
+        vision_inputs=vision,
+        features=joined.pop("features"),
+        face_inputs=face,
+        visual_tokens=joined.pop("visual_tokens"),
+        face=joined,
+        question_ids=np.array([model.question_tokenizer.encode(question)] * len(samples), np.int64),
+        prompts=[_array(turn.embeddings) for turn in turns],
+        branches=branches,
+        probabilities=softmax(_scores(model, turns, branches)),
+    )
+
+
+def _outputs(
+    model: EmoLlamaForConditionalGeneration, features: FrameFeatures, question: str
+) -> dict[str, NDArray[np.float32]]:
+    found = {"features": features.vision}
+    found["visual_tokens"] = model.visual_tokens(features, [question] * len(features), ablate=("face",))
+    if features.face is not None:
+        found |= {name: getattr(features.face, name) for name in FACE_OUTPUTS}
+        if model.face_info is not None:
+            found["face_tokens"] = model.face_info(features.face.face_map, features.face.landmarks)
+    return {name: _array(value) for name, value in found.items()}
+
+
+def _scores(
+    model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedTurn], branches: list[list[int]]
+) -> NDArray[np.float64]:
+    scores = []
+    for start in range(0, len(turns), BATCH):
+        rows = [PackedRow(turn.embeddings, branches) for turn in turns[start : start + BATCH]]
+        scores += [[float(tokens.sum()) for tokens in row] for row in branch_log_probs(model.language, rows)]
+    return np.array(scores)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,346 @@
+"""LLaMA through llama.cpp's C functions: the prompt is kept, labels are scored on forks of it.
+
+Positions, not chunks, are compared with the prompt before: a position is a token id or the bytes of an embedding. The
+same prompt again computes nothing; else at least the last position is computed, for its logits. Numbers are the same
+bit for bit if the rest of the prompt is cut as before, else to rounding (4e-4 measured): kernels differ by row count.
+Sequence 0 holds the prompt; forks share its cells of the attention cache and add their own.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from itertools import groupby, takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.errors import CheckpointError, DeviceError, InputError
+from emo_edge.questions import writable
+from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model, native_errors
+from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
+
+BATCH = 512
+"""Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
+FORK_CELLS = 2
+"""Attention-cache cells set aside for each branch; longer branches take more rounds, never fail."""
+Place = int | bytes
+Token = tuple[int, int, int]
+"""Token id, position, sequence."""
+
+
+class LlamaSession(LanguageSession):
+    """A GGUF file behind the language protocol. One thread at a time; any call ends an answer being written."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context_size: int,
+        max_branches: int = 64,
+        threads: int | None = None,
+        gpu_layers: int = 0,
+        exact_cache: bool = False,
+    ) -> None:
+        """Load the model and set its context up.
+
+        Args:
+            path: the GGUF file.
+            context_size: positions of prompt and answer together.
+            max_branches: continuations scored in one round.
+            threads: CPU threads; None takes every CPU this process may use.
+            gpu_layers: layers computed on the GPU; negative means all.
+            exact_cache: keep attention's keys and values in float32, without flash attention.
+
+        Raises CheckpointError for an unreadable file, InputError for sizes the model has not, DeviceError when the
+        GPU is missing or the memory is not enough.
+        """
+        native = self._native = library()
+        _check_sizes(native, context_size, max_branches, gpu_layers)
+        self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
+        self._cells = context_size + FORK_CELLS * self._forks
+        model = load_model(path, gpu_layers=gpu_layers, extra_buffers=fast_path_is_safe(path))
+        context = None
+        try:
+            _check_trained(native, model, path, context_size)
+            context = self._open_context(model, threads, gpu_layers != 0, exact_cache)
+        finally:
+            if not context:
+                native.llama_model_free(model)
+        self._context, self._memory = context, native.llama_get_memory(context)
+        self._vocabulary = native.llama_model_get_vocab(model)
+        self._rows = native.llama_vocab_n_tokens(self._vocabulary)
+        self._free = weakref.finalize(self, _release, native, context, model)
+        self._places: list[Place] = []
+        self._logits: NDArray[np.float32] = np.empty(0, np.float32)
+        self._turn = 0
+        super().__init__(context_size, native.llama_model_n_embd(model))
+
+    def close(self) -> None:
+        """Free the context and the model; a second call does nothing."""
+        self._free()
+
+    @property
+    def begin_token(self) -> int:
+        """Id of the begin-of-sequence token."""
+        self._require_open()
+        return int(self._native.llama_vocab_bos(self._vocabulary))
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of one chunk of text as SentencePiece reads it, without begin-of-sequence."""
+        self._require_open()
+        data = writable(text).encode()
+        ids = (ctypes.c_int32 * (len(data) + 8))()
+        count = self._native.llama_tokenize(self._vocabulary, data, len(data), ids, len(ids), False, False)
+        return list(ids[:count])
+
+    def _open_context(self, model: Any, threads: int | None, gpu: bool, exact_cache: bool) -> Any:
+        native = self._native
+        parameters = native.llama_context_default_params()
+        parameters.n_ctx = self._cells
+        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters.n_seq_max = self._forks + 1
+        parameters.n_outputs_max_per_seq = 0
+        parameters.kv_unified = True
+        parameters.n_threads = parameters.n_threads_batch = threads or _cpu_count()
+        parameters.offload_kqv = parameters.op_offload = gpu
+        if exact_cache:
+            parameters.type_k = parameters.type_v = native.GGML_TYPE_F32
+            parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        native_errors()
+        context = native.llama_init_from_model(model, parameters)
+        if not context:
+            raise DeviceError(f"no memory for a context of {self._cells} positions: {native_errors()}")
+        return context
+
+    def _prefill(self, chunks: Sequence[Chunk]) -> int:
+        self._begin()
+        places = self._checked_places(chunks)
+        if places == self._places:
+            return 0
+        pairs = zip(self._places, places, strict=False)
+        kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        kept = min(kept, len(places) - 1)
+        self._places, self.used = [], 0  # what a failure below leaves
+        self._native.llama_memory_seq_rm(self._memory, -1, kept, -1)
+        for start, inputs in _batches(places, kept):
+            stop = start + len(inputs)
+            wanted = np.arange(start, stop) == len(places) - 1
+            self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), wanted)
+        self._logits = self._row(-1).copy()
+        if not np.isfinite(self._logits).all():
+            raise CheckpointError("the language model computes values that are not finite")
+        self._places = places
+        return len(places) - kept
+
+    def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
+        self._begin()
+        for branch in branches:
+            self._require_known(branch)
+        first = _log_softmax(self._logits)
+        scores = [np.full(len(branch), first[branch[0]], np.float32) for branch in branches]
+        for group in self._rounds(branches):
+            try:
+                self._score_round(group, branches, scores)
+            finally:
+                self._drop_forks(len(group))
+        return scores
+
+    def _rounds(self, branches: list[list[int]]) -> Iterator[list[int]]:
+        """Group the branches that need computing so that each group has a sequence and its cells for each."""
+        group: list[int] = []
+        free = self._cells - self.used
+        for index, branch in enumerate(branches):
+            cells = len(branch) - 1
+            if not cells:
+                continue
+            if group and (len(group) == self._forks or cells > free):
+                yield group
+                group, free = [], self._cells - self.used
+            group.append(index)
+            free -= cells
+        if group:
+            yield group
+
+    def _score_round(self, group: list[int], branches: list[list[int]], scores: list[NDArray[np.float32]]) -> None:
+        tokens: list[Token] = []
+        places: list[tuple[int, int]] = []
+        for fork, index in enumerate(group, 1):
+            self._fork(fork)
+            for step, token in enumerate(branches[index][:-1]):
+                tokens.append((token, self.used + step, fork))
+                places.append((index, step + 1))
+        for start in range(0, len(tokens), BATCH):
+            self._decode_tokens(tokens[start : start + BATCH])
+            for row, (index, step) in enumerate(places[start : start + BATCH]):
+                scores[index][step] = _log_softmax(self._row(row))[branches[index][step]]
+
+    def _generate(self, sampling: Sampling) -> Iterator[str]:
+        return self._write(sampling, self._begin())
+
+    def _write(self, sampling: Sampling, turn: int) -> Iterator[str]:
+        """Decode on a fork of the prompt, and drop the fork when the answer ends or is no longer wanted."""
+        self._require_turn(turn)
+        random = np.random.default_rng(sampling.seed)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        logits, text, begun = self._logits, "", False
+        self._fork(1)
+        try:
+            for step in range(sampling.max_new_tokens):
+                token = choose(logits, sampling, random)
+                last = step + 1 == sampling.max_new_tokens
+                ended = bool(self._native.llama_vocab_is_eog(self._vocabulary, token))
+                text = decoder.decode(b"" if ended else self._piece(token), final=ended or last)
+                text = text if begun else text.lstrip()
+                if text:
+                    begun = True
+                    yield text
+                    self._require_turn(turn)
+                if ended or last:
+                    return
+                self._decode_tokens([(token, self.used + step, 1)])
+                logits = self._row(-1)
+        finally:
+            if self._free.alive and self._turn == turn:
+                self._drop_forks(1)
+
+    def _piece(self, token: int) -> bytes:
+        """Bytes of a token as text; control tokens have none."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            written = self._native.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, False)
+            if written >= 0:
+                return buffer.raw[:written]
+            size = -written
+
+    def _decode_tokens(self, tokens: Sequence[Token]) -> None:
+        ids, positions, sequences = np.array(tokens, np.int32).T
+        self._decode(np.ascontiguousarray(ids), positions, sequences, np.ones(len(tokens)))
+
+    def _decode(self, inputs: Tensor, positions: Tensor, sequences: Tensor, wanted: Tensor) -> None:
+        """Compute one batch: token ids int32 [N] or embeddings float32 [N, E]; ``wanted`` rows give logits."""
+        count = len(inputs)
+        places, owners = (np.ascontiguousarray(values, np.int32) for values in (positions, sequences))
+        owner_counts, outputs = np.ones(count, np.int32), np.ascontiguousarray(wanted, np.int8)
+        owner_lists = (owners.ctypes.data + owners.itemsize * np.arange(count)).astype(np.uintp)
+        batch = self._native.llama_batch(n_tokens=count)
+        if inputs.ndim == 1:
+            batch.token = inputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        else:
+            batch.embd = inputs.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        batch.pos = places.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        batch.n_seq_id = owner_counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        batch.seq_id = owner_lists.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(ctypes.c_int32)))
+        batch.logits = outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        native_errors()
+        code = self._native.llama_decode(self._context, batch)
+        if code:
+            raise DeviceError(f"llama.cpp could not compute {count} positions (code {code}): {native_errors()}")
+
+    def _row(self, index: int) -> NDArray[np.float32]:
+        """Logits of one position of the last batch; valid until the next one."""
+        pointer = self._native.llama_get_logits_ith(self._context, index)
+        return np.ctypeslib.as_array(pointer, shape=(self._rows,))
+
+    def _fork(self, fork: int) -> None:
+        self._native.llama_memory_seq_cp(self._memory, 0, fork, -1, -1)
+
+    def _drop_forks(self, count: int) -> None:
+        for fork in range(1, count + 1):
+            self._native.llama_memory_seq_rm(self._memory, fork, -1, -1)
+
+    def _begin(self) -> int:
+        """Start a call: an answer that is still being written ends here."""
+        self._require_open()
+        self._turn += 1
+        self._drop_forks(1)
+        return self._turn
+
+    def _checked_places(self, chunks: Sequence[Chunk]) -> list[Place]:
+        places: list[Place] = []
+        for chunk in chunks:
+            if isinstance(chunk, np.ndarray):
+                if not np.isfinite(chunk).all():
+                    raise InputError("the prompt's embeddings hold values that are not finite")
+                places += [row.tobytes() for row in chunk]
+            else:
+                self._require_known(chunk)
+                places += chunk
+        return places
+
+    def _require_known(self, tokens: Sequence[int]) -> None:
+        strange = [token for token in tokens if not 0 <= token < self._rows]
+        if strange:
+            raise InputError(f"token {strange[0]} is outside the vocabulary of {self._rows}")
+
+    def _require_open(self) -> None:
+        if not self._free.alive:
+            raise RuntimeError("this language session is closed")
+
+    def _require_prompt(self) -> None:
+        self._require_open()
+        super()._require_prompt()
+
+    def _require_turn(self, turn: int) -> None:
+        self._require_open()
+        if turn != self._turn:
+            raise RuntimeError("this answer ended when the session was used again")
+
+
+def choose(logits: NDArray[np.float32], sampling: Sampling, random: np.random.Generator) -> int:
+    """Pick the next token: the likeliest, or one of the likeliest that together reach ``top_p``."""
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    order = np.argsort(-logits, kind="stable")
+    with np.errstate(over="ignore"):  # a temperature near 0 is greedy
+        share = np.exp((logits[order].astype(np.float64) - logits.max()) / sampling.temperature).cumsum()
+    last = int(np.searchsorted(share, sampling.top_p * share[-1]))
+    return int(order[np.searchsorted(share[:last], random.random() * share[last], side="right")])
+
+
+def _batches(places: Sequence[Place], start: int) -> Iterator[tuple[int, Tensor]]:
+    """Cut the places from ``start`` on into batches of one kind: int32 [N] or float32 [N, E]."""
+    for kind, run in groupby(places[start:], key=type):
+        values = list(run)
+        for cut in range(0, len(values), BATCH):
+            part = values[cut : cut + BATCH]
+            if kind is int:
+                yield start + cut, np.array(part, np.int32)
+            else:
+                rows = np.frombuffer(b"".join(part), np.float32)  # type: ignore[arg-type]
+                yield start + cut, rows.reshape(len(part), -1)
+        start += len(values)
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+
+
+def _check_sizes(native: Any, context_size: int, max_branches: int, gpu_layers: int) -> None:
+    if context_size < 1 or max_branches < 1:
+        raise InputError(f"context_size {context_size} and max_branches {max_branches} must be positive")
+    if gpu_layers and not native.llama_supports_gpu_offload():
+        raise DeviceError("this build of llama-cpp-python has no GPU backend: use the CPU or install a CUDA build")
+
+
+def _check_trained(native: Any, model: Any, path: Path, context_size: int) -> None:
+    trained = native.llama_model_n_ctx_train(model)
+    if context_size > trained:
+        raise InputError(f"{path}: the model was trained for {trained} positions, not for {context_size}")
+
+
+def _cpu_count() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _release(native: Any, context: Any, model: Any) -> None:
+    native.llama_free(context)
+    native.llama_model_free(model)

@@ -1,0 +1,189 @@
+"""Open llama.cpp safely: silent, with its errors kept, and without the AMX path where that path crashes.
+
+gcc 12 compiles llama.cpp's AMX kernels so that the first quantized matrix product of several tokens ends the process
+with a signal: its ``_tile_loadconfig`` names 8 of the 64 bytes it reads, and the rest is removed as dead stores. So on
+such a machine a child process takes that step first, once per build; run as a module, this file is that child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
+from emo_edge.user_cache import read_cached, write_cached
+
+ANSWERS_NAME = "llama-fast-path.json"
+PROBE_SECONDS = 600
+PROBE_TOKENS = 64
+"""More than one, each with logits: llama.cpp computes a single row without the tiles that crash."""
+UNQUANTIZED = frozenset({0, 1, 32})
+"""llama.cpp's file types f32, f16 and bf16, which have no AMX kernels."""
+
+logger = logging.getLogger(__name__)
+_errors: deque[str] = deque(maxlen=20)
+_ERROR, _CONTINUED = 4, 5
+_MEMORY_WORDS = ("failed to allocate", "unable to allocate", "bad_alloc", "out of memory")
+
+
+@functools.cache
+def library() -> Any:
+    """Import llama.cpp's C functions, silenced; raise MissingExtraError naming the install command."""
+    try:
+        from llama_cpp import llama_cpp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingExtraError(f'llama.cpp cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
+    llama_cpp.llama_log_set(_log_callback(llama_cpp), None)
+    llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+def native_errors() -> str:
+    """Take what llama.cpp complained about since the last call, on one line."""
+    text = " ".join("".join(_errors).split())
+    _errors.clear()
+    return text or "it gave no reason"
+
+
+def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, vocabulary_only: bool = False) -> Any:
+    """Load a GGUF file; the caller frees it. Raises CheckpointError, or DeviceError when memory ran out."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    native = library()
+    parameters = native.llama_model_default_params()
+    parameters.n_gpu_layers = gpu_layers
+    parameters.use_extra_bufts = extra_buffers
+    parameters.vocab_only = vocabulary_only
+    _errors.clear()
+    model = native.llama_model_load_from_file(os.fsencode(path), parameters)
+    if model:
+        return model
+    reason = native_errors()
+    if any(words in reason.lower() for words in _MEMORY_WORDS):
+        raise DeviceError(f"{path}: not enough memory for the model: {reason}")
+    raise CheckpointError(f"{path}: llama.cpp cannot read it (truncated, corrupt or not a GGUF model): {reason}")
+
+
+def fast_path_is_safe(path: Path, *, information: str | None = None, command: Sequence[str] | None = None) -> bool:
+    """Say whether llama.cpp may repack this model's weights for the CPU's matrix units, and warn if it may not.
+
+    ``information`` replaces what llama.cpp says about this machine, ``command`` the child that tries the file.
+    """
+    information = information or library().llama_print_system_info().decode()
+    file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
+    if file_type in UNQUANTIZED:
+        return True
+    child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_probe", str(path)]
+    safe = _proved(f"{_build_key(information)} | file type {file_type}", child)
+    if not safe:
+        logger.warning(
+            "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
+            'the cure: CXXFLAGS="-fno-tree-dse -fno-dse" pip install --force-reinstall --no-binary llama-cpp-python '
+            "llama-cpp-python"
+        )
+    return safe
+
+
+def main(path: Path) -> None:
+    """Compute a prompt of several tokens with a quantized model, as the process this one protects is about to."""
+    with suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    native = library()
+    model = load_model(path)
+    parameters = native.llama_context_default_params()
+    parameters.n_ctx = PROBE_TOKENS
+    parameters.n_outputs_max_per_seq = 0
+    context = native.llama_init_from_model(model, parameters)
+    if not context or native.llama_decode(context, _probe_batch(native)):
+        raise DeviceError(f"{path}: llama.cpp cannot compute it: {native_errors()}")
+
+
+@functools.cache
+def _log_callback(llama_cpp: Any) -> Any:
+    """Make the function llama.cpp logs through; cached, because llama.cpp keeps the pointer only."""
+    kind = 0
+
+    def receive(level: int, text: bytes, _: Any) -> None:
+        nonlocal kind
+        kind = kind if level == _CONTINUED else level
+        line = text.decode("utf-8", "replace")
+        if kind == _ERROR:
+            _errors.append(line)
+        logger.debug("%s", line.rstrip())
+
+    return llama_cpp.llama_log_callback(receive)
+
+
+def _file_type(path: Path) -> int:
+    """Read the file type from the metadata: ``llama_model_ftype`` says 0 while no weights are loaded."""
+    native, model = library(), load_model(path, vocabulary_only=True)
+    try:
+        buffer = ctypes.create_string_buffer(16)
+        native.llama_model_meta_val_str(model, b"general.file_type", buffer, len(buffer))
+        return int(buffer.value) if buffer.value.isdigit() else -1
+    finally:
+        native.llama_model_free(model)
+
+
+def _build_key(information: str) -> str:
+    """Name this build on this CPU: a home directory may serve several machines."""
+    import llama_cpp
+
+    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(llama_cpp.__file__).parent / "lib")
+    files = [(file.name, file.stat()) for file in sorted(folder.glob("*ggml-cpu*"))]
+    stamps = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in files]
+    return " | ".join([llama_cpp.__version__, *stamps, information.strip()])
+
+
+def _proved(key: str, command: Sequence[str]) -> bool:
+    """Say whether ``command`` survives: from the user's cache if it holds ``key``, else by running it.
+
+    Success and a crash are remembered. A child that failed otherwise or was killed from outside proves nothing: the
+    answer is no, and the next call tries again.
+    """
+    answers = read_cached(ANSWERS_NAME)
+    if isinstance(answers.get(key), bool):
+        return bool(answers[key])
+    outcome = _outcome(command)
+    if outcome is not None:
+        write_cached(ANSWERS_NAME, {**answers, key: outcome})
+    return bool(outcome)
+
+
+def _probe_batch(native: Any) -> Any:
+    batch = native.llama_batch_init(PROBE_TOKENS, 0, 1)
+    batch.n_tokens = PROBE_TOKENS
+    for place in range(PROBE_TOKENS):
+        batch.token[place], batch.pos[place], batch.logits[place] = 0, place, 1
+        batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+    return batch
+
+
+def _outcome(command: Sequence[str]) -> bool | None:
+    """Run the child: True if it lived, False if it crashed, None if it proved nothing."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.info("the AMX probe did not finish: %s", error)
+        return None
+    if done.returncode == 0:
+        return True
+    logger.info("the AMX probe ended with %s: %s", done.returncode, done.stderr.decode("utf-8", "replace").strip())
+    crashes = [getattr(signal, name, None) for name in ("SIGSEGV", "SIGILL", "SIGBUS", "SIGABRT", "SIGFPE")]
+    return False if -done.returncode in [crash for crash in crashes if crash] else None
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

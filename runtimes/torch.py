@@ -1,0 +1,120 @@
+"""The full-precision reference behind the runtimes' protocols.
+
+It is handed the modules (`emo_edge.export.reference` makes them of a checkpoint), so that a device needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor, TensorSession, TensorSpec
+
+
+class TextTokenizer(Protocol):
+    """What the language session asks of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of one chunk of text, without begin-of-sequence."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids, without surrounding space."""
+
+
+class TorchSession(TensorSession):
+    """A function of torch tensors as a graph."""
+
+    def __init__(
+        self, compute: Callable[[Mapping[str, Any]], Mapping[str, Any]], inputs: Sequence[TensorSpec], outputs: Any
+    ) -> None:
+        super().__init__(inputs, outputs)
+        self._compute = compute
+
+    def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        import torch
+
+        with torch.inference_mode():
+            found = self._compute({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in feed.items()})
+        return {name: value.float().cpu().numpy() for name, value in found.items()}
+
+    def close(self) -> None:
+        """Nothing to free: the module belongs to whoever made it."""
+
+
+class TorchLanguageSession(LanguageSession):
+    """A transformers causal language model; every score is a plain forward pass over prompt and branch."""
+
+    def __init__(self, language: Any, tokenizer: TextTokenizer) -> None:
+        config = language.config
+        super().__init__(config.max_position_embeddings, config.hidden_size)
+        self._language, self._tokenizer = language, tokenizer
+        self._prompt: Any = None
+
+    @property
+    def begin_token(self) -> int:
+        """Id of the begin-of-sequence token."""
+        return int(self._language.config.bos_token_id)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of one chunk of text, without begin-of-sequence."""
+        return self._tokenizer.encode(text)
+
+    def close(self) -> None:
+        """Forget the prompt; the module belongs to whoever made it."""
+        self._prompt, self.used = None, 0
+
+    def _prefill(self, chunks: Sequence[Chunk]) -> int:
+        import torch
+
+        embed = self._language.get_input_embeddings()
+        parts = [
+            torch.from_numpy(chunk) if isinstance(chunk, np.ndarray) else embed(torch.tensor(list(chunk)))
+            for chunk in chunks
+        ]
+        self._prompt = torch.cat(parts)
+        return len(self._prompt)
+
+    def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
+        import torch
+
+        found = []
+        with torch.inference_mode():
+            for branch in branches:
+                ids = torch.tensor(branch)
+                embedded = torch.cat([self._prompt, self._language.get_input_embeddings()(ids)])[None]
+                logits = self._language(inputs_embeds=embedded, use_cache=False).logits[0].float()
+                before = logits[len(self._prompt) - 1 : -1].log_softmax(-1)
+                found.append(before.gather(-1, ids[:, None])[:, 0].numpy())
+        return found
+
+    def _generate(self, sampling: Sampling) -> Iterator[str]:
+        import torch
+
+        ids: list[int] = []
+        embed, said = self._language.get_input_embeddings(), ""
+        generator = torch.Generator().manual_seed(sampling.seed)
+        for _ in range(sampling.max_new_tokens):
+            with torch.inference_mode():
+                tokens = torch.cat([self._prompt, embed(torch.tensor(ids, dtype=torch.long))])[None]
+                logits = self._language(inputs_embeds=tokens, use_cache=False).logits[0, -1].float()
+            ids.append(_next_token(logits, sampling, generator))
+            if ids[-1] == self._language.config.eos_token_id:
+                return
+            text = self._tokenizer.decode(ids)
+            # A byte of an unfinished character shows as the replacement mark: wait for the rest.
+            if text.startswith(said) and not text.endswith("\ufffd"):
+                yield text[len(said) :]
+                said = text
+
+
+def _next_token(logits: Any, sampling: Sampling, generator: Any) -> int:
+    import torch
+
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    shares, order = (logits / sampling.temperature).softmax(-1).sort(descending=True)
+    kept = shares.cumsum(-1) - shares < sampling.top_p
+    return int(order[torch.multinomial(shares * kept, 1, generator=generator)])
