@@ -18,6 +18,7 @@ from emo_edge.commands import EdgeCommand
 from emo_edge.errors import BundleError
 from emo_edge.export.bundle_export import ExportPlan, bundle_from_checkpoint
 from emo_edge.export.checkpoint import WEIGHTS_NAME
+from emo_edge.export.progress import shown_reports
 from emo_edge.faces import FixedBox
 from emo_edge.packaged import packaged_checkpoint
 from emo_edge.pipeline import EmotionPipeline
@@ -52,9 +53,8 @@ def demo_bundle(compared: int = COMPARED) -> Bundle:
         click.echo(f"exporting emo-tiny to {target} (once)", err=True)
     drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(compared)]
     samples = [Sample(str(n), one.image, _box(one.box), one.expression) for n, one in enumerate(drawings)]
-    return bundle_from_checkpoint(
-        directory, target, ExportPlan(), samples, overwrite=True, report=lambda line: click.echo(f"  {line}", err=True)
-    )
+    with shown_reports() as reports:
+        return bundle_from_checkpoint(directory, target, ExportPlan(), samples, overwrite=True, reports=reports)
 
 
 def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileRun:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.synthetic import CLIP_FRAMES, FaceSample, render_clip, render_face
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.crops import Box, face_crop, padded_crop
+from emo_edge.videos import even_indices
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES, VISIBILITY_POINTS
 
 BASIC = tuple(name for name in EXPRESSIONS if name != "contempt")
@@ -171,13 +172,8 @@ def _samples(split: Split, index: int) -> list[FaceSample]:
         index,
         size=SCENE_SIZE,
         expressions=split.expressions,
-        frame_indices=even_frames(CLIP_FRAMES, split.frames),
+        frame_indices=even_indices(CLIP_FRAMES, split.frames),
     ).frames
-
-
-def even_frames(length: int, count: int) -> list[int]:
-    """Middle frames of ``count`` equal parts of a clip."""
-    return [int((part + 0.5) * length / count) for part in range(count)]
 
 
 def _store(arrays: Mapping[str, NDArray[Any]], row: int, values: Mapping[str, Any]) -> None:

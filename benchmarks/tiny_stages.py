@@ -4,6 +4,7 @@
 2. ``vision``: the vision tower under a probe alone, standing in for EVA-CLIP's pre-training.
 3. ``language``: connector, Face Info Mining and LLaMA on instruction pairs about images and clips, both
    networks frozen, as LLaMA-VID freezes its tower in every stage.
+4. ``settle``: more of the same at a lower rate.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ from emo_edge.export.model import EmoLlamaForConditionalGeneration
 FACE = StagePlan("face", steps=4000, batch_size=32, learning_rate=1.5e-3)
 VISION = StagePlan("vision", steps=7000, batch_size=32, learning_rate=1e-3, warmup_steps=200)
 LANGUAGE = StagePlan("language", steps=1600, batch_size=48, learning_rate=1e-3)
+SETTLE = StagePlan("settle", steps=600, batch_size=48, learning_rate=5e-4, warmup_steps=30)
 CLIPS_AT_ONCE = 16
 """Every other language step reads clips; a clip has as many frames as half a dozen images."""
 PARSE_EVERY = 2
@@ -107,18 +108,28 @@ def train_vision(run: Run, plan: StagePlan = VISION) -> None:
 
 def train_language(run: Run, plan: StagePlan = LANGUAGE) -> None:
     """Teach connector, Face Info Mining and LLaMA to answer; the two networks stay as they are."""
+    _train_answers(run, plan, first_draw=0)
+
+
+def train_settle(run: Run, plan: StagePlan = SETTLE) -> None:
+    """Go on where the language stage ended, with a second, lower cosine."""
+    _train_answers(run, plan, first_draw=LANGUAGE.steps)
+
+
+def _train_answers(run: Run, plan: StagePlan, first_draw: int) -> None:
     parts = {"connector": run.model.connector, "face_info": run.model.face_info, "language": run.model.language}
     trained = torch.nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
     frames = tiny_data.TRAIN_CLIPS.frames
 
     def losses_at(step: int) -> Losses:
-        clips = step % 2 == 1
+        draw = first_draw + step
+        clips = draw % 2 == 1
         arrays, size = (run.clips, CLIPS_AT_ONCE) if clips else (run.images, plan.batch_size)
         count = len(arrays["expression"]) // (frames if clips else 1)
-        items = batch_rows(run.seed + 2, step // 2, count, size).tolist()
+        items = batch_rows(run.seed + 2, draw // 2, count, size).tolist()
         examples = examples_at(arrays, items, frames, halve_every=4) if clips else examples_at(arrays, items, 1)
         with run.autocast():
-            return language_losses(run.model, arrays, examples, random.Random(f"{run.seed}-{step}"))
+            return language_losses(run.model, arrays, examples, random.Random(f"{run.seed}-{draw}"))
 
     train_stage(plan, trained, trained.parameters(), losses_at, run.files)
 
@@ -127,6 +138,7 @@ STAGES: tuple[tuple[StagePlan, Callable[[Run, StagePlan], None]], ...] = (
     (FACE, train_face),
     (VISION, train_vision),
     (LANGUAGE, train_language),
+    (SETTLE, train_settle),
 )
 ENCODERS = (FACE.name, VISION.name)
 
@@ -200,7 +212,7 @@ def _train_alone(name: str, settings: Settings, threads: int) -> None:
 @click.option("--scale", default=1.0, show_default=True, help="Multiply samples and steps; 0.01 tries the way out.")
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
 def main(out: Path, seed: int, device: str, bf16: bool, scale: float, workers: int) -> None:
-    """Render, train the three stages, write ``OUT/checkpoint``; rerun it to continue a stopped run."""
+    """Render, train the four stages, write ``OUT/checkpoint``; rerun it to continue a stopped run."""
     started = time.perf_counter()
     settings = Settings(out, seed, _device(device), bf16, scale, workers)
     out.mkdir(parents=True, exist_ok=True)

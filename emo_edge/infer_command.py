@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 
 from emo_edge.commands import EdgeCommand
 from emo_edge.detected_faces import FaceDetector
-from emo_edge.drawing import annotated
+from emo_edge.drawer import Drawer
 from emo_edge.errors import InputError
 from emo_edge.faces import FixedBox, WholeImage
 from emo_edge.pipeline import EmotionPipeline
@@ -75,25 +75,28 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         threads=options["threads"],
     ) as pipeline:
         results = read_sources(pipeline, sources, request, plan)
-        code = _print_all(results, options, several=len(sources) > 1 or Path(sources[0]).is_dir())
+        code = _print_all(results, _drawer(pipeline, sources, options), options)
         purpose = pipeline.manifest.provenance.get("purpose")
         if purpose and not (options["as_json"] or options["as_lines"]):
             click.echo(f"\n{pipeline.manifest.name}: {purpose}")
     raise SystemExit(code)
 
 
-def _print_all(results: Iterable[Result], options: dict[str, Any], *, several: bool) -> int:
+def _print_all(results: Iterable[Result], drawer: Drawer | None, options: dict[str, Any]) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
     written, code = 0, 0
     try:
         for result in results:
             _print_one(result, options, first=written == 0)
             written += 1
+            _progress(written)
             if result.error:
                 code = result.error.exit_code
                 click.echo(f"Error: {result.error}", err=True)
-            elif options["draw"]:
-                _draw(result, options["draw"], several=several, overwrite=options["overwrite"])
+            elif drawer:
+                drawer.add(result)
+        if drawer:
+            drawer.finish()
     except KeyboardInterrupt:
         click.echo(f"interrupted after {written} results", err=True)
         code = INTERRUPTED
@@ -101,6 +104,12 @@ def _print_all(results: Iterable[Result], options: dict[str, Any], *, several: b
         if options["as_json"]:
             click.echo("\n]" if written else "[]")
     return code
+
+
+def _progress(written: int) -> None:
+    """Count on a terminal whose output goes elsewhere; quiet when piped."""
+    if sys.stderr.isatty() and not sys.stdout.isatty():
+        click.echo(f"\r{written} read", nl=False, err=True)
 
 
 def _print_one(result: Result, options: dict[str, Any], *, first: bool) -> None:
@@ -114,18 +123,11 @@ def _print_one(result: Result, options: dict[str, Any], *, first: bool) -> None:
     sys.stdout.flush()
 
 
-def _draw(result: Result, target: Path, *, several: bool, overwrite: bool) -> None:
-    from emo_edge.images import write_image
-
-    assert result.image is not None
-    path = target / f"{Path(result.source).stem}.jpg" if several else target
-    if several:
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{target}: cannot be a folder for drawings: {error.strerror}") from error
-    write_image(path, annotated(result.image, result.readings), overwrite=overwrite)
-    click.echo(f"drawn: {path}", err=True)
+def _drawer(pipeline: EmotionPipeline, sources: Sequence[str], options: dict[str, Any]) -> Drawer | None:
+    if options["draw"] is None:
+        return None
+    several = len(sources) > 1 or Path(sources[0]).is_dir()
+    return Drawer(options["draw"], pipeline.detector, several=several, overwrite=options["overwrite"])
 
 
 def _request(options: dict[str, Any]) -> Request:
@@ -137,8 +139,14 @@ def _request(options: dict[str, Any]) -> Request:
         demographics=options["demographics"],
         prior_correction=options["prior_correction"],
         temperature=options["temperature"],
+        on_piece=_write_live if sys.stderr.isatty() and sys.stdout.isatty() else None,
         sampling=Sampling(options["max_new_tokens"], options["sample_temperature"], options["top_p"], options["seed"]),
     )
+
+
+def _write_live(piece: str) -> None:
+    """Show an answer on the terminal while it is written; the reading that follows repeats it whole."""
+    click.echo(click.style(piece, dim=True), nl=False, err=True)
 
 
 def _detector(options: dict[str, Any]) -> FaceDetector | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from emo_edge.engines import Engines, open_engines
 from emo_edge.errors import InputError
 from emo_edge.face_facts import face_facts
 from emo_edge.faces import open_detector
-from emo_edge.manifest import CropSettings
+from emo_edge.manifest import CropSettings, Manifest
 from emo_edge.questions import QuestionTokenizer
 from emo_edge.reading import Reading, Request, Settings
 from emo_edge.sessions import Tensor
@@ -93,6 +94,11 @@ class EmotionPipeline:
             return None
         seen = self._look(frames, faces, watch)
         return self._reading(seen, slice(0, len(frames)), faces, asked, watch, clip=True)
+
+    def check(self, request: Request) -> None:
+        """Raise InputError for a request that no picture could answer: unknown labels, a temperature of nothing."""
+        resolve_labels(self.manifest, request.labels)
+        _temperature(self.manifest, request)
 
     def close(self) -> None:
         """Free every engine; a second call does nothing."""
@@ -200,9 +206,6 @@ class EmotionPipeline:
     def _settings(self, labels: tuple[str, ...], turn: Turn, request: Request, *, wanted: bool) -> Settings:
         scoring = self.manifest.scoring
         corrected = scoring.prior_correction if request.prior_correction is None else request.prior_correction
-        temperature = scoring.temperature if request.temperature is None else request.temperature
-        if not temperature > 0:
-            raise InputError(f"the temperature of the labels must be above 0, not {temperature}")
         return Settings(
             bundle=self.manifest.name,
             profile=self.engines.profile_name,
@@ -212,11 +215,18 @@ class EmotionPipeline:
             labels=labels,
             question=turn.question,
             demographics=wanted,
-            temperature=temperature,
+            temperature=_temperature(self.manifest, request),
             prior_correction=corrected,
             purpose=self.manifest.provenance.get("purpose", ""),
             emo_edge=__version__,
         )
+
+
+def _temperature(manifest: Manifest, request: Request) -> float:
+    wanted = manifest.scoring.temperature if request.temperature is None else request.temperature
+    if not 0 < wanted < math.inf:
+        raise InputError(f"the temperature of the labels must be above 0, not {wanted}")
+    return wanted
 
 
 def _one_face_a_frame(found: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace]:

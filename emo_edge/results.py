@@ -62,8 +62,10 @@ def read_sources(
 ) -> Iterator[Result]:
     """Read images, folders, videos, cameras and streams in order.
 
-    One source that cannot be read gives a result with its error, and the next one is read.
+    One source that cannot be read gives a result with its error, and the next one is read. Raises InputError at once
+    for a request that no source could answer.
     """
+    pipeline.check(request)
     for source in sources:
         try:
             yield from _read_source(pipeline, source, request, plan)

@@ -27,10 +27,10 @@ def load_weights(module: torch.nn.Module, directory: str | Path, dtype: torch.dt
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(path)) for path in _weight_files(Path(directory))]
+        files = [stack.enter_context(open_weights(path)) for path in weight_files(Path(directory))]
         found = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}
-        problems = list(_structure_problems(expected, shapes))
+        problems = list(structure_problems(expected, shapes))
         for name in expected.keys() & found.keys():
             stored = found[name].get_tensor(name)
             # Converted first: float8 has no isfinite, and float16 turns a large float32 into infinity.
@@ -55,9 +55,8 @@ def save_weights(module: torch.nn.Module, directory: str | Path) -> None:
     os.replace(partial, path)
 
 
-def _structure_problems(
-    expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]
-) -> Iterator[str]:
+def structure_problems(expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    """Name every tensor that is missing, unexpected or of another shape."""
     for name in sorted(expected.keys() - shapes.keys()):
         yield f"missing: {name} {list(expected[name])}"
     for name in sorted(shapes.keys() - expected.keys()):
@@ -67,7 +66,8 @@ def _structure_problems(
             yield f"misshapen: {name} is {list(shapes[name])}, the config asks for {list(expected[name])}"
 
 
-def _weight_files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
+    """Find the one file or the index's shards; raise CheckpointError for none, or for a shard elsewhere."""
     single, index = directory / WEIGHTS_NAME, directory / INDEX_NAME
     if single.is_file():
         return [single]
@@ -86,7 +86,8 @@ def _weight_files(directory: Path) -> list[Path]:
     return [directory / shard for shard in shards]
 
 
-def _opened(path: Path) -> Any:
+def open_weights(path: Path) -> Any:
+    """Open one safetensors file; raise CheckpointError for one that is none."""
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:

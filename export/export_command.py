@@ -8,6 +8,7 @@ import click
 
 from emo_edge.commands import EdgeCommand
 from emo_edge.export.bundle_export import ExportPlan, bundle_from_checkpoint
+from emo_edge.export.progress import shown_reports
 from emo_edge.packaged import packaged_checkpoint
 from emo_edge.samples import folder_samples, packaged_samples
 
@@ -50,8 +51,6 @@ def main(
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
     plan = ExportPlan(vision, face, language, labels)
 
-    def report(line: str) -> None:
-        click.echo(line, err=True)
-
-    bundle_from_checkpoint(directory, out, plan, pictures, overwrite=overwrite, threads=threads, report=report)
+    with shown_reports() as reports:
+        bundle_from_checkpoint(directory, out, plan, pictures, overwrite=overwrite, threads=threads, reports=reports)
     click.echo(out)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.checkpoint import _opened, _structure_problems, _weight_files
+from emo_edge.export.checkpoint import open_weights, structure_problems, weight_files
 from emo_edge.export.config import LanguageConfig
 from emo_edge.export.text import LanguageTokenizer
 from emo_edge.runtimes.llama_probe import library, native_errors
@@ -164,7 +164,7 @@ def _weights(config: LanguageConfig) -> list[Weight]:
 
 def _stored_weights(directory: Path, weights: list[Weight], stack: ExitStack) -> dict[str, Any]:
     """Open the checkpoint's files: name after the prefix to the file that holds it."""
-    files = [stack.enter_context(_opened(path)) for path in _weight_files(directory)]
+    files = [stack.enter_context(open_weights(path)) for path in weight_files(directory)]
     found = {
         name.removeprefix(PREFIX): file
         for file in files
@@ -172,7 +172,7 @@ def _stored_weights(directory: Path, weights: list[Weight], stack: ExitStack) ->
         if name.startswith(PREFIX)
     }
     shapes = {name: tuple(file.get_slice(PREFIX + name).get_shape()) for name, file in found.items()}
-    problems = list(_structure_problems({weight.source: weight.shape for weight in weights}, shapes))
+    problems = list(structure_problems({weight.source: weight.shape for weight in weights}, shapes))
     if problems:
         listing = "\n".join(f"  {problem}" for problem in sorted(problems))
         raise CheckpointError(f"{directory}: {len(problems)} problem(s) in the weights of {PREFIX}*:\n{listing}")

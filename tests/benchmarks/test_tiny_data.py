@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from emo_edge.benchmarks import tiny_data
+from emo_edge.benchmarks.demo import DEMO_SEED
 from emo_edge.benchmarks.synthetic import FaceSample, render_face
 from emo_edge.benchmarks.tiny_config import TINY
-from emo_edge.benchmarks.tiny_data import Split, even_frames, prepare, sample_row, visible_cues
+from emo_edge.benchmarks.tiny_data import Split, prepare, sample_row, visible_cues
 from emo_edge.benchmarks.tiny_stages import batch_rows, examples_at
+from emo_edge.benchmarks.write_samples import SAMPLE_SEED
 from emo_edge.crops import Crop
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES
 
@@ -77,12 +79,8 @@ def test_a_weak_unit_is_no_cue(sample: FaceSample) -> None:
 
 def test_no_split_shares_a_seed() -> None:
     splits = (tiny_data.TRAIN_IMAGES, tiny_data.TRAIN_CLIPS, tiny_data.TEST_IMAGES, tiny_data.TEST_CLIPS)
-    assert len({split.seed for split in splits}) == len(splits)
-
-
-def test_frames_are_the_middles_of_equal_parts() -> None:
-    assert even_frames(90, 3) == [15, 45, 75]
-    assert even_frames(90, 1) == [45]
+    seeds = [DEMO_SEED, SAMPLE_SEED, *(split.seed for split in splits)]
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_an_epoch_visits_no_row_twice_and_the_next_one_is_shuffled_anew() -> None:

@@ -20,6 +20,7 @@ def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(tmp
     assert sorted(entry["stage"] for entry in log if "finished" in entry and "stage" in entry) == [
         "face",
         "language",
+        "settle",
         "vision",
     ]
     assert "minutes" in log[-1]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +244,25 @@ def test_an_interrupted_writer_leaves_nothing_under_the_name_and_the_next_one_fi
     (killed / "old.onnx").write_bytes(b"what a killed process left")
     with BundleWriter(tmp_path / "new") as writer:
         assert list(writer.partial.iterdir()) == []
+
+
+def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom emo_edge.bundle import BundleWriter\n"
+        f"with BundleWriter({str(tmp_path / 'new')!r}) as writer:\n"
+        "    writer.path('half.onnx').write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
+    with BundleWriter(tmp_path / "new") as writer:
+        assert list(writer.partial.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(BundleError, match="cannot be written"), BundleWriter(tmp_path / "file" / "new"):
+        pass
 
 
 def test_the_published_schema_is_the_one_in_the_code() -> None:

@@ -175,6 +175,26 @@ def test_a_video_is_one_clip_and_at_a_rate_several(tiny_bundle: Path, tmp_path: 
     assert starts == sorted(starts)
 
 
+def test_a_video_is_drawn_frame_by_frame(tiny_bundle: Path, tmp_path: Path) -> None:
+    from emo_edge.videos import sampled_frames
+
+    write_clip(tmp_path / "clip.avi", 12)
+    done = infer(tiny_bundle, tmp_path / "clip.avi", "--whole-image", "--frames", "3", "--draw", tmp_path / "drawn.avi")
+    assert done.exit_code == 0, done.output
+    frames = list(sampled_frames(tmp_path / "drawn.avi"))
+    assert len(frames) == 12
+    assert frames[0].image.shape == (720, 720, 3)
+    assert sorted(path.name for path in tmp_path.iterdir() if "drawn" in path.name) == ["drawn.avi"]
+
+
+@pytest.mark.parametrize("name", ["drawn.mkv", "missing/drawn.avi"])
+def test_a_video_that_cannot_be_drawn_is_an_error(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    write_clip(tmp_path / "clip.avi", 4)
+    done = infer(tiny_bundle, tmp_path / "clip.avi", "--whole-image", "--frames", "2", "--draw", tmp_path / name)
+    assert done.exit_code == 4, done.output
+    assert name in done.stderr
+
+
 def write_clip(path: Path, frames: int) -> None:
     import cv2
 

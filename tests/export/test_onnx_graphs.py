@@ -208,7 +208,7 @@ def test_unknown_words_and_other_models_are_refused(toy_model: Any, toy_config: 
         onnx_from_component(toy_model, "language")
     with pytest.raises(InputError, match="'int8' is not one of fp32, fp16"):
         onnx_from_component(toy_model, "vision", "int8")
-    with pytest.raises(InputError, match="float32 model, not torch.bfloat16"):
+    with pytest.raises(InputError, match=r"float32 model, not torch\.bfloat16"):
         onnx_from_component(copy.deepcopy(toy_model).to(torch.bfloat16), "vision")
     faceless = build_model(toy_config.model_copy(update={"face": None, "face_info": None}))
     with pytest.raises(InputError, match="no face network"):

@@ -1,0 +1,86 @@
+"""What the README shows is run, and every command and option it names exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from emo_edge.cli import main
+from emo_edge.commands import LazyGroup
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"^## ([^\n]+)\n.*?^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
+    """A directory that looks like a checkout with the exported bundle in it."""
+    directory = tmp_path_factory.mktemp("place")
+    (directory / "emo_edge").symlink_to(ROOT / "emo_edge")
+    (directory / "emo-tiny.bundle").symlink_to(tiny_bundle)
+    return directory
+
+
+def lines() -> list[str]:
+    shown = BLOCKS["Export, then read"].splitlines()
+    return [line.partition("#")[0].strip() for line in shown if not line.startswith("emo-edge export")]
+
+
+@pytest.mark.parametrize("line", lines())
+def test_the_readmes_commands_run(place: Path, line: str) -> None:
+    installed = shutil.which("emo-edge", path=str(Path(sys.executable).parent))
+    assert installed, "the package installs its command"
+    command = line.replace("emo-edge", shlex.quote(installed), 1)
+    done = subprocess.run(["bash", "-c", command], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or ">" in line
+
+
+def test_the_readmes_python_runs(place: Path) -> None:
+    code = README.split("```python\n")[1].split("```")[0]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fear" in done.stdout
+
+
+def test_every_command_and_option_named_exists() -> None:
+    assert isinstance(main, LazyGroup)
+    context = click.Context(main)
+    known = set(main.list_commands(context))
+    named = set(re.findall(r"`(?:emo-edge )([a-z]+)", README))
+    assert named <= known, named - known
+    assert known <= named, "a command the README does not tell of"
+    options = set()
+    for name in known:
+        command = main.get_command(context, name)
+        assert command is not None
+        options |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    rows = [row for row in README.splitlines() if row.startswith("| `emo-edge ")]
+    for option in set(re.findall(r"--[a-z-]+", "\n".join(rows))):
+        assert option in options, option
+
+
+def test_every_file_named_in_the_documents_exists() -> None:
+    for document in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / target).exists(), f"{document}: {target}"
+        for path in re.findall(r"`((?:emo_edge|export|runtimes|calibration|benchmarks|tests|docs)/[\w./-]+)`", text):
+            assert (ROOT / path).exists(), f"{document}: {path}"
