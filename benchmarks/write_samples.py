@@ -10,6 +10,7 @@ import click
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_data import BASIC
 from emo_edge.commands import EdgeCommand
+from emo_edge.errors import InputError
 
 SAMPLE_SEED = 904
 """Unlike every seed of training, evaluation and demo."""
@@ -30,7 +31,8 @@ def main(directory: Path, count: int) -> None:
         sample = render_face(SAMPLE_SEED, index, expressions=(BASIC[index % len(BASIC)],))
         name = f"{index:03d}-{sample.expression}.jpg"
         pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(directory / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if not cv2.imwrite(str(directory / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+            raise InputError(f"{directory / name}: cannot be written; make room or choose another place")
         box = [round(float(value), 1) for value in sample.box]
         entries.append({"file": name, "expression": sample.expression, "box": box})
     about = "drawings by emo_edge.benchmarks.write_samples, Apache-2.0; no picture shows a person"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ def read_manifest(root: Path) -> Manifest:
     """Read ``root/manifest.json`` without looking at the other files."""
     path = root / MANIFEST_NAME
     try:
-        if path.is_symlink() or path.stat().st_size > MANIFEST_LIMIT:
-            raise BundleError(f"{path}: a link or larger than {MANIFEST_LIMIT >> 20} MiB, no manifest of ours")
+        if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MANIFEST_LIMIT:
+            raise BundleError(f"{path}: no plain file or larger than {MANIFEST_LIMIT >> 20} MiB, no manifest of ours")
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise BundleError(f"{path}: no such file; a bundle is a directory that emo-edge export wrote") from error
@@ -65,17 +66,17 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
     verified = dict(known)
     for file in manifest.files():
         path = root / file.path
-        problem = _place_problem(root, path) or _size_problem(path, file)
+        try:
+            problem = _place_problem(root, path) or _size_problem(path, file)
+            if not problem:
+                signature = [file.sha256, *_signature(path)]
+                if known.get(str(path.absolute())) != signature:
+                    problem = _content_problem(path, file)
+                    verified |= {} if problem else {str(path.absolute()): signature}
+        except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         if problem:
             yield f"{file.path}: {problem}"
-            continue
-        signature = [file.sha256, *_signature(path)]
-        if known.get(str(path.absolute())) == signature:
-            continue
-        if sha256_of(path) != file.sha256:
-            yield f"{file.path}: its content is not what the manifest's sha256 says"
-        else:
-            verified[str(path.absolute())] = signature
     if verified != known:
         write_cached(VERIFIED_NAME, verified)
 
@@ -94,9 +95,13 @@ def _size_problem(path: Path, file: BundleFile) -> str | None:
     return None if size == file.size else f"{size} bytes, the manifest says {file.size}"
 
 
+def _content_problem(path: Path, file: BundleFile) -> str | None:
+    return None if sha256_of(path) == file.sha256 else "its content is not what the manifest's sha256 says"
+
+
 def _signature(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
 def sha256_of(path: Path) -> str:
@@ -116,15 +121,35 @@ class BundleWriter:
     """
 
     def __init__(self, target: str | Path, *, overwrite: bool = False) -> None:
-        self.target = Path(target)
+        self.target = Path(target).absolute()
+        if not self.target.name:
+            raise BundleError(f"{target}: no name for a bundle")
         self.partial = self.target.with_name(f".{self.target.name}.partial")
-        if self.target.exists() and not overwrite and (not self.target.is_dir() or any(self.target.iterdir())):
+        self.replaced = self.target.with_name(f".{self.target.name}.replaced")
+        if self.replaced.exists() and not self.target.exists():
+            self.replaced.rename(self.target)
+        self._claim = -1
+        self._check_target(overwrite=overwrite)
+
+    def _check_target(self, *, overwrite: bool) -> None:
+        """Refuse to replace anything but an empty directory, or a bundle if that is asked for."""
+        plain = self.target.is_dir() and not self.target.is_symlink()
+        if not self.target.exists() and not self.target.is_symlink():
+            return
+        if not plain or (any(self.target.iterdir()) and not (self.target / MANIFEST_NAME).is_file()):
+            raise BundleError(f"{self.target}: already there, and no bundle; give another name")
+        if any(self.target.iterdir()) and not overwrite:
             raise BundleError(f"{self.target}: already there; give another name or --overwrite")
 
     def __enter__(self) -> BundleWriter:
         try:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True)
+            self.partial.mkdir(parents=True, exist_ok=True)
+            self._claim = claimed(self.partial)
+            shutil.rmtree(self.replaced, ignore_errors=True)
+            for left in self.partial.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        except BlockingIOError as error:
+            raise BundleError(f"{self.target}: another export is writing it; wait, or give another name") from error
         except OSError as error:
             raise BundleError(f"{self.target}: cannot be written: {error.strerror}") from error
         return self
@@ -133,6 +158,7 @@ class BundleWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self.partial, ignore_errors=True)
+        os.close(self._claim)
 
     def path(self, name: str) -> Path:
         """Where to write the file that the manifest will call ``name``."""
@@ -156,10 +182,30 @@ class BundleWriter:
         for path in self.partial.rglob("*"):
             if path.is_file():
                 _sync(path)
+        # Two renames, so that a kill between them leaves no half bundle: the next writer brings the old one back.
         if self.target.exists():
-            shutil.rmtree(self.target)
-        self.partial.rename(self.target)
+            self.target.rename(self.replaced)
+        try:
+            self.partial.rename(self.target)
+        except OSError:
+            if self.replaced.exists():
+                self.replaced.rename(self.target)
+            raise
+        shutil.rmtree(self.replaced, ignore_errors=True)
         return Bundle.open(self.target)
+
+
+def claimed(directory: Path) -> int:
+    """Open a directory for this process alone; the lock ends with it. Raises BlockingIOError if another has it."""
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -68,17 +69,21 @@ def described(manifest: Manifest) -> str:
 
 
 def _distance(variant: Variant) -> str:
-    if "labels" in variant.evidence:
-        return _labels(variant.evidence["labels"])
-    rows = variant.evidence.values()
-    if not rows:
-        return "not measured"
-    error, cosine = max(row["relative_error"] for row in rows), min(row["cosine"] for row in rows)
-    return f"relative error {error:.1e}, cosine {cosine:.7f}"
+    rows = [row for name, row in variant.evidence.items() if name != "labels"]
+    texts = []
+    if rows:
+        error = max(row.get("relative_error", math.nan) for row in rows)
+        cosine = min(row.get("cosine", math.nan) for row in rows)
+        texts.append(f"relative error {error:.1e}, cosine {cosine:.7f}")
+    if "labels" in variant.evidence or not rows:
+        texts.append(_labels(variant.evidence.get("labels", {})))
+    return "; ".join(texts)
 
 
 def _labels(evidence: dict[str, float]) -> str:
     if not evidence:
         return "not measured"
-    agreement, divergence, samples = evidence["label_agreement"], evidence["kl_mean"], evidence["samples"]
+    agreement, divergence, samples = (
+        evidence.get(name, math.nan) for name in ("label_agreement", "kl_mean", "samples")
+    )
     return f"label agreement {agreement:.4f}, mean KL {divergence:.1e} on {samples:.0f} pictures"

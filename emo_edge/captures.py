@@ -16,6 +16,8 @@ from emo_edge.sources import SourceKind, camera_index
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000
+MAX_PIXELS = 36_000_000
+"""Of a frame: 8K video, and 108 MB; several are kept at once."""
 MOST_FRAMES = 10**9
 """Frame counts beyond this are nonsense (OpenCV passes on what a container lacks as -9e14 or 9e18)."""
 
@@ -28,9 +30,17 @@ def opened_capture(source: str, kind: SourceKind) -> Iterator[Any]:
     """
     capture = {"video": _file, "camera": _camera, "stream": _stream}[kind](source)
     try:
+        _check_size(capture, source)
         yield capture
     finally:
         capture.release()
+
+
+def _check_size(capture: Any, source: str) -> None:
+    cv2 = open_cv2()
+    width, height = (int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{shown(source)}: frames of {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
 
 
 def promised_frames(capture: Any) -> int:

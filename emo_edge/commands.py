@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
 from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from emo_edge.errors import EmoEdgeError, MissingExtraError
+from emo_edge.errors import EmoEdgeError, InputError, MissingExtraError
 
 EXTRAS = {
     "cv2": "cpu",
@@ -24,6 +27,10 @@ EXTRAS = {
     "gguf": "export",
 }
 """Which extra brings an optional module."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as the shell has it."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the system says of a place that takes no more."""
 
 
 class EdgeCommand(click.Command):
@@ -37,6 +44,17 @@ class EdgeCommand(click.Command):
             end_with(ctx, error)
         except ModuleNotFoundError as error:
             end_with(ctx, missing_extra(error))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _forget_stdout()
+            place = error.filename or "the output"
+            end_with(
+                ctx, InputError(f"{place}: cannot be written ({error.strerror}); make room or choose another place")
+            )
 
 
 class LazyCommand(NamedTuple):
@@ -78,6 +96,14 @@ def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
     """Print the error on stderr and leave with its exit code."""
     click.echo(f"Error: {error}", err=True)
     ctx.exit(error.exit_code)
+
+
+def _forget_stdout() -> None:
+    """Lead what a full stdout still holds nowhere: Python would try again at its end, and fail with its own code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:

@@ -16,6 +16,8 @@ from emo_edge.errors import InputError
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
+MAX_SQUARE = 250_000_000
+"""Pixels of a padded square, 750 MB: a 64-megapixel panorama of 4:1 still fits."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill
     """
     x0, y0, x1, y1 = (int(value) for value in _grown_region(frame, box, margin))
     side = max(x1 - x0, y1 - y0)
+    if side * side > MAX_SQUARE:
+        raise InputError(
+            f"a region of {x1 - x0}x{y1 - y0} pixels is too long for a square: give a --face-box inside it"
+        )
     left, top = (side - (x1 - x0)) // 2, (side - (y1 - y0)) // 2
     square = np.empty((side, side, 3), np.uint8)
     square[:] = [int(channel * 255) for channel in fill]

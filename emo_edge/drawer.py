@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from emo_edge.captures import shown
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.drawing import annotated
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
+from emo_edge.images import EXTENSIONS, write_image
 from emo_edge.results import Result
 from emo_edge.sources import classify_source
 from emo_edge.video_drawing import CODECS, write_annotated_video
@@ -19,35 +22,65 @@ from emo_edge.video_drawing import CODECS, write_annotated_video
 class Drawer:
     """Draws images as they are read, and a video when all its clips are.
 
-    A clip is drawn as a video where the name asks for one (.mp4, .avi), else as its middle frame.
+    One source is drawn to one file: a video where the name asks for one (.mp4, .avi), else a picture, of a clip its
+    middle frame, the latest one of a stream. Several sources, or a folder, are drawn as pictures in a folder.
     """
 
-    def __init__(self, target: Path, detector: FaceDetector, *, several: bool, overwrite: bool) -> None:
-        self.target, self.detector = target, detector
-        self.several, self.overwrite = several, overwrite
+    def __init__(self, target: Path, sources: Sequence[str], detector: FaceDetector, *, overwrite: bool) -> None:
+        """Check that the drawings can be written, before anything is read; raise InputError if not."""
+        self.target, self.detector, self.overwrite = target, detector, overwrite
+        self.several = len(sources) > 1 or Path(sources[0]).is_dir()
+        self.as_video = not self.several and target.suffix.lower() in CODECS
         self._clips: list[Result] = []
-        if several:
+        self._drawn = False
+        self._names: Counter[str] = Counter()
+        if self.several:
             try:
                 target.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InputError(f"{target}: cannot be a folder for drawings: {error.strerror}") from error
-        elif target.exists() and not overwrite:
-            raise InputError(f"{target}: is there already; remove it, choose another name or --overwrite")
+        else:
+            self._check_file(sources[0])
+
+    def _check_file(self, source: str) -> None:
+        if self.target.suffix.lower() not in (*EXTENSIONS, *CODECS):
+            raise InputError(f"{self.target}: a drawing ends in one of {', '.join((*EXTENSIONS, *CODECS))}")
+        if not self.target.parent.is_dir():
+            raise InputError(f"{self.target}: there is no folder {self.target.parent}")
+        if self.target.exists() and not self.overwrite:
+            raise InputError(f"{self.target}: is there already; remove it, choose another name or --overwrite")
+        if self.as_video and classify_source(source) != "video":
+            raise InputError(f"{self.target}: only a video file is drawn as a video; give a picture's name")
 
     def add(self, result: Result) -> None:
         """Draw a result, or keep a clip's reading until its video is whole."""
-        as_video = not self.several and self.target.suffix.lower() in CODECS
-        if as_video and result.kind == "clip" and classify_source(result.source) == "video":
-            self._clips.append(replace(result, image=None))
+        if self.as_video:
+            readings = [replace(reading, facts=None) for reading in result.readings]
+            self._clips.append(replace(result, image=None, readings=readings))
         elif result.image is not None:
-            name = Path(result.source).stem or "source"
-            path = self.target / f"{name}.jpg" if self.several else self.target
-            write_image(path, annotated(result.image, result.readings), overwrite=self.overwrite)
+            path = self._free_path(result.source) if self.several else self.target
+            drawing = annotated(result.image, result.readings)
+            write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
+            self._drawn = True
             click.echo(f"drawn: {path}", err=True)
 
-    def finish(self) -> None:
+    def _free_path(self, source: str) -> Path:
+        """Name the drawing after its source; clips of one source, and sources of one name, are numbered."""
+        stem = Path(shown(source)).stem or "source"
+        self._names[stem] += 1
+        number = self._names[stem]
+        return self.target / f"{stem}{f'-{number}' if number > 1 else ''}.jpg"
+
+    def finish(self, progress: Callable[[str, int, int], None]) -> None:
         """Write the video, if there is one."""
         if self._clips:
             source = self._clips[0].source
-            write_annotated_video(source, self.target, self._clips, self.detector, overwrite=self.overwrite)
+            write_annotated_video(
+                source,
+                self.target,
+                self._clips,
+                self.detector,
+                overwrite=self.overwrite,
+                progress=lambda done, total: progress(str(self.target), done, total),
+            )
             click.echo(f"drawn: {self.target}", err=True)

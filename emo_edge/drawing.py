@@ -13,6 +13,8 @@ from emo_edge.reading import Reading
 
 SHORTEST_SIDE = 720
 """Smaller pictures are enlarged to this, so that the text can be read."""
+LONGEST_SIDE = 4096
+"""A picture is not enlarged beyond this."""
 COLOURS = ((64, 156, 255), (255, 149, 0), (52, 199, 89), (255, 45, 85), (175, 82, 222), (90, 200, 250))
 """One a face, RGB."""
 INK, PAPER = (245, 245, 247), (28, 28, 30)
@@ -25,7 +27,7 @@ def annotated(image: Image, readings: Sequence[Reading]) -> Image:
     """Return a copy of a picture (uint8 RGB [H, W, 3]) with its readings drawn; small pictures come out larger."""
     import cv2
 
-    scale = max(1.0, SHORTEST_SIDE / min(image.shape[:2]))
+    scale = max(1.0, min(SHORTEST_SIDE / min(image.shape[:2]), LONGEST_SIDE / max(image.shape[:2])))
     enlarged = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image.copy()
     canvas: Image = np.ascontiguousarray(enlarged, np.uint8)
     unit = min(canvas.shape[:2]) / SHORTEST_SIDE
@@ -81,22 +83,23 @@ def _draw_panel(canvas: Image, box: NDArray[Any], reading: Reading, colour: tupl
     import cv2
 
     ranked = sorted(reading.probabilities.items(), key=lambda item: -item[1])[:SHOWN]
-    line, width = round(26 * unit), round(250 * unit)
+    title = f"{reading.label} {reading.probabilities[reading.label]:.0%}"
+    names = max(_text_width(name, 0.5 * unit) for name, _ in ranked) + round(20 * unit)
+    bars = round(94 * unit)
+    line, width = round(26 * unit), max(names + bars, _text_width(title, 0.75 * unit, bold=True)) + round(32 * unit)
     height = line * (len(ranked) + 1) + round(22 * unit)
     left, top = _place(canvas, box, width, height, round(12 * unit))
     area = canvas[top : top + height, left : left + width]
     area[:] = (0.25 * area + 0.75 * np.array(PAPER)).astype(np.uint8)
     canvas[top : top + height, left : left + max(3, round(4 * unit))] = colour
     x, y = left + round(16 * unit), top + line
-    title = f"{reading.label} {reading.probabilities[reading.label]:.0%}"
     _write(canvas, title, (x, y), 0.75 * unit, bold=True)
     for name, share in ranked:
         y += line
-        full = width - round(156 * unit)
-        bar = (x + round(124 * unit), y - round(12 * unit))
-        cv2.rectangle(canvas, bar, (bar[0] + full, y), (72, 72, 74), -1)
-        cv2.rectangle(canvas, bar, (bar[0] + max(1, round(full * share)), y), colour, -1)
-        _write(canvas, name[:18], (x, y), 0.5 * unit)
+        bar = (x + names, y - round(12 * unit))
+        cv2.rectangle(canvas, bar, (bar[0] + bars, y), (72, 72, 74), -1)
+        cv2.rectangle(canvas, bar, (bar[0] + max(1, round(bars * share)), y), colour, -1)
+        _write(canvas, name, (x, y), 0.5 * unit)
 
 
 def _place(canvas: Image, box: NDArray[Any], width: int, height: int, gap: int) -> tuple[int, int]:
@@ -118,5 +121,15 @@ def _place(canvas: Image, box: NDArray[Any], width: int, height: int, gap: int) 
 def _write(canvas: Image, text: str, place: tuple[int, int], size: float, *, bold: bool = False) -> None:
     import cv2
 
-    printable = text.encode("ascii", "replace").decode()
-    cv2.putText(canvas, printable, place, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 2 if bold else 1, cv2.LINE_AA)
+    cv2.putText(canvas, _ascii(text), place, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 2 if bold else 1, cv2.LINE_AA)
+
+
+def _text_width(text: str, size: float, *, bold: bool = False) -> int:
+    import cv2
+
+    return int(cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, size, 2 if bold else 1)[0][0])
+
+
+def _ascii(text: str) -> str:
+    """OpenCV's fonts hold nothing else."""
+    return text.encode("ascii", "replace").decode()

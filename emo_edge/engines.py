@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from emo_edge.bundle import Bundle
-from emo_edge.errors import InputError
+from emo_edge.errors import DeviceError, InputError
 from emo_edge.manifest import GraphComponent, Profile
 from emo_edge.registry import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, choose_device, runtime
 from emo_edge.sessions import LanguageSession, Session, TensorSession
@@ -51,10 +51,24 @@ def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:
 
 
 def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: int | None) -> Engines:
-    """Open the profile's variants; ``device`` ``auto`` logs what it chose and why."""
+    """Open the profile's variants.
+
+    ``auto`` logs what it chose and why, and goes on to the CPU, with a warning, where CUDA was built in and does not
+    start. A named device that does not start is a DeviceError.
+    """
     name, chosen = profile_of(bundle, profile)
-    device, reason = choose_device(device)
-    log.info("device %s: %s", device, reason)
+    taken, reason = choose_device(device)
+    log.info("device %s: %s", taken, reason)
+    try:
+        return _open_on(taken, bundle, name, chosen, threads)
+    except DeviceError as error:
+        if device != "auto" or taken == "cpu":
+            raise
+        log.warning("device cpu: %s could not be started (%s)", taken, error)
+    return _open_on("cpu", bundle, name, chosen, threads)
+
+
+def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: int | None) -> Engines:
     parts = bundle.manifest.components
     with ExitStack() as opened:
 

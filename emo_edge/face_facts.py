@@ -13,6 +13,9 @@ from emo_edge.reading import FaceFacts
 from emo_edge.sessions import Tensor
 from emo_edge.turns import HEADS, softmax
 
+DEMOGRAPHIC_ATTRIBUTES = ("Male", "Young")
+"""Of CelebA's: what they tell is gender and age."""
+
 
 def face_facts(
     outputs: Mapping[str, Tensor], rows: slice, shown: int, crop: Crop, labels: FaceLabels, *, demographics: bool
@@ -26,14 +29,17 @@ def face_facts(
         shown: the row whose geometry is told.
         crop: of that row, to bring the landmarks back to its frame.
         labels: names of the heads' rows.
-        demographics: whether age, gender and race are told.
+        demographics: whether age, gender and race are told, and the attributes that come to the same.
     """
     pose = np.degrees(outputs["pose"][shown])
+    attributes = dict(zip(labels.attributes, _sigmoid(outputs["attributes"][shown]).tolist(), strict=True))
     shares = {name: softmax(outputs[name][rows]).mean(0) for name in HEADS} if demographics else {}
     return FaceFacts(
         landmarks=crop.to_frame(outputs["landmarks"][shown]),
         pose_degrees=dict(zip(("pitch", "yaw", "roll"), pose.tolist(), strict=True)),
-        attributes=dict(zip(labels.attributes, _sigmoid(outputs["attributes"][shown]).tolist(), strict=True)),
+        attributes={
+            name: share for name, share in attributes.items() if demographics or name not in DEMOGRAPHIC_ATTRIBUTES
+        },
         hidden_points=_sigmoid(outputs["visibility"][shown]),
         demographics={
             name: dict(zip(getattr(labels, name), share.tolist(), strict=True)) for name, share in shares.items()

@@ -128,6 +128,8 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _png(data: bytes) -> ImageHeader:
+    if data[12:16] != b"IHDR":
+        raise BrokenImageError(f"this PNG does not begin with its header (IHDR): {AGAIN}")
     width, height = struct.unpack_from(">II", data, 16)
     kept, orientation = [data[:8]], 1
     for name, payload, chunk in _png_chunks(data):

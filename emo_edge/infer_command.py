@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from emo_edge.commands import EdgeCommand
+from emo_edge.captures import shown
+from emo_edge.commands import INTERRUPTED, EdgeCommand
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.drawer import Drawer
-from emo_edge.errors import InputError
+from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces import FixedBox, WholeImage
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
@@ -23,9 +24,6 @@ from emo_edge.results import ClipPlan, Result, read_sources
 from emo_edge.sessions import Sampling
 from emo_edge.table import result_text
 from emo_edge.yunet import YuNetDetector
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as the shell has it."""
 
 
 @click.command(cls=EdgeCommand)
@@ -49,7 +47,7 @@ INTERRUPTED = 130
     "--sample", "sample_temperature", default=0.0, help="Write answers at this temperature; greedy if left out."
 )
 @click.option("--top-p", default=1.0, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--frames", default=8, show_default=True, help="Frames of a clip.")
 @click.option("--fps", type=float, help="Read a video as it plays, clip after clip, at this rate.")
 @click.option("--face-box", help="x,y,width,height in pixels instead of a detector.")
@@ -65,8 +63,9 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
 
     A source is an image, a folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
     """
-    logging.basicConfig(level=logging.INFO if options["verbose"] else logging.WARNING, format="%(message)s")
-    request, plan = _request(options), ClipPlan(options["frames"], options["fps"])
+    level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
+    plan, drawn = ClipPlan(options["frames"], options["fps"]), options["draw"] is not None
     with EmotionPipeline.open(
         bundle,
         device=options["device"],
@@ -74,63 +73,111 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         detector=_detector(options),
         threads=options["threads"],
     ) as pipeline:
-        results = read_sources(pipeline, sources, request, plan)
-        code = _print_all(results, _drawer(pipeline, sources, options), options)
+        screen = _Screen(options)
+        results = read_sources(pipeline, sources, _request(options, screen), plan, screen.progress)
+        drawer = Drawer(options["draw"], sources, pipeline.detector, overwrite=options["overwrite"]) if drawn else None
+        code = _print_all(results, drawer, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
-        if purpose and not (options["as_json"] or options["as_lines"]):
+        if purpose and not screen.json:
             click.echo(f"\n{pipeline.manifest.name}: {purpose}")
     raise SystemExit(code)
 
 
-def _print_all(results: Iterable[Result], drawer: Drawer | None, options: dict[str, Any]) -> int:
+def _print_all(results: Iterable[Result], drawer: Drawer | None, screen: _Screen) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
-    written, code = 0, 0
+    code = 0
+    screen.begin()
     try:
         for result in results:
-            _print_one(result, options, first=written == 0)
-            written += 1
-            _progress(written)
-            if result.error:
-                code = result.error.exit_code
-                click.echo(f"Error: {result.error}", err=True)
-            elif drawer:
-                drawer.add(result)
-        if drawer:
-            drawer.finish()
+            screen.show(result)
+            error = result.error or _draw(drawer, result)
+            if error:
+                code = code or error.exit_code
+                screen.complain(error)
     except KeyboardInterrupt:
-        click.echo(f"interrupted after {written} results", err=True)
         code = INTERRUPTED
+        screen.clear()
+        click.echo(f"interrupted after {screen.shown} results", err=True)
     finally:
-        if options["as_json"]:
-            click.echo("\n]" if written else "[]")
+        screen.end()
+    try:
+        if drawer:
+            drawer.finish(screen.progress)
+    except EmoEdgeError as error:
+        code = code or error.exit_code
+        screen.complain(error)
+    screen.clear()
     return code
 
 
-def _progress(written: int) -> None:
-    """Count on a terminal whose output goes elsewhere; quiet when piped."""
-    if sys.stderr.isatty() and not sys.stdout.isatty():
-        click.echo(f"\r{written} read", nl=False, err=True)
+def _draw(drawer: Drawer | None, result: Result) -> EmoEdgeError | None:
+    """Draw a result; what cannot be drawn keeps nothing else from being read."""
+    try:
+        if drawer:
+            drawer.add(result)
+    except InputError as error:
+        return error
+    return None
 
 
-def _print_one(result: Result, options: dict[str, Any], *, first: bool) -> None:
-    if options["as_lines"]:
-        click.echo(json.dumps(result.to_dict()))
-    elif options["as_json"]:
-        click.echo("[\n" if first else ",\n", nl=False)
-        click.echo(json.dumps(result.to_dict()), nl=False)
-    elif not result.error:
-        click.echo(result_text(result))
-    sys.stdout.flush()
+class _Screen:
+    """stdout for results; stderr for errors, and, on a terminal, for what is under way."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.lines, self.array = options["as_lines"], options["as_json"]
+        self.json = self.lines or self.array
+        self.live = sys.stderr.isatty()
+        self.shown = 0
+
+    def show(self, result: Result) -> None:
+        """Print one result."""
+        self.clear()
+        comma = "," if self.shown else ""
+        self.shown += 1
+        if self.lines:
+            click.echo(json.dumps(result.to_dict()))
+        elif self.array:
+            # Written at once: Ctrl-C finds an array that `end` can close.
+            click.echo(comma + "\n" + json.dumps(result.to_dict()), nl=False)
+        elif not result.error:
+            click.echo(result_text(result))
+        if not sys.stdout.isatty():
+            self._status(f"{self.shown} read")
+
+    def begin(self) -> None:
+        """Open the JSON array."""
+        if self.array:
+            click.echo("[", nl=False)
+
+    def end(self) -> None:
+        """Close the JSON array."""
+        if self.array:
+            click.echo("\n]")
+
+    def complain(self, error: EmoEdgeError) -> None:
+        """Print an error on a line of its own."""
+        self.clear()
+        click.echo(f"Error: {error}", err=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say how far a long step is; quiet when piped."""
+        self._status(f"{shown(what)}: {done}" + (f" of {total}" if total else ""))
+
+    def piece(self, text: str) -> None:
+        """Show an answer on the terminal while it is written; the reading that follows repeats it whole."""
+        click.echo(click.style(text, dim=True), nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the status line away."""
+        if self.live:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    def _status(self, text: str) -> None:
+        if self.live:
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
-def _drawer(pipeline: EmotionPipeline, sources: Sequence[str], options: dict[str, Any]) -> Drawer | None:
-    if options["draw"] is None:
-        return None
-    several = len(sources) > 1 or Path(sources[0]).is_dir()
-    return Drawer(options["draw"], pipeline.detector, several=several, overwrite=options["overwrite"])
-
-
-def _request(options: dict[str, Any]) -> Request:
+def _request(options: dict[str, Any], screen: _Screen) -> Request:
     labels = options["labels"]
     return Request(
         labels=tuple(labels.split(",")) if "," in labels else labels,
@@ -139,14 +186,9 @@ def _request(options: dict[str, Any]) -> Request:
         demographics=options["demographics"],
         prior_correction=options["prior_correction"],
         temperature=options["temperature"],
-        on_piece=_write_live if sys.stderr.isatty() and sys.stdout.isatty() else None,
+        on_piece=screen.piece if screen.live and sys.stdout.isatty() and not screen.json else None,
         sampling=Sampling(options["max_new_tokens"], options["sample_temperature"], options["top_p"], options["seed"]),
     )
-
-
-def _write_live(piece: str) -> None:
-    """Show an answer on the terminal while it is written; the reading that follows repeats it whole."""
-    click.echo(click.style(piece, dim=True), nl=False, err=True)
 
 
 def _detector(options: dict[str, Any]) -> FaceDetector | None:

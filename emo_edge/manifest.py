@@ -13,12 +13,17 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from emo_edge.errors import BundleError
 from emo_edge.prompts import FaceLabels, PromptConfig
-from emo_edge.sections import Positive, Rgb, Section, Size, problem_list, require
+from emo_edge.sections import Name, Positive, Rgb, Section, Size, problem_list, require
 from emo_edge.sessions import TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+OUTPUTS = {
+    "vision": {"features"},
+    "connector": {"visual_tokens"},
+    "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
+}
+"""What the pipeline reads of each graph; face tokens are there where the layout has them."""
 Dtype = Literal["uint8", "int64", "float16", "float32"]
 
 
@@ -185,14 +190,34 @@ class Manifest(Section):
             (self.default_profile in self.profiles, f"default_profile {self.default_profile!r} is no profile"),
             (len(frames) == 1, "layout needs exactly one frames segment"),
             ("{question}" in text, "layout lacks {question}"),
+            *self._face_checks(frames),
+            *self._output_checks(),
             (len(set(paths)) == len(paths), "two files have the same path"),
             *(
-                (not labels or len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
+                (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
                 for name, labels in self.label_sets.items()
             ),
             *(check for name, profile in self.profiles.items() for check in self._profile_checks(name, profile)),
         )
         return self
+
+    def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
+        face, crop = self.components.face, self.preprocessing.face
+        tokens = any(group.component == "face" for segment in frames for group in segment.groups)
+        return [
+            ((face is None) == (crop is None), "components.face and preprocessing.face go together"),
+            (face is not None or not tokens, "layout has face tokens, and there is no face component"),
+        ]
+
+    def _output_checks(self) -> list[tuple[bool, str]]:
+        """Every graph returns what the pipeline asks of it."""
+        checks = []
+        for part, wanted in OUTPUTS.items():
+            component: GraphComponent | None = getattr(self.components, part)
+            if component is not None:
+                missing = wanted - {contract.name for contract in component.outputs}
+                checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
+        return checks
 
     def _profile_checks(self, name: str, profile: Profile) -> list[tuple[bool, str]]:
         checks = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,13 @@ from emo_edge.faces import open_detector
 from emo_edge.manifest import CropSettings, Manifest
 from emo_edge.questions import QuestionTokenizer
 from emo_edge.reading import Reading, Request, Settings
-from emo_edge.sessions import Tensor
+from emo_edge.results import ClipPlan, Result, read_sources
+from emo_edge.sessions import Tensor, TensorSession
 from emo_edge.stopwatch import Stopwatch
 from emo_edge.turns import Turn, ask_for_labels, demographics_of, frame_tokens, resolve_labels, softmax
+
+AT_ONCE = 32
+"""Crops that a network computes at once: every face of a group photo, and memory that stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,31 @@ class EmotionPipeline:
         seen = self._look(frames, faces, watch)
         return self._reading(seen, slice(0, len(frames)), faces, asked, watch, clip=True)
 
-    def check(self, request: Request) -> None:
-        """Raise InputError for a request that no picture could answer: unknown labels, a temperature of nothing."""
+    def stream(
+        self, source: str | Path, request: Request | None = None, plan: ClipPlan | None = None
+    ) -> Iterator[Result]:
+        """Read an image, a folder, a video, a camera or a stream, one result at a time, as ``emo-edge infer`` does.
+
+        Args:
+            source: what the command takes as SOURCE.
+            request: what is asked of every face.
+            plan: how moving pictures are cut into clips.
+
+        What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
+        """
+        self.check(request or Request())
+        return read_sources(self, [str(source)], request or Request(), plan or ClipPlan())
+
+    def check(self, request: Request, frames: int = 1) -> None:
+        """Raise InputError for what no picture could answer: unknown labels, a temperature of nothing.
+
+        The same for a clip of more frames than the context holds, before any of them is computed.
+        """
         resolve_labels(self.manifest, request.labels)
         _temperature(self.manifest, request)
+        needed, room = frames * self.manifest.frames_segment.tokens_per_frame, self.engines.language.context_size
+        if needed >= room:
+            raise InputError(f"{frames} frames need {needed} positions, the context has {room}: use fewer frames")
 
     def close(self) -> None:
         """Free every engine; a second call does nothing."""
@@ -118,9 +143,9 @@ class EmotionPipeline:
             vision_crops = [_cut(frame, face, settings.vision) for frame, face in pairs]
             face_crops = [_cut(frame, face, settings.face) for frame, face in pairs] if settings.face else []
         with watch("vision"):
-            features = self.engines.vision.run({"image": _stacked(vision_crops)})["features"]
+            features = _run(self.engines.vision, vision_crops)["features"]
         with watch("face"):
-            known = self.engines.face.run({"image": _stacked(face_crops)}) if self.engines.face else {}
+            known = _run(self.engines.face, face_crops) if self.engines.face else {}
         return Seen(vision_crops, face_crops, features, known)
 
     def _reading(
@@ -151,8 +176,8 @@ class EmotionPipeline:
         }
         facts = None
         if seen.face:
-            tell, crop = request.demographics is not False, seen.face_crops[middle]
-            facts = face_facts(seen.face, rows, middle, crop, manifest.face_labels, demographics=tell)
+            crop = seen.face_crops[middle]
+            facts = face_facts(seen.face, rows, middle, crop, manifest.face_labels, demographics=wanted)
         return Reading(
             box=faces[middle].box,
             detection_score=faces[middle].score,
@@ -201,6 +226,8 @@ class EmotionPipeline:
                 pieces.append(piece)
                 if request.on_piece:
                     request.on_piece(piece)
+            if request.on_piece:
+                request.on_piece("\n")
         return "".join(pieces).strip()
 
     def _settings(self, labels: tuple[str, ...], turn: Turn, request: Request, *, wanted: bool) -> Settings:
@@ -242,5 +269,10 @@ def _cut(frame: Image, face: DetectedFace, settings: CropSettings) -> Crop:
     return face_crop(frame, face.box, margin=settings.margin, size=settings.size)
 
 
-def _stacked(crops: Sequence[Crop]) -> Tensor:
-    return np.stack([crop.pixels for crop in crops])
+def _run(network: TensorSession, crops: Sequence[Crop]) -> dict[str, Tensor]:
+    """Run a network on crops, a bounded number at once."""
+    parts = [
+        network.run({"image": np.stack([crop.pixels for crop in crops[start : start + AT_ONCE]])})
+        for start in range(0, len(crops), AT_ONCE)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

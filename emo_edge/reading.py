@@ -37,7 +37,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     """How answers are written."""
     on_piece: Callable[[str], None] | None = None
-    """Called with each piece of an answer as it is written."""
+    """Called with each piece of an answer as it is written, and with a line's end after it."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from emo_edge.errors import DeviceError
+from emo_edge.errors import DeviceError, MissingExtraError
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama:LlamaSession"}
@@ -36,9 +36,13 @@ def choose_device(wanted: str) -> tuple[str, str]:
 
 
 def _cuda_problem() -> str | None:
-    import llama_cpp
-    import onnxruntime
-
+    try:
+        import llama_cpp
+        import onnxruntime
+    except (ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            raise
+        raise MissingExtraError(f'an engine cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "onnxruntime was built without CUDA"
     if not llama_cpp.llama_supports_gpu_offload():

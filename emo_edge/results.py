@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from emo_edge.captures import shown
 from emo_edge.crops import Image
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.images import image_paths, read_image
-from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Reading, Request
 from emo_edge.sources import classify_source
 from emo_edge.videos import TimedFrame, clip_frames, sampled_frames
 
+if TYPE_CHECKING:
+    from emo_edge.pipeline import EmotionPipeline
+
 RESULT_VERSION = 1
+Progress = Callable[[str, int, int], None]
+"""Hears what is under way, how much of it is done, and of how much (0 if nobody knows)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Result:
         """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
         return {
             "result_version": RESULT_VERSION,
-            "source": self.source,
+            "source": shown(self.source),
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
             "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
@@ -58,33 +63,49 @@ class Result:
 
 
 def read_sources(
-    pipeline: EmotionPipeline, sources: Iterable[str], request: Request, plan: ClipPlan
+    pipeline: EmotionPipeline,
+    sources: Iterable[str],
+    request: Request,
+    plan: ClipPlan,
+    progress: Progress = lambda what, done, total: None,
 ) -> Iterator[Result]:
-    """Read images, folders, videos, cameras and streams in order.
+    """Read images, folders, videos, cameras and streams in order; ``progress`` hears of long work within one of them.
 
-    One source that cannot be read gives a result with its error, and the next one is read. Raises InputError at once
-    for a request that no source could answer.
+    One source that cannot be read gives a result with its error, and the next one is read. Raises InputError, before
+    anything is read, for a request that no source could answer.
     """
     pipeline.check(request)
     for source in sources:
+        kind = "image"
         try:
-            yield from _read_source(pipeline, source, request, plan)
+            kind = "image" if classify_source(source) in ("image", "folder") else "clip"
+            yield from _read_source(pipeline, source, request, plan, progress)
         except (InputError, DeviceError) as error:
-            yield Result(source, "image", [], None, error=error)
+            yield Result(source, kind, [], None, error=error)
 
 
-def _read_source(pipeline: EmotionPipeline, source: str, request: Request, plan: ClipPlan) -> Iterator[Result]:
+def _read_source(
+    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipPlan, progress: Progress
+) -> Iterator[Result]:
     kind = classify_source(source)
+    if kind not in ("image", "folder"):
+        pipeline.check(request, plan.frames)
     if kind == "image":
         yield _image_result(pipeline, Path(source), request)
     elif kind == "folder":
-        for path in image_paths(Path(source)):
+        paths = image_paths(Path(source))
+        for number, path in enumerate(paths):
+            progress(source, number, len(paths))
             try:
                 yield _image_result(pipeline, path, request)
             except InputError as error:
                 yield Result(str(path), "image", [], None, error=error)
     elif kind == "video" and plan.fps is None:
-        yield _clip_result(pipeline, source, clip_frames(Path(source), count=plan.frames), request)
+
+        def heard(done: int, total: int) -> None:
+            progress(source, done, total)
+
+        yield _clip_result(pipeline, source, clip_frames(Path(source), count=plan.frames, progress=heard), request)
     else:
         for window in _windows(sampled_frames(source, fps=plan.fps), plan.frames):
             yield _clip_result(pipeline, source, window, request)

@@ -19,23 +19,28 @@ class Sample:
     """One picture; the packaged ones are drawings whose face box and expression are exact."""
 
     name: str
-    image: Image
+    source: Image | Path
     box: Box | None
     expression: str | None
 
+    @property
+    def image(self) -> Image:
+        """Pixels, uint8 RGB [H, W, 3]; a file is read each time, so that many fit."""
+        return read_image(self.source) if isinstance(self.source, Path) else self.source
+
 
 def packaged_samples(limit: int | None = None) -> list[Sample]:
-    """Read the packaged drawings, seven expressions in turn."""
+    """List the packaged drawings, seven expressions in turn."""
     entries = json.loads((SAMPLES / INDEX_NAME).read_text(encoding="utf-8"))["samples"]
     return [
-        Sample(entry["file"], read_image(SAMPLES / entry["file"]), tuple(entry["box"]), entry["expression"])
+        Sample(entry["file"], SAMPLES / entry["file"], tuple(entry["box"]), entry["expression"])
         for entry in entries[:limit]
     ]
 
 
 def folder_samples(folder: Path, limit: int) -> list[Sample]:
-    """Read the user's own pictures, whole; raise InputError for a folder without one."""
-    paths = image_paths(folder)[:limit]
+    """Take ``limit`` of the user's own pictures, evenly by name, each as a whole; raise InputError without one."""
+    paths = image_paths(folder)
     if not paths:
         raise InputError(f"{folder}: no pictures to compare on")
-    return [Sample(path.name, read_image(path), None, None) for path in paths]
+    return [Sample(path.name, path, None, None) for path in paths[:: max(1, len(paths) // limit)][:limit]]

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Size = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+"""What users type to choose something: lower case, no spaces."""
 TokenId = Annotated[int, Field(ge=0, strict=True)]
 Mean = Annotated[float, Field(ge=0, le=1)]
 Rgb = tuple[Mean, Mean, Mean]
@@ -58,5 +60,6 @@ def _without(values: Any, places: list[tuple[int | str, ...]]) -> Any:
             inner: Any = owner[part] if isinstance(part, int) or part in owner else None
             # What leads nowhere is the tag of a union, which pydantic puts into the place.
             owner = inner if isinstance(inner, dict | list) else owner
-        del owner[place[-1]]
+        if isinstance(owner, dict):
+            owner.pop(place[-1], None)
     return pruned

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -54,8 +54,10 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not self.temperature >= 0 or not 0 < self.top_p <= 1:
-            raise InputError(f"sampling needs max_new_tokens >= 1, temperature >= 0 and 0 < top_p <= 1, not {self}")
+        if self.max_new_tokens < 1 or not self.temperature >= 0 or not 0 < self.top_p <= 1 or self.seed < 0:
+            raise InputError(
+                f"sampling needs max_new_tokens >= 1, temperature >= 0, 0 < top_p <= 1 and seed >= 0, not {self}"
+            )
 
 
 class Session(ABC):
@@ -129,10 +131,14 @@ class LanguageSession(Session):
         return self._score([list(branch) for branch in branches])
 
     def generate(self, sampling: Sampling) -> Iterator[str]:
-        """Write the answer after the prompt piece by piece, up to the end-of-sequence token; the prompt stays."""
+        """Write the answer after the prompt piece by piece, up to the end-of-sequence token; the prompt stays.
+
+        Where the context ends before ``max_new_tokens``, the answer ends there. Raises InputError if nothing fits.
+        """
         self._require_prompt()
-        self._require_room(self.used + sampling.max_new_tokens)
-        return self._generate(sampling)
+        self._require_room(self.used + 1)
+        room = self.context_size - self.used
+        return self._generate(replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room)))
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:
@@ -158,6 +164,8 @@ class LanguageSession(Session):
                 shape = list(chunk.shape)
                 raise InputError(f"embeddings have shape {shape}, the model reads [M, {self.embedding_size}]")
             return chunk
+        if isinstance(chunk, np.ndarray) and not np.issubdtype(chunk.dtype, np.integer):
+            raise InputError(f"a chunk of a prompt is token ids, or embeddings in float32, not {chunk.dtype}")
         return [int(token) for token in chunk]
 
     def _require_prompt(self) -> None:

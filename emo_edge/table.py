@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emo_edge.captures import shown
 from emo_edge.reading import Reading
 from emo_edge.results import Result
 
@@ -20,7 +21,7 @@ def reading_text(reading: Reading, number: int, count: int) -> str:
         lines += [f"    {question}", f"      {answer}"]
     total = sum(reading.stage_ms.values())
     stages = ", ".join(f"{name} {value:.0f}" for name, value in reading.stage_ms.items())
-    return "\n".join([*lines, f"    {total:.0f} ms ({stages})"])
+    return "\n".join([*lines, f"    {total:.0f} ms on {reading.settings.device} ({stages})"])
 
 
 def _ranked(shares: dict[str, float]) -> list[tuple[str, float]]:
@@ -49,9 +50,10 @@ def _facts(reading: Reading) -> list[str]:
 
 def result_text(result: Result) -> str:
     """Write one image's or clip's readings; no face is said plainly."""
+    source = shown(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
     count = len(result.readings)
     if not count:
-        return f"{result.source}{when}: no face found; --whole-image reads the whole picture"
+        return f"{source}{when}: no face found; --whole-image reads the whole picture"
     texts = [reading_text(reading, number, count) for number, reading in enumerate(result.readings, 1)]
-    return "\n".join([f"{result.source}{when}", *texts])
+    return "\n".join([f"{source}{when}", *texts])

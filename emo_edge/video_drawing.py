@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from emo_edge.captures import opened_capture, promised_frames
 from emo_edge.crops import Box, Image
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.drawing import annotated
 from emo_edge.errors import InputError
 from emo_edge.opencv import open_cv2
-from emo_edge.reading import Reading
 from emo_edge.results import Result
 from emo_edge.videos import TimedFrame, sampled_frames
 
+log = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 USUAL_FPS = 30.0
-"""Of a video whose first frames have no times."""
+"""Of a video that does not say its own."""
 
 
 def write_annotated_video(
-    source: str, target: Path, results: Sequence[Result], detector: FaceDetector, *, overwrite: bool = False
+    source: str,
+    target: Path,
+    results: Sequence[Result],
+    detector: FaceDetector,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write ``source`` again with the box of each frame and the reading of its clip, beside first and then renamed.
 
     Args:
-        source: the video that was read.
+        source: the video that was read; of one that is cut off the frames that are there are drawn.
         target: .mp4 or .avi.
         results: its clips in order; each frame shows the one nearest in time.
         detector: finds the box of each frame; one without a face keeps the box before.
         overwrite: replace a file that is there.
+        progress: gets the frames drawn and promised.
 
     Raises InputError for another extension, a file that is there already and a place that cannot be written.
     """
@@ -41,33 +49,43 @@ def write_annotated_video(
         raise InputError(f"{target}: a video is drawn as {' or '.join(CODECS)}")
     if target.exists() and not overwrite:
         raise InputError(f"{target}: is there already; remove it, choose another name or --overwrite")
+    with opened_capture(source, "video") as capture:
+        rate, promised = capture.get(open_cv2().CAP_PROP_FPS), promised_frames(capture)
     beside = target.with_name(f".{os.getpid()}.{target.name}")
     try:
-        _write(beside, _drawn(sampled_frames(source), results, detector), target)
+        frames, fps = _drawn(source, results, detector), rate if 0 < rate < 1000 else USUAL_FPS
+        for done in _write(beside, frames, fps, target):
+            progress(done, promised)
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _drawn(
-    frames: Iterable[TimedFrame], results: Sequence[Result], detector: FaceDetector
-) -> Iterator[tuple[float, Image]]:
+def _drawn(source: str, results: Sequence[Result], detector: FaceDetector) -> Iterator[Image]:
     box: Box | None = None
-    for frame in frames:
+    clips = [result for result in results if result.seconds]
+    for frame in _frames_there(source):
         faces = detector.detect(frame.image)
         box = faces[0].box if faces else box
-        reading = _reading_at(results, frame.time_s)
+        while len(clips) > 1 and _distance(clips[1], frame.time_s) <= _distance(clips[0], frame.time_s):
+            clips.pop(0)
+        reading = clips[0].readings[0] if clips and clips[0].readings else None
         # Landmarks and pose were read in the clip's middle frame alone.
         shown = [replace(reading, box=box, facts=None)] if reading and box else []
-        yield frame.time_s, annotated(frame.image, shown)
+        yield annotated(frame.image, shown)
 
 
-def _reading_at(results: Sequence[Result], time_s: float) -> Reading | None:
-    clips = [result for result in results if result.seconds]
-    if not clips:
-        return None
-    nearest = min(clips, key=lambda result: _distance(result, time_s))
-    return nearest.readings[0] if nearest.readings else None
+def _frames_there(source: str) -> Iterator[TimedFrame]:
+    """Every frame; a file that is cut off ends with a warning, once it gave any."""
+    given = False
+    try:
+        for frame in sampled_frames(source):
+            given = True
+            yield frame
+    except InputError as error:
+        if not given:
+            raise
+        log.warning("%s", error)
 
 
 def _distance(result: Result, time_s: float) -> float:
@@ -76,19 +94,32 @@ def _distance(result: Result, time_s: float) -> float:
     return max(first - time_s, time_s - last, 0.0)
 
 
-def _write(path: Path, frames: Iterator[tuple[float, Image]], target: Path) -> None:
-    cv2 = open_cv2()
-    start = list(islice(frames, 2))
-    if not start:
-        raise InputError(f"{target}: there is no frame to draw")
-    fps = 1 / (start[1][0] - start[0][0]) if len(start) > 1 and start[1][0] > start[0][0] else USUAL_FPS
-    height, width = start[0][1].shape[:2]
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
-    writer: Any = cv2.VideoWriter(str(path), codec, fps, (width, height))
+def _write(path: Path, frames: Iterator[Image], fps: float, target: Path) -> Iterator[int]:
+    """Write the frames; yields how many there are so far."""
+    cv2, count = open_cv2(), 0
+    writer: Any = None
     try:
-        if not writer.isOpened():
-            raise InputError(f"{target}: cannot be written; choose another place or extension")
-        for _, image in chain(start, frames):
+        for image in frames:
+            if writer is None:
+                codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
+                writer = cv2.VideoWriter(str(path), codec, fps, image.shape[1::-1])
+                if not writer.isOpened():
+                    raise InputError(f"{target}: cannot be written; choose another place or extension")
             writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            count += 1
+            yield count
     finally:
-        writer.release()
+        if writer is not None:
+            writer.release()
+    kept = _frames_held(path)
+    if kept != count:
+        raise InputError(f"{target}: only {kept} of {count} frames could be written; make room or choose another place")
+
+
+def _frames_held(path: Path) -> int:
+    """Count what was really written: OpenCV says nothing of a place that is full."""
+    try:
+        with opened_capture(str(path), "video") as capture:
+            return promised_frames(capture)
+    except InputError:
+        return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "samp
 
 logger = logging.getLogger(__name__)
 
+TOLD_EVERY = 64
+"""Frames between two reports of progress."""
 WHOLE = 0.9
 """A file that ends before this share of the frames it promises is cut off; less is a container's rounding."""
 
@@ -42,12 +44,14 @@ def even_indices(length: int, count: int) -> list[int]:
     return [int((part + 0.5) * length / count) for part in range(count)]
 
 
-def clip_frames(path: str | Path, *, count: int = 8) -> list[TimedFrame]:
+def clip_frames(
+    path: str | Path, *, count: int = 8, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[TimedFrame]:
     """Return the middle frames of ``count`` equal parts of a video file; fewer frames than that repeat.
 
     The file is read once to its end, and once more where its container promised another number of frames than it
-    holds. Of a file that is cut off the frames that are there count, and a warning is logged. Raises InputError when
-    it is no video or holds no frame.
+    holds. Of a file that is cut off the frames that are there count, and a warning is logged. ``progress`` gets the
+    frames read and promised, now and then. Raises InputError when it is no video or holds no frame.
     """
     if count < 1:
         raise InputError(f"count is at least 1, not {count}")
@@ -55,7 +59,8 @@ def clip_frames(path: str | Path, *, count: int = 8) -> list[TimedFrame]:
         raise InputError(f"{path}: not a video file")
     with opened_capture(str(path), "video") as capture:
         promised = promised_frames(capture)
-        kept, length = _chosen_frames(capture, even_indices(promised, count) if promised else [])
+        wanted = even_indices(promised, count) if promised else []
+        kept, length = _chosen_frames(capture, wanted, lambda done: progress(done, promised))
     if not length:
         raise InputError(f"{path}: holds no readable frame: copy it again, or convert it to MP4")
     if length < WHOLE * promised:
@@ -63,7 +68,7 @@ def clip_frames(path: str | Path, *, count: int = 8) -> list[TimedFrame]:
     wanted = even_indices(length, count)
     if not kept.keys() >= set(wanted):
         with opened_capture(str(path), "video") as capture:
-            kept, _ = _chosen_frames(capture, wanted)
+            kept, _ = _chosen_frames(capture, wanted, lambda done: progress(done, length))
     return [kept[index] for index in wanted]
 
 
@@ -119,7 +124,9 @@ def _check_end(source: str, kind: SourceKind, length: int, promised: int) -> Non
         raise InputError(f"{source}: cut off, {length} of {promised} frames are there: copy it again")
 
 
-def _chosen_frames(capture: Any, wanted: Collection[int]) -> tuple[dict[int, TimedFrame], int]:
+def _chosen_frames(
+    capture: Any, wanted: Collection[int], progress: Callable[[int], None]
+) -> tuple[dict[int, TimedFrame], int]:
     """Read to the end, keeping the frames at the indices ``wanted``; return them and the number of all frames."""
     kept: dict[int, TimedFrame] = {}
     index, seconds = 0, frame_clock(capture, "video")
@@ -128,6 +135,8 @@ def _chosen_frames(capture: Any, wanted: Collection[int]) -> tuple[dict[int, Tim
         if index in wanted:
             kept[index] = TimedFrame(_pixels(capture, "the video"), index, time_s)
         index += 1
+        if index % TOLD_EVERY == 0:
+            progress(index)
     return kept, index
 
 

@@ -13,14 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from emo_edge import __version__
-from emo_edge.bundle import Bundle, BundleWriter
+from emo_edge.bundle import Bundle, BundleWriter, sha256_of
+from emo_edge.engines import EXACT_LANGUAGE
 from emo_edge.errors import AccuracyGateError, InputError
-from emo_edge.export.bundle_manifest import bundle_manifest
+from emo_edge.export.bundle_manifest import Contracts, bundle_manifest
+from emo_edge.export.checkpoint import weight_files
+from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.gguf_file import WRITTEN_TYPES, available_file_types, gguf_from_checkpoint, quantize_gguf
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import PRECISIONS, Graph, half_from_full, onnx_from_component, save_graph
 from emo_edge.export.parity import Distances, distances, exact_failures, graph_failures, label_distance
-from emo_edge.export.reference import Reference, reference_on
+from emo_edge.export.reference import Reference, probabilities_with, reference_on
 from emo_edge.export.text import QUESTION_MODEL_NAME
 from emo_edge.faces import FixedBox, WholeImage
 from emo_edge.manifest import Manifest, Profile, Variant
@@ -33,7 +36,9 @@ from emo_edge.sessions import LanguageSession, Tensor, TensorSession
 from emo_edge.turns import softmax
 
 log = logging.getLogger(__name__)
-UNQUANTIZED = ("f32", "bf16", "f16")
+EXACT_TYPES = ("f32", "f16")
+"""Language variants that have to be exact; the others are judged by their evidence."""
+LABEL_EVIDENCE = "labels"
 PROFILE_OF = {"f32": "exact", "f16": "exact", "q8_0": "balanced", "q4_k_m": "small"}
 """What a profile is called by its language variant; others are called as the variant."""
 
@@ -54,8 +59,12 @@ class Reports:
 
     line: Callable[[str], None] = log.info
     """Gets a line for every step done."""
-    progress: Callable[[int, int], None] = lambda done, total: None
-    """Gets the pictures compared so far and in all."""
+    progress: Callable[[str, int, int], None] = lambda step, done, total: None
+    """Gets the step under way, and how much of it is done."""
+
+    def of(self, step: str) -> Callable[[int, int], None]:
+        """Progress of one step."""
+        return lambda done, total: self.progress(step, done, total)
 
 
 QUIET = Reports()
@@ -78,19 +87,18 @@ def bundle_from_checkpoint(
         target: the bundle; refused if it holds anything, unless ``overwrite``. It appears only when all is done.
         plan: variants and labels.
         samples: pictures to compare on.
-        overwrite: replace the target as a whole.
+        overwrite: replace a bundle as a whole.
         threads: of the engines that are compared; None leaves it to them.
         reports: told of every step.
 
     Raises AccuracyGateError, after writing what passed, if a variant missed its gate or the exact profile is not.
     """
     with BundleWriter(target, overwrite=overwrite) as writer:
-        model = EmoLlamaForConditionalGeneration.from_pretrained(directory)
-        _check_plan(model, plan)
-        export = _Export(directory, writer, model, plan, samples, threads, reports)
+        export = _Export(directory, writer, plan, samples, threads, reports)
         for component, precisions in export.graph_plan().items():
             for precision in precisions:
                 export.graph(component, precision)
+        export.forget_model()
         for file_type in plan.language:
             export.language(file_type)
         bundle = writer.finish(export.manifest())
@@ -107,30 +115,28 @@ class _Export:
         self,
         directory: Path,
         writer: BundleWriter,
-        model: EmoLlamaForConditionalGeneration,
         plan: ExportPlan,
         samples: Sequence[Sample],
         threads: int | None,
         reports: Reports,
     ) -> None:
-        self.directory, self.writer, self.model, self.plan = directory, writer, model, plan
+        self.directory, self.writer, self.plan = directory, writer, plan
         self.samples, self.threads, self.report, self.reports = samples, threads, reports.line, reports
-        self.compared, started = 0, time.perf_counter()
-        self.reference = reference_on(model, samples, model.config.label_sets[plan.labels])
-        self._advance(len(samples))
+        self.model = EmoLlamaForConditionalGeneration.from_pretrained(directory)
+        self.config = self.model.config
+        _check_plan(self.config, plan)
+        started = time.perf_counter()
+        labels = self.config.label_sets[plan.labels]
+        self.reference = reference_on(self.model, samples, labels, reports.of("reference"))
         self.report(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {_since(started)}")
         self.full: dict[str, Graph] = {}
-        self.graphs: dict[str, Graph] = {}
+        self.contracts: dict[str, Contracts] = {}
         self.variants: dict[str, dict[str, Variant]] = {}
         self.failures: list[str] = []
 
     def graph_plan(self) -> dict[str, tuple[str, ...]]:
         found = {"vision": self.plan.vision, "connector": self.plan.vision}
-        return found if self.model.face is None else {**found, "face": self.plan.face}
-
-    def passes(self) -> int:
-        """How often the samples are run: by the reference, by every variant, by every profile."""
-        return 1 + sum(map(len, self.graph_plan().values())) + 2 * len(self.plan.language)
+        return found if self.config.face is None else {**found, "face": self.plan.face}
 
     def listing(self) -> str:
         return "\n".join(f"  {failure}" for failure in self.failures)
@@ -142,18 +148,26 @@ class _Export:
         paths = save_graph(graph, self.writer.path(f"{component}-{precision}.onnx"))
         truth, feed = self.reference.of(component)
         with OnnxSession(paths[0], graph.inputs, graph.outputs, threads=self.threads) as session:
-            measured = distances(truth, run_in_batches(session, feed))
-        self._advance(len(self.samples))
+            found = run_in_batches(session, feed, progress=self.reports.of(name))
+        measured = distances(truth, found)
         failures = graph_failures(precision, measured)
         self.failures += [f"{name}: {failure}" for failure in failures]
         if failures:
             self.report(f"{name}: misses its gate, left out")
             return
-        self.graphs[component] = graph
-        size = self._keep(component, precision, paths, measured)
         error = max(row["relative_error"] for row in measured.values())
         cosine = min(row["cosine"] for row in measured.values())
+        shares = probabilities_with(self.model, self.reference, component, found)
+        if shares is not None:
+            measured[LABEL_EVIDENCE] = label_distance(self.reference.probabilities, shares)
+        self.contracts[component] = (graph.inputs, graph.outputs)
+        size = self._keep(component, precision, paths, measured)
         self.report(f"{name}: {size}, relative error {error:.1e}, cosine {cosine:.7f}, {_since(started)}")
+
+    def forget_model(self) -> None:
+        """Free what only the graphs needed, before llama.cpp loads its own copies of the largest part."""
+        del self.model
+        self.full.clear()
 
     def language(self, file_type: str) -> None:
         """Write one file type of the language model and score the reference's own prompts with it."""
@@ -166,28 +180,32 @@ class _Export:
             if not source.exists():
                 self._gguf(source, "f32")
             quantize_gguf(source, path, file_type)
-        context = self.model.config.language.max_position_embeddings
-        exact = file_type in UNQUANTIZED
-        with LlamaSession(path, context_size=context, exact_cache=exact, threads=self.threads) as session:
-            found = softmax(label_scores(session, self.reference))
-        self._advance(len(self.samples))
+        context, name = self.config.language.max_position_embeddings, f"language {file_type}"
+        exact_cache = file_type in EXACT_LANGUAGE
+        with LlamaSession(path, context_size=context, exact_cache=exact_cache, threads=self.threads) as session:
+            found = softmax(label_scores(session, self.reference, progress=self.reports.of(name)))
         measured = label_distance(self.reference.probabilities, found)
-        failures = exact_failures(measured) if exact else []
-        self.failures += [f"language {file_type}: {failure}" for failure in failures]
+        failures = exact_failures(measured) if file_type in EXACT_TYPES else []
+        self.failures += [f"{name}: {failure}" for failure in failures]
         if failures:
-            self.report(f"language {file_type}: misses its gate, left out")
+            self.report(f"{name}: misses its gate, left out")
             return
-        size = self._keep("language", file_type, [path], {"labels": measured})
-        self.report(f"language {file_type}: {size}, {_agreement(measured)}, {_since(started)}")
+        size = self._keep("language", file_type, [path], {LABEL_EVIDENCE: measured})
+        self.report(f"{name}: {size}, {_agreement(measured)}, {_since(started)}")
 
     def manifest(self) -> Manifest:
         """Describe what was kept, with every profile's whole chain measured against the reference."""
         tokenizer = self.writer.path(QUESTION_MODEL_NAME)
         tokenizer.write_bytes((self.directory / QUESTION_MODEL_NAME).read_bytes())
-        entry, name = self.writer.entry(tokenizer), self.directory.name
+        entry = self.writer.entry(tokenizer)
+        origin = {
+            "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(self.directory)),
+            "compared_on": f"{len(self.samples)} pictures ({self._sample_names()}), labels {self.plan.labels}",
+        }
 
         def describe(profiles: Mapping[str, Profile]) -> Manifest:
-            return bundle_manifest(self.model.config, self.graphs, self.variants, entry, profiles, name)
+            name = self.directory.name
+            return bundle_manifest(self.config, self.contracts, self.variants, entry, profiles, name, origin)
 
         draft = describe(self._profiles())
         # Written a moment ago by this process: there is nothing to verify yet.
@@ -195,15 +213,25 @@ class _Export:
         measured = {name: self._measured(bundle, name, profile) for name, profile in draft.profiles.items()}
         return describe(self._passing(measured))
 
+    def _sample_names(self) -> str:
+        """First and last name: enough to tell a folder from the packaged drawings."""
+        return f"{self.samples[0].name} to {self.samples[-1].name}"
+
     def _graph(self, component: str, precision: str) -> Graph:
         """Trace each component once; the other precision is made from the float32 graph."""
         if component not in self.full:
+            self.full.clear()
             self.full[component] = onnx_from_component(self.model, component)
         return self.full[component] if precision == "fp32" else half_from_full(self.full[component])
 
     def _gguf(self, path: Path, file_type: str) -> None:
         gguf_from_checkpoint(
-            self.directory, self.model.config.language, path, file_type=file_type, name=self.directory.name
+            self.directory,
+            self.config.language,
+            path,
+            file_type=file_type,
+            name=self.directory.name,
+            progress=self.reports.of(f"write {path.name}"),
         )
 
     def _keep(self, component: str, name: str, paths: Sequence[Path], evidence: Distances) -> str:
@@ -212,34 +240,47 @@ class _Export:
         return f"{sum(file.size for file in files) / 1e6:.1f} MB"
 
     def _profiles(self) -> dict[str, Profile]:
-        """One profile a language variant; the exact one takes the most precise graphs, the others the smallest."""
-        missing = [part for part in (*self.graph_plan(), "language") if not self.variants.get(part)]
+        """One profile a language variant; unquantized ones take the most precise graphs, the others the smallest.
+
+        Smallest graphs that none of these takes make the profile ``half``, so that every file can be chosen.
+        """
+        parts = tuple(self.graph_plan())
+        missing = [part for part in (*parts, "language") if not self.variants.get(part)]
         if missing:
             raise AccuracyGateError(
                 f"no variant of {', '.join(missing)} holds its gate, nothing is written:\n{self.listing()}"
             )
-        profiles = {}
-        for language in self.variants["language"]:
-            name = PROFILE_OF.get(language, language)
-            order = PRECISIONS if name == "exact" else PRECISIONS[::-1]
-            chosen = {
+
+        def graphs(order: Sequence[str]) -> dict[str, str | None]:
+            return {
                 part: next((precision for precision in order if precision in self.variants.get(part, {})), None)
                 for part in ("vision", "connector", "face")
             }
-            profiles[name] = Profile.model_validate({**chosen, "language": language})
+
+        profiles: dict[str, Profile] = {}
+        for language in self.variants["language"]:
+            wanted = PROFILE_OF.get(language, language)
+            order = PRECISIONS if language in EXACT_TYPES else PRECISIONS[::-1]
+            name = language if wanted in profiles else wanted
+            profiles[name] = Profile.model_validate({**graphs(order), "language": language})
+        small = graphs(PRECISIONS[::-1])
+        if not any({**profile.model_dump(), **small} == profile.model_dump() for profile in profiles.values()):
+            first = next(iter(self.variants["language"]))
+            profiles["half"] = Profile.model_validate({**small, "language": first})
         return profiles
 
     def _measured(self, bundle: Bundle, name: str, profile: Profile) -> Profile:
         """Run the whole chain of a profile, from picture to probabilities."""
-        started, rows = time.perf_counter(), []
+        rows, progress = [], self.reports.of(f"profile {name}")
         opened = EmotionPipeline.open(bundle, device="cpu", profile=name, detector=WholeImage(), threads=self.threads)
         with opened as pipeline:
+            started = time.perf_counter()
             for sample in self.samples:
                 pipeline.detector = FixedBox(sample.box) if sample.box else WholeImage()
                 reading = pipeline.read(sample.image, Request(labels=self.plan.labels))[0]
                 rows.append(list(reading.probabilities.values()))
-                self._advance(1)
-        milliseconds = 1000 * (time.perf_counter() - started) / len(self.samples)
+                progress(len(rows), len(self.samples))
+            milliseconds = 1000 * (time.perf_counter() - started) / len(self.samples)
         measured = label_distance(self.reference.probabilities, np.array(rows))
         self.report(f"profile {name}: {_agreement(measured)}, {milliseconds:.0f} ms a picture")
         return profile.model_copy(update={"evidence": measured})
@@ -253,43 +294,43 @@ class _Export:
             raise AccuracyGateError(f"no profile holds its gate, nothing is written:\n{self.listing()}")
         return kept
 
-    def _advance(self, count: int) -> None:
-        self.compared += count
-        self.reports.progress(self.compared, self.passes() * len(self.samples))
 
-
-def run_in_batches(session: TensorSession, feed: Mapping[str, Tensor], size: int = 8) -> dict[str, Tensor]:
+def run_in_batches(
+    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Callable[[int, int], None]
+) -> dict[str, Tensor]:
     """Run a graph over N samples, ``size`` at a time."""
-    count = len(next(iter(feed.values())))
-    parts = [
-        session.run({name: value[row : row + size] for name, value in feed.items()}) for row in range(0, count, size)
-    ]
+    count, parts = len(next(iter(feed.values()))), []
+    for row in range(0, count, size):
+        parts.append(session.run({name: value[row : row + size] for name, value in feed.items()}))
+        progress(min(row + size, count), count)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def label_scores(session: LanguageSession, reference: Reference) -> NDArray[np.float64]:
+def label_scores(
+    session: LanguageSession, reference: Reference, *, progress: Callable[[int, int], None]
+) -> NDArray[np.float64]:
     """Log-probability of each label after the reference's own embedded prompts: [N, labels]."""
     scores = []
     for prompt in reference.prompts:
         session.prefill([prompt])
         scores.append([float(tokens.sum()) for tokens in session.score(reference.branches)])
+        progress(len(scores), len(reference.prompts))
     return np.array(scores)
 
 
-def _check_plan(model: EmoLlamaForConditionalGeneration, plan: ExportPlan) -> None:
+def _check_plan(config: EmoLlamaConfig, plan: ExportPlan) -> None:
     """Refuse what cannot be written before anything slow starts."""
-    problems = [
-        f"--{part} {name}: choose from {', '.join(known)}"
-        for part, names, known in (
-            ("vision", plan.vision, PRECISIONS),
-            ("face", plan.face, PRECISIONS),
-            ("language", plan.language, available_file_types(model.config.language)),
-        )
-        for name in names
-        if name not in known
-    ]
-    if plan.labels not in model.config.label_sets:
-        problems.append(f"--labels {plan.labels}: choose from {', '.join(model.config.label_sets)}")
+    problems = []
+    for part, names, known in (
+        ("vision", plan.vision, PRECISIONS),
+        ("face", plan.face, PRECISIONS),
+        ("language", plan.language, available_file_types(config.language)),
+    ):
+        problems += [f"--{part} {name}: choose from {', '.join(known)}" for name in names if name not in known]
+        if not names:
+            problems.append(f"--{part}: name at least one of {', '.join(known)}")
+    if plan.labels not in config.label_sets:
+        problems.append(f"--labels {plan.labels}: choose from {', '.join(config.label_sets)}")
     if problems:
         raise InputError("\n".join(problems))
 

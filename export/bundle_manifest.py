@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib import import_module
 
 from emo_edge import __version__
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.onnx_graphs import Graph
 from emo_edge.manifest import (
     BeginSegment,
     BundleFile,
@@ -28,25 +27,37 @@ from emo_edge.manifest import (
 from emo_edge.prompts import IMAGE_MARK
 from emo_edge.sessions import TensorSpec
 
-TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "gguf", "llama_cpp_python")
+TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "llama_cpp")
+"""Modules whose versions a bundle names; several packages bring the same one (onnxruntime, onnxruntime-gpu)."""
+Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+"""Inputs and outputs of a graph."""
 DEFAULTS = ("balanced", "exact")
 """Which profile is the default: the first of these that there is, else the first of all."""
 
 
 def bundle_manifest(
     config: EmoLlamaConfig,
-    graphs: Mapping[str, Graph],
+    contracts: Mapping[str, Contracts],
     variants: Mapping[str, Mapping[str, Variant]],
     question_tokenizer: BundleFile,
     profiles: Mapping[str, Profile],
     name: str,
+    origin: Mapping[str, str],
 ) -> Manifest:
-    """Join what was exported with what the config says."""
+    """Join what was exported with what the config says.
+
+    Args:
+        config: of the checkpoint.
+        contracts: of each graph component.
+        variants: what passed, by component and name.
+        question_tokenizer: its file.
+        profiles: by name.
+        name: of the model, unless its config has one.
+        origin: more of the bundle's provenance.
+    """
     component = {
-        part: GraphComponent(
-            inputs=_contracts(graph.inputs), outputs=_contracts(graph.outputs), variants=dict(variants[part])
-        )
-        for part, graph in graphs.items()
+        part: GraphComponent(inputs=_contracts(inputs), outputs=_contracts(outputs), variants=dict(variants[part]))
+        for part, (inputs, outputs) in contracts.items()
     }
     language = LanguageComponent(
         context_size=config.language.max_position_embeddings,
@@ -70,7 +81,12 @@ def bundle_manifest(
         max_question_tokens=config.connector.qformer.max_question_tokens,
         profiles=dict(profiles),
         default_profile=next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles))),
-        provenance={**config.provenance, "emo-edge": __version__, **{tool: version(tool) for tool in TOOLS}},
+        provenance={
+            **config.provenance,
+            **origin,
+            "emo-edge": __version__,
+            **{tool: str(import_module(tool).__version__) for tool in TOOLS},
+        },
     )
 
 

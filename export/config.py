@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 
 from emo_edge.errors import CheckpointError
 from emo_edge.prompts import FaceLabels, PromptConfig
-from emo_edge.sections import Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
+from emo_edge.sections import Name, Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
 from emo_edge.vocabulary import LABEL_SETS
 
 CONFIG_NAME = "config.json"
@@ -217,7 +217,7 @@ class EmoLlamaConfig(Section):
     language: LanguageConfig = LanguageConfig()
     prompt: PromptConfig = PromptConfig()
     face_labels: FaceLabels = FaceLabels()
-    label_sets: dict[str, tuple[str, ...]] = LABEL_SETS
+    label_sets: dict[Name, tuple[str, ...]] = LABEL_SETS
     provenance: dict[str, str] = Field(default_factory=dict)
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.

@@ -83,11 +83,11 @@ def gguf_from_checkpoint(
     *,
     file_type: str = "f16",
     name: str,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write the checkpoint's language model as GGUF, one tensor in memory at a time.
 
-    Matrices become ``file_type`` (f16 or f32), norms stay f32. ``progress`` is told the bytes of each tensor written.
+    Matrices become ``file_type`` (f16 or f32), norms stay f32. ``progress`` gets the bytes written so far and in all.
     Raises CheckpointError for weights that are missing, misshapen or not finite in that type, for a tokenizer that
     llama.cpp would read differently, and if ``out`` is there already.
     """
@@ -102,18 +102,20 @@ def gguf_from_checkpoint(
         writer = stack.enter_context(closing(gguf.GGUFWriter(partial, "llama")))
         _add_metadata(writer, config, name, FILE_TYPES[file_type])
         _add_tokenizer(writer, directory, config)
+        total = done = 0
         for weight in weights:
             kind = np.dtype(np.float16 if _dtype(weight, dtype) == torch.float16 else np.float32)
             size = int(np.prod(weight.shape)) * kind.itemsize
             writer.add_tensor_info(weight.target, weight.shape, kind, size)
+            total += size
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for weight in weights:
             data = _converted(stored[weight.source].get_tensor(PREFIX + weight.source), weight, dtype)
             writer.write_tensor_data(data)
-            if progress:
-                progress(data.nbytes)
+            done += data.nbytes
+            progress(done, total)
     return out
 
 
@@ -298,5 +300,7 @@ def _written_beside(target: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(target)
+    except OSError as error:  # numpy's own has no errno
+        raise CheckpointError(f"{target}: cannot be written: {error}; make room or choose another place") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -13,11 +13,16 @@ from emo_edge.export.bundle_export import Reports
 
 @contextmanager
 def shown_reports() -> Iterator[Reports]:
-    """Print steps to stderr, and a bar of the pictures compared where stderr is a terminal."""
-    with tqdm(desc="compare", unit="picture", disable=None, leave=False) as bar:
+    """Print steps to stderr, and a bar of the one under way where stderr is a terminal."""
+    with tqdm(disable=None, leave=False, unit_scale=True) as bar:
+        under_way = ""
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
+        def progress(step: str, done: int, total: int) -> None:
+            nonlocal under_way
+            if step != under_way:
+                under_way = step
+                bar.reset(total)
+                bar.set_description(step)
             bar.update(done - bar.n)
 
         yield Reports(lambda line: tqdm.write(line, file=sys.stderr), progress)

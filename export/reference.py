@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ class Reference:
     visual_tokens: NDArray[np.float32]
     prompts: list[NDArray[np.float32]]
     """Embedded prompts [P, E]."""
+    frames_at: list[int]
+    """Where in each prompt the frame's tokens begin: those of the connector, then those of the face network."""
     branches: list[list[int]]
     """Tokens of each label."""
     probabilities: NDArray[np.float64]
@@ -53,9 +55,12 @@ class Reference:
 
 @torch.inference_mode()
 def reference_on(
-    model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], labels: Sequence[str]
+    model: EmoLlamaForConditionalGeneration,
+    samples: Sequence[Sample],
+    labels: Sequence[str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Reference:
-    """Run the reference on every sample, asking for one of ``labels``."""
+    """Run the reference on every sample, asking for one of ``labels``; ``progress`` gets samples done and in all."""
     pairs = [model.crops(sample.image, sample.box) for sample in samples]
     vision = np.stack([seen.pixels for seen, _ in pairs])
     faces = [crop.pixels for _, crop in pairs if crop]
@@ -69,8 +74,10 @@ def reference_on(
         parts.append(_outputs(model, features, question))
         each = [Turn(slice(row, row + 1), question) for row in range(len(features))]
         turns += model.embed_turns(features, each)
+        progress(len(turns), len(samples))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     branches = [model.tokenizer.encode_answer(turns[0].prompt.after, label) for label in labels]
+    prompts = [_array(turn.embeddings) for turn in turns]
     return Reference(
         labels=tuple(labels),
         vision_inputs=vision,
@@ -79,10 +86,48 @@ def reference_on(
         visual_tokens=joined.pop("visual_tokens"),
         face=joined,
         question_ids=np.array([model.question_tokenizer.encode(question)] * len(samples), np.int64),
-        prompts=[_array(turn.embeddings) for turn in turns],
+        prompts=prompts,
+        frames_at=[1 + len(model.tokenizer.encode(turn.prompt.before)) for turn in turns],
         branches=branches,
-        probabilities=softmax(_scores(model, turns, branches)),
+        probabilities=_probabilities(model, prompts, branches),
     )
+
+
+@torch.inference_mode()
+def probabilities_with(
+    model: EmoLlamaForConditionalGeneration, reference: Reference, component: str, outputs: Mapping[str, Tensor]
+) -> NDArray[np.float64] | None:
+    """Label distributions [N, labels] of the reference with one graph's outputs in place of its own.
+
+    The rest of the way stays PyTorch, and the age/gender/race sentence the reference's. None for a face network whose
+    tokens are not in the prompt.
+    """
+    if component == "face" and "face_tokens" not in outputs:
+        return None
+    width = reference.visual_tokens.shape[1]
+    if component == "face":
+        tokens, offset = outputs["face_tokens"], width
+    elif component == "connector":
+        tokens, offset = outputs["visual_tokens"], 0
+    else:
+        tokens, offset = _connected(model, outputs["features"], reference.question_ids), 0
+    prompts = []
+    for prompt, start, own in zip(reference.prompts, reference.frames_at, tokens, strict=True):
+        swapped = prompt.copy()
+        swapped[start + offset : start + offset + len(own)] = own
+        prompts.append(swapped)
+    return _probabilities(model, prompts, reference.branches)
+
+
+def _connected(
+    model: EmoLlamaForConditionalGeneration, features: Tensor, question_ids: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(features), BATCH):
+        ids = torch.from_numpy(question_ids[start : start + BATCH]).to(model.device)
+        seen = torch.from_numpy(features[start : start + BATCH]).to(model.device, model.dtype)
+        parts.append(_array(model.connector(seen, ids, torch.ones_like(ids))))
+    return np.concatenate(parts)
 
 
 def _outputs(
@@ -97,14 +142,15 @@ def _outputs(
     return {name: _array(value) for name, value in found.items()}
 
 
-def _scores(
-    model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedTurn], branches: list[list[int]]
+def _probabilities(
+    model: EmoLlamaForConditionalGeneration, prompts: Sequence[NDArray[np.float32]], branches: list[list[int]]
 ) -> NDArray[np.float64]:
     scores = []
-    for start in range(0, len(turns), BATCH):
-        rows = [PackedRow(turn.embeddings, branches) for turn in turns[start : start + BATCH]]
+    for start in range(0, len(prompts), BATCH):
+        embedded = [torch.from_numpy(prompt).to(model.device, model.dtype) for prompt in prompts[start : start + BATCH]]
+        rows = [PackedRow(prompt, branches) for prompt in embedded]
         scores += [[float(tokens.sum()) for tokens in row] for row in branch_log_probs(model.language, rows)]
-    return np.array(scores)
+    return softmax(np.array(scores))
 
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float32]:

@@ -97,6 +97,8 @@ class LlamaSession(LanguageSession):
         data = writable(text).encode()
         ids = (ctypes.c_int32 * (len(data) + 8))()
         count = self._native.llama_tokenize(self._vocabulary, data, len(data), ids, len(ids), False, False)
+        if count < 0:
+            raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
         return list(ids[:count])
 
     def _open_context(self, model: Any, threads: int | None, gpu: bool, exact_cache: bool) -> Any:

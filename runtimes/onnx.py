@@ -87,6 +87,8 @@ def _opened(path: Path, device: str, threads: int | None) -> Any:
     try:
         session = ort.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:
+        if "alloc" in str(error):
+            raise DeviceError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
         raise CheckpointError(f"{path}: ONNX Runtime cannot load this graph: {error}") from error
     if session.get_providers()[0] != provider:
         raise DeviceError(f"{device} could not be started; ONNX Runtime offers only {session.get_providers()}")

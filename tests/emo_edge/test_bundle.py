@@ -18,7 +18,7 @@ from emo_edge import bundle as bundle_module
 from emo_edge.bundle import Bundle, BundleWriter, read_manifest
 from emo_edge.bundle_commands import inspect, verify
 from emo_edge.errors import BundleError
-from emo_edge.manifest import MANIFEST_NAME, Manifest, manifest_from_json, schema
+from emo_edge.manifest import MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
 
 FILES = ("vision-fp32.onnx", "connector-fp32.onnx", "face-fp32.onnx", "language-f16.gguf", "question_tokenizer.json")
 
@@ -27,17 +27,18 @@ def values(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     def variants(name: str, path: str) -> dict[str, Any]:
         return {name: {"files": [entries[path]]}}
 
-    def graph(path: str) -> dict[str, Any]:
+    def graph(part: str, path: str) -> dict[str, Any]:
         tensor = {"name": "image", "dtype": "uint8", "shape": ["N", 8, 8, 3]}
-        return {"inputs": [tensor], "outputs": [], "variants": variants("fp32", path)}
+        outputs = [{"name": name, "dtype": "float32", "shape": ["N"]} for name in sorted(OUTPUTS[part])]
+        return {"inputs": [tensor], "outputs": outputs, "variants": variants("fp32", path)}
 
     return {
         "bundle_version": 1,
         "name": "toy",
         "components": {
-            "vision": graph(FILES[0]),
-            "connector": graph(FILES[1]),
-            "face": graph(FILES[2]),
+            "vision": graph("vision", FILES[0]),
+            "connector": graph("connector", FILES[1]),
+            "face": graph("face", FILES[2]),
             "language": {"context_size": 64, "embedding_size": 8, "variants": variants("f16", FILES[3])},
         },
         "preprocessing": {
@@ -257,6 +258,14 @@ def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     with BundleWriter(tmp_path / "new") as writer:
         assert list(writer.partial.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(toy: Path) -> None:
+    toy.rename(toy.with_name(f".{toy.name}.replaced"))
+    with pytest.raises(BundleError, match="already there"):
+        BundleWriter(toy)
+    assert Bundle.open(toy).manifest.name
+    assert not toy.with_name(f".{toy.name}.replaced").exists()
 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

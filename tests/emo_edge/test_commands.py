@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -175,3 +177,15 @@ def test_every_extra_is_declared() -> None:
 
     declared = importlib.metadata.metadata("emo-edge").get_all("Provides-Extra") or []
     assert set(EXTRAS.values()) <= set(declared)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="waits for a system with /dev/full")
+@pytest.mark.parametrize("arguments", [["inspect"], ["verify"]])
+def test_a_full_output_is_one_error_with_its_exit_code(tiny_bundle: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        code = "from emo_edge.cli import main; main()"
+        command = [sys.executable, "-c", code, *arguments, str(tiny_bundle)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith("Error: the output: cannot be written (No space left on device)")
+    assert len(done.stderr.splitlines()) == 1

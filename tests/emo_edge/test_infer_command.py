@@ -46,7 +46,7 @@ def test_one_picture_gives_a_readable_reading(tiny_bundle: Path) -> None:
     assert lines[1].startswith("  face 1 of 1 at 0,0 224x224: ")
     assert "pose: pitch" in done.stdout
     assert "What is the facial expression of the person?" in done.stdout
-    assert lines[-3].strip().endswith(")") and " ms (detect" in lines[-3]
+    assert lines[-3].strip().endswith(")") and " ms on cpu (detect" in lines[-3]
     assert lines[-1].startswith("emo-tiny: demonstration"), "it never saw a photograph, and says so"
     assert done.stderr == ""
 
@@ -66,6 +66,7 @@ def test_json_and_json_lines_hold_the_same(tiny_bundle: Path) -> None:
 def test_no_demographics_removes_them_everywhere(tiny_bundle: Path) -> None:
     result = results(tiny_bundle, FACE, "--whole-image", "--no-demographics")[0]["readings"][0]
     assert result["face"]["demographics"] == {}
+    assert not {"Male", "Young"} & set(result["face"]["attributes"])
     assert result["settings"]["demographics"] is False
     text = infer(tiny_bundle, FACE, "--whole-image", "--no-demographics").stdout
     assert "gender" not in text and "race" not in text
@@ -185,6 +186,52 @@ def test_a_video_is_drawn_frame_by_frame(tiny_bundle: Path, tmp_path: Path) -> N
     assert len(frames) == 12
     assert frames[0].image.shape == (720, 720, 3)
     assert sorted(path.name for path in tmp_path.iterdir() if "drawn" in path.name) == ["drawn.avi"]
+
+
+def test_drawings_of_one_name_are_numbered(tiny_bundle: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_clip(tmp_path / folder / "clip.avi", 4)
+    sources = (tmp_path / "a" / "clip.avi", tmp_path / "b" / "clip.avi")
+    done = infer(tiny_bundle, *sources, "--whole-image", "--fps", "30", "--frames", "2", "--draw", tmp_path / "drawn")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "clip-2.jpg",
+        "clip-3.jpg",
+        "clip-4.jpg",
+        "clip.jpg",
+    ]
+
+
+def test_one_picture_shows_the_latest_clip(tiny_bundle: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.avi", 4)
+    arguments = [tmp_path / "clip.avi", "--whole-image", "--fps", "30", "--frames", "2", "--draw", tmp_path / "now.jpg"]
+    assert infer(tiny_bundle, *arguments).stderr.count("drawn: ") == 2
+    assert infer(tiny_bundle, *arguments).exit_code == 4, "another run's picture stays"
+
+
+def test_a_video_that_does_not_fit_is_an_error_and_leaves_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.avi", 12)
+    code = (
+        "import resource, sys\nfrom emo_edge.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\nmain()"
+    )
+    options = ["--whole-image", "--frames", "2", "--draw", str(tmp_path / "drawn.avi")]
+    command = [sys.executable, "-c", code, "infer", str(tiny_bundle), str(tmp_path / "clip.avi"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "drawn.avi: only " in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
+
+
+def test_a_stream_of_results_is_what_the_command_prints(tiny_bundle: Path) -> None:
+    from emo_edge.pipeline import EmotionPipeline
+    from emo_edge.reading import Request
+
+    with EmotionPipeline.open(tiny_bundle, device="cpu") as pipeline:
+        found = list(pipeline.stream(SAMPLES, Request(labels="ferplus8")))
+    assert len(found) == 210
+    assert list(found[0].readings[0].probabilities) == list(pipeline.manifest.label_sets["ferplus8"])
 
 
 @pytest.mark.parametrize("name", ["drawn.mkv", "missing/drawn.avi"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,11 @@ def test_the_bundle_holds_every_variant_with_its_evidence(tiny_bundle: Path) -> 
     parts = manifest.components
     for component in (parts.vision, parts.connector, parts.face):
         assert component is not None
-        for row in component.variants["fp32"].evidence.values():
+        evidence = dict(component.variants["fp32"].evidence)
+        labels = evidence.pop("labels")
+        assert labels["samples"] == 14
+        assert labels["label_agreement"] == 1
+        for row in evidence.values():
             assert row["relative_error"] <= 1e-4
     assert set(parts.language.variants) == {"f16", "q4_k_m"}
     for variant in parts.language.variants.values():
@@ -61,12 +67,14 @@ def test_the_manifest_knows_the_token_layout(tiny_bundle: Path) -> None:
     groups = [(group.name, group.count) for group in manifest.frames_segment.groups]
     assert groups == [("context", 1), ("content", 4), ("face", 4)]
     assert manifest.provenance["name"] == "emo-tiny"
+    assert manifest.provenance["compared_on"] == "14 pictures (000-neutral.jpg to 013-anger.jpg), labels rafdb7"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
         (["emo-tiny", "--language", "q9_9"], 4, "--language q9_9: choose from"),
+        (["emo-tiny", "--face", ","], 4, "--face: name at least one of fp32, fp16"),
         (["emo-tiny", "--vision", "int8"], 4, "--vision int8: choose from fp32, fp16"),
         (["emo-tiny", "--labels", "none"], 4, "--labels none: choose from rafdb7"),
         (["emo-huge"], 5, "no packaged checkpoint 'emo-huge'; there are: emo-tiny"),
@@ -115,16 +123,16 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
     monkeypatch.setattr(bundle_export, "half_from_full", coarse)
     plan = ExportPlan(vision=("fp32", "fp16"), face=("fp32",), language=("f16",))
     lines: list[str] = []
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int, int]] = []
     with pytest.raises(AccuracyGateError) as caught:
         bundle_from_checkpoint(
             packaged_checkpoint(),
             tmp_path / "new",
             plan,
             packaged_samples(4),
-            reports=Reports(lines.append, lambda *counts: seen.append(counts)),
+            reports=Reports(lines.append, lambda *step: seen.append(step)),
         )
-    assert seen[-1] == (8 * 4, 8 * 4), "the reference, six variants and the profile"
+    assert {("reference", 4, 4), ("vision fp16", 4, 4), ("language f16", 4, 4), ("profile exact", 4, 4)} <= set(seen)
     message = str(caught.value)
     assert "vision fp16: features: cosine" in message and "the gate is 0.9995" in message
     assert "vision fp16: misses its gate, left out" in lines
@@ -163,3 +171,82 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
     manifest = Bundle.open(tmp_path / "new").manifest
     assert set(manifest.profiles) == {"balanced"}
     assert kept in manifest.components.language.variants
+
+
+def test_every_variant_is_in_a_profile(tmp_path: Path) -> None:
+    plan = ExportPlan(language=("f32", "f16", "bf16", "q8_0"))
+    manifest = bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2)).manifest
+    chosen = {name: (profile.vision, profile.language) for name, profile in manifest.profiles.items()}
+    assert chosen == {
+        "exact": ("fp32", "f32"),
+        "f16": ("fp32", "f16"),
+        "bf16": ("fp16", "bf16"),
+        "balanced": ("fp16", "q8_0"),
+    }
+    plan = ExportPlan(language=("f16",))
+    manifest = bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "two", plan, packaged_samples(2)).manifest
+    chosen = {name: (profile.vision, profile.language) for name, profile in manifest.profiles.items()}
+    assert chosen == {"exact": ("fp32", "f16"), "half": ("fp16", "f16")}
+
+
+def test_the_command_writes_a_bundle_and_tells_a_missed_gate_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--vision", "fp32", "--face", "fp32", "--language", "f16,q8_0", "--limit", "2", "--threads", "1"]
+    done = export("emo-tiny", "--out", tmp_path / "one", *options)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"{tmp_path / 'one'}\n"
+    assert "language q8_0: 3.2 MB, label agreement" in done.stderr
+    monkeypatch.setattr("emo_edge.export.parity.EXACT_PROBABILITY", 0.0)
+    done = export("emo-tiny", "--out", tmp_path / "two", *options)
+    assert done.exit_code == 7, done.output
+    assert "language f16: probability error" in done.stderr
+    assert set(Bundle.open(tmp_path / "two").manifest.profiles) == {"balanced"}
+
+
+def test_a_killed_export_leaves_no_bundle_and_the_next_one_finishes(tmp_path: Path) -> None:
+    code = "from emo_edge.cli import main; main()"
+    options = ["--vision", "fp32", "--face", "fp32", "--language", "f16", "--limit", "2"]
+    command = [sys.executable, "-c", code, "export", "emo-tiny", "--out", str(tmp_path / "new"), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("vision fp32: "):
+                break
+        again = export("emo-tiny", "--out", tmp_path / "new", *options)
+        assert again.exit_code == 5 and "another export is writing it" in again.stderr
+        process.kill()
+    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
+    assert export("emo-tiny", "--out", tmp_path / "new", *options).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "checkpoint", "file", "link"])
+def test_overwriting_replaces_bundles_alone(tmp_path: Path, tiny_bundle: Path, kind: str) -> None:
+    target = tmp_path / "mine"
+    if kind == "link":
+        target.symlink_to(tiny_bundle)
+    elif kind == "file":
+        target.write_text("precious")
+    else:
+        target.mkdir()
+        (target / ("config.json" if kind == "checkpoint" else "letter.txt")).write_text("precious")
+    done = export("emo-tiny", "--out", target, "--overwrite")
+    assert done.exit_code == 5, done.output
+    assert "already there, and no bundle" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert export("emo-tiny", "--out", "/").exit_code == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="waits for a system that limits file sizes this way")
+def test_a_place_that_is_full_is_one_error(tmp_path: Path) -> None:
+    code = (
+        "import resource\nfrom emo_edge.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))\nmain()"
+    )
+    options = ["--vision", "fp16", "--face", "fp16", "--language", "f16", "--limit", "2"]
+    command = [sys.executable, "-c", code, "export", "emo-tiny", "--out", str(tmp_path / "new"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (4, 5), done.stderr
+    assert "cannot be written" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []

@@ -208,6 +208,7 @@ def small_configs(draw: st.DrawFn) -> dict[str, Any]:
     face = {"image_size": 4 * draw(st.integers(1, 64)), "num_heads": [1, 2, 4, 8], "embed_dim": draw(st.integers(1, 9))}
     with_face, with_info = draw(st.booleans()), draw(st.booleans())
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    name = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,63}", fullmatch=True)
     return {
         "vision": {
             "image_size": patch * grid * cell,
@@ -230,7 +231,7 @@ def small_configs(draw: st.DrawFn) -> dict[str, Any]:
             "num_key_value_heads": draw(st.sampled_from([1, l_heads])),
         },
         "label_sets": draw(
-            st.dictionaries(text, st.lists(text, min_size=2, max_size=4, unique=True), min_size=0, max_size=2)
+            st.dictionaries(name, st.lists(text, min_size=2, max_size=4, unique=True), min_size=0, max_size=2)
         ),
         "provenance": draw(st.dictionaries(text, text, max_size=2)),
     }

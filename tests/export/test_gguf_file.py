@@ -177,10 +177,13 @@ def test_shards_give_the_same_file(
     placed["vision.weight"] = "part-2.safetensors"
     (tmp_path / INDEX_NAME).write_text(json.dumps({"weight_map": placed}))
     shutil.copy(checkpoint / LANGUAGE_MODEL_NAME, tmp_path)
-    told: list[int] = []
-    out = gguf_from_checkpoint(tmp_path, CONFIG, tmp_path / "o.gguf", name="toy", progress=told.append)
+    told: list[tuple[int, int]] = []
+    out = gguf_from_checkpoint(
+        tmp_path, CONFIG, tmp_path / "o.gguf", name="toy", progress=lambda *counts: told.append(counts)
+    )
     assert out.read_bytes() == plain["f16"].read_bytes()
-    assert told == [int(tensor.n_bytes) for tensor in tensors(out).values()]
+    sizes = [int(tensor.n_bytes) for tensor in tensors(out).values()]
+    assert told == [(sum(sizes[: count + 1]), sum(sizes)) for count in range(len(sizes))]
 
 
 def test_bfloat16_checkpoints_are_read(

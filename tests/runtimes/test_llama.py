@@ -304,8 +304,11 @@ def test_branches_and_answers_that_do_not_fit(session: LlamaSession) -> None:
     session.prefill([[1] * 128])
     with pytest.raises(InputError, match="needs 129 positions"):
         session.score([[300]])
-    with pytest.raises(InputError, match="needs 130 positions"):
+    with pytest.raises(InputError, match="needs 129 positions"):
         session.generate(Sampling(max_new_tokens=2))
+    session.prefill([[1] * 126])
+    short, long = (list(session.generate(Sampling(max_new_tokens=count))) for count in (2, 200))
+    assert long == short, "an answer ends with the context"
     session.prefill([[1] * 120])
     assert [len(part) for part in session.score([[300] * 8] * 70)] == [8] * 70
     with pytest.raises(InputError, match="token 9999"):
