@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import click
 import numpy as np
@@ -16,8 +18,9 @@ from emo_edge.benchmarks.tiny_data import BASIC
 from emo_edge.bundle import Bundle, sha256_of
 from emo_edge.commands import EdgeCommand
 from emo_edge.errors import BundleError
-from emo_edge.export.bundle_export import ExportPlan, bundle_from_checkpoint
+from emo_edge.export.bundle_export import PROFILE_OF, ExportPlan, bundle_from_checkpoint
 from emo_edge.export.checkpoint import WEIGHTS_NAME
+from emo_edge.export.config import CONFIG_NAME
 from emo_edge.export.progress import shown_reports
 from emo_edge.faces import FixedBox
 from emo_edge.packaged import packaged_checkpoint
@@ -43,18 +46,23 @@ class ProfileRun:
 
 
 def demo_bundle(compared: int = COMPARED) -> Bundle:
-    """Open the packaged checkpoint's bundle; export it first if the cache does not hold it."""
-    directory = packaged_checkpoint("emo-tiny")
-    name = f"emo-tiny-{__version__}-{sha256_of(directory / WEIGHTS_NAME)[:12]}-{compared}"
-    target = cache_directory() / "bundles" / name
+    """Open the packaged checkpoint's bundle; export it first if the cache does not hold all of its profiles."""
+    directory, plan = packaged_checkpoint("emo-tiny"), ExportPlan()
+    made_of = [sha256_of(directory / name) for name in (WEIGHTS_NAME, CONFIG_NAME)]
+    made_of += [f"{tool} {version(tool)}" for tool in ("torch", "onnx", "llama-cpp-python", "gguf")]
+    digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
+    target = cache_directory() / "bundles" / f"emo-tiny-{__version__}-{digest}-{compared}"
     try:
-        return Bundle.open(target)
+        found = Bundle.open(target)
+        if {PROFILE_OF[name] for name in plan.language} <= found.manifest.profiles.keys():
+            return found
     except BundleError:
-        click.echo(f"exporting emo-tiny to {target} (once)", err=True)
+        pass
+    click.echo(f"exporting emo-tiny to {target} (once)", err=True)
     drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(compared)]
     samples = [Sample(str(n), one.image, _box(one.box), one.expression) for n, one in enumerate(drawings)]
     with shown_reports() as reports:
-        return bundle_from_checkpoint(directory, target, ExportPlan(), samples, overwrite=True, reports=reports)
+        return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 
 def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileRun:

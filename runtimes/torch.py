@@ -31,17 +31,20 @@ class TorchSession(TensorSession):
         self, compute: Callable[[Mapping[str, Any]], Mapping[str, Any]], inputs: Sequence[TensorSpec], outputs: Any
     ) -> None:
         super().__init__(inputs, outputs)
-        self._compute = compute
+        self._compute: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = compute
 
     def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         import torch
 
+        if self._compute is None:
+            raise ValueError("the session is closed")
         with torch.inference_mode():
             found = self._compute({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in feed.items()})
         return {name: value.float().cpu().numpy() for name, value in found.items()}
 
     def close(self) -> None:
-        """Nothing to free: the module belongs to whoever made it."""
+        """Forget the module, which belongs to whoever made it; a second call does nothing."""
+        self._compute = None
 
 
 class TorchLanguageSession(LanguageSession):
@@ -52,6 +55,7 @@ class TorchLanguageSession(LanguageSession):
         super().__init__(config.max_position_embeddings, config.hidden_size)
         self._language, self._tokenizer = language, tokenizer
         self._prompt: Any = None
+        self._turn = 0
 
     @property
     def begin_token(self) -> int:
@@ -69,6 +73,7 @@ class TorchLanguageSession(LanguageSession):
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         import torch
 
+        self._turn += 1
         embed = self._language.get_input_embeddings()
         parts = [
             torch.from_numpy(chunk) if isinstance(chunk, np.ndarray) else embed(torch.tensor(list(chunk)))
@@ -94,9 +99,11 @@ class TorchLanguageSession(LanguageSession):
         import torch
 
         ids: list[int] = []
-        embed, said = self._language.get_input_embeddings(), ""
+        embed, said, turn = self._language.get_input_embeddings(), "", self._turn
         generator = torch.Generator().manual_seed(sampling.seed)
         for _ in range(sampling.max_new_tokens):
+            if turn != self._turn:
+                raise RuntimeError("this answer ended when the session was used again")
             with torch.inference_mode():
                 tokens = torch.cat([self._prompt, embed(torch.tensor(ids, dtype=torch.long))])[None]
                 logits = self._language(inputs_embeds=tokens, use_cache=False).logits[0, -1].float()

@@ -121,6 +121,6 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from emo_edge.samples import packaged_samples
 
     target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
-    plan = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16", "q4_k_m"))
+    plan = ExportPlan(language=("f16", "q4_k_m"))
     bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
     return target

@@ -232,3 +232,18 @@ def test_what_is_missing_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
         EmotionPipeline.open(tiny_bundle, device="cuda")
     with pytest.raises(BundleError):
         EmotionPipeline.open(tmp_path)
+
+
+def test_the_manifest_says_how_scores_become_probabilities(
+    tiny_bundle: Path, exact: EmotionPipeline, samples: list[Sample]
+) -> None:
+    from emo_edge.manifest import Scoring
+
+    asked = read_at_box(exact, samples[4], Request(prior_correction=True, temperature=3.0))
+    plain = Bundle.open(tiny_bundle)
+    scoring = Scoring(temperature=3.0, prior_correction=True)
+    told = Bundle(plain.directory, plain.manifest.model_copy(update={"scoring": scoring}))
+    with EmotionPipeline.open(told, device="cpu", profile="exact") as pipeline:
+        reading = read_at_box(pipeline, samples[4])
+    assert reading.probabilities == pytest.approx(asked.probabilities, abs=1e-4)
+    assert reading.settings.temperature == 3.0 and reading.settings.prior_correction

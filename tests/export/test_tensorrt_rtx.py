@@ -1,14 +1,17 @@
-"""Every graph parses and builds in TensorRT: its RTX edition's builder needs no GPU, and is strongly typed."""
+"""The files of a bundle parse and build in TensorRT: its RTX edition's builder needs no GPU, and is strongly typed."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-import tensorrt_rtx as trt
 
-from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS, Graph, half_from_full, onnx_from_component
+from emo_edge.bundle import Bundle
+from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS
+from emo_edge.manifest import GraphComponent
 
+trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
 SIZES = {"N": (1, 2, 8), "L": (1, 12, 48)}
 """Smallest, likeliest and largest size of each varying axis."""
 
@@ -25,35 +28,31 @@ class Complaints(trt.ILogger):  # type: ignore[misc]
             self.errors.append(message)
 
 
-@pytest.fixture(scope="module")
-def full(toy_model: Any) -> dict[str, Graph]:
-    return {component: onnx_from_component(toy_model, component) for component in COMPONENTS}
-
-
-def dynamic(builder: Any, graph: Graph) -> Any:
+def dynamic(builder: Any, component: GraphComponent) -> Any:
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    for spec in graph.inputs:
-        sizes = [[SIZES[axis][place] if isinstance(axis, str) else axis for axis in spec.shape] for place in range(3)]
-        profile.set_shape(spec.name, *sizes)
+    for contract in component.inputs:
+        sizes = [
+            [SIZES[axis][place] if isinstance(axis, str) else axis for axis in contract.shape] for place in range(3)
+        ]
+        profile.set_shape(contract.name, *sizes)
     config.add_optimization_profile(profile)
     return config
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_a_graph_builds_strongly_typed_with_a_dynamic_batch(
-    full: dict[str, Graph], component: str, precision: str
-) -> None:
-    graph = full[component] if precision == "fp32" else half_from_full(full[component])
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_file_builds_strongly_typed_with_a_dynamic_batch(tiny_bundle: Path, name: str, precision: str) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    component: GraphComponent = getattr(bundle.manifest.components, name)
     complaints = Complaints()
     builder = trt.Builder(complaints)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, complaints)
-    parsed = parser.parse(graph.model.SerializeToString())
+    parsed = parser.parse_from_file(str(bundle.files(component.variants[precision])[0]))
     assert parsed, [str(parser.get_error(index)) for index in range(parser.num_errors)]
-    plan = builder.build_serialized_network(network, dynamic(builder, graph))
+    plan = builder.build_serialized_network(network, dynamic(builder, component))
     assert complaints.errors == []
     assert plan is not None
     found = [network.get_output(index) for index in range(network.num_outputs)]
     shapes = {value.name: (str(value.dtype), tuple(value.shape)) for value in found}
-    assert shapes == {spec.name: ("DataType.FLOAT", (-1, *spec.shape[1:])) for spec in graph.outputs}
+    assert shapes == {output.name: ("DataType.FLOAT", (-1, *output.shape[1:])) for output in component.outputs}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emo_edge.errors import InputError
-from emo_edge.sessions import LanguageSession, Sampling, TensorSession, TensorSpec
+from emo_edge.sessions import LanguageSession, Sampling, TensorSession
 
 TOLERANCE = 2e-3
 """Of a log-probability: float32 weights and attention cache on both sides, other summation orders."""
@@ -138,41 +138,89 @@ def test_what_cannot_be_read_is_refused(language: LanguageSession, prompt: list[
         language.score([[3] * language.context_size])
 
 
-class Doubled(TensorSession):
-    def _run(self, feed: Any) -> dict[str, Any]:
-        return {"y": feed["x"] * 2}
+def test_an_answer_ends_when_the_prompt_changes(language: LanguageSession, prompt: list[Any]) -> None:
+    language.prefill(prompt)
+    answer = language.generate(Sampling(max_new_tokens=30, temperature=1.0))
+    next(answer)
+    language.prefill(prompt[:1])
+    with pytest.raises(RuntimeError, match="used again"):
+        list(answer)
 
-    def close(self) -> None: ...
+
+@pytest.fixture(scope="module")
+def graph(model: Any) -> Any:
+    from emo_edge.export.onnx_graphs import onnx_from_component
+
+    return onnx_from_component(model, "connector", "fp32")
 
 
-def test_a_graph_is_fed_exactly_its_inputs() -> None:
-    session = Doubled(
-        [TensorSpec("x", "float32", ("N", 2)), TensorSpec("m", "int64", ("N",))], [TensorSpec("y", "float32", ("N", 2))]
-    )
-    good = {"x": np.ones((3, 2), np.float32), "m": np.ones(3, np.int64)}
-    assert session.run(good)["y"].tolist() == [[2, 2]] * 3
+@pytest.fixture(params=["torch", "onnx"])
+def tensors(request: pytest.FixtureRequest, model: Any, graph: Any, tmp_path: Path) -> Iterator[TensorSession]:
+    """The connector: two inputs that vary in one size, and one that varies in two."""
+    if request.param == "torch":
+        from emo_edge.runtimes.torch import TorchSession
+
+        def connector(feed: Any) -> dict[str, Any]:
+            return {"visual_tokens": model.connector(feed["features"], feed["question_ids"], feed["question_mask"])}
+
+        session: TensorSession = TorchSession(connector, graph.inputs, graph.outputs)
+    else:
+        from emo_edge.export.onnx_graphs import save_graph
+        from emo_edge.runtimes.onnx import OnnxSession
+
+        session = OnnxSession(save_graph(graph, tmp_path / "connector.onnx")[0], graph.inputs, graph.outputs)
+    with session:
+        yield session
+
+
+def connector_feed(model: Any, count: int, length: int) -> dict[str, np.ndarray]:
+    draw, vision = np.random.default_rng(count), model.config.vision
+    ids = draw.integers(1, 200, (count, length))
+    shape = (count, vision.grid**2 + 1, vision.hidden_size)
+    features = draw.normal(size=shape).astype(np.float32)
+    return {"features": features, "question_ids": ids, "question_mask": np.ones_like(ids)}
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 4), (3, 9)])
+def test_a_graph_computes_the_references_outputs(tensors: TensorSession, model: Any, count: int, length: int) -> None:
+    import torch
+
+    feed = connector_feed(model, count, length)
+    with torch.inference_mode():
+        true = model.connector(*(torch.from_numpy(feed[spec.name]) for spec in tensors.inputs)).numpy()
+    found = tensors.run(feed)
+    assert set(found) == {"visual_tokens"}
+    assert found["visual_tokens"].dtype == np.float32
+    np.testing.assert_allclose(found["visual_tokens"], true, atol=1e-4 * np.abs(true).max())
+
+
+def test_what_a_graph_returns_is_the_callers(tensors: TensorSession, model: Any) -> None:
+    feed = connector_feed(model, 2, 5)
+    first = tensors.run(feed)["visual_tokens"]
+    kept = first.copy()
+    tensors.run(connector_feed(model, 3, 5))
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0
+    np.testing.assert_allclose(tensors.run(feed)["visual_tokens"], kept, atol=1e-6)
+
+
+def test_a_graph_is_fed_exactly_its_inputs(tensors: TensorSession, model: Any) -> None:
+    good = connector_feed(model, 2, 5)
     for spoilt, message in (
-        ({"x": good["x"]}, "m is missing"),
-        ({**good, "z": good["m"]}, "z is no input"),
-        ({**good, "x": np.ones((3, 2))}, "x is float64, the graph asks for float32"),
-        ({**good, "x": np.ones((3, 4), np.float32)}, r"x has shape \[3, 4\], the graph asks for \[3, 2\]"),
-        ({**good, "m": np.ones(4, np.int64)}, r"m has shape \[4\], the graph asks for \[3\]"),
-        ({**good, "m": np.ones((3, 1), np.int64)}, r"m has shape \[3, 1\]"),
+        ({"features": good["features"]}, "question_ids is missing; question_mask is missing"),
+        ({**good, "z": good["features"]}, "z is no input"),
+        ({**good, "features": good["features"].astype(np.float64)}, "features is float64, the graph asks for float32"),
+        ({**good, "features": good["features"][..., :4]}, r"features has shape \[2, \d+, 4\], the graph asks for"),
+        ({**good, "question_ids": good["question_ids"][:1]}, r"question_ids has shape \[1, 5\]"),
+        ({**good, "question_mask": good["question_mask"][:, :3]}, r"question_mask has shape \[2, 3\]"),
+        ({**good, "question_ids": good["question_ids"][0]}, r"question_ids has shape \[5\]"),
     ):
         with pytest.raises(InputError, match=message):
-            session.run(spoilt)
+            tensors.run(spoilt)
 
 
-def test_onnx_and_torch_graphs_give_the_same(model: Any, tmp_path: Path) -> None:
-    from emo_edge.export.onnx_graphs import onnx_from_component, save_graph
-    from emo_edge.runtimes.onnx import OnnxSession
-    from emo_edge.runtimes.torch import TorchSession
-
-    graph = onnx_from_component(model, "vision", "fp32")
-    image = np.random.default_rng(1).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
-    torch_session = TorchSession(
-        lambda feed: {"features": model.vision_features(feed["image"].numpy())}, graph.inputs, graph.outputs
-    )
-    with OnnxSession(save_graph(graph, tmp_path / "vision.onnx")[0], graph.inputs, graph.outputs) as session:
-        found, true = session.run({"image": image}), torch_session.run({"image": image})
-    np.testing.assert_allclose(found["features"], true["features"], atol=1e-4 * np.abs(true["features"]).max())
+def test_a_closed_graph_runs_nothing(tensors: TensorSession, model: Any) -> None:
+    tensors.close()
+    tensors.close()
+    with pytest.raises(ValueError, match="closed"):
+        tensors.run(connector_feed(model, 1, 4))
