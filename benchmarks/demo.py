@@ -88,6 +88,7 @@ def main(show: int, samples: int, compared: int) -> None:
 
     emo-tiny learnt drawings: it says nothing about photographs.
     """
+    started = time.perf_counter()
     bundle, drawn = demo_bundle(compared), packaged_samples(max(samples, show))
     with EmotionPipeline.open(bundle, device="cpu") as pipeline:
         for sample in drawn[:show]:
@@ -99,7 +100,7 @@ def main(show: int, samples: int, compared: int) -> None:
     click.echo("\n" + "\n".join(rows))
     click.echo(
         f"\nAgreement and KL: against PyTorch float32 on {compared} drawings, seed {DEMO_SEED}. WAR and ms: the "
-        f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}"
+        f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}; {time.perf_counter() - started:.0f} s in all"
     )
 
 

@@ -37,7 +37,7 @@ def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int 
         if header.width * header.height > max_pixels:
             raise BrokenImageError(
                 f"this {header.format} has {header.width}x{header.height} pixels, more than the limit of "
-                f"{max_pixels:,}: shrink it, or raise max_pixels"
+                f"{max_pixels:,}: shrink it"
             )
         return _upright(_decoded(header), header.orientation)
     except BrokenImageError as error:

@@ -179,6 +179,7 @@ class _Export:
             source = self.writer.path("source-f32.gguf")
             if not source.exists():
                 self._gguf(source, "f32")
+            self.reports.progress(f"quantize {file_type}", 0, 1)
             quantize_gguf(source, path, file_type)
         context, name = self.config.language.max_position_embeddings, f"language {file_type}"
         exact_cache = file_type in EXACT_LANGUAGE
@@ -221,6 +222,7 @@ class _Export:
         """Trace each component once; the other precision is made from the float32 graph."""
         if component not in self.full:
             self.full.clear()
+            self.reports.progress(f"trace {component}", 0, 1)
             self.full[component] = onnx_from_component(self.model, component)
         return self.full[component] if precision == "fp32" else half_from_full(self.full[component])
 
