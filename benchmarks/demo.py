@@ -98,9 +98,10 @@ def main(show: int, samples: int, compared: int) -> None:
     for name in bundle.manifest.profiles:
         rows.append(_row(bundle, name, drawn[:samples]))
     click.echo("\n" + "\n".join(rows))
+    seconds = time.perf_counter() - started
     click.echo(
         f"\nAgreement and KL: against PyTorch float32 on {compared} drawings, seed {DEMO_SEED}. WAR and ms: the "
-        f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}; {time.perf_counter() - started:.0f} s in all"
+        f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}; {seconds:.0f} s in all"
     )
 
 
