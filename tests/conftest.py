@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,42 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = ExportPlan(language=("f16", "q4_k_m"))
     bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
     return target
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """A thousand strings of words, spaces, marks, other scripts, emoji, bytes without a piece and control pieces."""
+    draw = random.Random(0)
+    fixed = [
+        "",
+        " ",
+        "   ",
+        "\n",
+        "\n a",
+        " leading",
+        "  two",
+        "trail ",
+        "a  b",
+        "\0",
+        "a\0b",
+        "\t",
+        "\r\n",
+        "▁",
+        "▁▁a",
+    ]
+    fixed += [
+        "</s>",
+        "<s> hi </s>",
+        "<unk>",
+        "<0x0A>",
+        "[PAD770]",
+        "😀",
+        " 👩‍👩‍👧 ",
+        "\u200b",
+        "\ufeff",
+        "é" * 50,
+        "x" * 3000,
+    ]
+    parts = [*"abcdefghijklmnopqrstuvwxyz     \n\n\t.,:;{}'ASUER0123456789éüß日本語한국😀👧▁\0€𝕏\u0301"]
+    parts += [" the ", "emotion", "ASSISTANT: ", " USER", "</s>", "<s>", "<unk>", "<0x0A>", "person", "happiness"]
+    return fixed + ["".join(draw.choices(parts, k=draw.randrange(40))) for _ in range(1000 - len(fixed))]

@@ -247,3 +247,8 @@ def test_the_manifest_says_how_scores_become_probabilities(
         reading = read_at_box(pipeline, samples[4])
     assert reading.probabilities == pytest.approx(asked.probabilities, abs=1e-4)
     assert reading.settings.temperature == 3.0 and reading.settings.prior_correction
+
+
+def test_texts_are_tokenised_as_the_checkpoint_does(exact: EmotionPipeline, model: Any, texts: list[str]) -> None:
+    language = exact.engines.language
+    assert {text: language.tokenize(text) for text in texts} == {text: model.tokenizer.encode(text) for text in texts}

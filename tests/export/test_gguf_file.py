@@ -356,3 +356,23 @@ def test_quantized_sources_and_missing_ones_are_an_error(plain: dict[str, Path],
         quantize_gguf(tmp_path / "q.gguf", tmp_path / "again.gguf", "q4_0")
     with pytest.raises(CheckpointError, match="no such file"):
         quantize_gguf(tmp_path / "absent.gguf", tmp_path / "again.gguf", "q4_0")
+
+
+@pytest.mark.parametrize("file_type", [name for name in FILE_TYPES if name not in ("f32", "f16")])
+def test_every_file_type_offered_is_made_and_read(tiny_bundle: Path, tmp_path: Path, file_type: str) -> None:
+    """On emo-tiny's own weights: random ones have no answer to keep."""
+    source, target = tiny_bundle / "language-f16.gguf", tmp_path / f"{file_type}.gguf"
+    quantize_gguf(source, target, file_type)
+    assert target.stat().st_size < 1.01 * source.stat().st_size
+    scores = []
+    for path in (source, target):
+        with LlamaSession(path, context_size=128, threads=1) as session:
+            session.prefill(
+                [[1, *session.tokenize("USER: What is the facial expression? ASSISTANT: The person looks")]]
+            )
+            words = ("happy", "sad", "afraid", "angry", "surprised", "disgusted", "neutral")
+            branches = [session.tokenize(word) for word in words]
+            scores.append(np.array([tokens.sum() for tokens in session.score(branches)]))
+    distance = float(np.abs(scores[0] - scores[1]).max())
+    print(file_type, distance)
+    assert distance <= (0.1 if file_type in ("bf16", "q8_0") else 3.0)
