@@ -374,5 +374,5 @@ def test_every_file_type_offered_is_made_and_read(tiny_bundle: Path, tmp_path: P
             branches = [session.tokenize(word) for word in words]
             scores.append(np.array([tokens.sum() for tokens in session.score(branches)]))
     distance = float(np.abs(scores[0] - scores[1]).max())
-    print(file_type, distance)
-    assert distance <= (0.1 if file_type in ("bf16", "q8_0") else 3.0)
+    few_bits = file_type.startswith(("q2", "q3", "iq3"))
+    assert distance <= (0.5 if few_bits else 0.15)
