@@ -200,3 +200,22 @@ def test_options_reach_the_reading(tiny_bundle: Path) -> None:
     assert same == again != other
     assert runs[0]["settings"]["temperature"] == 3
     assert runs[0]["settings"]["prior_correction"] is True
+
+
+def test_memory_stays_flat_however_long_the_video_is(tiny_bundle: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\nfrom emo_edge.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+    )
+    peaks = []
+    for frames in (30, 600):
+        path = tmp_path / f"{frames}.avi"
+        clip(path, frames)
+        options = ["--whole-image", "--frames", "2", "--fps", "5", "--jsonl", "--draw", str(path.with_suffix(".mp4"))]
+        command = [sys.executable, "-c", code, "infer", str(tiny_bundle), str(path), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert len(done.stdout.splitlines()) == -(-frames // 12)
+        peaks.append(int(done.stderr.splitlines()[-1]) / 1024)
+    # 570 frames more are 86 MB of pixels, or 890 MB at the size they are drawn in.
+    assert peaks[1] - peaks[0] < 40, peaks
