@@ -169,7 +169,9 @@ def test_a_full_output(tiny_bundle: Path, options: list[str]) -> None:
 
 
 def test_ctrl_c_ends_cleanly_with_what_was_read(tiny_bundle: Path) -> None:
-    code = "from emo_edge.cli import main; main()"
+    # A run in the background may start with SIGINT ignored, and its children inherit that.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; from emo_edge.cli import main; main()"
     sources = [str(SAMPLES)] * 20
     command = [sys.executable, "-c", code, "infer", str(tiny_bundle), *sources, "--whole-image", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
