@@ -147,7 +147,7 @@ class BundleWriter:
             self._claim = claimed(self.partial)
             shutil.rmtree(self.replaced, ignore_errors=True)
             for left in self.partial.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         except BlockingIOError as error:
             raise BundleError(f"{self.target}: another export is writing it; wait, or give another name") from error
         except OSError as error:
@@ -181,7 +181,7 @@ class BundleWriter:
         (self.partial / MANIFEST_NAME).write_text(text, encoding="utf-8")
         for path in self.partial.rglob("*"):
             if path.is_file():
-                _sync(path)
+                sync(path)
         # Two renames, so that a kill between them leaves no half bundle: the next writer brings the old one back.
         if self.target.exists():
             self.target.rename(self.replaced)
@@ -208,6 +208,7 @@ def claimed(directory: Path) -> int:
     return descriptor
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk, so that a rename never names half of it."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())

@@ -11,6 +11,9 @@ COMMANDS = {
     "demo": LazyCommand(
         "emo_edge.benchmarks.demo:main", "Export emo-tiny, read the packaged drawings, print what each profile costs."
     ),
+    "import": LazyCommand(
+        "emo_edge.export.import_command:main", "Turn an upstream model's pieces into one checkpoint."
+    ),
     "export": LazyCommand("emo_edge.export.export_command:main", "Turn CHECKPOINT into one verified bundle."),
     "infer": LazyCommand("emo_edge.infer_command:main", "Read the faces in SOURCES with BUNDLE."),
     "inspect": LazyCommand("emo_edge.bundle_commands:inspect", "Print what BUNDLE holds and what was measured of it."),

@@ -73,17 +73,23 @@ def weight_files(directory: Path) -> list[Path]:
         return [single]
     if not index.is_file():
         raise CheckpointError(f"{directory}: neither {WEIGHTS_NAME} nor {INDEX_NAME} is there")
+    return [directory / shard for shard in sorted(set(shard_names(index).values()))]
+
+
+def shard_names(index: Path) -> dict[str, str]:
+    """Read an index: tensor name to the file beside it that holds the tensor."""
     try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index}: not a safetensors index: {error}") from error
-    strange = [shard for shard in shards if Path(str(shard)).name != shard]
+        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = set(placed.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{index}: not an index of shards: {error}") from error
+    strange = sorted(str(shard) for shard in shards if not isinstance(shard, str) or Path(shard).name != shard)
     if strange:
         raise CheckpointError(f"{index}: shards must lie beside it, not at {', '.join(map(repr, strange))}")
-    missing = [shard for shard in shards if not (directory / shard).is_file()]
+    missing = sorted(shard for shard in shards if not (index.parent / shard).is_file())
     if missing:
         raise CheckpointError(f"{index}: names shards that are not there: {', '.join(missing)}")
-    return [directory / shard for shard in shards]
+    return dict(placed)
 
 
 def open_weights(path: Path) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from emo_edge.cli import main
 from emo_edge.commands import LazyGroup
@@ -71,10 +72,20 @@ def test_every_command_and_option_named_exists() -> None:
     for name in known:
         command = main.get_command(context, name)
         assert command is not None
-        options |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        leaves = command.commands.values() if isinstance(command, click.Group) else [command]
+        parameters = [parameter for leaf in leaves for parameter in leaf.params]
+        options |= {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     rows = [row for row in README.splitlines() if row.startswith("| `emo-edge ")]
     for option in set(re.findall(r"--[a-z-]+", "\n".join(rows))):
         assert option in options, option
+
+
+def test_the_readmes_import_is_understood() -> None:
+    shown = README.split("## Import released weights")[1].split("```text\n")[1].split("```")[0]
+    arguments = shlex.split(shown.replace("\\\n", " "))[1:]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 5, result.output
+    assert "config.json: no such file" in result.stderr, "nothing but the files is missing"
 
 
 def test_every_file_named_in_the_documents_exists() -> None:

@@ -215,7 +215,7 @@ def test_a_shard_that_is_a_folder_is_refused(tmp_path: Path, place: str) -> None
 )
 def test_a_broken_index_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / INDEX_NAME).write_bytes(content)
-    with pytest.raises(CheckpointError, match="not a safetensors index"):
+    with pytest.raises(CheckpointError, match="not an index of shards"):
         loaded(tmp_path)
 
 

@@ -1,0 +1,62 @@
+"""``emo-edge import``: upstream pieces to one checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+from tqdm import tqdm
+
+from emo_edge.commands import EdgeCommand
+from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+
+DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def main() -> None:
+    """Turn an upstream model's pieces into one checkpoint."""
+
+
+@main.command(cls=EdgeCommand, name="llama-vid")
+@click.option("--model", type=PATH, required=True, help="LLaMA-VID's directory: config, tokenizer.model, weights.")
+@click.option("--vision", type=PATH, help="LAVIS's eva_vit_g.pth; wins over the model's own.")
+@click.option("--qformer", type=PATH, help="LAVIS's instruct_blip_vicuna7b_trimmed.pth, where the model has none.")
+@click.option("--lora", type=PATH, help="Directory of a PEFT adapter; merged in float32.")
+@click.option("--face", type=PATH, help="FaceXFormer's model.pt.")
+@click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: beside the model]")
+@click.option("--image-size", type=click.IntRange(14, 1008), help="Pixels the vision tower reads.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+def llama_vid(
+    model: Path,
+    vision: Path | None,
+    qformer: Path | None,
+    lora: Path | None,
+    face: Path | None,
+    question_vocabulary: Path | None,
+    image_size: int | None,
+    dtype: str,
+    out: Path,
+) -> None:
+    """Import LLaMA-VID, tuned or not, with or without FaceXFormer.
+
+    Face Info Mining's weights were never released, so the checkpoint has no face tokens: it reads as
+    LLaMA-VID does, with face facts and, if there is a face network, the age/gender/race sentence.
+    """
+    pieces = LlamaVidPieces(model, vision, qformer, lora, face, question_vocabulary, image_size)
+
+    def report(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    with tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        checkpoint_from_llama_vid(pieces, out, dtype=DTYPES[dtype], report=report, progress=progress)
+    click.echo(out)

@@ -1,0 +1,194 @@
+"""LLaMA-VID's pieces to one checkpoint: ``pytorch_model`` shards, EVA, Q-Former, LoRA adapter, FaceXFormer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emo_edge import __version__
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.facexformer_keys import face_config, face_piece
+from emo_edge.export.imported_tensor import POSITIONS, imported_tensors
+from emo_edge.export.key_map import Piece
+from emo_edge.export.llama_vid import (
+    EVA_KEYS,
+    MODEL_KEYS,
+    QFORMER_KEYS,
+    checkpoint_config,
+    config_of_model,
+    tuned_settings,
+)
+from emo_edge.export.lora import Adapter, open_adapter
+from emo_edge.export.question_vocabulary import question_tokenizer
+from emo_edge.export.streamed_checkpoint import Progress, check_target, write_checkpoint
+from emo_edge.export.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
+from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
+
+log = logging.getLogger(__name__)
+VISION = "vision."
+VOCABULARY_PLACES = ("vocab.txt", "bert-base-uncased/vocab.txt")
+"""Where a model directory may hold the words of the Q-Former's BERT."""
+
+
+@dataclass(frozen=True)
+class LlamaVidPieces:
+    """The files that make one model."""
+
+    model: Path
+    """Directory with ``config.json``, ``tokenizer.model`` and the weights or their shards."""
+    vision: Path | None = None
+    """LAVIS's ``eva_vit_g.pth``; it wins over the same weights in the model, as it does upstream."""
+    qformer: Path | None = None
+    """LAVIS's ``instruct_blip_vicuna7b_trimmed.pth``; the model wins where it has the same weights, as upstream."""
+    lora: Path | None = None
+    """Directory of a PEFT adapter."""
+    face: Path | None = None
+    """FaceXFormer's ``model.pt``."""
+    question_vocabulary: Path | None = None
+    """``vocab.txt`` of bert-base-uncased, unless it lies in the model's directory."""
+    image_size: int | None = None
+    """What the vision tower reads; None takes it from ``config.json`` or the position table."""
+
+
+def checkpoint_from_llama_vid(
+    pieces: LlamaVidPieces,
+    target: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    report: Callable[[str], None] = log.info,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Write LLaMA-VID's pieces as one checkpoint, a shard in memory at a time.
+
+    Without ``pieces.face`` there is no face network. Face Info Mining's weights were never released, so there are no
+    face tokens; nothing in the checkpoint is random.
+
+    Args:
+        pieces: the files.
+        target: the checkpoint's directory; it must not hold anything.
+        dtype: of every tensor; None keeps each as it is stored, and merged ones in float32.
+        report: gets the key report, line by line.
+        progress: gets the bytes written so far and in all.
+
+    Raises CheckpointError with every missing, unknown, misshapen or not finite tensor.
+    """
+    check_target(target)
+    settings = config_of_model(pieces.model / "config.json")
+    if pieces.lora and (pieces.lora / "config.json").is_file():
+        settings |= tuned_settings(config_of_model(pieces.lora / "config.json"))
+    with ExitStack() as stack:
+        adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
+        opened = _open(pieces, adapter, stack)
+        found = _joined(opened, report)
+        unknown = [problem for piece in opened for problem in piece.problems()]
+        config = _config(pieces, settings, found, unknown)
+        adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
+        tensors = imported_tensors(_expected(config), found, adapter, adapted, unknown)
+        if adapter:
+            report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
+        files = _tokenizers(pieces, config)
+        write_checkpoint(target, config, files, tensors, dtype=dtype, progress=progress)
+
+
+def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> list[Piece]:
+    """Open every file; a later one wins over an earlier one, as in upstream's loader."""
+    opened = []
+    if pieces.qformer:
+        stored = tensors_of_file(pieces.qformer, stack, inside="model")
+        opened.append(QFORMER_KEYS.placed(pieces.qformer.name, stored))
+    opened.append(MODEL_KEYS.placed(pieces.model.name, tensors_of_directory(pieces.model, stack)))
+    if pieces.vision:
+        opened.append(EVA_KEYS.placed(pieces.vision.name, tensors_of_file(pieces.vision, stack)))
+    if pieces.face:
+        opened.append(face_piece(pieces.face, stack))
+    if adapter:
+        opened.append(MODEL_KEYS.placed(adapter.directory.name, adapter.whole))
+    return opened
+
+
+def _joined(opened: Sequence[Piece], report: Callable[[str], None]) -> StoredTensors:
+    """Take every tensor from the last piece that has it, and tell where two had one."""
+    found: StoredTensors = {}
+    for piece in opened:
+        for line in piece.lines():
+            report(line)
+        twice = [name for name in piece.taken if name in found]
+        if twice:
+            differing = sum(not _same(found[name].read(), piece.taken[name].read()) for name in twice)
+            report(f"  {len(twice)} of them were there before; {piece.name} wins, {differing} differ")
+        if any(name.startswith(VISION) for name in piece.taken):
+            # Half a tower is never filled up from another.
+            found = {name: stored for name, stored in found.items() if not name.startswith(VISION)}
+        found |= piece.taken
+    return found
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Compare in the coarser of the two types: one file may be the other, rounded."""
+    coarse = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
+    return one.shape == other.shape and torch.equal(one.to(coarse), other.to(coarse))
+
+
+def _config(
+    pieces: LlamaVidPieces, settings: Mapping[str, Any], found: StoredTensors, unknown: Sequence[str]
+) -> EmoLlamaConfig:
+    hints = {VISION: "--vision", "connector.vlm_att_encoder.": "--qformer"}
+    absent = [option for part, option in hints.items() if not any(name.startswith(part) for name in found)]
+    if absent:
+        raise CheckpointError(f"{pieces.model}: lacks whole parts; give {' and '.join(absent)}")
+    values = checkpoint_config(settings, found, _image_size(pieces, settings, found), unknown)
+    values["face"] = face_config(found) if pieces.face else None
+    values["face_info"] = None
+    values["prompt"] = {"use_demographics": pieces.face is not None}
+    sources = {"model": pieces.model, "vision": pieces.vision, "qformer": pieces.qformer, "lora": pieces.lora}
+    named = {name: path.name for name, path in {**sources, "face": pieces.face}.items() if path}
+    values["provenance"] = {"imported_by": f"emo-edge {__version__}", **named}
+    return EmoLlamaConfig.from_dict(values)
+
+
+def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], found: StoredTensors) -> int:
+    """Take what the user said, what the processor's name ends with (clip-patch14-336), or the position table's size."""
+    named = re.search(r"patch\d{1,3}-(\d{1,4})/?$", str(settings.get("image_processor", "")))
+    if pieces.image_size or named:
+        return pieces.image_size or int(named[1] if named else 0)
+    table, patch = found.get(POSITIONS), found.get("vision.patch_embed.proj.weight")
+    if table is None or patch is None or len(table.shape) != 3 or table.shape[1] < 2 or len(patch.shape) != 4:
+        return 224
+    return int(math.isqrt(table.shape[1] - 1) * patch.shape[2])
+
+
+def _expected(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the model's tensors, without making them."""
+    from emo_edge.export.model import EmoLlamaForConditionalGeneration
+
+    with torch.device("meta"):
+        model = EmoLlamaForConditionalGeneration(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, bytes]:
+    language = pieces.model / LANGUAGE_MODEL_NAME
+    if not language.is_file():
+        raise CheckpointError(f"{language}: no such file; copy it from Vicuna's or LLaMA-VID's directory")
+    pieces_known, rows = len(LanguageTokenizer(pieces.model)), config.language.vocab_size
+    if pieces_known > rows:
+        raise CheckpointError(f"{language}: {pieces_known} pieces, the model has {rows} rows; it is another model's")
+    there = [pieces.model / place for place in VOCABULARY_PLACES]
+    vocabulary = pieces.question_vocabulary or next((path for path in there if path.is_file()), None)
+    if vocabulary is None:
+        raise InputError(
+            f"{pieces.model}: no {' or '.join(VOCABULARY_PLACES)}. LLaMA-VID's Q-Former reads the question in "
+            "bert-base-uncased's words, which no checkpoint of it holds: give that model's vocab.txt "
+            "with --question-vocabulary"
+        )
+    words = question_tokenizer(vocabulary, config.connector.qformer.vocab_size)
+    return {LANGUAGE_MODEL_NAME: language.read_bytes(), QUESTION_MODEL_NAME: words}
