@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from emo_edge.bundle import sync
 from emo_edge.errors import CheckpointError
 
 WEIGHTS_NAME = "model.safetensors"
@@ -49,9 +50,19 @@ def load_weights(module: torch.nn.Module, directory: str | Path, dtype: torch.dt
 def save_weights(module: torch.nn.Module, directory: str | Path) -> None:
     """Write ``model.safetensors`` beside its final name, then rename it."""
     path = Path(directory) / WEIGHTS_NAME
-    partial = path.with_suffix(".partial")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(state, partial, metadata={"format": "pt"})
+    save_tensors(state, path)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write one safetensors file beside its final name, on the disk, readable as other new files are; then rename."""
+    partial = path.with_suffix(".partial")
+    partial.touch()
+    # safetensors replaces it by a file that only its owner reads.
+    mode = partial.stat().st_mode
+    save_file(tensors, partial, metadata={"format": "pt"})
+    partial.chmod(mode)
+    sync(partial)
     os.replace(partial, path)
 
 

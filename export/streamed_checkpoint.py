@@ -12,11 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from emo_edge.bundle import claimed, sync
+from emo_edge.bundle import claimed
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME
+from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, save_tensors
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.imported_tensor import ImportedTensor, listing
 
@@ -121,13 +120,10 @@ def _write_shard(path: Path, shard: Sequence[ImportedTensor], dtype: torch.dtype
             values[tensor.name] = value.clone() if shared else value.contiguous()
             storages.add(value.untyped_storage().data_ptr())
     if not problems and not only_check:
-        beside = path.with_suffix(".tmp")
         try:
-            save_file(values, beside, metadata={"format": "pt"})
+            save_tensors(values, path)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: cannot be written: {error}; make room or choose another place") from error
-        sync(beside)
-        os.replace(beside, path)
     return problems
 
 

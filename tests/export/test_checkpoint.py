@@ -245,3 +245,10 @@ def test_nothing_that_is_pickled_is_opened(tmp_path: Path) -> None:
     torch.save(toy().state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="neither"):
         loaded(tmp_path)
+
+
+def test_weights_are_as_readable_as_other_files(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    save_weights(toy(), tmp_path)
+    assert (tmp_path / WEIGHTS_NAME).stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [WEIGHTS_NAME, "other"]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from emo_edge.cli import main
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export import streamed_checkpoint
+from emo_edge.export import checkpoint, streamed_checkpoint
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.imported_tensor import ImportedTensor
@@ -415,7 +415,7 @@ def test_a_disk_that_fills_up_is_one_error_and_the_import_can_go_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(streamed_checkpoint, "save_file", full)
+        patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(InputError, match="No space left on device; make room"):
             checkpoint_from_llama_vid(LlamaVidPieces(upstream.model), tmp_path / "checkpoint")
     assert (tmp_path / ".checkpoint.partial").is_dir()
