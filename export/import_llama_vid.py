@@ -92,7 +92,7 @@ def checkpoint_from_llama_vid(
         unknown = [problem for piece in opened for problem in piece.problems()]
         config = _config(pieces, settings, found, unknown)
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
-        tensors = imported_tensors(_expected(config), found, adapter, adapted, unknown)
+        tensors = imported_tensors(expected_shapes(config), found, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
         files = _tokenizers(pieces, config)
@@ -166,7 +166,7 @@ def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], found: Stor
     return int(math.isqrt(table.shape[1] - 1) * patch.shape[2])
 
 
-def _expected(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:
+def expected_shapes(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of the model's tensors, without making them."""
     from emo_edge.export.model import EmoLlamaForConditionalGeneration
 

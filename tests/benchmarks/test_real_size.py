@@ -1,0 +1,61 @@
+"""The benchmark of true sizes: it sees the memory a step takes, and writes names that the importer knows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from emo_edge.benchmarks.real_size import LANGUAGE_SIZES, Measured, _shards, _upstream_name, measured, table
+from emo_edge.errors import EmoEdgeError
+from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.import_llama_vid import expected_shapes
+from emo_edge.export.llama_vid import MODEL_KEYS
+
+
+def holds_memory(size: int, out: Path) -> None:
+    held = bytearray(size)
+    out.write_bytes(held[:1000])
+    time.sleep(0.2)
+
+
+def fails() -> None:
+    raise SystemExit(3)
+
+
+def test_the_peak_of_a_step_is_seen(tmp_path: Path) -> None:
+    small, large = (
+        measured("step", holds_memory, (size, tmp_path / "out"), tmp_path / "out") for size in (1, 300_000_000)
+    )
+    assert 0.29 < large.peak_anonymous_gb - small.peak_anonymous_gb < 0.32
+    assert large.seconds >= 0.2
+
+
+def test_a_step_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EmoEdgeError, match="step: stopped"):
+        measured("step", fails, (), tmp_path)
+
+
+@pytest.mark.parametrize("shape", list(LANGUAGE_SIZES))
+def test_the_names_it_writes_are_those_the_importer_takes(shape: str) -> None:
+    config = EmoLlamaConfig.from_dict({"face": None, "face_info": None, "language": dict(LANGUAGE_SIZES[shape])})
+    shapes = expected_shapes(config)
+    assert all(MODEL_KEYS.target(_upstream_name(name)) == name for name in shapes)
+    assert {key: size for shard in _shards(shapes) for key, size in shard.items()} == {
+        _upstream_name(name): size for name, size in shapes.items()
+    }
+
+
+def test_seven_billion_are_seven_billion() -> None:
+    """The parameter counts of upstream's page, without the Q-Former's position ids and the face network."""
+    config = EmoLlamaConfig.from_dict({"face": None, "face_info": None})
+    total = sum(torch.Size(shape).numel() for shape in expected_shapes(config).values())
+    assert total == 7_941_388_160
+
+
+def test_the_table_says_what_it_measured() -> None:
+    text = table("llama-vid-7b", [Measured("import", 100.4, 1.234, 15.9)])
+    assert text.startswith("| llama-vid-7b, random weights | seconds |")
+    assert "| import | 100 | 1.23 GB | 15.9 GB |" in text
