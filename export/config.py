@@ -6,7 +6,6 @@ LLaMA-VID-7B at 224 px (EVA ViT-g/14, 12-layer Q-Former, Vicuna-7B v1.5) and Fac
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.json_files import read_json
 from emo_edge.prompts import FaceLabels, PromptConfig
 from emo_edge.sections import Name, Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
 from emo_edge.vocabulary import LABEL_SETS
@@ -275,14 +275,8 @@ class EmoLlamaConfig(Section):
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> EmoLlamaConfig:
         """Read ``directory/config.json``."""
-        path = Path(directory) / CONFIG_NAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{path}: no such file; a checkpoint is a directory with {CONFIG_NAME}") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
-        return cls.from_dict(values)
+        absent = f"a checkpoint is a directory with {CONFIG_NAME}"
+        return cls.from_dict(read_json(Path(directory) / CONFIG_NAME, absent))
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write ``directory/config.json``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.imported_tensor import listing
+from emo_edge.export.json_files import read_json
 from emo_edge.export.key_map import KeyMap
 from emo_edge.export.tensor_files import StoredTensor
 
@@ -83,18 +83,12 @@ QFORMER_KEYS = KeyMap(
 
 def config_of_model(path: Path) -> dict[str, Any]:
     """Read LLaMA-VID's ``config.json``; raise CheckpointError for settings that this toolkit does not carry."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; --model is the directory that LLaMA-VID saved") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+    settings = read_json(path, "--model is the directory that LLaMA-VID saved")
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path}: not a model's config but {type(settings).__name__}")
     problems = list(_not_carried(settings))
     if problems:
-        listing = "\n".join(f"  {problem}" for problem in problems)
-        raise CheckpointError(f"{path}: {len(problems)} setting(s) that cannot be imported:\n{listing}")
+        raise CheckpointError(f"{path}: {len(problems)} setting(s) that cannot be imported:\n{listing(problems)}")
     return settings
 
 
@@ -133,6 +127,8 @@ def checkpoint_config(
     shapes = _Shapes({name: tensor.shape for name, tensor in tensors.items()})
     width, bert = "vision.cls_token", "connector.vlm_att_encoder.bert"
     vision_size, bert_size = shapes.size(width, 2), shapes.size("connector.vlm_att_query", 2)
+    # Older configs do not tell the number of key and value heads, which is then that of the queries.
+    heads = settings.get("num_attention_heads", _LANGUAGE["num_attention_heads"])
     config = {
         "vision": {
             "image_size": image_size,
@@ -157,8 +153,7 @@ def checkpoint_config(
         },
         "language": {
             **{name: settings.get(name, plain) for name, plain in _LANGUAGE.items()},
-            # Older configs do not tell the second number, which is then the first.
-            "num_key_value_heads": settings.get("num_key_value_heads") or settings.get("num_attention_heads"),
+            "num_key_value_heads": settings.get("num_key_value_heads") or heads,
             "vocab_size": shapes.size("language.model.embed_tokens.weight", 0),
         },
     }

@@ -5,7 +5,6 @@ The merged weight is W + (B @ A) * scale in float32, in PEFT's own order of oper
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.json_files import read_json
 from emo_edge.export.tensor_files import StoredTensor, StoredTensors, tensors_of_file
 
 CONFIG_NAME = "adapter_config.json"
@@ -98,12 +98,7 @@ def open_adapter(directory: Path, stack: ExitStack) -> Adapter:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; an adapter is the directory that PEFT saved") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+    settings = read_json(path, "an adapter is the directory that PEFT saved")
     if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type") if isinstance(settings, dict) else type(settings).__name__
         raise CheckpointError(f"{path}: peft_type is {kind!r}; only LORA can be merged")

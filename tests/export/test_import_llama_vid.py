@@ -79,6 +79,14 @@ def test_every_tensor_arrives_under_its_name(upstream: Any, tmp_path: Path) -> N
     ]
 
 
+def test_an_older_config_tells_one_number_of_heads(upstream: Any, tmp_path: Path) -> None:
+    model = copied(upstream, tmp_path)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(without(settings, "num_key_value_heads", "rope_scaling")))
+    imported(LlamaVidPieces(model), tmp_path / "checkpoint")
+    assert EmoLlamaConfig.from_pretrained(tmp_path / "checkpoint").language.num_key_value_heads == 4
+
+
 @pytest.mark.parametrize("form", ["one bin", "one safetensors", "shards of safetensors"])
 def test_every_accepted_format_gives_the_same_checkpoint(form: str, upstream: Any, tmp_path: Path) -> None:
     model = copied(upstream, tmp_path)
@@ -273,7 +281,7 @@ def replace_weights(model: Path, state: State) -> None:
     torch.save(state, model / "pytorch_model.bin")
 
 
-def without(state: State, *names: str) -> State:
+def without(state: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name not in names}
 
 
