@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -15,27 +14,22 @@ from emo_edge.export.import_llama_vid import expected_shapes
 from emo_edge.export.llama_vid import MODEL_KEYS
 
 
-def holds_memory(size: int, out: Path) -> None:
-    held = bytearray(size)
-    out.write_bytes(held[:1000])
-    time.sleep(0.2)
-
-
-def fails() -> None:
-    raise SystemExit(3)
-
-
+# A fresh process cannot import this file, so a step is its source.
 def test_the_peak_of_a_step_is_seen(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_bytes(bytes(20_000_000))
     small, large = (
-        measured("step", holds_memory, (size, tmp_path / "out"), tmp_path / "out") for size in (1, 300_000_000)
+        measured("step", exec, (f"import time; held = bytearray({size}); time.sleep(0.2)",), out)
+        for size in (1, 300_000_000)
     )
     assert 0.29 < large.peak_anonymous_gb - small.peak_anonymous_gb < 0.32
-    assert large.seconds >= 0.2
+    assert large.seconds >= 0.2 and large.written_gb == 0.02
 
 
 def test_a_step_that_fails_is_an_error(tmp_path: Path) -> None:
+    measured("step", exec, ("pass",), tmp_path)
     with pytest.raises(EmoEdgeError, match="step: stopped"):
-        measured("step", fails, (), tmp_path)
+        measured("step", exec, ("raise SystemExit(3)",), tmp_path)
 
 
 @pytest.mark.parametrize("shape", list(LANGUAGE_SIZES))
