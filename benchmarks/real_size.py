@@ -19,10 +19,11 @@ import torch
 
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.commands import EdgeCommand
-from emo_edge.errors import EmoEdgeError
+from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.gguf_file import gguf_from_checkpoint
 from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid, expected_shapes
+from emo_edge.export.lora import CONFIG_NAME as ADAPTER_CONFIG
 from emo_edge.export.text import LANGUAGE_MODEL_NAME
 from emo_edge.packaged import packaged_checkpoint
 
@@ -47,6 +48,7 @@ LANGUAGE_SIZES = {
 SHARD_BYTES = 5 << 30
 LORA_RANK = 64
 SAMPLED_EVERY_S = 0.02
+PROCESSES = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,12 @@ class Measured:
 
 
 def measured(step: str, work: Callable[..., None], arguments: tuple[Any, ...], out: Path) -> Measured:
-    """Run ``work`` in a fresh process and watch its anonymous memory until it ends."""
+    """Run ``work`` in a fresh process and watch its anonymous memory until it ends.
+
+    Raises DeviceError on a system that does not tell it, EmoEdgeError if the work fails.
+    """
+    if not PROCESSES.is_dir():
+        raise DeviceError(f"anonymous memory is read from {PROCESSES}: measure it on Linux")
     started = time.perf_counter()
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
@@ -77,7 +84,7 @@ def measured(step: str, work: Callable[..., None], arguments: tuple[Any, ...], o
 
 def _anonymous_bytes(pid: int | None) -> int:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        lines = (PROCESSES / str(pid) / "status").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
@@ -111,7 +118,7 @@ def write_adapter(directory: Path, sizes: Mapping[str, int]) -> None:
             factors[f"{module}.lora_A.weight"] = _random((LORA_RANK, shape[1]))
             factors[f"{module}.lora_B.weight"] = _random((shape[0], LORA_RANK))
     torch.save(factors, directory / "adapter_model.bin")
-    _write_json(directory / "adapter_config.json", {"peft_type": "LORA", "r": LORA_RANK, "lora_alpha": 16})
+    _write_json(directory / ADAPTER_CONFIG, {"peft_type": "LORA", "r": LORA_RANK, "lora_alpha": 16})
 
 
 def _shards(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, ...]]]:
@@ -149,16 +156,20 @@ def _gguf(checkpoint: Path, target: Path) -> None:
 
 def run(work: Path, shape: str) -> list[Measured]:
     """Measure an import, a GGUF file of it, and an import with a merged adapter; only the upstream files are kept."""
-    model, adapter, checkpoint = work / f"{shape}-random", work / f"{shape}-random-lora", work / "checkpoint"
-    sizes = LANGUAGE_SIZES[shape]
-    if not adapter.exists():
+    # Names that are nobody else's: what a stopped run left under them is removed.
+    model, adapter, checkpoint = (work / f"{shape}-random{part}" for part in ("", "-lora", "-checkpoint"))
+    file, sizes = work / f"{shape}-random-f16.gguf", LANGUAGE_SIZES[shape]
+    file.unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    if not (adapter / ADAPTER_CONFIG).is_file():
+        # Written last: without it, a stopped run left only a part.
         shutil.rmtree(model, ignore_errors=True)
+        shutil.rmtree(adapter, ignore_errors=True)
         write_upstream(model, sizes)
         write_adapter(adapter, sizes)
     rows = []
     try:
         rows.append(measured("import", _import, (LlamaVidPieces(model), checkpoint, None), checkpoint))
-        file = work / "language-f16.gguf"
         rows.append(measured("GGUF f16", _gguf, (checkpoint, file), file))
         file.unlink()
         shutil.rmtree(checkpoint)
@@ -166,6 +177,7 @@ def run(work: Path, shape: str) -> list[Measured]:
         step = f"import, LoRA of rank {LORA_RANK} merged, float16"
         rows.append(measured(step, _import, (pieces, checkpoint, torch.float16), checkpoint))
     finally:
+        file.unlink(missing_ok=True)
         shutil.rmtree(checkpoint, ignore_errors=True)
     return rows
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from emo_edge.benchmarks import real_size
 from emo_edge.benchmarks.real_size import LANGUAGE_SIZES, Measured, _shards, _upstream_name, measured, table
-from emo_edge.errors import EmoEdgeError
+from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.import_llama_vid import expected_shapes
 from emo_edge.export.llama_vid import MODEL_KEYS
@@ -30,6 +31,14 @@ def test_a_step_that_fails_is_an_error(tmp_path: Path) -> None:
     measured("step", exec, ("pass",), tmp_path)
     with pytest.raises(EmoEdgeError, match="step: stopped"):
         measured("step", exec, ("raise SystemExit(3)",), tmp_path)
+
+
+def test_a_system_that_tells_no_memory_is_an_error_and_not_a_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_size, "PROCESSES", tmp_path / "proc")
+    with pytest.raises(DeviceError, match="measure it on Linux"):
+        measured("step", exec, ("pass",), tmp_path)
 
 
 @pytest.mark.parametrize("shape", list(LANGUAGE_SIZES))
