@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +28,11 @@ from emo_edge.benchmarks.training import Losses
 from emo_edge.export.facexformer import FaceOutputs
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import PackedRow, branch_log_probs
-from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
+
+ReadFeatures = Callable[[NDArray[np.int64]], FrameFeatures]
+"""What the frozen networks make of the rows of a split."""
 
 DEMOGRAPHICS_SHARE = 0.7
 """Share of training prompts that carry the age/gender/race sentence, so that both prompts are known."""
@@ -193,23 +197,24 @@ def examples_at(arrays: Arrays, items: Sequence[int], frames: int, *, halve_ever
 
 
 def language_losses(
-    model: EmoLlamaForConditionalGeneration, arrays: Arrays, examples: Sequence[Example], rng: random.Random
+    model: EmoLlamaForConditionalGeneration, read: ReadFeatures, examples: Sequence[Example], rng: random.Random
 ) -> Losses:
     """Mean negative log-likelihood of the answers' tokens, end-of-sequence included.
 
-    A random half of the examples gets a category question, the others a conversation.
+    A random half of the examples gets a category question, the others a conversation. ``read`` gives the frozen
+    networks' features of the examples' rows.
     """
     shuffled = rng.sample(examples, len(examples))
-    rows = np.concatenate([example.rows for example in shuffled])
-    with torch.no_grad():
-        features = model.encode_crops(arrays["vision"][rows], arrays["face"][rows])
+    features = read(np.concatenate([example.rows for example in shuffled]))
     losses, half, start = {}, len(shuffled) // 2, 0
     for kind, part in (("category", shuffled[:half]), ("conversation", shuffled[half:])):
         frames = slice(start, start + sum(len(example.rows) for example in part))
         start = frames.stop
         pairs = [_instruction(kind, example, rng) for example in part]
-        packed = _answer_rows(model, features.frames(frames), part, pairs, rng)
-        log_probs = [branches[0] for branches in branch_log_probs(model.language, packed)]
+        turns = _embedded_turns(model, features.frames(frames), part, pairs, rng)
+        packed = _answer_rows(model, turns, pairs)
+        scored = branch_log_probs(model.language, packed, shared=_shared_start(model, turns))
+        log_probs = [branches[0] for branches in scored]
         losses[kind] = -torch.stack([answer.mean() for answer in log_probs]).mean()
     return losses
 
@@ -221,20 +226,32 @@ def _instruction(kind: str, example: Example, rng: random.Random) -> Instruction
     return conversation_instruction(example.expression, example.cues, rng, medium=medium)
 
 
-def _answer_rows(
+def _embedded_turns(
     model: EmoLlamaForConditionalGeneration,
     features: FrameFeatures,
     examples: Sequence[Example],
     pairs: Sequence[Instruction],
     rng: random.Random,
-) -> list[PackedRow]:
+) -> list[EmbeddedTurn]:
     turns, start = [], 0
     for pair, example in zip(pairs, examples, strict=True):
         own = slice(start, start + len(example.rows))
         turns.append(Turn(own, pair.question, example.clip, rng.random() < DEMOGRAPHICS_SHARE))
         start = own.stop
+    return model.embed_turns(features, turns)
+
+
+def _answer_rows(
+    model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedTurn], pairs: Sequence[Instruction]
+) -> list[PackedRow]:
     eos = model.config.language.eos_token_id
     return [
         PackedRow(turn.embeddings, [[*model.tokenizer.encode_answer(turn.prompt.after, pair.answer), eos]])
-        for turn, pair in zip(model.embed_turns(features, turns), pairs, strict=True)
+        for turn, pair in zip(turns, pairs, strict=True)
     ]
+
+
+def _shared_start(model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedTurn]) -> int:
+    """How many embeddings every prompt starts with, begin-of-sequence included: those before the visual tokens."""
+    places = zip(*(model.tokenizer.encode(turn.prompt.before) for turn in turns), strict=False)
+    return 1 + sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, places))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from emo_edge.benchmarks import tiny_data
+from emo_edge.benchmarks.frozen_features import FrozenFeatures, encode_rows
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_stages import (
@@ -43,7 +45,7 @@ VISION = StagePlan("vision", steps=7000, batch_size=32, learning_rate=1e-3, warm
 LANGUAGE = StagePlan("language", steps=1600, batch_size=48, learning_rate=1e-3)
 SETTLE = StagePlan("settle", steps=600, batch_size=48, learning_rate=5e-4, warmup_steps=30)
 CLIPS_AT_ONCE = 16
-"""Every other language step reads clips; a clip has as many frames as half a dozen images."""
+"""Every other language step reads clips."""
 PARSE_EVERY = 2
 """Every other face step draws the parsing maps, whose 112 px cost more than the rest of the decoder."""
 
@@ -58,6 +60,11 @@ class Run:
     files: RunFiles
     seed: int
     bf16: bool
+
+    @cached_property
+    def clip_features(self) -> FrozenFeatures:
+        """Features of the clips' frames, which the language stages read several times."""
+        return FrozenFeatures(self.model, self.clips)
 
     def mean_face(self) -> torch.Tensor:
         """Median landmarks [68, 2] of the first training images: where the landmark heads start."""
@@ -128,8 +135,9 @@ def _train_answers(run: Run, plan: StagePlan, first_draw: int) -> None:
         count = len(arrays["expression"]) // (frames if clips else 1)
         items = batch_rows(run.seed + 2, draw // 2, count, size).tolist()
         examples = examples_at(arrays, items, frames, halve_every=4) if clips else examples_at(arrays, items, 1)
+        read = run.clip_features.read if clips else partial(encode_rows, run.model, run.images)
         with run.autocast():
-            return language_losses(run.model, arrays, examples, random.Random(f"{run.seed}-{draw}"))
+            return language_losses(run.model, read, examples, random.Random(f"{run.seed}-{draw}"))
 
     train_stage(plan, trained, trained.parameters(), losses_at, run.files)
 
@@ -141,6 +149,16 @@ STAGES: tuple[tuple[StagePlan, Callable[[Run, StagePlan], None]], ...] = (
     (SETTLE, train_settle),
 )
 ENCODERS = (FACE.name, VISION.name)
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""For glibc and torch, read when a process starts: keep freed memory, and take it in huge pages.
+
+Otherwise every step's large tensors are mapped, and faulted in page by page, anew: a fifth of the step's time.
+"""
 
 
 @dataclass(frozen=True)
@@ -187,10 +205,21 @@ def train_stages(run: Run, names: Sequence[str], scale: float) -> None:
             train(run, replace(plan, steps=max(int(plan.steps * scale), 1)))
 
 
-def train_side_by_side(settings: Settings, threads: int) -> None:
-    """Train the encoders, which do not depend on each other, in a process each: faster than all cores on one."""
+def train_on_cpu(settings: Settings) -> None:
+    """Train every stage in processes of their own, whose allocator returns no memory to the system.
+
+    The encoders do not depend on each other: a process each is faster than all cores on one.
+    """
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
+    cores = torch.get_num_threads()
+    _train_in_processes(settings, [[name] for name in ENCODERS], max(cores // len(ENCODERS), 1))
+    _train_in_processes(settings, [[plan.name for plan, _ in STAGES]], cores)
+
+
+def _train_in_processes(settings: Settings, groups: Sequence[Sequence[str]], threads: int) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_train_alone, args=(name, settings, threads)) for name in ENCODERS]
+    processes = [context.Process(target=_train_alone, args=(names, settings, threads)) for names in groups]
     for process in processes:
         process.start()
     for process in processes:
@@ -199,9 +228,9 @@ def train_side_by_side(settings: Settings, threads: int) -> None:
         raise EmoEdgeError("a training process stopped, see its message above; rerun the command to continue")
 
 
-def _train_alone(name: str, settings: Settings, threads: int) -> None:
+def _train_alone(names: Sequence[str], settings: Settings, threads: int) -> None:
     torch.set_num_threads(threads)
-    train_stages(open_run(settings), [name], settings.scale)
+    train_stages(open_run(settings), names, settings.scale)
 
 
 @click.command(cls=EdgeCommand)
@@ -219,9 +248,8 @@ def main(out: Path, seed: int, device: str, bf16: bool, scale: float, workers: i
     log_entry(RunFiles(out), {"started": describe_machine(settings.device), "seed": seed, "scale": scale, "bf16": bf16})
     render(settings)
     write_tokenizers(out, seed)
-    threads = torch.get_num_threads() // len(ENCODERS)
-    if settings.device == "cpu" and threads:
-        train_side_by_side(settings, threads)
+    if settings.device == "cpu":
+        train_on_cpu(settings)
     run = open_run(settings)
     train_stages(run, [plan.name for plan, _ in STAGES], scale)
     run.model.save_pretrained(out / "checkpoint", overwrite=True)

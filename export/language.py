@@ -44,12 +44,18 @@ def rebuild_rotary(language: Any) -> None:
     language.model.rotary_emb = type(rotary)(config=language.config)
 
 
-def branch_log_probs(language: Any, rows: Sequence[PackedRow]) -> list[list[Tensor]]:
-    """Log-probability of every token of every branch given its prompt: per row, per branch, float32 [tokens]."""
+def branch_log_probs(language: Any, rows: Sequence[PackedRow], *, shared: int = 0) -> list[list[Tensor]]:
+    """Log-probability of every token of every branch given its prompt: per row, per branch, float32 [tokens].
+
+    The first ``shared`` embeddings, the same in every prompt and not the whole of any, are run once for all rows;
+    their gradient then flows through the first row alone.
+    """
     _check_context(language, rows)
     packed = _pack(language, rows)
-    hidden = language.model(**packed, use_cache=False).last_hidden_state
-    return [_row_log_probs(language, hidden[index], row) for index, row in enumerate(rows)]
+    if shared:
+        packed = _behind_shared(language, packed, shared)
+    hidden = language.model(**packed, use_cache=bool(shared)).last_hidden_state
+    return [_row_log_probs(language, hidden[index], row, shared) for index, row in enumerate(rows)]
 
 
 def generate_tokens(language: Any, prompts: Sequence[Tensor], sampling: Sampling) -> list[list[int]]:
@@ -119,13 +125,29 @@ def _pack(language: Any, rows: Sequence[PackedRow]) -> dict[str, Tensor]:
     }
 
 
-def _row_log_probs(language: Any, hidden: Tensor, row: PackedRow) -> list[Tensor]:
+def _behind_shared(language: Any, packed: dict[str, Any], shared: int) -> dict[str, Any]:
+    """Run the shared embeddings once; what is left of the packed rows reads their keys and values."""
+    from transformers import DynamicCache
+
+    embeddings = packed["inputs_embeds"]
+    past = DynamicCache()
+    language.model(inputs_embeds=embeddings[:1, :shared], past_key_values=past, use_cache=True)
+    past.batch_repeat_interleave(len(embeddings))
+    return {
+        "inputs_embeds": embeddings[:, shared:],
+        "position_ids": packed["position_ids"][:, shared:],
+        "attention_mask": packed["attention_mask"][:, :, shared:],
+        "past_key_values": past,
+    }
+
+
+def _row_log_probs(language: Any, hidden: Tensor, row: PackedRow, shared: int) -> list[Tensor]:
     """Read each branch's tokens off the states that predict them: the prompt's last, then the branch's own."""
-    start = len(row.prompt)
+    start = len(row.prompt) - shared
     sources: list[int] = []
     targets: list[int] = []
     for branch in row.branches:
-        sources += [len(row.prompt) - 1, *range(start, start + len(branch) - 1)]
+        sources += [len(row.prompt) - shared - 1, *range(start, start + len(branch) - 1)]
         targets += branch
         start += len(branch)
     logits = language.lm_head(hidden[sources]).float()

@@ -63,6 +63,20 @@ def test_packed_branches_equal_separate_passes(language: Any, prompts: list[Tens
             assert (score - plain(language, row.prompt, list(branch))).abs().max() <= 1e-5
 
 
+def test_a_shared_start_run_once_changes_neither_scores_nor_gradients(prompts: list[Tensor]) -> None:
+    torch.manual_seed(0)
+    model = build_llama(CONFIG)
+    start, seen = model.get_input_embeddings()(torch.tensor([1, 30, 40])), []
+    for shared in (0, 3):
+        rows = [PackedRow(torch.cat([start, rest]), branches) for rest, branches in zip(prompts, BRANCHES, strict=True)]
+        scores = torch.cat([score for row in branch_log_probs(model, rows, shared=shared) for score in row])
+        model.zero_grad()
+        scores.sum().backward(retain_graph=True)
+        seen.append([scores.detach(), *(part.grad.clone() for part in model.parameters())])
+    for apart, together in zip(*seen, strict=True):
+        assert (apart - together).abs().max() <= 1e-5 * max(1, float(apart.abs().max()))
+
+
 def test_a_branch_sees_neither_its_neighbours_nor_the_padding(language: Any, prompts: list[Tensor]) -> None:
     alone = branch_log_probs(language, [PackedRow(prompts[0], [[8, 9]])])[0][0]
     among = branch_log_probs(language, [PackedRow(prompts[0], [[50, 60], [8, 9], [70]]), PackedRow(prompts[2], [[1]])])
