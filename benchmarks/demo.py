@@ -18,9 +18,10 @@ from emo_edge.benchmarks.tiny_data import BASIC
 from emo_edge.bundle import Bundle, sha256_of
 from emo_edge.commands import EdgeCommand
 from emo_edge.errors import BundleError
-from emo_edge.export.bundle_export import PROFILE_OF, ExportPlan, bundle_from_checkpoint
+from emo_edge.export.bundle_export import PROFILE_OF, bundle_from_checkpoint
 from emo_edge.export.checkpoint import WEIGHTS_NAME
 from emo_edge.export.config import CONFIG_NAME
+from emo_edge.export.export_plan import ExportPlan
 from emo_edge.export.progress import shown_reports
 from emo_edge.faces import FixedBox
 from emo_edge.packaged import packaged_checkpoint
@@ -75,7 +76,7 @@ def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileR
             started = time.perf_counter()
             reading = pipeline.read(sample.image)[0]
             times.append(1000 * (time.perf_counter() - started))
-            labels.append(reading.label)
+            labels.append(reading.label or "")
     return ProfileRun(labels[1:], times[1:])
 
 
@@ -110,7 +111,8 @@ def _shown(pipeline: EmotionPipeline, sample: Sample) -> str:
     if not readings:
         return f"drawn: {sample.expression}\n  the detector finds no face in {sample.name}"
     best, said = readings[0], next(iter(readings[0].answers.values()))
-    return f"drawn: {sample.expression}\n  read:  {best.label} {best.probabilities[best.label]:.0%}\n  said:  {said}"
+    share = max(best.probabilities.values())
+    return f"drawn: {sample.expression}\n  read:  {best.label} {share:.0%}\n  said:  {said}"
 
 
 def _row(bundle: Bundle, name: str, samples: list[Sample]) -> str:

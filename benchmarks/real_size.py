@@ -1,4 +1,4 @@
-"""Time and memory of import and GGUF export at true size: ``python -m emo_edge.benchmarks.real_size --work DIR``.
+"""Time and memory at true size, from import to a reading: ``python -m emo_edge.benchmarks.real_size --work DIR``.
 
 The weights are random and stored as LLaMA-VID's are: two-byte shards with an index, a LoRA adapter of PEFT's names.
 """
@@ -20,33 +20,25 @@ import torch
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.commands import EdgeCommand
 from emo_edge.errors import DeviceError, EmoEdgeError
+from emo_edge.export.bundle_export import bundle_from_checkpoint
 from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.export_plan import ExportPlan
 from emo_edge.export.gguf_file import gguf_from_checkpoint
-from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid, expected_shapes
+from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.lora import CONFIG_NAME as ADAPTER_CONFIG
+from emo_edge.export.model import parameter_shapes
+from emo_edge.export.random_checkpoint import SHAPES
 from emo_edge.export.text import LANGUAGE_MODEL_NAME
+from emo_edge.faces import WholeImage
 from emo_edge.packaged import packaged_checkpoint
+from emo_edge.pipeline import EmotionPipeline
+from emo_edge.samples import packaged_samples
 
-LANGUAGE_SIZES = {
-    "llama-vid-7b": {},
-    "llama-vid-13b": {
-        "hidden_size": 5120,
-        "intermediate_size": 13824,
-        "num_hidden_layers": 40,
-        "num_attention_heads": 40,
-        "num_key_value_heads": 40,
-    },
-    "tiny": {
-        "hidden_size": 256,
-        "intermediate_size": 512,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-    },
-}
-"""Vicuna's sizes; the vision tower and the Q-Former are at true size in all of them. ``tiny`` tries the way out."""
 SHARD_BYTES = 5 << 30
 LORA_RANK = 64
+PLAN = ExportPlan(vision=("fp16",), face=("fp16",), language=("q4_k_m",))
+COMPARED = 2
+"""Pictures of the export's evidence: enough to run every step once."""
 SAMPLED_EVERY_S = 0.02
 PROCESSES = Path("/proc")
 
@@ -95,7 +87,7 @@ def write_upstream(directory: Path, sizes: Mapping[str, int]) -> None:
     directory.mkdir(parents=True)
     config = EmoLlamaConfig.from_dict({"face": None, "face_info": None, "language": dict(sizes)})
     language, placed = config.language.model_dump(), dict[str, str]()
-    for number, shard in enumerate(_shards(expected_shapes(config)), 1):
+    for number, shard in enumerate(_shards(parameter_shapes(config)), 1):
         name = f"pytorch_model-{number:05}.bin"
         torch.save({key: _random(shape) for key, shape in shard.items()}, directory / name)
         placed |= dict.fromkeys(shard, name)
@@ -112,7 +104,7 @@ def write_adapter(directory: Path, sizes: Mapping[str, int]) -> None:
     directory.mkdir(parents=True)
     config = EmoLlamaConfig.from_dict({"face": None, "face_info": None, "language": dict(sizes)})
     factors = {}
-    for name, shape in expected_shapes(config).items():
+    for name, shape in parameter_shapes(config).items():
         if name.startswith("language.model.layers.") and len(shape) == 2:
             module = f"base_model.model.{name.removeprefix('language.').removesuffix('.weight')}"
             factors[f"{module}.lora_A.weight"] = _random((LORA_RANK, shape[1]))
@@ -154,13 +146,29 @@ def _gguf(checkpoint: Path, target: Path) -> None:
     gguf_from_checkpoint(checkpoint, EmoLlamaConfig.from_pretrained(checkpoint).language, target, name="random")
 
 
-def run(work: Path, shape: str) -> list[Measured]:
-    """Measure an import, a GGUF file of it, and an import with a merged adapter; only the upstream files are kept."""
+def _bundle(checkpoint: Path, target: Path) -> None:
+    bundle_from_checkpoint(checkpoint, target, PLAN, packaged_samples(COMPARED))
+
+
+def _infer(bundle: Path, report: Path) -> None:
+    """Read a drawing twice and write the second reading's stage times: the first one touches every page."""
+    sample = packaged_samples(1)[0]
+    with EmotionPipeline.open(bundle, device="cpu", detector=WholeImage()) as pipeline:
+        readings = [pipeline.read(sample.image)[0] for _ in range(2)]
+    _write_json(report, readings[-1].stage_ms)
+
+
+def run(work: Path, shape: str) -> tuple[list[Measured], dict[str, float]]:
+    """Measure imports, a GGUF file, a bundle and a reading of it; only the upstream files are kept.
+
+    Returns the steps, and the stage times of a reading in milliseconds.
+    """
     # Names that are nobody else's: what a stopped run left under them is removed.
     model, adapter, checkpoint = (work / f"{shape}-random{part}" for part in ("", "-lora", "-checkpoint"))
-    file, sizes = work / f"{shape}-random-f16.gguf", LANGUAGE_SIZES[shape]
-    file.unlink(missing_ok=True)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    bundle, stages = work / f"{shape}-random-bundle", work / f"{shape}-random-stages.json"
+    file, sizes = work / f"{shape}-random-f16.gguf", SHAPES[shape].get("language", {})
+    made = (file, stages, checkpoint, bundle, bundle.with_name(f".{bundle.name}.partial"))
+    _remove(*made)
     if not (adapter / ADAPTER_CONFIG).is_file():
         # Written last: without it, a stopped run left only a part.
         shutil.rmtree(model, ignore_errors=True)
@@ -171,19 +179,29 @@ def run(work: Path, shape: str) -> list[Measured]:
     try:
         rows.append(measured("import", _import, (LlamaVidPieces(model), checkpoint, None), checkpoint))
         rows.append(measured("GGUF f16", _gguf, (checkpoint, file), file))
-        file.unlink()
-        shutil.rmtree(checkpoint)
+        _remove(file)
+        step = f"bundle, vision fp16 and q4_k_m, compared on {COMPARED} pictures"
+        rows.append(measured(step, _bundle, (checkpoint, bundle), bundle))
+        rows.append(measured("infer, two readings", _infer, (bundle, stages), stages))
+        times = json.loads(stages.read_text(encoding="utf-8"))
+        _remove(bundle, checkpoint)
         pieces = LlamaVidPieces(model, lora=adapter)
         step = f"import, LoRA of rank {LORA_RANK} merged, float16"
         rows.append(measured(step, _import, (pieces, checkpoint, torch.float16), checkpoint))
     finally:
-        file.unlink(missing_ok=True)
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    return rows
+        _remove(*made)
+    return rows, times
 
 
-def table(shape: str, rows: list[Measured]) -> str:
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
+
+
+def table(shape: str, rows: list[Measured], times: Mapping[str, float]) -> str:
     """Write what was measured as Markdown."""
+    stages = ", ".join(f"{name} {value:.0f}" for name, value in times.items())
     lines = [
         f"| {shape}, random weights | seconds | peak RssAnon | written |",
         "|---|---|---|---|",
@@ -192,20 +210,22 @@ def table(shape: str, rows: list[Measured]) -> str:
             for row in rows
         ),
     ]
+    lines += ["", f"The second reading of a picture: {sum(times.values()):.0f} ms ({stages})."]
     return "\n".join([*lines, "", f"{describe_machine()}; RssAnon sampled every {SAMPLED_EVERY_S * 1000:.0f} ms"])
 
 
 @click.command(cls=EdgeCommand)
-@click.option("--work", type=click.Path(path_type=Path), required=True, help="Where 50 GB are free (7B).")
-@click.option("--shape", type=click.Choice(list(LANGUAGE_SIZES)), default="llama-vid-7b", show_default=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True, help="Where 60 GB are free (7B).")
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="llama-vid-7b", show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(work: Path, shape: str, json_path: Path | None) -> None:
-    """Measure import and GGUF export at true size with random weights."""
+    """Measure import, export and a reading at true size with random weights."""
     work.mkdir(parents=True, exist_ok=True)
-    rows = run(work, shape)
-    click.echo(table(shape, rows))
+    rows, times = run(work, shape)
+    click.echo(table(shape, rows, times))
     if json_path:
-        _write_json(json_path, {"machine": describe_machine(), "shape": shape, "steps": [asdict(row) for row in rows]})
+        steps = [asdict(row) for row in rows]
+        _write_json(json_path, {"machine": describe_machine(), "shape": shape, "steps": steps, "stage_ms": times})
 
 
 if __name__ == "__main__":

@@ -47,7 +47,6 @@ def described(manifest: Manifest) -> str:
     """Write a manifest for people."""
     parts = manifest.components
     components = {"vision": parts.vision, "connector": parts.connector, "face": parts.face, "language": parts.language}
-    groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)
     lines = [
         f"{manifest.name}, bundle version {manifest.bundle_version}",
         "",
@@ -60,12 +59,20 @@ def described(manifest: Manifest) -> str:
     lines += ["", f"{'profile':<10} {'vision':<8} {'face':<8} {'language':<9} whole chain"]
     for name, profile in manifest.profiles.items():
         mark = " (default)" if name == manifest.default_profile else ""
-        row = f"{name:<10} {profile.vision:<8} {profile.face or '-':<8} {profile.language:<9} "
-        lines.append(row + _labels(profile.evidence) + mark)
-    lines += ["", f"tokens a frame: {groups}; context {parts.language.context_size}; detector {manifest.detector}"]
+        row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
+        lines.append(row + (_labels(profile.evidence) if parts.language else "is the face graph alone") + mark)
+    lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}"]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
+
+
+def _prompt(manifest: Manifest) -> str:
+    language = manifest.components.language
+    if language is None:
+        return "a face network alone: face facts, no labels"
+    groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)
+    return f"tokens a frame: {groups}; context {language.context_size}"
 
 
 def _distance(variant: Variant) -> str:

@@ -55,8 +55,7 @@ class Drawer:
     def add(self, result: Result) -> None:
         """Draw a result, or keep a clip's reading until its video is whole."""
         if self.as_video:
-            readings = [replace(reading, facts=None) for reading in result.readings]
-            self._clips.append(replace(result, image=None, readings=readings))
+            self._clips.append(replace(result, image=None))
         elif result.image is not None:
             path = self._free_path(result.source) if self.several else self.target
             drawing = annotated(result.image, result.readings)

@@ -23,8 +23,11 @@ SHOWN = 5
 """Labels a panel lists."""
 
 
-def annotated(image: Image, readings: Sequence[Reading]) -> Image:
-    """Return a copy of a picture (uint8 RGB [H, W, 3]) with its readings drawn; small pictures come out larger."""
+def annotated(image: Image, readings: Sequence[Reading], *, geometry: bool = True) -> Image:
+    """Return a copy of a picture (uint8 RGB [H, W, 3]) with its readings drawn; small pictures come out larger.
+
+    Without ``geometry`` landmarks and pose are left out: they belong to another frame.
+    """
     import cv2
 
     scale = max(1.0, min(SHORTEST_SIDE / min(image.shape[:2]), LONGEST_SIDE / max(image.shape[:2])))
@@ -34,12 +37,14 @@ def annotated(image: Image, readings: Sequence[Reading]) -> Image:
     for number, reading in enumerate(readings):
         colour = COLOURS[number % len(COLOURS)]
         box = np.array(reading.box) * scale
-        if reading.facts:
+        if reading.facts and geometry:
             _draw_landmarks(canvas, reading.facts.landmarks * scale, unit)
             _draw_pose(canvas, box, reading.facts.pose_degrees, unit)
         _draw_box(canvas, box, colour, unit)
     for number, reading in enumerate(readings):
         _draw_panel(canvas, np.array(reading.box) * scale, reading, COLOURS[number % len(COLOURS)], unit)
+    if readings and readings[0].settings.purpose:
+        _draw_purpose(canvas, f"{readings[0].settings.bundle}: {readings[0].settings.purpose}", unit)
     return canvas
 
 
@@ -79,11 +84,20 @@ def _draw_pose(canvas: Image, box: NDArray[Any], pose: dict[str, float], unit: f
 
 
 def _draw_panel(canvas: Image, box: NDArray[Any], reading: Reading, colour: tuple[int, int, int], unit: float) -> None:
-    """List the likeliest labels with bars, beside the box where there is room, else inside the picture's edge."""
+    """List the likeliest labels with bars, beside the box where there is room, else inside the picture's edge.
+
+    A reading without labels lists the face's clearest attributes.
+    """
     import cv2
 
-    ranked = sorted(reading.probabilities.items(), key=lambda item: -item[1])[:SHOWN]
-    title = f"{reading.label} {reading.probabilities[reading.label]:.0%}"
+    shares, title = reading.probabilities, "attributes"
+    if reading.label:
+        title = f"{reading.label} {shares[reading.label]:.0%}"
+    elif reading.facts:
+        shares = {name.replace("_", " "): share for name, share in reading.facts.attributes.items()}
+    else:
+        return
+    ranked = sorted(shares.items(), key=lambda item: -item[1])[:SHOWN]
     names = max(_text_width(name, 0.5 * unit) for name, _ in ranked) + round(20 * unit)
     bars = round(94 * unit)
     line, width = round(26 * unit), max(names + bars, _text_width(title, 0.75 * unit, bold=True)) + round(32 * unit)
@@ -100,6 +114,15 @@ def _draw_panel(canvas: Image, box: NDArray[Any], reading: Reading, colour: tupl
         cv2.rectangle(canvas, bar, (bar[0] + bars, y), (72, 72, 74), -1)
         cv2.rectangle(canvas, bar, (bar[0] + max(1, round(bars * share)), y), colour, -1)
         _write(canvas, name, (x, y), 0.5 * unit)
+
+
+def _draw_purpose(canvas: Image, text: str, unit: float) -> None:
+    """Say along the lower edge what the model is for: a picture travels without the text around it."""
+    margin, size = round(10 * unit), 0.45 * unit
+    size *= min(1.0, (canvas.shape[1] - 2 * margin) / max(_text_width(text, size), 1))
+    band = canvas[canvas.shape[0] - round(24 * unit) :]
+    band[:] = (0.25 * band + 0.75 * np.array(PAPER)).astype(np.uint8)
+    _write(canvas, text, (margin, canvas.shape[0] - round(8 * unit)), size)
 
 
 def _place(canvas: Image, box: NDArray[Any], width: int, height: int, gap: int) -> tuple[int, int]:

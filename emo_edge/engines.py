@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emo_edge.bundle import Bundle
 from emo_edge.errors import DeviceError, InputError
-from emo_edge.manifest import GraphComponent, Profile
+from emo_edge.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.registry import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, choose_device, runtime
 from emo_edge.sessions import LanguageSession, Session, TensorSession
 
@@ -19,20 +19,33 @@ EXACT_LANGUAGE = ("f16", "f32", "bf16")
 
 
 @dataclass(frozen=True)
+class LanguageChain(Session):
+    """What turns a picture and a question into words."""
+
+    vision: TensorSession
+    connector: TensorSession
+    language: LanguageSession
+
+    def close(self) -> None:
+        """Free all three; a second call does nothing."""
+        for session in (self.vision, self.connector, self.language):
+            session.close()
+
+
+@dataclass(frozen=True)
 class Engines(Session):
     """The open sessions of a profile; whoever opened them closes them."""
 
     profile_name: str
     profile: Profile
     device: str
-    vision: TensorSession
-    connector: TensorSession
     face: TensorSession | None
-    language: LanguageSession
+    chain: LanguageChain | None
+    """None in a bundle of a face network alone."""
 
     def close(self) -> None:
         """Free every engine; a second call does nothing."""
-        for session in (self.vision, self.connector, self.face, self.language):
+        for session in (self.face, self.chain):
             if session is not None:
                 session.close()
 
@@ -72,27 +85,27 @@ def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: i
     parts = bundle.manifest.components
     with ExitStack() as opened:
 
-        def graph(component: GraphComponent, variant: str) -> TensorSession:
+        def graph(component: GraphComponent | None, variant: str | None) -> TensorSession | None:
+            if component is None or variant is None:
+                return None
             inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
             path = bundle.files(component.variants[variant])[0]
             session = runtime(TENSOR_RUNTIMES[component.kind])(path, inputs, outputs, device=device, threads=threads)
             return opened.enter_context(session)  # type: ignore[no-any-return]
 
-        engines = Engines(
-            name,
-            chosen,
-            device,
-            vision=graph(parts.vision, chosen.vision),
-            connector=graph(parts.connector, chosen.connector),
-            face=graph(parts.face, chosen.face) if parts.face and chosen.face else None,
-            language=opened.enter_context(_language(bundle, chosen.language, device, threads)),
-        )
+        vision, connector = graph(parts.vision, chosen.vision), graph(parts.connector, chosen.connector)
+        face, chain = graph(parts.face, chosen.face), None
+        if vision and connector and parts.language and chosen.language:
+            language = opened.enter_context(_language(bundle, parts.language, chosen.language, device, threads))
+            chain = LanguageChain(vision, connector, language)
+        engines = Engines(name, chosen, device, face, chain)
         opened.pop_all()
     return engines
 
 
-def _language(bundle: Bundle, variant: str, device: str, threads: int | None) -> LanguageSession:
-    component = bundle.manifest.components.language
+def _language(
+    bundle: Bundle, component: LanguageComponent, variant: str, device: str, threads: int | None
+) -> LanguageSession:
     session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
         bundle.files(component.variants[variant])[0],
         context_size=component.context_size,

@@ -82,12 +82,15 @@ class LanguageComponent(Section):
 
 
 class Components(Section):
-    """The parts of the way of the data; a checkpoint without a face network has no ``face``."""
+    """The parts of the way of the data.
 
-    vision: GraphComponent
-    connector: GraphComponent
+    A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
+    """
+
+    vision: GraphComponent | None
+    connector: GraphComponent | None
     face: GraphComponent | None
-    language: LanguageComponent
+    language: LanguageComponent | None
 
 
 class CropSettings(Section):
@@ -103,7 +106,7 @@ class CropSettings(Section):
 class Preprocessing(Section):
     """Crops of both networks. Normalisation is inside the graphs."""
 
-    vision: CropSettings
+    vision: CropSettings | None
     face: CropSettings | None
 
 
@@ -152,12 +155,12 @@ class Scoring(Section):
 
 
 class Profile(Section):
-    """One variant of every component, by name."""
+    """One variant of every component there is, by name."""
 
-    vision: Name
-    connector: Name
+    vision: Name | None
+    connector: Name | None
     face: Name | None
-    language: Name
+    language: Name | None
     evidence: dict[str, float] = Field(default_factory=dict)
     """Whole chain against the PyTorch reference: label agreement, KL, samples."""
 
@@ -170,11 +173,12 @@ class Manifest(Section):
     components: Components
     preprocessing: Preprocessing
     layout: tuple[Segment, ...]
+    """Empty without a language model, as ``label_sets`` is."""
     prompt: PromptConfig
     label_sets: dict[Name, tuple[str, ...]]
     face_labels: FaceLabels
-    question_tokenizer: BundleFile
-    max_question_tokens: Size
+    question_tokenizer: BundleFile | None
+    max_question_tokens: Size | None
     detector: Literal["haar", "whole-image"] = "haar"
     scoring: Scoring = Scoring()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
@@ -188,8 +192,7 @@ class Manifest(Section):
         paths = [file.path for file in self.files()]
         require(
             (self.default_profile in self.profiles, f"default_profile {self.default_profile!r} is no profile"),
-            (len(frames) == 1, "layout needs exactly one frames segment"),
-            ("{question}" in text, "layout lacks {question}"),
+            *self._language_checks(len(frames), text),
             *self._face_checks(frames),
             *self._output_checks(),
             (len(set(paths)) == len(paths), "two files have the same path"),
@@ -200,6 +203,31 @@ class Manifest(Section):
             *(check for name, profile in self.profiles.items() for check in self._profile_checks(name, profile)),
         )
         return self
+
+    def _language_checks(self, frames: int, text: str) -> list[tuple[bool, str]]:
+        """Require all that a language model needs, or none of it."""
+        parts = self.components
+        chain = {
+            "components.vision": parts.vision,
+            "components.connector": parts.connector,
+            "preprocessing.vision": self.preprocessing.vision,
+            "question_tokenizer": self.question_tokenizer,
+            "max_question_tokens": self.max_question_tokens,
+            "layout": self.layout or None,
+            "label_sets": self.label_sets or None,
+        }
+        if parts.language is None:
+            odd = [name for name, value in chain.items() if value is not None]
+            return [
+                (not odd, f"without components.language there is no use for {', '.join(odd)}"),
+                (parts.face is not None, "there is neither a language model nor a face network"),
+            ]
+        missing = [name for name, value in chain.items() if value is None]
+        return [
+            (not missing, f"components.language needs {', '.join(missing)}"),
+            (frames == 1, "layout needs exactly one frames segment"),
+            ("{question}" in text, "layout lacks {question}"),
+        ]
 
     def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
         face, crop = self.components.face, self.preprocessing.face
@@ -232,12 +260,13 @@ class Manifest(Section):
         parts = self.components
         graphs = [graph for graph in (parts.vision, parts.connector, parts.face) if graph is not None]
         variants = [variant for graph in graphs for variant in graph.variants.values()]
-        variants += parts.language.variants.values()
-        return [file for variant in variants for file in variant.files] + [self.question_tokenizer]
+        variants += parts.language.variants.values() if parts.language else ()
+        tokenizer = [self.question_tokenizer] if self.question_tokenizer else []
+        return [file for variant in variants for file in variant.files] + tokenizer
 
     @property
     def frames_segment(self) -> FramesSegment:
-        """Where the visual tokens go."""
+        """Where the visual tokens go, in a bundle with a language model."""
         return next(segment for segment in self.layout if isinstance(segment, FramesSegment))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_edge import __version__
+from emo_edge.answering import NOTHING_SAID, Answering, Said, Shown
 from emo_edge.bundle import Bundle
 from emo_edge.crops import Crop, Image, checked_frame, face_crop, padded_crop
 from emo_edge.detected_faces import DetectedFace, FaceDetector
@@ -18,13 +18,12 @@ from emo_edge.engines import Engines, open_engines
 from emo_edge.errors import InputError
 from emo_edge.face_facts import face_facts
 from emo_edge.faces import open_detector
-from emo_edge.manifest import CropSettings, Manifest
-from emo_edge.questions import QuestionTokenizer
+from emo_edge.manifest import CropSettings
 from emo_edge.reading import Reading, Request, Settings
 from emo_edge.results import ClipPlan, Result, read_sources
-from emo_edge.sessions import Tensor, TensorSession
+from emo_edge.sessions import Sampling, Tensor, TensorSession
 from emo_edge.stopwatch import Stopwatch
-from emo_edge.turns import Turn, ask_for_labels, demographics_of, frame_tokens, resolve_labels, softmax
+from emo_edge.turns import demographics_of
 
 AT_ONCE = 32
 """Crops that a network computes at once: every face of a group photo, and memory that stays bounded."""
@@ -34,13 +33,19 @@ AT_ONCE = 32
 class Seen:
     """What both networks make of F crops; nothing here depends on the question."""
 
-    vision_crops: list[Crop]
     face_crops: list[Crop]
     """Empty without a face network."""
-    features: Tensor
-    """[F, T, D]."""
+    features: Tensor | None
+    """[F, T, D]; None without a language model."""
     face: dict[str, Tensor]
     """Outputs of the face graph, [F, ...] each; empty without a face network."""
+
+    def shown(self, rows: slice) -> Shown:
+        """Pick the frames ``rows`` for the language model."""
+        if self.features is None:
+            raise ValueError("the vision net did not run")
+        face = self.face.get("face_tokens")
+        return Shown(self.features[rows], None if face is None else face[rows])
 
 
 class EmotionPipeline:
@@ -49,9 +54,7 @@ class EmotionPipeline:
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
-        tokenizer = bundle.directory / self.manifest.question_tokenizer.path
-        self.questions = QuestionTokenizer(tokenizer, self.manifest.max_question_tokens)
-        self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
+        self.answering = Answering(bundle, engines.chain) if engines.chain else None
 
     @classmethod
     def open(
@@ -119,11 +122,17 @@ class EmotionPipeline:
 
         The same for a clip of more frames than the context holds, before any of them is computed.
         """
-        resolve_labels(self.manifest, request.labels)
-        _temperature(self.manifest, request)
-        needed, room = frames * self.manifest.frames_segment.tokens_per_frame, self.engines.language.context_size
-        if needed >= room:
-            raise InputError(f"{frames} frames need {needed} positions, the context has {room}: use fewer frames")
+        if self.answering is not None:
+            self.answering.check(request, frames)
+        else:
+            self._check_facts_alone(request)
+
+    def _check_facts_alone(self, request: Request) -> None:
+        if replace(request, demographics=None, sampling=Sampling(), on_piece=None) != Request():
+            raise InputError(
+                f"{self.manifest.name} is a face network alone: it tells face facts, and answers neither "
+                "labels nor questions. Leave those out, or use a bundle with a language model"
+            )
 
     def close(self) -> None:
         """Free every engine; a second call does nothing."""
@@ -140,13 +149,15 @@ class EmotionPipeline:
         settings = self.manifest.preprocessing
         pairs = list(zip(frames, faces, strict=True))
         with watch("crop"):
-            vision_crops = [_cut(frame, face, settings.vision) for frame, face in pairs]
+            vision_crops = [_cut(frame, face, settings.vision) for frame, face in pairs] if settings.vision else []
             face_crops = [_cut(frame, face, settings.face) for frame, face in pairs] if settings.face else []
-        with watch("vision"):
-            features = _run(self.engines.vision, vision_crops)["features"]
+        features = None
+        if self.engines.chain:
+            with watch("vision"):
+                features = _run(self.engines.chain.vision, vision_crops)["features"]
         with watch("face"):
             known = _run(self.engines.face, face_crops) if self.engines.face else {}
-        return Seen(vision_crops, face_crops, features, known)
+        return Seen(face_crops, features, known)
 
     def _reading(
         self,
@@ -158,22 +169,16 @@ class EmotionPipeline:
         *,
         clip: bool,
     ) -> Reading:
-        """Ask the language model about the frames ``rows`` of one face."""
-        watch, middle = measured.branch(), (rows.start + rows.stop) // 2
-        manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
+        """Tell the facts of one face's frames ``rows``, and what the language model says of them."""
+        watch, middle, manifest = measured.branch(), (rows.start + rows.stop) // 2, self.manifest
         wanted = manifest.prompt.use_demographics if request.demographics is None else request.demographics
         sentence = demographics_of(manifest, seen.face, rows, clip=clip) if wanted and seen.face else ""
-        turn = Turn(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
-        settings = self._settings(labels, turn, request, wanted=wanted)
-        scores = self._label_scores(seen, rows, turn, labels, watch)
-        if settings.prior_correction:
-            scores = scores - self._blank(turn, labels, watch)
-        shares = softmax(scores / settings.temperature)
-        answers = {
-            question: self._answer(seen, rows, Turn(manifest, question, sentence), request, watch)
-            for question in (manifest.prompt.describe if request.describe else None, request.ask)
-            if question is not None
-        }
+        if self.answering is None:
+            self._check_facts_alone(request)
+            said = NOTHING_SAID
+        else:
+            blank = partial(self._blank, watch)
+            said = self.answering.ask(seen.shown(rows), sentence, request, watch, blank, clip=clip)
         facts = None
         if seen.face:
             crop = seen.face_crops[middle]
@@ -182,78 +187,34 @@ class EmotionPipeline:
             box=faces[middle].box,
             detection_score=faces[middle].score,
             frames=rows.stop - rows.start,
-            probabilities=dict(zip(labels, shares.tolist(), strict=True)),
+            probabilities=said.probabilities,
             facts=facts,
-            answers=answers,
+            answers=said.answers,
             stage_ms=watch.milliseconds,
-            settings=settings,
+            settings=self._settings(said, wanted=wanted),
         )
 
-    def _prefill(self, seen: Seen, rows: slice, turn: Turn, watch: Stopwatch) -> None:
-        """Make the prompt about these frames the language model's context."""
-        ids = np.array([self.questions.encode(turn.question)] * (rows.stop - rows.start), np.int64)
-        with watch("connector"):
-            feed = {"features": seen.features[rows], "question_ids": ids, "question_mask": np.ones_like(ids)}
-            visual = self.engines.connector.run(feed)["visual_tokens"]
-        face = seen.face["face_tokens"][rows] if "face_tokens" in seen.face else None
-        with watch("prefill"):
-            self.engines.language.prefill(turn.chunks(self.engines.language, frame_tokens(self.manifest, visual, face)))
+    def _blank(self, watch: Stopwatch) -> Shown:
+        """Show an even picture."""
+        side = self.manifest.preprocessing.vision.size if self.manifest.preprocessing.vision else 0
+        grey = np.full((side, side, 3), 127, np.uint8)
+        return self._look([grey], [DetectedFace((0.0, 0.0, side, side), None)], watch).shown(slice(0, 1))
 
-    def _label_scores(
-        self, seen: Seen, rows: slice, turn: Turn, labels: tuple[str, ...], watch: Stopwatch
-    ) -> NDArray[np.float64]:
-        """Log-probability of each label's whole token sequence as the answer: one prefill, no decoding."""
-        self._prefill(seen, rows, turn, watch)
-        with watch("score"):
-            found = self.engines.language.score(turn.branches(self.engines.language, labels))
-        return np.array([float(tokens.sum()) for tokens in found])
-
-    def _blank(self, turn: Turn, labels: tuple[str, ...], watch: Stopwatch) -> NDArray[np.float64]:
-        """Label scores of the same prompt about an even picture: what the words alone suggest."""
-        key = (turn.question, turn.demographics, *labels)
-        if key not in self._blank_scores:
-            side = self.manifest.preprocessing.vision.size
-            grey = np.full((side, side, 3), 127, np.uint8)
-            seen = self._look([grey], [DetectedFace((0.0, 0.0, side, side), None)], watch)
-            self._blank_scores[key] = self._label_scores(seen, slice(0, 1), turn, labels, watch)
-        return self._blank_scores[key]
-
-    def _answer(self, seen: Seen, rows: slice, turn: Turn, request: Request, watch: Stopwatch) -> str:
-        self._prefill(seen, rows, turn, watch)
-        with watch("answer"):
-            pieces = []
-            for piece in self.engines.language.generate(request.sampling):
-                pieces.append(piece)
-                if request.on_piece:
-                    request.on_piece(piece)
-            if request.on_piece:
-                request.on_piece("\n")
-        return "".join(pieces).strip()
-
-    def _settings(self, labels: tuple[str, ...], turn: Turn, request: Request, *, wanted: bool) -> Settings:
-        scoring = self.manifest.scoring
-        corrected = scoring.prior_correction if request.prior_correction is None else request.prior_correction
+    def _settings(self, said: Said, *, wanted: bool) -> Settings:
         return Settings(
             bundle=self.manifest.name,
             profile=self.engines.profile_name,
             variants=self.engines.variants(),
             device=self.engines.device,
             detector=self.detector.name,
-            labels=labels,
-            question=turn.question,
+            labels=said.labels,
+            question=said.question,
             demographics=wanted,
-            temperature=_temperature(self.manifest, request),
-            prior_correction=corrected,
+            temperature=said.temperature,
+            prior_correction=said.prior_correction,
             purpose=self.manifest.provenance.get("purpose", ""),
             emo_edge=__version__,
         )
-
-
-def _temperature(manifest: Manifest, request: Request) -> float:
-    wanted = manifest.scoring.temperature if request.temperature is None else request.temperature
-    if not 0 < wanted < math.inf:
-        raise InputError(f"the temperature of the labels must be above 0, not {wanted}")
-    return wanted
 
 
 def _one_face_a_frame(found: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace]:

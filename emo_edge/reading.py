@@ -95,7 +95,7 @@ class Reading:
     frames: int
     """How many frames were read: 1 for an image."""
     probabilities: dict[str, float]
-    """By label, in the order of the labels; they add up to one."""
+    """By label, in the order of the labels; they add up to one. Empty where the bundle has no language model."""
     facts: FaceFacts | None
     answers: dict[str, str]
     """Question to answer."""
@@ -104,9 +104,9 @@ class Reading:
     settings: Settings
 
     @property
-    def label(self) -> str:
-        """The most probable label."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
+    def label(self) -> str | None:
+        """The most probable label; None where there are none."""
+        return max(self.probabilities, key=self.probabilities.__getitem__, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this reading."""

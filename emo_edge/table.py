@@ -13,7 +13,8 @@ def reading_text(reading: Reading, number: int, count: int) -> str:
     """Write one reading: label, distribution, face facts, answers, times."""
     x0, y0, x1, y1 = (round(value) for value in reading.box)
     what = f"clip of {reading.frames} frames" if reading.frames > 1 else f"face {number} of {count}"
-    head = f"  {what} at {x0},{y0} {x1 - x0}x{y1 - y0}: {reading.label} {reading.probabilities[reading.label]:.0%}"
+    found = f": {reading.label} {reading.probabilities[reading.label]:.0%}" if reading.label else ""
+    head = f"  {what} at {x0},{y0} {x1 - x0}x{y1 - y0}{found}"
     lines = [head, *(_bar(label, share) for label, share in _ranked(reading.probabilities))]
     if reading.facts:
         lines += _facts(reading)

@@ -70,9 +70,9 @@ def _drawn(source: str, results: Sequence[Result], detector: FaceDetector) -> It
         while len(clips) > 1 and _distance(clips[1], frame.time_s) <= _distance(clips[0], frame.time_s):
             clips.pop(0)
         reading = clips[0].readings[0] if clips and clips[0].readings else None
+        shown = [replace(reading, box=box)] if reading and box else []
         # Landmarks and pose were read in the clip's middle frame alone.
-        shown = [replace(reading, box=box, facts=None)] if reading and box else []
-        yield annotated(frame.image, shown)
+        yield annotated(frame.image, shown, geometry=False)
 
 
 def _frames_there(source: str) -> Iterator[TimedFrame]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,59 +13,39 @@ from numpy.typing import NDArray
 from emo_edge import __version__
 from emo_edge.bundle import Bundle, BundleWriter, sha256_of
 from emo_edge.engines import EXACT_LANGUAGE
-from emo_edge.errors import AccuracyGateError, InputError
+from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundle_manifest import Contracts, bundle_manifest
 from emo_edge.export.checkpoint import weight_files
+from emo_edge.export.compared_graph import compared_graph
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.gguf_file import WRITTEN_TYPES, available_file_types, gguf_from_checkpoint, quantize_gguf
+from emo_edge.export.export_plan import ExportPlan
+from emo_edge.export.gguf_file import (
+    WRITTEN_TYPES,
+    gguf_from_checkpoint,
+    lossless_type,
+    quantize_gguf,
+)
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.onnx_graphs import PRECISIONS, Graph, half_from_full, onnx_from_component, save_graph
-from emo_edge.export.parity import Distances, distances, exact_failures, graph_failures, label_distance
+from emo_edge.export.onnx_graphs import PRECISIONS, Graph, component_contracts, half_from_full, onnx_from_component
+from emo_edge.export.parity import Distances, exact_failures, label_distance
 from emo_edge.export.reference import Reference, probabilities_with, reference_on
+from emo_edge.export.reports import QUIET, Reports
+from emo_edge.export.room import export_bytes, require_room
 from emo_edge.export.text import QUESTION_MODEL_NAME
 from emo_edge.faces import FixedBox, WholeImage
 from emo_edge.manifest import Manifest, Profile, Variant
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
 from emo_edge.runtimes.llama import LlamaSession
-from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.samples import Sample
-from emo_edge.sessions import LanguageSession, Tensor, TensorSession
+from emo_edge.sessions import LanguageSession
 from emo_edge.turns import softmax
 
-log = logging.getLogger(__name__)
 EXACT_TYPES = ("f32", "f16")
 """Language variants that have to be exact; the others are judged by their evidence."""
 LABEL_EVIDENCE = "labels"
 PROFILE_OF = {"f32": "exact", "f16": "exact", "q8_0": "balanced", "q4_k_m": "small"}
 """What a profile is called by its language variant; others are called as the variant."""
-
-
-@dataclass(frozen=True)
-class ExportPlan:
-    """Which variants to write, and on which labels to compare them."""
-
-    vision: tuple[str, ...] = ("fp32", "fp16")
-    face: tuple[str, ...] = ("fp32", "fp16")
-    language: tuple[str, ...] = ("f16", "q8_0", "q4_k_m")
-    labels: str = "rafdb7"
-
-
-@dataclass(frozen=True)
-class Reports:
-    """Where an export tells how far it is."""
-
-    line: Callable[[str], None] = log.info
-    """Gets a line for every step done."""
-    progress: Callable[[str, int, int], None] = lambda step, done, total: None
-    """Gets the step under way, and how much of it is done."""
-
-    def of(self, step: str) -> Callable[[int, int], None]:
-        """Progress of one step."""
-        return lambda done, total: self.progress(step, done, total)
-
-
-QUIET = Reports()
 
 
 def bundle_from_checkpoint(
@@ -93,13 +71,19 @@ def bundle_from_checkpoint(
 
     Raises AccuracyGateError, after writing what passed, if a variant missed its gate or the exact profile is not.
     """
-    with BundleWriter(target, overwrite=overwrite) as writer:
+    config = EmoLlamaConfig.from_pretrained(directory)
+    plan.check(config)
+    with BundleWriter(target, overwrite=overwrite, plan=plan.fingerprint(directory, config, samples)) as writer:
+        there = sum(file.size for variant in writer.finished.values() for file in variant.files)
+        wanted = export_bytes(config, plan.graphs(config), plan.language, lossless_type(directory))
+        require_room(writer.partial, wanted - there)
         export = _Export(directory, writer, plan, samples, threads, reports)
-        for component, precisions in export.graph_plan().items():
+        for component, precisions in plan.graphs(config).items():
             for precision in precisions:
                 export.graph(component, precision)
         export.forget_model()
-        for file_type in plan.language:
+        # What others may be quantized from first.
+        for file_type in sorted(plan.language, key=lambda name: name not in WRITTEN_TYPES):
             export.language(file_type)
         bundle = writer.finish(export.manifest())
     reports.line(f"{target}: {len(bundle.manifest.files())} files, emo-edge {__version__}")
@@ -122,9 +106,8 @@ class _Export:
     ) -> None:
         self.directory, self.writer, self.plan = directory, writer, plan
         self.samples, self.threads, self.report, self.reports = samples, threads, reports.line, reports
-        self.model = EmoLlamaForConditionalGeneration.from_pretrained(directory)
+        self.model = EmoLlamaForConditionalGeneration.from_pretrained(directory, stream=True)
         self.config = self.model.config
-        _check_plan(self.config, plan)
         started = time.perf_counter()
         labels = self.config.label_sets[plan.labels]
         self.reference = reference_on(self.model, samples, labels, reports.of("reference"))
@@ -134,35 +117,34 @@ class _Export:
         self.variants: dict[str, dict[str, Variant]] = {}
         self.failures: list[str] = []
 
-    def graph_plan(self) -> dict[str, tuple[str, ...]]:
-        found = {"vision": self.plan.vision, "connector": self.plan.vision}
-        return found if self.config.face is None else {**found, "face": self.plan.face}
-
     def listing(self) -> str:
         return "\n".join(f"  {failure}" for failure in self.failures)
 
     def graph(self, component: str, precision: str) -> None:
         """Write one precision of one graph, run it on the samples, keep it inside its gate."""
         started, name = time.perf_counter(), f"{component} {precision}"
+        self.contracts[component] = component_contracts(self.model, component)
+        if self._goes_on(component, precision):
+            return
         graph = self._graph(component, precision)
-        paths = save_graph(graph, self.writer.path(f"{component}-{precision}.onnx"))
-        truth, feed = self.reference.of(component)
-        with OnnxSession(paths[0], graph.inputs, graph.outputs, threads=self.threads) as session:
-            found = run_in_batches(session, feed, progress=self.reports.of(name))
-        measured = distances(truth, found)
-        failures = graph_failures(precision, measured)
-        self.failures += [f"{name}: {failure}" for failure in failures]
-        if failures:
+        compared = compared_graph(
+            graph,
+            self.writer.path(f"{component}-{precision}.onnx"),
+            precision,
+            *self.reference.of(component),
+            threads=self.threads,
+            progress=self.reports.of(name),
+        )
+        self.failures += [f"{name}: {failure}" for failure in compared.failures]
+        if compared.failures:
             self.report(f"{name}: misses its gate, left out")
             return
-        error = max(row["relative_error"] for row in measured.values())
-        cosine = min(row["cosine"] for row in measured.values())
-        shares = probabilities_with(self.model, self.reference, component, found)
+        evidence = dict(compared.evidence)
+        shares = probabilities_with(self.model, self.reference, component, compared.outputs)
         if shares is not None:
-            measured[LABEL_EVIDENCE] = label_distance(self.reference.probabilities, shares)
-        self.contracts[component] = (graph.inputs, graph.outputs)
-        size = self._keep(component, precision, paths, measured)
-        self.report(f"{name}: {size}, relative error {error:.1e}, cosine {cosine:.7f}, {_since(started)}")
+            evidence[LABEL_EVIDENCE] = label_distance(self.reference.probabilities, shares)
+        size = self._keep(component, precision, compared.files, evidence)
+        self.report(f"{name}: {size}, {compared.summary()}, {_since(started)}")
 
     def forget_model(self) -> None:
         """Free what only the graphs needed, before llama.cpp loads its own copies of the largest part."""
@@ -172,15 +154,13 @@ class _Export:
     def language(self, file_type: str) -> None:
         """Write one file type of the language model and score the reference's own prompts with it."""
         started, path = time.perf_counter(), self.writer.path(f"language-{file_type}.gguf")
+        if self._goes_on("language", file_type):
+            return
         if file_type in WRITTEN_TYPES:
             self._gguf(path, file_type)
         else:
-            # Quantized from float32: rounding twice would be one more error nobody asked for.
-            source = self.writer.path("source-f32.gguf")
-            if not source.exists():
-                self._gguf(source, "f32")
             self.reports.progress(f"quantize {file_type}", 0, 1)
-            quantize_gguf(source, path, file_type)
+            quantize_gguf(self._unrounded(), path, file_type)
         context, name = self.config.language.max_position_embeddings, f"language {file_type}"
         exact_cache = file_type in EXACT_LANGUAGE
         with LlamaSession(path, context_size=context, exact_cache=exact_cache, threads=self.threads) as session:
@@ -209,7 +189,7 @@ class _Export:
             return bundle_manifest(self.config, self.contracts, self.variants, entry, profiles, name, origin)
 
         draft = describe(self._profiles())
-        # Written a moment ago by this process: there is nothing to verify yet.
+        # Written, or verified, by this process: `finish` verifies it again.
         bundle = Bundle(self.writer.partial, draft)
         measured = {name: self._measured(bundle, name, profile) for name, profile in draft.profiles.items()}
         return describe(self._passing(measured))
@@ -224,7 +204,20 @@ class _Export:
             self.full.clear()
             self.reports.progress(f"trace {component}", 0, 1)
             self.full[component] = onnx_from_component(self.model, component)
+            # What follows computes with the connector and LLaMA alone.
+            if component != "connector":
+                self.model.get_submodule(component).to("meta")
         return self.full[component] if precision == "fp32" else half_from_full(self.full[component])
+
+    def _unrounded(self) -> Path:
+        """Write what the others are quantized from; rounding twice would be one more error nobody asked for."""
+        file_type = lossless_type(self.directory)
+        variant, source = (self.writer.path(f"{use}-{file_type}.gguf") for use in ("language", "source"))
+        if variant.exists():
+            return variant
+        if not source.exists():
+            self._gguf(source, file_type)
+        return source
 
     def _gguf(self, path: Path, file_type: str) -> None:
         gguf_from_checkpoint(
@@ -232,21 +225,32 @@ class _Export:
             self.config.language,
             path,
             file_type=file_type,
-            name=self.directory.name,
+            name=self.config.provenance.get("name", self.directory.name),
             progress=self.reports.of(f"write {path.name}"),
         )
 
     def _keep(self, component: str, name: str, paths: Sequence[Path], evidence: Distances) -> str:
         files = tuple(self.writer.entry(path) for path in paths)
-        self.variants.setdefault(component, {})[name] = Variant(files=files, evidence=evidence)
+        variant = Variant(files=files, evidence=evidence)
+        self.variants.setdefault(component, {})[name] = variant
+        self.writer.record(f"{component}-{name}", variant)
         return f"{sum(file.size for file in files) / 1e6:.1f} MB"
+
+    def _goes_on(self, component: str, name: str) -> bool:
+        """Take over what a stopped run of this export had finished, and say so."""
+        finished = self.writer.finished.get(f"{component}-{name}")
+        if finished is None:
+            return False
+        self.variants.setdefault(component, {})[name] = finished
+        self.report(f"{component} {name}: finished by the run that was stopped")
+        return True
 
     def _profiles(self) -> dict[str, Profile]:
         """One profile a language variant; unquantized ones take the most precise graphs, the others the smallest.
 
         Smallest graphs that none of these takes make the profile ``half``, so that every file can be chosen.
         """
-        parts = tuple(self.graph_plan())
+        parts = tuple(self.plan.graphs(self.config))
         missing = [part for part in (*parts, "language") if not self.variants.get(part)]
         if missing:
             raise AccuracyGateError(
@@ -297,17 +301,6 @@ class _Export:
         return kept
 
 
-def run_in_batches(
-    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Callable[[int, int], None]
-) -> dict[str, Tensor]:
-    """Run a graph over N samples, ``size`` at a time."""
-    count, parts = len(next(iter(feed.values()))), []
-    for row in range(0, count, size):
-        parts.append(session.run({name: value[row : row + size] for name, value in feed.items()}))
-        progress(min(row + size, count), count)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def label_scores(
     session: LanguageSession, reference: Reference, *, progress: Callable[[int, int], None]
 ) -> NDArray[np.float64]:
@@ -318,23 +311,6 @@ def label_scores(
         scores.append([float(tokens.sum()) for tokens in session.score(reference.branches)])
         progress(len(scores), len(reference.prompts))
     return np.array(scores)
-
-
-def _check_plan(config: EmoLlamaConfig, plan: ExportPlan) -> None:
-    """Refuse what cannot be written before anything slow starts."""
-    problems = []
-    for part, names, known in (
-        ("vision", plan.vision, PRECISIONS),
-        ("face", plan.face, PRECISIONS),
-        ("language", plan.language, available_file_types(config.language)),
-    ):
-        problems += [f"--{part} {name}: choose from {', '.join(known)}" for name in names if name not in known]
-        if not names:
-            problems.append(f"--{part}: name at least one of {', '.join(known)}")
-    if plan.labels not in config.label_sets:
-        problems.append(f"--labels {plan.labels}: choose from {', '.join(config.label_sets)}")
-    if problems:
-        raise InputError("\n".join(problems))
 
 
 def _agreement(measured: Mapping[str, float]) -> str:

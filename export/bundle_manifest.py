@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from emo_edge import __version__
-from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig
 from emo_edge.manifest import (
     BeginSegment,
     BundleFile,
@@ -24,7 +24,7 @@ from emo_edge.manifest import (
     TokenGroup,
     Variant,
 )
-from emo_edge.prompts import IMAGE_MARK
+from emo_edge.prompts import IMAGE_MARK, PromptConfig
 from emo_edge.sessions import TensorSpec
 
 TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "llama_cpp")
@@ -80,14 +80,49 @@ def bundle_manifest(
         question_tokenizer=question_tokenizer,
         max_question_tokens=config.connector.qformer.max_question_tokens,
         profiles=dict(profiles),
-        default_profile=next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles))),
-        provenance={
-            **config.provenance,
-            **origin,
-            "emo-edge": __version__,
-            **{tool: str(import_module(tool).__version__) for tool in TOOLS},
-        },
+        default_profile=_default(profiles),
+        provenance=_provenance(config.provenance, origin),
     )
+
+
+def face_manifest(
+    config: FaceXFormerConfig,
+    contracts: Contracts,
+    variants: Mapping[str, Variant],
+    profiles: Mapping[str, Profile],
+    name: str,
+    origin: Mapping[str, str],
+) -> Manifest:
+    """Describe a bundle of the face network alone; arguments as of `bundle_manifest`."""
+    inputs, outputs = (_contracts(side) for side in contracts)
+    face = GraphComponent(inputs=inputs, outputs=outputs, variants=dict(variants))
+    return Manifest(
+        name=config.provenance.get("name", name),
+        components=Components(vision=None, connector=None, face=face, language=None),
+        preprocessing=Preprocessing(vision=None, face=_face_crop(config.face)),
+        layout=(),
+        prompt=PromptConfig(),
+        label_sets={},
+        face_labels=config.face_labels,
+        question_tokenizer=None,
+        max_question_tokens=None,
+        profiles=dict(profiles),
+        default_profile=_default(profiles),
+        provenance=_provenance(config.provenance, origin),
+    )
+
+
+def _default(profiles: Mapping[str, Profile]) -> str:
+    return next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles)))
+
+
+def tool_versions() -> dict[str, str]:
+    """Tell the versions of the packages that make a bundle."""
+    return {tool: str(import_module(tool).__version__) for tool in TOOLS}
+
+
+def _provenance(own: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:
+    return {**own, **origin, "emo-edge": __version__, **tool_versions()}
 
 
 def _contracts(specs: tuple[TensorSpec, ...]) -> tuple[TensorContract, ...]:
@@ -100,8 +135,12 @@ def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
     vision, face = config.vision, config.face
     return Preprocessing(
         vision=CropSettings(method="padded", size=vision.image_size, margin=vision.crop_margin, fill=vision.image_mean),
-        face=CropSettings(method="stretched", size=face.image_size, margin=face.crop_margin) if face else None,
+        face=_face_crop(face) if face else None,
     )
+
+
+def _face_crop(face: FaceConfig) -> CropSettings:
+    return CropSettings(method="stretched", size=face.image_size, margin=face.crop_margin)
 
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:

@@ -20,11 +20,13 @@ WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 
 
-def load_weights(module: torch.nn.Module, directory: str | Path, dtype: torch.dtype, device: str) -> None:
+def load_weights(
+    module: torch.nn.Module, directory: str | Path, dtype: torch.dtype, device: str, *, only_checked: str | None = None
+) -> None:
     """Replace every parameter and buffer of ``module`` (built on the meta device) by the checkpoint's.
 
-    One tensor is read at a time. Raises CheckpointError naming every missing, unexpected, misshapen and
-    non-finite tensor at once.
+    One tensor is read at a time; those whose names start with ``only_checked`` are checked and not kept. Raises
+    CheckpointError naming every missing, unexpected, misshapen and non-finite tensor at once.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     with ExitStack() as stack:
@@ -40,7 +42,7 @@ def load_weights(module: torch.nn.Module, directory: str | Path, dtype: torch.dt
                 problems.append(f"wrong dtype: {name} is {stored.dtype}, expected a floating-point type")
             elif not bool(torch.isfinite(tensor).all()):
                 problems.append(f"not finite: {name}, read as {dtype}")
-            elif not problems:
+            elif not problems and not (only_checked and name.startswith(only_checked)):
                 _assign(module, name, tensor)
     if problems:
         listing = "\n".join(f"  {problem}" for problem in sorted(problems))
@@ -85,6 +87,15 @@ def weight_files(directory: Path) -> list[Path]:
     if not index.is_file():
         raise CheckpointError(f"{directory}: neither {WEIGHTS_NAME} nor {INDEX_NAME} is there")
     return [directory / shard for shard in sorted(set(shard_names(index).values()))]
+
+
+def tensor_places(directory: Path) -> dict[str, Path]:
+    """Say which file of a checkpoint holds each tensor."""
+    places: dict[str, Path] = {}
+    for path in weight_files(directory):
+        with open_weights(path) as file:
+            places |= dict.fromkeys(file.keys(), path)
+    return places
 
 
 def shard_names(index: Path) -> dict[str, str]:

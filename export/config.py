@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -18,7 +18,11 @@ from emo_edge.prompts import FaceLabels, PromptConfig
 from emo_edge.sections import Name, Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
 from emo_edge.vocabulary import LABEL_SETS
 
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11
+
 CONFIG_NAME = "config.json"
+FACE_NETWORK = "facexformer"
 
 
 class VisionConfig(Section):
@@ -199,7 +203,48 @@ class LanguageConfig(Section):
         return self
 
 
-class EmoLlamaConfig(Section):
+class CheckpointConfig(Section):
+    """A checkpoint's ``config.json``."""
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Check a parsed ``config.json``; raise CheckpointError listing every problem at once."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise CheckpointError(problem_list(CONFIG_NAME, cls, values, error)) from error
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> Self:
+        """Read ``directory/config.json``."""
+        return cls.from_dict(_read_config(directory))
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write ``directory/config.json``."""
+        Path(directory, CONFIG_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def is_face_network(directory: str | Path) -> bool:
+    """Tell a checkpoint of a face network alone from one with a language model."""
+    values = _read_config(directory)
+    return isinstance(values, dict) and values.get("model_type") == FACE_NETWORK
+
+
+def _read_config(directory: str | Path) -> Any:
+    return read_json(Path(directory) / CONFIG_NAME, f"a checkpoint is a directory with {CONFIG_NAME}")
+
+
+class FaceXFormerConfig(CheckpointConfig):
+    """A checkpoint of the face network alone: face facts, without a language model."""
+
+    model_type: Literal["facexformer"] = "facexformer"
+    config_version: Literal[1] = 1
+    face: FaceConfig = FaceConfig()
+    face_labels: FaceLabels = FaceLabels()
+    provenance: dict[str, str] = Field(default_factory=dict)
+
+
+class EmoLlamaConfig(CheckpointConfig):
     """Everything a checkpoint's numbers do not say by themselves.
 
     ``face`` and ``face_info`` may be absent: a checkpoint without Face Info Mining weights runs on
@@ -263,21 +308,3 @@ class EmoLlamaConfig(Section):
         """Visual tokens a frame adds to the prompt: context + content + face."""
         grid = self.connector.pool_grid or self.vision.grid
         return 1 + grid * grid + (self.face_info.num_tokens if self.face_info else 0)
-
-    @classmethod
-    def from_dict(cls, values: Any) -> EmoLlamaConfig:
-        """Check a parsed ``config.json``; raise CheckpointError listing every problem at once."""
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise CheckpointError(problem_list(CONFIG_NAME, cls, values, error)) from error
-
-    @classmethod
-    def from_pretrained(cls, directory: str | Path) -> EmoLlamaConfig:
-        """Read ``directory/config.json``."""
-        absent = f"a checkpoint is a directory with {CONFIG_NAME}"
-        return cls.from_dict(read_json(Path(directory) / CONFIG_NAME, absent))
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write ``directory/config.json``."""
-        Path(directory, CONFIG_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

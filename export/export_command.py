@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from emo_edge.commands import EdgeCommand
-from emo_edge.export.bundle_export import ExportPlan, bundle_from_checkpoint
+from emo_edge.export.bundle_export import bundle_from_checkpoint
+from emo_edge.export.config import is_face_network
+from emo_edge.export.export_plan import ExportPlan
+from emo_edge.export.face_bundle_export import bundle_from_face_network
 from emo_edge.export.progress import shown_reports
 from emo_edge.packaged import packaged_checkpoint
 from emo_edge.samples import folder_samples, packaged_samples
@@ -45,12 +49,17 @@ def main(
     """Turn CHECKPOINT into one verified bundle.
 
     CHECKPOINT is a directory, or the name of a packaged one (emo-tiny). Every variant is compared
-    with PyTorch on held-out pictures; one that misses its gate is left out (exit 7).
+    with PyTorch on held-out pictures; one that misses its gate is left out (exit 7). Of a face
+    network alone, --face is the only component there is.
     """
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
     plan = ExportPlan(vision, face, language, labels)
 
     with shown_reports() as reports:
-        bundle_from_checkpoint(directory, out, plan, pictures, overwrite=overwrite, threads=threads, reports=reports)
+        if is_face_network(directory):
+            export = partial(bundle_from_face_network, directory, out, face)
+        else:
+            export = partial(bundle_from_checkpoint, directory, out, plan)
+        export(pictures, overwrite=overwrite, threads=threads, reports=reports)
     click.echo(out)

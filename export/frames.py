@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from emo_edge.crops import Box, Image, checked_frame
@@ -45,6 +46,14 @@ class FrameFeatures:
             return FrameFeatures(self.vision[part], None)
         cut = [None if field is None else field[part] for field in self.face]
         return FrameFeatures(self.vision[part], FaceOutputs._make(cut))
+
+
+def normalised_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Turn uint8 pictures [N, H, W, 3] into what a network reads: float32 [N, 3, H, W]."""
+    scaled = (images.float() / 255 - images.new_tensor(mean, dtype=torch.float32)) / images.new_tensor(
+        std, dtype=torch.float32
+    )
+    return scaled.permute(0, 3, 1, 2)
 
 
 def as_clip(frames: Frames, boxes: Boxes) -> Clip:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emo_edge.errors import CheckpointError
+from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import open_weights, structure_problems, weight_files
 from emo_edge.export.config import LanguageConfig
 from emo_edge.export.text import LanguageTokenizer
@@ -53,6 +53,8 @@ FILE_TYPES = {
     "iq3_s": 26,
 }
 """File type to llama.cpp's ``LLAMA_FTYPE`` number. Left out: formats that a model is trained in (tq, mxfp4, q1_0)."""
+QUANTIZED_AT_ONCE = 1 << 29
+"""Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""
 IMATRIX_TYPES = ("iq3_xs", "iq3_xxs", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s", "q2_k_s")
 """File types that llama.cpp makes only from importance statistics."""
 _SMALL_BLOCKS = ("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl")
@@ -119,6 +121,16 @@ def gguf_from_checkpoint(
     return out
 
 
+def lossless_type(directory: Path) -> str:
+    """Return the smallest of `WRITTEN_TYPES` that holds the language model's matrices without rounding."""
+    kinds = set()
+    for path in weight_files(directory):
+        with open_weights(path) as file:
+            slices = [file.get_slice(name) for name in file.keys() if name.startswith(PREFIX)]  # noqa: SIM118
+            kinds |= {part.get_dtype() for part in slices if len(part.get_shape()) > 1}
+    return "f16" if kinds == {"F16"} else "f32"
+
+
 def quantize_gguf(source: Path, target: Path, file_type: str) -> None:
     """Make a GGUF file of fewer bits from an f16 or f32 one.
 
@@ -132,9 +144,11 @@ def quantize_gguf(source: Path, target: Path, file_type: str) -> None:
     parameters = native.llama_model_quantize_default_params()
     parameters.nthread = os.cpu_count() or 1
     parameters.ftype = FILE_TYPES[file_type]
+    parameters.max_buf_size = QUANTIZED_AT_ONCE
     with _written_beside(target) as partial:
         if native.llama_model_quantize(os.fsencode(source), os.fsencode(partial), byref(parameters)):
-            raise CheckpointError(f"{source}: llama.cpp cannot make {file_type} of it: {native_errors()}")
+            # What is wrong with the source was refused before: this is the machine.
+            raise InputError(f"{target}: llama.cpp cannot make {file_type}: {native_errors()}; is there room?")
 
 
 def _weights(config: LanguageConfig) -> list[Weight]:
@@ -301,6 +315,6 @@ def _written_beside(target: Path) -> Iterator[Path]:
         yield partial
         partial.replace(target)
     except OSError as error:  # numpy's own has no errno
-        raise CheckpointError(f"{target}: cannot be written: {error}; make room or choose another place") from error
+        raise InputError(f"{target}: cannot be written: {error}; make room or choose another place") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -10,7 +12,10 @@ import torch
 from tqdm import tqdm
 
 from emo_edge.commands import EdgeCommand
+from emo_edge.export.import_facexformer import checkpoint_from_facexformer
 from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+from emo_edge.export.random_checkpoint import SHAPES, random_checkpoint
+from emo_edge.export.streamed_checkpoint import Progress
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)
@@ -27,6 +32,7 @@ def main() -> None:
 @click.option("--qformer", type=PATH, help="LAVIS's instruct_blip_vicuna7b_trimmed.pth, where the model has none.")
 @click.option("--lora", type=PATH, help="Directory of a PEFT adapter; merged in float32.")
 @click.option("--face", type=PATH, help="FaceXFormer's model.pt.")
+@click.option("--face-info", type=PATH, help="Face Info Mining's safetensors; nobody released one.")
 @click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: beside the model]")
 @click.option("--image-size", type=click.IntRange(14, 1008), help="Pixels the vision tower reads.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
@@ -37,6 +43,7 @@ def llama_vid(
     qformer: Path | None,
     lora: Path | None,
     face: Path | None,
+    face_info: Path | None,
     question_vocabulary: Path | None,
     image_size: int | None,
     dtype: str,
@@ -44,19 +51,54 @@ def llama_vid(
 ) -> None:
     """Import LLaMA-VID, tuned or not, with or without FaceXFormer.
 
-    Face Info Mining's weights were never released, so the checkpoint has no face tokens: it reads as
-    LLaMA-VID does, with face facts and, if there is a face network, the age/gender/race sentence.
+    Face Info Mining's weights were never released. Without --face-info the checkpoint has no face tokens: it
+    reads as LLaMA-VID does, with face facts and, if there is a face network, the age/gender/race sentence.
     """
-    pieces = LlamaVidPieces(model, vision, qformer, lora, face, question_vocabulary, image_size)
+    pieces = LlamaVidPieces(model, vision, qformer, lora, face, face_info, question_vocabulary, image_size)
+    with _shown_bytes() as progress:
+        checkpoint_from_llama_vid(pieces, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    click.echo(out)
 
-    def report(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
 
+@main.command(cls=EdgeCommand, name="facexformer")
+@click.argument("model", type=PATH)
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+def facexformer(model: Path, dtype: str, out: Path) -> None:
+    """Import FaceXFormer's MODEL (model.pt) alone.
+
+    Its bundle tells face facts (landmarks, pose, attributes, age, gender, race), without a language model.
+    """
+    with _shown_bytes() as progress:
+        checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    click.echo(out)
+
+
+@main.command(cls=EdgeCommand, name="random")
+@click.option("--shape", type=click.Choice(list(SHAPES)), required=True, help="Whose sizes.")
+@click.option("--seed", default=0, show_default=True, help="Of the weights.")
+@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+def random(shape: str, seed: int, out: Path) -> None:
+    """Write a checkpoint of a real model's sizes with random weights.
+
+    It tries memory, disk and speed before there are weights. Its answers are noise, and its name says so.
+    """
+    with _shown_bytes() as progress:
+        random_checkpoint(shape, out, seed=seed, progress=progress)
+    click.echo(out)
+
+
+def _report(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+@contextmanager
+def _shown_bytes() -> Iterator[Progress]:
+    """Draw a bar of the bytes written, where there is a terminal."""
     with tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        checkpoint_from_llama_vid(pieces, out, dtype=DTYPES[dtype], report=report, progress=progress)
-    click.echo(out)
+        yield progress

@@ -16,6 +16,7 @@ import torch
 from emo_edge import __version__
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.face_info_keys import face_info_config, face_info_piece
 from emo_edge.export.facexformer_keys import face_config, face_piece
 from emo_edge.export.imported_tensor import POSITIONS, imported_tensors
 from emo_edge.export.key_map import Piece
@@ -28,6 +29,7 @@ from emo_edge.export.llama_vid import (
     tuned_settings,
 )
 from emo_edge.export.lora import Adapter, open_adapter
+from emo_edge.export.model import parameter_shapes
 from emo_edge.export.question_vocabulary import question_tokenizer
 from emo_edge.export.streamed_checkpoint import Progress, check_target, write_checkpoint
 from emo_edge.export.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
@@ -53,6 +55,8 @@ class LlamaVidPieces:
     """Directory of a PEFT adapter."""
     face: Path | None = None
     """FaceXFormer's ``model.pt``."""
+    face_info: Path | None = None
+    """Face Info Mining's file, of somebody who trained it: see `emo_edge.export.face_info_keys`."""
     question_vocabulary: Path | None = None
     """``vocab.txt`` of bert-base-uncased, unless it lies in the model's directory."""
     image_size: int | None = None
@@ -69,8 +73,8 @@ def checkpoint_from_llama_vid(
 ) -> None:
     """Write LLaMA-VID's pieces as one checkpoint, a shard in memory at a time.
 
-    Without ``pieces.face`` there is no face network. Face Info Mining's weights were never released, so there are no
-    face tokens; nothing in the checkpoint is random.
+    Without ``pieces.face`` there is no face network, and without ``pieces.face_info``, which was never released, there
+    are no face tokens; nothing in the checkpoint is random.
 
     Args:
         pieces: the files.
@@ -82,6 +86,8 @@ def checkpoint_from_llama_vid(
     Raises CheckpointError with every missing, unknown, misshapen or not finite tensor.
     """
     check_target(target)
+    if pieces.face_info and not pieces.face:
+        raise InputError("--face-info reads what the face network sees: give --face, too")
     settings = config_of_model(pieces.model / "config.json")
     if pieces.lora and (pieces.lora / "config.json").is_file():
         settings |= tuned_settings(config_of_model(pieces.lora / "config.json"))
@@ -92,7 +98,7 @@ def checkpoint_from_llama_vid(
         unknown = [problem for piece in opened for problem in piece.problems()]
         config = _config(pieces, settings, found, unknown)
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
-        tensors = imported_tensors(expected_shapes(config), found, adapter, adapted, unknown)
+        tensors = imported_tensors(parameter_shapes(config), found, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
         files = _tokenizers(pieces, config)
@@ -110,6 +116,8 @@ def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> 
         opened.append(EVA_KEYS.placed(pieces.vision.name, tensors_of_file(pieces.vision, stack)))
     if pieces.face:
         opened.append(face_piece(pieces.face, stack))
+    if pieces.face_info:
+        opened.append(face_info_piece(pieces.face_info, stack))
     if adapter:
         opened.append(MODEL_KEYS.placed(adapter.directory.name, adapter.whole))
     return opened
@@ -147,10 +155,11 @@ def _config(
         raise CheckpointError(f"{pieces.model}: lacks whole parts; give {' and '.join(absent)}")
     values = checkpoint_config(settings, found, _image_size(pieces, settings, found), unknown)
     values["face"] = face_config(found) if pieces.face else None
-    values["face_info"] = None
+    values["face_info"] = face_info_config(pieces.face_info, found) if pieces.face_info else None
     values["prompt"] = {"use_demographics": pieces.face is not None}
     sources = {"model": pieces.model, "vision": pieces.vision, "qformer": pieces.qformer, "lora": pieces.lora}
-    named = {name: path.name for name, path in {**sources, "face": pieces.face}.items() if path}
+    sources |= {"face": pieces.face, "face_info": pieces.face_info}
+    named = {name: path.name for name, path in sources.items() if path}
     values["provenance"] = {"imported_by": f"emo-edge {__version__}", **named}
     return EmoLlamaConfig.from_dict(values)
 
@@ -164,15 +173,6 @@ def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], found: Stor
     if table is None or patch is None or len(table.shape) != 3 or table.shape[1] < 2 or len(patch.shape) != 4:
         return 224
     return int(math.isqrt(table.shape[1] - 1) * patch.shape[2])
-
-
-def expected_shapes(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the model's tensors, without making them."""
-    from emo_edge.export.model import EmoLlamaForConditionalGeneration
-
-    with torch.device("meta"):
-        model = EmoLlamaForConditionalGeneration(config)
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, bytes]:

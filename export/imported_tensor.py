@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ class ImportedTensor:
         pair = self.pair
         sources = [self.stored, *([pair.down, pair.up] if pair else [])]
         return f"{self.name} ({', '.join(f'{one.name} in {one.path.name}' for one in sources)})"
+
+    def stamp(self) -> str:
+        """Name the files, their sizes and times, and the factor that an adapter is merged with."""
+        pair = self.pair
+        sources = [self.stored, *([pair.down, pair.up] if pair else [])]
+        status = [(str(one.path.absolute()), one.name, one.path.stat()) for one in sources]
+        stamps = [(path, name, found.st_size, found.st_mtime_ns) for path, name, found in status]
+        return json.dumps([stamps, pair and pair.scale])
 
     def value(self) -> torch.Tensor:
         """Read the tensor and merge or resize it."""

@@ -25,7 +25,7 @@ from emo_edge.export.connector import Connector
 from emo_edge.export.eva_vit import EvaVit
 from emo_edge.export.face_info import FaceInfoMining
 from emo_edge.export.facexformer import FaceOutputs, FaceXFormer
-from emo_edge.export.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
+from emo_edge.export.frames import Boxes, Clip, FrameFeatures, Frames, as_clip, normalised_pixels
 from emo_edge.export.language import (
     PackedRow,
     branch_log_probs,
@@ -33,6 +33,7 @@ from emo_edge.export.language import (
     generate_tokens,
     rebuild_rotary,
 )
+from emo_edge.export.streamed_layers import LAYERS, stream_layers
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.questions import QuestionTokenizer
@@ -83,19 +84,33 @@ class EmoLlamaForConditionalGeneration(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, directory: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        cls,
+        directory: str | Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        stream: bool = False,
     ) -> EmoLlamaForConditionalGeneration:
         """Load a checkpoint directory, ready for inference.
+
+        Args:
+            directory: the checkpoint.
+            dtype: of every weight.
+            device: where they go.
+            stream: whether LLaMA's layers stay on the disk and are read, one at a time, in every forward pass.
 
         Raises CheckpointError naming every problem of the config or every problem of the weights.
         """
         config = EmoLlamaConfig.from_pretrained(directory)
         with torch.device("meta"):
             model = cls(config)
-        load_weights(model, directory, dtype, device)
+        load_weights(model, directory, dtype, device, only_checked=LAYERS if stream else None)
         rebuild_rotary(model.language)
+        model.language.model.rotary_emb.to(device)
+        if stream:
+            stream_layers(model.language, Path(directory))
         model.load_tokenizers(directory)
-        return model.to(device).eval()
+        return model.eval()
 
     def load_tokenizers(self, directory: str | Path) -> None:
         """Read both tokenizers; they must fit the config's vocabulary sizes."""
@@ -294,6 +309,11 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         return torch.cat([text[0], visual.to(text[0].dtype), text[1]])
 
     def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-        pixels = torch.tensor(images, device=self.device).float() / 255
-        scaled = (pixels - torch.tensor(mean, device=self.device)) / torch.tensor(std, device=self.device)
-        return scaled.permute(0, 3, 1, 2).to(self.dtype)
+        return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)
+
+
+def parameter_shapes(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that a checkpoint of these sizes holds, by name, without making them."""
+    with torch.device("meta"):
+        model = EmoLlamaForConditionalGeneration(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.config import FaceConfig, VisionConfig
 from emo_edge.export.face_info import FaceInfoMining
+from emo_edge.export.face_network import FaceNetwork
 from emo_edge.export.facexformer import HEADS, FaceXFormer
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.sessions import TensorSpec
@@ -65,6 +66,19 @@ def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str,
     part = _PARTS[component](model)
     graph = _cleaned(_traced(part, model.device), component, *part[1:])
     return graph if precision == "fp32" else half_from_full(graph)
+
+
+def component_contracts(
+    model: EmoLlamaForConditionalGeneration, component: str
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Tell inputs and outputs of a component's graph, without making it."""
+    return _PARTS[component](model)[1:]
+
+
+def onnx_from_face_network(network: FaceNetwork) -> Graph:
+    """Turn a face network alone into a float32 graph, the same as a whole model's but for the face tokens."""
+    part = _face_part(network.config.face, network.face, None)
+    return _cleaned(_traced(part, torch.device("cpu")), "face", *part[1:])
 
 
 def half_from_full(graph: Graph) -> Graph:
@@ -149,11 +163,14 @@ def _face(model: EmoLlamaForConditionalGeneration) -> _Part:
     config, face_info = model.config.face, model.config.face_info
     if config is None or model.face is None:
         raise InputError("this checkpoint has no face network")
+    tokens = [_float("face_tokens", face_info.num_tokens, model.config.language.hidden_size)] if face_info else []
+    return _face_part(config, model.face, model.face_info, *tokens)
+
+
+def _face_part(config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, *tokens: TensorSpec) -> _Part:
     outputs = [_float({"attribute": "attributes"}.get(name, name), width) for name, width in HEADS.items()]
     outputs[0] = _float("landmarks", HEADS["landmarks"] // 2, 2)
-    if face_info:
-        outputs.append(_float("face_tokens", face_info.num_tokens, model.config.language.hidden_size))
-    return _FaceGraph(config, model.face, model.face_info), (_image(config.image_size),), tuple(outputs)
+    return _FaceGraph(config, face, face_info), (_image(config.image_size),), (*outputs, *tokens)
 
 
 _PARTS: dict[str, Callable[[EmoLlamaForConditionalGeneration], _Part]] = {

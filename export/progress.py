@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from emo_edge.export.bundle_export import Reports
+from emo_edge.export.reports import Reports
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from emo_edge.engines import Engines
+from emo_edge.engines import Engines, LanguageChain
 from emo_edge.errors import InputError
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import FACE_OUTPUTS
@@ -36,14 +36,18 @@ def reference_engines(model: EmoLlamaForConditionalGeneration, manifest: Manifes
         return found
 
     parts = manifest.components
+    if parts.vision is None or parts.connector is None:
+        raise InputError("this bundle has no language model, and the reference is one")
     return Engines(
         profile_name="reference",
         profile=Profile(vision="torch", connector="torch", face="torch" if parts.face else None, language="torch"),
         device="cpu",
-        vision=TorchSession(vision, *_specs(parts.vision)),
-        connector=TorchSession(connector, *_specs(parts.connector)),
         face=TorchSession(face, *_specs(parts.face)) if parts.face else None,
-        language=TorchLanguageSession(model.language, model.tokenizer),
+        chain=LanguageChain(
+            TorchSession(vision, *_specs(parts.vision)),
+            TorchSession(connector, *_specs(parts.connector)),
+            TorchLanguageSession(model.language, model.tokenizer),
+        ),
     )
 
 

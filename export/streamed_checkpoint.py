@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -16,13 +17,39 @@ from safetensors import SafetensorError
 from emo_edge.bundle import claimed
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, save_tensors
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.imported_tensor import ImportedTensor, listing
+from emo_edge.export.config import CheckpointConfig
+from emo_edge.export.imported_tensor import listing
+from emo_edge.export.room import require_room
 
 SHARD_BYTES = 1 << 29
 """safetensors copies a shard once more while it writes it, so twice this is held in memory."""
 _PLAN_NAME = "plan.sha256"
 Progress = Callable[[int, int], None]
+
+
+class WrittenTensor(Protocol):
+    """A tensor of the checkpoint, made when it is written."""
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's name for it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What it will have."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it is written in unless told otherwise."""
+
+    def value(self) -> torch.Tensor:
+        """Make it."""
+
+    def origin(self) -> str:
+        """Name it and what it is made of, for an error."""
+
+    def stamp(self) -> str:
+        """Tell apart what it is made of: the same stamp, the same value."""
 
 
 def check_target(target: Path) -> None:
@@ -35,9 +62,9 @@ def check_target(target: Path) -> None:
 
 def write_checkpoint(
     target: Path,
-    config: EmoLlamaConfig,
+    config: CheckpointConfig,
     files: Mapping[str, bytes],
-    tensors: Sequence[ImportedTensor],
+    tensors: Sequence[WrittenTensor],
     *,
     dtype: torch.dtype | None = None,
     progress: Progress = lambda done, total: None,
@@ -62,7 +89,7 @@ def write_checkpoint(
     names = _shard_names(len(shards))
     total = sum(_size(tensor, dtype) for tensor in tensors)
     with _partial_directory(target, _fingerprint(config, tensors, dtype)) as partial:
-        _check_room(partial, total)
+        require_room(partial, total - sum(path.stat().st_size for path in partial.glob("*.safetensors")))
         done, problems = 0, list[str]()
         for name, shard in zip(names, shards, strict=True):
             if not (partial / name).exists():
@@ -84,12 +111,12 @@ def write_checkpoint(
         partial.rename(target)
 
 
-def _size(tensor: ImportedTensor, dtype: torch.dtype | None) -> int:
+def _size(tensor: WrittenTensor, dtype: torch.dtype | None) -> int:
     return int(torch.Size(tensor.shape).numel()) * (dtype or tensor.dtype).itemsize
 
 
-def _shards(tensors: Sequence[ImportedTensor], dtype: torch.dtype | None) -> Iterator[list[ImportedTensor]]:
-    shard, size = list[ImportedTensor](), 0
+def _shards(tensors: Sequence[WrittenTensor], dtype: torch.dtype | None) -> Iterator[list[WrittenTensor]]:
+    shard, size = list[WrittenTensor](), 0
     for tensor in tensors:
         own = _size(tensor, dtype)
         if shard and size + own > SHARD_BYTES:
@@ -107,7 +134,7 @@ def _shard_names(count: int) -> list[str]:
     return [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
 
 
-def _write_shard(path: Path, shard: Sequence[ImportedTensor], dtype: torch.dtype | None, only_check: bool) -> list[str]:
+def _write_shard(path: Path, shard: Sequence[WrittenTensor], dtype: torch.dtype | None, only_check: bool) -> list[str]:
     """Write one file, unless something is not finite, here or before; return what is not."""
     values, problems, storages = dict[str, torch.Tensor](), list[str](), set[int]()
     for tensor in shard:
@@ -127,17 +154,11 @@ def _write_shard(path: Path, shard: Sequence[ImportedTensor], dtype: torch.dtype
     return problems
 
 
-def _fingerprint(config: EmoLlamaConfig, tensors: Sequence[ImportedTensor], dtype: torch.dtype | None) -> str:
-    """Hash what makes this import this import: its config, the files it reads and what it does to each tensor."""
+def _fingerprint(config: CheckpointConfig, tensors: Sequence[WrittenTensor], dtype: torch.dtype | None) -> str:
+    """Hash what makes this checkpoint this one: its config, its dtype and what each tensor is made of."""
     digest = hashlib.sha256(f"{config.model_dump_json()} {dtype}".encode())
     for tensor in tensors:
-        pair = tensor.pair
-        sources = [tensor.stored, *([pair.down, pair.up] if pair else [])]
-        stamps = [
-            (str(one.path.absolute()), one.name, one.path.stat().st_size, one.path.stat().st_mtime_ns)
-            for one in sources
-        ]
-        digest.update(json.dumps([tensor.name, stamps, pair and pair.scale]).encode())
+        digest.update(json.dumps([tensor.name, tensor.stamp()]).encode())
     return digest.hexdigest()
 
 
@@ -168,13 +189,3 @@ def _partial_directory(target: Path, fingerprint: str) -> Iterator[Path]:
         raise
     finally:
         os.close(claim)
-
-
-def _check_room(partial: Path, total: int) -> None:
-    there = sum(path.stat().st_size for path in partial.glob("*.safetensors"))
-    needed, free = total - there, shutil.disk_usage(partial).free
-    if needed > free:
-        raise InputError(
-            f"{partial.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; "
-            "make room or choose another place"
-        )

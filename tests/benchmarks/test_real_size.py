@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from emo_edge.benchmarks import real_size
-from emo_edge.benchmarks.real_size import LANGUAGE_SIZES, Measured, _shards, _upstream_name, measured, table
+from emo_edge.benchmarks.real_size import Measured, _shards, _upstream_name, measured, table
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.import_llama_vid import expected_shapes
 from emo_edge.export.llama_vid import MODEL_KEYS
+from emo_edge.export.model import parameter_shapes
+from emo_edge.export.random_checkpoint import SHAPES
 
 
 # A fresh process cannot import this file, so a step is its source.
@@ -41,10 +42,12 @@ def test_a_system_that_tells_no_memory_is_an_error_and_not_a_zero(
         measured("step", exec, ("pass",), tmp_path)
 
 
-@pytest.mark.parametrize("shape", list(LANGUAGE_SIZES))
+@pytest.mark.parametrize("shape", list(SHAPES))
 def test_the_names_it_writes_are_those_the_importer_takes(shape: str) -> None:
-    config = EmoLlamaConfig.from_dict({"face": None, "face_info": None, "language": dict(LANGUAGE_SIZES[shape])})
-    shapes = expected_shapes(config)
+    config = EmoLlamaConfig.from_dict(
+        {"face": None, "face_info": None, "language": dict(SHAPES[shape].get("language", {}))}
+    )
+    shapes = parameter_shapes(config)
     assert all(MODEL_KEYS.target(_upstream_name(name)) == name for name in shapes)
     assert {key: size for shard in _shards(shapes) for key, size in shard.items()} == {
         _upstream_name(name): size for name, size in shapes.items()
@@ -54,11 +57,12 @@ def test_the_names_it_writes_are_those_the_importer_takes(shape: str) -> None:
 def test_seven_billion_are_seven_billion() -> None:
     """The parameter counts of upstream's page, without the Q-Former's position ids and the face network."""
     config = EmoLlamaConfig.from_dict({"face": None, "face_info": None})
-    total = sum(torch.Size(shape).numel() for shape in expected_shapes(config).values())
+    total = sum(torch.Size(shape).numel() for shape in parameter_shapes(config).values())
     assert total == 7_941_388_160
 
 
 def test_the_table_says_what_it_measured() -> None:
-    text = table("llama-vid-7b", [Measured("import", 100.4, 1.234, 15.9)])
+    text = table("llama-vid-7b", [Measured("import", 100.4, 1.234, 15.9)], {"vision": 900.4, "prefill": 1100.2})
     assert text.startswith("| llama-vid-7b, random weights | seconds |")
     assert "| import | 100 | 1.23 GB | 15.9 GB |" in text
+    assert "The second reading of a picture: 2001 ms (vision 900, prefill 1100)." in text

@@ -179,6 +179,16 @@ def test_every_problem_of_the_manifest_is_named_at_once(toy: Path) -> None:
         (lambda m: m["layout"].pop(3), "layout lacks {question}"),
         (lambda m: m["label_sets"].update(two=["joy", "joy"]), "label_sets.two needs two different labels"),
         (lambda m: m["question_tokenizer"].update(path=FILES[0]), "two files have the same path"),
+        (lambda m: m.update(question_tokenizer=None), "components.language needs question_tokenizer"),
+        (lambda m: m["components"].update(vision=None), "components.language needs components.vision"),
+        (
+            lambda m: m["components"].update(language=None),
+            "without components.language there is no use for components.vision, components.connector",
+        ),
+        (
+            lambda m: m["components"].update(language=None, face=None),
+            "there is neither a language model nor a face network",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(toy: Path, edit: Callable[[dict[str, Any]], None], part: str) -> None:

@@ -250,5 +250,5 @@ def test_the_manifest_says_how_scores_become_probabilities(
 
 
 def test_texts_are_tokenised_as_the_checkpoint_does(exact: EmotionPipeline, model: Any, texts: list[str]) -> None:
-    language = exact.engines.language
+    language = exact.engines.chain.language
     assert {text: language.tokenize(text) for text in texts} == {text: model.tokenizer.encode(text) for text in texts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.bundle import Bundle
-from emo_edge.errors import AccuracyGateError
-from emo_edge.export import bundle_export
-from emo_edge.export.bundle_export import ExportPlan, Reports, bundle_from_checkpoint
+from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
+from emo_edge.export import bundle_export, room
+from emo_edge.export.bundle_export import bundle_from_checkpoint
+from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.export_command import main
+from emo_edge.export.export_plan import ExportPlan
+from emo_edge.export.reports import Reports
 from emo_edge.packaged import packaged_checkpoint
 from emo_edge.samples import packaged_samples
 
@@ -216,9 +220,85 @@ def test_a_killed_export_leaves_no_bundle_and_the_next_one_finishes(tmp_path: Pa
         again = export("emo-tiny", "--out", tmp_path / "new", *options)
         assert again.exit_code == 5 and "another export is writing it" in again.stderr
         process.kill()
+    partial = tmp_path / ".new.partial"
     assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
-    assert export("emo-tiny", "--out", tmp_path / "new", *options).exit_code == 0
+    first = (partial / "vision-fp32.onnx").stat().st_ino
+    (partial / "half-written.onnx").write_bytes(b"half")
+    done = export("emo-tiny", "--out", tmp_path / "new", *options)
+    assert done.exit_code == 0, done.output
+    assert "vision fp32: finished by the run that was stopped" in done.stderr
+    assert "connector fp32: finished" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert (tmp_path / "new" / "vision-fp32.onnx").stat().st_ino == first
+    assert sorted(path.suffix for path in (tmp_path / "new").iterdir()) == [".gguf", ".json", ".json", *[".onnx"] * 3]
+    vision = Bundle.open(tmp_path / "new").manifest.components.vision
+    assert vision is not None and vision.variants["fp32"].evidence["labels"]["samples"] == 2
+
+
+def stopped_export(target: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    """Export one graph, then stop as ``error`` would."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise error("stopped here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle_export, "gguf_from_checkpoint", stop)
+        with pytest.raises(error):
+            bundle_from_checkpoint(packaged_checkpoint(), target, RESUMED, packaged_samples(2))
+
+
+RESUMED = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16",))
+
+
+@pytest.mark.parametrize(("error", "kept"), [(KeyboardInterrupt, True), (InputError, True), (CheckpointError, False)])
+def test_what_a_stopped_export_had_finished_is_kept_unless_the_checkpoint_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], kept: bool
+) -> None:
+    stopped_export(tmp_path / "new", monkeypatch, error)
+    assert (tmp_path / ".new.partial").exists() is kept
+    lines: list[str] = []
+    bundle_from_checkpoint(
+        packaged_checkpoint(), tmp_path / "new", RESUMED, packaged_samples(2), reports=Reports(lines.append)
+    )
+    finished = [line.split(":")[0] for line in lines if line.endswith("finished by the run that was stopped")]
+    assert finished == (["vision fp32", "connector fp32", "face fp32"] if kept else [])
+
+
+@pytest.mark.parametrize("change", ["other pictures", "a cut file", "a broken record", "another plan"])
+def test_what_belongs_to_another_export_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    stopped_export(tmp_path / "new", monkeypatch, KeyboardInterrupt)
+    partial, samples = tmp_path / ".new.partial", packaged_samples(3 if change == "other pictures" else 2)
+    if change == "a cut file":
+        (partial / "face-fp32.onnx").write_bytes(b"cut")
+    elif change == "a broken record":
+        (partial / "face-fp32.finished.json").write_text("{}")
+    elif change == "another plan":
+        (partial / "plan.sha256").write_text("another")
+    lines: list[str] = []
+    bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", RESUMED, samples, reports=Reports(lines.append))
+    assert "face fp32: finished by the run that was stopped" not in lines
+    assert Bundle.open(tmp_path / "new", use_cache=False).manifest.profiles["exact"].evidence["label_agreement"] == 1
+
+
+def test_no_room_is_told_before_anything_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=20_000_000)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(bundle_export, "reference_on", lambda *_: pytest.fail("was computed"))
+    done = export("emo-tiny", "--out", tmp_path / "new")
+    assert done.exit_code == 4
+    assert "GB are needed and 0.0 GB free; make room or choose another place" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_room_asked_for_is_what_is_written(tiny_bundle: Path) -> None:
+    config, plan = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), ExportPlan(language=("f16", "q4_k_m"))
+    manifest = Bundle.open(tiny_bundle).manifest
+    written = sum(file.size for file in manifest.files())
+    assert written <= room.export_bytes(config, plan.graphs(config), plan.language, "f16") <= 1.25 * written
+    more = room.export_bytes(config, plan.graphs(config), plan.language, "f32")
+    assert more > room.export_bytes(config, plan.graphs(config), plan.language, "f16")
 
 
 @pytest.mark.parametrize("kind", ["folder", "checkpoint", "file", "link"])
@@ -249,4 +329,8 @@ def test_a_place_that_is_full_is_one_error(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (4, 5), done.stderr
     assert "cannot be written" in done.stderr.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
+    again = export("emo-tiny", "--out", tmp_path / "new", *options)
+    assert again.exit_code == 0, again.output
+    assert "vision fp16: finished by the run that was stopped" in again.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

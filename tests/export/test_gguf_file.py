@@ -25,6 +25,7 @@ from emo_edge.export.gguf_file import (
     IMATRIX_TYPES,
     available_file_types,
     gguf_from_checkpoint,
+    lossless_type,
     quantize_gguf,
 )
 from emo_edge.export.language import build_llama
@@ -289,6 +290,29 @@ def test_available_file_types_follow_the_rows() -> None:
     blocks_of_32 = ["f32", "f16", "bf16", "q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"]
     assert available_file_types(NARROW) == blocks_of_32
     assert available_file_types(CONFIG.model_copy(update={"intermediate_size": 500})) == ["f32", "f16", "bf16"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "smallest"), [(torch.float16, "f16"), (torch.bfloat16, "f32"), (torch.float32, "f32")]
+)
+def test_the_smallest_file_that_rounds_nothing_follows_the_matrices(
+    stored: torch.dtype, smallest: str, changed: Callable[[dict[str, Any]], Path], state: dict[str, Tensor]
+) -> None:
+    kept = {name: value.to(stored) if value.ndim > 1 else value for name, value in state.items()}
+    assert lossless_type(changed(kept)) == smallest
+    assert lossless_type(changed({**kept, ROTATED: state[ROTATED]})) == "f32", "one matrix is enough"
+
+
+def test_quantizing_from_the_f16_file_of_a_float16_checkpoint_changes_no_bit(
+    changed: Callable[[dict[str, Any]], Path], state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    directory = changed({name: value.half() for name, value in state.items()})
+    made = []
+    for source in ("f32", "f16"):
+        plain = gguf_from_checkpoint(directory, CONFIG, tmp_path / f"{source}.gguf", file_type=source, name="m")
+        quantize_gguf(plain, tmp_path / f"{source}-q4_k_m.gguf", "q4_k_m")
+        made.append({name: one.data.tobytes() for name, one in tensors(tmp_path / f"{source}-q4_k_m.gguf").items()})
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize(("file_type", "share", "distance"), [("q8_0", 0.54, 0.05), ("q4_k_m", 0.34, 0.35)])

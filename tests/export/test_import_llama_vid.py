@@ -19,7 +19,8 @@ from torch import Tensor
 from emo_edge.cli import main
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export import checkpoint, streamed_checkpoint
-from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.config import EmoLlamaConfig, FaceInfoConfig
+from emo_edge.export.face_info import FaceInfoMining
 from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.imported_tensor import ImportedTensor
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
@@ -198,6 +199,73 @@ def test_facexformer_is_read_with_all_its_sizes(
     assert config.face.depths == (2, 2, 18, 2) and config.face.num_heads == (1, 2, 4, 8)
     assert (config.face.window_size, config.face.decoder_depth, config.face.mlp_ratio) == (7, 2, 4.0)
     assert "  unused: 24 x computed from the window's size" in lines
+
+
+MINING = FaceInfoConfig(num_tokens=3, hidden_size=16, num_heads=2, global_grid=7, mlp_size=24)
+
+
+def face_info_file(
+    path: Path, face: Callable[..., State], heads: dict[str, str], *, dim: int = 16
+) -> tuple[Path, Path]:
+    """FaceXFormer's file and one of Face Info Mining for a language model of 32 columns."""
+    torch.save({"state_dict_backbone": face()}, path / "model.pt")
+    torch.manual_seed(6)
+    state = FaceInfoMining(MINING, dim, 32).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, path / "mining.safetensors", heads)
+    return path / "model.pt", path / "mining.safetensors"
+
+
+def test_face_info_mining_is_read_with_all_its_sizes(upstream: Any, face: Callable[..., State], tmp_path: Path) -> None:
+    network, mining = face_info_file(tmp_path, face, {"num_heads": "2"})
+    pieces = LlamaVidPieces(upstream.model, face=network, face_info=mining)
+    state, lines = imported(pieces, tmp_path / "checkpoint")
+    own = {name.removeprefix("face_info."): value for name, value in state.items() if name.startswith("face_info.")}
+    assert same(own, load_file(mining))
+    config = EmoLlamaConfig.from_pretrained(tmp_path / "checkpoint")
+    assert config.face_info == MINING
+    assert config.provenance["face_info"] == "mining.safetensors"
+    assert f"mining.safetensors: 0 matched, {len(own)} renamed, 0 unused" in lines
+
+
+def test_a_checkpoint_of_ours_gives_its_face_info_mining(
+    upstream: Any, face: Callable[..., State], tmp_path: Path
+) -> None:
+    network, mining = face_info_file(tmp_path, face, {"num_heads": "2"})
+    first, again = tmp_path / "first", tmp_path / "again"
+    state, _ = imported(LlamaVidPieces(upstream.model, face=network, face_info=mining), first)
+    pieces = LlamaVidPieces(upstream.model, face=network, face_info=first / "model.safetensors")
+    found, lines = imported(pieces, again)
+    assert same(found, state)
+    assert EmoLlamaConfig.from_pretrained(again).face_info == MINING
+    assert any(line.endswith("x not of Face Info Mining") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("heads", "dim", "message"),
+    [
+        ({"other": "2"}, 16, "no tensor tells the number of attention heads: keep it as 'num_heads'"),
+        ({"num_heads": "two"}, 16, "no tensor tells the number of attention heads"),
+        ({"num_heads": "3"}, 16, "face_info.hidden_size must be a multiple of num_heads"),
+        ({"num_heads": "2"}, 24, "misshapen: face_info.global_proj.weight is [16, 24], the config asks for [16, 16]"),
+    ],
+)
+def test_face_info_mining_that_does_not_fit_is_refused(
+    heads: dict[str, str], dim: int, message: str, upstream: Any, face: Callable[..., State], tmp_path: Path
+) -> None:
+    network, mining = face_info_file(tmp_path, face, heads, dim=dim)
+    with pytest.raises(CheckpointError) as caught:
+        imported(LlamaVidPieces(upstream.model, face=network, face_info=mining), tmp_path / "checkpoint")
+    assert message in str(caught.value)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_face_info_mining_asks_for_its_face_network(upstream: Any, face: Callable[..., State], tmp_path: Path) -> None:
+    _, mining = face_info_file(tmp_path, face, {"num_heads": "2"})
+    with pytest.raises(InputError, match="give --face, too"):
+        imported(LlamaVidPieces(upstream.model, face_info=mining), tmp_path / "checkpoint")
+    mining.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="not readable as safetensors"):
+        imported(LlamaVidPieces(upstream.model, face=tmp_path / "model.pt", face_info=mining), tmp_path / "checkpoint")
 
 
 def test_types_are_kept_or_changed_as_asked(upstream: Any, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Write one graph, run it as a device will, and measure how far it is from PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emo_edge.export.onnx_graphs import Graph, save_graph
+from emo_edge.export.parity import Distances, distances, graph_failures
+from emo_edge.runtimes.onnx import OnnxSession
+from emo_edge.sessions import Tensor, TensorSession
+
+Heard = Callable[[int, int], None]
+"""Gets how much is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class ComparedGraph:
+    """A graph on the disk and its evidence."""
+
+    files: list[Path]
+    outputs: dict[str, Tensor]
+    """What it gave for the samples."""
+    evidence: Distances
+    failures: list[str]
+    """Outputs that miss the gate of its precision; empty if it may be kept."""
+
+    def summary(self) -> str:
+        """Tell its largest distance."""
+        error = max(row["relative_error"] for row in self.evidence.values())
+        cosine = min(row["cosine"] for row in self.evidence.values())
+        return f"relative error {error:.1e}, cosine {cosine:.7f}"
+
+
+def compared_graph(
+    graph: Graph,
+    path: Path,
+    precision: str,
+    truth: Mapping[str, Tensor],
+    feed: Mapping[str, Tensor],
+    *,
+    threads: int | None,
+    progress: Heard,
+) -> ComparedGraph:
+    """Write ``graph`` to ``path`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``."""
+    files = save_graph(graph, path)
+    with OnnxSession(files[0], graph.inputs, graph.outputs, threads=threads) as session:
+        outputs = run_in_batches(session, feed, progress=progress)
+    evidence = distances(truth, outputs)
+    return ComparedGraph(files, outputs, evidence, graph_failures(precision, evidence))
+
+
+def run_in_batches(
+    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Heard
+) -> dict[str, Tensor]:
+    """Run a graph over N samples, ``size`` at a time."""
+    count, parts = len(next(iter(feed.values()))), []
+    for row in range(0, count, size):
+        parts.append(session.run({name: value[row : row + size] for name, value in feed.items()}))
+        progress(min(row + size, count), count)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
