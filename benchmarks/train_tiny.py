@@ -157,7 +157,7 @@ KEEP_MEMORY = {
 }
 """For glibc and torch, read when a process starts: keep freed memory, and take it in huge pages.
 
-Otherwise every step's large tensors are mapped, and faulted in page by page, anew: a fifth of the step's time.
+Otherwise large tensors are mapped, and faulted in page by page, anew until glibc has adapted.
 """
 
 

@@ -17,7 +17,7 @@ from emo_edge.export.bundle_manifest import face_manifest
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.compared_graph import compared_graph
 from emo_edge.export.face_network import FaceNetwork
-from emo_edge.export.onnx_graphs import PRECISIONS, Graph, half_from_full, onnx_from_face_network
+from emo_edge.export.onnx_graphs import PRECISIONS, half_from_full, onnx_from_face_network
 from emo_edge.export.reference import FACE_OUTPUTS
 from emo_edge.export.reports import QUIET, Reports
 from emo_edge.manifest import Profile, Variant
@@ -50,28 +50,27 @@ def bundle_from_face_network(
         crops, truth = _reference(network, samples, reports)
         reports.progress("trace face", 0, 1)
         full = onnx_from_face_network(network)
-        variants: dict[str, Variant] = {}
-        failures: list[str] = []
-        for precision in precisions:
-            started, name = time.perf_counter(), f"face {precision}"
-            graph = _in_precision(full, precision)
-            compared = compared_graph(
-                graph,
+        feed = {"image": crops}
+        compared = {
+            precision: compared_graph(
+                full if precision == "fp32" else half_from_full(full),
                 writer.path(f"face-{precision}.onnx"),
                 precision,
                 truth,
-                {"image": crops},
+                feed,
                 threads=threads,
-                progress=reports.of(name),
+                progress=reports.of(f"face {precision}"),
             )
-            failures += [f"{name}: {failure}" for failure in compared.failures]
-            if compared.failures:
-                reports.line(f"{name}: misses its gate, left out")
-                continue
-            files = tuple(writer.entry(path) for path in compared.files)
-            variants[precision] = Variant(files=files, evidence=compared.evidence)
-            size, seconds = sum(file.size for file in files) / 1e6, time.perf_counter() - started
-            reports.line(f"{name}: {size:.1f} MB, {compared.summary()}, {seconds:.1f} s")
+            for precision in precisions
+        }
+        for precision, one in compared.items():
+            reports.line(f"face {precision}: {'misses its gate, left out' if one.failures else one.summary()}")
+        failures = [f"face {name}: {failure}" for name, one in compared.items() for failure in one.failures]
+        variants = {
+            name: Variant(files=tuple(writer.entry(path) for path in one.files), evidence=one.evidence)
+            for name, one in compared.items()
+            if not one.failures
+        }
         listing = "\n".join(f"  {failure}" for failure in failures)
         if not variants:
             raise AccuracyGateError(f"no precision of the face network holds its gate, nothing is written:\n{listing}")
@@ -110,7 +109,3 @@ def _reference(
     seconds = time.perf_counter() - started
     reports.line(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {seconds:.1f} s")
     return crops, {name: np.concatenate([part[name] for part in parts]) for name in FACE_OUTPUTS}
-
-
-def _in_precision(full: Graph, precision: str) -> Graph:
-    return full if precision == "fp32" else half_from_full(full)

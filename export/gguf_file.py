@@ -23,6 +23,7 @@ from torch import Tensor
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import open_weights, structure_problems, weight_files
 from emo_edge.export.config import LanguageConfig
+from emo_edge.export.tensor_files import tensors_of_directory
 from emo_edge.export.text import LanguageTokenizer
 from emo_edge.runtimes.llama_probe import library, native_errors
 
@@ -123,12 +124,10 @@ def gguf_from_checkpoint(
 
 def lossless_type(directory: Path) -> str:
     """Return the smallest of `WRITTEN_TYPES` that holds the language model's matrices without rounding."""
-    kinds = set()
-    for path in weight_files(directory):
-        with open_weights(path) as file:
-            slices = [file.get_slice(name) for name in file.keys() if name.startswith(PREFIX)]  # noqa: SIM118
-            kinds |= {part.get_dtype() for part in slices if len(part.get_shape()) > 1}
-    return "f16" if kinds == {"F16"} else "f32"
+    with ExitStack() as stack:
+        stored = tensors_of_directory(directory, stack).items()
+        kinds = {one.dtype for name, one in stored if name.startswith(PREFIX) and len(one.shape) > 1}
+    return "f16" if kinds == {torch.float16} else "f32"
 
 
 def quantize_gguf(source: Path, target: Path, file_type: str) -> None:
