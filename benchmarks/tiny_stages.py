@@ -3,8 +3,8 @@
 1. ``face``: the face network on its eight exact targets, its trunk under a probe that is thrown away.
 2. ``vision``: the vision tower under a probe alone, standing in for EVA-CLIP's pre-training.
 3. ``language``: connector, Face Info Mining and LLaMA on instruction pairs about images and clips, both
-   networks frozen, as LLaMA-VID freezes its tower in every stage.
-4. ``settle``: more of the same at a lower rate.
+   networks frozen, as LLaMA-VID freezes its tower in every stage, and a probe on each branch's tokens.
+4. ``settle``: more of the same at a lower rate, without the probes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
+from emo_edge.benchmarks.branch_probes import BranchProbes
 from emo_edge.benchmarks.instructions import Instruction, category_instruction, conversation_instruction
 from emo_edge.benchmarks.tiny_data import Arrays
 from emo_edge.benchmarks.training import Losses
@@ -174,6 +175,8 @@ class Example:
     rows: NDArray[np.int64]
     expression: str
     cues: tuple[int, ...]
+    units: NDArray[np.float32]
+    """[F, 17] intensities, a row a frame."""
 
     @property
     def clip(self) -> bool:
@@ -192,21 +195,27 @@ def examples_at(arrays: Arrays, items: Sequence[int], frames: int, *, halve_ever
         rows = np.arange(item * frames, (item + 1) * frames, 2 if halved else 1)
         seen = arrays["cues"][rows].max(0)
         cues = tuple(unit for unit, visible in zip(ACTION_UNITS, seen, strict=True) if visible)
-        found.append(Example(rows, EXPRESSIONS[arrays["expression"][rows[0]]], cues))
+        found.append(Example(rows, EXPRESSIONS[arrays["expression"][rows[0]]], cues, arrays["action_units"][rows]))
     return found
 
 
 def language_losses(
-    model: EmoLlamaForConditionalGeneration, read: ReadFeatures, examples: Sequence[Example], rng: random.Random
+    model: EmoLlamaForConditionalGeneration,
+    read: ReadFeatures,
+    examples: Sequence[Example],
+    rng: random.Random,
+    probes: BranchProbes | None = None,
 ) -> Losses:
     """Mean negative log-likelihood of the answers' tokens, end-of-sequence included.
 
     A random half of the examples gets a category question, the others a conversation. ``read`` gives the frozen
-    networks' features of the examples' rows.
+    networks' features of the examples' rows. With ``probes`` come their losses on the visual tokens.
     """
     shuffled = rng.sample(examples, len(examples))
     features = read(np.concatenate([example.rows for example in shuffled]))
-    losses, half, start = {}, len(shuffled) // 2, 0
+    losses: Losses = {}
+    visual: list[Tensor] = []
+    half, start = len(shuffled) // 2, 0
     for kind, part in (("category", shuffled[:half]), ("conversation", shuffled[half:])):
         frames = slice(start, start + sum(len(example.rows) for example in part))
         start = frames.stop
@@ -216,6 +225,10 @@ def language_losses(
         scored = branch_log_probs(model.language, packed, shared=_shared_start(model, turns))
         log_probs = [branches[0] for branches in scored]
         losses[kind] = -torch.stack([answer.mean() for answer in log_probs]).mean()
+        visual += [turn.visual for turn in turns]
+    if probes:
+        units, expressions = [example.units for example in shuffled], [example.expression for example in shuffled]
+        losses |= probes.losses(visual, units, expressions)
     return losses
 
 

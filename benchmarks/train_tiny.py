@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from emo_edge.benchmarks import tiny_data
+from emo_edge.benchmarks.branch_probes import BranchProbes
 from emo_edge.benchmarks.frozen_features import FrozenFeatures, encode_rows
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.tiny_config import TINY
@@ -114,8 +115,8 @@ def train_vision(run: Run, plan: StagePlan = VISION) -> None:
 
 
 def train_language(run: Run, plan: StagePlan = LANGUAGE) -> None:
-    """Teach connector, Face Info Mining and LLaMA to answer; the two networks stay as they are."""
-    _train_answers(run, plan, first_draw=0)
+    """Teach connector, Face Info Mining and LLaMA to answer, under probes; the two networks stay as they are."""
+    _train_answers(run, plan, first_draw=0, probes=BranchProbes(run.model.config))
 
 
 def train_settle(run: Run, plan: StagePlan = SETTLE) -> None:
@@ -123,9 +124,10 @@ def train_settle(run: Run, plan: StagePlan = SETTLE) -> None:
     _train_answers(run, plan, first_draw=LANGUAGE.steps)
 
 
-def _train_answers(run: Run, plan: StagePlan, first_draw: int) -> None:
-    parts = {"connector": run.model.connector, "face_info": run.model.face_info, "language": run.model.language}
-    trained = torch.nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
+def _train_answers(run: Run, plan: StagePlan, first_draw: int, probes: BranchProbes | None = None) -> None:
+    model = run.model
+    parts = {"connector": model.connector, "face_info": model.face_info, "language": model.language, "probes": probes}
+    trained = torch.nn.ModuleDict({name: part for name, part in parts.items() if part is not None}).to(model.device)
     frames = tiny_data.TRAIN_CLIPS.frames
 
     def losses_at(step: int) -> Losses:
@@ -137,7 +139,7 @@ def _train_answers(run: Run, plan: StagePlan, first_draw: int) -> None:
         examples = examples_at(arrays, items, frames, halve_every=4) if clips else examples_at(arrays, items, 1)
         read = run.clip_features.read if clips else partial(encode_rows, run.model, run.images)
         with run.autocast():
-            return language_losses(run.model, read, examples, random.Random(f"{run.seed}-{draw}"))
+            return language_losses(run.model, read, examples, random.Random(f"{run.seed}-{draw}"), probes)
 
     train_stage(plan, trained, trained.parameters(), losses_at, run.files)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from emo_edge.bundle import Bundle
 from emo_edge.engines import LanguageChain
-from emo_edge.errors import BundleError, InputError
-from emo_edge.manifest import Manifest
+from emo_edge.errors import InputError
+from emo_edge.manifest import QUESTION_INPUT, Manifest
 from emo_edge.questions import QuestionTokenizer
 from emo_edge.reading import Request
 from emo_edge.sessions import Tensor
@@ -52,9 +52,7 @@ class Answering:
     def __init__(self, bundle: Bundle, chain: LanguageChain) -> None:
         self.manifest, self.chain = bundle.manifest, chain
         tokenizer, limit = self.manifest.question_tokenizer, self.manifest.max_question_tokens
-        if tokenizer is None or limit is None:
-            raise BundleError("a language model needs a question tokenizer")
-        self.questions = QuestionTokenizer(bundle.directory / tokenizer.path, limit)
+        self.questions = QuestionTokenizer(bundle.directory / tokenizer.path, limit) if tokenizer and limit else None
         self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
     def check(self, request: Request, frames: int) -> None:
@@ -96,9 +94,11 @@ class Answering:
 
     def _prefill(self, shown: Shown, turn: Turn, watch: Stopwatch) -> None:
         """Make the prompt about these frames the language model's context."""
-        ids = np.array([self.questions.encode(turn.question)] * len(shown.features), np.int64)
+        feed: dict[str, Tensor] = {"features": shown.features}
+        if self.questions:
+            ids = np.array([self.questions.encode(turn.question)] * len(shown.features), np.int64)
+            feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
         with watch("connector"):
-            feed = {"features": shown.features, "question_ids": ids, "question_mask": np.ones_like(ids)}
             visual = self.chain.connector.run(feed)["visual_tokens"]
         with watch("prefill"):
             tokens = frame_tokens(self.manifest, visual, shown.face_tokens)

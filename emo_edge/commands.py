@@ -23,6 +23,7 @@ EXTRAS = {
     "safetensors": "export",
     "sentencepiece": "export",
     "onnx": "export",
+    "onnx_ir": "export",
     "onnxscript": "export",
     "gguf": "export",
 }

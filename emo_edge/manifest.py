@@ -23,7 +23,10 @@ OUTPUTS = {
     "connector": {"visual_tokens"},
     "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
 }
-"""What the pipeline reads of each graph; face tokens are there where the layout has them."""
+"""What the pipeline reads of each graph; a face graph that gives nothing but tokens tells no facts."""
+FACE_TOKENS = "face_tokens"
+QUESTION_INPUT = "question_ids"
+"""Input of a connector whose tokens depend on the question."""
 Dtype = Literal["uint8", "int64", "float16", "float32"]
 
 
@@ -113,7 +116,7 @@ class Preprocessing(Section):
 class TokenGroup(Section):
     """Consecutive embeddings of one frame and the component whose output they are."""
 
-    name: Literal["context", "content", "face"]
+    name: Literal["context", "content", "face", "landmark"]
     count: Size
     component: Literal["connector", "face"]
 
@@ -207,24 +210,30 @@ class Manifest(Section):
     def _language_checks(self, frames: int, text: str) -> list[tuple[bool, str]]:
         """Require all that a language model needs, or none of it."""
         parts = self.components
-        chain = {
+        chain: dict[str, object] = {
             "components.vision": parts.vision,
             "components.connector": parts.connector,
             "preprocessing.vision": self.preprocessing.vision,
-            "question_tokenizer": self.question_tokenizer,
-            "max_question_tokens": self.max_question_tokens,
             "layout": self.layout or None,
             "label_sets": self.label_sets or None,
         }
+        reads = parts.connector is not None and any(feed.name == QUESTION_INPUT for feed in parts.connector.inputs)
+        question: dict[str, object] = {
+            "question_tokenizer": self.question_tokenizer,
+            "max_question_tokens": self.max_question_tokens,
+        }
         if parts.language is None:
-            odd = [name for name, value in chain.items() if value is not None]
+            odd = [name for name, value in {**chain, **question}.items() if value is not None]
             return [
                 (not odd, f"without components.language there is no use for {', '.join(odd)}"),
                 (parts.face is not None, "there is neither a language model nor a face network"),
             ]
-        missing = [name for name, value in chain.items() if value is None]
+        needed = chain | question if reads else chain
+        missing = [name for name, value in needed.items() if value is None]
+        unread = [name for name, value in question.items() if value is not None and not reads]
         return [
             (not missing, f"components.language needs {', '.join(missing)}"),
+            (not unread, f"components.connector reads no question: there is no use for {', '.join(unread)}"),
             (frames == 1, "layout needs exactly one frames segment"),
             ("{question}" in text, "layout lacks {question}"),
         ]
@@ -232,9 +241,13 @@ class Manifest(Section):
     def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
         face, crop = self.components.face, self.preprocessing.face
         tokens = any(group.component == "face" for segment in frames for group in segment.groups)
+        outputs = {contract.name for contract in face.outputs} if face else set()
+        gives_tokens, only_tokens = FACE_TOKENS in outputs, outputs == {FACE_TOKENS}
         return [
             ((face is None) == (crop is None), "components.face and preprocessing.face go together"),
             (face is not None or not tokens, "layout has face tokens, and there is no face component"),
+            (not (face and tokens) or gives_tokens, f"layout has face tokens, components.face lacks {FACE_TOKENS}"),
+            (tokens or not only_tokens, "components.face gives tokens alone, and the layout has none"),
         ]
 
     def _output_checks(self) -> list[tuple[bool, str]]:
@@ -243,7 +256,8 @@ class Manifest(Section):
         for part, wanted in OUTPUTS.items():
             component: GraphComponent | None = getattr(self.components, part)
             if component is not None:
-                missing = wanted - {contract.name for contract in component.outputs}
+                given = {contract.name for contract in component.outputs}
+                missing = set() if part == "face" and given == {FACE_TOKENS} else wanted - given
                 checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
         return checks
 

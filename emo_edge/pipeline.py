@@ -18,13 +18,15 @@ from emo_edge.engines import Engines, open_engines
 from emo_edge.errors import InputError
 from emo_edge.face_facts import face_facts
 from emo_edge.faces import open_detector
-from emo_edge.manifest import CropSettings
+from emo_edge.manifest import FACE_TOKENS, OUTPUTS, CropSettings
 from emo_edge.reading import Reading, Request, Settings
 from emo_edge.results import ClipPlan, Result, read_sources
 from emo_edge.sessions import Sampling, Tensor, TensorSession
 from emo_edge.stopwatch import Stopwatch
 from emo_edge.turns import demographics_of
 
+FACTS = OUTPUTS["face"]
+"""Outputs of a face graph that tells facts."""
 AT_ONCE = 32
 """Crops that a network computes at once: every face of a group photo, and memory that stays bounded."""
 
@@ -44,7 +46,7 @@ class Seen:
         """Pick the frames ``rows`` for the language model."""
         if self.features is None:
             raise ValueError("the vision net did not run")
-        face = self.face.get("face_tokens")
+        face = self.face.get(FACE_TOKENS)
         return Shown(self.features[rows], None if face is None else face[rows])
 
 
@@ -172,7 +174,8 @@ class EmotionPipeline:
         """Tell the facts of one face's frames ``rows``, and what the language model says of them."""
         watch, middle, manifest = measured.branch(), (rows.start + rows.stop) // 2, self.manifest
         wanted = manifest.prompt.use_demographics if request.demographics is None else request.demographics
-        sentence = demographics_of(manifest, seen.face, rows, clip=clip) if wanted and seen.face else ""
+        told = seen.face.keys() >= FACTS
+        sentence = demographics_of(manifest, seen.face, rows, clip=clip) if wanted and told else ""
         if self.answering is None:
             self._check_facts_alone(request)
             said = NOTHING_SAID
@@ -180,7 +183,7 @@ class EmotionPipeline:
             blank = partial(self._blank, watch)
             said = self.answering.ask(seen.shown(rows), sentence, request, watch, blank, clip=clip)
         facts = None
-        if seen.face:
+        if told:
             crop = seen.face_crops[middle]
             facts = face_facts(seen.face, rows, middle, crop, manifest.face_labels, demographics=wanted)
         return Reading(

@@ -50,22 +50,23 @@ def frame_tokens(manifest: Manifest, visual: Tensor, face: Tensor | None) -> NDA
 
     Args:
         manifest: holds the layout.
-        visual: [F, 1 + n, E], the connector's output, context token first.
+        visual: [F, n, E], the connector's output, its groups in the layout's order.
         face: [F, k, E], the face tokens, or None if the checkpoint has none.
 
     Returns:
         float32 [F * tokens per frame, E].
     """
-    visual_groups = {"context": visual[:, :1], "content": visual[:, 1:]}
-    parts = []
+    given, parts = {"connector": visual, "face": face}, []
+    taken = dict.fromkeys(given, 0)
     for group in manifest.frames_segment.groups:
-        part = face if group.name == "face" else visual_groups[group.name]
-        if part is None or part.shape[1] != group.count:
-            seen = "none" if part is None else str(part.shape[1])
-            raise BundleError(
-                f"the layout has {group.count} {group.name} tokens a frame, {group.component} gave {seen}"
-            )
-        parts.append(part)
+        output, start = given[group.component], taken[group.component]
+        taken[group.component] += group.count
+        if output is not None:
+            parts.append(output[:, start : start + group.count])
+    for component, output in given.items():
+        seen = 0 if output is None else output.shape[1]
+        if taken[component] and seen != taken[component]:
+            raise BundleError(f"the layout has {taken[component]} tokens a frame of {component}, which gave {seen}")
     joined = np.concatenate(parts, axis=1)
     return np.ascontiguousarray(joined.reshape(-1, joined.shape[-1]), np.float32)
 

@@ -25,8 +25,9 @@ from emo_edge.export.gguf_file import (
     lossless_type,
     quantize_gguf,
 )
+from emo_edge.export.graph_file import save_graph
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.onnx_graphs import PRECISIONS, Graph, component_contracts, half_from_full, onnx_from_component
+from emo_edge.export.onnx_graphs import PRECISIONS, component_contracts, in_precision, onnx_from_component
 from emo_edge.export.parity import Distances, exact_failures, label_distance
 from emo_edge.export.reference import Reference, probabilities_with, reference_on
 from emo_edge.export.reports import QUIET, Reports
@@ -79,8 +80,7 @@ def bundle_from_checkpoint(
         require_room(writer.partial, wanted - there)
         export = _Export(directory, writer, plan, samples, threads, reports)
         for component, precisions in plan.graphs(config).items():
-            for precision in precisions:
-                export.graph(component, precision)
+            export.graphs(component, precisions)
         export.forget_model()
         # What others may be quantized from first.
         for file_type in sorted(plan.language, key=lambda name: name not in WRITTEN_TYPES):
@@ -112,7 +112,6 @@ class _Export:
         labels = self.config.label_sets[plan.labels]
         self.reference = reference_on(self.model, samples, labels, reports.of("reference"))
         self.report(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {_since(started)}")
-        self.full: dict[str, Graph] = {}
         self.contracts: dict[str, Contracts] = {}
         self.variants: dict[str, dict[str, Variant]] = {}
         self.failures: list[str] = []
@@ -120,16 +119,37 @@ class _Export:
     def listing(self) -> str:
         return "\n".join(f"  {failure}" for failure in self.failures)
 
-    def graph(self, component: str, precision: str) -> None:
-        """Write one precision of one graph, run it on the samples, keep it inside its gate."""
-        started, name = time.perf_counter(), f"{component} {precision}"
+    def graphs(self, component: str, precisions: Sequence[str]) -> None:
+        """Trace one component, write every precision, and keep those that hold their gate on the samples."""
         self.contracts[component] = component_contracts(self.model, component)
-        if self._goes_on(component, precision):
+        wanted = [precision for precision in precisions if not self._goes_on(component, precision)]
+        if not wanted:
             return
-        graph = self._graph(component, precision)
+        written = self._traced_and_written(component, wanted)
+        for precision in wanted:
+            self._compare(component, precision, written[precision])
+
+    def _traced_and_written(self, component: str, precisions: Sequence[str]) -> dict[str, list[Path]]:
+        """Write the graphs before any is run: then their weights, which are the model's, can be forgotten."""
+        started = time.perf_counter()
+        self.reports.progress(f"trace {component}", 0, 1)
+        full = onnx_from_component(self.model, component)
+        # What follows computes with the connector and LLaMA alone.
+        if component != "connector" and (part := getattr(self.model, component)) is not None:
+            part.to("meta")
+        files = {
+            precision: save_graph(in_precision(full, precision), self.writer.path(f"{component}-{precision}.onnx"))
+            for precision in precisions
+        }
+        self.report(f"{component}: traced, {' and '.join(precisions)} written, {_since(started)}")
+        return files
+
+    def _compare(self, component: str, precision: str, files: list[Path]) -> None:
+        """Run one graph on the samples and keep it inside its gate."""
+        started, name = time.perf_counter(), f"{component} {precision}"
         compared = compared_graph(
-            graph,
-            self.writer.path(f"{component}-{precision}.onnx"),
+            files,
+            self.contracts[component],
             precision,
             *self.reference.of(component),
             threads=self.threads,
@@ -143,13 +163,12 @@ class _Export:
         shares = probabilities_with(self.model, self.reference, component, compared.outputs)
         if shares is not None:
             evidence[LABEL_EVIDENCE] = label_distance(self.reference.probabilities, shares)
-        size = self._keep(component, precision, compared.files, evidence)
+        size = self._keep(component, precision, files, evidence)
         self.report(f"{name}: {size}, {compared.summary()}, {_since(started)}")
 
     def forget_model(self) -> None:
         """Free what only the graphs needed, before llama.cpp loads its own copies of the largest part."""
         del self.model
-        self.full.clear()
 
     def language(self, file_type: str) -> None:
         """Write one file type of the language model and score the reference's own prompts with it."""
@@ -176,9 +195,11 @@ class _Export:
 
     def manifest(self) -> Manifest:
         """Describe what was kept, with every profile's whole chain measured against the reference."""
-        tokenizer = self.writer.path(QUESTION_MODEL_NAME)
-        tokenizer.write_bytes((self.directory / QUESTION_MODEL_NAME).read_bytes())
-        entry = self.writer.entry(tokenizer)
+        entry = None
+        if self.config.connector.qformer:
+            tokenizer = self.writer.path(QUESTION_MODEL_NAME)
+            tokenizer.write_bytes((self.directory / QUESTION_MODEL_NAME).read_bytes())
+            entry = self.writer.entry(tokenizer)
         origin = {
             "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(self.directory)),
             "compared_on": f"{len(self.samples)} pictures ({self._sample_names()}), labels {self.plan.labels}",
@@ -197,17 +218,6 @@ class _Export:
     def _sample_names(self) -> str:
         """First and last name: enough to tell a folder from the packaged drawings."""
         return f"{self.samples[0].name} to {self.samples[-1].name}"
-
-    def _graph(self, component: str, precision: str) -> Graph:
-        """Trace each component once; the other precision is made from the float32 graph."""
-        if component not in self.full:
-            self.full.clear()
-            self.reports.progress(f"trace {component}", 0, 1)
-            self.full[component] = onnx_from_component(self.model, component)
-            # What follows computes with the connector and LLaMA alone.
-            if component != "connector":
-                self.model.get_submodule(component).to("meta")
-        return self.full[component] if precision == "fp32" else half_from_full(self.full[component])
 
     def _unrounded(self) -> Path:
         """Write what the others are quantized from; rounding twice would be one more error nobody asked for."""

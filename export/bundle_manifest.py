@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Literal
 
 from emo_edge import __version__
-from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig
+from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, LandmarkConfig
 from emo_edge.manifest import (
     BeginSegment,
     BundleFile,
@@ -39,7 +40,7 @@ def bundle_manifest(
     config: EmoLlamaConfig,
     contracts: Mapping[str, Contracts],
     variants: Mapping[str, Mapping[str, Variant]],
-    question_tokenizer: BundleFile,
+    question_tokenizer: BundleFile | None,
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
@@ -50,7 +51,7 @@ def bundle_manifest(
         config: of the checkpoint.
         contracts: of each graph component.
         variants: what passed, by component and name.
-        question_tokenizer: its file.
+        question_tokenizer: its file; None where the connector reads no question.
         profiles: by name.
         name: of the model, unless its config has one.
         origin: more of the bundle's provenance.
@@ -78,7 +79,7 @@ def bundle_manifest(
         label_sets=dict(config.label_sets),
         face_labels=config.face_labels,
         question_tokenizer=question_tokenizer,
-        max_question_tokens=config.connector.qformer.max_question_tokens,
+        max_question_tokens=config.connector.qformer.max_question_tokens if config.connector.qformer else None,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
@@ -132,24 +133,23 @@ def _contracts(specs: tuple[TensorSpec, ...]) -> tuple[TensorContract, ...]:
 
 
 def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
-    vision, face = config.vision, config.face
+    vision, face = config.vision, config.face or config.landmark
     return Preprocessing(
         vision=CropSettings(method="padded", size=vision.image_size, margin=vision.crop_margin, fill=vision.image_mean),
         face=_face_crop(face) if face else None,
     )
 
 
-def _face_crop(face: FaceConfig) -> CropSettings:
+def _face_crop(face: FaceConfig | LandmarkConfig) -> CropSettings:
     return CropSettings(method="stretched", size=face.image_size, margin=face.crop_margin)
 
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
     before, after = config.prompt.template.split(IMAGE_MARK)
-    content = (config.connector.pool_grid or config.vision.grid) ** 2
-    groups = [
-        TokenGroup(name="context", count=1, component="connector"),
-        TokenGroup(name="content", count=content, component="connector"),
-    ]
-    if config.face_info:
-        groups.append(TokenGroup(name="face", count=config.face_info.num_tokens, component="face"))
+    context = 1 if config.connector.qformer else 0
+    groups = [TokenGroup(name="context", count=1, component="connector")][:context]
+    groups.append(TokenGroup(name="content", count=config.visual_tokens_per_frame - context, component="connector"))
+    if config.face_tokens_per_frame:
+        name: Literal["face", "landmark"] = "landmark" if config.landmark else "face"
+        groups.append(TokenGroup(name=name, count=config.face_tokens_per_frame, component="face"))
     return (BeginSegment(), TextSegment(text=before), FramesSegment(groups=tuple(groups)), TextSegment(text=after))

@@ -1,4 +1,4 @@
-"""Write one graph, run it as a device will, and measure how far it is from PyTorch."""
+"""Run a written graph as a device will, and measure how far it is from PyTorch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_edge.export.onnx_graphs import Graph, save_graph
 from emo_edge.export.parity import Distances, distances, graph_failures
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.sessions import Tensor, TensorSession
+from emo_edge.sessions import Tensor, TensorSession, TensorSpec
 
 Heard = Callable[[int, int], None]
 """Gets how much is done, and of how much."""
+Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+"""What a graph reads and returns."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class ComparedGraph:
 
 
 def compared_graph(
-    graph: Graph,
-    path: Path,
+    files: list[Path],
+    contracts: Contracts,
     precision: str,
     truth: Mapping[str, Tensor],
     feed: Mapping[str, Tensor],
@@ -45,9 +46,8 @@ def compared_graph(
     threads: int | None,
     progress: Heard,
 ) -> ComparedGraph:
-    """Write ``graph`` to ``path`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``."""
-    files = save_graph(graph, path)
-    with OnnxSession(files[0], graph.inputs, graph.outputs, threads=threads) as session:
+    """Run the graph in ``files`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``."""
+    with OnnxSession(files[0], *contracts, threads=threads) as session:
         outputs = run_in_batches(session, feed, progress=progress)
     evidence = distances(truth, outputs)
     return ComparedGraph(files, outputs, evidence, graph_failures(precision, evidence))

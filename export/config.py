@@ -26,8 +26,12 @@ FACE_NETWORK = "facexformer"
 
 
 class VisionConfig(Section):
-    """EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``): no final norm, the class token stays."""
+    """The image tower without a final norm; the class token stays.
 
+    EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``), or CLIP's as LLaVA reads it.
+    """
+
+    tower: Literal["eva", "clip"] = "eva"
     image_size: Size = 224
     patch_size: Size = 14
     hidden_size: Size = 1408
@@ -80,13 +84,14 @@ class QFormerConfig(Section):
 
 
 class ConnectorConfig(Section):
-    """LLaMA-VID's token generation: one context token and compressed content tokens a frame."""
+    """Visual tokens a frame: LLaMA-VID's one context token and its compressed content tokens, or LLaVA's patches."""
 
     compress_type: str = "mean"
     """``none`` (every patch), ``mean`` (one token) or ``grid:N`` (N x N average-pooled tokens, N > 1)."""
     projector_type: str = "mlp2x_gelu"
     """``identity``, ``linear`` or ``mlp{N}x_gelu``."""
-    qformer: QFormerConfig = QFormerConfig()
+    qformer: QFormerConfig | None = QFormerConfig()
+    """Makes the context token; None leaves it out, and no token depends on the question."""
 
     @property
     def pool_grid(self) -> int | None:
@@ -175,6 +180,17 @@ class FaceInfoConfig(Section):
         return self
 
 
+class LandmarkConfig(Section):
+    """EmoLA's landmark token: what ``landmarks.onnx``, which lies beside the weights, reads and gives.
+
+    Its numbers go through a projector of the connector's type.
+    """
+
+    image_size: Size = 192
+    outputs: Size = 212
+    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
+
+
 class LanguageConfig(Section):
     """LLaMA sizes, under transformers' own names."""
 
@@ -248,7 +264,7 @@ class EmoLlamaConfig(CheckpointConfig):
     """Everything a checkpoint's numbers do not say by themselves.
 
     ``face`` and ``face_info`` may be absent: a checkpoint without Face Info Mining weights runs on
-    LLaMA-VID's tokens, the face facts and the demographic sentence alone.
+    LLaMA-VID's tokens, the face facts and the demographic sentence alone. ``landmark`` is there in EmoLA's.
     """
 
     model_config = ConfigDict(validate_default=True)
@@ -259,6 +275,7 @@ class EmoLlamaConfig(CheckpointConfig):
     connector: ConnectorConfig = ConnectorConfig()
     face: FaceConfig | None = FaceConfig()
     face_info: FaceInfoConfig | None = FaceInfoConfig()
+    landmark: LandmarkConfig | None = None
     language: LanguageConfig = LanguageConfig()
     prompt: PromptConfig = PromptConfig()
     face_labels: FaceLabels = FaceLabels()
@@ -283,6 +300,18 @@ class EmoLlamaConfig(CheckpointConfig):
         require((face_info is None or not absent, "face_info needs face: it reads the face map"))
         return face_info
 
+    @field_validator("landmark")
+    @classmethod
+    def _one_face_crop(cls, landmark: LandmarkConfig | None, info: ValidationInfo) -> LandmarkConfig | None:
+        face, connector = info.data.get("face"), info.data.get("connector")
+        if landmark is not None:
+            plain = connector is None or connector.projector_depth > 0
+            require(
+                (face is None, "landmark takes the place of face: one network reads the face's crop"),
+                (plain, "landmark needs a projector, connector.projector_type identity is none"),
+            )
+        return landmark
+
     @field_validator("language")
     @classmethod
     def _identity_fits(cls, language: LanguageConfig, info: ValidationInfo) -> LanguageConfig:
@@ -306,5 +335,15 @@ class EmoLlamaConfig(CheckpointConfig):
     @property
     def tokens_per_frame(self) -> int:
         """Visual tokens a frame adds to the prompt: context + content + face."""
+        return self.visual_tokens_per_frame + self.face_tokens_per_frame
+
+    @property
+    def face_tokens_per_frame(self) -> int:
+        """Those of Face Info Mining, or the landmark token."""
+        return self.face_info.num_tokens if self.face_info else int(self.landmark is not None)
+
+    @property
+    def visual_tokens_per_frame(self) -> int:
+        """Those of the connector: context, unless it reads no question, and content."""
         grid = self.connector.pool_grid or self.vision.grid
-        return 1 + grid * grid + (self.face_info.num_tokens if self.face_info else 0)
+        return (self.connector.qformer is not None) + grid * grid

@@ -34,6 +34,8 @@ class Connector(nn.Module):
     def __init__(self, config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int) -> None:
         super().__init__()
         width, qformer = vision.hidden_size, config.qformer
+        if qformer is None:
+            raise ValueError("without a Q-Former it is a ContentConnector")
         self.grid, self.pool_grid = vision.grid, config.pool_grid
         self.mm_projector = build_projector(config, width, language_hidden_size)
         self.vlm_att_query = learned(1, qformer.num_queries, qformer.hidden_size)
@@ -75,11 +77,36 @@ class Connector(nn.Module):
 
     def content_tokens(self, features: Tensor) -> Tensor:
         """Return the pooled, projected patches [N, n, E], row-major; they do not depend on the question."""
-        return self.mm_projector(self._pool(features[:, 1:]))  # type: ignore[no-any-return]
+        return self.mm_projector(pooled_patches(features, self.grid, self.pool_grid))  # type: ignore[no-any-return]
 
-    def _pool(self, patches: Tensor) -> Tensor:
-        if self.pool_grid is None:
-            return patches
-        cell = self.grid // self.pool_grid
-        cells = torch.unflatten(patches, 1, (self.pool_grid, cell, self.pool_grid, cell))
-        return cells.mean(dim=(2, 4)).flatten(1, 2)
+
+class ContentConnector(nn.Module):
+    """Projected patches alone, as LLaVA has them (``llava_arch.py``): no token depends on the question."""
+
+    def __init__(self, config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int) -> None:
+        super().__init__()
+        self.grid, self.pool_grid = vision.grid, config.pool_grid
+        self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
+        init_weights(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the visual tokens [N, n, E] of each frame from features [N, 1 + grid*grid, D], as `Connector` does."""
+        return self.mm_projector(pooled_patches(features, self.grid, self.pool_grid))  # type: ignore[no-any-return]
+
+
+def build_connector(
+    config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int
+) -> Connector | ContentConnector:
+    """Build the one with a Q-Former, or the one without."""
+    kind = ContentConnector if config.qformer is None else Connector
+    return kind(config, vision, language_hidden_size)
+
+
+def pooled_patches(features: Tensor, grid: int, pool_grid: int | None) -> Tensor:
+    """Leave out the class token and average the patches in ``pool_grid`` x ``pool_grid`` cells; None keeps each."""
+    patches = features[:, 1:]
+    if pool_grid is None:
+        return patches
+    cell = grid // pool_grid
+    cells = torch.unflatten(patches, 1, (pool_grid, cell, pool_grid, cell))
+    return cells.mean(dim=(2, 4)).flatten(1, 2)

@@ -15,6 +15,7 @@ from emo_edge.export.bundle_manifest import tool_versions
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.gguf_file import available_file_types
+from emo_edge.export.landmark_network import LANDMARKS_NAME
 from emo_edge.export.onnx_graphs import PRECISIONS
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.samples import Sample
@@ -33,7 +34,7 @@ class ExportPlan:
     def graphs(self, config: EmoLlamaConfig) -> dict[str, tuple[str, ...]]:
         """Precisions of each graph component that the checkpoint has."""
         found = {"vision": self.vision, "connector": self.vision}
-        return found if config.face is None else {**found, "face": self.face}
+        return {**found, "face": self.face} if config.face or config.landmark else found
 
     def check(self, config: EmoLlamaConfig) -> None:
         """Raise InputError naming everything that cannot be written of this checkpoint."""
@@ -53,7 +54,7 @@ class ExportPlan:
 
     def fingerprint(self, directory: Path, config: EmoLlamaConfig, samples: Sequence[Sample]) -> str:
         """Hash what makes the bundle this one: the checkpoint, this plan, the pictures and the tools."""
-        names = (LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME)
+        names = (LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LANDMARKS_NAME)
         files = [*weight_files(directory), *(directory / name for name in names if (directory / name).is_file())]
         stamps = [_stamp(path) for path in files]
         pictures = [(sample.name, sample.box, _stamp(sample.source)) for sample in samples]

@@ -17,7 +17,8 @@ from emo_edge.export.bundle_manifest import face_manifest
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.compared_graph import compared_graph
 from emo_edge.export.face_network import FaceNetwork
-from emo_edge.export.onnx_graphs import PRECISIONS, half_from_full, onnx_from_face_network
+from emo_edge.export.graph_file import save_graph
+from emo_edge.export.onnx_graphs import PRECISIONS, in_precision, onnx_from_face_network
 from emo_edge.export.reference import FACE_OUTPUTS
 from emo_edge.export.reports import QUIET, Reports
 from emo_edge.manifest import Profile, Variant
@@ -50,11 +51,15 @@ def bundle_from_face_network(
         crops, truth = _reference(network, samples, reports)
         reports.progress("trace face", 0, 1)
         full = onnx_from_face_network(network)
-        feed = {"image": crops}
+        contracts, feed = (full.inputs, full.outputs), {"image": crops}
+        files = {
+            precision: save_graph(in_precision(full, precision), writer.path(f"face-{precision}.onnx"))
+            for precision in precisions
+        }
         compared = {
             precision: compared_graph(
-                full if precision == "fp32" else half_from_full(full),
-                writer.path(f"face-{precision}.onnx"),
+                files[precision],
+                contracts,
                 precision,
                 truth,
                 feed,
@@ -81,9 +86,7 @@ def bundle_from_face_network(
             "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(directory)),
             "compared_on": f"{len(samples)} pictures ({samples[0].name} to {samples[-1].name})",
         }
-        bundle = writer.finish(
-            face_manifest(network.config, (full.inputs, full.outputs), variants, profiles, directory.name, origin)
-        )
+        bundle = writer.finish(face_manifest(network.config, contracts, variants, profiles, directory.name, origin))
     reports.line(f"{target}: {len(bundle.manifest.files())} files, emo-edge {__version__}")
     if failures:
         raise AccuracyGateError(f"not everything holds its gate:\n{listing}")

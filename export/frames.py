@@ -33,19 +33,22 @@ class FrameFeatures:
     """What does not depend on the question: computed once, reused for every question."""
 
     vision: Tensor
-    """EVA features [F, T, D], class token first."""
+    """Features of the image tower [F, T, D], class token first."""
     face: FaceOutputs | None
     """All heads of the face network and its fused map, for F frames; None without a face network."""
+    landmarks: Tensor | None = None
+    """Raw numbers of a landmark network [F, outputs]; None without one."""
 
     def __len__(self) -> int:
         return len(self.vision)
 
     def frames(self, part: slice) -> FrameFeatures:
         """Return the features of some of the frames."""
+        landmarks = None if self.landmarks is None else self.landmarks[part]
         if self.face is None:
-            return FrameFeatures(self.vision[part], None)
+            return FrameFeatures(self.vision[part], None, landmarks)
         cut = [None if field is None else field[part] for field in self.face]
-        return FrameFeatures(self.vision[part], FaceOutputs._make(cut))
+        return FrameFeatures(self.vision[part], FaceOutputs._make(cut), landmarks)
 
 
 def normalised_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

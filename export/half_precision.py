@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.graph_file import Graph, Weight, declared
 
 PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 """Computed in float16."""
@@ -16,25 +20,34 @@ FOLLOWERS = frozenset(
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
-def half_model(full: ModelProto) -> ModelProto:
-    """Return the float16 form of a float32 model; see `onnx_graphs.half_from_full`.
+def half_from_full(full: Graph) -> Graph:
+    """Return the float16 form of a float32 graph: weights, matmuls and what lies between them in float16.
 
-    Raises CheckpointError if a weight does not fit float16.
+    LayerNorm, softmax, the residual stream, the pixels' normalisation and coordinates stay float32. Large weights are
+    cast on their way into the file. Raises CheckpointError if a weight does not fit float16.
     """
-    half = ModelProto(ir_version=full.ir_version, opset_import=full.opset_import, producer_name=full.producer_name)
-    _HalfWriter(full.graph, half.graph).write()
-    return half
+    made = full.model
+    model = ModelProto(ir_version=made.ir_version, opset_import=made.opset_import, producer_name=made.producer_name)
+    writer = _HalfWriter(full, model.graph)
+    writer.write()
+    return Graph(model, full.inputs, full.outputs, writer.weights)
 
 
 class _HalfWriter:
     """Write a float32 graph again, node by node, and decide the type of every float tensor on the way."""
 
-    def __init__(self, full: GraphProto, half: GraphProto) -> None:
-        self.full, self.half = full, half
+    def __init__(self, source: Graph, half: GraphProto) -> None:
+        full = source.model.graph
+        self.full, self.half, self.full_weights = full, half, source.weights
+        self.weights: dict[str, Weight] = {}
+        """Of the new graph."""
         self.constants = {tensor.name: tensor for tensor in full.initializer}
         self.kept = {value.name for value in full.output}
         self.floats = {tensor.name for tensor in full.initializer if tensor.data_type == FLOAT}
-        self.floats |= {value.name for value in full.input if value.type.tensor_type.elem_type == FLOAT}
+        inferred = shape_inference.infer_shapes(source.model).graph
+        for value in (*full.input, *inferred.value_info):
+            if value.type.tensor_type.elem_type == FLOAT:
+                self.floats.add(value.name)
         self.halves: set[str] = set()
         """Activations in float16."""
         self.products: set[str] = set()
@@ -100,10 +113,19 @@ class _HalfWriter:
     def _constant(self, name: str, in_half: bool) -> str:
         result = f"{name}_fp16" if in_half else name
         if result not in self.written:
-            tensor = self.constants[name]
-            self.half.initializer.append(_half_tensor(tensor, result) if in_half else tensor)
+            self.half.initializer.append(self._written_constant(name, result, in_half))
             self.written.add(result)
         return result
+
+    def _written_constant(self, name: str, result: str, in_half: bool) -> TensorProto:
+        tensor, weight = self.constants[name], self.full_weights.get(name)
+        if weight is None:
+            return numpy_helper.from_array(_halved(name, numpy_helper.to_array(tensor)), result) if in_half else tensor
+        if in_half:
+            _halved(name, weight.values)
+            weight = Weight(weight.values, np.dtype(np.float16))
+        self.weights[result] = weight
+        return declared(result, weight)
 
 
 def _gives_float(node: NodeProto, reads: list[str]) -> bool:
@@ -112,9 +134,9 @@ def _gives_float(node: NodeProto, reads: list[str]) -> bool:
     return bool(reads) and node.op_type != "Shape"
 
 
-def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:
+def _halved(name: str, values: NDArray[Any]) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
-        values = numpy_helper.to_array(tensor).astype(np.float16)
-    if not np.isfinite(values).all():
-        raise CheckpointError(f"{tensor.name}: holds values beyond float16's range of 65504; use fp32")
-    return numpy_helper.from_array(values, name)
+        halved = values.astype(np.float16)
+    if not np.isfinite(halved).all():
+        raise CheckpointError(f"{name}: holds values beyond float16's range of 65504; use fp32")
+    return halved

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from emo_edge.commands import EdgeCommand
+from emo_edge.export.import_emola import EmolaPieces, checkpoint_from_emola
 from emo_edge.export.import_facexformer import checkpoint_from_facexformer
 from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.random_checkpoint import SHAPES, random_checkpoint
@@ -57,6 +58,33 @@ def llama_vid(
     pieces = LlamaVidPieces(model, vision, qformer, lora, face, face_info, question_vocabulary, image_size)
     with _shown_bytes() as progress:
         checkpoint_from_llama_vid(pieces, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    click.echo(out)
+
+
+@main.command(cls=EdgeCommand, name="emola")
+@click.option("--model", type=PATH, required=True, help="LLaVA-1.5-7B's directory: config, tokenizer.model, weights.")
+@click.option("--landmarks", type=PATH, required=True, help="Landmark network: InsightFace's 2d106det.onnx.")
+@click.option("--vision", type=PATH, help="CLIP ViT-L/14-336, directory or file; wins over the model's own.")
+@click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and what was trained beside it.")
+@click.option("--landmark-projector", type=PATH, help="landmark_feature_projector.bin.  [default: in the --lora]")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+def emola(
+    model: Path,
+    landmarks: Path,
+    vision: Path | None,
+    lora: Path | None,
+    landmark_projector: Path | None,
+    dtype: str,
+    out: Path,
+) -> None:
+    """Import EmoLA: LLaVA-1.5 with a landmark token.
+
+    EmoLA was trained to describe. That it can be asked to choose a label is this toolkit's doing, not upstream's.
+    """
+    pieces = EmolaPieces(model, landmarks, vision, lora, landmark_projector)
+    with _shown_bytes() as progress:
+        checkpoint_from_emola(pieces, out, dtype=DTYPES[dtype], report=_report, progress=progress)
     click.echo(out)
 
 

@@ -28,15 +28,15 @@ from emo_edge.export.llama_vid import (
     config_of_model,
     tuned_settings,
 )
+from emo_edge.export.llava_family import VISION, joined, language_tokenizer
 from emo_edge.export.lora import Adapter, open_adapter
 from emo_edge.export.model import parameter_shapes
 from emo_edge.export.question_vocabulary import question_tokenizer
 from emo_edge.export.streamed_checkpoint import Progress, check_target, write_checkpoint
 from emo_edge.export.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
-from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
+from emo_edge.export.text import QUESTION_MODEL_NAME
 
 log = logging.getLogger(__name__)
-VISION = "vision."
 VOCABULARY_PLACES = ("vocab.txt", "bert-base-uncased/vocab.txt")
 """Where a model directory may hold the words of the Q-Former's BERT."""
 
@@ -94,7 +94,7 @@ def checkpoint_from_llama_vid(
     with ExitStack() as stack:
         adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
         opened = _open(pieces, adapter, stack)
-        found = _joined(opened, report)
+        found = joined(opened, report)
         unknown = [problem for piece in opened for problem in piece.problems()]
         config = _config(pieces, settings, found, unknown)
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
@@ -121,29 +121,6 @@ def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> 
     if adapter:
         opened.append(MODEL_KEYS.placed(adapter.directory.name, adapter.whole))
     return opened
-
-
-def _joined(opened: Sequence[Piece], report: Callable[[str], None]) -> StoredTensors:
-    """Take every tensor from the last piece that has it, and tell where two had one."""
-    found: StoredTensors = {}
-    for piece in opened:
-        for line in piece.lines():
-            report(line)
-        twice = [name for name in piece.taken if name in found]
-        if twice:
-            differing = sum(not _same(found[name].read(), piece.taken[name].read()) for name in twice)
-            report(f"  {len(twice)} of them were there before; {piece.name} wins, {differing} differ")
-        if any(name.startswith(VISION) for name in piece.taken):
-            # Half a tower is never filled up from another.
-            found = {name: stored for name, stored in found.items() if not name.startswith(VISION)}
-        found |= piece.taken
-    return found
-
-
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Compare in the coarser of the two types: one file may be the other, rounded."""
-    coarse = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
-    return one.shape == other.shape and torch.equal(one.to(coarse), other.to(coarse))
 
 
 def _config(
@@ -176,12 +153,9 @@ def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], found: Stor
 
 
 def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, bytes]:
-    language = pieces.model / LANGUAGE_MODEL_NAME
-    if not language.is_file():
-        raise CheckpointError(f"{language}: no such file; copy it from Vicuna's or LLaMA-VID's directory")
-    pieces_known, rows = len(LanguageTokenizer(pieces.model)), config.language.vocab_size
-    if pieces_known > rows:
-        raise CheckpointError(f"{language}: {pieces_known} pieces, the model has {rows} rows; it is another model's")
+    language, qformer = language_tokenizer(pieces.model, config.language.vocab_size), config.connector.qformer
+    if qformer is None:
+        return language
     there = [pieces.model / place for place in VOCABULARY_PLACES]
     vocabulary = pieces.question_vocabulary or next((path for path in there if path.is_file()), None)
     if vocabulary is None:
@@ -190,5 +164,5 @@ def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, byt
             "bert-base-uncased's words, which no checkpoint of it holds: give that model's vocab.txt "
             "with --question-vocabulary"
         )
-    words = question_tokenizer(vocabulary, config.connector.qformer.vocab_size)
-    return {LANGUAGE_MODEL_NAME: language.read_bytes(), QUESTION_MODEL_NAME: words}
+    words = question_tokenizer(vocabulary, qformer.vocab_size)
+    return {**language, QUESTION_MODEL_NAME: words}

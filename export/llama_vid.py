@@ -7,59 +7,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emo_edge.errors import CheckpointError
-from emo_edge.export.imported_tensor import listing
-from emo_edge.export.json_files import read_json
 from emo_edge.export.key_map import KeyMap
-from emo_edge.export.tensor_files import StoredTensor
+from emo_edge.export.llava_family import (
+    LANGUAGE_RENAMES,
+    LANGUAGE_UNUSED,
+    POSITIONS_UNUSED,
+    Shapes,
+    language_config,
+    model_settings,
+)
+from emo_edge.export.tensor_files import StoredTensors
 
 EVA_LAYERS = 39
 """The tower stops before the last of EVA-CLIP's 40 blocks (``multimodal_encoder/eva_vit.py``)."""
 EVA_HEAD_SIZE = 88
 BERT_HEAD_SIZE = 64
 BERT_LAYERS = 12
-_LANGUAGE = {
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-"""What transformers' LLaMA config and ours call alike, and what transformers takes where a config does not tell."""
 _TUNED = ("compress_type", "image_processor", "mm_projector_type", "bert_type")
-_PLAIN = {
-    "rope_scaling": None,
-    "rope_parameters": None,
-    "tie_word_embeddings": False,
-    "attention_bias": False,
-    "hidden_act": "silu",
-    "mm_use_im_start_end": False,
-    "mm_vision_select_feature": "patch",
-}
-"""Settings that this toolkit carries in one value only."""
 _EVA = r"(cls_token|pos_embed|patch_embed\.proj\.(?:weight|bias)|blocks\.(?!39\.)\d+\..*)"
 _EVA_TAIL = {
     r"blocks\.39\..*": "the tower stops before EVA's last block",
     r"(norm|fc_norm|head|lm_head)\..*": "the tower ends without norm and head",
     r"mask_token": "only masked pre-training reads it",
 }
-_COUNTED = {r".*\.position_ids": "positions are counted, not stored"}
 MODEL_KEYS = KeyMap(
     renames={
         rf"model\.vision_tower\.vision_tower\.{_EVA}": r"vision.\1",
-        r"(model\.embed_tokens\.weight|model\.norm\.weight|lm_head\.weight)": r"language.\1",
-        r"(model\.layers\.\d+\.(?:self_attn|mlp|\w+_layernorm)\.(?!rotary).*)": r"language.\1",
+        **LANGUAGE_RENAMES,
         r"model\.(mm_projector\..*|vlm_att_query)": r"connector.\1",
         r"model\.(vlm_att_(?:ln|projector|key_projector|val_projector)\..*)": r"connector.\1",
         r"model\.(vlm_att_encoder\.bert\.(?!.*position_ids).*)": r"connector.\1",
     },
     unused={
-        **_COUNTED,
-        r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq": "computed from rope_theta",
+        **POSITIONS_UNUSED,
+        **LANGUAGE_UNUSED,
         **{rf"model\.vision_tower\.vision_tower\.{tail}": why for tail, why in _EVA_TAIL.items()},
     },
 )
@@ -72,7 +53,7 @@ QFORMER_KEYS = KeyMap(
         r"query_tokens": "connector.vlm_att_query",
     },
     unused={
-        **_COUNTED,
+        **POSITIONS_UNUSED,
         r"Qformer\.cls\..*": "the language head of the Q-Former's pre-training",
         r"(llm_proj|t5_proj|opt_proj|text_proj|vision_proj|itm_head)\..*": "InstructBLIP's way to its own heads",
         r"temp": "the temperature of contrastive pre-training",
@@ -83,13 +64,7 @@ QFORMER_KEYS = KeyMap(
 
 def config_of_model(path: Path) -> dict[str, Any]:
     """Read LLaMA-VID's ``config.json``; raise CheckpointError for settings that this toolkit does not carry."""
-    settings = read_json(path, "--model is the directory that LLaMA-VID saved")
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{path}: not a model's config but {type(settings).__name__}")
-    problems = list(_not_carried(settings))
-    if problems:
-        raise CheckpointError(f"{path}: {len(problems)} setting(s) that cannot be imported:\n{listing(problems)}")
-    return settings
+    return model_settings(path, _not_carried)
 
 
 def tuned_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,16 +78,10 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"mm_vision_tower {settings['mm_vision_tower']!r}: a CLIP tower; only EVA is known"
     if not re.fullmatch(r"qformer_pretrain(_freeze|_freeze_all)?(_layer:[1-9]\d?)?", bert):
         yield f"bert_type {bert!r}: only qformer_pretrain, frozen or not, with or without layer:N, is known"
-    layers = settings.get("num_hidden_layers", 0)
-    if not isinstance(layers, int) or layers > 1000:
-        yield f"num_hidden_layers {str(layers)[:20]!r}: no number of layers"
-    for name, plain in _PLAIN.items():
-        if settings.get(name, plain) != plain:
-            yield f"{name} {settings[name]!r}: only {plain!r} is known"
 
 
 def checkpoint_config(
-    settings: Mapping[str, Any], tensors: Mapping[str, StoredTensor], image_size: int, problems: Sequence[str] = ()
+    settings: Mapping[str, Any], tensors: StoredTensors, image_size: int, problems: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Say what the model's config and its tensors' shapes tell of the checkpoint, as ``EmoLlamaConfig``'s keys.
 
@@ -124,11 +93,9 @@ def checkpoint_config(
 
     Raises CheckpointError, listing them, if tensors are missing that tell a size.
     """
-    shapes = _Shapes({name: tensor.shape for name, tensor in tensors.items()})
+    shapes = Shapes(tensors)
     width, bert = "vision.cls_token", "connector.vlm_att_encoder.bert"
     vision_size, bert_size = shapes.size(width, 2), shapes.size("connector.vlm_att_query", 2)
-    # Older configs do not tell the number of key and value heads, which is then that of the queries.
-    heads = settings.get("num_attention_heads", _LANGUAGE["num_attention_heads"])
     config = {
         "vision": {
             "image_size": image_size,
@@ -151,11 +118,7 @@ def checkpoint_config(
                 "num_queries": shapes.size("connector.vlm_att_query", 1),
             },
         },
-        "language": {
-            **{name: settings.get(name, plain) for name, plain in _LANGUAGE.items()},
-            "num_key_value_heads": settings.get("num_key_value_heads") or heads,
-            "vocab_size": shapes.size("language.model.embed_tokens.weight", 0),
-        },
+        "language": language_config(settings, shapes),
     }
     shapes.check(problems)
     return config
@@ -165,22 +128,3 @@ def _bert_layers(settings: Mapping[str, Any]) -> int:
     """Count the Q-Former's layers: ``layer:N`` in its type cuts them."""
     cut = re.search(r"layer:(\d+)$", str(settings.get("bert_type", "")))
     return int(cut[1]) if cut else BERT_LAYERS
-
-
-class _Shapes:
-    """Sizes read off tensors; what is missing is collected and told at once."""
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.shapes, self.missing = shapes, dict[str, None]()
-
-    def size(self, name: str, axis: int) -> int:
-        shape = self.shapes.get(name, ())
-        if len(shape) <= axis:
-            self.missing[name] = None
-            return 1
-        return shape[axis]
-
-    def check(self, problems: Sequence[str]) -> None:
-        if self.missing:
-            lines = [*problems, *(f"missing: {name}, which tells a size" for name in self.missing)]
-            raise CheckpointError(f"{len(lines)} problem(s) in the weights:\n" + listing(lines))

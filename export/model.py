@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from emo_edge.crops import Box, Crop, Image, face_crop, padded_crop
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import load_weights, save_weights
+from emo_edge.export.clip_vit import ClipVit
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.connector import Connector
+from emo_edge.export.connector import build_connector
 from emo_edge.export.eva_vit import EvaVit
 from emo_edge.export.face_info import FaceInfoMining
 from emo_edge.export.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.frames import Boxes, Clip, FrameFeatures, Frames, as_clip, normalised_pixels
+from emo_edge.export.landmark_network import LANDMARKS_NAME, LandmarkNetwork
+from emo_edge.export.landmark_token import LandmarkToken
 from emo_edge.export.language import (
     PackedRow,
     branch_log_probs,
@@ -39,6 +42,7 @@ from emo_edge.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.questions import QuestionTokenizer
 from emo_edge.sessions import Sampling
 
+TOWERS = {"eva": EvaVit, "clip": ClipVit}
 BRANCHES = ("vision", "face")
 """What ``ablate`` may name: the connector's tokens (context and content) and the face tokens."""
 
@@ -61,6 +65,8 @@ class EmbeddedTurn:
     prompt: Prompt
     embeddings: Tensor
     """[P, E], begin-of-sequence first."""
+    visual: Tensor
+    """[F, T, E], the tokens of its frames, which stand within."""
 
 
 class EmoLlamaForConditionalGeneration(nn.Module):
@@ -69,18 +75,27 @@ class EmoLlamaForConditionalGeneration(nn.Module):
     def __init__(self, config: EmoLlamaConfig) -> None:
         super().__init__()
         self.config = config
-        self.vision = EvaVit(config.vision)
-        self.connector = Connector(config.connector, config.vision, config.language.hidden_size)
+        self.vision = TOWERS[config.vision.tower](config.vision)
+        self.connector = build_connector(config.connector, config.vision, config.language.hidden_size)
         self.face = FaceXFormer(config.face) if config.face else None
         self.face_info = (
             FaceInfoMining(config.face_info, config.face.decoder_dim, config.language.hidden_size)
             if config.face_info and config.face
             else None
         )
+        self.landmark = (
+            LandmarkToken(config.connector, config.landmark.outputs, config.language.hidden_size)
+            if config.landmark
+            else None
+        )
         self.language = build_llama(config.language)
+        self.landmark_network: LandmarkNetwork | None = None
+        """What the landmark token reads; `load_landmark_network` opens it."""
         self.tokenizer: LanguageTokenizer
-        self.question_tokenizer: QuestionTokenizer
-        self._tokenizer_files: dict[str, bytes] = {}
+        self.question_tokenizer: QuestionTokenizer | None = None
+        """None where no token depends on the question."""
+        self._files: dict[str, bytes] = {}
+        """What `save_pretrained` writes beside config and weights."""
 
     @classmethod
     def from_pretrained(
@@ -110,21 +125,32 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         if stream:
             stream_layers(model.language, Path(directory))
         model.load_tokenizers(directory)
+        if config.landmark:
+            model.load_landmark_network(Path(directory, LANDMARKS_NAME))
         return model.eval()
 
     def load_tokenizers(self, directory: str | Path) -> None:
-        """Read both tokenizers; they must fit the config's vocabulary sizes."""
-        self.tokenizer = LanguageTokenizer(directory)
-        self.question_tokenizer = QuestionTokenizer(
-            Path(directory, QUESTION_MODEL_NAME), self.config.connector.qformer.max_question_tokens
-        )
-        for name, tokens, rows in (
-            (LANGUAGE_MODEL_NAME, len(self.tokenizer), self.config.language.vocab_size),
-            (QUESTION_MODEL_NAME, len(self.question_tokenizer), self.config.connector.qformer.vocab_size),
-        ):
+        """Read the tokenizers; they must fit the config's vocabulary sizes."""
+        self.tokenizer, qformer = LanguageTokenizer(directory), self.config.connector.qformer
+        sizes = [(LANGUAGE_MODEL_NAME, len(self.tokenizer), self.config.language.vocab_size)]
+        if qformer:
+            path = Path(directory, QUESTION_MODEL_NAME)
+            self.question_tokenizer = QuestionTokenizer(path, qformer.max_question_tokens)
+            sizes.append((QUESTION_MODEL_NAME, len(self.question_tokenizer), qformer.vocab_size))
+        for name, tokens, rows in sizes:
             if tokens > rows:
                 raise CheckpointError(f"{directory}: {name} has {tokens} tokens, the config's vocabulary only {rows}")
-            self._tokenizer_files[name] = Path(directory, name).read_bytes()
+            self._files[name] = Path(directory, name).read_bytes()
+
+    def load_landmark_network(self, path: Path) -> None:
+        """Open the user's landmark graph; it must read and give what the config says."""
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file; the landmark token reads what this graph finds")
+        network, settings = LandmarkNetwork(path.read_bytes(), str(path)), self.config.landmark
+        seen = (network.image_size, network.outputs)
+        if settings is None or seen != (settings.image_size, settings.outputs):
+            raise CheckpointError(f"{path}: reads {seen[0]} pixels and gives {seen[1]} numbers, not as the config says")
+        self.landmark_network, self._files[LANDMARKS_NAME] = network, network.content
 
     def save_pretrained(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write config, tokenizers and weights beside the final name, then rename.
@@ -138,7 +164,7 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self.config.save_pretrained(partial)
-        for name, content in self._tokenizer_files.items():
+        for name, content in self._files.items():
             Path(partial, name).write_bytes(content)
         save_weights(self, partial)
         if target.exists():
@@ -148,12 +174,17 @@ class EmoLlamaForConditionalGeneration(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return self.connector.vlm_att_query.device
+        return self._embedding.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
-        return self.connector.vlm_att_query.dtype
+        return self._embedding.dtype
+
+    @property
+    def _embedding(self) -> Tensor:
+        weight: Tensor = self.language.get_input_embeddings().weight
+        return weight
 
     @torch.inference_mode()
     def generate(
@@ -199,8 +230,8 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         return scores
 
     def crops(self, frame: Image, box: Box | None = None) -> tuple[Crop, Crop | None]:
-        """Cut one frame for the vision tower and, if there is one, for the face network."""
-        vision, face = self.config.vision, self.config.face
+        """Cut one frame for the vision tower and, if there is one, for the face network or the landmark network."""
+        vision, face = self.config.vision, self.config.face or self.config.landmark
         seen = padded_crop(frame, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
         return seen, face_crop(frame, box, margin=face.crop_margin, size=face.image_size) if face else None
 
@@ -211,9 +242,13 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         return self.encode_crops(np.stack([seen.pixels for seen, _ in pairs]), np.stack(faces) if faces else None)
 
     def encode_crops(self, vision: NDArray[np.uint8], face: NDArray[np.uint8] | None) -> FrameFeatures:
-        """Run the vision tower on uint8 [F, H, W, 3] crops and the face network on its own."""
-        outputs = None if face is None else self.face_outputs(face, with_segmentation=False)
-        return FrameFeatures(self.vision_features(vision), outputs)
+        """Run the vision tower on uint8 [F, H, W, 3] crops and the network of the face's crops on its own."""
+        outputs = landmarks = None
+        if face is not None and self.landmark_network:
+            landmarks = torch.from_numpy(self.landmark_network.run(face)).to(self.device, self.dtype)
+        elif face is not None:
+            outputs = self.face_outputs(face, with_segmentation=False)
+        return FrameFeatures(self.vision_features(vision), outputs, landmarks)
 
     def vision_features(self, crops: NDArray[np.uint8]) -> Tensor:
         """Run the vision tower on uint8 crops [F, H, W, 3]: features [F, T, D]."""
@@ -236,26 +271,44 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         return self._normalised(crops, settings.image_mean, settings.image_std)
 
     def visual_tokens(self, features: FrameFeatures, questions: Sequence[str], ablate: Collection[str] = ()) -> Tensor:
-        """Tokens [F, 1 + n + k, E] of each frame, ``[context, content..., face...]``; one question a frame."""
+        """Tokens [F, T, E] of each frame, ``[context, content..., face...]``; one question a frame.
+
+        There is no context token where there is no Q-Former.
+        """
         unknown = set(ablate) - set(BRANCHES)
         if unknown:
             raise InputError(f"ablate knows {', '.join(BRANCHES)}, not {', '.join(sorted(unknown))}")
         parts = []
         if "vision" not in ablate:
-            parts.append(self.connector(features.vision, *self.question_ids(questions)))
-        if "face" not in ablate and self.face_info is not None and features.face is not None:
-            parts.append(self.face_info(features.face.face_map, features.face.landmarks))
+            parts.append(self.connector(features.vision, **self.question_inputs(questions)))
+        face_tokens = None if "face" in ablate else self.face_tokens(features)
+        if face_tokens is not None:
+            parts.append(face_tokens)
         if not parts:
             return features.vision.new_zeros(len(features), 0, self.config.language.hidden_size)
         return torch.cat(parts, dim=1)
 
-    def question_ids(self, questions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Q-Former ids and mask, both int64 [F, L], padded to the longest question."""
+    def face_tokens(self, features: FrameFeatures) -> Tensor | None:
+        """Tokens of Face Info Mining, or the landmark token: [F, k, E]; None without either."""
+        if self.landmark is not None and features.landmarks is not None:
+            return self.landmark(features.landmarks)  # type: ignore[no-any-return]
+        if self.face_info is not None and features.face is not None:
+            return self.face_info(features.face.face_map, features.face.landmarks)  # type: ignore[no-any-return]
+        return None
+
+    def question_inputs(self, questions: Sequence[str]) -> dict[str, Tensor]:
+        """Return what the connector reads besides the features; nothing where there is no Q-Former.
+
+        ``question_ids`` and ``question_mask``: int64 [F, L], padded to the longest question.
+        """
+        if self.question_tokenizer is None:
+            return {}
         rows = [self.question_tokenizer.encode(question) for question in questions]
         length = max(len(row) for row in rows)
         ids = [row + [0] * (length - len(row)) for row in rows]
         mask = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
-        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+        found = {"question_ids": ids, "question_mask": mask}
+        return {name: torch.tensor(values, device=self.device) for name, values in found.items()}
 
     def prompt_text(self, features: FrameFeatures, turn: Turn) -> Prompt:
         """Write a turn's prompt; a clip's age, gender and race are the mean over its frames."""
@@ -278,7 +331,7 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         visual = self.visual_tokens(features, questions, ablate)
         prompts = [self.prompt_text(features, turn) for turn in turns]
         return [
-            EmbeddedTurn(prompt, self._embedded_prompt(prompt, visual[turn.frames].flatten(0, 1)))
+            EmbeddedTurn(prompt, self._embedded_prompt(prompt, visual[turn.frames]), visual[turn.frames])
             for prompt, turn in zip(prompts, turns, strict=True)
         ]
 
@@ -306,7 +359,7 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         embed = self.language.get_input_embeddings()
         before = [self.config.language.bos_token_id, *self.tokenizer.encode(prompt.before)]
         text = [embed(torch.tensor(ids, device=self.device)) for ids in (before, self.tokenizer.encode(prompt.after))]
-        return torch.cat([text[0], visual.to(text[0].dtype), text[1]])
+        return torch.cat([text[0], visual.flatten(0, 1).to(text[0].dtype), text[1]])
 
     def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
         return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)

@@ -8,52 +8,43 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import torch
 from onnx import ModelProto, helper
 from torch import Tensor, nn
 
-from emo_edge.errors import CheckpointError, InputError
+from emo_edge.errors import InputError
 from emo_edge.export.config import FaceConfig, VisionConfig
 from emo_edge.export.face_info import FaceInfoMining
 from emo_edge.export.face_network import FaceNetwork
 from emo_edge.export.facexformer import HEADS, FaceXFormer
-from emo_edge.export.half_precision import half_model
+from emo_edge.export.graph_file import Graph, Weight, declared
+from emo_edge.export.half_precision import half_from_full
+from emo_edge.export.landmark_token import graph_with_landmark_token
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.sessions import TensorSpec
 
 PRECISIONS = ("fp32", "fp16")
 OPSET = 20
 """LayerNormalization came with 17, float16 Q/DQ scales with 19, Gelu as one node with 20."""
-EXTERNAL_BYTES = 1_500_000_000
-"""More weights than this lie beside the graph; protobuf ends at 2 GiB."""
+WEIGHT_BYTES = 1024
+"""Float constants from this size on are kept out of the graph's own message."""
 TRACED_SIZES = {"N": 2, "L": 5}
 """Sizes of the varying axes while tracing; torch would bake in a size of one."""
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A graph with weights, and what it reads and returns; ``N`` and ``L`` are the axes that vary."""
-
-    model: ModelProto
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
 
 
 def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str, precision: str = "fp32") -> Graph:
     """Turn one part of ``model`` into a graph; the same model gives the same bytes.
 
     Inputs and outputs are the same in every precision: images uint8 RGB [N, H, W, 3], ids and masks int64, all else
-    float32. `half_from_full` makes float16 of a float32 graph without tracing again.
+    float32. `in_precision` makes float16 of a float32 graph without tracing again.
 
     Args:
-        model: in float32; it is not changed.
+        model: in float32; it is not changed, and must not change while the graph is in use, which shares its weights.
         component: of `COMPONENTS`.
         precision: of `PRECISIONS`.
 
@@ -64,53 +55,31 @@ def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str,
             raise InputError(f"{value!r} is not one of {', '.join(known)}")
     if model.dtype != torch.float32:
         raise InputError(f"graphs are made from a float32 model, not {model.dtype}: load it with dtype=torch.float32")
-    part = _PARTS[component](model)
-    graph = _cleaned(_traced(part, model.device), component, *part[1:])
-    return graph if precision == "fp32" else half_from_full(graph)
+    if component == "face" and model.landmark and model.landmark_network:
+        width = model.config.language.hidden_size
+        return in_precision(graph_with_landmark_token(model.landmark_network, model.landmark, width), precision)
+    return in_precision(_traced(component, _PARTS[component](model), model.device), precision)
+
+
+def in_precision(full: Graph, precision: str) -> Graph:
+    """Return a float32 graph in one of `PRECISIONS`."""
+    return full if precision == "fp32" else half_from_full(full)
 
 
 def component_contracts(
     model: EmoLlamaForConditionalGeneration, component: str
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Tell inputs and outputs of a component's graph, without making it."""
+    settings = model.config.landmark
+    if component == "face" and settings:
+        return (_image(settings.image_size),), (_float("face_tokens", 1, model.config.language.hidden_size),)
     return _PARTS[component](model)[1:]
 
 
 def onnx_from_face_network(network: FaceNetwork) -> Graph:
     """Turn a face network alone into a float32 graph, the same as a whole model's but for the face tokens."""
     part = _face_part(network.config.face, network.face, None)
-    return _cleaned(_traced(part, torch.device("cpu")), "face", *part[1:])
-
-
-def half_from_full(graph: Graph) -> Graph:
-    """Return the float16 form of a float32 graph: weights, matmuls and what lies between them in float16.
-
-    LayerNorm, softmax, the residual stream, the pixels' normalisation and coordinates stay float32. Raises
-    CheckpointError if a weight does not fit float16.
-    """
-    return Graph(half_model(graph.model), graph.inputs, graph.outputs)
-
-
-def save_graph(graph: Graph, path: Path) -> list[Path]:
-    """Write and check ``path``; return the files written, with ``NAME.onnx.data`` for large weights.
-
-    Raises CheckpointError if one of them exists.
-    """
-    data = path.with_name(f"{path.name}.data")
-    for taken in (path, data):
-        if taken.exists():
-            raise CheckpointError(f"{taken}: already exists; remove it or give another name")
-    if sum(len(tensor.raw_data) for tensor in graph.model.graph.initializer) <= EXTERNAL_BYTES:
-        path.write_bytes(graph.model.SerializeToString(deterministic=True))
-    else:
-        onnx.save_model(graph.model, path, save_as_external_data=True, location=data.name)
-        # Saving moved the weights out of the caller's graph, into a file for its owner only.
-        onnx.load_external_data_for_model(graph.model, str(path.parent))
-        for tensor in graph.model.graph.initializer:
-            tensor.ClearField("data_location")
-        data.chmod(path.stat().st_mode)
-    onnx.checker.check_model(str(path), full_check=True)
-    return [file for file in (path, data) if file.exists()]
+    return _traced("face", part, torch.device("cpu"))
 
 
 class _Normalised(nn.Module):
@@ -151,10 +120,11 @@ def _vision(model: EmoLlamaForConditionalGeneration) -> _Part:
 
 
 def _connector(model: EmoLlamaForConditionalGeneration) -> _Part:
-    config, width = model.config.vision, model.config.language.hidden_size
-    tokens = 1 + (model.config.connector.pool_grid or config.grid) ** 2
-    question = [TensorSpec(name, "int64", ("N", "L")) for name in ("question_ids", "question_mask")]
-    return model.connector, (_features(config), *question), (_float("visual_tokens", tokens, width),)
+    config = model.config
+    names = ("question_ids", "question_mask") if config.connector.qformer else ()
+    question = [TensorSpec(name, "int64", ("N", "L")) for name in names]
+    tokens = _float("visual_tokens", config.visual_tokens_per_frame, config.language.hidden_size)
+    return model.connector, (_features(config.vision), *question), (tokens,)
 
 
 def _face(model: EmoLlamaForConditionalGeneration) -> _Part:
@@ -191,7 +161,7 @@ def _float(name: str, *sizes: int) -> TensorSpec:
     return TensorSpec(name, "float32", ("N", *sizes))
 
 
-def _traced(part: _Part, device: torch.device) -> ModelProto:
+def _traced(name: str, part: _Part, device: torch.device) -> Graph:
     module, inputs, outputs = part
     sizes = [[TRACED_SIZES[axis] if isinstance(axis, str) else axis for axis in spec.shape] for spec in inputs]
     example = [
@@ -215,7 +185,24 @@ def _traced(part: _Part, device: torch.device) -> ModelProto:
         )
     if program is None:
         raise AssertionError("torch returns a program when it is given no file")
-    return program.model_proto
+    weights = _weights_taken_out(program.model)
+    return Graph(_cleaned(ir.to_proto(program.model), name, inputs, outputs, weights), inputs, outputs, weights)
+
+
+def _weights_taken_out(model: ir.Model) -> dict[str, Weight]:
+    """Leave large float constants in ``model`` by name, type and shape alone, and return them.
+
+    They are the module's own parameters, or transposed views of them.
+    """
+    weights = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype == ir.DataType.FLOAT and tensor.nbytes >= WEIGHT_BYTES:
+            weights[name] = Weight(tensor.numpy(), np.dtype(np.float32))
+            value.const_value = ir.ExternalTensor(
+                "", None, None, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+            )
+    return weights
 
 
 @contextmanager
@@ -232,9 +219,18 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _cleaned(model: ModelProto, name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> Graph:
+def _cleaned(
+    model: ModelProto,
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    weights: Mapping[str, Weight],
+) -> ModelProto:
     """Name the axes as the specs do and leave out what tells where the graph was made."""
     graph = model.graph
+    for tensor in graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(declared(tensor.name, weights[tensor.name]))
     for part in (model, graph, *graph.node, *graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
@@ -247,4 +243,4 @@ def _cleaned(model: ModelProto, name: str, inputs: tuple[TensorSpec, ...], outpu
         )
     # Engines infer the rest; the exporter's own notes name the axes otherwise.
     graph.ClearField("value_info")
-    return Graph(model, inputs, outputs)
+    return model

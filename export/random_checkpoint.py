@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge import __version__
-from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.config import EmoLlamaConfig, LandmarkConfig
+from emo_edge.export.landmark_network import LANDMARKS_NAME
 from emo_edge.export.model import parameter_shapes
 from emo_edge.export.streamed_checkpoint import Progress, write_checkpoint
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
@@ -34,6 +37,21 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     "llama-vid-7b": {},
     "llama-vid-13b": {"language": VICUNA_13B},
     "llama-vid-tiny": {"language": TINY_LANGUAGE},
+    "emola-7b": {
+        "vision": {
+            "tower": "clip",
+            "image_size": 336,
+            "hidden_size": 1024,
+            "num_layers": 23,
+            "num_heads": 16,
+            "mlp_size": 4096,
+            "layer_norm_eps": 1e-5,
+        },
+        "connector": {"compress_type": "none", "qformer": None},
+        "face": None,
+        "landmark": {},
+        "prompt": {"use_demographics": False},
+    },
 }
 """What differs from ``EmoLlamaConfig``'s defaults, which are LLaMA-VID-7B and FaceXFormer.
 
@@ -55,7 +73,7 @@ class RandomTensor:
 
     def value(self) -> torch.Tensor:
         """Draw a matrix; a norm is one and a bias zero."""
-        if len(self.shape) == 1 and not self.name.endswith("bias"):
+        if len(self.shape) == 1 and self.name.endswith(".weight"):
             return torch.ones(self.shape, dtype=self.dtype)
         if self.name.endswith("bias"):
             return torch.zeros(self.shape, dtype=self.dtype)
@@ -82,13 +100,37 @@ def random_checkpoint(
 ) -> None:
     """Write a checkpoint of ``shape`` with random float16 weights, a shard in memory at a time.
 
-    The tokenizers are emo-tiny's: those of the real models are not ours to ship. A stopped run goes on after its last
-    whole shard.
+    The tokenizers are emo-tiny's: those of the real models are not ours to ship, and neither is a landmark network, in
+    whose place stands a small random one. A stopped run goes on after its last whole shard.
 
     Raises CheckpointError if ``target`` holds anything, InputError where there is no room.
     """
     config, tokenizers = random_config(shape), packaged_checkpoint()
     shapes = parameter_shapes(config).items()
     tensors = [RandomTensor(name, size, seed * 100_003 + number) for number, (name, size) in enumerate(shapes)]
-    files = {name: (tokenizers / name).read_bytes() for name in (LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME)}
+    names = [LANGUAGE_MODEL_NAME, *([QUESTION_MODEL_NAME] if config.connector.qformer else [])]
+    files = {name: (tokenizers / name).read_bytes() for name in names}
+    if config.landmark:
+        files[LANDMARKS_NAME] = random_landmark_network(config.landmark, seed)
     write_checkpoint(target, config, files, tensors, progress=progress)
+
+
+def random_landmark_network(config: LandmarkConfig, seed: int) -> bytes:
+    """Write an ONNX graph of random weights that reads and gives what a landmark network does, and costs less."""
+    rng, side = np.random.default_rng(seed), config.image_size // 16
+    weights = {
+        "kernel": rng.normal(0, STD, (8, 3, 16, 16)),
+        "matrix": rng.normal(0, STD, (config.outputs, 8 * side * side)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["data", "kernel"], ["cells"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Relu", ["cells"], ["active"]),
+        helper.make_node("Flatten", ["active"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "matrix"], ["landmarks"], transB=1),
+    ]
+    read = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["N", 3, config.image_size, config.image_size])
+    given = helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["N", config.outputs])
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "random", [read], [given], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString(deterministic=True))

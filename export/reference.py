@@ -30,8 +30,8 @@ class Reference:
     features: NDArray[np.float32]
     face_inputs: NDArray[np.uint8] | None
     face: dict[str, NDArray[np.float32]]
-    question_ids: NDArray[np.int64]
-    """[N, L], one question for all."""
+    question: dict[str, NDArray[np.int64]]
+    """What the connector reads besides the features, [N, L] each: one question for all, or nothing."""
     visual_tokens: NDArray[np.float32]
     prompts: list[NDArray[np.float32]]
     """Embedded prompts [P, E]."""
@@ -48,9 +48,7 @@ class Reference:
             return {"features": self.features}, {"image": self.vision_inputs}
         if component == "face" and self.face_inputs is not None:
             return dict(self.face), {"image": self.face_inputs}
-        ids = self.question_ids
-        feed: dict[str, Tensor] = {"features": self.features, "question_ids": ids, "question_mask": np.ones_like(ids)}
-        return {"visual_tokens": self.visual_tokens}, feed
+        return {"visual_tokens": self.visual_tokens}, {"features": self.features, **self.question}
 
 
 @torch.inference_mode()
@@ -85,7 +83,7 @@ def reference_on(
         face_inputs=face,
         visual_tokens=joined.pop("visual_tokens"),
         face=joined,
-        question_ids=np.array([model.question_tokenizer.encode(question)] * len(samples), np.int64),
+        question={name: ids.cpu().numpy() for name, ids in model.question_inputs([question] * len(samples)).items()},
         prompts=prompts,
         frames_at=[1 + len(model.tokenizer.encode(turn.prompt.before)) for turn in turns],
         branches=branches,
@@ -110,7 +108,7 @@ def probabilities_with(
     elif component == "connector":
         tokens, offset = outputs["visual_tokens"], 0
     else:
-        tokens, offset = _connected(model, outputs["features"], reference.question_ids), 0
+        tokens, offset = _connected(model, outputs["features"], reference.question), 0
     prompts = []
     for prompt, start, own in zip(reference.prompts, reference.frames_at, tokens, strict=True):
         swapped = prompt.copy()
@@ -120,13 +118,14 @@ def probabilities_with(
 
 
 def _connected(
-    model: EmoLlamaForConditionalGeneration, features: Tensor, question_ids: NDArray[np.int64]
+    model: EmoLlamaForConditionalGeneration, features: Tensor, question: Mapping[str, NDArray[np.int64]]
 ) -> NDArray[np.float32]:
     parts = []
     for start in range(0, len(features), BATCH):
-        ids = torch.from_numpy(question_ids[start : start + BATCH]).to(model.device)
-        seen = torch.from_numpy(features[start : start + BATCH]).to(model.device, model.dtype)
-        parts.append(_array(model.connector(seen, ids, torch.ones_like(ids))))
+        rows = slice(start, start + BATCH)
+        asked = {name: torch.from_numpy(ids[rows]).to(model.device) for name, ids in question.items()}
+        seen = torch.from_numpy(features[rows]).to(model.device, model.dtype)
+        parts.append(_array(model.connector(seen, **asked)))
     return np.concatenate(parts)
 
 
@@ -137,8 +136,9 @@ def _outputs(
     found["visual_tokens"] = model.visual_tokens(features, [question] * len(features), ablate=("face",))
     if features.face is not None:
         found |= {name: getattr(features.face, name) for name in FACE_OUTPUTS}
-        if model.face_info is not None:
-            found["face_tokens"] = model.face_info(features.face.face_map, features.face.landmarks)
+    face_tokens = model.face_tokens(features)
+    if face_tokens is not None:
+        found["face_tokens"] = face_tokens
     return {name: _array(value) for name, value in found.items()}
 
 

@@ -26,9 +26,11 @@ def reference_engines(model: EmoLlamaForConditionalGeneration, manifest: Manifes
         return {"features": model.vision_features(feed["image"].numpy())}
 
     def connector(feed: Tensors) -> Tensors:
-        return {"visual_tokens": model.connector(feed["features"], feed["question_ids"], feed["question_mask"])}
+        return {"visual_tokens": model.connector(**feed)}
 
     def face(feed: Tensors) -> Tensors:
+        if model.landmark and model.landmark_network:
+            return {"face_tokens": model.landmark(torch.from_numpy(model.landmark_network.run(feed["image"].numpy())))}
         outputs = model.face_outputs(feed["image"].numpy(), with_segmentation=False)
         found = {name: getattr(outputs, name) for name in FACE_OUTPUTS}
         if model.face_info is not None:

@@ -40,7 +40,14 @@ BITS = {
 """Bits a weight to make room for: a tenth above what llama.cpp's ``tools/quantize`` tells of 8B models."""
 MARGIN = 1.05
 """For what a graph holds besides its weights: window masks, position biases spread out."""
-PARTS = {"vision": "vision", "connector": "connector", "face": "face", "face_info": "face", "language": "language"}
+PARTS = {
+    "vision": "vision",
+    "connector": "connector",
+    "face": "face",
+    "face_info": "face",
+    "landmark": "face",
+    "language": "language",
+}
 """The component that holds each part of a checkpoint."""
 
 

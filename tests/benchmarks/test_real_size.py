@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emo_edge.benchmarks import real_size
-from emo_edge.benchmarks.real_size import Measured, _shards, _upstream_name, measured, table
+from emo_edge.benchmarks.real_size import MEASURED, Measured, _shards, _upstream_name, measured, table
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.llama_vid import MODEL_KEYS
@@ -42,7 +42,7 @@ def test_a_system_that_tells_no_memory_is_an_error_and_not_a_zero(
         measured("step", exec, ("pass",), tmp_path)
 
 
-@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize("shape", MEASURED)
 def test_the_names_it_writes_are_those_the_importer_takes(shape: str) -> None:
     config = EmoLlamaConfig.from_dict(
         {"face": None, "face_info": None, "language": dict(SHAPES[shape].get("language", {}))}

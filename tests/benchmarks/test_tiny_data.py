@@ -94,7 +94,8 @@ def test_an_epoch_visits_no_row_twice_and_the_next_one_is_shuffled_anew() -> Non
 def test_a_clip_has_the_cues_of_all_its_frames() -> None:
     cues = np.zeros((4, len(ACTION_UNITS)), np.uint8)
     cues[2, 0], cues[3, 8] = 1, 1
-    arrays = {"cues": cues, "expression": np.array([1, 1, 3, 3], np.uint8)}
+    units = np.zeros(cues.shape, np.float32)
+    arrays = {"cues": cues, "expression": np.array([1, 1, 3, 3], np.uint8), "action_units": units}
     first, second = examples_at(arrays, [0, 1], frames=2)
     assert (first.expression, first.cues) == (EXPRESSIONS[1], ())
     assert (second.expression, second.cues) == (EXPRESSIONS[3], (ACTION_UNITS[0], ACTION_UNITS[8]))

@@ -41,7 +41,8 @@ def test_a_small_class_weighs_as_much_as_a_large_one() -> None:
 def clips() -> dict[str, np.ndarray]:
     cues = np.zeros((16, len(ACTION_UNITS)), np.uint8)
     cues[5, 2] = 1
-    return {"expression": np.zeros(16, np.uint8), "cues": cues}
+    units = np.linspace(0, 1, 16 * len(ACTION_UNITS), dtype=np.float32).reshape(16, -1)
+    return {"expression": np.zeros(16, np.uint8), "cues": cues, "action_units": units}
 
 
 def test_one_clip_in_some_shows_every_other_frame() -> None:
@@ -49,6 +50,7 @@ def test_one_clip_in_some_shows_every_other_frame() -> None:
     assert halved.rows.tolist() == [0, 2, 4, 6]
     assert whole.rows.tolist() == [8, 9, 10, 11, 12, 13, 14, 15]
     assert halved.clip and whole.clip
+    np.testing.assert_array_equal(halved.units, clips()["action_units"][[0, 2, 4, 6]])
 
 
 def test_a_clip_has_the_cues_of_the_frames_it_shows() -> None:

@@ -24,6 +24,8 @@ def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(tmp
         "vision",
     ]
     assert "minutes" in log[-1]
+    probed = {entry["stage"] for entry in log if "face expression" in entry or "probe expression" in entry}
+    assert probed == {"face", "vision", "language"}
     model = EmoLlamaForConditionalGeneration.from_pretrained(tmp_path / "checkpoint")
     scores = model.label_scores(np.zeros((64, 64, 3), np.uint8), "Which facial cues are visible?", ["joy", "fear"])
     assert np.isfinite(scores).all()

@@ -29,8 +29,10 @@ def values(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
     def graph(part: str, path: str) -> dict[str, Any]:
         tensor = {"name": "image", "dtype": "uint8", "shape": ["N", 8, 8, 3]}
+        question = {"name": "question_ids", "dtype": "int64", "shape": ["N", "L"]}
         outputs = [{"name": name, "dtype": "float32", "shape": ["N"]} for name in sorted(OUTPUTS[part])]
-        return {"inputs": [tensor], "outputs": outputs, "variants": variants("fp32", path)}
+        inputs = [tensor, question] if part == "connector" else [tensor]
+        return {"inputs": inputs, "outputs": outputs, "variants": variants("fp32", path)}
 
     return {
         "bundle_version": 1,
@@ -180,6 +182,24 @@ def test_every_problem_of_the_manifest_is_named_at_once(toy: Path) -> None:
         (lambda m: m["label_sets"].update(two=["joy", "joy"]), "label_sets.two needs two different labels"),
         (lambda m: m["question_tokenizer"].update(path=FILES[0]), "two files have the same path"),
         (lambda m: m.update(question_tokenizer=None), "components.language needs question_tokenizer"),
+        (
+            lambda m: m["components"]["connector"]["inputs"].pop(),
+            "components.connector reads no question: there is no use for question_tokenizer, max_question_tokens",
+        ),
+        (
+            lambda m: m["layout"][2]["groups"].append({"name": "face", "count": 1, "component": "face"}),
+            "layout has face tokens, components.face lacks face_tokens",
+        ),
+        (
+            lambda m: m["components"]["face"].update(
+                outputs=[{"name": "face_tokens", "dtype": "float32", "shape": ["N", 1, 8]}]
+            ),
+            "components.face gives tokens alone, and the layout has none",
+        ),
+        (
+            lambda m: m["components"]["face"]["outputs"].pop(),
+            "components.face lacks the outputs",
+        ),
         (lambda m: m["components"].update(vision=None), "components.language needs components.vision"),
         (
             lambda m: m["components"].update(language=None),

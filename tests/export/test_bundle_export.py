@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +111,21 @@ def test_an_empty_sample_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bundle_export.half_from_full
+    real = bundle_export.in_precision
 
-    def coarse(graph: Any) -> Any:
+    def coarse(graph: Any, precision: str) -> Any:
         """Round the weights of the float16 form to one decimal: a real graph that is really off."""
-        from onnx import numpy_helper
+        made = real(graph, precision)
+        if precision == "fp32":
+            return made
+        rounded = {
+            name: replace(weight, values=np.round(weight.values, 1))
+            for name, weight in made.weights.items()
+            if weight.values.ndim > 1
+        }
+        return replace(made, weights={**made.weights, **rounded})
 
-        half = real(graph)
-        for tensor in half.model.graph.initializer:
-            values = numpy_helper.to_array(tensor)
-            if values.dtype == np.float16 and values.ndim > 1:
-                rounded = numpy_helper.from_array(np.round(values, 1), tensor.name)
-                tensor.CopyFrom(rounded)
-        return half
-
-    monkeypatch.setattr(bundle_export, "half_from_full", coarse)
+    monkeypatch.setattr(bundle_export, "in_precision", coarse)
     plan = ExportPlan(vision=("fp32", "fp16"), face=("fp32",), language=("f16",))
     lines: list[str] = []
     seen: list[tuple[str, int, int]] = []

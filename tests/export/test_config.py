@@ -41,10 +41,27 @@ def test_published_sizes_give_the_published_token_counts(compress_type: str, fac
     assert config.tokens_per_frame == tokens
 
 
+def test_emola_has_its_patches_and_one_landmark_token() -> None:
+    values = {
+        "vision": {"tower": "clip", "image_size": 336, "hidden_size": 1024, "num_layers": 23, "mlp_size": 4096},
+        "connector": {"compress_type": "none", "qformer": None},
+        "face": None,
+        "face_info": None,
+        "landmark": {},
+    }
+    config = EmoLlamaConfig.from_dict(values)
+    assert (config.visual_tokens_per_frame, config.tokens_per_frame) == (576, 577)
+    listed = problems({**values, "face": {}, "connector": {"projector_type": "identity"}})
+    assert listed[:2] == [
+        "landmark: landmark takes the place of face: one network reads the face's crop",
+        "landmark: landmark needs a projector, connector.projector_type identity is none",
+    ]
+
+
 def test_defaults_are_llama_vid_7b_and_swin_b() -> None:
     config = EmoLlamaConfig.from_dict({})
     vision, qformer, face, language = config.vision, config.connector.qformer, config.face, config.language
-    assert face is not None
+    assert face is not None and qformer is not None
     assert (vision.image_size, vision.patch_size, vision.hidden_size, vision.num_layers) == (224, 14, 1408, 39)
     assert (vision.num_heads, vision.mlp_size, vision.grid) == (16, 6144, 16)
     assert (qformer.hidden_size, qformer.num_layers, qformer.num_queries, qformer.vocab_size) == (768, 12, 32, 30523)

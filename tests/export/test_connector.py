@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emo_edge.export.config import ConnectorConfig, QFormerConfig, VisionConfig
-from emo_edge.export.connector import Connector
+from emo_edge.export.connector import Connector, ContentConnector, build_connector
 
 VISION = VisionConfig(image_size=56, patch_size=7, hidden_size=24, num_layers=1, num_heads=4, mlp_size=32)
 QFORMER = QFormerConfig(vocab_size=50, hidden_size=16, num_layers=3, num_heads=4, mlp_size=32, num_queries=5)
@@ -141,3 +141,12 @@ def test_bfloat16_autocast_stays_close(inputs: tuple[torch.Tensor, ...]) -> None
         actual = model(*inputs).float()
     expected = model(*inputs)
     assert (actual - expected).norm() / expected.norm() < 0.05
+
+
+@pytest.mark.parametrize("compress_type", ["none", "mean", "grid:4"])
+def test_without_a_qformer_the_content_tokens_are_left(compress_type: str, inputs: tuple[torch.Tensor, ...]) -> None:
+    whole = build(compress_type=compress_type)
+    alone = build_connector(ConnectorConfig(compress_type=compress_type, qformer=None), VISION, LANGUAGE_SIZE)
+    assert isinstance(alone, ContentConnector)
+    alone.load_state_dict({name: value for name, value in whole.state_dict().items() if "mm_projector" in name})
+    assert torch.equal(alone(inputs[0]), whole(*inputs)[:, 1:])

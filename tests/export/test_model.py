@@ -133,7 +133,7 @@ def test_an_image_and_a_clip_differ_in_one_word(toy_model: Model) -> None:
 def test_the_order_is_context_content_face(toy_model: Model, clip: list[Image]) -> None:
     features = toy_model.encode(as_clip(clip, None))
     tokens = toy_model.visual_tokens(features, [QUESTION] * 3)
-    ids = toy_model.question_ids([QUESTION] * 3)
+    ids = toy_model.question_inputs([QUESTION] * 3).values()
     assert features.face is not None
     assert tokens.shape == (3, toy_model.config.tokens_per_frame, 32) == (3, 1 + 4 + 3, 32)
     assert torch.equal(tokens[:, :1], toy_model.connector.context_token(features.vision, *ids))
@@ -150,6 +150,7 @@ def test_frames_follow_one_another_inside_the_prompt(toy_model: Model, clip: lis
     after = embed(torch.tensor(text.encode(turn.prompt.after)))
     visual = toy_model.visual_tokens(features, [QUESTION] * 3)
     assert torch.equal(turn.embeddings, torch.cat([before, *visual, after]))
+    assert torch.equal(turn.visual, visual)
 
 
 @torch.inference_mode()

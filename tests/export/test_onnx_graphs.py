@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export import onnx_graphs
-from emo_edge.export.onnx_graphs import (
-    COMPONENTS,
-    PRECISIONS,
-    Graph,
-    half_from_full,
-    onnx_from_component,
-    save_graph,
-)
+from emo_edge.export import graph_file, onnx_graphs
+from emo_edge.export.graph_file import Graph, Weight, save_graph
+from emo_edge.export.half_precision import half_from_full
+from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS, onnx_from_component
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.sessions import Tensor, TensorSpec
 
@@ -102,6 +98,28 @@ def test_a_graph_computes_what_the_model_does_for_any_batch(
                 assert_close(f"{name} of {batch}", actual[name], values, precision)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_clips_tower_and_bare_patches_do_so_too(
+    build_model: Any, toy_config: Any, tmp_path: Path, precision: str
+) -> None:
+    vision = toy_config.vision.model_copy(update={"tower": "clip"})
+    connector = toy_config.connector.model_copy(update={"compress_type": "none", "qformer": None})
+    model = build_model(toy_config.model_copy(update={"vision": vision, "connector": connector}))
+    graphs = {part: onnx_from_component(model, part, precision) for part in ("vision", "connector")}
+    assert [spec.name for spec in graphs["connector"].inputs] == ["features"]
+    for batch in (1, 2, 5):
+        feed = feed_of(model, "vision", batch)
+        features = model.vision_features(feed["image"])
+        expected = {"vision": features.numpy(), "connector": model.connector(features).numpy()}
+        feeds = {"vision": feed, "connector": {"features": features.numpy()}}
+        for part, graph in graphs.items():
+            path = save_graph(graph, tmp_path / f"{part}-{batch}.onnx")[0]
+            with OnnxSession(path, graph.inputs, graph.outputs, threads=1) as session:
+                (actual,) = session.run(feeds[part]).values()
+            assert_close(part, actual, expected[part], precision)
+
+
 def test_specs_say_what_each_graph_reads_and_returns(full: dict[str, Graph]) -> None:
     features = TensorSpec("features", "float32", ("N", 17, 16))
     assert full["vision"].inputs == (TensorSpec("image", "uint8", ("N", 28, 28, 3)),)
@@ -159,12 +177,16 @@ def test_every_layer_norm_is_one_node(toy_model: Any, graphs: Any) -> None:
 
 
 def test_the_same_model_gives_the_same_bytes_that_tell_nothing_of_this_machine(
-    toy_model: Any, full: dict[str, Graph], capfd: pytest.CaptureFixture[str]
+    toy_model: Any,
+    full: dict[str, Graph],
+    files: dict[Any, Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    again = onnx_from_component(toy_model, "vision", "fp16").model.SerializeToString(deterministic=True)
-    assert again == half_from_full(full["vision"]).model.SerializeToString(deterministic=True)
-    for graph in full.values():
-        written = graph.model.SerializeToString(deterministic=True)
+    again = save_graph(onnx_from_component(toy_model, "vision", "fp16"), tmp_path / "again.onnx")[0].read_bytes()
+    assert again == save_graph(half_from_full(full["vision"]), tmp_path / "half.onnx")[0].read_bytes()
+    for component in full:
+        written = files[component, "fp32"].read_bytes()
         assert not [word for word in (b"eva_vit.py", b"stack_trace", b"site-packages") if word in written]
     assert capfd.readouterr() == ("", "")
 
@@ -182,7 +204,7 @@ def test_large_weights_lie_beside_the_graph(
 ) -> None:
     graph = full["vision"]
     before = graph.model.SerializeToString(deterministic=True)
-    monkeypatch.setattr(onnx_graphs, "EXTERNAL_BYTES", 1000)
+    monkeypatch.setattr(graph_file, "EXTERNAL_BYTES", 1000)
     written = save_graph(graph, tmp_path / "vision.onnx")
     assert [path.name for path in written] == ["vision.onnx", "vision.onnx.data"]
     assert sorted(tmp_path.iterdir()) == written
@@ -213,6 +235,35 @@ def test_unknown_words_and_other_models_are_refused(toy_model: Any, toy_config: 
     faceless = build_model(toy_config.model_copy(update={"face": None, "face_info": None}))
     with pytest.raises(InputError, match="no face network"):
         onnx_from_component(faceless, "face")
+
+
+def test_a_graph_shares_the_weights_of_its_model_and_casts_them_into_the_file(
+    toy_model: Any, full: dict[str, Graph], tmp_path: Path
+) -> None:
+    half, parameters = half_from_full(full["vision"]), dict(toy_model.vision.named_parameters())
+    (name,) = [name for name in full["vision"].weights if name.endswith("patch_embed.proj.weight")]
+    own = parameters["patch_embed.proj.weight"].detach()
+    for graph in (full["vision"], half):
+        assert sum(len(tensor.raw_data) for tensor in graph.model.graph.initializer) < 4096
+        shared = [weight for weight in graph.weights.values() if np.shares_memory(weight.values, own.numpy())]
+        assert len(shared) == 1
+    assert full["vision"].weights[name].dtype == np.float32
+    path = save_graph(half, tmp_path / "half.onnx")[0]
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    assert set(half.weights) <= set(stored)
+    assert np.array_equal(stored[f"{name}_fp16"], own.half().numpy())
+
+
+@pytest.mark.parametrize("limit", [10**9, 1])
+def test_a_transposed_weight_is_written_in_its_own_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(graph_file, "EXTERNAL_BYTES", limit)
+    weight = Weight(np.arange(4, dtype=np.float32).reshape(2, 2).T, np.dtype(np.float32))
+    made = hand_written([helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)], {})
+    made.model.graph.initializer.append(graph_file.declared("w", weight))
+    (stored,) = onnx.load(save_graph(replace(made, weights={"w": weight}), tmp_path / "a.onnx")[0]).graph.initializer
+    assert np.array_equal(numpy_helper.to_array(stored), weight.values)
 
 
 def hand_written(nodes: list[Any], weights: dict[str, Any]) -> Graph:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,7 +19,7 @@ from emo_edge.cli import main
 from emo_edge.drawing import annotated
 from emo_edge.export import bundle_export, streamed_checkpoint
 from emo_edge.export import random_checkpoint as module
-from emo_edge.export.model import parameter_shapes
+from emo_edge.export.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.export.random_checkpoint import PURPOSE, SHAPES, random_checkpoint, random_config
 from emo_edge.faces import WholeImage
 from emo_edge.images import read_image
@@ -40,8 +41,10 @@ def run(*arguments: object) -> Any:
 def test_the_shapes_have_the_published_sizes() -> None:
     counts = {
         shape: sum(torch.Size(size).numel() for size in parameter_shapes(random_config(shape)).values())
-        for shape in ("llama-vid-7b", "llama-vid-13b")
+        for shape in ("llama-vid-7b", "llama-vid-13b", "emola-7b")
     }
+    projectors = sum(inputs * 4096 + 4096 + 4096 * 4096 + 4096 for inputs in (1024, 212))
+    assert counts.pop("emola-7b") == 6_738_415_616 + 290_909_184 + projectors, "LLaMA, 23 of CLIP's layers"
     language = {"llama-vid-7b": 6_738_415_616, "llama-vid-13b": 13_015_864_320}
     networks = {shape: counts[shape] - language[shape] for shape in counts}
     assert 1.2e9 < networks["llama-vid-7b"] < 1.35e9, "EVA ViT-g, Q-Former and FaceXFormer"
@@ -63,6 +66,17 @@ def test_its_weights_are_the_structures_and_follow_the_seed(tmp_path: Path) -> N
     norm = first["language.model.norm.weight"]
     assert norm.dtype == torch.float16 and torch.equal(norm, torch.ones_like(norm))
     assert not any(value.any() for name, value in first.items() if name.endswith("bias"))
+
+
+def test_emolas_shape_has_a_landmark_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vision = {**SHAPES["emola-7b"]["vision"], "image_size": 28, "hidden_size": 32, "num_layers": 1, "num_heads": 2}
+    parts = {**SHAPES["emola-7b"], "vision": vision, "language": TINY.language.model_dump()}
+    monkeypatch.setattr(module, "SHAPES", {"toy": parts})
+    random_checkpoint("toy", tmp_path / "a")
+    random_checkpoint("toy", tmp_path / "b", seed=1)
+    model = EmoLlamaForConditionalGeneration.from_pretrained(tmp_path / "a")
+    assert np.isfinite(model.label_scores(read_image(SAMPLES / "004-fear.jpg"), "Which?", ["joy", "fear"])).all()
+    assert (tmp_path / "a" / "landmarks.onnx").read_bytes() != (tmp_path / "b" / "landmarks.onnx").read_bytes()
 
 
 def test_it_goes_on_to_a_bundle_that_says_random_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

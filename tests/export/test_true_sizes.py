@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from emo_edge.export.clip_vit import ClipVit
 from emo_edge.export.config import ConnectorConfig, FaceConfig, FaceInfoConfig, QFormerConfig, VisionConfig
 from emo_edge.export.connector import Connector
 from emo_edge.export.eva_vit import EvaVit
@@ -46,6 +47,19 @@ def test_eva_vit(image_size: int, parameters: int) -> None:
         expected += below(f"blocks.{index}", block)
     assert sorted(tower.state_dict()) == sorted(expected)
     assert tuple(tower.state_dict()["blocks.0.attn.qkv.weight"].shape) == (4224, 1408)
+
+
+def test_clip_vit() -> None:
+    sizes = {"image_size": 336, "hidden_size": 1024, "num_layers": 23, "num_heads": 16, "mlp_size": 4096}
+    tower = meta(lambda: ClipVit(VisionConfig(tower="clip", **sizes)))
+    assert count(tower) == 290_909_184
+    layer = affine("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2")
+    layer += affine(*(f"self_attn.{part}_proj" for part in ("q", "k", "v", "out")))
+    expected = ["class_embedding", "patch_embedding.weight", "position_embedding.weight"]
+    expected = [*below("embeddings", expected), *affine("pre_layrnorm")]
+    for index in range(23):
+        expected += below(f"encoder.layers.{index}", layer)
+    assert sorted(tower.state_dict()) == sorted(expected)
 
 
 def qformer_keys() -> list[str]:

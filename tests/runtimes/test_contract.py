@@ -165,7 +165,7 @@ def tensors(request: pytest.FixtureRequest, model: Any, graph: Any, tmp_path: Pa
 
         session: TensorSession = TorchSession(connector, graph.inputs, graph.outputs)
     else:
-        from emo_edge.export.onnx_graphs import save_graph
+        from emo_edge.export.graph_file import save_graph
         from emo_edge.runtimes.onnx import OnnxSession
 
         session = OnnxSession(save_graph(graph, tmp_path / "connector.onnx")[0], graph.inputs, graph.outputs)
