@@ -18,6 +18,9 @@ from emo_edge.benchmarks.training import Losses
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
 
+WEIGHTS = {"vision": 1.0, "face": 0.5}
+"""What each branch's losses count; with equal weights LLaMA leans on the face tokens and hardly needs the others."""
+
 
 class BranchProbes(nn.Module):
     """Reads each frame's action units, and the expression of its image or clip, off each branch's tokens.
@@ -58,6 +61,7 @@ class BranchProbes(nn.Module):
             seen = self.heads[name](self.norms[name](own).flatten(1)).float()
             unit_logits, frame_logits = torch.split(seen, [len(ACTION_UNITS), len(EXPRESSIONS)], dim=1)
             logits = torch.stack([frames.mean(0) for frames in torch.split(frame_logits, lengths)])
-            found[f"{name} units"] = 3 * fn.binary_cross_entropy_with_logits(unit_logits, intensities)
-            found[f"{name} expression"] = 0.5 * fn.cross_entropy(logits, labels)
+            weight = WEIGHTS[name]
+            found[f"{name} units"] = 3 * weight * fn.binary_cross_entropy_with_logits(unit_logits, intensities)
+            found[f"{name} expression"] = 0.5 * weight * fn.cross_entropy(logits, labels)
         return found

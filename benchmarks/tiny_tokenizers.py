@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import string
+from collections import Counter
 from pathlib import Path
 
 from emo_edge.benchmarks.instructions import corpus
@@ -11,6 +13,7 @@ from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.vocabulary import AGE_BINS, GENDERS, RACES
 
 CORPUS_LINES = 20_000
+SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def write_tokenizers(directory: Path, seed: int) -> None:
@@ -60,16 +63,22 @@ def _write_language_model(lines: list[str], path: Path) -> None:
 
 
 def _write_question_model(lines: list[str], path: Path) -> None:
-    """WordPiece, lower-cased, [CLS] text [SEP]; LLaMA-VID's extra [DEC] is the last token."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    """WordPiece, lower-cased, [CLS] text [SEP]; LLaMA-VID's extra [DEC] is the last token.
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=QUESTION_VOCABULARY - 1, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(lines, trainer)
-    tokenizer.add_special_tokens(["[DEC]"])
+    Its vocabulary is the corpus's words and ASCII's characters: the library's trainer breaks ties in another order
+    each time.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(word for line in lines for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(line)))
+    letters = string.ascii_lowercase + string.digits
+    pieces = [*SPECIAL_PIECES, *letters, *string.punctuation, *(f"##{letter}" for letter in letters)]
+    pieces += sorted(words.keys() - set(pieces), key=lambda word: (-words[word], word))
+    vocabulary = {piece: place for place, piece in enumerate(pieces[: QUESTION_VOCABULARY - 1])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.add_special_tokens([*SPECIAL_PIECES, "[DEC]"])
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     tokenizer.save(str(path))

@@ -46,7 +46,8 @@ VISION = StagePlan("vision", steps=7000, batch_size=32, learning_rate=1e-3, warm
 LANGUAGE = StagePlan("language", steps=1600, batch_size=48, learning_rate=1e-3)
 SETTLE = StagePlan("settle", steps=600, batch_size=48, learning_rate=5e-4, warmup_steps=30)
 CLIPS_AT_ONCE = 16
-"""Every other language step reads clips."""
+IMAGES_EVERY = 3
+"""Of so many steps of the language stage one reads images, the others clips; the settle stage reads clips alone."""
 PARSE_EVERY = 2
 """Every other face step draws the parsing maps, whose 112 px cost more than the rest of the decoder."""
 
@@ -116,15 +117,17 @@ def train_vision(run: Run, plan: StagePlan = VISION) -> None:
 
 def train_language(run: Run, plan: StagePlan = LANGUAGE) -> None:
     """Teach connector, Face Info Mining and LLaMA to answer, under probes; the two networks stay as they are."""
-    _train_answers(run, plan, first_draw=0, probes=BranchProbes(run.model.config))
+    _train_answers(run, plan, images_every=IMAGES_EVERY, probes=BranchProbes(run.model.config))
 
 
 def train_settle(run: Run, plan: StagePlan = SETTLE) -> None:
-    """Go on where the language stage ended, with a second, lower cosine."""
+    """Go on where the language stage ended, on clips, with a second, lower cosine."""
     _train_answers(run, plan, first_draw=LANGUAGE.steps)
 
 
-def _train_answers(run: Run, plan: StagePlan, first_draw: int, probes: BranchProbes | None = None) -> None:
+def _train_answers(
+    run: Run, plan: StagePlan, *, first_draw: int = 0, images_every: int = 0, probes: BranchProbes | None = None
+) -> None:
     model = run.model
     parts = {"connector": model.connector, "face_info": model.face_info, "language": model.language, "probes": probes}
     trained = torch.nn.ModuleDict({name: part for name, part in parts.items() if part is not None}).to(model.device)
@@ -132,10 +135,13 @@ def _train_answers(run: Run, plan: StagePlan, first_draw: int, probes: BranchPro
 
     def losses_at(step: int) -> Losses:
         draw = first_draw + step
-        clips = draw % 2 == 1
-        arrays, size = (run.clips, CLIPS_AT_ONCE) if clips else (run.images, plan.batch_size)
+        before = -(-draw // images_every) if images_every else 0  # batches of images before this one
+        clips = draw % images_every > 0 if images_every else True
+        arrays, size, turn = (
+            (run.clips, CLIPS_AT_ONCE, draw - before) if clips else (run.images, plan.batch_size, before)
+        )
         count = len(arrays["expression"]) // (frames if clips else 1)
-        items = batch_rows(run.seed + 2, draw // 2, count, size).tolist()
+        items = batch_rows(run.seed + 2, turn, count, size).tolist()
         examples = examples_at(arrays, items, frames, halve_every=4) if clips else examples_at(arrays, items, 1)
         read = run.clip_features.read if clips else partial(encode_rows, run.model, run.images)
         with run.autocast():

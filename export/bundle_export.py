@@ -179,7 +179,7 @@ class _Export:
             self._gguf(path, file_type)
         else:
             self.reports.progress(f"quantize {file_type}", 0, 1)
-            quantize_gguf(self._unrounded(), path, file_type)
+            quantize_gguf(self._unrounded(), path, file_type, known_finite=True)
         context, name = self.config.language.max_position_embeddings, f"language {file_type}"
         exact_cache = file_type in EXACT_LANGUAGE
         with LlamaSession(path, context_size=context, exact_cache=exact_cache, threads=self.threads) as session:

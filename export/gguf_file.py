@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.checkpoint import open_weights, structure_problems, weight_files
+from emo_edge.export.checkpoint import all_finite, open_weights, structure_problems, weight_files
 from emo_edge.export.config import LanguageConfig
 from emo_edge.export.tensor_files import tensors_of_directory
 from emo_edge.export.text import LanguageTokenizer
@@ -130,15 +130,17 @@ def lossless_type(directory: Path) -> str:
     return "f16" if kinds == {torch.float16} else "f32"
 
 
-def quantize_gguf(source: Path, target: Path, file_type: str) -> None:
+def quantize_gguf(source: Path, target: Path, file_type: str, *, known_finite: bool = False) -> None:
     """Make a GGUF file of fewer bits from an f16 or f32 one.
+
+    ``known_finite`` spares a pass over the values of a file that `gguf_from_checkpoint` wrote.
 
     Raises CheckpointError, before the slow work, for an unknown file type, one that needs importance statistics or
     whose blocks do not divide the rows, values that are not finite (they would end the process inside llama.cpp), and
     if ``target`` is there already.
     """
     _require_offered(file_type)
-    _check_source(source, file_type)
+    _check_source(source, file_type, known_finite)
     native = library()
     parameters = native.llama_model_quantize_default_params()
     parameters.nthread = os.cpu_count() or 1
@@ -200,7 +202,7 @@ def _dtype(weight: Weight, dtype: torch.dtype) -> torch.dtype:
 
 def _converted(stored: Tensor, weight: Weight, dtype: torch.dtype) -> NDArray[Any]:
     tensor = stored.to(_dtype(weight, dtype))
-    if not stored.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+    if not stored.is_floating_point() or not all_finite(tensor):
         raise CheckpointError(f"not finite: {PREFIX}{weight.source} ({stored.dtype}), written as {tensor.dtype}")
     if weight.heads:
         rows, columns = tensor.shape
@@ -282,13 +284,13 @@ def _block(file_type: str) -> int:
     return 32 if file_type in _SMALL_BLOCKS else 256
 
 
-def _check_source(source: Path, file_type: str) -> None:
+def _check_source(source: Path, file_type: str, known_finite: bool) -> None:
     import gguf
 
     if not source.is_file():
         raise CheckpointError(f"{source}: no such file")
     try:
-        tensors = gguf.GGUFReader(source).tensors
+        tensors = gguf.GGUFReader(source, "c").tensors  # copy-on-write: torch wants arrays that may be written
     except Exception as error:  # the reader raises whatever the broken bytes lead it to
         raise CheckpointError(f"{source}: not readable as GGUF (truncated or corrupt): {error}") from error
     block = _block(file_type)
@@ -300,7 +302,7 @@ def _check_source(source: Path, file_type: str) -> None:
         if len(tensor.shape) > 1 and row % block:
             raise CheckpointError(f"{file_type} needs rows that are multiples of {block}: {tensor.name} has {row}")
     for tensor in tensors:
-        if not np.isfinite(tensor.data).all():
+        if not known_finite and not all_finite(torch.from_numpy(tensor.data)):
             raise CheckpointError(f"{source}: not finite: {tensor.name}")
 
 

@@ -1,4 +1,4 @@
-"""Read the JSON files beside weights."""
+"""Read and write the JSON files beside weights and of benchmarks."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def read_json(path: Path, absent: str) -> Any:
         raise CheckpointError(f"{path}: no such file; {absent}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file that a person can read."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

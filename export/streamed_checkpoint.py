@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 
 from emo_edge.bundle import claimed
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, save_tensors
+from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, all_finite, save_tensors
 from emo_edge.export.config import CheckpointConfig
 from emo_edge.export.imported_tensor import listing
+from emo_edge.export.json_files import write_json
 from emo_edge.export.room import require_room
 
 SHARD_BYTES = 1 << 29
@@ -101,7 +102,7 @@ def write_checkpoint(
         if len(shards) > 1:
             placed = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
             index = {"metadata": {"total_size": total}, "weight_map": placed}
-            (partial / INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+            write_json(partial / INDEX_NAME, index)
         config.save_pretrained(partial)
         for name, content in files.items():
             (partial / name).write_bytes(content)
@@ -139,7 +140,7 @@ def _write_shard(path: Path, shard: Sequence[WrittenTensor], dtype: torch.dtype 
     values, problems, storages = dict[str, torch.Tensor](), list[str](), set[int]()
     for tensor in shard:
         value = tensor.value().to(dtype or tensor.dtype)
-        if not bool(torch.isfinite(value).all()):
+        if not all_finite(value):
             problems.append(f"not finite: {tensor.origin()}")
         if not problems and not only_check:
             # Two names in a torch file may share memory, which safetensors refuses to write.

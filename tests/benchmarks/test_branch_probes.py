@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from emo_edge.benchmarks.branch_probes import BranchProbes
+from emo_edge.benchmarks.branch_probes import WEIGHTS, BranchProbes
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
 
 UNITS = len(ACTION_UNITS)
@@ -37,8 +37,8 @@ def test_at_the_start_both_branches_know_nothing(probes: BranchProbes, toy_confi
         {
             "vision units": 3 * np.log(2),
             "vision expression": 0.5 * np.log(len(EXPRESSIONS)),
-            "face units": 3 * np.log(2),
-            "face expression": 0.5 * np.log(len(EXPRESSIONS)),
+            "face units": WEIGHTS["face"] * 3 * np.log(2),
+            "face expression": WEIGHTS["face"] * 0.5 * np.log(len(EXPRESSIONS)),
         }
     )
 
@@ -67,10 +67,9 @@ def test_a_clip_has_one_expression_and_units_in_every_frame(probes: BranchProbes
     seen = [probes.heads["face"](probes.norms["face"](each[:, -face:]).flatten(1)).detach().numpy() for each in visual]
     logits = np.stack([each[:, UNITS:].mean(0) for each in seen]).astype(np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    assert float(found["face expression"]) == pytest.approx(
-        -0.5 * np.log([shares[0, 4], shares[1, 1]]).mean(), rel=1e-4
-    )
+    missed = -np.log([shares[0, 4], shares[1, 1]]).mean()
+    assert float(found["face expression"]) == pytest.approx(WEIGHTS["face"] * 0.5 * missed, rel=1e-4)
     drawn = 1 / (1 + np.exp(-np.concatenate(seen)[:, :UNITS].astype(np.float64)))
     truth = np.concatenate(units)
     entropy = -(truth * np.log(drawn) + (1 - truth) * np.log(1 - drawn)).mean()
-    assert float(found["face units"]) == pytest.approx(3 * entropy, rel=1e-3)
+    assert float(found["face units"]) == pytest.approx(WEIGHTS["face"] * 3 * entropy, rel=1e-3)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export import checkpoint
-from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, load_weights, save_weights
+from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, all_finite, load_weights, save_weights
 
 
 class Toy(nn.Module):
@@ -252,3 +252,16 @@ def test_weights_are_as_readable_as_other_files(tmp_path: Path) -> None:
     save_weights(toy(), tmp_path)
     assert (tmp_path / WEIGHTS_NAME).stat().st_mode == (tmp_path / "other").stat().st_mode
     assert [path.name for path in sorted(tmp_path.iterdir())] == [WEIGHTS_NAME, "other"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
+def test_one_odd_value_anywhere_is_found(dtype: torch.dtype, odd: float) -> None:
+    for length in (1, 7, 64, 1000):
+        values = torch.randn(length).to(dtype)
+        assert all_finite(values)
+        for place in {0, length // 2, length - 1}:
+            spoiled = values.clone()
+            spoiled[place] = odd
+            assert not all_finite(spoiled)
+    assert all_finite(torch.empty(0, dtype=dtype)) and all_finite(torch.randn(6, 8).to(dtype).t()[::2])
