@@ -31,6 +31,7 @@ from emo_edge.packaged import packaged_checkpoint
 
 OURS, THEIRS = "emo-edge", "llama.cpp"
 F16, Q8_0 = "f16", "q8_0"
+TOOL = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
 
 
 class TransformersConfig(CheckpointConfig, LanguageConfig):
@@ -170,14 +171,14 @@ def table(shape: str, turns: Sequence[Turn]) -> str:
 @click.command(cls=EdgeCommand)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Where 50 GB are free (7B).")
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="llama-vid-7b", show_default=True)
-@click.option("--converter", type=click.Path(path_type=Path), required=True, help="llama.cpp's convert_hf_to_gguf.py.")
-@click.option("--quantizer", type=click.Path(path_type=Path), required=True, help="llama.cpp's llama-quantize.")
-@click.option("--rounds", default=2, show_default=True, help="Turns of each side.")
+@click.option("--converter", type=TOOL, required=True, help="llama.cpp's convert_hf_to_gguf.py.")
+@click.option("--quantizer", type=TOOL, required=True, help="llama.cpp's llama-quantize.")
+@click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="Turns of each side.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(work: Path, shape: str, converter: Path, quantizer: Path, rounds: int, json_path: Path | None) -> None:
     """Time f16 and q8_0 of both tools in turn, and compare their tensors bit by bit."""
     work.mkdir(parents=True, exist_ok=True)
-    sources, tools = write_sources(work, shape), Tools(converter.absolute(), quantizer.absolute())
+    sources, tools = write_sources(work, shape), Tools(converter, quantizer)
     turns = in_turn(rounds, lambda side: take_turn(side, sources, tools, work))
     click.echo(table(shape, turns))
     if json_path:

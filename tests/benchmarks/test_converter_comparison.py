@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors import safe_open
 from transformers import LlamaForCausalLM
 
@@ -24,6 +25,7 @@ from emo_edge.benchmarks.converter_comparison import (
     Turn,
     differing,
     in_turn,
+    main,
     table,
     take_turn,
     tensor_digests,
@@ -71,6 +73,16 @@ def test_their_tools_are_run_as_commands(sources: Sources, tmp_path: Path) -> No
     with pytest.raises(EmoEdgeError, match=r"(?s)llama.cpp f16: ended with 1:.*--outtype f16.*no such architecture"):
         take_turn(THEIRS, sources, Tools(script, Path(sys.executable)), tmp_path)
     assert list(tmp_path.iterdir()) == [script]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(["--quantizer", "nowhere"], "'nowhere' does not exist"), (["--rounds", "0"], "x>=1")]
+)
+def test_what_cannot_work_is_told_before_anything_is_written(tmp_path: Path, options: list[str], said: str) -> None:
+    tools = ["--converter", sys.executable, "--quantizer", sys.executable]
+    done = CliRunner().invoke(main, ["--work", str(tmp_path / "work"), "--shape", TINY, *tools, *options])
+    assert done.exit_code == 2 and said in done.output
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_tensor_that_differs_or_is_missing_is_named() -> None:
