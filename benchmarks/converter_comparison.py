@@ -1,17 +1,19 @@
 """GGUF writing beside llama.cpp's own tools: ``python -m emo_edge.benchmarks.converter_comparison --work DIR ...``.
 
 One LLaMA of random float16 weights, once as a checkpoint and once as transformers' directory; each side makes f16 of
-its own and q8_0 of that, in turn. llama.cpp's script and the source of its ``llama-quantize`` come with
-llama-cpp-python's source distribution, below ``vendor/llama.cpp``.
+its own and q8_0 of that, in turn, each file once the one before is on the disk. llama.cpp's script and the source of
+its ``llama-quantize`` come with llama-cpp-python's source distribution, below ``vendor/llama.cpp``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +23,7 @@ from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.measured_step import Measured, measured, measured_command
 from emo_edge.commands import EdgeCommand
 from emo_edge.export.config import CheckpointConfig, EmoLlamaConfig, LanguageConfig
-from emo_edge.export.gguf_file import PREFIX, gguf_from_checkpoint, quantize_gguf
+from emo_edge.export.gguf_file import PREFIX, gguf_from_checkpoint
 from emo_edge.export.json_files import write_json
 from emo_edge.export.model import parameter_shapes
 from emo_edge.export.random_checkpoint import SHAPES, RandomTensor
@@ -31,7 +33,14 @@ from emo_edge.packaged import packaged_checkpoint
 
 OURS, THEIRS = "emo-edge", "llama.cpp"
 F16, Q8_0 = "f16", "q8_0"
+OUR_QUANTIZER = f"""import sys
+from pathlib import Path
+from emo_edge.export.quantized_gguf import quantize_gguf
+quantize_gguf(Path(sys.argv[1]), Path(sys.argv[2]), "{Q8_0}", known_finite=True)
+"""
+"""Quantizes as an export does the file that it has just written."""
 TOOL = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+Step = Callable[[], Measured]
 
 
 class TransformersConfig(CheckpointConfig, LanguageConfig):
@@ -101,40 +110,43 @@ def take_turn(side: str, sources: Sources, tools: Tools, work: Path) -> Turn:
     full, small = (work / f"converted-{side}-{kind}.gguf" for kind in (F16, Q8_0))
     for path in (full, small):
         path.unlink(missing_ok=True)
+    write, quantize = _our_steps(sources, full, small) if side == OURS else _their_steps(sources, tools, full, small)
     try:
-        if side == OURS:
-            steps = {
-                F16: measured(f"{side} {F16}", _write_f16, (sources.checkpoint, full), full),
-                Q8_0: measured(f"{side} {Q8_0}", _write_q8_0, (full, small), small),
-            }
-        else:
-            convert: list[str | Path] = [
-                sys.executable,
-                tools.converter,
-                sources.transformers,
-                "--outfile",
-                full,
-                "--outtype",
-                F16,
-            ]
-            quantize: list[str | Path] = [tools.quantizer, full, small, Q8_0]
-            steps = {
-                F16: measured_command(f"{side} {F16}", convert, full),
-                Q8_0: measured_command(f"{side} {Q8_0}", quantize, small),
-            }
+        os.sync()  # what is still to be written would be paid for by the next step
+        written = write()
+        os.sync()
+        steps = {F16: written, Q8_0: quantize()}
         return Turn(side, steps, {F16: tensor_digests(full), Q8_0: tensor_digests(small)})
     finally:
         for path in (full, small):
             path.unlink(missing_ok=True)
 
 
+def _our_steps(sources: Sources, full: Path, small: Path) -> tuple[Step, Step]:
+    return (
+        partial(measured, f"{OURS} {F16}", _write_f16, (sources.checkpoint, full), full),
+        partial(measured_command, f"{OURS} {Q8_0}", [sys.executable, "-c", OUR_QUANTIZER, full, small], small),
+    )
+
+
+def _their_steps(sources: Sources, tools: Tools, full: Path, small: Path) -> tuple[Step, Step]:
+    convert: list[str | Path] = [
+        sys.executable,
+        tools.converter,
+        sources.transformers,
+        "--outfile",
+        full,
+        "--outtype",
+        F16,
+    ]
+    return (
+        partial(measured_command, f"{THEIRS} {F16}", convert, full),
+        partial(measured_command, f"{THEIRS} {Q8_0}", [tools.quantizer, full, small, Q8_0], small),
+    )
+
+
 def _write_f16(checkpoint: Path, target: Path) -> None:
     gguf_from_checkpoint(checkpoint, EmoLlamaConfig.from_pretrained(checkpoint).language, target, name="random")
-
-
-def _write_q8_0(full: Path, small: Path) -> None:
-    """Quantize as an export does the file that it has just written."""
-    quantize_gguf(full, small, Q8_0, known_finite=True)
 
 
 def in_turn(rounds: int, take: Callable[[str], Turn]) -> list[Turn]:
@@ -157,14 +169,19 @@ def table(shape: str, turns: Sequence[Turn]) -> str:
         f"| peak RssAnon {OURS} | {THEIRS} | tensors that differ |",
         "|---|---|---|---|---|---|---|",
     ]
-    for kind in (F16, Q8_0):
-        taken = {side: [turn.steps[kind] for turn in turns if turn.side == side] for side in (OURS, THEIRS)}
-        seconds = {side: [step.seconds for step in steps] for side, steps in taken.items()}
-        peaks = [f"{max(step.peak_anonymous_gb for step in taken[side]):.2f} GB" for side in (OURS, THEIRS)]
+    for name, kinds in ((F16, (F16,)), (f"{Q8_0} of that", (Q8_0,)), ("both", (F16, Q8_0))):
+        taken = {side: [turn for turn in turns if turn.side == side] for side in (OURS, THEIRS)}
+        seconds = {side: [sum(turn.steps[kind].seconds for kind in kinds) for turn in taken[side]] for side in taken}
+        peaks = {
+            side: max(turn.steps[kind].peak_anonymous_gb for kind in kinds for turn in taken[side]) for side in taken
+        }
         ratio = statistics.median(seconds[THEIRS]) / statistics.median(seconds[OURS])
-        listed = [", ".join(f"{value:.1f}" for value in seconds[side]) for side in (OURS, THEIRS)]
-        differ = f"{len(differing(turns, kind))} of {len(turns[0].digests[kind])}"
-        lines.append(f"| {kind} | {' | '.join(listed)} | {ratio:.2f} | {' | '.join(peaks)} | {differ} |")
+        listed = " | ".join(", ".join(f"{value:.1f}" for value in seconds[side]) for side in (OURS, THEIRS))
+        differ = sum(len(differing(turns, kind)) for kind in kinds)
+        count = sum(len(turns[0].digests[kind]) for kind in kinds)
+        lines.append(
+            f"| {name} | {listed} | {ratio:.2f} | {peaks[OURS]:.2f} GB | {peaks[THEIRS]:.2f} GB | {differ} of {count} |"
+        )
     return "\n".join([*lines, "", describe_machine()])
 
 
@@ -173,7 +190,7 @@ def table(shape: str, turns: Sequence[Turn]) -> str:
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="llama-vid-7b", show_default=True)
 @click.option("--converter", type=TOOL, required=True, help="llama.cpp's convert_hf_to_gguf.py.")
 @click.option("--quantizer", type=TOOL, required=True, help="llama.cpp's llama-quantize.")
-@click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="Turns of each side.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns of each side.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(work: Path, shape: str, converter: Path, quantizer: Path, rounds: int, json_path: Path | None) -> None:
     """Time f16 and q8_0 of both tools in turn, and compare their tensors bit by bit."""

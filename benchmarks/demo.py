@@ -10,8 +10,7 @@ from importlib.metadata import version
 import click
 import numpy as np
 
-from emo_edge import __version__
-from emo_edge.benchmarks import metrics
+from emo_edge import __version__, metrics
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_data import BASIC

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks import metrics
+from emo_edge import metrics
 from emo_edge.benchmarks.instructions import OPEN_QUESTIONS, cues_in
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.model_card import model_card

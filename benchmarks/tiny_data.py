@@ -96,7 +96,7 @@ def prepare(split: Split, directory: Path, *, workers: int, progress: Callable[[
 def sample_row(sample: FaceSample, jitter: np.random.Generator | None = None) -> dict[str, Any]:
     """Crop one sample for both networks and express its truth in the crop's coordinates."""
     assert TINY.face is not None
-    box = _jittered(sample.box, jitter) if jitter else _as_box(sample.box)
+    box = jittered(sample.box, jitter) if jitter else _as_box(sample.box)
     vision, face = TINY.vision, TINY.face
     seen = padded_crop(sample.image, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
     crop = face_crop(sample.image, box, margin=face.crop_margin, size=face.image_size)
@@ -181,7 +181,7 @@ def _store(arrays: Mapping[str, NDArray[Any]], row: int, values: Mapping[str, An
         array[row] = values[name]
 
 
-def _jittered(box: NDArray[np.float32], rng: np.random.Generator) -> Box:
+def jittered(box: NDArray[np.float32], rng: np.random.Generator) -> Box:
     """Shift and scale a box as a detector's would be: 3 % of its size in place, 5 % in scale (one sigma)."""
     x0, y0, x1, y1 = (float(value) for value in box)
     scale_x, scale_y = 0.5 * np.exp(rng.normal(0, 0.05, 2))

@@ -15,6 +15,9 @@ COMMANDS = {
         "emo_edge.export.import_command:main", "Turn an upstream model's pieces into one checkpoint."
     ),
     "export": LazyCommand("emo_edge.export.export_command:main", "Turn CHECKPOINT into one verified bundle."),
+    "calibrate": LazyCommand(
+        "emo_edge.calibrate_command:main", "Quantize the language model of BUNDLE with statistics of its own prompts."
+    ),
     "infer": LazyCommand("emo_edge.infer_command:main", "Read the faces in SOURCES with BUNDLE."),
     "inspect": LazyCommand("emo_edge.bundle_commands:inspect", "Print what BUNDLE holds and what was measured of it."),
     "verify": LazyCommand("emo_edge.bundle_commands:verify", "Check every file of BUNDLE against its manifest."),

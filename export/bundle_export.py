@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from emo_edge import __version__
 from emo_edge.bundle import Bundle, BundleWriter, sha256_of
 from emo_edge.engines import EXACT_LANGUAGE
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundle_manifest import Contracts, bundle_manifest
+from emo_edge.export.chain_probabilities import chain_probabilities
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.compared_graph import compared_graph
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.export_plan import ExportPlan
-from emo_edge.export.gguf_file import (
-    WRITTEN_TYPES,
-    gguf_from_checkpoint,
-    lossless_type,
-    quantize_gguf,
-)
+from emo_edge.export.gguf_file import WRITTEN_TYPES, gguf_from_checkpoint, lossless_type
 from emo_edge.export.graph_file import save_graph
+from emo_edge.export.language_trials import label_scores
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import PRECISIONS, component_contracts, in_precision, onnx_from_component
 from emo_edge.export.parity import Distances, exact_failures, label_distance
-from emo_edge.export.reference import Reference, probabilities_with, reference_on
+from emo_edge.export.quantized_gguf import quantize_gguf
+from emo_edge.export.reference import probabilities_with, reference_on
 from emo_edge.export.reports import QUIET, Reports
 from emo_edge.export.room import export_bytes, require_room
 from emo_edge.export.text import QUESTION_MODEL_NAME
-from emo_edge.faces import FixedBox, WholeImage
 from emo_edge.manifest import Manifest, Profile, Variant
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Request
 from emo_edge.runtimes.llama import LlamaSession
 from emo_edge.samples import Sample
-from emo_edge.sessions import LanguageSession
 from emo_edge.turns import softmax
 
 EXACT_TYPES = ("f32", "f16")
@@ -169,6 +162,7 @@ class _Export:
     def forget_model(self) -> None:
         """Free what only the graphs needed, before llama.cpp loads its own copies of the largest part."""
         del self.model
+        gc.collect()
 
     def language(self, file_type: str) -> None:
         """Write one file type of the language model and score the reference's own prompts with it."""
@@ -287,18 +281,11 @@ class _Export:
 
     def _measured(self, bundle: Bundle, name: str, profile: Profile) -> Profile:
         """Run the whole chain of a profile, from picture to probabilities."""
-        rows, progress = [], self.reports.of(f"profile {name}")
-        opened = EmotionPipeline.open(bundle, device="cpu", profile=name, detector=WholeImage(), threads=self.threads)
-        with opened as pipeline:
-            started = time.perf_counter()
-            for sample in self.samples:
-                pipeline.detector = FixedBox(sample.box) if sample.box else WholeImage()
-                reading = pipeline.read(sample.image, Request(labels=self.plan.labels))[0]
-                rows.append(list(reading.probabilities.values()))
-                progress(len(rows), len(self.samples))
-            milliseconds = 1000 * (time.perf_counter() - started) / len(self.samples)
-        measured = label_distance(self.reference.probabilities, np.array(rows))
-        self.report(f"profile {name}: {_agreement(measured)}, {milliseconds:.0f} ms a picture")
+        progress = self.reports.of(f"profile {name}")
+        labels = self.plan.labels
+        run = chain_probabilities(bundle, name, self.samples, labels, threads=self.threads, progress=progress)
+        measured = label_distance(self.reference.probabilities, run.probabilities)
+        self.report(f"profile {name}: {_agreement(measured)}, {run.milliseconds:.0f} ms a picture")
         return profile.model_copy(update={"evidence": measured})
 
     def _passing(self, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
@@ -309,18 +296,6 @@ class _Export:
         if not kept:
             raise AccuracyGateError(f"no profile holds its gate, nothing is written:\n{self.listing()}")
         return kept
-
-
-def label_scores(
-    session: LanguageSession, reference: Reference, *, progress: Callable[[int, int], None]
-) -> NDArray[np.float64]:
-    """Log-probability of each label after the reference's own embedded prompts: [N, labels]."""
-    scores = []
-    for prompt in reference.prompts:
-        session.prefill([prompt])
-        scores.append([float(tokens.sum()) for tokens in session.score(reference.branches)])
-        progress(len(scores), len(reference.prompts))
-    return np.array(scores)
 
 
 def _agreement(measured: Mapping[str, float]) -> str:

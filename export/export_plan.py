@@ -14,7 +14,7 @@ from emo_edge.errors import InputError
 from emo_edge.export.bundle_manifest import tool_versions
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.gguf_file import available_file_types
+from emo_edge.export.file_types import available_file_types
 from emo_edge.export.landmark_network import LANDMARKS_NAME
 from emo_edge.export.onnx_graphs import PRECISIONS
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME

@@ -1,4 +1,4 @@
-"""The language model of a checkpoint as GGUF, and GGUF at fewer bits, for llama.cpp.
+"""The language model of a checkpoint as GGUF, for llama.cpp.
 
 Names and metadata follow gguf-py's LLaMA architecture. llama.cpp rotates neighbouring rows of q and k where
 transformers rotates row i with row i + half, so their rows are interleaved here (``permute`` of llama.cpp's
@@ -7,10 +7,8 @@ transformers rotates row i with row i + half, so their rows are interleaved here
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from ctypes import byref
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,45 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emo_edge.errors import CheckpointError, InputError
+from emo_edge.errors import CheckpointError
 from emo_edge.export.checkpoint import all_finite, open_weights, structure_problems, weight_files
+from emo_edge.export.computed_ahead import computed_ahead
 from emo_edge.export.config import LanguageConfig
+from emo_edge.export.file_types import FILE_TYPES
+from emo_edge.export.new_file import written_beside
 from emo_edge.export.tensor_files import tensors_of_directory
 from emo_edge.export.text import LanguageTokenizer
-from emo_edge.runtimes.llama_probe import library, native_errors
 
 PREFIX = "language."
 WRITTEN_TYPES = {"f32": torch.float32, "f16": torch.float16}
 """What a checkpoint is written in; every other file type is made from such a file."""
-FILE_TYPES = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 32,
-    "q8_0": 7,
-    "q5_0": 8,
-    "q5_1": 9,
-    "q4_0": 2,
-    "q4_1": 3,
-    "iq4_nl": 25,
-    "q6_k": 18,
-    "q5_k_m": 17,
-    "q5_k_s": 16,
-    "q4_k_m": 15,
-    "q4_k_s": 14,
-    "q3_k_l": 13,
-    "q3_k_m": 12,
-    "q3_k_s": 11,
-    "q2_k": 10,
-    "iq4_xs": 30,
-    "iq3_m": 27,
-    "iq3_s": 26,
-}
-"""File type to llama.cpp's ``LLAMA_FTYPE`` number. Left out: formats that a model is trained in (tq, mxfp4, q1_0)."""
-QUANTIZED_AT_ONCE = 1 << 29
-"""Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""
-IMATRIX_TYPES = ("iq3_xs", "iq3_xxs", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s", "q2_k_s")
-"""File types that llama.cpp makes only from importance statistics."""
-_SMALL_BLOCKS = ("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl")
 _BYTE_PIECES = frozenset(f"<0x{value:02X}>" for value in range(256))
 _BPE = 2
 
@@ -73,12 +44,6 @@ class Weight:
     heads: int = 0
 
 
-def available_file_types(config: LanguageConfig) -> list[str]:
-    """List the file types whose blocks divide this model's rows, from the most bits to the fewest."""
-    rows = (config.hidden_size, config.intermediate_size)
-    return [name for name in FILE_TYPES if all(row % _block(name) == 0 for row in rows)]
-
-
 def gguf_from_checkpoint(
     directory: Path,
     config: LanguageConfig,
@@ -88,7 +53,7 @@ def gguf_from_checkpoint(
     name: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Write the checkpoint's language model as GGUF, one tensor in memory at a time.
+    """Write the checkpoint's language model as GGUF, two tensors in memory at a time: one is read, one is written.
 
     Matrices become ``file_type`` (f16 or f32), norms stay f32. ``progress`` gets the bytes written so far and in all.
     Raises CheckpointError for weights that are missing, misshapen or not finite in that type, for a tokenizer that
@@ -101,7 +66,7 @@ def gguf_from_checkpoint(
     weights, dtype = _weights(config), WRITTEN_TYPES[file_type]
     with ExitStack() as stack:
         stored = _stored_weights(directory, weights, stack)
-        partial = stack.enter_context(_written_beside(out))
+        partial = stack.enter_context(written_beside(out))
         writer = stack.enter_context(closing(gguf.GGUFWriter(partial, "llama")))
         _add_metadata(writer, config, name, FILE_TYPES[file_type])
         _add_tokenizer(writer, directory, config)
@@ -114,8 +79,11 @@ def gguf_from_checkpoint(
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for weight in weights:
-            data = _converted(stored[weight.source].get_tensor(PREFIX + weight.source), weight, dtype)
+
+        def read(weight: Weight) -> NDArray[Any]:
+            return _converted(stored[weight.source].get_tensor(PREFIX + weight.source), weight, dtype)
+
+        for data in computed_ahead(read, weights):
             writer.write_tensor_data(data)
             done += data.nbytes
             progress(done, total)
@@ -128,28 +96,6 @@ def lossless_type(directory: Path) -> str:
         stored = tensors_of_directory(directory, stack).items()
         kinds = {one.dtype for name, one in stored if name.startswith(PREFIX) and len(one.shape) > 1}
     return "f16" if kinds == {torch.float16} else "f32"
-
-
-def quantize_gguf(source: Path, target: Path, file_type: str, *, known_finite: bool = False) -> None:
-    """Make a GGUF file of fewer bits from an f16 or f32 one.
-
-    ``known_finite`` spares a pass over the values of a file that `gguf_from_checkpoint` wrote.
-
-    Raises CheckpointError, before the slow work, for an unknown file type, one that needs importance statistics or
-    whose blocks do not divide the rows, values that are not finite (they would end the process inside llama.cpp), and
-    if ``target`` is there already.
-    """
-    _require_offered(file_type)
-    _check_source(source, file_type, known_finite)
-    native = library()
-    parameters = native.llama_model_quantize_default_params()
-    parameters.nthread = os.cpu_count() or 1
-    parameters.ftype = FILE_TYPES[file_type]
-    parameters.max_buf_size = QUANTIZED_AT_ONCE
-    with _written_beside(target) as partial:
-        if native.llama_model_quantize(os.fsencode(source), os.fsencode(partial), byref(parameters)):
-            # What is wrong with the source was refused before: this is the machine.
-            raise InputError(f"{target}: llama.cpp cannot make {file_type}: {native_errors()}; is there room?")
 
 
 def _weights(config: LanguageConfig) -> list[Weight]:
@@ -268,54 +214,3 @@ def _check_tokenizer(path: Path, model: Any, rows: int) -> None:
     found = [problem for problem, there in problems.items() if there]
     if found:
         raise CheckpointError(f"{path}: llama.cpp cannot tokenise as this model, which {'; '.join(found)}")
-
-
-def _require_offered(file_type: str) -> None:
-    if file_type in IMATRIX_TYPES:
-        raise CheckpointError(f"{file_type} needs importance statistics (an imatrix); without: {', '.join(FILE_TYPES)}")
-    if file_type not in FILE_TYPES:
-        raise CheckpointError(f"no file type {file_type!r}; there are: {', '.join(FILE_TYPES)}")
-
-
-def _block(file_type: str) -> int:
-    """Values that share a scale: ggml's ``QK`` constants; a mixture counts by its largest."""
-    if file_type in ("f32", "f16", "bf16"):
-        return 1
-    return 32 if file_type in _SMALL_BLOCKS else 256
-
-
-def _check_source(source: Path, file_type: str, known_finite: bool) -> None:
-    import gguf
-
-    if not source.is_file():
-        raise CheckpointError(f"{source}: no such file")
-    try:
-        tensors = gguf.GGUFReader(source, "c").tensors  # copy-on-write: torch wants arrays that may be written
-    except Exception as error:  # the reader raises whatever the broken bytes lead it to
-        raise CheckpointError(f"{source}: not readable as GGUF (truncated or corrupt): {error}") from error
-    block = _block(file_type)
-    plain = (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16)
-    for tensor in tensors:
-        row = int(tensor.shape[0])
-        if tensor.tensor_type not in plain:
-            raise CheckpointError(f"{source}: {tensor.name} is {tensor.tensor_type.name}; quantize an f16 or f32 file")
-        if len(tensor.shape) > 1 and row % block:
-            raise CheckpointError(f"{file_type} needs rows that are multiples of {block}: {tensor.name} has {row}")
-    for tensor in tensors:
-        if not known_finite and not all_finite(torch.from_numpy(tensor.data)):
-            raise CheckpointError(f"{source}: not finite: {tensor.name}")
-
-
-@contextmanager
-def _written_beside(target: Path) -> Iterator[Path]:
-    """Give a path to write to, renamed to ``target`` when all is well and removed when not."""
-    if target.exists():
-        raise CheckpointError(f"{target}: already there; give another name")
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        yield partial
-        partial.replace(target)
-    except OSError as error:  # numpy's own has no errno
-        raise InputError(f"{target}: cannot be written: {error}; make room or choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -36,6 +36,15 @@ BITS = {
     "iq3_m": 4.2,
     "iq3_s": 4.1,
     "q2_k": 3.7,
+    "iq3_xs": 3.9,
+    "iq3_xxs": 3.6,
+    "q2_k_s": 3.3,
+    "iq2_m": 3.3,
+    "iq2_s": 3.1,
+    "iq2_xs": 2.9,
+    "iq2_xxs": 2.7,
+    "iq1_m": 2.4,
+    "iq1_s": 2.3,
 }
 """Bits a weight to make room for: a tenth above what llama.cpp's ``tools/quantize`` tells of 8B models."""
 MARGIN = 1.05

@@ -52,9 +52,10 @@ def bare_modules() -> list[str]:
     faces = [
         f"benchmarks.{module.name}"
         for module in pkgutil.iter_modules(_package_path("benchmarks"))
-        if module.name.startswith("face_") or module.name in ("synthetic", "instructions", "metrics", "machine")
+        if module.name.startswith("face_") or module.name in ("synthetic", "instructions", "machine")
     ]
     core = [module.name for module in pkgutil.iter_modules(emo_edge.__path__) if not module.ispkg]
+    core.remove("calibrated_bundle")  # the command line's layer: it joins export and calibration
     return [f"emo_edge.{name}" for name in (*BARE, *core, *runtimes, *faces)]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.benchmarks import metrics
+from emo_edge import metrics
 from emo_edge.benchmarks.demo import main as demo
 from emo_edge.benchmarks.evaluate import LABELS, evaluate, table
 from emo_edge.benchmarks.instructions import cues_in

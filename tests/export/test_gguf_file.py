@@ -20,15 +20,10 @@ from torch import Tensor
 from emo_edge.errors import CheckpointError
 from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME
 from emo_edge.export.config import LanguageConfig
-from emo_edge.export.gguf_file import (
-    FILE_TYPES,
-    IMATRIX_TYPES,
-    available_file_types,
-    gguf_from_checkpoint,
-    lossless_type,
-    quantize_gguf,
-)
+from emo_edge.export.file_types import FILE_TYPES, IMATRIX_TYPES, available_file_types
+from emo_edge.export.gguf_file import gguf_from_checkpoint, lossless_type
 from emo_edge.export.language import build_llama
+from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, LanguageTokenizer
 from emo_edge.runtimes.llama import LlamaSession
 
@@ -280,13 +275,13 @@ def test_tokenizers_that_llama_cpp_reads_otherwise_are_refused(
 def test_file_types_carry_llama_cpps_numbers() -> None:
     from llama_cpp import llama_cpp
 
-    for name in (*FILE_TYPES, *IMATRIX_TYPES):
-        number = getattr(llama_cpp, f"LLAMA_FTYPE_{'ALL' if name == 'f32' else 'MOSTLY'}_{name.upper()}")
-        assert FILE_TYPES.get(name, number) == number, name
+    for name, number in {**FILE_TYPES, **IMATRIX_TYPES}.items():
+        assert getattr(llama_cpp, f"LLAMA_FTYPE_{'ALL' if name == 'f32' else 'MOSTLY'}_{name.upper()}") == number, name
 
 
 def test_available_file_types_follow_the_rows() -> None:
     assert available_file_types(CONFIG) == list(FILE_TYPES)
+    assert available_file_types(CONFIG, importance=True) == [*FILE_TYPES, *IMATRIX_TYPES]
     blocks_of_32 = ["f32", "f16", "bf16", "q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"]
     assert available_file_types(NARROW) == blocks_of_32
     assert available_file_types(CONFIG.model_copy(update={"intermediate_size": 500})) == ["f32", "f16", "bf16"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,34 @@ def bootstrap_interval(truth: Ids, predicted: Ids, seed: int = 0, resamples: int
     values = [uar(truth[draw], predicted[draw]) for draw in draws]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def macro_f1(truth: Ids, predicted: Ids) -> float:
+    """Mean over the classes of the truth of F1, the harmonic mean of precision and recall."""
+    scores = []
+    for label in np.unique(truth):
+        hits = int(((truth == label) & (predicted == label)).sum())
+        scores.append(2 * hits / int((truth == label).sum() + (predicted == label).sum()))
+    return float(np.mean(scores))
+
+
+def paired_interval(
+    figure: Callable[[Ids, Ids], float], truth: Ids, before: Ids, after: Ids, seed: int = 0, resamples: int = 1000
+) -> tuple[float, float]:
+    """95 % percentile interval of ``figure(after) - figure(before)`` over resampled samples, the same ones for both."""
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(truth), (resamples, len(truth)))
+    changes = [figure(truth[draw], after[draw]) - figure(truth[draw], before[draw]) for draw in draws]
+    low, high = np.percentile(changes, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def mcnemar_p(truth: Ids, before: Ids, after: Ids) -> float:
+    """Exact two-sided p that both are right equally often (McNemar 1947; binomial over the samples that changed)."""
+    lost = int(((before == truth) & (after != truth)).sum())
+    won = int(((before != truth) & (after == truth)).sum())
+    tail = sum(math.comb(lost + won, count) for count in range(min(lost, won) + 1))
+    return float(min(1.0, 2 * tail / 2 ** (lost + won)))
 
 
 def normalised_mean_error(predicted: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_edge.benchmarks import metrics
+from emo_edge import metrics
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])
 PREDICTED = np.array([0, 0, 0, 1, 1, 0, 0, 2])
@@ -114,3 +114,31 @@ def test_figures_are_plain_floats() -> None:
     assert type(metrics.war(TRUTH, PREDICTED)) is float
     assert type(metrics.uar(TRUTH, PREDICTED)) is float
     assert type(metrics.mean_iou(metrics.confusion(TRUTH, PREDICTED, 3))) is float
+
+
+def test_macro_f1_is_the_mean_over_classes() -> None:
+    # By hand: class 0 hits 3 of 4 true and 5 said, class 1 1 of 2 and 2, class 2 1 of 2 and 1.
+    assert metrics.macro_f1(TRUTH, PREDICTED) == pytest.approx((6 / 9 + 2 / 4 + 2 / 3) / 3)
+
+
+@pytest.mark.parametrize(("lost", "won", "p"), [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 0.0625), (6, 1, 0.125), (9, 9, 1.0)])
+def test_mcnemar_is_the_exact_binomial(lost: int, won: int, p: float) -> None:
+    # R: binom.test(min(lost, won), lost + won)$p.value
+    truth = np.zeros(40, int)
+    before, after = truth.copy(), truth.copy()
+    after[:lost] = 1
+    before[lost : lost + won] = 1
+    assert metrics.mcnemar_p(truth, before, after) == pytest.approx(p)
+
+
+def test_a_paired_interval_is_narrower_than_what_both_scatter() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 7, 1000)
+    before = np.where(rng.random(1000) < 0.9, truth, (truth + 1) % 7)
+    after = before.copy()
+    after[:20] = (before[:20] + 1) % 7
+    low, high = metrics.paired_interval(metrics.uar, truth, before, after)
+    change = metrics.uar(truth, after) - metrics.uar(truth, before)
+    assert low < change < high < 0
+    spread = np.subtract(*metrics.bootstrap_interval(truth, after)[::-1])
+    assert high - low < 0.7 * spread

@@ -1,0 +1,214 @@
+"""What INT8 costs the networks before the language model: ``python -m emo_edge.benchmarks.int8_table``.
+
+Ranges, sensitivities and the plan come from drawings of one seed, every figure of the table from drawings of another.
+Every distance is from the PyTorch reference in float32; times are taken on this machine, in turns with fp32.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
+from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
+from emo_edge.calibration.gates import Gate
+from emo_edge.calibration.graph_files import stored_bytes
+from emo_edge.calibration.int8_plan import Int8Plan, planned_int8
+from emo_edge.calibration.int8_sensitivity import Outputs, Trials, block_costs, method_costs
+from emo_edge.calibration.label_evidence import label_evidence
+from emo_edge.calibration.quantized_graph import int8_from_float
+from emo_edge.calibration.speed_check import SpeedCheck, compared_speed
+from emo_edge.calibration.thresholds import METHODS
+from emo_edge.commands import EdgeCommand
+from emo_edge.errors import AccuracyGateError
+from emo_edge.export.compared_graph import run_in_batches
+from emo_edge.export.graph_file import save_graph
+from emo_edge.export.json_files import write_json
+from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.onnx_graphs import PRECISIONS, component_contracts, in_precision, onnx_from_component
+from emo_edge.export.parity import distances
+from emo_edge.export.reference import Reference, probabilities_with, reference_on
+from emo_edge.packaged import packaged_checkpoint
+from emo_edge.runtimes.onnx import OnnxSession
+from emo_edge.sessions import Tensor
+from emo_edge.vocabulary import LABEL_SETS
+
+LABELS = LABEL_SETS["rafdb7"]
+COMPONENTS = ("vision", "connector", "face")
+GATE = "agreement>=0.99,kl<=0.001"
+AT_ONCE = 16
+ROUNDS = 30
+
+
+@dataclass(frozen=True)
+class Row:
+    """One graph: what it is, what it costs, and its time beside fp32's."""
+
+    component: str
+    name: str
+    size: int
+    cosine: float
+    """Smallest of any sample of any output."""
+    evidence: Mapping[str, float]
+    speed: SpeedCheck | None
+    """One sample, against fp32; None for fp32 itself."""
+    kept: tuple[str, ...] = ()
+    """Blocks that a plan did not put into INT8."""
+
+
+class Component:
+    """One component's graphs, made and measured."""
+
+    def __init__(
+        self,
+        model: EmoLlamaForConditionalGeneration,
+        name: str,
+        searched: Reference,
+        held_out: Reference,
+        truth: Sequence[int],
+        work: Path,
+    ) -> None:
+        self.model, self.name, self.searched, self.held_out = model, name, searched, held_out
+        self.truth, self.work = truth, work
+        self.contracts = component_contracts(model, name)
+        full = onnx_from_component(model, name)
+        self.files = {
+            kind: save_graph(in_precision(full, kind), work / f"{name}-{kind}.onnx")[0] for kind in PRECISIONS
+        }
+
+    def feeds(self, reference: Reference) -> list[dict[str, Tensor]]:
+        """Cut the component's inputs into batches."""
+        _, inputs = reference.of(self.name)
+        count = len(next(iter(inputs.values())))
+        starts = range(0, count, AT_ONCE)
+        return [{key: value[start : start + AT_ONCE] for key, value in inputs.items()} for start in starts]
+
+    def ranges(self) -> ActivationRanges:
+        """Gather the activations' ranges."""
+        return gather_ranges(self.files["fp32"], self.feeds(self.searched))
+
+    def evidence(self, outputs: Outputs, reference: Reference, truth: Sequence[int] | None) -> dict[str, float]:
+        """Compare the label distributions that follow from these outputs; nothing for a graph that has no tokens."""
+        shares = probabilities_with(self.model, reference, self.name, outputs)
+        return {} if shares is None else label_evidence(reference.probabilities, shares, truth)
+
+    def plan(self, ranges: ActivationRanges, gate: Gate, target: Path) -> tuple[str, Int8Plan]:
+        """Choose the method, then the blocks to keep, on the samples of the search."""
+
+        def judge(outputs: Outputs) -> float:
+            return self.evidence(outputs, self.searched, None).get("label_agreement", 1.0)
+
+        def missed(outputs: Outputs) -> list[str]:
+            return gate.failures(self.evidence(outputs, self.searched, None))
+
+        trials = Trials(self.files["fp32"], ranges.thresholds("mse"), self.feeds(self.searched), judge)
+        method = next(iter(method_costs(trials, ranges)))
+        trials = trials.using(ranges.thresholds(method))
+        return method, planned_int8(trials, block_costs(trials, ranges.peaks()), missed, target, rounds=0)
+
+    def row(self, name: str, graph: Path, kept: tuple[str, ...] = ()) -> Row:
+        """Measure one graph on the held-out samples."""
+        truth, feed = self.held_out.of(self.name)
+        with OnnxSession(graph, *self.contracts) as session:
+            outputs = run_in_batches(session, feed, progress=lambda done, total: None)
+        cosine = min(found["cosine"] for found in distances(truth, outputs).values())
+        one = {key: value[:1] for key, value in feed.items()}
+        base = self.files["fp32"]
+        speed = None if graph == base else compared_speed(base, graph, one, rounds=ROUNDS)
+        evidence = self.evidence(outputs, self.held_out, self.truth)
+        return Row(self.name, name, stored_bytes(graph), cosine, evidence, speed, kept)
+
+
+def component_rows(component: Component, gate: Gate) -> list[Row]:
+    """Measure every precision of one component."""
+    rows = [component.row(kind, path) for kind, path in component.files.items()]
+    ranges = component.ranges()
+    for method in METHODS:
+        path = component.work / f"{component.name}-{method}.onnx"
+        int8_from_float(component.files["fp32"], path, ranges.thresholds(method))
+        rows.append(component.row(f"int8 {method}", path))
+    path = component.work / f"{component.name}-planned.onnx"
+    try:
+        method, plan = component.plan(ranges, gate, path)
+    except AccuracyGateError as error:
+        click.echo(f"{component.name}: {error}", err=True)
+        return rows
+    kept = tuple(block.block for block in plan.kept)
+    rows.append(component.row(f"int8 planned ({method}, {len(kept)} of {len(plan.costs)} blocks kept)", path, kept))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Write the rows as Markdown."""
+    lines = [
+        "| net | precision | MB | smallest cosine | label agreement (95 %) | mean KL | change of UAR (95 %), points "
+        "| time beside fp32's (p10–p90) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        found, told, change, divergence = row.evidence, "-", "-", "-"
+        if found:
+            ends = found["label_agreement_low"], found["label_agreement_high"]
+            told = f"{found['label_agreement']:.3f} ({ends[0]:.3f}–{ends[1]:.3f})"
+            points = [f"{100 * found[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
+            change, divergence = f"{points[0]} ({points[1]} to {points[2]})", f"{found['kl_mean']:.2e}"
+        timed = "1" if row.speed is None else "{:.2f} ({:.2f}–{:.2f})".format(row.speed.ratio, *row.speed.spread)
+        size = f"{row.size / 1e6:.2f}"
+        lines.append(
+            f"| {row.component} | {row.name} | {size} | {row.cosine:.5f} | {told} | {divergence} | {change} | {timed} |"
+        )
+    return "\n".join(lines)
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/int8"), show_default=True)
+@click.option("--calibration", default=128, show_default=True, type=click.IntRange(16), help="Drawings to plan on.")
+@click.option("--held-out", default=1000, show_default=True, type=click.IntRange(1), help="Drawings to measure on.")
+@click.option("--gate", default=GATE, show_default=True, help="Of the plan, on the drawings it is made on.")
+@click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
+def main(
+    checkpoint: Path | None,
+    work: Path,
+    calibration: int,
+    held_out: int,
+    gate: str,
+    workers: int,
+    json_path: Path | None,
+) -> None:
+    """Measure INT8 of CHECKPOINT's networks (the packaged emo-tiny by default) on held-out drawings."""
+    started, asked = time.perf_counter(), Gate.parse(gate)
+    model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint or packaged_checkpoint("emo-tiny"))
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    searched = reference_on(model, synthetic_samples(calibration, CALIBRATION_SEED, workers=workers), LABELS)
+    samples = synthetic_samples(held_out, HELD_OUT_SEED, workers=workers)
+    truth = [LABELS.index(str(sample.expression)) for sample in samples]
+    measured = reference_on(model, samples, LABELS)
+    rows: list[Row] = []
+    for name in COMPONENTS:
+        rows += component_rows(Component(model, name, searched, measured, truth, work), asked)
+        click.echo(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    click.echo(table(rows))
+    click.echo(
+        f"\nAgainst PyTorch float32 on {held_out} synthetic drawings, seed {HELD_OUT_SEED}; ranges and plan on "
+        f"{calibration}, seed {CALIBRATION_SEED}, gate {asked}. Times: one sample, ONNX Runtime, {ROUNDS} rounds.\n"
+        f"{describe_machine()}; {time.perf_counter() - started:.0f} s"
+    )
+    if json_path:
+        write_json(
+            json_path, {"machine": describe_machine(), "gate": str(asked), "rows": [asdict(row) for row in rows]}
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The pictures that ``--samples`` names: a folder, a folder a label, a CSV or a JSONL list."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from emo_edge.crops import Box
+from emo_edge.errors import InputError
+from emo_edge.images import EXTENSIONS, image_paths
+from emo_edge.samples import Sample
+
+COLUMNS = "image (a path beside the list), label (may be empty), and x0, y0, x1, y1 of the face in pixels (all or none)"
+
+
+def listed_samples(source: Path) -> list[Sample]:
+    """List the pictures of a folder, of its subfolders (each named after a label), or of a ``.csv`` or ``.jsonl`` file.
+
+    Nothing is opened yet. Raises InputError for a place that holds no picture, and for a list with a broken line.
+    """
+    if source.is_dir():
+        return _folder(source)
+    if not source.is_file():
+        raise InputError(f"{source}: no such file or folder; --samples takes a folder, a .csv or a .jsonl")
+    readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
+    if source.suffix.lower() not in readers:
+        raise InputError(f"{source}: --samples takes a folder, a .csv or a .jsonl, not {source.suffix or 'this'}")
+    try:
+        rows = list(readers[source.suffix.lower()](source))
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise InputError(f"{source}: not readable as {source.suffix.lower()}: {error}") from error
+    if not rows:
+        raise InputError(f"{source}: lists no picture; a line has {COLUMNS}")
+    return [_sample(row, source, line) for line, row in rows]
+
+
+def _folder(folder: Path) -> list[Sample]:
+    labelled = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if not any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir()) and labelled:
+        return [
+            Sample(f"{place.name}/{path.name}", path, None, place.name)
+            for place in labelled
+            for path in image_paths(place)
+        ]
+    return [Sample(path.name, path, None, None) for path in image_paths(folder)]
+
+
+def _csv_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    with source.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, strict=True)
+        for row in reader:
+            yield reader.line_num, row
+
+
+def _jsonl_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            row = json.loads(line)
+            yield number, row if isinstance(row, dict) else {}
+
+
+def _sample(row: Mapping[str, Any], source: Path, line: int) -> Sample:
+    name, label = row.get("image"), row.get("label") or None
+    if not isinstance(name, str) or not name or not isinstance(label, (str, type(None))):
+        raise InputError(f"{source}, line {line}: a line has {COLUMNS}")
+    return Sample(name, source.parent / name, _box(row, f"{source}, line {line}"), label)
+
+
+def _box(row: Mapping[str, Any], place: str) -> Box | None:
+    given = [row.get(name) for name in ("x0", "y0", "x1", "y1")]
+    if all(value in (None, "") for value in given):
+        return None
+    try:
+        x0, y0, x1, y1 = (float(value) for value in given)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{place}: x0, y0, x1, y1 are four numbers, not {given}") from error
+    if not (abs(x0) < 1e6 and abs(y0) < 1e6 and x0 < x1 < 1e6 and y0 < y1 < 1e6):
+        raise InputError(f"{place}: a face box has x1 > x0 and y1 > y0 in pixels, not {given}")
+    return (x0, y0, x1, y1)

@@ -1,0 +1,49 @@
+"""Profiles and their gates, with evidence that is made up: the choice is under test, not the measuring."""
+
+from __future__ import annotations
+
+import pytest
+
+from emo_edge.calibration.gated_profile import gated_profile
+from emo_edge.calibration.gates import Gate
+from emo_edge.errors import AccuracyGateError
+from emo_edge.manifest import BundleFile, Profile, Variant
+
+KL = {"f16": 0.0, "q8_0": 0.001, "q4_k_m": 0.03, "q2_k": 0.2}
+SIZES = {"f16": 1600, "q8_0": 850, "q4_k_m": 480, "q2_k": 300}
+VARIANTS = {
+    name: Variant(files=(BundleFile(path=f"{name}.gguf", size=size, sha256="0" * 64),)) for name, size in SIZES.items()
+}
+SMALL = Profile(vision="fp16", connector="fp16", face="fp16", language="q4_k_m")
+
+
+def taken(gate: str, *, strict: bool = False) -> tuple[Profile, list[str]]:
+    said: list[str] = []
+
+    def measure(profile: Profile) -> dict[str, float]:
+        return {"label_agreement": 0.99, "kl_mean": KL[str(profile.language)]}
+
+    found = gated_profile("small", SMALL, VARIANTS, Gate.parse(gate), measure, strict=strict, report=said.append)
+    return found, said
+
+
+def test_a_profile_inside_its_gate_keeps_its_variant() -> None:
+    found, said = taken("kl<=0.05")
+    assert found == SMALL.model_copy(update={"evidence": {"label_agreement": 0.99, "kl_mean": 0.03}})
+    assert said == ["profile small, q4_k_m: agreement 0.9900, mean KL 3.00e-02"]
+
+
+def test_a_miss_takes_the_next_larger_variant_and_says_so() -> None:
+    found, said = taken("kl<=0.01")
+    assert (found.language, found.evidence["kl_mean"]) == ("q8_0", 0.001)
+    assert said[0].endswith("misses its gate (kl_mean 0.03, the gate is kl<=0.01)") and len(said) == 2
+
+
+def test_a_gate_nobody_can_meet_is_an_error_that_names_the_next_step() -> None:
+    with pytest.raises(AccuracyGateError, match=r"no language variant holds kl<=-1; .*kl_mean 0, .*Ask for less"):
+        taken("kl<=-1")
+
+
+def test_strict_ends_at_the_first_miss() -> None:
+    with pytest.raises(AccuracyGateError, match="profile small, q4_k_m misses its gate: kl_mean"):
+        taken("kl<=0.01", strict=True)

@@ -1,0 +1,117 @@
+"""``emo-edge calibrate`` on the packaged model: a bundle in, a calibrated one out, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from emo_edge.bundle import Bundle
+from emo_edge.calibrate_command import size_of
+from emo_edge.calibration import mixed_types
+from emo_edge.cli import main
+from emo_edge.errors import InputError
+from emo_edge.imatrix import read_imatrix
+from emo_edge.samples import SAMPLES
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to replace, a cache of its own, and a search of two types: seven would be measured for minutes."""
+    monkeypatch.setattr(mixed_types, "SEARCHED", ("q4_k", "q8_0"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def calibrate(bundle: Path) -> Callable[..., Result]:
+    def run(*options: str, samples: str = "synthetic:48") -> Result:
+        sizes = ["--collect", "16", "--measure", "32"]
+        words = ["calibrate", str(bundle), "--checkpoint", "emo-tiny", "--samples", samples, *sizes, *options]
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+def test_variants_and_profiles_carry_their_evidence(
+    bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.gguf"
+    options = ["--types", "q4_k_m,iq1_s", "--gate", "agreement>=0.9,kl<=0.001", "--keep-imatrix", str(kept)]
+    done = calibrate(*options, "--target-size", "2MB")
+    assert (done.exit_code, done.stdout) == (0, f"{bundle}\n"), done.output
+    assert "searched for 2.0 MB" in done.stderr and "with imatrix (mean KL" in done.stderr
+    found = Bundle.open(bundle, use_cache=False).manifest
+    assert found.components.language is not None
+    variants = found.components.language.variants
+    assert variants.keys() == {"f16", "q4_k_m", "iq1_s", "mixed"}
+    assert sum(file.size for file in variants["mixed"].files) <= 2_000_000
+    for name in ("q4_k_m", "iq1_s", "mixed"):
+        evidence = variants[name].evidence["labels"]
+        assert evidence["samples"] == 32 and evidence["perplexity"] > 1
+        assert evidence["uar_delta_low"] <= evidence["uar_delta"] <= evidence["uar_delta_high"]
+    assert all(profile.evidence["samples"] == 32 for profile in found.profiles.values())
+    assert "profile iq1_s, iq1_s: " in done.stderr and "misses its gate (kl_mean" in done.stderr
+    assert found.profiles["iq1_s"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
+    assert "statistics from 16 samples, measured on 32 others" in found.provenance["calibration"]
+    assert read_imatrix(kept).prompts == 32, "two questions about each of 16"
+    shown = CliRunner().invoke(main, ["inspect", str(bundle)])
+    assert "change of UAR (95 %), points" in shown.stdout and "language mixed" in shown.stdout
+    assert not list((tmp_path / "cache" / "emo-edge" / "calibration").iterdir())
+
+
+def contents(bundle: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in bundle.iterdir()}
+
+
+def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: Callable[..., Result]) -> None:
+    before = contents(bundle)
+    done = calibrate("--types", "q4_k_m", "--gate", "agreement>=1.1", "--strict")
+    assert done.exit_code == 7 and "profile exact, f16 misses its gate" in done.stderr, done.output
+    assert contents(bundle) == before
+    assert [path.name for path in bundle.parent.iterdir() if "bundle" in path.name] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("options", "samples", "message"),
+    [
+        (["--types", "q9"], "synthetic:48", "--types q9: choose from"),
+        (["--gate", "speed>=2"], "synthetic:48", "a gate reads like"),
+        (["--labels", "mine"], "synthetic:48", "--labels mine: choose from"),
+        (["--target-size", "big"], "synthetic:48", "a size reads like 800MB"),
+        ([], "nowhere", "no such file or folder"),
+        ([], "synthetic:20", "leaves fewer than 16 to measure on"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    bundle: Path, calibrate: Callable[..., Result], options: list[str], samples: str, message: str
+) -> None:
+    before = contents(bundle)
+    done = calibrate(*options, samples=samples)
+    assert done.exit_code == 4 and message in done.stderr, done.output
+    assert contents(bundle) == before
+
+
+def test_a_bundle_of_another_checkpoint_is_refused(bundle: Path, toy_checkpoint: Path) -> None:
+    words = ["calibrate", str(bundle), "--checkpoint", str(toy_checkpoint), "--samples", "synthetic:48"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 4 and "was not exported from" in done.stderr
+
+
+def test_pictures_of_the_users_own_are_found_by_the_bundles_detector(
+    bundle: Path, calibrate: Callable[..., Result]
+) -> None:
+    done = calibrate("--types", "q4_k_m", "--gate", "agreement>=0.5", samples=str(SAMPLES))
+    assert done.exit_code == 0, done.output
+    evidence = Bundle.open(bundle).manifest.profiles["small"].evidence
+    assert evidence["samples"] == 32 and "uar_delta" not in evidence, "no labels, no accuracy"
+
+
+def test_sizes_are_read() -> None:
+    assert [size_of(text) for text in ("800MB", "3.9 GB", "12kb", "512")] == [800_000_000, 3_900_000_000, 12_000, 512]
+    with pytest.raises(InputError, match="800MB"):
+        size_of("-3MB")
