@@ -9,6 +9,7 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
+from emo_edge.crops import Box, Image
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.errors import InputError
 from emo_edge.samples import Sample
@@ -80,6 +81,6 @@ def _in_turn(listed: Sequence[Sample], seed: int) -> list[Sample]:
     return [sample for sample in dealt if sample is not None]
 
 
-def _largest(detector: FaceDetector, image: object) -> tuple[float, float, float, float] | None:
-    faces = detector.detect(image)  # type: ignore[arg-type]
+def _largest(detector: FaceDetector, image: Image) -> Box | None:
+    faces = detector.detect(image)
     return faces[0].box if faces else None
