@@ -27,13 +27,15 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  demo     Export emo-tiny, read the packaged drawings, print what each profile
-           costs.
-  import   Turn an upstream model's pieces into one checkpoint.
-  export   Turn CHECKPOINT into one verified bundle.
-  infer    Read the faces in SOURCES with BUNDLE.
-  inspect  Print what BUNDLE holds and what was measured of it.
-  verify   Check every file of BUNDLE against its manifest.
+  demo       Export emo-tiny, read the packaged drawings, print what each
+             profile costs.
+  import     Turn an upstream model's pieces into one checkpoint.
+  export     Turn CHECKPOINT into one verified bundle.
+  calibrate  Quantize the language model of BUNDLE with statistics of its own
+             prompts.
+  infer      Read the faces in SOURCES with BUNDLE.
+  inspect    Print what BUNDLE holds and what was measured of it.
+  verify     Check every file of BUNDLE against its manifest.
 """
 
 
