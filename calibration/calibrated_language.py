@@ -67,7 +67,7 @@ def calibrated_type(
     uses += [] if needs_statistics else [None]
     found = []
     for statistics in uses:
-        kind = "with imatrix" if statistics else "without"
+        kind = "with imatrix" if statistics else "without imatrix"
         path = place(f"language-{file_type}-{kind.replace(' ', '-')}.gguf")
         trials.make(path, file_type, statistics)
         found.append((kind, path, measured_file(trials, path, file_type, truth)))
