@@ -101,6 +101,8 @@ def calibrate(
     old = Bundle.open(bundle)
     language = _language_of(old, checkpoint)
     plan = _checked(plan, EmoLlamaConfig.from_pretrained(checkpoint), language)
+    if keep_imatrix and (keep_imatrix.exists() or not keep_imatrix.parent.is_dir()):
+        raise InputError(f"--keep-imatrix {keep_imatrix}: already there, or its folder is not; give another name")
     detector = open_detector(old.manifest.detector)
     drawn = draw_samples(listed(), plan.collect + plan.measure, plan.seed, detector, reports.of("draw samples"))
     for reason in drawn.skipped:
@@ -143,9 +145,10 @@ class _Calibration:
         self.work = cache_directory() / "calibration" / hashlib.sha256(whole.encode()).hexdigest()[:16]
         self.work.mkdir(parents=True, exist_ok=True)
         self.collected, self.measured = drawn.split(plan.collect)
+        labels = self._true_labels(self.measured)
         self.importance = self._importance()
         self.reference = self._reference(self.measured, "reference")
-        self.truth = Truth(self.reference.probabilities, self._true_labels(self.measured))
+        self.truth = Truth(self.reference.probabilities, labels)
 
     def variants(self, writer: BundleWriter) -> list[LanguageVariant]:
         """Make and measure every type that was asked for, and the mixture."""
@@ -187,10 +190,12 @@ class _Calibration:
         taken = {one.name: Variant(files=(writer.entry(one.path),), evidence={"labels": one.evidence}) for one in made}
         variants = {**self.language.variants, **taken}
         profiles = dict(self.old.manifest.profiles)
+        # An export lists its smallest graphs last: what a quantized language model goes with.
+        smallest = list(profiles.values())[-1]
         for one in made:
             name = PROFILE_OF.get(one.name, one.name)
             if not any(profile.language == one.name for profile in profiles.values()):
-                profiles[name] = next(iter(profiles.values())).model_copy(update={"language": one.name})
+                profiles[name] = profiles.get(name, smallest).model_copy(update={"language": one.name})
         components = self.old.manifest.components
         described = self.old.manifest.model_copy(
             update={

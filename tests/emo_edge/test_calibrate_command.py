@@ -54,6 +54,7 @@ def test_variants_and_profiles_carry_their_evidence(
         evidence = variants[name].evidence["labels"]
         assert evidence["samples"] == 32 and evidence["perplexity"] > 1
         assert evidence["uar_delta_low"] <= evidence["uar_delta"] <= evidence["uar_delta_high"]
+    assert found.profiles["mixed"].vision == "fp16", "the smallest graphs go with it"
     assert all(profile.evidence["samples"] == 32 for profile in found.profiles.values())
     assert "profile iq1_s, iq1_s: " in done.stderr and "misses its gate (kl_mean" in done.stderr
     assert found.profiles["iq1_s"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
@@ -83,6 +84,7 @@ def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: C
         (["--gate", "speed>=2"], "synthetic:48", "a gate reads like"),
         (["--labels", "mine"], "synthetic:48", "--labels mine: choose from"),
         (["--target-size", "big"], "synthetic:48", "a size reads like 800MB"),
+        (["--keep-imatrix", "nowhere/i.gguf"], "synthetic:48", "--keep-imatrix nowhere/i.gguf: already there, or"),
         ([], "nowhere", "no such file or folder"),
         ([], "synthetic:20", "leaves fewer than 16 to measure on"),
     ],
