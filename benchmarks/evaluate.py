@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 from emo_edge import metrics
-from emo_edge.benchmarks.instructions import OPEN_QUESTIONS, cues_in
+from emo_edge.benchmarks.instructions import OPEN_QUESTIONS
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.model_card import model_card
 from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, Arrays, Split, prepare
 from emo_edge.commands import EdgeCommand
+from emo_edge.cues import cues_in
 from emo_edge.export.checkpoint import WEIGHTS_NAME
 from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
 from emo_edge.packaged import packaged_checkpoint

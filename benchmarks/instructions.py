@@ -10,28 +10,8 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from emo_edge.cues import CUES
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
-
-CUES: dict[int, str] = {
-    1: "the inner brows are raised",
-    2: "the outer brows are raised",
-    4: "the brows are drawn together",
-    5: "the upper eyelids are lifted",
-    6: "the cheeks are pushed up",
-    7: "the eyelids are tightened",
-    9: "the nose is wrinkled",
-    10: "the upper lip is raised",
-    12: "the lip corners are pulled up",
-    14: "the lip corners are dimpled",
-    15: "the lip corners are pulled down",
-    17: "the chin is bunched",
-    20: "the lips are stretched",
-    23: "the lips are tightened",
-    24: "the lips are pressed together",
-    25: "the lips are parted",
-    26: "the jaw is dropped",
-}
-"""One phrase for each action unit; no phrase is part of another, so an answer can be read back."""
 
 ADJECTIVES: dict[str, str] = {
     "neutral": "neutral",
@@ -89,11 +69,6 @@ def describe_cues(cues: Collection[int]) -> str:
     if not phrases:
         return "the face is relaxed"
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-
-
-def cues_in(text: str) -> set[int]:
-    """Read the action units back out of an answer."""
-    return {unit for unit, phrase in CUES.items() if phrase in text}
 
 
 def corpus(count: int, seed: int, demographic_sentences: Sequence[str]) -> Iterator[str]:

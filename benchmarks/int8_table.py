@@ -19,10 +19,10 @@ import click
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
 from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.gates import Gate
+from emo_edge.calibration.gates import INT8_GATE, Gate
 from emo_edge.calibration.graph_files import stored_bytes
-from emo_edge.calibration.int8_plan import Int8Plan, planned_int8
-from emo_edge.calibration.int8_sensitivity import Outputs, Trials, block_costs, method_costs
+from emo_edge.calibration.int8_component import Judged, PlannedInt8, planned_component
+from emo_edge.calibration.int8_sensitivity import Outputs
 from emo_edge.calibration.label_evidence import label_evidence
 from emo_edge.calibration.quantized_graph import int8_from_float
 from emo_edge.calibration.speed_check import SpeedCheck, compared_speed
@@ -38,13 +38,12 @@ from emo_edge.export.parity import distances
 from emo_edge.export.reference import Reference, probabilities_with, reference_on
 from emo_edge.packaged import packaged_checkpoint
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.sessions import Tensor
 from emo_edge.vocabulary import LABEL_SETS
 
 LABELS = LABEL_SETS["rafdb7"]
 COMPONENTS = ("vision", "connector", "face")
-GATE = "agreement>=0.99,kl<=0.001"
-AT_ONCE = 16
+SENSITIVITY = 32
+"""Drawings that each block is measured on."""
 ROUNDS = 30
 
 
@@ -84,35 +83,23 @@ class Component:
             kind: save_graph(in_precision(full, kind), work / f"{name}-{kind}.onnx")[0] for kind in PRECISIONS
         }
 
-    def feeds(self, reference: Reference) -> list[dict[str, Tensor]]:
-        """Cut the component's inputs into batches."""
-        _, inputs = reference.of(self.name)
-        count = len(next(iter(inputs.values())))
-        starts = range(0, count, AT_ONCE)
-        return [{key: value[start : start + AT_ONCE] for key, value in inputs.items()} for start in starts]
+    def judged(self, reference: Reference) -> Judged:
+        """Return the component's inputs on these samples, and how its outputs are judged."""
+        return Judged(reference.of(self.name)[1], lambda outputs: self.evidence(outputs, reference, None))
 
     def ranges(self) -> ActivationRanges:
         """Gather the activations' ranges."""
-        return gather_ranges(self.files["fp32"], self.feeds(self.searched))
+        return gather_ranges(self.files["fp32"], self.judged(self.searched).feeds())
 
     def evidence(self, outputs: Outputs, reference: Reference, truth: Sequence[int] | None) -> dict[str, float]:
         """Compare the label distributions that follow from these outputs; nothing for a graph that has no tokens."""
         shares = probabilities_with(self.model, reference, self.name, outputs)
         return {} if shares is None else label_evidence(reference.probabilities, shares, truth)
 
-    def plan(self, ranges: ActivationRanges, gate: Gate, target: Path) -> tuple[str, Int8Plan]:
+    def planned(self, ranges: ActivationRanges, gate: Gate, target: Path) -> PlannedInt8:
         """Choose the method, then the blocks to keep, on the samples of the search."""
-
-        def judge(outputs: Outputs) -> float:
-            return self.evidence(outputs, self.searched, None).get("label_agreement", 1.0)
-
-        def missed(outputs: Outputs) -> list[str]:
-            return gate.failures(self.evidence(outputs, self.searched, None))
-
-        trials = Trials(self.files["fp32"], ranges.thresholds("mse"), self.feeds(self.searched), judge)
-        method = next(iter(method_costs(trials, ranges)))
-        trials = trials.using(ranges.thresholds(method))
-        return method, planned_int8(trials, block_costs(trials, ranges.peaks()), missed, target, rounds=0)
+        few = self.judged(self.searched.first(SENSITIVITY))
+        return planned_component(self.files["fp32"], target, ranges, self.judged(self.searched), few, gate)
 
     def row(self, name: str, graph: Path, kept: tuple[str, ...] = ()) -> Row:
         """Measure one graph on the held-out samples."""
@@ -137,12 +124,12 @@ def component_rows(component: Component, gate: Gate) -> list[Row]:
         rows.append(component.row(f"int8 {method}", path))
     path = component.work / f"{component.name}-planned.onnx"
     try:
-        method, plan = component.plan(ranges, gate, path)
+        planned = component.planned(ranges, gate, path)
     except AccuracyGateError as error:
         click.echo(f"{component.name}: {error}", err=True)
         return rows
-    kept = tuple(block.block for block in plan.kept)
-    rows.append(component.row(f"int8 planned ({method}, {len(kept)} of {len(plan.costs)} blocks kept)", path, kept))
+    kept, of = tuple(block.block for block in planned.plan.kept), len(planned.plan.costs)
+    rows.append(component.row(f"int8 planned ({planned.method}, {len(kept)} of {of} blocks kept)", path, kept))
     return rows
 
 
@@ -173,7 +160,7 @@ def table(rows: Sequence[Row]) -> str:
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/int8"), show_default=True)
 @click.option("--calibration", default=128, show_default=True, type=click.IntRange(16), help="Drawings to plan on.")
 @click.option("--held-out", default=1000, show_default=True, type=click.IntRange(1), help="Drawings to measure on.")
-@click.option("--gate", default=GATE, show_default=True, help="Of the plan, on the drawings it is made on.")
+@click.option("--gate", default=str(INT8_GATE), show_default=True, help="Of the plan, on the drawings it is made on.")
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(

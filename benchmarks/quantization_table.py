@@ -6,7 +6,6 @@ from the PyTorch reference in float32. emo-tiny by default: a demonstration mode
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
@@ -19,9 +18,10 @@ import click
 
 from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
+from emo_edge.calibration.calibrated_language import UNWEIGHTED, Truth, measured_file
 from emo_edge.calibration.importance import ImportanceCollector
-from emo_edge.calibration.label_evidence import label_evidence
-from emo_edge.calibration.mixed_types import BASE, measured_options, mixed_types, overhead_of
+from emo_edge.calibration.mixed_types import BASE, measured_options
+from emo_edge.calibration.mixture_search import Mixture, MixtureSearch
 from emo_edge.commands import EdgeCommand
 from emo_edge.export.answered_prompts import answered_prompts
 from emo_edge.export.file_types import FILE_TYPES, available_file_types
@@ -38,11 +38,9 @@ LABELS = LABEL_SETS["rafdb7"]
 TYPES = ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "iq4_xs", "iq3_xxs", "q2_k", "iq2_xs")
 MIXED_LIKE = ("q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
 """Stock types at whose sizes our mixture is set beside them."""
-MULTIMODAL = "multimodal imatrix"
-SOURCES = {"no imatrix": None, "text-only imatrix": False, MULTIMODAL: True}
+NO_IMATRIX, MULTIMODAL = "no imatrix", "multimodal imatrix"
+SOURCES = {NO_IMATRIX: None, "text-only imatrix": False, MULTIMODAL: True}
 """Name of a column to whether its prompts show the frames; None collects nothing."""
-UNWEIGHTED = ("f32", "f16", "bf16", "q8_0")
-"""llama.cpp does not use statistics for these: one row is all there is."""
 AT_ONCE = 16
 ANSWERED = 64
 """Samples whose answers are scored, token by token."""
@@ -65,14 +63,15 @@ class Search:
     """What a mixture is chosen by: trials on samples that nothing is measured on, and the statistics."""
 
     trials: LanguageTrials
-    importance: Path
+    statistics: Mapping[str, Path | None]
+    """By name; the multimodal ones are those of the search."""
     work: Path
 
 
 class Measured:
     """Files of one language model, each made, measured on the held-out samples and removed."""
 
-    def __init__(self, trials: LanguageTrials, truth: Sequence[int], work: Path) -> None:
+    def __init__(self, trials: LanguageTrials, truth: Truth, work: Path) -> None:
         self.trials, self.truth, self.path = trials, truth, work / "measured.gguf"
 
     def row(
@@ -87,9 +86,7 @@ class Measured:
         self.path.unlink(missing_ok=True)
         try:
             self.trials.make(self.path, file_type, importance, types)
-            found = self.trials.probabilities(self.path, file_type)
-            evidence = label_evidence(self.trials.reference.probabilities, found, self.truth)
-            evidence["answer_log_prob"] = self.trials.answer_log_prob(self.path, file_type)
+            evidence = measured_file(self.trials, self.path, file_type, self.truth)
             return Row(name or file_type, statistics, self.path.stat().st_size, evidence, dict(types or {}))
         finally:
             self.path.unlink(missing_ok=True)
@@ -120,33 +117,41 @@ def stock_rows(
 
 def mixed_rows(measured: Measured, search: Search, sizes: Mapping[str, int], told: Callable[[Row], None]) -> list[Row]:
     """Measure our mixture at each size; ``sizes`` are those of stock types, by name."""
-    trials, rows = measured.trials, []
-    options = measured_options(search.trials, search.trials.reference.probabilities, search.importance, search.work)
-    trials.make(measured.path, BASE, search.importance)
-    overhead = overhead_of(measured.path)
+    trials, rows, importance = search.trials, [], search.statistics[MULTIMODAL]
+    options = measured_options(trials, trials.reference.probabilities, importance, search.work)
+    searching = MixtureSearch(trials, trials.reference.probabilities, options, importance, search.work)
     for name, size in sizes.items():
-        types = mixed_types(options, trials.source, size, overhead)
-        rows.append(measured.row(BASE, MULTIMODAL, search.importance, types, f"our mixed, at most {name}'s size"))
-        told(rows[-1])
+        found = searching.best(size, _searched)
+        for statistics, importance in search.statistics.items():
+            chosen = "; chosen" if importance == found.importance else ""
+            title = f"our mixed, at most {name}'s size ({found.origin}{chosen})"
+            rows.append(measured.row(BASE, statistics, importance, found.types, title))
+            told(rows[-1])
     return rows
+
+
+def _searched(found: Mixture) -> None:
+    statistics = "with" if found.importance else "without"
+    click.echo(f"searched: {found.origin}, {statistics} imatrix: mean KL {found.divergence:.2e}", file=sys.stderr)
 
 
 def table(rows: Sequence[Row]) -> str:
     """Write the rows as Markdown."""
     lines = [
         "| type | statistics | MB | label agreement (95 %) | mean KL | KL, 95th percentile "
-        "| UAR | change of UAR (95 %), points | McNemar p | perplexity |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| UAR | change of UAR (95 %), points | McNemar p | perplexity | cues F1 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         found = row.evidence
         low, high = found["label_agreement_low"], found["label_agreement_high"]
+        cues = f"{found['cue_f1']:.3f}" if "cue_f1" in found else "-"
         change = [f"{100 * found[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
         lines.append(
             f"| {row.file_type} | {row.statistics} | {row.size / 1e6:.2f} "
             f"| {found['label_agreement']:.3f} ({low:.3f}–{high:.3f}) | {found['kl_mean']:.2e} | {found['kl_p95']:.2e} "
             f"| {found['uar']:.3f} | {change[0]} ({change[1]} to {change[2]}) | {found['mcnemar_p']:.2f} "
-            f"| {math.exp(-found['answer_log_prob']):.4f} |"
+            f"| {found['perplexity']:.4f} | {cues} |"
         )
     return "\n".join(lines)
 
@@ -177,18 +182,21 @@ def main(
     seen = synthetic_samples(calibration, CALIBRATION_SEED, workers=workers)
     statistics = _statistics(model, seen, work)
     held = synthetic_samples(held_out, HELD_OUT_SEED, workers=workers)
-    truth = [LABELS.index(str(sample.expression)) for sample in held]
     source = unrounded_gguf(directory, model.config.language, work)
     trials, searched = _trials(model, source, held), _trials(model, source, seen)
-    measured, importance = Measured(trials, truth, work), statistics[MULTIMODAL]
+    labels = [LABELS.index(str(sample.expression)) for sample in held]
+    cues = [sample.cues or frozenset() for sample in held[:ANSWERED]]
+    truth = Truth(trials.reference.probabilities, labels, trials.answered.descriptions, cues)
+    measured = Measured(trials, truth, work)
     rows = stock_rows(measured, wanted, statistics, _told)
     sizes = {row.file_type: row.size for row in rows if row.file_type in MIXED_LIKE and row.statistics == MULTIMODAL}
-    if importance and sizes:
-        rows += mixed_rows(measured, Search(searched, importance, work / "search"), sizes, _told)
+    if sizes:
+        rows += mixed_rows(measured, Search(searched, statistics, work / "search"), sizes, _told)
     click.echo(table(rows))
     click.echo(
         f"\nAgainst PyTorch float32 on {held_out} synthetic drawings, seed {HELD_OUT_SEED}; statistics, and the search "
-        f"for mixtures, on {calibration} of seed {CALIBRATION_SEED}. Perplexity: of the reference's own answers."
+        f"for mixtures, on {calibration} of seed {CALIBRATION_SEED}. Perplexity of the reference's own answers, and "
+        f"F1 of the facial cues in descriptions against its words: {ANSWERED} drawings."
         f"\n{describe_machine()}; {time.perf_counter() - started:.0f} s"
     )
     if json_path:

@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from emo_edge.benchmarks.synthetic import render_face
-from emo_edge.benchmarks.tiny_data import BASIC, jittered
+from emo_edge.benchmarks.tiny_data import BASIC, jittered, visible_cues
 from emo_edge.samples import Sample
+from emo_edge.vocabulary import ACTION_UNITS
 
 CALIBRATION_SEED, HELD_OUT_SEED = 911, 921
 """Unlike every seed of training, evaluation, the demo and the packaged samples."""
@@ -34,4 +35,5 @@ def _sample(seed: int, index: int) -> Sample:
     cv2.setNumThreads(1)
     drawn = render_face(seed, index, expressions=BASIC)
     box = jittered(drawn.box, np.random.default_rng([seed, index, 0]))
-    return Sample(f"synthetic-{seed}-{index:05d}", drawn.image, box, drawn.expression)
+    cues = frozenset(unit for unit, seen in zip(ACTION_UNITS, visible_cues(drawn), strict=True) if seen)
+    return Sample(f"synthetic-{seed}-{index:05d}", drawn.image, box, drawn.expression, cues)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.calibration.label_evidence import label_evidence
-from emo_edge.calibration.mixed_types import BASE, Trials, measured_options, mixed_types, overhead_of
+from emo_edge.calibration.label_evidence import cue_evidence, kl_divergence, label_evidence
+from emo_edge.calibration.mixed_types import BASE, Trials, measured_options
+from emo_edge.calibration.mixture_search import MixtureSearch
 
 UNWEIGHTED = ("f32", "f16", "bf16", "q8_0")
 """Types that llama.cpp makes without statistics, whatever it is given."""
@@ -28,6 +29,17 @@ class Truth:
     """Full precision's, [N, labels]."""
     labels: Sequence[int] | None
     """Index of each sample's true label; None unless all have one."""
+    descriptions: Sequence[str] = ()
+    """What full precision writes of the first samples."""
+    cues: Sequence[Collection[int]] | None = None
+    """Action units of the same samples; None unless they are known of all."""
+
+    def evidence(
+        self, probabilities: NDArray[np.float64], descriptions: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        """Compare what a variant says of the samples: see `label_evidence`, and `cue_evidence` if it described them."""
+        found = label_evidence(self.probabilities, probabilities, self.labels)
+        return found if descriptions is None else found | cue_evidence(self.descriptions, descriptions, self.cues)
 
 
 @dataclass(frozen=True)
@@ -44,24 +56,35 @@ class LanguageVariant:
 
 
 def measured_file(trials: Trials, path: Path, file_type: str, truth: Truth) -> dict[str, float]:
-    """Score the reference's prompts and answers with one file: `label_evidence`, and ``perplexity`` of the answers."""
-    found = label_evidence(truth.probabilities, trials.probabilities(path, file_type), truth.labels)
+    """Score the reference's prompts with one file: labels, described cues, and ``perplexity`` of its answers."""
+    found = truth.evidence(trials.probabilities(path, file_type), trials.descriptions(path, file_type))
     return found | {"perplexity": math.exp(-trials.answer_log_prob(path, file_type))}
 
 
 def calibrated_type(
+    search: Trials,
     trials: Trials,
     file_type: str,
     importance: Path,
+    reference: NDArray[np.float64],
     truth: Truth,
     place: Callable[[str], Path],
     *,
     needs_statistics: bool,
 ) -> LanguageVariant:
-    """Make a type with statistics and, where it can be, without; keep the one of lower mean KL.
+    """Make a type with statistics and, where it can be, without; keep the one of lower mean KL, and measure it.
 
-    Statistics help on average, not always: what was measured decides, and ``made`` tells both. ``place`` gives the
-    path for a file name.
+    Statistics help on average, not always: what was measured decides, and ``made`` tells both.
+
+    Args:
+        search: trials on the samples that this is decided on, never those that the file is measured on.
+        trials: those on which it is measured.
+        file_type: its name.
+        importance: the imatrix.
+        reference: full precision's label distributions on the samples of ``search``.
+        truth: as of `measured_file`.
+        place: gives the path for a file name.
+        needs_statistics: whether the type cannot be made without.
     """
     uses: list[Path | None] = [] if file_type in UNWEIGHTED else [importance]
     uses += [] if needs_statistics else [None]
@@ -69,14 +92,16 @@ def calibrated_type(
     for statistics in uses:
         kind = "with imatrix" if statistics else "without imatrix"
         path = place(f"language-{file_type}-{kind.replace(' ', '-')}.gguf")
-        trials.make(path, file_type, statistics)
-        found.append((kind, path, measured_file(trials, path, file_type, truth)))
-    found.sort(key=lambda one: one[2]["kl_mean"])
-    for _, path, _ in found[1:]:
+        search.make(path, file_type, statistics)
+        shares = search.probabilities(path, file_type, len(reference))
+        found.append((float(kl_divergence(reference, shares).mean()), kind, path))
+    found.sort(key=lambda one: one[0])
+    for _, _, path in found[1:]:
         path.unlink()
-    kind, path, evidence = found[0]
-    told = ", ".join(f"{other} {measured['kl_mean']:.2e}" for other, _, measured in found)
-    return LanguageVariant(file_type, path, evidence, f"{kind} (mean KL {told})")
+    _, kind, path = found[0]
+    told = ", ".join(f"{other} {divergence:.2e}" for divergence, other, _ in found)
+    evidence = measured_file(trials, path, file_type, truth)
+    return LanguageVariant(file_type, path, evidence, f"{kind} (mean KL where that was decided: {told})")
 
 
 def mixed_variant(
@@ -85,12 +110,12 @@ def mixed_variant(
     importance: Path,
     reference: NDArray[np.float64],
     truth: Truth,
-    target_size: int,
+    target: int | float,
     place: Callable[[str], Path],
     work: Path,
     progress: Heard = lambda done, total: None,
 ) -> LanguageVariant:
-    """Choose the types that do the least damage within ``target_size`` bytes, and measure the file.
+    """Choose the types of least damage within a size, or of least size within a damage, and measure the file.
 
     Args:
         search: trials on the samples that the types are chosen on, never those that it is measured on.
@@ -98,20 +123,25 @@ def mixed_variant(
         importance: the imatrix.
         reference: full precision's label distributions on the samples of ``search``.
         truth: as of `measured_file`.
-        target_size: of the file.
+        target: bytes of the file (int), or the mean KL on the samples of the search (float).
         place: gives the path for a file name.
         work: keeps what a stopped search measured.
         progress: told of the measurements.
 
-    Raises AccuracyGateError if nothing is that small.
+    Raises AccuracyGateError if nothing is that small, or that good.
     """
     options = measured_options(search, reference, importance, work, progress)
-    path = place(f"language-{MIXED}.gguf")
-    trials.make(path, BASE, importance)
-    overhead = overhead_of(path)
-    path.unlink()
-    types = mixed_types(options, trials.source, target_size, overhead)
-    trials.make(path, BASE, importance, types)
+    searching = MixtureSearch(search, reference, options, importance, work)
+    mixture = searching.best(target) if isinstance(target, int) else searching.smallest(target)
+    types, path = dict(mixture.types), place(f"language-{MIXED}.gguf")
+    trials.make(path, BASE, mixture.importance, types)
     counts = {kind: list(types.values()).count(kind) for kind in sorted(set(types.values()))}
-    made = f"searched for {target_size / 1e6:.1f} MB: {', '.join(f'{n} {kind}' for kind, n in counts.items())}"
+    made = (
+        f"for {_asked(target)}, {', '.join(f'{n} {kind}' for kind, n in counts.items())}; by "
+        f"{mixture.origin}, {'with' if mixture.importance else 'without'} imatrix"
+    )
     return LanguageVariant(MIXED, path, measured_file(trials, path, BASE, truth), made, types)
+
+
+def _asked(target: int | float) -> str:
+    return f"at most {target / 1e6:.1f} MB" if isinstance(target, int) else f"a mean KL of at most {target:g}"

@@ -1,57 +1,82 @@
-"""Which language variant a profile takes: its own if that holds the gate, else the next larger one that does."""
+"""Which variants a profile takes: its own if they hold the gate, else the next more precise ones that do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from emo_edge.calibration.gates import Gate
 from emo_edge.errors import AccuracyGateError
 from emo_edge.manifest import Profile, Variant
 
+INT8 = "int8"
+GRAPHS = ("vision", "connector", "face")
+
+
+def with_int8(profile: Profile, parts: Sequence[str]) -> Profile:
+    """Return the profile with the INT8 variants of these components."""
+    return profile.model_copy(update=dict.fromkeys(parts, INT8))
+
+
+def rungs(profile: Profile, floats: Profile, variants: Mapping[str, Variant]) -> list[Profile]:
+    """List what a profile may fall back to, itself first.
+
+    Graphs in INT8 give way to those of ``floats``, then each larger one of the language model's ``variants`` is tried.
+    """
+    sizes = {name: sum(file.size for file in one.files) for name, one in variants.items()}
+    graphs = {part: getattr(floats, part) for part in GRAPHS}
+    ladder = [profile]
+    if int8_parts(profile):
+        profile = profile.model_copy(update=graphs)
+        ladder.append(profile)
+    larger = [name for name in sorted(sizes, key=sizes.__getitem__) if sizes[name] > sizes[str(profile.language)]]
+    return [*ladder, *(profile.model_copy(update={"language": name}) for name in larger)]
+
+
+def int8_parts(profile: Profile) -> list[str]:
+    """Name the graphs of a profile that are in INT8."""
+    return [part for part in GRAPHS if getattr(profile, part) == INT8]
+
 
 def gated_profile(
     name: str,
-    profile: Profile,
-    variants: Mapping[str, Variant],
+    ladder: Sequence[Profile],
     gate: Gate,
     measure: Callable[[Profile], dict[str, float]],
     *,
     strict: bool,
     report: Callable[[str], None],
 ) -> Profile:
-    """Measure a profile's whole chain, language variant by language variant, until the gate holds.
+    """Measure a profile's whole chain, rung by rung, until the gate holds.
 
     Args:
         name: of the profile.
-        profile: as it is.
-        variants: of the language component, by name.
+        ladder: itself, and what it may fall back to: see `rungs`.
         gate: what must hold.
         measure: gives the evidence of the whole chain of a profile.
         strict: whether the first miss ends it.
         report: told of every try.
 
     Returns:
-        The profile with the variant that holds the gate, and its evidence.
+        The rung that holds the gate, and its evidence.
 
-    Raises AccuracyGateError if nothing does, or at the first miss if ``strict``.
+    Raises AccuracyGateError if none does, or at the first miss if ``strict``.
     """
-    sizes = {variant: sum(file.size for file in one.files) for variant, one in variants.items()}
-    own = sizes[str(profile.language)]
-    larger = [other for other in sorted(sizes, key=sizes.__getitem__) if sizes[other] > own]
     failures: list[str] = []
-    for language in (profile.language, *larger):
-        tried = profile.model_copy(update={"language": language})
+    for tried in ladder:
         evidence = measure(tried)
         failures = gate.failures(evidence)
         said = f"agreement {evidence['label_agreement']:.4f}, mean KL {evidence['kl_mean']:.2e}"
-        report(
-            f"profile {name}, {language}: {said}" + (f"; misses its gate ({'; '.join(failures)})" if failures else "")
-        )
+        report(f"{_words(name, tried)}: {said}" + (f"; misses its gate ({'; '.join(failures)})" if failures else ""))
         if not failures:
             return tried.model_copy(update={"evidence": evidence})
         if strict:
-            raise AccuracyGateError(f"profile {name}, {language} misses its gate: {'; '.join(failures)}")
+            raise AccuracyGateError(f"{_words(name, tried)} misses its gate: {'; '.join(failures)}")
     raise AccuracyGateError(
-        f"profile {name}: no language variant holds {gate}; the last one tried: {'; '.join(failures)}. "
+        f"profile {name}: no variant holds {gate}; the last one tried: {'; '.join(failures)}. "
         "Ask for less, or export more precise variants"
     )
+
+
+def _words(name: str, profile: Profile) -> str:
+    quantized = int8_parts(profile)
+    return f"profile {name}, {profile.language}" + (f" with int8 {', '.join(quantized)}" if quantized else "")

@@ -15,8 +15,16 @@ FIGURES = {
     "f1": "macro_f1_delta_low",
     "kl": "kl_mean",
     "kl95": "kl_p95",
+    "cues": "cue_f1",
+    "cosine": "centred_cosine",
 }
-"""What a gate can ask for: its word, and the evidence that answers. Differences count at their lower bound."""
+"""What a gate can ask for: its word, and the evidence that answers. Differences count at their lower bound.
+
+``cues`` is the F1 of described cues against full precision's words, ``cosine`` that of a graph's outputs over all
+samples, full precision's mean taken from both, so that what every picture has in common counts for nothing.
+"""
+GRAPH_FIGURES, PROFILE_FIGURES = ("cosine",), ("cues",)
+"""Words that only a graph's gate, or only a profile's, can ask for."""
 _TERM = re.compile(r"(?P<word>[a-z0-9]+)\s*(?P<sign>>=|<=)\s*(?P<value>-?\d*\.?\d+(?:e-?\d+)?)")
 
 
@@ -55,6 +63,16 @@ class Gate:
             bounds.append(Bound(match["word"], match["sign"], float(match["value"])))
         return cls(tuple(bounds))
 
+    def with_default(self, default: Gate, word: str) -> Gate:
+        """Return the gate with the default's bounds on ``word``, if it has none itself."""
+        if any(bound.word == word for bound in self.bounds):
+            return self
+        return Gate((*self.bounds, *(bound for bound in default.bounds if bound.word == word)))
+
+    def missing(self, evidence: Mapping[str, float]) -> list[str]:
+        """Name the words whose figure the evidence has not."""
+        return [bound.word for bound in self.bounds if FIGURES[bound.word] not in evidence]
+
     def failures(self, evidence: Mapping[str, float]) -> list[str]:
         """Say which bounds are missed, and by how much; empty if the variant may be used."""
         return [failure for bound in self.bounds if (failure := bound.failure(evidence)) is not None]
@@ -69,3 +87,5 @@ GATES = {
     "small": Gate.parse("agreement>=0.95,uar>=-0.03,kl<=0.1"),
 }
 """Default gate of a profile by its name."""
+INT8_GATE = Gate.parse("agreement>=0.99,kl<=0.001,cosine>=0.99")
+"""Default gate of a graph in INT8, all else in full precision."""

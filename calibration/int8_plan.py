@@ -65,7 +65,13 @@ class Int8Plan:
 
 
 def planned_int8(
-    trials: Trials, costs: Sequence[BlockCost], gate: Gate, target: Path, *, rounds: int = ROUNDS
+    trials: Trials,
+    costs: Sequence[BlockCost],
+    gate: Gate,
+    target: Path,
+    *,
+    base: Path | None = None,
+    rounds: int = ROUNDS,
 ) -> Int8Plan:
     """Write the INT8 graph that holds ``gate`` with the fewest blocks kept in their own precision.
 
@@ -77,6 +83,7 @@ def planned_int8(
         costs: of `block_costs`, the dearest first.
         gate: of the outputs over these samples.
         target: ``NAME.onnx``, not there yet.
+        base: the graph that is written in INT8, where it is not the one tried but that one's float16 form.
         rounds: of the speed check against the source on the first of the samples; 0 leaves it out.
 
     Raises AccuracyGateError naming the best graph reached if every one with a block in INT8 misses the gate,
@@ -89,15 +96,16 @@ def planned_int8(
     step = search.fewest()
     kept = [_kept(cost) for cost in search.order if cost.block in step.kept]
     nodes = {node for block in kept for node in block.nodes}
-    written = int8_from_float(trials.source, target, trials.thresholds, keep=nodes)
-    speed = _timed(trials, target, rounds) if rounds else None
+    base = base or trials.source
+    written = int8_from_float(base, target, trials.thresholds, keep=nodes)
+    speed = _timed(trials, base, target, rounds) if rounds else None
     return Int8Plan(
         tuple(kept),
         written.quantized,
         tuple(search.steps),
         step.measured,
         tuple(costs),
-        stored_bytes(trials.source),
+        stored_bytes(base),
         written.nbytes,
         speed,
     )
@@ -148,8 +156,8 @@ class _Search:
         )
 
 
-def _timed(trials: Trials, target: Path, rounds: int) -> SpeedCheck:
-    return compared_speed(trials.source, target, trials.feeds[0], rounds=rounds, threads=trials.threads)
+def _timed(trials: Trials, base: Path, target: Path, rounds: int) -> SpeedCheck:
+    return compared_speed(base, target, trials.feeds[0], rounds=rounds, threads=trials.threads)
 
 
 def _kept(cost: BlockCost) -> KeptBlock:

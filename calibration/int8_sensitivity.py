@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -122,6 +123,7 @@ def block_costs(
     peaks: Mapping[str, float],
     *,
     grouped: Blocks | None = None,
+    kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[BlockCost]:
     """Measure what each block costs in INT8 alone, the dearest first: by label agreement, then by overall cosine.
@@ -130,6 +132,8 @@ def block_costs(
         trials: the graph and its samples.
         peaks: largest magnitude of each activation, `ActivationRanges.peaks`.
         grouped: nodes by block; by default the network's own blocks, and ``{node: [node]}`` looks at each product.
+        kept: a file of what was measured, so that a stopped pass goes on; it belongs to one graph, its thresholds
+            and its samples.
         progress: called with how many blocks are done, and of how many.
 
     Raises InputError for a node that is no product or has no range.
@@ -138,8 +142,14 @@ def block_costs(
     highest = block_peaks(trials.source, peaks, grouped)
     massive = massive_blocks(highest)
     costs = []
+    known: dict[str, list[float]] = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else {}
     for done, (name, nodes) in enumerate(grouped.items(), start=1):
-        found = trials.measured(trials.outputs(set(trials.nodes) - set(nodes)))
+        if name not in known:
+            known[name] = list(astuple(trials.measured(trials.outputs(set(trials.nodes) - set(nodes)))))
+            if kept:
+                kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
+                kept.with_suffix(".new").replace(kept)
+        found = Measured(*known[name])
         costs.append(BlockCost(name, tuple(nodes), highest[name], name in massive, found))
         if progress:
             progress(done, len(grouped))
@@ -172,11 +182,32 @@ def massive_blocks(highest: Mapping[str, float]) -> set[str]:
     return {block for block, peak in highest.items() if peak > MASSIVE_RATIO * typical}
 
 
+def centred_cosine(reference: Tensor, found: Tensor) -> float:
+    """Return the cosine of two arrays [N, ...] as one vector each, the reference's mean over N taken from both.
+
+    What all samples share, such as where a mean face's landmarks lie, hides no error so. -1 where ``found`` is not
+    finite; 1 where both hold nothing but the mean.
+    """
+    if not np.isfinite(found).all():
+        return -1.0
+    mean = reference.mean(0, dtype=np.float64)
+    sums = np.zeros(3)
+    for true, other in zip(reference, found, strict=True):
+        own, its = (np.asarray(row - mean, np.float64).reshape(-1) for row in (true, other))
+        sums += own @ its, own @ own, its @ its
+    product, *squares = sums
+    return float(product / np.sqrt(np.prod(squares))) if all(squares) else float(not any(squares))
+
+
 def smallest_cosine(reference: Tensor, found: Tensor) -> float:
     """Return the smallest cosine of two arrays [N, ...] over the N samples; -1 where ``found`` is not finite."""
     if not np.isfinite(found).all():
         return -1.0
-    true, other = (np.asarray(array, np.float64).reshape(len(array), -1) for array in (reference, found))
-    lengths = np.linalg.norm(true, axis=1) * np.linalg.norm(other, axis=1)
-    both_zero = ~true.any(1) & ~other.any(1)
-    return float(np.where(both_zero, 1.0, (true * other).sum(1) / np.maximum(lengths, 1e-30)).min())
+    return min(_row_cosine(*pair) for pair in zip(reference, found, strict=True))
+
+
+def _row_cosine(reference: Tensor, found: Tensor) -> float:
+    true, other = (np.asarray(array, np.float64).reshape(-1) for array in (reference, found))
+    if not true.any() and not other.any():
+        return 1.0
+    return float(true @ other) / max(float(np.linalg.norm(true) * np.linalg.norm(other)), 1e-30)

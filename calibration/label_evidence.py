@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.metrics import macro_f1, mcnemar_p, paired_interval, uar, war, wilson_interval
+from emo_edge.cues import cues_in
+from emo_edge.metrics import macro_f1, mcnemar_p, micro_f1, paired_interval, uar, war, wilson_interval
 
 Shares = NDArray[np.floating]
 SMALLEST = 1e-12
@@ -48,6 +49,30 @@ def label_evidence(reference: Shares, found: Shares, truth: Sequence[int] | None
         "samples": float(count),
     }
     return evidence if truth is None else evidence | _accuracy(np.asarray(truth), before, after)
+
+
+def cue_evidence(
+    reference: Sequence[str], found: Sequence[str], truth: Sequence[Collection[int]] | None = None
+) -> dict[str, float]:
+    """Compare the facial cues that a variant's descriptions name with those that full precision's name.
+
+    Args:
+        reference: of the full-precision model.
+        found: of the variant, for the same pictures.
+        truth: action units that each picture shows, where they are known.
+
+    Returns:
+        ``cue_f1`` (micro-F1 against full precision's words) and ``cue_samples``; with truth ``cue_f1_truth`` and its
+        difference from full precision's, ``cue_f1_truth_delta``. Nothing where full precision names no cue.
+    """
+    before, after = ([cues_in(text) for text in texts] for texts in (reference, found))
+    if not any(before):
+        return {}
+    evidence = {"cue_f1": micro_f1(before, after), "cue_samples": float(len(before))}
+    if truth is not None:
+        reached = micro_f1(truth, after)
+        evidence |= {"cue_f1_truth": reached, "cue_f1_truth_delta": reached - micro_f1(truth, before)}
+    return evidence
 
 
 def _accuracy(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64]) -> dict[str, float]:

@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 
 from emo_edge.calibration.label_evidence import kl_divergence
 from emo_edge.calibration.type_search import Option, Options, chosen_types
+from emo_edge.errors import AccuracyGateError
 
 BASE = "q8_0"
-"""What everything else is in while one group is tried: next to lossless, and quickly made."""
-SEARCHED = ("q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", BASE)
+"""File type of every file that is made here; the type of each matrix is named."""
+EXACT = "f16"
+"""What everything else is in while one group is tried: its own rounding would hide, or undo, what the group does."""
+SEARCHED = ("q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0")
+ALIGNMENT = 32
+"""Of tensors in a GGUF file: llama.cpp's ``GGUF_DEFAULT_ALIGNMENT``."""
 MOST_GROUPS = 64
 """A model of more matrices is searched by role and third of its depth."""
 
@@ -38,6 +43,9 @@ class Trials(Protocol):
     def answer_log_prob(self, path: Path, file_type: str) -> float:
         """Mean log-probability of each token of the reference's answers."""
 
+    def descriptions(self, path: Path, file_type: str) -> list[str]:
+        """Let a file describe the pictures that the reference described."""
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -47,11 +55,11 @@ class Matrix:
     values: int
 
     def size(self, kind: str) -> int:
-        """Bytes in a type."""
+        """Bytes in a type, padded as they are in a file."""
         import gguf
 
         block, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind.upper()]]
-        return self.values // int(block) * int(block_bytes)
+        return _padded(self.values // int(block) * int(block_bytes))
 
 
 def matrices_of(source: Path) -> list[Matrix]:
@@ -92,26 +100,22 @@ def measured_options(
     samples and one imatrix.
     """
     work.mkdir(parents=True, exist_ok=True)
-    groups, kept = grouped(matrices_of(trials.source)), work / "damage.json"
+    matrices, kept = matrices_of(trials.source), work / "damages.json"
+    groups = grouped(matrices)
     known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    wanted = ["base", *(f"{group} {kind}" for group in groups for kind in SEARCHED if kind != BASE)]
-    for number, key in enumerate(wanted):
+    wanted = [(group, kind) for group in groups for kind in SEARCHED]
+    for number, (group, kind) in enumerate(wanted):
+        key = f"{group} {kind}"
         if key not in known:
-            group, _, kind = key.rpartition(" ")
-            types = {matrix.name: kind for matrix in groups[group]} if group else {}
-            known[key] = _divergence(trials, reference, importance, types, work / "searched.gguf")
+            types = dict.fromkeys((matrix.name for matrix in matrices), EXACT)
+            types |= {matrix.name: kind for matrix in groups[group]}
+            known[key] = divergence(trials, reference, importance, types, work / "searched.gguf", EXACT)
             kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
             kept.with_suffix(".new").replace(kept)
         progress(number + 1, len(wanted))
     return {
-        group: {
-            kind: Option(
-                sum(matrix.size(kind) for matrix in matrices),
-                0.0 if kind == BASE else max(0.0, known[f"{group} {kind}"] - known["base"]),
-            )
-            for kind in SEARCHED
-        }
-        for group, matrices in groups.items()
+        group: {kind: Option(sum(matrix.size(kind) for matrix in own), known[f"{group} {kind}"]) for kind in SEARCHED}
+        for group, own in groups.items()
     }
 
 
@@ -125,20 +129,47 @@ def mixed_types(options: Options, source: Path, target_size: int, overhead: int)
     return {matrix.name: chosen[group] for group, matrices in groups.items() for matrix in matrices}
 
 
+def require_reachable(source: Path, target: int | float) -> None:
+    """Raise AccuracyGateError if the matrices alone are larger than ``target`` bytes in the smallest types there are.
+
+    A target that is a quality (float) is found out by measuring alone.
+    """
+    smallest = sum(min(matrix.size(kind) for kind in SEARCHED) for matrix in matrices_of(source))
+    if isinstance(target, int) and smallest > target:
+        raise AccuracyGateError(
+            f"no mixture of these types fits {target / 1e6:.1f} MB: the matrices alone need {smallest / 1e6:.1f} MB; "
+            "allow more"
+        )
+
+
 def overhead_of(path: Path) -> int:
-    """Bytes of a GGUF file that are no matrix: vocabulary, norms, padding."""
+    """Bytes of a GGUF file that are no matrix: vocabulary, norms, their padding."""
     import gguf
 
-    return path.stat().st_size - sum(int(t.n_bytes) for t in gguf.GGUFReader(path).tensors if len(t.shape) > 1)
+    tensors = gguf.GGUFReader(path).tensors
+    return path.stat().st_size - sum(_padded(int(tensor.n_bytes)) for tensor in tensors if len(tensor.shape) > 1)
 
 
-def _divergence(
-    trials: Trials, reference: NDArray[np.float64], importance: Path | None, types: Mapping[str, str], path: Path
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def divergence(
+    trials: Trials,
+    reference: NDArray[np.float64],
+    importance: Path | None,
+    types: Mapping[str, str],
+    path: Path,
+    cache: str = BASE,
 ) -> float:
+    """Mean KL on the samples of ``reference`` of a file with these types, made at ``path`` and removed.
+
+    ``cache`` is the file type whose attention cache the file is read with.
+    """
     path.unlink(missing_ok=True)
     try:
         trials.make(path, BASE, importance, types)
-        found = trials.probabilities(path, BASE, len(reference))
+        found = trials.probabilities(path, cache, len(reference))
     finally:
         path.unlink(missing_ok=True)
     return float(kl_divergence(reference, found).mean())

@@ -22,7 +22,10 @@ def listed_samples(source: Path) -> list[Sample]:
     Nothing is opened yet. Raises InputError for a place that holds no picture, and for a list with a broken line.
     """
     if source.is_dir():
-        return _folder(source)
+        try:
+            return _folder(source)
+        except OSError as error:
+            raise InputError(f"{error.filename or source}: cannot be listed: {error.strerror}") from error
     if not source.is_file():
         raise InputError(f"{source}: no such file or folder; --samples takes a folder, a .csv or a .jsonl")
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows}

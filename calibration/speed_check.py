@@ -52,7 +52,7 @@ class SpeedCheck:
         low, high = self.spread
         times = f"{np.median(self.candidate_ms):.2f} against {np.median(self.baseline_ms):.2f} ms"
         measured = f"{times}, ratio {self.ratio:.2f} ({low:.2f} to {high:.2f}) over {len(self.ratios)} rounds"
-        return f"slower here: the profile does not choose it; {measured}" if self.slower else f"faster here; {measured}"
+        return f"{'slower' if self.slower else 'faster'} here; {measured}"
 
     def as_json(self) -> dict[str, Any]:
         """Return every time and what follows from them."""

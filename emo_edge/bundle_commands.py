@@ -9,6 +9,7 @@ import click
 
 from emo_edge.bundle import Bundle, read_manifest
 from emo_edge.commands import EdgeCommand
+from emo_edge.evidence_table import evidence_table
 from emo_edge.manifest import MANIFEST_NAME, Manifest, Variant
 
 
@@ -61,7 +62,7 @@ def described(manifest: Manifest) -> str:
         mark = " (default)" if name == manifest.default_profile else ""
         row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
         lines.append(row + (_labels(profile.evidence) if parts.language else "is the face graph alone") + mark)
-    lines += _costs(manifest)
+    lines += evidence_table(manifest)
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}"]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
@@ -77,7 +78,7 @@ def _prompt(manifest: Manifest) -> str:
 
 
 def _distance(variant: Variant) -> str:
-    rows = [row for name, row in variant.evidence.items() if name != "labels"]
+    rows = [row for row in variant.evidence.values() if "cosine" in row]
     texts = []
     if rows:
         error = max(row.get("relative_error", math.nan) for row in rows)
@@ -95,26 +96,3 @@ def _labels(evidence: dict[str, float]) -> str:
         evidence.get(name, math.nan) for name in ("label_agreement", "kl_mean", "samples")
     )
     return f"label agreement {agreement:.4f}, mean KL {divergence:.1e} on {samples:.0f} pictures"
-
-
-def _costs(manifest: Manifest) -> list[str]:
-    """Write what calibration measured, every variant and profile a line; nothing for a bundle that was not."""
-    language = manifest.components.language
-    variants = language.variants if language else {}
-    measured = {f"language {name}": one.evidence.get("labels", {}) for name, one in variants.items()}
-    measured |= {f"profile {name}": profile.evidence for name, profile in manifest.profiles.items()}
-    told = {name: found for name, found in measured.items() if "label_agreement_low" in found}
-    head = f"{'calibrated':<18} {'agreement (95 %)':<23} {'KL mean, p95':<18} {'change of UAR (95 %), points':<28}"
-    return ["", f"{head} McNemar p", *(_cost(name, found) for name, found in told.items())] if told else []
-
-
-def _cost(name: str, found: dict[str, float]) -> str:
-    low, high = found["label_agreement_low"], found["label_agreement_high"]
-    agreement = f"{found['label_agreement']:.4f} ({low:.4f}-{high:.4f})"
-    divergence = f"{found['kl_mean']:.1e}, {found['kl_p95']:.1e}"
-    row = f"{name:<18} {agreement:<23} {divergence:<18} "
-    if "uar_delta" in found:
-        change = [100 * found[f"uar_delta{end}"] for end in ("", "_low", "_high")]
-        told = f"{change[0]:+.2f} ({change[1]:+.2f} to {change[2]:+.2f})"
-        row += f"{told:<28} {found['mcnemar_p']:.3f}"
-    return row.rstrip()

@@ -1,7 +1,8 @@
-"""``emo-edge calibrate``: quantize a bundle's language model with what the model really reads, inside gates."""
+"""``emo-edge calibrate``: quantize a bundle with what the model really reads and sees, inside gates."""
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from emo_edge.commands import EdgeCommand
 from emo_edge.errors import InputError
 
 if TYPE_CHECKING:
+    from emo_edge.calibration_plan import CalibrationPlan
     from emo_edge.samples import Sample
 
 SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
@@ -29,7 +31,7 @@ def listed(source: str, seed: int) -> list[Sample]:
         return listed_samples(Path(source))
     from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, synthetic_samples
 
-    return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed)
+    return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed, workers=os.cpu_count() or 1)
 
 
 def size_of(text: str) -> int:
@@ -48,35 +50,59 @@ def size_of(text: str) -> int:
 @click.option("--measure", default=500, show_default=True, type=click.IntRange(1), help="Other samples, to measure.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set to measure on.")
-@click.option("--types", help="GGUF types, comma-separated; by default the quantized ones of BUNDLE.")
+@click.option("--profile", help="Calibrate what this profile of BUNDLE takes, and no other.")
+@click.option("--types", help="GGUF types, comma-separated, or none; by default the quantized ones of BUNDLE.")
 @click.option("--target-size", help="Search a mixture of types whose file is at most this large: 800MB.")
+@click.option("--target-kl", type=click.FloatRange(0, min_open=True), help="Search the smallest mixture of this KL.")
+@click.option("--int8", default="vision,connector,face", show_default=True, help="Graphs to make in INT8, or none.")
+@click.option("--int8-base", type=click.Choice(["fp32", "fp16"]), default="fp32", help="What stays out of INT8 is in.")
+@click.option("--int8-gate", help="Of each graph in INT8; its own by default.")
+@click.option("--sensitivity", default=32, show_default=True, type=click.IntRange(1), help="Samples for each block.")
 @click.option("--gate", help="Of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
-@click.option("--strict", is_flag=True, help="A profile that misses its gate ends the command (exit 7).")
+@click.option("--strict", is_flag=True, help="Whatever misses its gate ends the command (exit 7).")
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="Write the statistics there, too.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write everything measured there, as JSON.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
 def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any) -> None:
-    """Quantize the language model of BUNDLE with statistics of its own prompts.
+    """Quantize BUNDLE with what its own prompts and frames show, inside gates.
 
-    Statistics come from some samples, every figure from others. A profile whose variant misses its
-    gate takes the next larger one, and says so. BUNDLE is replaced as a whole at the end.
+    Makes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
+    figure from others. A profile whose variants miss its gate takes more precise ones, and says so.
+    BUNDLE is replaced as a whole at the end.
     """
-    from emo_edge.calibrated_bundle import CalibrationPlan, calibrate
-    from emo_edge.calibration.gates import Gate
+    from emo_edge.calibrated_bundle import calibrate
     from emo_edge.export.progress import shown_reports
     from emo_edge.packaged import packaged_checkpoint
 
-    size, gate, types = (choices.pop(name) for name in ("target_size", "gate", "types"))
-    plan = CalibrationPlan(
-        collect=choices.pop("collect"),
-        measure=choices.pop("measure"),
-        seed=seed,
-        labels=choices.pop("labels"),
-        types=tuple(name.strip() for name in types.split(",") if name.strip()) if types else (),
-        target_size=size_of(size) if size else None,
-        gate=Gate.parse(gate) if gate else None,
-        strict=choices.pop("strict"),
-    )
+    places = {name: choices.pop(name) for name in ("keep_imatrix", "report", "threads")}
+    plan = plan_of(seed=seed, **choices)
     directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
     with shown_reports() as reports:
-        calibrate(bundle, directory, partial(listed, samples, seed), plan, reports=reports, **choices)
+        calibrate(bundle, directory, partial(listed, samples, seed), plan, reports=reports, **places)
     click.echo(bundle)
+
+
+def plan_of(
+    *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
+) -> CalibrationPlan:
+    """Read the options that are text; raise InputError for one that cannot be read."""
+    from emo_edge.calibration.gates import INT8_GATE, Gate
+    from emo_edge.calibration_plan import CalibrationPlan
+    from emo_edge.manifest import GRAPHS
+
+    graphs = _names(int8)
+    if strangers := [name for name in graphs if name not in GRAPHS]:
+        raise InputError(f"--int8 {', '.join(strangers)}: choose from {', '.join(GRAPHS)}, or none")
+    return CalibrationPlan(
+        types=None if types is None else _names(types),
+        target_size=size_of(target_size) if target_size else None,
+        int8=graphs,
+        int8_gate=Gate.parse(int8_gate) if int8_gate else INT8_GATE,
+        gate=Gate.parse(gate) if gate else None,
+        **rest,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    return () if names == ("none",) else names

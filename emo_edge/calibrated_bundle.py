@@ -1,4 +1,4 @@
-"""Bundle, checkpoint and samples in; the same bundle with calibrated language variants out.
+"""Bundle, checkpoint and samples in; the same bundle with calibrated variants and profiles out.
 
 The command line's own layer: the one place that joins export (what PyTorch says) with calibration (what is made of it).
 """
@@ -9,33 +9,31 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from emo_edge import __version__
 from emo_edge.bundle import Bundle, BundleWriter, sha256_of
-from emo_edge.calibration.calibrated_language import (
-    UNWEIGHTED,
-    LanguageVariant,
-    Truth,
-    calibrated_type,
-    mixed_variant,
-)
+from emo_edge.calibrated_graphs import GraphCalibration, GraphSamples, Int8Variant
+from emo_edge.calibrated_profiles import calibrated_profiles, gate_of, with_floats
+from emo_edge.calibration.calibrated_language import LanguageVariant, Truth, calibrated_type, mixed_variant
 from emo_edge.calibration.drawn_samples import FEWEST, DrawnSamples, draw_samples
-from emo_edge.calibration.gated_profile import gated_profile
-from emo_edge.calibration.gates import GATES, Gate
+from emo_edge.calibration.gated_profile import INT8, gated_profile, rungs
 from emo_edge.calibration.importance import ImportanceCollector, collected_in_parts
-from emo_edge.calibration.label_evidence import label_evidence
-from emo_edge.calibration.mixed_types import BASE
-from emo_edge.errors import InputError
+from emo_edge.calibration.mixed_types import BASE, require_reachable
+from emo_edge.calibration_plan import CalibrationPlan, language_of, require_origin
+from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.answered_prompts import answered_prompts
-from emo_edge.export.bundle_export import PROFILE_OF
+from emo_edge.export.bundle_manifest import tool_versions
 from emo_edge.export.chain_probabilities import chain_probabilities
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.file_types import FILE_TYPES, available_file_types
+from emo_edge.export.file_types import FILE_TYPES
 from emo_edge.export.gguf_file import lossless_type
+from emo_edge.export.json_files import write_json
 from emo_edge.export.language_trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import Reference, reference_on
@@ -43,35 +41,16 @@ from emo_edge.export.reports import QUIET, Reports
 from emo_edge.export.room import export_bytes, require_room
 from emo_edge.faces import open_detector
 from emo_edge.imatrix import Imatrix, write_imatrix
-from emo_edge.manifest import LanguageComponent, Manifest, Profile, Variant
+from emo_edge.manifest import GRAPHS, Manifest, Profile, Variant
 from emo_edge.samples import Sample
 from emo_edge.user_cache import cache_directory
 
 PART = 16
 """Samples whose prompts are read at once; a stopped run goes on after the last whole part."""
 ANSWERED = 64
-"""Samples whose answers are scored token by token."""
-OTHERS_GATE = "small"
-"""Whose gate a profile has that no gate is named after."""
-
-
-@dataclass(frozen=True)
-class CalibrationPlan:
-    """What to make, and on what."""
-
-    collect: int = 128
-    """Samples for statistics and for the search of a mixture."""
-    measure: int = 500
-    """Other samples, on which everything is measured."""
-    seed: int = 0
-    labels: str = "rafdb7"
-    types: tuple[str, ...] = ()
-    """GGUF types; none means the bundle's own quantized ones."""
-    target_size: int | None = None
-    """Bytes of a searched mixture; None searches none."""
-    gate: Gate | None = None
-    """For every profile; None gives each its own."""
-    strict: bool = False
+"""Samples whose answers are scored token by token, and that are described."""
+SEARCHED = 128
+"""Collected samples that types and plans are chosen on; ranges and statistics use all."""
 
 
 def calibrate(
@@ -81,10 +60,11 @@ def calibrate(
     plan: CalibrationPlan,
     *,
     keep_imatrix: Path | None = None,
+    report: Path | None = None,
     threads: int | None = None,
     reports: Reports = QUIET,
 ) -> Bundle:
-    """Replace a bundle by one whose language variants were made with its own prompts' statistics.
+    """Replace a bundle by one with variants made with its own prompts' statistics and its own frames' ranges.
 
     Args:
         bundle: the directory; it stays as it is until the new one is complete.
@@ -92,17 +72,20 @@ def calibrate(
         listed: gives the pictures to draw samples from; asked for when everything else is known to be possible.
         plan: what to make.
         keep_imatrix: where to write the statistics, too.
+        report: where to write everything measured, INT8 plans node by node among it, as JSON.
         threads: of the engines that are measured.
         reports: told of every step.
 
     Raises InputError for too few usable samples or a checkpoint of another bundle; AccuracyGateError, leaving the old
-    bundle, if a profile misses its gate and nothing larger holds it, or at the first miss if ``plan.strict``.
+    bundle, if a profile misses its gate and nothing more precise holds it, or at the first miss if ``plan.strict``.
     """
     old = Bundle.open(bundle)
-    language = _language_of(old, checkpoint)
-    plan = _checked(plan, EmoLlamaConfig.from_pretrained(checkpoint), language)
-    if keep_imatrix and (keep_imatrix.exists() or not keep_imatrix.parent.is_dir()):
-        raise InputError(f"--keep-imatrix {keep_imatrix}: already there, or its folder is not; give another name")
+    language_of(old)
+    require_origin(old, checkpoint)
+    plan = plan.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
+    for option, path in (("--keep-imatrix", keep_imatrix), ("--report", report)):
+        if path and (path.exists() or not path.parent.is_dir()):
+            raise InputError(f"{option} {path}: already there, or its folder is not; give another name")
     detector = open_detector(old.manifest.detector)
     drawn = draw_samples(listed(), plan.collect + plan.measure, plan.seed, detector, reports.of("draw samples"))
     for reason in drawn.skipped:
@@ -111,12 +94,14 @@ def calibrate(
         raise InputError(
             f"{len(drawn.samples)} usable samples: --collect {plan.collect} leaves fewer than {FEWEST} to measure on"
         )
-    run = _Calibration(old, language, checkpoint, drawn, plan, threads, reports)
+    run = _Calibration(old, checkpoint, drawn, plan, threads, reports)
     with BundleWriter(bundle, overwrite=True) as writer:
-        made = run.variants(writer)
+        language, graphs = run.variants(writer), run.graphs(writer)
         if keep_imatrix:
             shutil.copyfile(run.importance, keep_imatrix)
-        manifest = run.manifest(writer, made)
+        manifest = run.manifest(writer, graphs, language)
+        if report:
+            write_json(report, run.everything(manifest, graphs, language))
         found = writer.finish(manifest)
     shutil.rmtree(run.work, ignore_errors=True)
     return found
@@ -128,102 +113,182 @@ class _Calibration:
     def __init__(
         self,
         old: Bundle,
-        language: LanguageComponent,
         checkpoint: Path,
         drawn: DrawnSamples,
         plan: CalibrationPlan,
         threads: int | None,
         reports: Reports,
     ) -> None:
-        self.old, self.language, self.drawn, self.plan = old, language, drawn, plan
+        self.old, self.language, self.drawn, self.plan = old, language_of(old), drawn, plan
         self.checkpoint, self.threads, self.reports = checkpoint, threads, reports
         self.model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, stream=True)
         self.config = self.model.config
         self.labels = self.config.label_sets[plan.labels]
         weights = [sha256_of(path) for path in weight_files(checkpoint)]
-        whole = json.dumps([__version__, weights, drawn.digest, plan.collect, plan.labels])
+        # What an engine computes differs in its last bits by threads and version.
+        whole = json.dumps([__version__, tool_versions(), threads, weights, drawn.digest, plan.collect, plan.labels])
         self.work = cache_directory() / "calibration" / hashlib.sha256(whole.encode()).hexdigest()[:16]
         self.work.mkdir(parents=True, exist_ok=True)
         self.collected, self.measured = drawn.split(plan.collect)
         labels = self._true_labels(self.measured)
-        self.importance = self._importance()
         self.reference = self._reference(self.measured, "reference")
-        self.truth = Truth(self.reference.probabilities, labels)
+        self.answered = answered_prompts(self.model, self.measured[:ANSWERED], self.labels)
+        cues = [sample.cues for sample in self.measured[:ANSWERED] if sample.cues is not None]
+        known = cues if len(cues) == len(self.answered.descriptions) else None
+        self.truth = Truth(self.reference.probabilities, labels, self.answered.descriptions, known)
+        # What a gate asks for and no sample can tell would pass unseen.
+        told = self.truth.evidence(self.truth.probabilities, self.truth.descriptions)
+        if plan.gate and (untold := plan.gate.missing(told)):
+            raise InputError(
+                f"--gate {', '.join(untold)}: not known of these samples; label every one of them, or leave that out"
+            )
+
+    def graphs(self, writer: BundleWriter) -> list[Int8Variant]:
+        """Make and measure the graphs in INT8 that were asked for and hold their gate."""
+        if not self.plan.int8:
+            return []
+        samples = GraphSamples(self.collected, self.searched, self.reference, self.truth)
+        calibration = GraphCalibration(self.old, self.model, samples, self.plan, self.work, self.threads, self.reports)
+        require_room(writer.partial, calibration.bytes_at_most())
+        made = [calibration.variant(component, writer) for component in self.plan.int8]
+        return [variant for variant in made if variant is not None]
 
     def variants(self, writer: BundleWriter) -> list[LanguageVariant]:
-        """Make and measure every type that was asked for, and the mixture."""
-        source, made = self._unrounded(writer), []
-        answered = answered_prompts(self.model, self.measured[:ANSWERED], self.labels)
-        trials = LanguageTrials(source, self.config.language, self.reference, answered, self.threads)
-        for name in self.plan.types:
-            variant = calibrated_type(
-                trials,
-                name,
-                self.importance,
-                self.truth,
-                writer.path,
-                needs_statistics=name not in FILE_TYPES,
+        """Make and measure every GGUF type that was asked for, and the mixture."""
+        types = self.plan.types or ()
+        if not types and self.plan.target is None:
+            return []
+        source, made = self._unrounded(writer, types), []
+        trials, search = (
+            LanguageTrials(source, self.config.language, reference, self.answered, self.threads)
+            for reference in (self.reference, self.searched)
+        )
+        if self.plan.target is not None:
+            require_reachable(source, self.plan.target)
+            require_room(self.work, source.stat().st_size)
+        for name in types:
+            needed = name not in FILE_TYPES
+            made.append(
+                calibrated_type(
+                    search,
+                    trials,
+                    name,
+                    self.importance,
+                    self.searched.probabilities,
+                    self.truth,
+                    writer.path,
+                    needs_statistics=needed,
+                )
             )
-            made.append(variant)
-            self._tell(variant)
-        if self.plan.target_size:
+            self._tell(made[-1])
+        if self.plan.target is not None:
             folder = self.work / "search"
             folder.mkdir(exist_ok=True)
-            reference = self._reference(self.collected, "reference of the search")
-            variant = mixed_variant(
-                LanguageTrials(source, self.config.language, reference, answered, self.threads),
-                trials,
-                self.importance,
-                reference.probabilities,
-                self.truth,
-                self.plan.target_size,
-                writer.path,
-                folder,
-                self.reports.of("search types"),
+            made.append(
+                mixed_variant(
+                    search,
+                    trials,
+                    self.importance,
+                    self.searched.probabilities,
+                    self.truth,
+                    self.plan.target,
+                    writer.path,
+                    folder,
+                    self.reports.of("search types"),
+                )
             )
-            made.append(variant)
-            self._tell(variant)
+            self._tell(made[-1])
         return made
 
-    def manifest(self, writer: BundleWriter, made: Sequence[LanguageVariant]) -> Manifest:
+    def manifest(
+        self, writer: BundleWriter, graphs: Sequence[Int8Variant], language: Sequence[LanguageVariant]
+    ) -> Manifest:
         """Describe the new bundle: old files, new variants, and every profile measured and inside its gate."""
-        taken = {one.name: Variant(files=(writer.entry(one.path),), evidence={"labels": one.evidence}) for one in made}
-        variants = {**self.language.variants, **taken}
-        profiles = dict(self.old.manifest.profiles)
-        # An export lists its smallest graphs last: what a quantized language model goes with.
-        smallest = list(profiles.values())[-1]
-        for one in made:
-            name = PROFILE_OF.get(one.name, one.name)
-            if not any(profile.language == one.name for profile in profiles.values()):
-                profiles[name] = profiles.get(name, smallest).model_copy(update={"language": one.name})
-        components = self.old.manifest.components
+        made = {
+            one.name: Variant(files=(writer.entry(one.path),), evidence={"labels": one.evidence}) for one in language
+        }
+        parts: dict[str, Any] = {"language": _with_variants(self.language, made)}
+        for one in graphs:
+            parts[one.component] = _with_variants(
+                getattr(self.old.manifest.components, one.component), {INT8: one.variant}
+            )
+        faster = {one.component: not one.speed.slower for one in graphs}
+        wanted = calibrated_profiles(self.old.manifest, [one.name for one in language], faster, self.plan.profile)
         described = self.old.manifest.model_copy(
             update={
-                "components": components.model_copy(
-                    update={"language": self.language.model_copy(update={"variants": variants})}
-                ),
-                "profiles": profiles,
-                "provenance": {**self.old.manifest.provenance, **self._provenance(made)},
+                "components": self.old.manifest.components.model_copy(update=parts),
+                "profiles": wanted,
+                "provenance": {**self.old.manifest.provenance, **self._provenance(graphs, language)},
             }
         )
         for file in described.files():
             if not (writer.partial / file.path).exists():
                 _linked(self.old.directory / file.path, writer.path(file.path))
         draft = Bundle(writer.partial, Manifest.model_validate(described.model_dump()))
-        inside = {name: self._inside_gate(draft, name, profile) for name, profile in profiles.items()}
-        return Manifest.model_validate({**draft.manifest.model_dump(), "profiles": inside})
-
-    def _inside_gate(self, draft: Bundle, name: str, profile: Profile) -> Profile:
-        language = draft.manifest.components.language
-        return gated_profile(
-            name,
-            profile,
-            language.variants if language else {},
-            self.plan.gate or GATES.get(name, GATES[OTHERS_GATE]),
-            lambda tried: self._chain_evidence(draft, name, tried),
-            strict=self.plan.strict,
-            report=self.reports.line,
+        remade = {("language", one.name) for one in language} | {(one.component, INT8) for one in graphs}
+        inside = {}
+        for name, profile in wanted.items():
+            found = self._inside_gate(draft, name, profile, remade)
+            if found is not None:
+                inside[name] = found
+        default = draft.manifest.default_profile
+        return Manifest.model_validate(
+            {
+                **draft.manifest.model_dump(),
+                "profiles": inside,
+                "default_profile": default if default in inside else next(iter(inside)),
+            }
         )
+
+    def everything(
+        self, manifest: Manifest, graphs: Sequence[Int8Variant], language: Sequence[LanguageVariant]
+    ) -> dict[str, Any]:
+        """Collect what was measured, for a file."""
+        return {
+            "calibration": manifest.provenance["calibration"],
+            "skipped": list(self.drawn.skipped),
+            "graphs": {
+                one.component: {
+                    "method": one.planned.method,
+                    "methods": {name: asdict(cost) for name, cost in one.planned.methods.items()},
+                    "plan": one.planned.plan.as_json(),
+                    "residual_peak": one.planned.residual_peak,
+                    "evidence": one.variant.evidence,
+                    "speed": {"beside": one.beside, **one.speed.as_json()},
+                }
+                for one in graphs
+            },
+            "language": {
+                one.name: {"made": one.made, "types": dict(one.types), "evidence": one.evidence} for one in language
+            },
+            "profiles": {name: profile.model_dump() for name, profile in manifest.profiles.items()},
+        }
+
+    def _inside_gate(self, draft: Bundle, name: str, profile: Profile, remade: Set[tuple[str, str]]) -> Profile | None:
+        """Measure a profile that changed, or all if all were asked for; None if it is ``int8`` and misses its gate."""
+        changed = profile != self.old.manifest.profiles.get(name) or any(
+            (part, getattr(profile, part)) in remade for part in (*GRAPHS, "language")
+        )
+        if self.plan.profile not in (None, name) and not changed:
+            return profile
+        language = draft.manifest.components.language
+        floats = with_floats(self.old.manifest, profile, GRAPHS)
+        ladder = rungs(profile, floats, language.variants if language else {})
+        try:
+            return gated_profile(
+                name,
+                # Without INT8 it would not be the profile of that name.
+                ladder if name != INT8 else [profile],
+                self.plan.gate or gate_of(name),
+                lambda tried: self._chain_evidence(draft, name, tried),
+                strict=self.plan.strict,
+                report=self.reports.line,
+            )
+        except AccuracyGateError:
+            if name != INT8 or self.plan.strict:
+                raise
+            self.reports.line(f"profile {INT8}: left out")
+            return None
 
     def _chain_evidence(self, draft: Bundle, name: str, profile: Profile) -> dict[str, float]:
         manifest = draft.manifest.model_copy(update={"profiles": {**draft.manifest.profiles, name: profile}})
@@ -233,11 +298,13 @@ class _Calibration:
             self.measured,
             self.plan.labels,
             threads=self.threads,
+            described=len(self.answered.descriptions),
             progress=self.reports.of(f"profile {name}"),
         )
-        return label_evidence(self.truth.probabilities, run.probabilities, self.truth.labels)
+        return self.truth.evidence(run.probabilities, run.descriptions)
 
-    def _importance(self) -> Path:
+    @cached_property
+    def importance(self) -> Path:
         """Collect the statistics, part by part, and write them."""
         starts = {f"part-{start:06d}": start for start in range(0, len(self.collected), PART)}
         heard = self.reports.of("collect statistics")
@@ -253,15 +320,19 @@ class _Calibration:
         write_imatrix(collected_in_parts(list(starts), self.work / "parts", collect), path)
         return path
 
+    @cached_property
+    def searched(self) -> Reference:
+        """Run the reference on what types and plans are chosen on."""
+        return self._reference(self.collected[:SEARCHED], "reference of the search")
+
     def _reference(self, samples: Sequence[Sample], step: str) -> Reference:
         return reference_on(self.model, samples, self.labels, self.reports.of(step))
 
-    def _unrounded(self, writer: BundleWriter) -> Path:
+    def _unrounded(self, writer: BundleWriter, types: Sequence[str]) -> Path:
         """Take the bundle's own unrounded variant, or write one that is gone when the bundle is finished."""
         own = self.language.variants.get(lossless_type(self.checkpoint))
         source = lossless_type(self.checkpoint)
-        types = [*self.plan.types, *([BASE] if self.plan.target_size else [])]
-        written = export_bytes(self.config, {}, types, source)
+        written = export_bytes(self.config, {}, [*types, *([BASE] if self.plan.target is not None else [])], source)
         spared = sum(file.size for file in own.files) if own else 0
         require_room(writer.partial, written - spared)
         if own:
@@ -277,11 +348,14 @@ class _Calibration:
             raise InputError(f"labels {', '.join(strangers)} are not in {self.plan.labels}: {', '.join(self.labels)}")
         return [self.labels.index(str(sample.expression)) for sample in samples]
 
-    def _provenance(self, made: Sequence[LanguageVariant]) -> dict[str, str]:
+    def _provenance(self, graphs: Sequence[Int8Variant], language: Sequence[LanguageVariant]) -> dict[str, str]:
         counts = f"statistics from {len(self.collected)} samples, measured on {len(self.measured)} others"
+        # A later calibration may keep a variant of this one: each says whose samples it was made and measured on.
+        stamp = f" (samples {self.drawn.digest[:8]})"
         return {
             "calibration": f"{counts}, seed {self.plan.seed}, sha256 {self.drawn.digest}, emo-edge {__version__}",
-            **{f"language {one.name}": one.made for one in made},
+            **{f"{one.component} {INT8}": one.made() + stamp for one in graphs},
+            **{f"language {one.name}": one.made + stamp for one in language},
         }
 
     def _tell(self, variant: LanguageVariant) -> None:
@@ -292,31 +366,8 @@ class _Calibration:
         )
 
 
-def _language_of(bundle: Bundle, checkpoint: Path) -> LanguageComponent:
-    """Return the language component; the bundle must have been exported from this checkpoint."""
-    language = bundle.manifest.components.language
-    if language is None:
-        raise InputError(f"{bundle.directory}: a face network alone; there is no language model to calibrate")
-    known = bundle.manifest.provenance.get("checkpoint_sha256", "")
-    found = ", ".join(sha256_of(path) for path in weight_files(checkpoint))
-    if known != found:
-        raise InputError(
-            f"{bundle.directory} was not exported from {checkpoint}: its weights are others; name that one"
-        )
-    return language
-
-
-def _checked(plan: CalibrationPlan, config: EmoLlamaConfig, language: LanguageComponent) -> CalibrationPlan:
-    """Fill in the types; raise InputError for what this model has not."""
-    known = available_file_types(config.language, importance=True)
-    own = tuple(name for name in language.variants if name in known and name not in UNWEIGHTED)
-    wanted = plan.types or own
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not (wanted or plan.target_size):
-        raise InputError(f"--types {', '.join(unknown) or 'names none'}: choose from {', '.join(known)}")
-    if plan.labels not in config.label_sets:
-        raise InputError(f"--labels {plan.labels}: choose from {', '.join(config.label_sets)}")
-    return replace(plan, types=wanted)
+def _with_variants(component: Any, made: Mapping[str, Variant]) -> Any:
+    return component.model_copy(update={"variants": {**component.variants, **made}})
 
 
 def _linked(source: Path, target: Path) -> None:

@@ -18,6 +18,8 @@ from emo_edge.sessions import TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
+GRAPHS = ("vision", "connector", "face")
+"""The components that are graphs, in the order they are computed."""
 OUTPUTS = {
     "vision": {"features"},
     "connector": {"visual_tokens"},

@@ -22,6 +22,8 @@ class Sample:
     source: Image | Path
     box: Box | None
     expression: str | None
+    cues: frozenset[int] | None = None
+    """Action units that a person could name, where they are known."""
 
     @property
     def image(self) -> Image:

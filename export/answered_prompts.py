@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from emo_edge.export.language import PackedRow, branch_log_probs, generate_tokens
@@ -15,7 +16,8 @@ from emo_edge.prompts import classify_question
 from emo_edge.samples import Sample
 from emo_edge.sessions import Sampling
 
-DESCRIPTION_TOKENS = 80
+DESCRIPTION = Sampling(max_new_tokens=80)
+"""How long a description may be; greedy."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ class AnsweredPrompts:
     """Embeddings [P, E], begin-of-sequence first."""
     answers: list[list[int]]
     """Token ids; none is empty."""
+    descriptions: list[str]
+    """What the reference wrote of each picture, in words; their prompts are the last ones."""
+
+    @property
+    def described(self) -> list[NDArray[np.float32]]:
+        """Prompts that ask for a description, [P, E] each."""
+        asked = self.prompts[len(self.prompts) - len(self.descriptions) :]
+        return [np.ascontiguousarray(prompt.float().cpu().numpy()) for prompt in asked]
 
 
 @torch.inference_mode()
@@ -41,12 +51,13 @@ def answered_prompts(
     pairs = [model.crops(sample.image, sample.box) for sample in samples]
     faces = [crop.pixels for _, crop in pairs if crop]
     features = model.encode_crops(np.stack([shown.pixels for shown, _ in pairs]), np.stack(faces) if faces else None)
-    found = AnsweredPrompts([], [])
+    found = AnsweredPrompts([], [], [])
     for question in (classify_question(model.config.prompt, labels), model.config.prompt.describe):
         turns = model.embed_turns(features, [Turn(slice(row, row + 1), question) for row in range(len(samples))])
         prompts = [turn.embeddings for turn in turns]
         if question == model.config.prompt.describe:
-            answers = generate_tokens(model.language, prompts, Sampling(max_new_tokens=DESCRIPTION_TOKENS))
+            answers = generate_tokens(model.language, prompts, DESCRIPTION)
+            found.descriptions.extend(model.tokenizer.decode(answer) for answer in answers)
         else:
             branches = [model.tokenizer.encode_answer(turns[0].prompt.after, label) for label in labels]
             answers = _likeliest(model, prompts, branches)

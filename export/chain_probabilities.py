@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle import Bundle
+from emo_edge.export.answered_prompts import DESCRIPTION
 from emo_edge.faces import FixedBox, WholeImage
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
@@ -23,6 +24,8 @@ class ChainRun:
     probabilities: NDArray[np.float64]
     """[N, labels]."""
     milliseconds: float
+    descriptions: list[str]
+    """Of the first samples, as many as were asked for."""
 
 
 def chain_probabilities(
@@ -32,17 +35,24 @@ def chain_probabilities(
     labels: str,
     *,
     threads: int | None = None,
+    described: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ChainRun:
-    """Read every sample on the CPU, in its own box or as a whole, asking for the label set ``labels``."""
-    rows = []
+    """Read every sample on the CPU, in its own box or as a whole, asking for the label set ``labels``.
+
+    Of the first ``described`` samples a description is asked for, too.
+    """
+    rows: list[list[float]] = []
+    said: list[str] = []
     opened = EmotionPipeline.open(bundle, device="cpu", profile=profile, detector=WholeImage(), threads=threads)
     with opened as pipeline:
         started = time.perf_counter()
         for sample in samples:
             pipeline.detector = FixedBox(sample.box) if sample.box else WholeImage()
-            reading = pipeline.read(sample.image, Request(labels=labels))[0]
+            request = Request(labels=labels, describe=len(rows) < described, sampling=DESCRIPTION)
+            reading = pipeline.read(sample.image, request)[0]
             rows.append(list(reading.probabilities.values()))
+            said += reading.answers.values()
             progress(len(rows), len(samples))
         milliseconds = 1000 * (time.perf_counter() - started) / len(samples)
-    return ChainRun(np.array(rows), milliseconds)
+    return ChainRun(np.array(rows), milliseconds, said)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.engines import EXACT_LANGUAGE
-from emo_edge.export.answered_prompts import AnsweredPrompts
+from emo_edge.export.answered_prompts import DESCRIPTION, AnsweredPrompts
 from emo_edge.export.config import LanguageConfig
 from emo_edge.export.gguf_file import gguf_from_checkpoint, lossless_type
 from emo_edge.export.quantized_gguf import quantize_gguf
@@ -33,7 +33,7 @@ class LanguageTrials:
             source: the unquantized file that the others are made of: see `unrounded_gguf`.
             config: of the language model.
             reference: what PyTorch says of the samples.
-            answered: prompts with the reference's answers, for `answer_log_prob`.
+            answered: prompts with the reference's answers, for `answer_log_prob` and `descriptions`.
             threads: of llama.cpp; None leaves it to it.
         """
         self.source, self.config, self.threads = source, config, threads
@@ -54,6 +54,15 @@ class LanguageTrials:
         """Mean log-probability that a file gives each token of the reference's answers; minus it is log-perplexity."""
         with self._opened(path, file_type) as session:
             return answer_log_prob(session, self.answered)
+
+    def descriptions(self, path: Path, file_type: str) -> list[str]:
+        """Let a file describe the pictures that the reference described."""
+        said = []
+        with self._opened(path, file_type) as session:
+            for prompt in self.answered.described:
+                session.prefill([prompt])
+                said.append("".join(session.generate(DESCRIPTION)))
+        return said
 
     def _opened(self, path: Path, file_type: str) -> LlamaSession:
         size, exact = self.config.max_position_embeddings, file_type in EXACT_LANGUAGE

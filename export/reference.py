@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -41,6 +42,21 @@ class Reference:
     """Tokens of each label."""
     probabilities: NDArray[np.float64]
     """[N, labels], adding up to one."""
+
+    def first(self, count: int) -> Reference:
+        """Return the same of the first ``count`` samples alone."""
+        return replace(
+            self,
+            vision_inputs=self.vision_inputs[:count],
+            features=self.features[:count],
+            face_inputs=None if self.face_inputs is None else self.face_inputs[:count],
+            face={name: value[:count] for name, value in self.face.items()},
+            question={name: value[:count] for name, value in self.question.items()},
+            visual_tokens=self.visual_tokens[:count],
+            prompts=self.prompts[:count],
+            frames_at=self.frames_at[:count],
+            probabilities=self.probabilities[:count],
+        )
 
     def of(self, component: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the outputs and the inputs of one graph component, by the graph's names."""
@@ -109,12 +125,15 @@ def probabilities_with(
         tokens, offset = outputs["visual_tokens"], 0
     else:
         tokens, offset = _connected(model, outputs["features"], reference.question), 0
-    prompts = []
-    for prompt, start, own in zip(reference.prompts, reference.frames_at, tokens, strict=True):
-        swapped = prompt.copy()
-        swapped[start + offset : start + offset + len(own)] = own
-        prompts.append(swapped)
-    return _probabilities(model, prompts, reference.branches)
+    rows = zip(reference.prompts, reference.frames_at, tokens, strict=True)
+    swapped = (_swapped(prompt, start + offset, own) for prompt, start, own in rows)
+    return _probabilities(model, swapped, reference.branches)
+
+
+def _swapped(prompt: NDArray[np.float32], start: int, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    copy = prompt.copy()
+    copy[start : start + len(tokens)] = tokens
+    return copy
 
 
 def _connected(
@@ -143,11 +162,12 @@ def _outputs(
 
 
 def _probabilities(
-    model: EmoLlamaForConditionalGeneration, prompts: Sequence[NDArray[np.float32]], branches: list[list[int]]
+    model: EmoLlamaForConditionalGeneration, prompts: Iterable[NDArray[np.float32]], branches: list[list[int]]
 ) -> NDArray[np.float64]:
-    scores = []
-    for start in range(0, len(prompts), BATCH):
-        embedded = [torch.from_numpy(prompt).to(model.device, model.dtype) for prompt in prompts[start : start + BATCH]]
+    scores: list[list[float]] = []
+    left = iter(prompts)
+    while batch := list(islice(left, BATCH)):
+        embedded = [torch.from_numpy(prompt).to(model.device, model.dtype) for prompt in batch]
         rows = [PackedRow(prompt, branches) for prompt in embedded]
         scores += [[float(tokens.sum()) for tokens in row] for row in branch_log_probs(model.language, rows)]
     return softmax(np.array(scores))

@@ -17,7 +17,13 @@ MAY_IMPORT = {
     "calibration": {"calibration", "runtimes", "emo_edge"},
     "benchmarks": {"benchmarks", "export", "calibration", "runtimes", "emo_edge"},
 }
-CLI = {"emo_edge/calibrate_command.py", "emo_edge/calibrated_bundle.py"}
+CLI = {
+    "emo_edge/calibrate_command.py",
+    "emo_edge/calibrated_bundle.py",
+    "emo_edge/calibrated_graphs.py",
+    "emo_edge/calibrated_profiles.py",
+    "emo_edge/calibration_plan.py",
+}
 """Of the command line's layer, which joins the folders below it; nothing but the table of commands names them."""
 
 

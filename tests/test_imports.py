@@ -54,8 +54,9 @@ def bare_modules() -> list[str]:
         for module in pkgutil.iter_modules(_package_path("benchmarks"))
         if module.name.startswith("face_") or module.name in ("synthetic", "instructions", "machine")
     ]
-    core = [module.name for module in pkgutil.iter_modules(emo_edge.__path__) if not module.ispkg]
-    core.remove("calibrated_bundle")  # the command line's layer: it joins export and calibration
+    # The command line's layer joins export and calibration.
+    joining = ("calibrated_bundle", "calibrated_graphs", "calibrated_profiles", "calibration_plan")
+    core = [m.name for m in pkgutil.iter_modules(emo_edge.__path__) if not m.ispkg and m.name not in joining]
     return [f"emo_edge.{name}" for name in (*BARE, *core, *runtimes, *faces)]
 
 

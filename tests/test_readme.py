@@ -76,7 +76,7 @@ def test_every_command_and_option_named_exists() -> None:
         parameters = [parameter for leaf in leaves for parameter in leaf.params]
         options |= {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     rows = [row for row in README.splitlines() if row.startswith("| `emo-edge ")]
-    for option in set(re.findall(r"--[a-z-]+", "\n".join(rows))):
+    for option in set(re.findall(r"--[a-z0-9-]+", "\n".join(rows))):
         assert option in options, option
 
 

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from emo_edge import metrics
 from emo_edge.benchmarks.demo import main as demo
 from emo_edge.benchmarks.evaluate import LABELS, evaluate, table
-from emo_edge.benchmarks.instructions import cues_in
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_data import BASIC, TEST_CLIPS, TEST_IMAGES, Split, prepare
+from emo_edge.cues import cues_in
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.packaged import packaged_checkpoint
 from emo_edge.prompts import classify_question

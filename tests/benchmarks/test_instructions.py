@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from emo_edge.benchmarks.instructions import (
     ADJECTIVES,
     CLASSIFY,
-    CUES,
     OPEN_QUESTIONS,
     SYNONYMS,
     category_instruction,
     conversation_instruction,
     corpus,
-    cues_in,
     describe_cues,
 )
+from emo_edge.cues import CUES, cues_in
 from emo_edge.prompts import PromptConfig
 from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
 

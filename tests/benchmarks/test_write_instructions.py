@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from click.testing import CliRunner
 
-from emo_edge.benchmarks.instructions import ADJECTIVES, SYNONYMS, cues_in
+from emo_edge.benchmarks.instructions import ADJECTIVES, SYNONYMS
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.write_instructions import main
+from emo_edge.cues import cues_in
 from emo_edge.vocabulary import ACTION_UNITS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emo_edge.calibration.gates import GATES, Gate
+from emo_edge.calibration.gates import GATES, INT8_GATE, Gate
 from emo_edge.errors import InputError
 
 GOOD = {"label_agreement": 0.995, "uar_delta_low": -0.005, "kl_mean": 0.01}
@@ -26,6 +26,17 @@ def test_a_figure_that_is_not_a_number_is_a_miss() -> None:
 
 def test_without_truth_only_what_is_known_is_judged() -> None:
     assert GATES["balanced"].failures({"label_agreement": 1.0, "kl_mean": 0.0}) == []
+
+
+def test_a_bound_that_is_not_asked_for_is_taken_from_the_default() -> None:
+    gate = Gate.parse("agreement>=0.9")
+    assert str(gate.with_default(INT8_GATE, "cosine")) == "agreement>=0.9,cosine>=0.99"
+    own = Gate.parse("cosine>=0.5")
+    assert own.with_default(INT8_GATE, "cosine") == own
+
+
+def test_what_the_evidence_cannot_tell_is_named() -> None:
+    assert Gate.parse("uar>=-0.01,kl<=1,cues>=0.9").missing({"kl_mean": 0.0}) == ["uar", "cues"]
 
 
 @pytest.mark.parametrize("text", [str(gate) for gate in GATES.values()] + ["kl95<=1e-3", " f1>=-0.5 , war>=-.1"])

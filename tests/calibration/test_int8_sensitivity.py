@@ -16,6 +16,7 @@ from emo_edge.calibration.int8_sensitivity import (
     Trials,
     block_costs,
     block_peaks,
+    centred_cosine,
     massive_blocks,
     method_costs,
     smallest_cosine,
@@ -117,3 +118,16 @@ def test_cosine_is_that_of_the_worst_sample() -> None:
     assert smallest_cosine(one, np.where(one == 4, np.nan, one)) == -1
     assert smallest_cosine(np.zeros((2, 3)), np.zeros((2, 3))) == 1
     assert smallest_cosine(np.zeros((1, 3)), np.ones((1, 3))) == 0
+
+
+def test_what_all_samples_share_hides_no_error() -> None:
+    rng = np.random.default_rng(0)
+    face = 10 + rng.normal(size=(1, 68, 2))
+    true = face + 0.1 * rng.normal(size=(50, 68, 2))
+    found = true + 0.1 * rng.normal(size=true.shape)
+    assert smallest_cosine(true, found) > 0.999
+    assert centred_cosine(true, found) == pytest.approx(np.sqrt(0.5), abs=0.03), "as much noise as signal"
+    assert centred_cosine(true, true) == pytest.approx(1)
+    assert centred_cosine(true, face.repeat(50, 0)) == pytest.approx(0, abs=0.15), "the mean alone knows nothing"
+    assert centred_cosine(np.ones((3, 2)), np.ones((3, 2))) == 1
+    assert centred_cosine(true, np.full_like(true, np.nan)) == -1

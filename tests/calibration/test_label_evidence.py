@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_edge.calibration.label_evidence import kl_divergence, label_evidence
+from emo_edge.calibration.label_evidence import cue_evidence, kl_divergence, label_evidence
 from emo_edge.export.parity import label_distance
 
 BEFORE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.5, 0.4, 0.1]])
@@ -48,3 +48,20 @@ def test_the_same_answers_change_nothing() -> None:
     found = label_evidence(BEFORE, BEFORE, [0, 1, 2, 0])
     assert (found["label_agreement"], found["kl_p95"], found["mcnemar_p"]) == (1, 0, 1)
     assert found["uar_delta_low"] == found["uar_delta_high"] == 0
+
+
+def test_described_cues_are_set_against_full_precisions_words_and_the_truth() -> None:
+    said = ["the jaw is dropped and the lips are parted", "the cheeks are pushed up", "the face is relaxed"]
+    found = ["the jaw is dropped", "the cheeks are pushed up", "the nose is wrinkled"]
+    measured = cue_evidence(said, found, [{25, 26}, {6, 12}, set()])
+    # Hits 2; named 3 before and 3 after, 4 true.
+    assert measured["cue_f1"] == pytest.approx(2 * 2 / 6)
+    assert measured["cue_f1_truth"] == pytest.approx(2 * 2 / 7)
+    assert measured["cue_f1_truth_delta"] == pytest.approx(4 / 7 - 6 / 7)
+    assert measured["cue_samples"] == 3
+    assert cue_evidence(said, said) == {"cue_f1": 1.0, "cue_samples": 3.0}
+
+
+def test_a_model_that_names_no_cue_has_no_figure_of_them() -> None:
+    assert cue_evidence(["calm", "a face"], ["calm", "a smile"]) == {}
+    assert cue_evidence([], []) == {}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emo_edge.calibration.mixed_types import (
     BASE,
+    EXACT,
     SEARCHED,
     Matrix,
     grouped,
@@ -26,7 +27,7 @@ from emo_edge.export.quantized_gguf import quantize_gguf
 REFERENCE = np.full((4, 2), 0.5)
 HURTS = {"output.weight": 4.0, "blk.0.ffn_down.weight": 2.0}
 """Matrices whose bits matter to the made-up model, and how much."""
-BITS = dict(zip(SEARCHED, (2, 3, 4.2, 4, 5, 6, 8), strict=True))
+BITS = dict(zip((*SEARCHED, EXACT), (2, 3, 4.2, 4, 5, 6, 8, 16), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,9 @@ class MadeUp:
     def answer_log_prob(self, path: Path, file_type: str) -> float:
         return 0.0
 
+    def descriptions(self, path: Path, file_type: str) -> list[str]:
+        return []
+
 
 def test_predicted_sizes_are_those_of_the_file(source: Path, tmp_path: Path) -> None:
     matrices = matrices_of(source)
@@ -67,6 +71,17 @@ def test_predicted_sizes_are_those_of_the_file(source: Path, tmp_path: Path) -> 
     }
     total = sum(matrix.size(types[matrix.name]) for matrix in matrices)
     assert overhead_of(tmp_path / "mixed.gguf") + total == (tmp_path / "mixed.gguf").stat().st_size
+
+
+def test_one_group_is_tried_at_a_time_the_others_unrounded(source: Path, tmp_path: Path) -> None:
+    made = MadeUp(source)
+    measured_options(made, REFERENCE, None, tmp_path)
+    names = [matrix.name for matrix in matrices_of(source)]
+    assert len(made.made) == len(names) * len(SEARCHED)
+    for place, types in enumerate(made.made):
+        assert {name: kind for name, kind in types.items() if kind != EXACT} == {
+            names[place // len(SEARCHED)]: SEARCHED[place % len(SEARCHED)]
+        }
 
 
 def test_bits_go_where_they_matter(source: Path, tmp_path: Path) -> None:
@@ -89,7 +104,7 @@ def test_a_stopped_search_goes_on_where_it_was(source: Path, tmp_path: Path) -> 
     whole = MadeUp(source)
     assert found == measured_options(whole, REFERENCE, None, tmp_path.parent / f"{tmp_path.name}-whole")
     assert len(resumed.made) == len(whole.made) - 5
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["damage.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damages.json"]
 
 
 def test_many_matrices_are_joined_by_role_and_depth() -> None:

@@ -137,3 +137,12 @@ def test_too_few_are_an_error_that_says_why() -> None:
     faceless = [Sample(one.name, one.source, None, None) for one in samples(30)]
     with pytest.raises(InputError, match=r"0 usable samples of 30, at least 16 are needed\n  .*: no face found"):
         draw_samples(faceless, 30, 0, NoFace())  # type: ignore[arg-type]
+
+
+def test_a_folder_that_cannot_be_listed_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(InputError, match=r": cannot be listed: Permission denied"):
+        listed_samples(tmp_path)

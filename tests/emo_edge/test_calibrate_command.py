@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,8 @@ def bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def calibrate(bundle: Path) -> Callable[..., Result]:
-    def run(*options: str, samples: str = "synthetic:48") -> Result:
-        sizes = ["--collect", "16", "--measure", "32"]
+    def run(*options: str, samples: str = "synthetic:48", int8: str = "none") -> Result:
+        sizes = ["--collect", "16", "--measure", "32", "--sensitivity", "2", "--int8", int8]
         words = ["calibrate", str(bundle), "--checkpoint", "emo-tiny", "--samples", samples, *sizes, *options]
         return CliRunner().invoke(main, words)
 
@@ -44,7 +45,7 @@ def test_variants_and_profiles_carry_their_evidence(
     options = ["--types", "q4_k_m,iq1_s", "--gate", "agreement>=0.9,kl<=0.001", "--keep-imatrix", str(kept)]
     done = calibrate(*options, "--target-size", "2MB")
     assert (done.exit_code, done.stdout) == (0, f"{bundle}\n"), done.output
-    assert "searched for 2.0 MB" in done.stderr and "with imatrix (mean KL" in done.stderr
+    assert "at most 2.0 MB, " in done.stderr and "with imatrix (mean KL" in done.stderr
     found = Bundle.open(bundle, use_cache=False).manifest
     assert found.components.language is not None
     variants = found.components.language.variants
@@ -53,6 +54,8 @@ def test_variants_and_profiles_carry_their_evidence(
     for name in ("q4_k_m", "iq1_s", "mixed"):
         evidence = variants[name].evidence["labels"]
         assert evidence["samples"] == 32 and evidence["perplexity"] > 1
+        assert 0 < evidence["cue_f1"] <= 1 and evidence["cue_samples"] == 32
+        assert evidence["cue_f1_truth_delta"] <= 0.1, "drawings' cues are known"
         assert evidence["uar_delta_low"] <= evidence["uar_delta"] <= evidence["uar_delta_high"]
     assert found.profiles["mixed"].vision == "fp16", "the smallest graphs go with it"
     assert all(profile.evidence["samples"] == 32 for profile in found.profiles.values())
@@ -61,8 +64,63 @@ def test_variants_and_profiles_carry_their_evidence(
     assert "statistics from 16 samples, measured on 32 others" in found.provenance["calibration"]
     assert read_imatrix(kept).prompts == 32, "two questions about each of 16"
     shown = CliRunner().invoke(main, ["inspect", str(bundle)])
-    assert "change of UAR (95 %), points" in shown.stdout and "language mixed" in shown.stdout
+    assert "change of WAR, points (95 %)" in shown.stdout and "language mixed" in shown.stdout
     assert not list((tmp_path / "cache" / "emo-edge" / "calibration").iterdir())
+
+
+def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
+    bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    options = ["--types", "none", "--int8-gate", "agreement>=0.9,cosine>=0.98", "--gate", "agreement>=0.8"]
+    done = calibrate(*options, "--report", str(report), int8="vision,connector")
+    assert done.exit_code == 0, done.output
+    found = Bundle.open(bundle, use_cache=False).manifest
+    measured = json.loads(report.read_text(encoding="utf-8"))["graphs"]
+    for name, component in (("vision", found.components.vision), ("connector", found.components.connector)):
+        assert component is not None and component.variants.keys() == {"fp32", "fp16", "int8"}
+        evidence = component.variants["int8"].evidence
+        assert evidence["labels"]["samples"] == 32 and evidence["labels"]["label_agreement"] >= 0.9
+        assert evidence["speed"]["ratio"] > 0
+        assert min(row["cosine"] for row in evidence.values() if "cosine" in row) > 0.9
+        sizes = {kind: sum(file.size for file in one.files) for kind, one in component.variants.items()}
+        assert sizes["int8"] < sizes["fp32"]
+        plan = measured[name]["plan"]
+        assert plan["bytes_saved"] == sizes["fp32"] - sizes["int8"]
+        assert len(plan["costs"]) > 1 and plan["quantized"] and measured[name]["methods"].keys() > {"max", "mse"}
+        faster = measured[name]["speed"]["ratio"] <= 1
+        assert (getattr(found.profiles["small"], name) == "int8") == faster, "the slower one is not chosen"
+        assert f"{name} int8" in found.provenance
+    profile = found.profiles.get("int8", found.profiles["small"])
+    assert (profile.vision, profile.connector, profile.face) == ("int8", "int8", "fp16")
+    assert found.profiles["exact"].vision == "fp32"
+    shown = CliRunner().invoke(main, ["inspect", str(bundle)])
+    assert "vision int8" in shown.stdout and "time beside float's" in shown.stdout
+    read = CliRunner().invoke(main, ["infer", str(bundle), str(SAMPLES / "004-fear.jpg"), "--profile", "small"])
+    assert read.exit_code == 0, read.output
+
+
+def test_an_int8_graph_that_misses_its_gate_is_left_out_or_ends_it(
+    bundle: Path, calibrate: Callable[..., Result]
+) -> None:
+    options = ["--types", "none", "--int8-gate", "cosine>=1.1", "--gate", "agreement>=0.8"]
+    done = calibrate(*options, int8="connector")
+    assert done.exit_code == 0 and "connector int8: left out. no INT8 form of connector-fp32.onnx holds" in done.stderr
+    found = Bundle.open(bundle, use_cache=False).manifest
+    assert found.components.connector is not None and "int8" not in found.components.connector.variants
+    before = contents(bundle)
+    assert calibrate(*options, "--strict", int8="connector").exit_code == 7
+    assert contents(bundle) == before
+
+
+def test_one_profile_alone_can_be_calibrated(bundle: Path, calibrate: Callable[..., Result]) -> None:
+    before = Bundle.open(bundle).manifest
+    done = calibrate("--profile", "small", "--gate", "agreement>=0.8")
+    assert done.exit_code == 0, done.output
+    found = Bundle.open(bundle, use_cache=False).manifest
+    assert "profile small, " in done.stderr and "profile exact" not in done.stderr
+    assert found.profiles["exact"] == before.profiles["exact"]
+    assert found.profiles["small"].evidence["samples"] == 32
 
 
 def contents(bundle: Path) -> dict[str, bytes]:
@@ -85,6 +143,12 @@ def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: C
         (["--labels", "mine"], "synthetic:48", "--labels mine: choose from"),
         (["--target-size", "big"], "synthetic:48", "a size reads like 800MB"),
         (["--keep-imatrix", "nowhere/i.gguf"], "synthetic:48", "--keep-imatrix nowhere/i.gguf: already there, or"),
+        (["--int8", "language"], "synthetic:48", "--int8 language: choose from vision, connector, face, or none"),
+        (["--int8-gate", "speed<=1"], "synthetic:48", "a gate reads like"),
+        (["--target-kl", "0.1", "--target-size", "9MB"], "synthetic:48", "--target-size or --target-kl"),
+        (["--profile", "tiny"], "synthetic:48", "--profile tiny: choose from"),
+        (["--types", "none"], "synthetic:48", "--types names none: choose from"),
+        (["--report", "nowhere/r.json"], "synthetic:48", "--report nowhere/r.json: already there, or"),
         ([], "nowhere", "no such file or folder"),
         ([], "synthetic:20", "leaves fewer than 16 to measure on"),
     ],
