@@ -16,11 +16,14 @@ COMMANDS = {
     ),
     "export": LazyCommand("emo_edge.export.export_command:main", "Turn CHECKPOINT into one verified bundle."),
     "calibrate": LazyCommand(
-        "emo_edge.calibrate_command:main", "Quantize the language model of BUNDLE with statistics of its own prompts."
+        "emo_edge.calibrate_command:main", "Quantize BUNDLE with what its own prompts and frames show, inside gates."
     ),
     "infer": LazyCommand("emo_edge.infer_command:main", "Read the faces in SOURCES with BUNDLE."),
     "inspect": LazyCommand("emo_edge.bundle_commands:inspect", "Print what BUNDLE holds and what was measured of it."),
     "verify": LazyCommand("emo_edge.bundle_commands:verify", "Check every file of BUNDLE against its manifest."),
+    "doctor": LazyCommand(
+        "emo_edge.doctor_command:main", "Say what this machine is, which engines work here, and how to fix the rest."
+    ),
 }
 
 

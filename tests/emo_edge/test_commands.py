@@ -31,11 +31,13 @@ Commands:
              profile costs.
   import     Turn an upstream model's pieces into one checkpoint.
   export     Turn CHECKPOINT into one verified bundle.
-  calibrate  Quantize the language model of BUNDLE with statistics of its own
-             prompts.
+  calibrate  Quantize BUNDLE with what its own prompts and frames show, inside
+             gates.
   infer      Read the faces in SOURCES with BUNDLE.
   inspect    Print what BUNDLE holds and what was measured of it.
   verify     Check every file of BUNDLE against its manifest.
+  doctor     Say what this machine is, which engines work here, and how to fix
+             the rest.
 """
 
 
