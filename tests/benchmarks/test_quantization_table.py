@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, TRAIN_CLIPS, 
 from emo_edge.calibration.label_evidence import label_evidence
 from emo_edge.calibration.speed_check import SpeedCheck
 
+DOCS = Path(__file__).parent.parent.parent / "docs"
 EVIDENCE = label_evidence(np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.2, 0.8]]), [0, 1])
 
 
@@ -34,11 +37,11 @@ def test_drawings_repeat_and_are_labelled_and_boxed() -> None:
 
 
 def test_a_row_tells_size_distance_and_what_changed() -> None:
-    evidence = {**EVIDENCE, "answer_log_prob": -0.5}
+    evidence = {**EVIDENCE, "perplexity": 1.6487, "cue_f1": 0.9}
     shown = quantization_table.table([quantization_table.Row("q4_k_m", "no imatrix", 1_870_000, evidence)])
     assert shown.splitlines()[-1] == (
         "| q4_k_m | no imatrix | 1.87 | 1.000 (0.342–1.000) | 1.08e-02 | 2.05e-02 | 1.000 | +0.0 (+0.0 to +0.0) "
-        "| 1.00 | 1.6487 |"
+        "| 1.00 | 1.6487 | 0.900 |"
     )
 
 
@@ -53,3 +56,35 @@ def test_types_that_the_model_cannot_have_are_told_at_once(tmp_path: Path, types
     done = CliRunner().invoke(quantization_table.main, ["--types", types, "--work", str(tmp_path / "work")])
     assert done.exit_code == 2 and said in done.output
     assert not (tmp_path / "work").exists()
+
+
+def kept(name: str) -> list[dict[str, Any]]:
+    return list(json.loads((DOCS / name).read_text(encoding="utf-8"))["rows"])
+
+
+def test_the_document_shows_the_figures_that_were_kept() -> None:
+    shown = (DOCS / "compression.md").read_text(encoding="utf-8")
+    language = [quantization_table.Row(**row) for row in kept("quantization.json")]
+    assert quantization_table.table(language) in shown
+    graphs = []
+    for row in kept("int8.json"):
+        times = row.pop("speed")
+        speed = times and SpeedCheck(tuple(times["baseline_ms"]), tuple(times["candidate_ms"]))
+        graphs.append(int8_table.Row(**row, speed=speed))
+    assert int8_table.table(graphs) in shown
+    for name in ("quantization.json", "int8.json"):
+        assert json.loads((DOCS / name).read_text(encoding="utf-8"))["machine"] in shown
+
+
+def test_the_kept_figures_hold_what_is_promised() -> None:
+    """Planned INT8 loses at most half a point of UAR; our mixtures are on the front of the stock types."""
+    planned = [row for row in kept("int8.json") if row["name"].startswith("int8 planned")]
+    assert {row["component"] for row in planned} == {"vision", "connector", "face"}
+    assert all(row["evidence"]["uar_delta"] >= -0.005 for row in planned)
+    rows = kept("quantization.json")
+    stock = [row for row in rows if not row["file_type"].startswith("our mixed")]
+    chosen = [row for row in rows if row["file_type"].endswith("; chosen)")]
+    assert len(chosen) == len(quantization_table.MIXED_LIKE)
+    for row in chosen:
+        smaller = [one["evidence"]["kl_mean"] for one in stock if one["size"] <= row["size"]]
+        assert row["evidence"]["kl_mean"] <= min(smaller, default=np.inf), row["file_type"]
