@@ -13,9 +13,12 @@ LIBRARIES = ("emo-edge", "torch", "transformers", "numpy", "opencv-python-headle
 def describe_machine(device: str = "cpu") -> str:
     """Return one line: processor, cores, the device if it is not the processor, Python and library versions."""
     libraries = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
-    return (
-        f"{_processor()}, {os.cpu_count()} cores, {_accelerator(device)}Python {platform.python_version()}, {libraries}"
-    )
+    return f"{describe_processor()}, {_accelerator(device)}Python {platform.python_version()}, {libraries}"
+
+
+def describe_processor() -> str:
+    """Return the processor and how many cores it has."""
+    return f"{_processor()}, {os.cpu_count()} cores"
 
 
 def _processor() -> str:

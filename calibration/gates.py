@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from emo_edge.errors import InputError
 
+CENTRED = "centred_cosine"
+"""What a graph's evidence calls the cosine that its gate asks for."""
 FIGURES = {
     "agreement": "label_agreement",
     "uar": "uar_delta_low",
@@ -16,7 +18,7 @@ FIGURES = {
     "kl": "kl_mean",
     "kl95": "kl_p95",
     "cues": "cue_f1",
-    "cosine": "centred_cosine",
+    "cosine": CENTRED,
 }
 """What a gate can ask for: its word, and the evidence that answers. Differences count at their lower bound.
 

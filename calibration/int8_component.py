@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.calibration.activation_ranges import ActivationRanges
-from emo_edge.calibration.gates import Gate
+from emo_edge.calibration.gates import CENTRED, Gate
 from emo_edge.calibration.graph_files import load_graph
 from emo_edge.calibration.int8_plan import Int8Plan, planned_int8
 from emo_edge.calibration.int8_sensitivity import (
@@ -110,7 +110,7 @@ def planned_component(
     costs = block_costs(alone, ranges.peaks(), kept=kept(method) if kept else None, progress=progress)
 
     def missed(outputs: Outputs) -> list[str]:
-        return gate.failures({**remembered(outputs), "centred_cosine": centred(trials.reference, outputs)})
+        return gate.failures({**remembered(outputs), CENTRED: centred(trials.reference, outputs)})
 
     plan = planned_int8(trials, costs, missed, target, base=base, rounds=0)
     peaks = ranges.peaks()

@@ -44,19 +44,31 @@ class SpeedCheck:
 
     @property
     def slower(self) -> bool:
-        """Whether the candidate takes longer, so that no profile for this device chooses it."""
+        """Whether the candidate takes longer."""
         return self.ratio > 1
+
+    @property
+    def faster(self) -> bool:
+        """Whether the candidate is faster beyond the spread of the rounds: only then a profile here chooses it."""
+        return self.spread[1] < 1
 
     def verdict(self) -> str:
         """Say what was found in one line."""
         low, high = self.spread
         times = f"{np.median(self.candidate_ms):.2f} against {np.median(self.baseline_ms):.2f} ms"
         measured = f"{times}, ratio {self.ratio:.2f} ({low:.2f} to {high:.2f}) over {len(self.ratios)} rounds"
-        return f"{'slower' if self.slower else 'faster'} here; {measured}"
+        word = "slower" if self.slower else "faster" if self.faster else "hardly faster"
+        return f"{word} here; {measured}"
 
     def as_json(self) -> dict[str, Any]:
         """Return every time and what follows from them."""
-        own = {"ratio": self.ratio, "spread": self.spread, "slower": self.slower, "verdict": self.verdict()}
+        own = {
+            "ratio": self.ratio,
+            "spread": self.spread,
+            "slower": self.slower,
+            "faster": self.faster,
+            "verdict": self.verdict(),
+        }
         return {**asdict(self), **own}
 
 

@@ -22,6 +22,7 @@ from emo_edge.calibrated_profiles import calibrated_profiles, gate_of, with_floa
 from emo_edge.calibration.calibrated_language import LanguageVariant, Truth, calibrated_type, mixed_variant
 from emo_edge.calibration.drawn_samples import FEWEST, DrawnSamples, draw_samples
 from emo_edge.calibration.gated_profile import INT8, gated_profile, rungs
+from emo_edge.calibration.gates import CENTRED
 from emo_edge.calibration.importance import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.mixed_types import BASE, require_reachable
 from emo_edge.calibration_plan import CalibrationPlan, language_of, require_origin
@@ -137,11 +138,12 @@ class _Calibration:
         known = cues if len(cues) == len(self.answered.descriptions) else None
         self.truth = Truth(self.reference.probabilities, labels, self.answered.descriptions, known)
         # What a gate asks for and no sample can tell would pass unseen.
-        told = self.truth.evidence(self.truth.probabilities, self.truth.descriptions)
-        if plan.gate and (untold := plan.gate.missing(told)):
-            raise InputError(
-                f"--gate {', '.join(untold)}: not known of these samples; label every one of them, or leave that out"
-            )
+        told = {**self.truth.evidence(self.truth.probabilities, self.truth.descriptions), CENTRED: 1.0}
+        for option, gate in (("--gate", plan.gate), ("--int8-gate", plan.int8_gate)):
+            if gate and (untold := gate.missing(told)):
+                raise InputError(
+                    f"{option} {', '.join(untold)}: not known of these samples; label every one, or leave that out"
+                )
 
     def graphs(self, writer: BundleWriter) -> list[Int8Variant]:
         """Make and measure the graphs in INT8 that were asked for and hold their gate."""
@@ -212,7 +214,7 @@ class _Calibration:
             parts[one.component] = _with_variants(
                 getattr(self.old.manifest.components, one.component), {INT8: one.variant}
             )
-        faster = {one.component: not one.speed.slower for one in graphs}
+        faster = {one.component: one.speed.faster for one in graphs}
         wanted = calibrated_profiles(self.old.manifest, [one.name for one in language], faster, self.plan.profile)
         described = self.old.manifest.model_copy(
             update={

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.benchmarks.machine import describe_processor
 from emo_edge.bundle import Bundle, BundleWriter
 from emo_edge.calibration.activation_ranges import gather_ranges
 from emo_edge.calibration.calibrated_language import Truth
 from emo_edge.calibration.gated_profile import INT8
+from emo_edge.calibration.gates import CENTRED
 from emo_edge.calibration.graph_files import fingerprint, stored_bytes
 from emo_edge.calibration.int8_component import AT_ONCE, Judged, PlannedInt8, centred, planned_component
 from emo_edge.calibration.int8_sensitivity import Outputs
@@ -144,7 +145,7 @@ class GraphCalibration:
         beside, speed = self._speed(component, target)
         evidence["speed"] = {"ratio": speed.ratio, "ratio_p10": speed.spread[0], "ratio_p90": speed.spread[1]}
         files = tuple(writer.entry(path) for path in self._files(component, writer))
-        machine = f"{describe_machine()}, {self.threads or 'all'} threads"
+        machine = f"{describe_processor()}, {self.threads or 'all'} threads"
         found = Int8Variant(component, Variant(files=files, evidence=evidence), planned, speed, beside, machine)
         self.reports.line(f"{component} {INT8}: {sum(file.size for file in files) / 1e6:.1f} MB, {found.made()}")
         return found
@@ -216,7 +217,7 @@ class GraphCalibration:
             raise AccuracyGateError(f"its output {', '.join(strange)} is not finite on the samples it is measured on")
         shares = probabilities_with(self.model, self.samples.measured, component, outputs)
         labels = {} if shares is None else self.samples.truth.evidence(shares)
-        whole = {"centred_cosine": centred(truth, outputs)}
+        whole = {CENTRED: centred(truth, outputs)}
         failures = self.plan.int8_gate.failures({**labels, **whole})
         if failures:
             raise AccuracyGateError(f"on the samples it is measured on it misses its gate: {'; '.join(failures)}")

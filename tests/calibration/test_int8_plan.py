@@ -65,7 +65,7 @@ def test_a_gate_that_holds_at_once_keeps_only_the_massive_block(
     said = json.loads(json.dumps(plan.as_json()))
     assert said["bytes_saved"] == plan.bytes_before - plan.bytes_after
     assert said["kept"][0]["block"] == "blocks.4"
-    assert said["speed"]["verdict"].startswith(("slower here", "faster here"))
+    assert said["speed"]["verdict"].startswith(("slower here", "faster here", "hardly faster here"))
 
 
 def test_the_fewest_of_the_dearest_blocks_are_kept(trials: Trials, costs: list[BlockCost], tmp_path: Path) -> None:

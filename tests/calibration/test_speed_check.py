@@ -22,6 +22,11 @@ def test_the_numbers_follow_from_the_times() -> None:
     assert check.slower
     assert check.verdict() == ("slower here; 13.00 against 10.00 ms, ratio 1.15 (0.96 to 1.34) over 4 rounds")
     assert not SpeedCheck(check.candidate_ms, check.baseline_ms).slower
+    assert not check.faster
+    near = SpeedCheck((10.0, 10.0, 10.0), (9.0, 9.5, 11.0))
+    assert (near.slower, near.faster) == (False, False), "no faster than the rounds differ"
+    assert near.verdict().startswith("hardly faster here; ")
+    assert SpeedCheck((10.0, 10.0), (9.0, 9.5)).faster
     said = json.loads(json.dumps(check.as_json()))
     assert said["candidate_ms"] == [12.0, 18.0, 11.0, 14.0]
     assert (said["slower"], said["verdict"]) == (True, check.verdict())
