@@ -91,6 +91,8 @@ def calibrate(
     drawn = draw_samples(listed(), plan.collect + plan.measure, plan.seed, detector, reports.of("draw samples"))
     for reason in drawn.skipped:
         reports.line(f"skipped {reason}")
+    if drawn.skipped:
+        reports.line(f"{len(drawn.skipped)} pictures skipped, {len(drawn.samples)} used")
     if len(drawn.samples) < plan.collect + FEWEST:
         raise InputError(
             f"{len(drawn.samples)} usable samples: --collect {plan.collect} leaves fewer than {FEWEST} to measure on"
@@ -352,6 +354,7 @@ class _Calibration:
 
     def _provenance(self, graphs: Sequence[Int8Variant], language: Sequence[LanguageVariant]) -> dict[str, str]:
         counts = f"statistics from {len(self.collected)} samples, measured on {len(self.measured)} others"
+        counts += f", {len(self.drawn.skipped)} pictures skipped"
         # A later calibration may keep a variant of this one: each says whose samples it was made and measured on.
         stamp = f" (samples {self.drawn.digest[:8]})"
         return {

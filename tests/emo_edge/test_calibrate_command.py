@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,6 +16,7 @@ from emo_edge.calibrate_command import size_of
 from emo_edge.calibration import mixed_types
 from emo_edge.cli import main
 from emo_edge.errors import InputError
+from emo_edge.images import write_image
 from emo_edge.imatrix import read_imatrix
 from emo_edge.samples import SAMPLES
 
@@ -178,6 +180,25 @@ def test_pictures_of_the_users_own_are_found_by_the_bundles_detector(
     for option in ("--gate", "--int8-gate"):
         refused = calibrate("--types", "q4_k_m", option, "agreement>=0.5,uar>=-0.1", samples=str(SAMPLES))
         assert refused.exit_code == 4 and f"{option} uar: not known of these samples" in refused.stderr
+
+
+def test_pictures_that_cannot_be_used_are_skipped_counted_and_listed(
+    bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for picture in sorted(SAMPLES.glob("*.jpg"))[:46]:
+        shutil.copy(picture, folder)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    write_image(folder / "empty.png", np.full((120, 120, 3), 200, np.uint8))
+    # More are asked for than there are, so that every picture is drawn.
+    done = calibrate("--types", "q4_k_m", "--gate", "agreement>=0.5", samples=str(folder))
+    assert done.exit_code == 0, done.output
+    assert "skipped broken.jpg: " in done.stderr and "skipped empty.png: no face found" in done.stderr
+    told = Bundle.open(bundle).manifest.provenance["calibration"]
+    count = int(told.split(" pictures skipped")[0].split()[-1])
+    assert count >= 2 and f"{count} pictures skipped, {48 - count} used" in done.stderr
+    assert done.stderr.count("\nskipped ") + done.stderr.startswith("skipped ") == count
 
 
 def test_sizes_are_read() -> None:
