@@ -44,5 +44,6 @@ class LanguageTokenizer:
         return both[len(before) :]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of the ids, without surrounding space."""
-        return str(self._pieces.decode([int(token) for token in ids])).strip()
+        """Text of the ids, without surrounding space; ids of a padded vocabulary, beyond the pieces, have none."""
+        known = [int(token) for token in ids if int(token) < len(self)]
+        return str(self._pieces.decode(known)).strip()

@@ -47,6 +47,8 @@ def test_text_never_becomes_a_control_token(tokenizer: LanguageTokenizer) -> Non
 def test_no_text_has_no_tokens(tokenizer: LanguageTokenizer) -> None:
     assert tokenizer.encode("") == []
     assert tokenizer.decode([]) == ""
+    padded = [*tokenizer.encode("a smile"), len(tokenizer), len(tokenizer) + 63]
+    assert tokenizer.decode(padded) == "a smile", "a vocabulary may be padded beyond its pieces"
 
 
 def test_a_chunk_starts_with_sentencepieces_space(tokenizer: LanguageTokenizer, tokenizer_directory: Path) -> None:
