@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from emo_edge.calibration.gates import CENTRED
 from emo_edge.calibration.importance import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.mixed_types import BASE, require_reachable
 from emo_edge.calibration_plan import CalibrationPlan, language_of, require_origin
+from emo_edge.calibration_report import calibration_provenance, calibration_report
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.answered_prompts import answered_prompts
 from emo_edge.export.bundle_manifest import tool_versions
@@ -104,7 +104,7 @@ def calibrate(
             shutil.copyfile(run.importance, keep_imatrix)
         manifest = run.manifest(writer, graphs, language)
         if report:
-            write_json(report, run.everything(manifest, graphs, language))
+            write_json(report, calibration_report(manifest, drawn.skipped, graphs, language))
         found = writer.finish(manifest)
     shutil.rmtree(run.work, ignore_errors=True)
     return found
@@ -217,12 +217,14 @@ class _Calibration:
                 getattr(self.old.manifest.components, one.component), {INT8: one.variant}
             )
         faster = {one.component: one.speed.faster for one in graphs}
+        counts = f"statistics from {len(self.collected)} samples, measured on {len(self.measured)} others"
+        said = calibration_provenance(counts, self.drawn, self.plan.seed, graphs, language)
         wanted = calibrated_profiles(self.old.manifest, [one.name for one in language], faster, self.plan.profile)
         described = self.old.manifest.model_copy(
             update={
                 "components": self.old.manifest.components.model_copy(update=parts),
                 "profiles": wanted,
-                "provenance": {**self.old.manifest.provenance, **self._provenance(graphs, language)},
+                "provenance": {**self.old.manifest.provenance, **said},
             }
         )
         for file in described.files():
@@ -243,30 +245,6 @@ class _Calibration:
                 "default_profile": default if default in inside else next(iter(inside)),
             }
         )
-
-    def everything(
-        self, manifest: Manifest, graphs: Sequence[Int8Variant], language: Sequence[LanguageVariant]
-    ) -> dict[str, Any]:
-        """Collect what was measured, for a file."""
-        return {
-            "calibration": manifest.provenance["calibration"],
-            "skipped": list(self.drawn.skipped),
-            "graphs": {
-                one.component: {
-                    "method": one.planned.method,
-                    "methods": {name: asdict(cost) for name, cost in one.planned.methods.items()},
-                    "plan": one.planned.plan.as_json(),
-                    "residual_peak": one.planned.residual_peak,
-                    "evidence": one.variant.evidence,
-                    "speed": {"beside": one.beside, **one.speed.as_json()},
-                }
-                for one in graphs
-            },
-            "language": {
-                one.name: {"made": one.made, "types": dict(one.types), "evidence": one.evidence} for one in language
-            },
-            "profiles": {name: profile.model_dump() for name, profile in manifest.profiles.items()},
-        }
 
     def _inside_gate(self, draft: Bundle, name: str, profile: Profile, remade: Set[tuple[str, str]]) -> Profile | None:
         """Measure a profile that changed, or all if all were asked for; None if it is ``int8`` and misses its gate."""
@@ -351,17 +329,6 @@ class _Calibration:
         if strangers:
             raise InputError(f"labels {', '.join(strangers)} are not in {self.plan.labels}: {', '.join(self.labels)}")
         return [self.labels.index(str(sample.expression)) for sample in samples]
-
-    def _provenance(self, graphs: Sequence[Int8Variant], language: Sequence[LanguageVariant]) -> dict[str, str]:
-        counts = f"statistics from {len(self.collected)} samples, measured on {len(self.measured)} others"
-        counts += f", {len(self.drawn.skipped)} pictures skipped"
-        # A later calibration may keep a variant of this one: each says whose samples it was made and measured on.
-        stamp = f" (samples {self.drawn.digest[:8]})"
-        return {
-            "calibration": f"{counts}, seed {self.plan.seed}, sha256 {self.drawn.digest}, emo-edge {__version__}",
-            **{f"{one.component} {INT8}": one.made() + stamp for one in graphs},
-            **{f"language {one.name}": one.made + stamp for one in language},
-        }
 
     def _tell(self, variant: LanguageVariant) -> None:
         found = variant.evidence

@@ -23,6 +23,7 @@ CLI = {
     "emo_edge/calibrated_graphs.py",
     "emo_edge/calibrated_profiles.py",
     "emo_edge/calibration_plan.py",
+    "emo_edge/calibration_report.py",
 }
 """Of the command line's layer, which joins the folders below it; nothing but the table of commands names them."""
 

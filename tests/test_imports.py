@@ -55,8 +55,9 @@ def bare_modules() -> list[str]:
         if module.name.startswith("face_") or module.name in ("synthetic", "instructions", "machine")
     ]
     # The command line's layer joins export and calibration.
-    joining = ("calibrated_bundle", "calibrated_graphs", "calibrated_profiles", "calibration_plan")
-    core = [m.name for m in pkgutil.iter_modules(emo_edge.__path__) if not m.ispkg and m.name not in joining]
+    joining = ("calibrated_", "calibration_")
+    modules = [module for module in pkgutil.iter_modules(emo_edge.__path__) if not module.ispkg]
+    core = [module.name for module in modules if not module.name.startswith(joining)]
     return [f"emo_edge.{name}" for name in (*BARE, *core, *runtimes, *faces)]
 
 
