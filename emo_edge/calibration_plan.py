@@ -76,6 +76,10 @@ class CalibrationPlan:
         _require_figures("--gate", self.gate, GRAPH_FIGURES)
         _require_figures("--int8-gate", self.int8_gate, PROFILE_FIGURES)
         unknown = [name for name in wanted if name not in known]
+        if self.profile and self.types is None and not (wanted or there or self.target is not None):
+            raise InputError(
+                f"--profile {self.profile} takes nothing that calibration changes: name --types, or another profile"
+            )
         if unknown or not (wanted or there or self.target is not None):
             raise InputError(f"--types {', '.join(unknown) or 'names none'}: choose from {', '.join(known)}")
         return replace(self, types=wanted, int8=there, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))

@@ -149,6 +149,7 @@ def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: C
         (["--int8-gate", "speed<=1"], "synthetic:48", "a gate reads like"),
         (["--target-kl", "0.1", "--target-size", "9MB"], "synthetic:48", "--target-size or --target-kl"),
         (["--profile", "tiny"], "synthetic:48", "--profile tiny: choose from"),
+        (["--profile", "exact"], "synthetic:48", "--profile exact takes nothing that calibration changes"),
         (["--types", "none"], "synthetic:48", "--types names none: choose from"),
         (["--report", "nowhere/r.json"], "synthetic:48", "--report nowhere/r.json: already there, or"),
         ([], "nowhere", "no such file or folder"),
