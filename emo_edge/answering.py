@@ -13,7 +13,7 @@ from emo_edge.bundle import Bundle
 from emo_edge.engines import LanguageChain
 from emo_edge.errors import InputError
 from emo_edge.manifest import QUESTION_INPUT, Manifest
-from emo_edge.questions import QuestionTokenizer
+from emo_edge.questions import open_questions
 from emo_edge.reading import Request
 from emo_edge.sessions import Tensor
 from emo_edge.stopwatch import Stopwatch
@@ -51,8 +51,7 @@ class Answering:
 
     def __init__(self, bundle: Bundle, chain: LanguageChain) -> None:
         self.manifest, self.chain = bundle.manifest, chain
-        tokenizer, limit = self.manifest.question_tokenizer, self.manifest.max_question_tokens
-        self.questions = QuestionTokenizer(bundle.directory / tokenizer.path, limit) if tokenizer and limit else None
+        self.questions = open_questions(bundle)
         self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
     def check(self, request: Request, frames: int) -> None:

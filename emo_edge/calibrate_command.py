@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emo_edge.byte_sizes import size_of
 from emo_edge.commands import EdgeCommand
 from emo_edge.errors import InputError
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from emo_edge.samples import Sample
 
 SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
-UNITS = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>KB|MB|GB|)", re.IGNORECASE)
 
 
 def listed(source: str, seed: int) -> list[Sample]:
@@ -32,14 +31,6 @@ def listed(source: str, seed: int) -> list[Sample]:
     from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, synthetic_samples
 
     return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed, workers=os.cpu_count() or 1)
-
-
-def size_of(text: str) -> int:
-    """Read a size such as ``800MB`` (decimal units) in bytes."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"a size reads like 800MB or 3.9GB, not {text!r}")
-    return int(float(match["number"]) * UNITS[match["unit"].upper()])
 
 
 @click.command(cls=EdgeCommand)

@@ -21,6 +21,16 @@ COMMANDS = {
     "infer": LazyCommand("emo_edge.infer_command:main", "Read the faces in SOURCES with BUNDLE."),
     "inspect": LazyCommand("emo_edge.bundle_commands:inspect", "Print what BUNDLE holds and what was measured of it."),
     "verify": LazyCommand("emo_edge.bundle_commands:verify", "Check every file of BUNDLE against its manifest."),
+    "plan": LazyCommand(
+        "emo_edge.plan_command:main",
+        "Say whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.",
+    ),
+    "engines": LazyCommand(
+        "emo_edge.engines_command:main", "Build, list and clear the TensorRT engines of this machine."
+    ),
+    "selftest": LazyCommand(
+        "emo_edge.selftest_command:main", "Build, compare and time BUNDLE on every device of this machine."
+    ),
     "doctor": LazyCommand(
         "emo_edge.doctor_command:main", "Say what this machine is, which engines work here, and how to fix the rest."
     ),

@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -28,6 +29,12 @@ EXTRAS = {
     "gguf": "export",
 }
 """Which extra brings an optional module."""
+ON_JETSON = {
+    "cv2": "JetPack has OpenCV: make the virtual environment with --system-site-packages",
+    "onnxruntime": "Run: pip install onnxruntime",
+}
+"""What to do on a Jetson instead, where the extra would put another OpenCV over JetPack's."""
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as the shell has it."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -112,4 +119,6 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:
         raise error
+    if module in ON_JETSON and TEGRA_RELEASE.exists():
+        return MissingExtraError(f"{module} is not installed. {ON_JETSON[module]}")
     return MissingExtraError(f'{module} is not installed. Run: pip install "emo-edge[{EXTRAS[module]}]"')

@@ -81,7 +81,10 @@ def report_of(machine: Machine, engines: Sequence[EngineReport]) -> Report:
     devices = []
     if ready and onnx is not None and llama is not None:
         devices.append("cpu")
-        devices += ["cuda"] if onnx.get("cuda") == "works" and llama.get("gpu") == "built in" else []
+        gpu = llama.get("gpu") == "built in"
+        compiled = "cuda.bindings" in works and not works.keys().isdisjoint({"tensorrt", "tensorrt_rtx"})
+        devices += ["cuda"] if onnx.get("cuda") == "works" and gpu else []
+        devices += ["tensorrt"] if compiled and gpu else []
     steps = (*_missing(machine, engines), *_broken(machine, engines), *_hardware(machine), *_slow(machine, works))
     return Report(1, __version__, machine, tuple(engines), tuple(devices), steps)
 
@@ -189,6 +192,10 @@ def _missing(machine: Machine, engines: Sequence[EngineReport]) -> Iterator[Step
     ):
         if module in needed:
             yield Step("missing", f"{module}: a reading needs it", command)
+    if "cuda.bindings" in absent:
+        major = (machine.cuda_toolkit or "").partition(".")[0]
+        version = f'"cuda-bindings=={major}.*"' if major else "cuda-bindings"
+        yield Step("missing", "cuda-python: --device tensorrt needs it", f"pip install {version}")
 
 
 def _broken(machine: Machine, engines: Sequence[EngineReport]) -> Iterator[Step]:

@@ -63,6 +63,7 @@ ENGINES = (
     ),
     Engine("tensorrt", ("tensorrt",)),
     Engine("tensorrt_rtx", ("tensorrt-rtx",)),
+    Engine("cuda.bindings", ("cuda-bindings",)),
     Engine("torch", ("torch",)),
 )
 
@@ -181,6 +182,8 @@ def _try_provider(ort: Any, provider: str) -> str:
     import numpy as np
 
     options = ort.SessionOptions()
+    if provider.startswith("CUDA") and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
@@ -289,9 +292,7 @@ def _try_tensorrt(module: str) -> dict[str, str]:
     trt: Any = importlib.import_module(module)
     log = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(log)
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    flag = trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH if flag is None else flag
-    network = builder.create_network(1 << int(flag))
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(SMALL_GRAPH):
         raise RuntimeError(str(parser.get_error(0)))
@@ -299,6 +300,13 @@ def _try_tensorrt(module: str) -> dict[str, str]:
     if plan is None:
         raise RuntimeError("the builder returned nothing for a small graph")
     return {"version": str(trt.__version__), "builder": "parses and builds a small graph; nothing was run"}
+
+
+def _try_cuda(module: str) -> dict[str, str]:
+    """Open the first device with cuda-python, which TensorRT's memory and streams come from."""
+    facts = runtime("emo_edge.runtimes.engine_machine:open_device")().facts
+    version = installed_packages(["cuda-bindings"]).get("cuda-bindings", "unknown")
+    return {"version": version, "device": f"{facts.name}, compute capability {facts.compute_capability}"}
 
 
 def _try_torch(module: str) -> dict[str, str]:
@@ -328,6 +336,7 @@ TRIALS: dict[str, Callable[[str], dict[str, str]]] = {
     "cv2": _try_opencv,
     "tensorrt": _try_tensorrt,
     "tensorrt_rtx": _try_tensorrt,
+    "cuda.bindings": _try_cuda,
     "torch": _try_torch,
 }
 

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from emo_edge.bundle import Bundle
-from emo_edge.errors import DeviceError, InputError
+from emo_edge.compiled_graph import GraphCompiler
+from emo_edge.errors import AccuracyGateError, DeviceError, InputError
 from emo_edge.manifest import GraphComponent, LanguageComponent, Profile
-from emo_edge.registry import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, choose_device, runtime
+from emo_edge.registry import GPU_DEVICES, LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
 from emo_edge.sessions import LanguageSession, Session, TensorSession
 
 log = logging.getLogger(__name__)
@@ -66,41 +67,64 @@ def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:
 def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: int | None) -> Engines:
     """Open the profile's variants.
 
-    ``auto`` logs what it chose and why, and goes on to the CPU, with a warning, where CUDA was built in and does not
-    start. A named device that does not start is a DeviceError.
+    ``auto`` logs what it chose and why, and goes on to the next device, with a warning, where one does not start. A
+    named device that does not start is a DeviceError.
     """
     name, chosen = profile_of(bundle, profile)
-    taken, reason = choose_device(device)
+    devices = usable_devices(device)
+    for taken, reason in devices[:-1]:
+        log.info("device %s: %s", taken, reason)
+        try:
+            return _open_on(taken, bundle, name, chosen, threads)
+        except (AccuracyGateError, DeviceError) as error:
+            log.warning("device %s could not be started (%s); trying the next", taken, error)
+    taken, reason = devices[-1]
     log.info("device %s: %s", taken, reason)
-    try:
-        return _open_on(taken, bundle, name, chosen, threads)
-    except DeviceError as error:
-        if device != "auto" or taken == "cpu":
-            raise
-        log.warning("device cpu: %s could not be started (%s)", taken, error)
-    return _open_on("cpu", bundle, name, chosen, threads)
+    return _open_on(taken, bundle, name, chosen, threads)
 
 
 def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: int | None) -> Engines:
     parts = bundle.manifest.components
+    taken: dict[str, str] = {}
     with ExitStack() as opened:
 
-        def graph(component: GraphComponent | None, variant: str | None) -> TensorSession | None:
+        def graph(part: str) -> TensorSession | None:
+            component, variant = getattr(parts, part), getattr(chosen, part)
             if component is None or variant is None:
                 return None
-            inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
-            path = bundle.files(component.variants[variant])[0]
-            session = runtime(TENSOR_RUNTIMES[component.kind])(path, inputs, outputs, device=device, threads=threads)
+            session, taken[part] = open_graph(part, component, variant)
             return opened.enter_context(session)  # type: ignore[no-any-return]
 
-        vision, connector = graph(parts.vision, chosen.vision), graph(parts.connector, chosen.connector)
-        face, chain = graph(parts.face, chosen.face), None
+        open_graph = GraphOpener(bundle, device, threads)
+        vision, connector, face = graph("vision"), graph("connector"), graph("face")
+        chain = None
         if vision and connector and parts.language and chosen.language:
             language = opened.enter_context(_language(bundle, parts.language, chosen.language, device, threads))
             chain = LanguageChain(vision, connector, language)
-        engines = Engines(name, chosen, device, face, chain)
+        engines = Engines(name, chosen.model_copy(update=taken), device, face, chain)
         opened.pop_all()
     return engines
+
+
+class GraphOpener:
+    """Opens the graphs of a bundle on one device."""
+
+    def __init__(self, bundle: Bundle, device: str, threads: int | None) -> None:
+        self._bundle, self._device, self._threads = bundle, device, threads
+        self._compiler: GraphCompiler | None = None
+
+    def __call__(self, part: str, component: GraphComponent, variant: str) -> tuple[TensorSession, str]:
+        """Open a component near to ``variant``; return the session and the variant that runs."""
+        if self._device == "tensorrt":
+            self._compiler = self._compiler or GraphCompiler(self._bundle, threads=self._threads)
+            opened = self._compiler.open(part, variant)
+            return opened.session, opened.variant
+        inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
+        path = self._bundle.files(component.variants[variant])[0]
+        session = runtime(TENSOR_RUNTIMES[component.kind])(
+            path, inputs, outputs, device=self._device, threads=self._threads, cuda=self._bundle.manifest.engines.cuda
+        )
+        return session, variant
 
 
 def _language(
@@ -110,7 +134,8 @@ def _language(
         bundle.files(component.variants[variant])[0],
         context_size=component.context_size,
         threads=threads,
-        gpu_layers=-1 if device == "cuda" else 0,
+        gpu_layers=-1 if device in GPU_DEVICES else 0,
         exact_cache=variant in EXACT_LANGUAGE,
+        small_cache=bundle.manifest.engines.llama.cache == "q8_0",
     )
     return session

@@ -38,6 +38,10 @@ class DeviceError(EmoEdgeError):
     exit_code = 6
 
 
+class DeviceMemoryError(DeviceError):
+    """The device has no memory left for what was asked; fewer rows at once may fit."""
+
+
 class AccuracyGateError(EmoEdgeError):
     """A measured accuracy is outside its gate."""
 

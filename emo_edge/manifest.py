@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from emo_edge.engine_settings import EngineSettings
 from emo_edge.errors import BundleError
 from emo_edge.prompts import FaceLabels, PromptConfig
 from emo_edge.sections import Name, Positive, Rgb, Section, Size, problem_list, require
@@ -186,6 +187,7 @@ class Manifest(Section):
     max_question_tokens: Size | None
     detector: Literal["haar", "whole-image"] = "haar"
     scoring: Scoring = Scoring()
+    engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
     default_profile: Name
     provenance: dict[str, str] = Field(default_factory=dict)

@@ -22,6 +22,11 @@ def open_cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
+        if "multiarray" in str(error):
+            raise MissingExtraError(
+                f"OpenCV cannot be loaded ({error}): it was built for NumPy 1, as JetPack's is. "
+                "Run: pip install 'numpy<2'"
+            ) from error
         raise MissingExtraError(
             f'OpenCV cannot be loaded ({error}). Run: pip install "emo-edge[cpu]"; '
             "on a Jetson install JetPack's own OpenCV instead"

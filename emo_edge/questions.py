@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emo_edge.bundle import Bundle
 from emo_edge.errors import CheckpointError, InputError
 
 
@@ -26,6 +27,12 @@ class QuestionTokenizer:
     def encode(self, question: str) -> list[int]:
         """Token ids of the raw question."""
         return list(self._tokenizer.encode(writable(question)).ids)
+
+
+def open_questions(bundle: Bundle) -> QuestionTokenizer | None:
+    """Open a bundle's question tokenizer; None where its connector reads no question."""
+    tokenizer, limit = bundle.manifest.question_tokenizer, bundle.manifest.max_question_tokens
+    return QuestionTokenizer(bundle.directory / tokenizer.path, limit) if tokenizer and limit else None
 
 
 def writable(text: str) -> str:

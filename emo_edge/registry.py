@@ -9,7 +9,9 @@ from emo_edge.errors import DeviceError, MissingExtraError
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama:LlamaSession"}
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "tensorrt", "cuda", "cpu")
+"""What ``--device`` takes. ``auto`` tries the others in this order."""
+GPU_DEVICES = ("tensorrt", "cuda")
 
 
 def runtime(target: str) -> Any:
@@ -18,33 +20,55 @@ def runtime(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def choose_device(wanted: str) -> tuple[str, str]:
-    """Return the device and why: ``auto`` takes CUDA where both engines can use it.
+def usable_devices(wanted: str) -> list[tuple[str, str]]:
+    """Return the devices to try, the best first, each with why it is its turn: ``auto`` has all that can be used.
 
-    Raises DeviceError for a named device that is missing; nothing falls back silently.
+    Raises DeviceError for a named device that cannot be used; nothing falls back silently.
     """
     if wanted not in DEVICES:
         raise DeviceError(f"device {wanted!r} is not one of {', '.join(DEVICES)}")
     if wanted == "cpu":
-        return "cpu", "asked for"
-    missing = _cuda_problem()
-    if wanted == "cuda" and missing:
-        raise DeviceError(f"cuda cannot be used: {missing}; use --device cpu")
-    if missing:
-        return "cpu", missing
-    return "cuda", "asked for" if wanted == "cuda" else "both engines can use it"
+        return [("cpu", "asked for")]
+    problems = {name: PROBLEMS[name]() for name in (GPU_DEVICES if wanted == "auto" else (wanted,))}
+    if wanted != "auto" and problems[wanted]:
+        raise DeviceError(f"{wanted} cannot be used: {problems[wanted]}; use --device cpu")
+    if wanted != "auto":
+        return [(wanted, "asked for")]
+    reasons: list[str] = []
+    found: list[tuple[str, str]] = []
+    for name, problem in problems.items():
+        if not problem:
+            found.append((name, "; ".join([*reasons, "every engine can use it"])))
+        reasons.append(f"not {name}: {problem}" if problem else f"{name} did not start")
+    return [*found, ("cpu", "; ".join(reasons))]
+
+
+def _tensorrt_problem() -> str | None:
+    problem: str | None = runtime("emo_edge.runtimes.engine_machine:tensorrt_problem")()
+    return problem or _language_problem()
 
 
 def _cuda_problem() -> str | None:
     try:
-        import llama_cpp
         import onnxruntime
+    except (ImportError, OSError) as error:
+        return f"onnxruntime cannot be loaded: {error}"
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return "onnxruntime was built without CUDA"
+    return _language_problem()
+
+
+def _language_problem() -> str | None:
+    try:
+        import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
         raise MissingExtraError(f'an engine cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return "onnxruntime was built without CUDA"
     if not llama_cpp.llama_supports_gpu_offload():
         return "llama-cpp-python was built without a GPU backend"
     return None
+
+
+PROBLEMS = {"tensorrt": _tensorrt_problem, "cuda": _cuda_problem}
+"""What keeps this machine from a device, in a few words; None if nothing does."""

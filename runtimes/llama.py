@@ -46,6 +46,7 @@ class LlamaSession(LanguageSession):
         threads: int | None = None,
         gpu_layers: int = 0,
         exact_cache: bool = False,
+        small_cache: bool = False,
     ) -> None:
         """Load the model and set its context up.
 
@@ -56,6 +57,7 @@ class LlamaSession(LanguageSession):
             threads: CPU threads; None takes every CPU this process may use.
             gpu_layers: layers computed on the GPU; negative means all.
             exact_cache: keep attention's keys and values in float32, without flash attention.
+            small_cache: keep them in q8_0, with flash attention, where they are not to be exact.
 
         Raises CheckpointError for an unreadable file, InputError for sizes the model has not, DeviceError when the
         GPU is missing or the memory is not enough.
@@ -68,7 +70,7 @@ class LlamaSession(LanguageSession):
         context = None
         try:
             _check_trained(native, model, path, context_size)
-            context = self._open_context(model, threads, gpu_layers != 0, exact_cache)
+            context = self._open_context(model, threads, gpu_layers != 0, exact_cache, small_cache)
         finally:
             if not context:
                 native.llama_model_free(model)
@@ -101,7 +103,7 @@ class LlamaSession(LanguageSession):
             raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
         return list(ids[:count])
 
-    def _open_context(self, model: Any, threads: int | None, gpu: bool, exact_cache: bool) -> Any:
+    def _open_context(self, model: Any, threads: int | None, gpu: bool, exact_cache: bool, small_cache: bool) -> Any:
         native = self._native
         parameters = native.llama_context_default_params()
         parameters.n_ctx = self._cells
@@ -114,6 +116,9 @@ class LlamaSession(LanguageSession):
         if exact_cache:
             parameters.type_k = parameters.type_v = native.GGML_TYPE_F32
             parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        elif small_cache:
+            parameters.type_k = parameters.type_v = native.GGML_TYPE_Q8_0
+            parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
         native_errors()
         context = native.llama_init_from_model(model, parameters)
         if not context:

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emo_edge.errors import CheckpointError, DeviceError
+from emo_edge.engine_settings import CudaSettings
+from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
+from emo_edge.runtimes.bound_runs import BoundRuns
+from emo_edge.runtimes.row_parts import RowParts
 from emo_edge.sessions import Tensor, TensorSession, TensorSpec
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -21,6 +24,8 @@ DTYPES = {
     "tensor(int8)": "int8",
     "tensor(uint8)": "uint8",
 }
+MEMORY_WORDS = ("alloc", "out of memory")
+"""What ONNX Runtime, CUDA and cuBLAS say where memory is short."""
 FATAL = 4
 """Log level: what goes wrong is raised, so nothing else need be printed."""
 
@@ -34,6 +39,10 @@ class OnnxSession(TensorSession):
         outputs: what the bundle says it returns.
         device: ``cpu`` or ``cuda``; nothing falls back to the other.
         threads: of the CPU, for one operator; None leaves it to ONNX Runtime.
+        cuda: what the bundle asks of the CUDA provider.
+
+    On CUDA inputs and outputs lie in memory that is kept for each size of feed, and are copied once each way; a feed
+    that does not fit is computed in parts.
 
     Raises CheckpointError if the file is missing, unreadable or not the graph described, DeviceError if this machine
     has no such device, ModuleNotFoundError without onnxruntime.
@@ -48,9 +57,13 @@ class OnnxSession(TensorSession):
         *,
         device: str = "cpu",
         threads: int | None = None,
+        cuda: CudaSettings | None = None,
     ) -> None:
         super().__init__(inputs, outputs)
-        self._session: Any = _opened(path, device, threads)
+        settings = cuda or CudaSettings()
+        self._session: Any = _opened(path, device, threads, settings)
+        self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=settings.graphs)
+        self._parts, self._fetch = RowParts(), self._computed if device == "cpu" else self._bound.run
         problems = _differences("input", self.inputs, self._session.get_inputs())
         problems += _differences("output", self.outputs, self._session.get_outputs())
         if problems:
@@ -64,33 +77,39 @@ class OnnxSession(TensorSession):
     def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self._session is None:
             raise ValueError("the session is closed")
-        names = [spec.name for spec in self.outputs]
+        return self._parts.run(self._translated, feed)
+
+    def _translated(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
-            values = self._session.run(names, dict(feed))
+            return self._fetch(feed)
         except Exception as error:
             # ONNX Runtime's errors share no class of their own.
-            if "alloc" not in str(error):
-                raise
-            raise DeviceError(f"out of memory; feed fewer frames at once. ONNX Runtime says: {error}") from error
-        return dict(zip(names, values, strict=True))
+            raise _translated(error) from error
+
+    def _computed(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
 
 
-def _opened(path: Path, device: str, threads: int | None) -> Any:
+def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) -> Any:
     import onnxruntime as ort
 
     provider = _provider(device, ort.get_available_providers())
+    if device == "cuda" and hasattr(ort, "preload_dlls"):
+        # The wheel's CUDA provider does not look where pip puts CUDA's libraries.
+        ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or 0
     # Waiting threads that spin starve what runs beside: 40 instead of 24 ms an image on two busy cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(str(path), options, providers=[provider])
+        session = ort.InferenceSession(str(path), options, providers=providers(device, cuda))
     except Exception as error:
         if "alloc" in str(error):
-            raise DeviceError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
+            raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
         raise CheckpointError(f"{path}: ONNX Runtime cannot load this graph: {error}") from error
-    if session.get_providers()[0] != provider:
+    if provider not in session.get_providers():
         raise DeviceError(f"{device} could not be started; ONNX Runtime offers only {session.get_providers()}")
     session.disable_fallback()
     return session
@@ -102,6 +121,34 @@ def _provider(device: str, available: Sequence[str]) -> str:
     if PROVIDERS[device] not in available:
         raise DeviceError(f"this ONNX Runtime has no {PROVIDERS[device]}; it has {', '.join(available)}")
     return PROVIDERS[device]
+
+
+def providers(device: str, cuda: CudaSettings) -> list[tuple[str, dict[str, str]]]:
+    """Return ONNX Runtime's providers for a device, each with its options, in the order they are asked."""
+    if device == "cpu":
+        return [(PROVIDERS["cpu"], {})]
+    options = {
+        "arena_extend_strategy": {"as-requested": "kSameAsRequested", "doubling": "kNextPowerOfTwo"}[cuda.grow],
+        "cudnn_conv_algo_search": cuda.convolution_search.upper(),
+        "use_tf32": str(int(cuda.tf32)),
+        "enable_cuda_graph": str(int(cuda.graphs)),
+    }
+    if cuda.memory_limit_mib is not None:
+        options["gpu_mem_limit"] = str(cuda.memory_limit_mib << 20)
+    found = [(PROVIDERS["cuda"], options)]
+    return [("TensorrtExecutionProvider", {}), *found] if cuda.tensorrt_provider else found
+
+
+def _translated(error: Exception) -> Exception:
+    """Turn what ONNX Runtime says of memory or of the card into an error a user can act on."""
+    text = " ".join(str(error).split())
+    if any(word in text.lower() for word in MEMORY_WORDS):
+        return DeviceMemoryError(f"out of memory; feed fewer frames at once. ONNX Runtime says: {text[:400]}")
+    if "cuda" in text.lower():
+        return DeviceError(
+            f"the CUDA device failed; see emo-edge doctor, then start again. ONNX Runtime says: {text[:400]}"
+        )
+    return error
 
 
 def _differences(kind: str, specs: Sequence[TensorSpec], found: Sequence[Any]) -> list[str]:

@@ -95,3 +95,12 @@ def test_every_file_named_in_the_documents_exists() -> None:
             assert (ROOT / target).exists(), f"{document}: {target}"
         for path in re.findall(r"`((?:emo_edge|export|runtimes|calibration|benchmarks|tests|docs)/[\w./-]+)`", text):
             assert (ROOT / path).exists(), f"{document}: {path}"
+
+
+def test_each_engine_says_where_it_has_run_and_nothing_else() -> None:
+    table = README.split("<!-- engines -->\n")[1].split("<!-- /engines -->")[0]
+    rows = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in table.splitlines()]
+    assert {len(row) for row in rows} == {6}
+    for row in rows[2:]:
+        for cell in row[1:]:
+            assert re.fullmatch(r"runs in CI|built in CI|not yet run|ran on .+ on \d{4}-\d\d-\d\d", cell), cell

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge.bundle import Bundle
-from emo_edge.calibrate_command import size_of
+from emo_edge.byte_sizes import size_of
 from emo_edge.calibration import mixed_types
 from emo_edge.cli import main
 from emo_edge.errors import InputError

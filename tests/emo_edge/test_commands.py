@@ -36,6 +36,10 @@ Commands:
   infer      Read the faces in SOURCES with BUNDLE.
   inspect    Print what BUNDLE holds and what was measured of it.
   verify     Check every file of BUNDLE against its manifest.
+  plan       Say whether BUNDLE, or a model of known sizes, fits a device, and
+             how long each stage takes there.
+  engines    Build, list and clear the TensorRT engines of this machine.
+  selftest   Build, compare and time BUNDLE on every device of this machine.
   doctor     Say what this machine is, which engines work here, and how to fix
              the rest.
 """
@@ -106,7 +110,8 @@ def test_an_error_ends_with_its_own_code_and_one_message(kind: type[errors.EmoEd
 
 
 def test_every_kind_of_error_has_its_own_code() -> None:
-    codes = [kind.exit_code for kind in KINDS if kind is not errors.BundleError]
+    kinds_alone = set(KINDS) - {errors.BundleError, errors.DeviceMemoryError}  # kinds of another's
+    codes = [kind.exit_code for kind in kinds_alone]
     assert len(codes) == 6
     assert errors.BundleError.exit_code == errors.CheckpointError.exit_code, "one code for both, as the design says"
     assert len(set(codes)) == len(codes)
@@ -196,3 +201,15 @@ def test_a_full_output_is_one_error_with_its_exit_code(tiny_bundle: Path, argume
     assert done.returncode == 4, done.stderr
     assert done.stderr.startswith("Error: the output: cannot be written (No space left on device)")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "told"), [("onnxruntime", "pip install onnxruntime"), ("cv2", "JetPack has OpenCV")]
+)
+def test_on_a_jetson_no_extra_is_named_that_would_hide_jetpacks_own(
+    module: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emo_edge.commands.TEGRA_RELEASE", tmp_path)
+    text = str(missing_extra(ModuleNotFoundError("no", name=module)))
+    assert told in text
+    assert "emo-edge[" not in text

@@ -471,6 +471,7 @@ def healthy(**changes: EngineReport) -> list[EngineReport]:
         "cv2": engine("cv2", version="4.14.0", gstreamer="no", ffmpeg="yes", cascades="work"),
         "tensorrt": engine("tensorrt", "missing"),
         "tensorrt_rtx": engine("tensorrt_rtx", "missing"),
+        "cuda.bindings": engine("cuda.bindings", version="13.1.0"),
         "torch": engine("torch", "missing"),
     }
     return list((engines | changes).values())
@@ -623,6 +624,16 @@ def test_on_a_jetson_pip_never_installs_what_jetpack_brings(
         assert command == shown
 
 
+def test_tensorrt_can_be_asked_for_where_all_it_needs_works(tmp_path: Path) -> None:
+    found = machine(tmp_path, TREES["orin-nano-super"])
+    llama = engine("llama_cpp", gpu="built in", model="q4_k_m of demo computes a prompt")
+    ready = {"tensorrt": engine("tensorrt", version="10.3.0"), "llama_cpp": llama}
+    assert report_of(found, healthy(**ready)).devices == ("cpu", "tensorrt")
+    report = report_of(found, healthy(**ready, **{"cuda.bindings": engine("cuda.bindings", "missing")}))
+    assert report.devices == ("cpu",)
+    assert any(step.command == 'pip install "cuda-bindings==13.*"' for step in report.steps)
+
+
 def invoke(monkeypatch: pytest.MonkeyPatch, found: Machine, engines: list[EngineReport], *arguments: str) -> Any:
     monkeypatch.setattr(doctor_command, "read_machine", lambda **_: found)
     monkeypatch.setattr(doctor_command, "check_engines", lambda _: engines)
@@ -656,6 +667,7 @@ engines
   cv2           4.14.0      works; gstreamer: no; cascades: work
   tensorrt                  not installed
   tensorrt_rtx              not installed
+  cuda.bindings 13.1.0      works
   torch                     not installed
 
 what to do
@@ -691,6 +703,7 @@ engines
   cv2           4.14.0      works; gstreamer: no; ffmpeg: yes; cascades: work
   tensorrt                  not installed
   tensorrt_rtx              not installed
+  cuda.bindings             not installed
   torch                     not installed
 
 what to do
@@ -715,7 +728,8 @@ def test_the_whole_report_of_an_orin_nano(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_whole_report_of_a_pc_with_a_broken_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = machine(tmp_path, TREES["x86"], architecture="x86_64", drives=DRIVES, system="Linux 6.1.0")
     broken = engine("llama_cpp", "broken", version="0.3.36", problem="ended by SIGILL")
-    result = invoke(monkeypatch, found, healthy(llama_cpp=broken))
+    absent = engine("cuda.bindings", "missing")
+    result = invoke(monkeypatch, found, healthy(llama_cpp=broken, **{"cuda.bindings": absent}))
     assert result.stdout == X86_REPORT
     assert result.exit_code == 0
 

@@ -123,6 +123,16 @@ def test_scores_are_pytorchs(
     assert distance(scores, expected) < tolerance
 
 
+def test_a_small_cache_scores_nearly_the_same(files: dict[str, Path], prompt: list[Chunk]) -> None:
+    scores = []
+    for small in (False, True):
+        with LlamaSession(files["f16"], context_size=64, threads=1, small_cache=small) as session:
+            session.prefill(prompt)
+            scores.append(session.score(LABELS))
+    # q8_0 keeps 8 bits of each key and value.
+    assert 0 < distance(*scores) < 0.05
+
+
 def test_scoring_leaves_the_prompt_as_it_was(session: LlamaSession, prompt: list[Chunk]) -> None:
     session.prefill(prompt)
     first = session.score(LABELS)

@@ -1,0 +1,89 @@
+"""What would have to change where no profile fits a device or none is fast enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from emo_edge.ceiling import Device
+from emo_edge.device_catalogue import CATALOGUE, catalogue_device
+from emo_edge.errors import DeviceError, InputError
+from emo_edge.plan import Plan, Wanted, make_plan, span
+from emo_edge.plan_subject import Subject
+
+SMALLEST_CONTEXT = 32
+
+
+def require_choice(subject: Subject, device: Device, plan: Plan, profiles: Iterable[str] | None = None) -> None:
+    """Raise DeviceError if the plan chose no profile, with what would have to change in one message."""
+    if plan.chosen is not None:
+        return
+    names = None if profiles is None else tuple(profiles)
+    what = _too_large(plan) if not any(profile.fits for profile in plan.profiles) else _too_slow(plan)
+    helps = list(_changes(subject, device, plan, names))
+    helps += [f"--profile {name}" for name in _other_profiles(subject, device, plan.wanted, names)]
+    least = min(profile.memory.total for profile in plan.profiles)
+    if plan.memory_limit < least <= device.left:
+        helps.append(f"--max-memory {-(-least // 1e7) / 100:.2f}GB")
+    helps += _other_devices(subject, plan, names)
+    raise DeviceError(f"{what}. What would do: {'; or '.join(helps) or 'nothing that is known here: a smaller model'}")
+
+
+def _too_large(plan: Plan) -> str:
+    least = min(plan.profiles, key=lambda profile: profile.memory.total)
+    parts = {name: value for name, value in vars(least.memory).items() if value}
+    largest = max(parts, key=parts.__getitem__).replace("_", " ")
+    return (
+        f"nothing fits {plan.device}: the smallest profile, {least.profile}, needs {least.memory.total / 1e9:.2f} GB, "
+        f"most of it {largest}, and {plan.memory_limit / 1e9:.2f} GB may be used"
+    )
+
+
+def _too_slow(plan: Plan) -> str:
+    fastest = min((profile for profile in plan.profiles if profile.fits), key=lambda profile: profile.label_ms.most)
+    slowest = max(fastest.stages, key=lambda stage: stage.ms.most)
+    return (
+        f"no profile that fits {plan.device} is fast enough: {fastest.profile}, the fastest, takes "
+        f"{span(fastest.label_ms)} ms, most of it {slowest.name}, and {plan.wanted.max_latency_ms:g} ms may be taken"
+    )
+
+
+def _changes(subject: Subject, device: Device, plan: Plan, names: tuple[str, ...] | None) -> Iterator[str]:
+    """Yield what less of one thing would do: the largest half, quarter and so on of each that does."""
+    asked = {"context": plan.context or 0, "frames": plan.wanted.frames, "faces": plan.wanted.faces}
+    for name, count in asked.items():
+        for less in _halves(count, SMALLEST_CONTEXT if name == "context" else 1):
+            changed: dict[str, Any] = {name: less}
+            if _chosen(subject, device, replace(plan.wanted, **changed), names):
+                yield f"--{name} {less}"
+                break
+
+
+def _halves(count: int, least: int) -> Iterator[int]:
+    while count // 2 >= least:
+        count //= 2
+        yield count
+
+
+def _chosen(subject: Subject, device: Device, wanted: Wanted, names: tuple[str, ...] | None) -> bool:
+    try:
+        return make_plan(subject, device, wanted, names).chosen is not None
+    except InputError:  # a context that no longer holds the prompt
+        return False
+
+
+def _other_profiles(subject: Subject, device: Device, wanted: Wanted, names: tuple[str, ...] | None) -> Iterator[str]:
+    for name in subject.profiles if names else ():
+        known = device.knows(subject.profiles[name]["language"])
+        if name not in (names or ()) and known and _chosen(subject, device, wanted, (name,)):
+            yield name
+
+
+def _other_devices(subject: Subject, plan: Plan, names: tuple[str, ...] | None) -> list[str]:
+    """Name the first device, from the smallest on, where a profile is chosen."""
+    devices = sorted((catalogue_device(name) for name in CATALOGUE), key=lambda device: device.memory)
+    for device in devices:
+        if device.name != plan.device and _chosen(subject, device, plan.wanted, names):
+            return [f"--device {device.name}"]
+    return []

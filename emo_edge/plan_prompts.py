@@ -1,0 +1,135 @@
+"""How long the prompts of a bundle, or of a known shape, are: positions, characters, and what scoring labels adds."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_edge.bundle import Bundle
+from emo_edge.errors import InputError
+from emo_edge.manifest import FramesSegment, Manifest, TextSegment
+from emo_edge.model_shape import ModelShape
+from emo_edge.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, medium
+from emo_edge.questions import QuestionTokenizer
+from emo_edge.registry import runtime
+from emo_edge.turns import resolve_labels
+from emo_edge.vocabulary import LABEL_SETS
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt without its frames; what is before them is kept from reading to reading."""
+
+    before: int
+    """Positions, begin-of-sequence included."""
+    after: int
+    question: int
+    """Tokens that the connector reads; 0 where it reads no question."""
+    characters_before: int
+    characters_after: int
+    characters_asked: int
+    """Of the question that the connector reads."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is asked of a face."""
+
+    label: Prompt
+    describe: Prompt
+    labels: int
+    branch_rows: int
+    """Positions that scoring the labels computes: all their tokens but the first ones."""
+    longest_label: int
+    """Tokens."""
+
+
+def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool) -> Prompts:
+    """Tokenize both questions as a reading does; raises InputError for an unknown label set.
+
+    ``vocabulary`` is one of the bundle's GGUF files.
+    """
+    manifest = bundle.manifest
+    names = resolve_labels(manifest, labels)
+    file, limit = manifest.question_tokenizer, manifest.max_question_tokens
+    reads = QuestionTokenizer(bundle.directory / file.path, limit) if file and limit else None
+    with _tokenizer(vocabulary) as count:
+
+        def prompt(question: str) -> Prompt:
+            before, after, begins = _texts(manifest, question, clip)
+            return Prompt(
+                begins + sum(map(count, before)),
+                sum(map(count, after)),
+                len(reads.encode(question)) if reads else 0,
+                sum(map(len, before)),
+                sum(map(len, after)),
+                len(question) if reads else 0,
+            )
+
+        asked, told = prompt(classify_question(manifest.prompt, names, clip=clip)), prompt(manifest.prompt.describe)
+        # The last text of the layout's, so that a label is cut as it is behind it.
+        stem = (_texts(manifest, "", clip)[1] or [""])[-1]
+        sizes = [max(count(f"{stem} {label}") - count(stem), 1) for label in names]
+    return Prompts(asked, told, len(names), sum(sizes) - len(sizes), max(sizes))
+
+
+def shape_prompts(shape: ModelShape, labels: str, *, clip: bool) -> Prompts:
+    """Estimate the tokens of both questions from their letters; raises InputError for an unknown label set."""
+    if labels not in LABEL_SETS:
+        raise InputError(f"no label set {labels!r}; there are: {', '.join(LABEL_SETS)}")
+    config, names = PromptConfig(), LABEL_SETS[labels]
+    sentence = _sentence(config, FaceLabels(), clip) if shape.face else ""
+
+    def prompt(question: str) -> Prompt:
+        text = build_prompt(config, question, sentence)
+        before, after = (math.ceil(len(part) / shape.characters_a_token) for part in (text.before, text.after))
+        asked = len(question) if shape.connector.qformer else 0
+        read = math.ceil(asked / shape.characters_a_word)
+        return Prompt(1 + before, after, read, len(text.before), len(text.after), asked)
+
+    asked, told = prompt(classify_question(config, names, clip=clip)), prompt(config.describe)
+    return Prompts(asked, told, len(names), len(names) * (shape.tokens_a_label - 1), shape.tokens_a_label)
+
+
+def _texts(manifest: Manifest, question: str, clip: bool) -> tuple[list[str], list[str], int]:
+    """Return the texts before and after the frames, and how many begin-of-sequence tokens there are before."""
+    place = next(index for index, part in enumerate(manifest.layout) if isinstance(part, FramesSegment))
+    face = manifest.components.face
+    told = face is not None and any(output.name == "age" for output in face.outputs)
+    wanted = told and manifest.prompt.use_demographics
+    sentence = _sentence(manifest.prompt, manifest.face_labels, clip) if wanted else ""
+
+    def filled(parts: Sequence[object]) -> list[str]:
+        texts = [part.text for part in parts if isinstance(part, TextSegment)]
+        return [text.replace("{demographics}", sentence).replace("{question}", question) for text in texts]
+
+    before, after = filled(manifest.layout[:place]), filled(manifest.layout[place + 1 :])
+    return before, after, place - len(before)
+
+
+def _sentence(config: PromptConfig, labels: FaceLabels, clip: bool) -> str:
+    """Write a sentence about someone; others are a token longer or shorter."""
+    person = {"race": labels.race[0], "gender": labels.gender[0].lower(), "age": labels.age[2]}
+    return config.demographics.format(medium=medium(clip), **person)
+
+
+@contextmanager
+def _tokenizer(path: Path) -> Iterator[Callable[[str], int]]:
+    """Open a GGUF file's vocabulary alone, to count the tokens of a text."""
+    native = runtime("emo_edge.runtimes.llama_probe:library")()
+    model = runtime("emo_edge.runtimes.llama_probe:load_model")(path, vocabulary_only=True)
+    vocabulary = native.llama_model_get_vocab(model)
+
+    def count(text: str) -> int:
+        data = text.encode()
+        ids = (ctypes.c_int32 * (len(data) + 8))()
+        return int(native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, False))
+
+    try:
+        yield count
+    finally:
+        native.llama_model_free(model)

@@ -1,0 +1,179 @@
+"""What a plan is made for: a bundle, whose files tell everything, or a known shape, with or without a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Protocol, cast
+
+from emo_edge.bundle import Bundle
+from emo_edge.errors import InputError
+from emo_edge.gguf_header import GgufHeader, read_gguf_header
+from emo_edge.graph_work import graph_work
+from emo_edge.manifest import GRAPHS, GraphComponent, Profile, Variant
+from emo_edge.model_shape import LanguageShape, ModelShape, known_shape
+from emo_edge.plan_prompts import Prompts, bundle_prompts, shape_prompts
+from emo_edge.stage_work import connector_work, face_work, vision_work
+from emo_edge.work import Precision, Work
+
+TYPE_BITS = {"f16": (16.0, 16.0, 16.0), "q8_0": (8.5, 8.5, 8.5), "q4_k_m": (4.82, 6.5625, 4.5)}
+"""Bits a number of layers, output matrix and table of embeddings: ggml's block sizes. Of q4_k_m's layers it is the mean
+of llama.cpp's mixture at seven billion parameters, whose file has 4.08 GB."""
+SHAPE_PROFILES = {"exact": ("fp32", "f16"), "balanced": ("fp16", "q8_0"), "small": ("fp16", "q4_k_m")}
+"""Precision of the graphs and type of the language model, as ``emo-edge export`` names them."""
+
+
+class Subject(Protocol):
+    """What is planned; weights are in bytes as they are stored."""
+
+    name: str
+    profiles: Mapping[str, Mapping[str, str | None]]
+    """Variant of each component by profile; None where there is no such component."""
+    language: LanguageShape | None
+    tokens_per_frame: int
+
+    def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
+        """Count the work of a component's graph."""
+
+    def stored(self, component: str, variant: str) -> float:
+        """Return the size of a component's files."""
+
+    def language_bytes(self, variant: str) -> tuple[float, float]:
+        """Return the size of one layer and of the output matrix."""
+
+    def prompts(self, labels: str, *, clip: bool) -> Prompts:
+        """Measure both questions, for labels and for a description."""
+
+    def precisions(self) -> Sequence[Precision]:
+        """List what the products of the graphs are in."""
+
+    def file_types(self) -> Mapping[str, int]:
+        """Return llama.cpp's number of each language variant's type."""
+
+
+def open_subject(name: str) -> Subject:
+    """Open a bundle's directory, or find a known shape.
+
+    Raises BundleError for a directory that is no intact bundle, InputError listing the shapes for any other name.
+    """
+    return BundleSubject(Bundle.open(name)) if Path(name).is_dir() else ShapeSubject(name)
+
+
+class BundleSubject:
+    """A bundle: graphs are counted, weights are those of its files."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.name = bundle, bundle.manifest.name
+        profiles = bundle.manifest.profiles
+        self.profiles: Mapping[str, Mapping[str, str | None]] = {name: _variants(profiles[name]) for name in profiles}
+        language = bundle.manifest.components.language
+        self._headers: dict[str, GgufHeader] = {}
+        if language:
+            self._headers = {name: read_gguf_header(self._path(part)) for name, part in language.variants.items()}
+        self.language: LanguageShape | None = next((header.shape() for header in self._headers.values()), None)
+        self.tokens_per_frame = bundle.manifest.frames_segment.tokens_per_frame if language else 0
+        self._counted = lru_cache(partial(_graph_work, self._graph_path))
+
+    def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
+        """Count the work of a component's graph."""
+        return self._counted(component, variant, batch, question)
+
+    def stored(self, component: str, variant: str) -> float:
+        """Return the size of a component's files."""
+        part = getattr(self.bundle.manifest.components, component)
+        return float(sum(file.size for file in part.variants[variant].files))
+
+    def language_bytes(self, variant: str) -> tuple[float, float]:
+        """Return the size of one layer and of the output matrix."""
+        header = self._headers[variant]
+        return header.layer_bytes, float(header.output_bytes)
+
+    def prompts(self, labels: str, *, clip: bool) -> Prompts:
+        """Tokenize both questions as a reading does; raises InputError for an unknown label set."""
+        language = self.bundle.manifest.components.language
+        if language is None:
+            raise InputError(f"{self.name} is a face network alone: it has no prompts")
+        return bundle_prompts(self.bundle, self._path(next(iter(language.variants.values()))), labels, clip=clip)
+
+    def precisions(self) -> Sequence[Precision]:
+        """List what the products of the graphs are in, by the variants' names."""
+        names = {variant for profile in self.profiles.values() for part in GRAPHS if (variant := profile[part])}
+        found = ("int8" if "int8" in name else "fp16" if "fp16" in name else "fp32" for name in sorted(names))
+        return cast("Sequence[Precision]", tuple(dict.fromkeys(found)))
+
+    def file_types(self) -> Mapping[str, int]:
+        """Return llama.cpp's number of each language variant's type, as its file tells it."""
+        return {name: int(header.metadata.get("general.file_type", 1)) for name, header in self._headers.items()}
+
+    def _path(self, variant: Variant) -> Path:
+        return self.bundle.files(variant)[0]
+
+    def _graph_path(self, component: str, variant: str) -> Path:
+        part: GraphComponent = getattr(self.bundle.manifest.components, component)
+        return self._path(part.variants[variant])
+
+
+class ShapeSubject:
+    """A model of known sizes: graphs are counted by hand, weights by their types."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.shape = name, known_shape(name)
+        self.tokens_per_frame = self.shape.tokens_per_frame
+        self.language: LanguageShape | None = self.shape.language
+        self.profiles: Mapping[str, Mapping[str, str | None]] = {
+            profile: {**dict.fromkeys(GRAPHS, precision), "language": kind}
+            for profile, (precision, kind) in SHAPE_PROFILES.items()
+        }
+
+    def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
+        """Count the work of a component by its sizes."""
+        return component_work(self.shape, component, batch, question).in_precision(cast("Precision", variant))
+
+    def stored(self, component: str, variant: str) -> float:
+        """Return the size of a component's weights, tables included."""
+        if component == "language":
+            layer, output = self.language_bytes(variant)
+            table = self.shape.language.output_parameters * TYPE_BITS[variant][2] / 8
+            return self.shape.language.layers * layer + output + table
+        tables = 0
+        if component == "connector" and self.shape.connector.qformer:
+            former = self.shape.connector.qformer
+            tables = (former.vocabulary + former.positions + former.queries) * former.width
+        size = {"fp32": 4, "fp16": 2}[variant]
+        return component_work(self.shape, component, 1, 1).weight_bytes * size / 4 + tables * size
+
+    def language_bytes(self, variant: str) -> tuple[float, float]:
+        """Return the size of one layer and of the output matrix."""
+        layer, output, _ = TYPE_BITS[variant]
+        language = self.shape.language
+        return language.layer_parameters * layer / 8, language.output_parameters * output / 8
+
+    def prompts(self, labels: str, *, clip: bool) -> Prompts:
+        """Estimate the tokens of both questions from their letters; raises InputError for an unknown label set."""
+        return shape_prompts(self.shape, labels, clip=clip)
+
+    def precisions(self) -> Sequence[Precision]:
+        """List what the products of the graphs are in."""
+        return ("fp32", "fp16")
+
+    def file_types(self) -> Mapping[str, int]:
+        """Return llama.cpp's ``LLAMA_FTYPE`` numbers."""
+        return {"f16": 1, "q8_0": 7, "q4_k_m": 15}
+
+
+def component_work(shape: ModelShape, component: str, batch: int, question: int) -> Work:
+    """Count a component's work in float32 by its sizes."""
+    if component == "vision":
+        return vision_work(shape.vision, batch)
+    if component == "connector":
+        return connector_work(shape.connector, shape.vision, shape.language.width, batch, question)
+    return face_work(shape, batch)
+
+
+def _variants(profile: Profile) -> dict[str, str | None]:
+    return {name: getattr(profile, name) for name in (*GRAPHS, "language")}
+
+
+def _graph_work(place: Callable[[str, str], Path], component: str, variant: str, batch: int, question: int) -> Work:
+    return graph_work(place(component, variant), {"N": batch, "L": max(question, 1)})

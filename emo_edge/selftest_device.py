@@ -1,0 +1,89 @@
+"""Read the packaged drawings on one device, in a process of its own: the child of ``emo-edge selftest``.
+
+An engine that ends its process, or takes all memory, is a line of the report then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emo_edge.errors import EmoEdgeError
+from emo_edge.samples import packaged_samples
+
+WARM_UP = 3
+
+
+def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, rounds: int) -> dict[str, Any]:
+    """Open the bundle on ``device`` and read ``samples`` drawings, then ``rounds`` of them again for their times.
+
+    Returns the label probabilities and face facts by drawing, the milliseconds of each stage and round, the variants
+    that ran, seconds to open, and the peak of resident memory in bytes.
+    """
+    from emo_edge.faces import FixedBox
+    from emo_edge.pipeline import EmotionPipeline
+    from emo_edge.reading import Request
+
+    started = time.perf_counter()
+    with EmotionPipeline.open(bundle, device=device, profile=profile) as pipeline:
+        opened = time.perf_counter() - started
+        sets = pipeline.manifest.label_sets
+        request = Request(labels=next(iter(sets))) if sets else Request()
+        drawings = [(one.name, one.image, one.box) for one in packaged_samples(samples)]
+
+        def read(number: int) -> Any:
+            name, image, box = drawings[number % len(drawings)]
+            assert box is not None
+            pipeline.detector = FixedBox(box)
+            return name, pipeline.read(image, request)[0]
+
+        told = dict(read(number) for number in range(len(drawings)))
+        for number in range(WARM_UP):
+            read(number)
+        times = [read(number)[1].stage_ms for number in range(rounds)]
+        return {
+            "device": pipeline.engines.device,
+            "profile": pipeline.engines.profile_name,
+            "variants": pipeline.engines.variants(),
+            "open_seconds": round(opened, 3),
+            "probabilities": {name: reading.probabilities for name, reading in told.items()},
+            "pose": {name: reading.facts.pose_degrees for name, reading in told.items() if reading.facts},
+            "stage_ms": times,
+            "peak_memory_bytes": _peak_memory(),
+        }
+
+
+def _peak_memory() -> int | None:
+    with suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return None
+
+
+def main() -> None:
+    """Read the request on stdin, print the result as the last line of stdout."""
+    order = json.loads(sys.stdin.read())
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        found = read_drawings(
+            Path(order["bundle"]), order["device"], order["profile"], order["samples"], order["rounds"]
+        )
+    except (EmoEdgeError, ModuleNotFoundError) as error:
+        found = {"problem": str(error)}
+    except Exception as error:
+        # The report is wanted most where something unforeseen breaks.
+        found = {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
+    print("\n" + json.dumps(found | {"log": said}))
+
+
+if __name__ == "__main__":
+    main()

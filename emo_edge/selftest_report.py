@@ -1,0 +1,92 @@
+"""What a self-test concludes: how near each device's readings are to the CPU's, and how long they take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+SELFTEST_VERSION = 1
+PROBABILITY_GATE = 0.05
+"""Largest difference of a label's probability between a device and the CPU, same bundle and profile.
+
+A q4_k_m language model on CUDA sums in another order than on the CPU; what strays further is another computation.
+"""
+
+
+def distance(cpu: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Compare label probabilities by drawing and label.
+
+    Returns the share of equal winners, the largest difference of a probability and the mean KL(cpu || other) in nats.
+    """
+    labels = list(next(iter(cpu.values())))
+    true, found = (np.array([[rows[name][label] for label in labels] for name in cpu]) for rows in (cpu, other))
+    safe = np.clip(true, 1e-12, 1)
+    divergence = (safe * np.log(safe / np.clip(found, 1e-12, 1))).sum(-1)
+    return {
+        "label_agreement": float((true.argmax(-1) == found.argmax(-1)).mean()),
+        "max_probability_error": float(np.abs(true - found).max()),
+        "kl_mean": float(divergence.mean()),
+        "samples": float(len(true)),
+    }
+
+
+def judged(runs: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Add to each device's run its distance from the CPU's, what is wrong with it, and its times in short."""
+    reference = runs.get("cpu", {}).get("probabilities")
+    found = {}
+    for device, run in runs.items():
+        added: dict[str, Any] = {}
+        if "problem" not in run:
+            added["summary_ms"] = summary(run["stage_ms"])
+            if reference and run["probabilities"]:
+                added["distance_from_cpu"] = measured = distance(reference, run["probabilities"])
+                if not measured["max_probability_error"] <= PROBABILITY_GATE:
+                    added["strays"] = (
+                        f"a probability differs by {measured['max_probability_error']:.3f} from the CPU's, "
+                        f"the gate is {PROBABILITY_GATE}"
+                    )
+        found[device] = run | added
+    return found
+
+
+def summary(rounds: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Median, 90th percentile and smallest of each stage's milliseconds, and of their total."""
+    stages = dict.fromkeys(stage for times in rounds for stage in times)
+    columns = {stage: [times.get(stage, 0.0) for times in rounds] for stage in stages}
+    columns["total"] = [sum(times.values()) for times in rounds]
+    return {
+        name: {"p50": median(values), "p90": float(np.percentile(values, 90)), "min": min(values)}
+        for name, values in columns.items()
+        if values
+    }
+
+
+def lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Write a report for people."""
+    bundle, runs = report["bundle"], report["devices"]
+    yield f"{bundle['name']}: {bundle['files']} files intact; profile {report['profile']}"
+    yield ""
+    yield f"{'device':<10} {'total p50':>10} {'p90':>9} {'memory':>9}  readings beside the CPU's"
+    for device, run in runs.items():
+        if "problem" in run:
+            yield f"{device:<10} {'-':>10} {'-':>9} {'-':>9}  not run: {run['problem']}"
+            continue
+        total, memory = run["summary_ms"]["total"], (run["peak_memory_bytes"] or math.nan) / 1e9
+        times = f"{total['p50']:>7.1f} ms {total['p90']:>6.1f} ms"
+        yield f"{device:<10} {times} {memory:>6.2f} GB  {_beside(device, run)}"
+        stages = ", ".join(f"{name} {row['p50']:.1f}" for name, row in run["summary_ms"].items() if name != "total")
+        yield f"{'':<10} {stages}"
+
+
+def _beside(device: str, run: Mapping[str, Any]) -> str:
+    if device == "cpu":
+        return "the measure"
+    if "distance_from_cpu" not in run:
+        return "no labels to compare"
+    measured = run["distance_from_cpu"]
+    text = f"labels agree {measured['label_agreement']:.3f}, largest difference {measured['max_probability_error']:.4f}"
+    return f"{text}; STRAYS: {run['strays']}" if "strays" in run else text

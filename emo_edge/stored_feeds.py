@@ -1,0 +1,74 @@
+"""What engines are compared on: the packaged drawings as each graph sees them, and what the CPU makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from emo_edge.bundle import Bundle
+from emo_edge.crops import face_crop, padded_crop
+from emo_edge.manifest import QUESTION_INPUT, CropSettings, GraphComponent
+from emo_edge.questions import open_questions
+from emo_edge.registry import TENSOR_RUNTIMES, runtime
+from emo_edge.samples import Sample, packaged_samples
+from emo_edge.sessions import Tensor
+from emo_edge.turns import ask_for_labels
+
+SAMPLES = 7
+"""One drawing of each expression."""
+
+
+class StoredFeeds:
+    """Feeds of each graph and ONNX Runtime's answers on the CPU, computed when first asked for."""
+
+    def __init__(self, bundle: Bundle, threads: int | None = None, samples: int = SAMPLES) -> None:
+        self._bundle, self._threads, self._samples = bundle, threads, samples
+        self._expected: dict[tuple[str, str], dict[str, Tensor]] = {}
+
+    def feed(self, part: str) -> dict[str, Tensor]:
+        """Return the inputs of the graph ``part`` for the drawings, by name."""
+        settings = self._bundle.manifest.preprocessing
+        if part == "connector":
+            return self._connector_feed()
+        return {"image": self._images(settings.vision if part == "vision" else settings.face)}
+
+    def expected(self, part: str, variant: str) -> dict[str, Tensor]:
+        """Compute the outputs of the graph on the CPU; the engine that computed them is closed."""
+        if (part, variant) not in self._expected:
+            component: GraphComponent = getattr(self._bundle.manifest.components, part)
+            feed = self.feed(part)
+            with self._cpu_session(component, variant) as session:
+                self._expected[part, variant] = session.run(feed)
+        return self._expected[part, variant]
+
+    def _cpu_session(self, component: GraphComponent, variant: str) -> Any:
+        inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
+        path = self._bundle.files(component.variants[variant])[0]
+        return runtime(TENSOR_RUNTIMES["onnx"])(path, inputs, outputs, device="cpu", threads=self._threads)
+
+    def _images(self, settings: CropSettings | None) -> Tensor:
+        if settings is None:
+            raise ValueError("the bundle has no such graph")
+        return np.stack([_crop(sample, settings) for sample in packaged_samples(self._samples)])
+
+    def _connector_feed(self) -> dict[str, Tensor]:
+        """Features of the vision net's first variant, and the bundle's own question."""
+        manifest = self._bundle.manifest
+        vision, connector = manifest.components.vision, manifest.components.connector
+        assert vision is not None and connector is not None
+        feed: dict[str, Tensor] = {"features": self.expected("vision", next(iter(vision.variants)))["features"]}
+        questions = open_questions(self._bundle)
+        if questions:
+            asked = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)
+            ids = np.array([questions.encode(asked)] * self._samples, np.int64)
+            feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
+        return feed
+
+
+def _crop(sample: Sample, settings: CropSettings) -> Tensor:
+    image = sample.image
+    box = sample.box or (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
+    if settings.method == "padded":
+        return padded_crop(image, box, margin=settings.margin, size=settings.size, fill=settings.fill).pixels
+    return face_crop(image, box, margin=settings.margin, size=settings.size).pixels

@@ -1,0 +1,94 @@
+"""ONNX Runtime with its inputs and outputs bound to memory of the device that is kept from call to call."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emo_edge.sessions import Tensor, TensorSpec
+
+KEPT = 8
+"""Sizes of feed whose memory is kept: one face, a few batches, the lengths of a few questions."""
+GRAPH_OPTION = "gpu_graph_id"
+"""Run option that tells the captured graph of one size from that of another."""
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """One size of feed: its memory on the device, and what a run of it is told."""
+
+    feeds: dict[str, Any]
+    results: dict[str, Any]
+    binding: Any
+    options: Any
+
+
+class BoundRuns:
+    """Runs of one session, a binding for each size of feed.
+
+    Args:
+        session: ONNX Runtime's.
+        inputs: of the graph.
+        outputs: of the graph; a named axis has the size of the input axis of that name.
+        device: ``cpu`` or ``cuda``, where the memory lies.
+        graphs: whether the session captures CUDA graphs, which stay valid while their memory stays where it is.
+
+    """
+
+    def __init__(
+        self, session: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], device: str, *, graphs: bool
+    ) -> None:
+        self._session, self._inputs, self._outputs = session, tuple(inputs), tuple(outputs)
+        self._device, self._graphs, self._count = device, graphs, 0
+        self._kept: OrderedDict[Shapes, _Bound] = OrderedDict()
+
+    def run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copy the inputs to the device, compute, copy the outputs back; the arrays returned are the caller's."""
+        shapes = tuple(feed[spec.name].shape for spec in self._inputs)
+        bound = self._kept.get(shapes) or self._bind(shapes, feed)
+        self._kept.move_to_end(shapes)
+        for spec in self._inputs:
+            bound.feeds[spec.name].update_inplace(_contiguous(feed[spec.name]))
+        self._session.run_with_iobinding(bound.binding, bound.options)
+        found = {name: value.numpy() for name, value in bound.results.items()}
+        # From a card `numpy` copies; in main memory it shows what the next run writes into.
+        return {name: value.copy() for name, value in found.items()} if self._device == "cpu" else found
+
+    def _bind(self, shapes: Shapes, feed: Mapping[str, Tensor]) -> _Bound:
+        import onnxruntime as ort
+
+        # A captured graph is bound to its memory for the session's life.
+        while len(self._kept) >= KEPT and not self._graphs:
+            self._kept.popitem(last=False)
+        sizes = {
+            axis: size for spec in self._inputs for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
+        }
+        binding = self._session.io_binding()
+        # A copy: in main memory the value is the array it was made of, which is the caller's.
+        feeds = {
+            spec.name: ort.OrtValue.ortvalue_from_numpy(feed[spec.name].copy(order="C"), self._device, 0)
+            for spec in self._inputs
+        }
+        results = {}
+        for spec in self._outputs:
+            shape = [size if isinstance(size, int) else sizes[size] for size in spec.shape]
+            results[spec.name] = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(spec.dtype), self._device, 0)
+        for name, value in feeds.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in results.items():
+            binding.bind_ortvalue_output(name, value)
+        options = ort.RunOptions()
+        if self._graphs:
+            options.add_run_config_entry(GRAPH_OPTION, str(self._count))
+            self._count += 1
+        self._kept[shapes] = _Bound(feeds, results, binding, options)
+        return self._kept[shapes]
+
+
+def _contiguous(value: Tensor) -> Tensor:
+    return np.ascontiguousarray(value)

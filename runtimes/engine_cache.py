@@ -1,0 +1,275 @@
+"""The engines this machine compiled: found again under a key, sealed, locked while built, bounded in size.
+
+A plan may hold host code, so none is given to a loader unless this machine's own secret sealed it: a plan that was
+copied here from elsewhere, or changed since, is rebuilt, with a line that says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import mmap
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from emo_edge.errors import InputError
+from emo_edge.runtimes.engine_builder import Progress, engine_from_onnx
+from emo_edge.runtimes.engine_recipe import EngineRecipe, engine_key
+from emo_edge.user_cache import cache_directory
+
+log = logging.getLogger(__name__)
+PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
+PARTIAL = ".partial-"
+LIMIT = 8 << 30
+"""Bytes of all engines together; EVA-g and FaceXFormer in fp16 take about 2.2 GB."""
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One engine in the cache and what is known of it."""
+
+    key: str
+    name: str
+    size: int
+    sha256: str
+    seconds: float
+    """Spent building."""
+    machine: dict[str, str]
+    created: str
+    distance: dict[str, float] = field(default_factory=dict)
+    """From ONNX Runtime on the CPU, smallest cosine by output; empty until it was compared."""
+    refused: str = ""
+    """Why it is not used, if it missed its gate."""
+
+
+class EngineCache:
+    """A directory of engines. Safe between processes: one builds at a time, the others wait and find it."""
+
+    def __init__(self, directory: Path | None = None, limit: int = LIMIT) -> None:
+        """Use ``directory`` (the user's cache if None); beyond ``limit`` bytes the engines unused for longest go."""
+        self.directory = directory or cache_directory() / "engines"
+        self.limit = limit
+
+    def engine(
+        self, recipe: EngineRecipe, machine: dict[str, str], progress: Progress | None = None, **build: Any
+    ) -> Entry:
+        """Return the engine of a recipe on this machine, building it unless a verified one is there.
+
+        Args:
+            recipe: what to compile.
+            machine: names what an engine depends on: TensorRT, GPU, driver, system.
+            progress: told how far a build is.
+            build: passed on to `engine_from_onnx`.
+
+        Raises what `engine_from_onnx` raises, and InputError where the cache cannot be written.
+        """
+        key = engine_key(recipe, machine)
+        entry = self._used(key)[0]
+        if entry:
+            return entry
+        with self._building():
+            entry, reason = self._used(key)
+            if entry:
+                return entry
+            log.info("building the engine of %s: %s", recipe.name, reason)
+            return self._build(key, recipe, machine, progress, build)
+
+    def plan(self, entry: Entry) -> Path:
+        """Where the engine's file lies."""
+        return self._folder(entry.key) / PLAN
+
+    @contextmanager
+    def content(self, entry: Entry) -> Iterator[mmap.mmap]:
+        """Map the engine's file, which `engine` has just verified: no copy of it where memory is short."""
+        with self.plan(entry).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content
+
+    def judged(self, entry: Entry, distance: dict[str, float], refused: str = "") -> Entry:
+        """Keep with an engine how far it is from the graph, and why it is refused if it is."""
+        judged = replace(entry, distance=distance, refused=refused)
+        self._write_entry(self._folder(entry.key), judged)
+        return judged
+
+    def entries(self) -> list[tuple[Entry | None, str, Path]]:
+        """List (entry, what is wrong with it, folder), the one used last first."""
+        found = []
+        for folder in self._folders():
+            entry, reason = self._verified(folder.name)
+            found.append((entry, "" if entry else reason, folder))
+        return found
+
+    def clear(self, keys: list[str] | None = None) -> int:
+        """Remove the engines named by the start of their key, or all with what was measured; return the bytes freed."""
+        freed = 0
+        for folder in self._folders():
+            if keys is None or any(folder.name.startswith(key) for key in keys):
+                freed += _size(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        if keys is None:
+            for path in [*self.directory.glob("timing-*"), *self.directory.glob(f"{PARTIAL}*")]:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        return freed
+
+    def _build(
+        self, key: str, recipe: EngineRecipe, machine: dict[str, str], progress: Progress | None, build: dict[str, Any]
+    ) -> Entry:
+        partial = self.directory / f"{PARTIAL}{key}"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            built = engine_from_onnx(recipe, partial / PLAN, timing=self._timing(machine), progress=progress, **build)
+            self._seal_timing(machine)
+            created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            digest = _digest(partial / PLAN)
+            entry = Entry(key, recipe.name, built.size, digest, built.seconds, machine, created)
+            self._write_entry(partial, entry)
+            shutil.rmtree(self._folder(key), ignore_errors=True)
+            partial.rename(self._folder(key))
+        except OSError as error:
+            raise InputError(
+                f"{self.directory}: the engine cannot be kept ({error.strerror}); make room, or set XDG_CACHE_HOME "
+                "to another disk"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        self._shrink(key)
+        return entry
+
+    def _used(self, key: str) -> tuple[Entry | None, str]:
+        """Return what `_verified` does, and note the use."""
+        entry, reason = self._verified(key)
+        if entry:
+            os.utime(self._folder(key) / ENTRY)
+        return entry, reason
+
+    def _verified(self, key: str) -> tuple[Entry | None, str]:
+        """Read an entry whose seal, size and hash are right, else say why there is none."""
+        folder = self._folder(key)
+        try:
+            raw = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
+            seal, entry = raw.pop("seal"), Entry(**raw)
+            if not hmac.compare_digest(str(seal), self._seal(asdict(entry))) or entry.key != key:
+                return None, "the one there was made elsewhere, or its record was changed"
+            if (folder / PLAN).is_symlink() or (folder / PLAN).stat().st_size != entry.size:
+                return None, "the one there is not as long as it was"
+            if _digest(folder / PLAN) != entry.sha256:
+                return None, "the one there was changed since it was built"
+        except FileNotFoundError:
+            return None, "there is none for this graph, machine and TensorRT"
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None, "the record of the one there cannot be read"
+        return entry, ""
+
+    def _write_entry(self, folder: Path, entry: Entry) -> None:
+        values = asdict(entry)
+        partial = folder / f".{ENTRY}.{os.getpid()}"
+        partial.write_text(json.dumps({**values, "seal": self._seal(values)}, indent=1), encoding="utf-8")
+        partial.replace(folder / ENTRY)
+
+    def _seal(self, values: dict[str, Any]) -> str:
+        text = json.dumps(values, sort_keys=True).encode()
+        return hmac.new(self._secret(), text, hashlib.sha256).hexdigest()
+
+    def _secret(self) -> bytes:
+        """Read this machine's secret, which is made once and leaves the directory never."""
+        path = self.directory / SECRET
+        with suppress(FileNotFoundError):
+            return path.read_bytes()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / f"{SECRET}.{os.getpid()}.{secrets.token_hex(4)}"
+        partial.touch(mode=0o600)
+        partial.write_bytes(secrets.token_bytes(32))
+        with suppress(FileExistsError):
+            os.link(partial, path)
+        partial.unlink()
+        return path.read_bytes()
+
+    def _timing(self, machine: dict[str, str]) -> Path:
+        """Return the timing cache of this machine; one that is not as we left it is dropped."""
+        path = self._timing_path(machine)
+        with suppress(FileNotFoundError):
+            seal = path.with_suffix(".seal").read_text(encoding="utf-8") if path.with_suffix(".seal").exists() else ""
+            if not hmac.compare_digest(seal, self._seal({"timing": _digest(path)})):
+                log.warning("the timing cache %s was changed or cut off; building without it", path.name)
+                path.unlink()
+        return path
+
+    def _seal_timing(self, machine: dict[str, str]) -> None:
+        path = self._timing_path(machine)
+        if path.exists():
+            path.with_suffix(".seal").write_text(self._seal({"timing": _digest(path)}), encoding="utf-8")
+
+    def _timing_path(self, machine: dict[str, str]) -> Path:
+        name = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
+        return self.directory / f"timing-{name}.cache"
+
+    def _shrink(self, kept: str) -> None:
+        """Remove the engines unused for longest until the rest fit the limit; the one just built stays."""
+        folders = self._folders()
+        total = sum(_size(folder) for folder in folders)
+        for folder in reversed(folders):
+            if total <= self.limit:
+                return
+            if folder.name != kept:
+                total -= _size(folder)
+                log.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folders(self) -> list[Path]:
+        """Engines' folders, the one used last first."""
+        if not self.directory.is_dir():
+            return []
+        folders = [path for path in self.directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(folders, key=_last_used, reverse=True)
+
+    def _folder(self, key: str) -> Path:
+        return self.directory / key
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        """Hold the only place for a build, waiting for another process: two builders need twice the memory."""
+        import fcntl
+
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = (self.directory / LOCK).open("w")
+        except OSError as error:
+            raise InputError(
+                f"{self.directory}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder of yours"
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("another process is building an engine; waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+
+
+def _last_used(folder: Path) -> float:
+    try:
+        return (folder / ENTRY).stat().st_mtime
+    except OSError:
+        return 0.0

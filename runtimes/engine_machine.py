@@ -1,0 +1,70 @@
+"""What an engine depends on of the machine it is compiled on, and whether this machine can compile and run one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import platform
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emo_edge.errors import DeviceError, MissingExtraError
+from emo_edge.jetson_facts import read_jetson
+from emo_edge.runtimes import tensorrt_api
+from emo_edge.runtimes.cuda_device import CudaDevice, CudaFacts, cuda_module
+from emo_edge.system_files import read_text, run_bounded
+
+
+def engine_machine(trt: Any, facts: CudaFacts, root: Path = Path("/")) -> dict[str, str]:
+    """Name TensorRT, GPU, driver and system; an engine built under one such set is used under no other."""
+    driver = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", read_text(root / "proc/driver/nvidia/version"))
+    jetson = read_jetson(root, run_bounded)
+    return {
+        "library": tensorrt_api.library_name(trt),
+        "gpu": facts.name,
+        "compute_capability": facts.compute_capability,
+        "driver": f"{driver[1] if driver else 'unknown'}, CUDA {facts.driver // 1000}.{facts.driver % 1000 // 10}",
+        "system": f"L4T {jetson.l4t}" if jetson and jetson.l4t else f"{platform.system()} {platform.machine()}",
+        "host": hashlib.sha256(read_text(root / "etc/machine-id").encode()).hexdigest()[:12],
+    }
+
+
+def tensorrt_problem() -> str | None:
+    """Say what keeps this machine from TensorRT, in a few words; None if nothing does."""
+    if not any(_installed(name) for name in tensorrt_api.MODULES):
+        return "TensorRT is not installed"
+    try:
+        device_count(cuda_module())
+        tensorrt_api.tensorrt_module()
+    except MissingExtraError as error:
+        return str(error).partition(". ")[0]
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def device_count(module: Any) -> int:
+    """Count the CUDA devices; raise DeviceError where there is none, or no driver."""
+    try:
+        code, count = module.cudaGetDeviceCount()
+    except RuntimeError as error:
+        # cuda-python before 12.9 raises where it finds no driver.
+        raise DeviceError(f"there is no CUDA driver ({' '.join(str(error).split())[:200]})") from error
+    if int(code) != 0 or not count:
+        told = "" if int(code) == 0 else f" ({getattr(code, 'name', code)})"
+        raise DeviceError(f"there is no CUDA device{told}")
+    return int(count)
+
+
+def open_device() -> CudaDevice:
+    """Open the first CUDA device; raise DeviceError where there is none, or no driver."""
+    device_count(cuda_module())
+    return CudaDevice()
+
+
+def _installed(name: str) -> bool:
+    with suppress(ImportError, ValueError):
+        return importlib.util.find_spec(name) is not None
+    return False

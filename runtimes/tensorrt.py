@@ -1,0 +1,227 @@
+"""TensorRT: runs an engine that this machine compiled from a graph of the bundle.
+
+Inputs are written to pinned memory once and copied once; outputs are copied once, into pinned memory that the caller's
+arrays own. Where GPU and CPU share memory (Tegra) neither is copied: the engine works on the pinned memory itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
+from emo_edge.runtimes import tensorrt_api
+from emo_edge.runtimes.cuda_device import CudaDevice, Memory, PinnedPool
+from emo_edge.runtimes.row_parts import RowParts
+from emo_edge.sessions import Tensor, TensorSession, TensorSpec
+
+log = logging.getLogger(__name__)
+CURE = "run: emo-edge engines clear --all"
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class TensorRtSession(TensorSession):
+    """A deserialised engine and its context on one device.
+
+    Args:
+        plan: the engine's bytes, verified; they may be let go afterwards.
+        inputs: what the bundle says the graph reads.
+        outputs: what the bundle says it returns.
+        device: where it runs; this session closes it.
+        most_rows: rows the engine was compiled for; a larger feed is computed in parts.
+        graphs: capture a CUDA graph for each size of feed.
+        module: TensorRT; found if None.
+
+    Raises CheckpointError for bytes that are no engine of this machine, or another graph's, DeviceMemoryError where the
+    device's memory is short, MissingExtraError without TensorRT.
+
+    """
+
+    def __init__(
+        self,
+        plan: Any,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        *,
+        device: CudaDevice,
+        most_rows: int,
+        graphs: bool = False,
+        module: Any = None,
+    ) -> None:
+        super().__init__(inputs, outputs)
+        self._trt = module or tensorrt_api.tensorrt_module()
+        self._device, self._parts, self._capture = device, RowParts(most_rows), graphs
+        self._complaints: list[str] = []
+        self._logger = tensorrt_api.complaints_logger(self._trt, self._complaints)
+        trt, logger = self._trt, self._logger
+        self._runtime = runtime = tensorrt_api.made(trt, lambda: trt.Runtime(logger))
+        engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise CheckpointError(f"TensorRT does not take this engine ({self._said()}); {CURE}")
+        self._engine = engine
+        self._check_described()
+        self._context = self._new_context()
+        self._buffers: dict[str, Memory] = {}
+        self._pool = PinnedPool(device)
+        self._graphs: dict[Shapes, Any] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Free the engine and its buffers; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._forget_graphs()
+            for memory in self._buffers.values():
+                memory.free()
+            self._pool.close()
+            self._context = self._engine = self._runtime = None
+            self._device.close()
+
+    def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self._closed:
+            raise ValueError("the session is closed")
+        return self._parts.run(self._run_part, feed)
+
+    def _run_part(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compute at most as many rows as the engine was compiled for."""
+        context = self._context
+        if not len(next(iter(feed.values()))):
+            return {spec.name: np.empty((0, *self._fixed(spec)), spec.dtype) for spec in self.outputs}
+        for spec in self.inputs:
+            if not context.set_input_shape(spec.name, feed[spec.name].shape):
+                raise DeviceError(f"{spec.name} {list(feed[spec.name].shape)} is outside what the engine was built for")
+        shapes = {spec.name: tuple(context.get_tensor_shape(spec.name)) for spec in self.outputs}
+        results = {spec.name: self._pool.take(_bytes(spec, shapes[spec.name])) for spec in self.outputs}
+        try:
+            self._fetch(feed, shapes, results)
+        except BaseException:
+            for memory in results.values():
+                memory.free()
+            raise
+        return {spec.name: _owned(results[spec.name], spec.dtype, shapes[spec.name]) for spec in self.outputs}
+
+    def _fetch(
+        self, feed: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], results: Mapping[str, Memory]
+    ) -> None:
+        device, shared = self._device, self._device.facts.integrated
+        for spec in self.inputs:
+            value = np.ascontiguousarray(feed[spec.name])
+            pinned = self._buffer(f"host {spec.name}", value.nbytes, pinned=True)
+            _view(pinned, value.dtype, value.shape)[...] = value
+            if not shared:
+                copy = self._buffer(spec.name, value.nbytes)
+                device.copy_to_device(copy.device, pinned.host, value.nbytes)
+            self._bind(spec.name, pinned.device if shared else copy.device)
+        for spec in self.outputs:
+            size = _bytes(spec, shapes[spec.name])
+            self._bind(spec.name, results[spec.name].device if shared else self._buffer(spec.name, size).device)
+        key = tuple(feed[spec.name].shape for spec in self.inputs)
+        self._enqueue(key, fixed=not shared)
+        if not shared:
+            for spec in self.outputs:
+                found = self._buffers[spec.name]
+                device.copy_to_host(results[spec.name].host, found.device, _bytes(spec, shapes[spec.name]))
+        device.wait()
+
+    def _enqueue(self, shapes: Shapes, *, fixed: bool) -> None:
+        """Start the engine; with graphs, replay what the first run of these shapes recorded."""
+        if not (self._capture and fixed):
+            return self._execute()
+        graph = self._graphs.get(shapes)
+        if graph is not None:
+            return self._device.launch(graph)
+        self._execute()
+        # The first run of a shape may set things up that must not be recorded.
+        self._device.wait()
+        try:
+            self._graphs[shapes] = self._device.captured(self._execute)
+        except DeviceError as error:
+            log.warning("this engine cannot be captured as a CUDA graph (%s); running it without", error)
+            self._capture = False
+        return None
+
+    def _forget_graphs(self) -> None:
+        for graph in self._graphs.values():
+            self._device.forget(graph)
+        self._graphs.clear()
+
+    def _execute(self) -> None:
+        context = self._context
+        if not context.execute_async_v3(int(self._device.stream)):
+            kind = DeviceMemoryError if "memory" in self._said().lower() else DeviceError
+            raise kind(f"TensorRT could not run the engine ({self._said()}); see emo-edge doctor")
+
+    def _bind(self, name: str, place: int) -> None:
+        context = self._context
+        if not context.set_tensor_address(name, place):
+            raise DeviceError(f"TensorRT does not take the memory of {name} ({self._said()})")
+
+    def _buffer(self, name: str, size: int, *, pinned: bool = False) -> Memory:
+        """Return memory of at least ``size`` bytes that is kept for the next call; a larger one drops every graph."""
+        held = self._buffers.get(name)
+        if held is None or held.size < size:
+            if held is not None:
+                self._forget_graphs()
+                self._buffers.pop(name).free()
+            self._buffers[name] = self._device.host_memory(size) if pinned else self._device.device_memory(size)
+        return self._buffers[name]
+
+    def _new_context(self) -> Any:
+        engine = self._engine
+        context = engine.create_execution_context()
+        if context is None:
+            raise DeviceMemoryError(f"no GPU memory for the engine's activations ({self._said()})")
+        return context
+
+    def _check_described(self) -> None:
+        """Compare names, types and fixed sizes with what the bundle describes."""
+        engine, trt = self._engine, self._trt
+        found = {}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
+            reads = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            found[name] = ("input" if reads else "output", dtype, tuple(engine.get_tensor_shape(name)))
+        wanted = {spec.name: ("input", spec) for spec in self.inputs}
+        wanted |= {spec.name: ("output", spec) for spec in self.outputs}
+        problems = [f"{name} is unknown" for name in sorted(found.keys() - wanted.keys())]
+        for name, (kind, spec) in wanted.items():
+            shape = tuple(size if isinstance(size, int) else -1 for size in spec.shape)
+            if found.get(name) != (kind, spec.dtype, shape):
+                problems.append(f"{kind} {name} is {found.get(name)}, described as {(spec.dtype, shape)}")
+        if problems:
+            raise CheckpointError(f"the engine is another graph's: {'; '.join(problems)}; {CURE}")
+
+    def _fixed(self, spec: TensorSpec) -> tuple[int, ...]:
+        return tuple(size for size in spec.shape[1:] if isinstance(size, int))
+
+    def _said(self) -> str:
+        return "; ".join(" ".join(text.split())[:200] for text in self._complaints[-2:]) or "it says nothing more"
+
+
+def _bytes(spec: TensorSpec, shape: Sequence[int]) -> int:
+    return prod(shape) * np.dtype(spec.dtype).itemsize
+
+
+def _view(memory: Memory, dtype: Any, shape: Sequence[int]) -> Tensor:
+    """Look at pinned memory as an array; nothing is copied, and nobody owns it."""
+    import ctypes
+
+    size = prod(shape) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_uint8 * size).from_address(memory.host), dtype).reshape(shape)
+
+
+def _owned(memory: Memory, dtype: Any, shape: Sequence[int]) -> Tensor:
+    """Look at pinned memory as an array that frees it when the last view of it is gone."""
+    import ctypes
+
+    size = prod(shape) * np.dtype(dtype).itemsize
+    owner = (ctypes.c_uint8 * size).from_address(memory.host)
+    # At the end of the program the driver may be gone before this.
+    weakref.finalize(owner, memory.free).atexit = False
+    return np.frombuffer(owner, dtype).reshape(shape)

@@ -1,0 +1,110 @@
+"""Inputs and outputs bound to memory that is kept: tried on the CPU, whose memory is bound as a card's is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emo_edge.bundle import Bundle
+from emo_edge.engine_settings import CudaSettings
+from emo_edge.errors import DeviceError, DeviceMemoryError
+from emo_edge.runtimes import bound_runs
+from emo_edge.runtimes.bound_runs import BoundRuns
+from emo_edge.runtimes.onnx import OnnxSession, _translated, providers
+from emo_edge.runtimes.row_parts import RowParts
+from emo_edge.stored_feeds import StoredFeeds
+
+
+def bound_session(path: Path, inputs: Any, outputs: Any) -> tuple[OnnxSession, BoundRuns]:
+    session = OnnxSession(path, inputs, outputs, device="cpu", threads=1)
+    return session, BoundRuns(session._session, session.inputs, session.outputs, "cpu", graphs=False)
+
+
+@pytest.mark.parametrize("part", ["vision", "connector", "face"])
+def test_every_graph_gives_what_an_unbound_run_gives(tiny_bundle: Path, part: str) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    component = getattr(bundle.manifest.components, part)
+    specs = [[contract.spec() for contract in side] for side in (component.inputs, component.outputs)]
+    session, bound = bound_session(bundle.files(component.variants["fp16"])[0], *specs)
+    feed = StoredFeeds(bundle, samples=3).feed(part)
+    with session:
+        for rows in (3, 1, 3):
+            some = {name: value[:rows] for name, value in feed.items()}
+            expected, found = session.run(some), bound.run(some)
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_arrays_belong_to_the_caller_and_memory_is_bounded(small_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from emo_edge.sessions import TensorSpec
+
+    monkeypatch.setattr(bound_runs, "KEPT", 3)
+    session, bound = bound_session(
+        small_graph, [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 3))]
+    )
+    rng = np.random.default_rng(0)
+    with session:
+        feeds = [{"x": rng.standard_normal((rows, 4)).astype(np.float32)} for rows in (1, 2, 3, 4, 5, 1, 1)]
+        found = [bound.run(feed)["y"] for feed in feeds]
+        for feed, value in zip(feeds, found, strict=True):
+            np.testing.assert_array_equal(value, session.run(feed)["y"])
+    assert len(bound._kept) == 3
+
+
+def test_what_a_bundle_asks_of_cuda_becomes_the_providers_options() -> None:
+    assert providers("cpu", CudaSettings()) == [("CPUExecutionProvider", {})]
+    asked = CudaSettings(memory_limit_mib=512, grow="doubling", convolution_search="exhaustive", graphs=True)
+    assert providers("cuda", asked) == [
+        (
+            "CUDAExecutionProvider",
+            {
+                "arena_extend_strategy": "kNextPowerOfTwo",
+                "cudnn_conv_algo_search": "EXHAUSTIVE",
+                "use_tf32": "0",
+                "enable_cuda_graph": "1",
+                "gpu_mem_limit": str(512 << 20),
+            },
+        )
+    ]
+    both = [name for name, _ in providers("cuda", CudaSettings(tensorrt_provider=True))]
+    assert both == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Failed to allocate memory for requested buffer of size 1024", DeviceMemoryError),
+        ("CUDA failure 2: out of memory ; GPU=0", DeviceMemoryError),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", DeviceMemoryError),
+        ("CUDA failure 700: an illegal memory access was encountered", DeviceError),
+        ("Got invalid dimensions for input: x", RuntimeError),
+    ],
+)
+def test_what_onnx_runtime_says_becomes_an_error_to_act_on(said: str, kind: type[Exception]) -> None:
+    assert type(_translated(RuntimeError(said))) is kind
+
+
+def test_a_feed_that_does_not_fit_is_halved_and_the_size_remembered() -> None:
+    asked: list[int] = []
+
+    def compute(feed: Any) -> dict[str, Any]:
+        asked.append(len(feed["x"]))
+        if len(feed["x"]) > 3:
+            raise DeviceMemoryError("out of memory")
+        return {"y": feed["x"] * 2}
+
+    parts, feed = RowParts(), {"x": np.arange(10)}
+    for _ in range(2):
+        np.testing.assert_array_equal(parts.run(compute, feed)["y"], feed["x"] * 2)
+    assert asked == [10, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_one_row_that_does_not_fit_is_an_error() -> None:
+    def compute(feed: Any) -> dict[str, Any]:
+        raise DeviceMemoryError("out of memory")
+
+    with pytest.raises(DeviceMemoryError, match="out of memory"):
+        RowParts().run(compute, {"x": np.arange(3)})
