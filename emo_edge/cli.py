@@ -21,6 +21,10 @@ COMMANDS = {
     "infer": LazyCommand("emo_edge.infer_command:main", "Read the faces in SOURCES with BUNDLE."),
     "inspect": LazyCommand("emo_edge.bundle_commands:inspect", "Print what BUNDLE holds and what was measured of it."),
     "verify": LazyCommand("emo_edge.bundle_commands:verify", "Check every file of BUNDLE against its manifest."),
+    "bench": LazyCommand(
+        "emo_edge.benchmarks.bench_command:main",
+        "Measure BUNDLE's profiles beside its full-precision checkpoint, on the same samples.",
+    ),
     "plan": LazyCommand(
         "emo_edge.plan_command:main",
         "Say whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.",

@@ -6,7 +6,7 @@ The variant asked for is tried first, then the same component in float32; whoeve
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,15 +15,15 @@ import numpy as np
 
 from emo_edge.bundle import Bundle
 from emo_edge.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.errors import AccuracyGateError, DeviceMemoryError
+from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError
 from emo_edge.manifest import GraphComponent
 from emo_edge.registry import runtime
 from emo_edge.sessions import Tensor, TensorSession
 from emo_edge.stored_feeds import StoredFeeds
 
 log = logging.getLogger(__name__)
-GATES = {"fp32": 0.9999, "fp16": 0.9995, "int8": 0.99}
-"""Smallest cosine, over samples and outputs, between an engine and ONNX Runtime on the same file.
+GATES = {"int8": 0.99, "fp16": 0.9995, "fp32": 0.9999}
+"""How near an engine must be to ONNX Runtime on the same file, over samples and outputs; the coarsest first.
 
 Float32 leaves the order of sums, fp16 is what export asks of a fp16 graph beside PyTorch, int8 what calibration asks.
 """
@@ -37,7 +37,7 @@ class OpenedGraph:
     session: TensorSession
     variant: str
     distance: Mapping[str, float]
-    """Smallest cosine to ONNX Runtime, by output."""
+    """How near it is to ONNX Runtime, by output: see `nearness`."""
     size: int
     """Bytes of the engine."""
     seconds: float
@@ -48,72 +48,134 @@ class OpenedGraph:
 class GraphCompiler:
     """Opens the graphs of one bundle in TensorRT; keeps what the comparisons need between them."""
 
-    def __init__(
-        self, bundle: Bundle, cache: Any = None, progress: Progress | None = None, threads: int | None = None
-    ) -> None:
-        self._bundle, self._progress, self._threads = bundle, progress, threads
+    def __init__(self, bundle: Bundle, cache: Any = None, threads: int | None = None) -> None:
+        self._bundle = bundle
         self._cache = cache or runtime("emo_edge.runtimes.engine_cache:EngineCache")()
         self._feeds = StoredFeeds(bundle, threads)
 
-    def open(self, part: str, variant: str) -> OpenedGraph:
-        """Open the component ``part`` as near to ``variant`` as its gate allows.
+    def open(self, part: str, variant: str, progress: Progress | None = None) -> OpenedGraph:
+        """Open the component ``part`` in ``variant``, or in the next more precise one that builds and holds its gate.
 
-        Raises AccuracyGateError where every engine strays, DeviceError where none can be built or run.
+        Raises AccuracyGateError where an engine strays and none replaces it, DeviceError where none builds or runs.
         """
         component: GraphComponent = getattr(self._bundle.manifest.components, part)
         tried: list[str] = []
-        for candidate in dict.fromkeys((variant, "fp32")):
-            if candidate in component.variants:
-                opened, reason = self._compiled(part, component, candidate)
-                if opened:
-                    note = f"{variant} was refused: {'; '.join(tried)}" if tried else ""
-                    return replace(opened, note=note)
-                log.warning("%s %s is not used in TensorRT: %s", part, candidate, reason)
-                tried.append(f"{candidate}: {reason}")
-        raise AccuracyGateError(f"{part}: no engine holds its gate ({'; '.join(tried)}); use --device cuda or cpu")
-
-    def _compiled(self, part: str, component: GraphComponent, variant: str) -> tuple[OpenedGraph | None, str]:
-        """Build or find the engine and compare it once; return why it may not be used instead."""
-        rows = self._bundle.manifest.engines.rows
-        while True:
+        strayed = False
+        for candidate in _candidates(variant, component.variants):
             try:
-                entry, session = self._session(part, component, variant, rows)
-                break
+                opened, reason = self._compiled(part, component, candidate, progress)
+            except EngineError as error:
+                opened, reason = None, str(error)
+            else:
+                strayed = strayed or opened is None
+            if opened:
+                note = f"{variant} was refused: {'; '.join(tried)}" if tried else ""
+                return replace(opened, note=note)
+            log.warning("%s %s is not used in TensorRT: %s", part, candidate, reason)
+            tried.append(f"{candidate}: {reason}")
+        kind = AccuracyGateError if strayed else EngineError
+        raise kind(f"{part}: no engine is to be used ({'; '.join(tried)}); use --device cuda or cpu")
+
+    def _compiled(
+        self, part: str, component: GraphComponent, variant: str, progress: Progress | None
+    ) -> tuple[OpenedGraph | None, str]:
+        """Build or find the engine and compare it once, for fewer rows where memory is short."""
+        rows = self._bundle.manifest.engines.rows
+        trt = runtime("emo_edge.runtimes.tensorrt_api:tensorrt_module")()
+        while True:
+            device = runtime("emo_edge.runtimes.engine_machine:open_device")()
+            try:
+                with _closed_on_error(device):
+                    machine = runtime("emo_edge.runtimes.engine_machine:engine_machine")(trt, device.facts)
+                    recipe = engine_recipe(self._bundle, part, component, variant, rows)
+                    known = self._cache.rows_that_fit(recipe, machine)
+                    if known is not None and known < rows.most:
+                        rows = _fewer(rows, known)
+                        recipe = engine_recipe(self._bundle, part, component, variant, rows)
+                    return self._opened(_Order(part, component, variant, rows, recipe, machine), device, trt, progress)
             except DeviceMemoryError as error:
                 if rows.most == 1:
                     raise
-                rows = RowRange(likely=1, most=rows.most // 2)
+                rows = _fewer(rows, rows.most // 2)
+                self._cache.note_rows(recipe, machine, rows.most)
                 log.warning("%s %s: %s; trying %d at once", part, variant, error, rows.most)
-        if not entry.distance:
+
+    def _opened(
+        self, order: _Order, device: Any, trt: Any, progress: Progress | None
+    ) -> tuple[OpenedGraph | None, str]:
+        entry = self._cache.engine(order.recipe, order.machine, progress, modules=[trt.__name__])
+        refused = gate_problem(order.variant, entry.distance) if entry.distance else ""
+        if refused:
+            device.close()
+            return None, refused
+        # Before the engine takes its memory: a small Jetson has no room for both.
+        expected = None if entry.distance else self._reference(order.part, order.variant)
+        entry, session = self._session(order, entry, device, trt)
+        if expected is not None:
             with _closed_on_error(session):
-                found = session.run(self._feeds.feed(part))
-                entry = self._judged(entry, part, variant, found)
-        if entry.refused:
-            session.close()
-            return None, entry.refused
-        return OpenedGraph(session, variant, entry.distance, entry.size, entry.seconds), ""
+                entry = self._cache.judged(entry, nearness(expected, session.run(self._feeds.feed(order.part))))
+            refused = gate_problem(order.variant, entry.distance)
+            if refused:
+                session.close()
+                return None, refused
+        return OpenedGraph(session, order.variant, entry.distance, entry.size, entry.seconds), ""
 
-    def _judged(self, entry: Any, part: str, variant: str, found: Mapping[str, Tensor]) -> Any:
-        distance = cosines(self._feeds.expected(part, variant), found)
-        refused = gate_problem(variant, distance)
-        return self._cache.judged(entry, distance, refused)
+    def _reference(self, part: str, variant: str) -> dict[str, Tensor]:
+        try:
+            return self._feeds.expected(part, variant)
+        except DeviceMemoryError as error:
+            # Fewer rows in the engine would not help the CPU.
+            raise DeviceError(f"no memory to compute {part} {variant} on the CPU, to compare with: {error}") from error
 
-    def _session(self, part: str, component: GraphComponent, variant: str, rows: RowRange) -> tuple[Any, TensorSession]:
-        trt = runtime("emo_edge.runtimes.tensorrt_api:tensorrt_module")()
-        # Computed while nothing else holds memory: an Orin Nano has 5 GB for both.
-        self._feeds.expected(part, variant)
-        device = runtime("emo_edge.runtimes.engine_machine:open_device")()
-        with _closed_on_error(device):
-            machine = runtime("emo_edge.runtimes.engine_machine:engine_machine")(trt, device.facts)
-            recipe = engine_recipe(self._bundle, part, component, variant, rows)
-            entry = self._cache.engine(recipe, machine, self._progress, modules=[trt.__name__])
-            inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
-            with self._cache.content(entry) as plan:
-                session = runtime("emo_edge.runtimes.tensorrt:TensorRtSession")(
-                    plan, inputs, outputs, device=device, most_rows=rows.most, module=trt,
-                    graphs=self._bundle.manifest.engines.tensorrt.graphs,
-                )  # fmt: skip
-        return entry, session
+    def _session(self, order: _Order, entry: Any, device: Any, trt: Any) -> tuple[Any, TensorSession]:
+        """Deserialise the engine; one that TensorRT does not take, or that is gone, is built once more."""
+        component = order.component
+        inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
+        for attempt in range(2):
+            try:
+                with self._cache.content(entry) as plan:
+                    return entry, runtime("emo_edge.runtimes.tensorrt:TensorRtSession")(
+                        plan,
+                        inputs,
+                        outputs,
+                        device=device,
+                        most_rows=order.rows.most,
+                        module=trt,
+                        graphs=self._bundle.manifest.engines.tensorrt.graphs,
+                    )
+            except (EngineError, FileNotFoundError) as error:
+                self._cache.clear([entry.key])
+                if attempt:
+                    raise EngineError(f"{order.recipe.name}: the engine cannot be opened: {error}") from error
+                log.warning("%s: %s; building it again", order.recipe.name, error)
+                entry = self._cache.engine(order.recipe, order.machine, modules=[trt.__name__])
+            except DeviceMemoryError:
+                self._cache.clear([entry.key])
+                raise
+        raise AssertionError("the loop returns or raises")
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One engine that is wanted."""
+
+    part: str
+    component: GraphComponent
+    variant: str
+    rows: RowRange
+    recipe: Any
+    machine: dict[str, str]
+
+
+def _candidates(variant: str, there: Iterable[str]) -> list[str]:
+    """Return the variant and, of those there are, the more precise ones in order."""
+    order = list(GATES)
+    rank = next((place for place, name in enumerate(order) if variant.startswith(name)), 0)
+    return [name for name in dict.fromkeys((variant, *order[rank + 1 :])) if name in there]
+
+
+def _fewer(rows: RowRange, most: int) -> RowRange:
+    return RowRange(likely=min(rows.likely, most), most=most)
 
 
 def engine_recipe(
@@ -133,26 +195,30 @@ def engine_recipe(
     )
 
 
-def cosines(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, float]:
-    """Smallest cosine over samples, by output; what is not finite has none, which is 0."""
-    return {
-        name: min(_cosine(*pair) for pair in zip(rows, found[name], strict=True)) for name, rows in expected.items()
-    }
+def nearness(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, float]:
+    """Compare by output: the smallest cosine over samples, times the shorter vector's share of the longer one's length.
+
+    1 is equal; a scale that was lost shows as well as a direction. What is not finite is 0.
+    """
+    return {name: min(_near(*pair) for pair in zip(rows, found[name], strict=True)) for name, rows in expected.items()}
 
 
 def gate_problem(variant: str, distance: Mapping[str, float]) -> str:
     """Say which outputs miss the gate of the variant; empty if none does."""
     gate = next((gate for name, gate in GATES.items() if variant.startswith(name)), GATES["int8"])
     missed = [f"{name} {value:.5f}" for name, value in distance.items() if not value >= gate]
-    return f"cosine to ONNX Runtime {', '.join(missed)}, the gate is {gate}" if missed else ""
+    return f"nearness to ONNX Runtime: {', '.join(missed)}, the gate is {gate}" if missed else ""
 
 
-def _cosine(one: Tensor, other: Tensor) -> float:
+def _near(one: Tensor, other: Tensor) -> float:
     true, found = (np.asarray(array, np.float64).reshape(-1) for array in (one, other))
     if not (np.isfinite(true).all() and np.isfinite(found).all()):
         return 0.0
-    norms = float(np.linalg.norm(true) * np.linalg.norm(found))
-    return float(true @ found) / norms if norms else float(np.array_equal(true, found))
+    one_length, other_length = float(np.linalg.norm(true)), float(np.linalg.norm(found))
+    if not (one_length and other_length):
+        return float(one_length == other_length)
+    cosine = float(true @ found) / (one_length * other_length)
+    return cosine * min(one_length, other_length) / max(one_length, other_length)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -183,7 +183,9 @@ def _try_provider(ort: Any, provider: str) -> str:
 
     options = ort.SessionOptions()
     if provider.startswith("CUDA") and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
+        # It prints what it misses, and this child's last line is its answer.
+        with redirect_stdout(sys.stderr):
+            ort.preload_dlls()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:

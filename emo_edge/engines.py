@@ -71,7 +71,7 @@ def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: i
     named device that does not start is a DeviceError.
     """
     name, chosen = profile_of(bundle, profile)
-    devices = usable_devices(device)
+    devices = usable_devices(device, language=chosen.language is not None)
     for taken, reason in devices[:-1]:
         log.info("device %s: %s", taken, reason)
         try:

@@ -14,9 +14,9 @@ import click
 
 from emo_edge.bundle import Bundle
 from emo_edge.commands import EdgeCommand
-from emo_edge.compiled_graph import GraphCompiler, engine_recipe
+from emo_edge.compiled_graph import GraphCompiler, engine_recipe, gate_problem
 from emo_edge.engines import profile_of
-from emo_edge.errors import InputError
+from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError
 from emo_edge.manifest import GRAPHS, GraphComponent
 from emo_edge.registry import runtime, usable_devices
 
@@ -77,7 +77,7 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
     if bool(keys) == everything:
         raise click.UsageError("name the engines to remove, or say --all")
     cache = runtime("emo_edge.runtimes.engine_cache:EngineCache")()
-    unknown = [key for key in keys if not any(folder.name.startswith(key) for _, _, folder in cache.entries())]
+    unknown = [key for key in keys if not any(folder.name.startswith(key) for folder in cache.folders())]
     if unknown:
         raise InputError(f"no engine is called {', '.join(unknown)}; emo-edge engines list shows their names")
     click.echo(f"freed {cache.clear(None if everything else list(keys)) / 1e6:.1f} MB")
@@ -96,16 +96,26 @@ def wanted_graphs(bundle: Bundle, profiles: Sequence[str]) -> list[Wanted]:
 
 
 def kept_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
-    """Build into the user's cache, on this machine's device, and tell of each graph how it went."""
-    usable_devices("tensorrt")
+    """Build into the user's cache, on this machine's device, and tell of each graph how it went.
+
+    Goes on after a graph that fails; raises the first one's error at the end.
+    """
+    usable_devices("tensorrt", language=False)
+    compiler, failed = GraphCompiler(bundle), list[EmoEdgeError]()
     for graph in wanted:
-        with _Bar(str(graph)) as bar:
-            opened = GraphCompiler(bundle, progress=bar.show).open(graph.part, graph.variant)
+        try:
+            with _Bar(str(graph)) as bar:
+                opened = compiler.open(graph.part, graph.variant, bar.show)
+        except (AccuracyGateError, DeviceError) as error:
+            failed.append(error)
+            yield f"{graph}: {error}"
+            continue
         opened.session.close()
-        nearest = min(opened.distance.values())
         told = f"{graph.part} {opened.variant}: {opened.size / 1e6:.1f} MB, built in {opened.seconds:.1f} s, "
         note = f" ({opened.note})" if opened.note else ""
-        yield f"{told}cosine to ONNX Runtime {nearest:.6f}{note}"
+        yield f"{told}nearness to ONNX Runtime {min(opened.distance.values()):.6f}{note}"
+    if failed:
+        raise failed[0]
 
 
 def trial_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
@@ -121,9 +131,10 @@ def trial_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def entry_text(entry: Any) -> str:
     """Write what is known of an engine in one line."""
-    how = f"refused: {entry.refused}" if entry.refused else "not compared yet"
-    if entry.distance and not entry.refused:
-        how = f"cosine to ONNX Runtime {min(entry.distance.values()):.6f}"
+    how = "not compared yet"
+    if entry.distance:
+        refused = gate_problem(entry.name.split()[-1], entry.distance)
+        how = f"not used: {refused}" if refused else f"nearness to ONNX Runtime {min(entry.distance.values()):.6f}"
     machine = f"{entry.machine.get('library')} on {entry.machine.get('gpu')}"
     return f"{entry.name:<16} {entry.size / 1e6:>7.1f} MB  {entry.created}  {machine}  {how}"
 

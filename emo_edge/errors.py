@@ -42,6 +42,10 @@ class DeviceMemoryError(DeviceError):
     """The device has no memory left for what was asked; fewer rows at once may fit."""
 
 
+class EngineError(DeviceError):
+    """An engine takes a graph or a plan not; the bundle may be fine, and another variant or device may do."""
+
+
 class AccuracyGateError(EmoEdgeError):
     """A measured accuracy is outside its gate."""
 

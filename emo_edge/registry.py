@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from emo_edge.errors import DeviceError, MissingExtraError
@@ -20,20 +21,22 @@ def runtime(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def usable_devices(wanted: str) -> list[tuple[str, str]]:
+def usable_devices(wanted: str, *, language: bool = True) -> list[tuple[str, str]]:
     """Return the devices to try, the best first, each with why it is its turn: ``auto`` has all that can be used.
 
-    Raises DeviceError for a named device that cannot be used; nothing falls back silently.
+    ``language`` says whether llama.cpp must run there, too. Raises DeviceError for a named device that cannot be used,
+    MissingExtraError where a package of it is missing; nothing falls back silently.
     """
     if wanted not in DEVICES:
         raise DeviceError(f"device {wanted!r} is not one of {', '.join(DEVICES)}")
     if wanted == "cpu":
         return [("cpu", "asked for")]
-    problems = {name: PROBLEMS[name]() for name in (GPU_DEVICES if wanted == "auto" else (wanted,))}
-    if wanted != "auto" and problems[wanted]:
-        raise DeviceError(f"{wanted} cannot be used: {problems[wanted]}; use --device cpu")
     if wanted != "auto":
+        problem = PROBLEMS[wanted]() or (_language_problem() if language else None)
+        if problem:
+            raise DeviceError(f"{wanted} cannot be used: {problem}; use --device cpu")
         return [(wanted, "asked for")]
+    problems = {name: _in_words(PROBLEMS[name], language=language) for name in GPU_DEVICES}
     reasons: list[str] = []
     found: list[tuple[str, str]] = []
     for name, problem in problems.items():
@@ -43,9 +46,19 @@ def usable_devices(wanted: str) -> list[tuple[str, str]]:
     return [*found, ("cpu", "; ".join(reasons))]
 
 
+def _in_words(problem_of: Callable[[], str | None], *, language: bool) -> str | None:
+    """Say what is wrong in a few words, whatever it is: another device can do."""
+    try:
+        return problem_of() or (_language_problem() if language else None)
+    except MissingExtraError as error:
+        return str(error).partition(". ")[0]
+    except (ImportError, OSError, RuntimeError) as error:
+        return " ".join(str(error).split())[:200]
+
+
 def _tensorrt_problem() -> str | None:
     problem: str | None = runtime("emo_edge.runtimes.engine_machine:tensorrt_problem")()
-    return problem or _language_problem()
+    return problem
 
 
 def _cuda_problem() -> str | None:
@@ -55,7 +68,7 @@ def _cuda_problem() -> str | None:
         return f"onnxruntime cannot be loaded: {error}"
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "onnxruntime was built without CUDA"
-    return _language_problem()
+    return None
 
 
 def _language_problem() -> str | None:

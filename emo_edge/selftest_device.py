@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import EmoEdgeError
+from emo_edge.registry import usable_devices
 from emo_edge.samples import packaged_samples
 
 WARM_UP = 3
@@ -74,11 +75,16 @@ def main() -> None:
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
+        usable_devices(order["device"])
+    except (EmoEdgeError, ModuleNotFoundError) as error:
+        print("\n" + json.dumps({"absent": str(error), "problem": str(error), "log": said}))
+        return
+    try:
         found = read_drawings(
             Path(order["bundle"]), order["device"], order["profile"], order["samples"], order["rounds"]
         )
-    except (EmoEdgeError, ModuleNotFoundError) as error:
-        found = {"problem": str(error)}
+    except EmoEdgeError as error:
+        found = {"problem": str(error), "exit_code": error.exit_code}
     except Exception as error:
         # The report is wanted most where something unforeseen breaks.
         found = {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}

@@ -17,6 +17,10 @@ A q4_k_m language model on CUDA sums in another order than on the CPU; what stra
 """
 
 
+POSE_GATE = 1.0
+"""Degrees between a head's pose on a device and on the CPU, where a bundle has a face network."""
+
+
 def distance(cpu: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Compare label probabilities by drawing and label.
 
@@ -42,15 +46,27 @@ def judged(runs: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         added: dict[str, Any] = {}
         if "problem" not in run:
             added["summary_ms"] = summary(run["stage_ms"])
-            if reference and run["probabilities"]:
+            if reference and any(reference.values()):
                 added["distance_from_cpu"] = measured = distance(reference, run["probabilities"])
                 if not measured["max_probability_error"] <= PROBABILITY_GATE:
                     added["strays"] = (
                         f"a probability differs by {measured['max_probability_error']:.3f} from the CPU's, "
                         f"the gate is {PROBABILITY_GATE}"
                     )
+            turned = _largest_turn(runs["cpu"].get("pose", {}), run["pose"])
+            if turned is not None:
+                added["pose_difference_degrees"] = turned
+                if not turned <= POSE_GATE:
+                    added.setdefault(
+                        "strays", f"a head's pose differs by {turned:.2f} degrees, the gate is {POSE_GATE}"
+                    )
         found[device] = run | added
     return found
+
+
+def _largest_turn(cpu: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]) -> float | None:
+    differences = [abs(pose[axis] - other[name][axis]) for name, pose in cpu.items() for axis in pose]
+    return max(differences, default=None)
 
 
 def summary(rounds: list[dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -85,8 +101,10 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
 def _beside(device: str, run: Mapping[str, Any]) -> str:
     if device == "cpu":
         return "the measure"
-    if "distance_from_cpu" not in run:
-        return "no labels to compare"
-    measured = run["distance_from_cpu"]
-    text = f"labels agree {measured['label_agreement']:.3f}, largest difference {measured['max_probability_error']:.4f}"
+    measured, turned = run.get("distance_from_cpu"), run.get("pose_difference_degrees")
+    texts = [f"pose within {turned:.2f} degrees"] if turned is not None else []
+    if measured:
+        largest = f"largest difference {measured['max_probability_error']:.4f}"
+        texts.insert(0, f"labels agree {measured['label_agreement']:.3f}, {largest}")
+    text = ", ".join(texts) or "nothing to compare"
     return f"{text}; STRAYS: {run['strays']}" if "strays" in run else text

@@ -53,11 +53,15 @@ class StoredFeeds:
         return np.stack([_crop(sample, settings) for sample in packaged_samples(self._samples)])
 
     def _connector_feed(self) -> dict[str, Tensor]:
-        """Features of the vision net's first variant, and the bundle's own question."""
+        """Return features of the vision net and the bundle's own question."""
         manifest = self._bundle.manifest
         vision, connector = manifest.components.vision, manifest.components.connector
         assert vision is not None and connector is not None
-        feed: dict[str, Tensor] = {"features": self.expected("vision", next(iter(vision.variants)))["features"]}
+        # Features that are there already do; else the smallest file makes them, where memory is short.
+        known = [variant for part, variant in self._expected if part == "vision"]
+        sizes = {name: sum(file.size for file in variant.files) for name, variant in vision.variants.items()}
+        chosen = known[0] if known else min(sizes, key=lambda name: sizes[name])
+        feed: dict[str, Tensor] = {"features": self.expected("vision", chosen)["features"]}
         questions = open_questions(self._bundle)
         if questions:
             asked = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)

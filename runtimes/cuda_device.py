@@ -40,9 +40,14 @@ class CudaDevice:
         count = self.call("cudaGetDeviceCount")
         if index >= count:
             raise DeviceError(f"there is no CUDA device {index}; this machine has {count}")
-        self.call("cudaSetDevice", index)
+        self._index = index
+        self.use()
         self.facts = self._read_facts(index)
         self.stream: Any = self.call("cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking)
+
+    def use(self) -> None:
+        """Make this the device of the calling thread, which another library may have turned to another."""
+        self.call("cudaSetDevice", self._index)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the CUDA runtime; return its value, or a tuple where it has several."""
@@ -152,7 +157,11 @@ class PinnedPool:
     def take(self, size: int) -> Memory:
         """Return memory of ``size`` bytes; freeing it gives it back to the pool."""
         idle = self._idle.get(size)
-        held = idle.pop() if idle else self._device.host_memory(size)
+        try:
+            held = idle.pop() if idle else self._device.host_memory(size)
+        except DeviceMemoryError:
+            self._free_idle()
+            held = self._device.host_memory(size)
         return Memory(held.host, held.device, size, lambda: self._give_back(held))
 
     def _give_back(self, held: Memory) -> None:
@@ -164,6 +173,9 @@ class PinnedPool:
     def close(self) -> None:
         """Free what is idle now, and what is still used when it is given back."""
         self._open = False
+        self._free_idle()
+
+    def _free_idle(self) -> None:
         for memory in (memory for idle in self._idle.values() for memory in idle):
             memory.free()
         self._idle.clear()

@@ -7,6 +7,7 @@ a line: progress, and at the end what was built or what went wrong.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -20,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, MissingExtraError
+from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes import tensorrt_api
 from emo_edge.runtimes.engine_recipe import EngineRecipe
 
-MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "insufficient memory", "insufficient workspace")
-"""What TensorRT's complaints say where memory is short, in lower case."""
+START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.engine_builder as b; b.main()"
+"""A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
 Progress = Callable[[float, str], None]
 """Told the share done, 0 to 1, of what is named."""
 
@@ -58,8 +59,8 @@ def engine_from_onnx(
         modules: TensorRT's modules, the first there is builds.
         progress: told how far it is.
 
-    Raises CheckpointError for a graph TensorRT does not take, DeviceMemoryError where memory is short (fewer rows may
-    fit), DeviceError for anything else that keeps the child from building, OSError for a disk that is full.
+    Raises EngineError for a graph TensorRT does not take or a child that ends otherwise, DeviceMemoryError where memory
+    is short (fewer rows may fit), MissingExtraError without TensorRT, OSError for a disk that is full.
     """
     order = {"recipe": recipe.to_json(), "target": str(target), "timing": str(timing or ""), "modules": list(modules)}
     try:
@@ -76,10 +77,8 @@ def engine_from_onnx(
 def _told(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Run the child to its end and return its last word."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "emo_edge.runtimes.engine_builder"],
+        [sys.executable, "-c", START],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-        # A folder named tensorrt where the command was started is not the library.
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     assert child.stdin and child.stdout and child.stderr
     errors: list[str] = []
@@ -131,12 +130,13 @@ def _error(recipe: EngineRecipe, last: Mapping[str, Any]) -> Exception:
     if last["kind"] == "missing":
         return MissingExtraError(str(last["problem"]))
     if last["kind"] == "graph":
-        return CheckpointError(f"{text}; use --device cuda or cpu for this bundle, and send us the graph's name")
-    return DeviceError(f"{text}; see emo-edge doctor, or use --device cuda or cpu")
+        return EngineError(f"{text}; a newer TensorRT may, or use --device cuda or cpu")
+    return EngineError(f"{text}; see emo-edge doctor, or use --device cuda or cpu")
 
 
 def main() -> None:
     """Build what stdin asks for and say on stdout how it went."""
+    _end_with_parent()
     order = json.loads(sys.stdin.read())
     answers = os.fdopen(os.dup(1), "w")
     # TensorRT's parser writes to stdout itself.
@@ -180,7 +180,8 @@ def _build(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     _write(target, memoryview(plan))
     content = tensorrt_api.timing_cache_content(config) if keeps else None
     if timing and content:
-        _write(timing, memoryview(content))
+        with suppress(OSError):  # the engine is there; the next build measures again
+            _write(timing, memoryview(content))
     return {
         "library": tensorrt_api.library_name(trt),
         "size": target.stat().st_size,
@@ -215,8 +216,13 @@ def _configured(trt: Any, builder: Any, recipe: EngineRecipe, monitor: Any) -> A
 
 
 def _kind(complaints: Sequence[str]) -> str:
-    text = " ".join(complaints).lower()
-    return "memory" if any(word in text for word in MEMORY_WORDS) else "build"
+    return "memory" if tensorrt_api.short_of_memory(complaints) else "build"
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when the one that started it ends, however it does."""
+    with suppress(Exception):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _shortened(complaints: Sequence[str]) -> str:

@@ -21,14 +21,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emo_edge.errors import InputError
+from emo_edge.errors import DeviceError
 from emo_edge.runtimes.engine_builder import Progress, engine_from_onnx
 from emo_edge.runtimes.engine_recipe import EngineRecipe, engine_key
 from emo_edge.user_cache import cache_directory
 
 log = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
-PARTIAL = ".partial-"
+PARTIAL, ROWS = ".partial-", "rows.json"
+SECRET_BYTES = 32
 LIMIT = 8 << 30
 """Bytes of all engines together; EVA-g and FaceXFormer in fp16 take about 2.2 GB."""
 BLOCK = 1 << 20
@@ -47,9 +48,7 @@ class Entry:
     machine: dict[str, str]
     created: str
     distance: dict[str, float] = field(default_factory=dict)
-    """From ONNX Runtime on the CPU, smallest cosine by output; empty until it was compared."""
-    refused: str = ""
-    """Why it is not used, if it missed its gate."""
+    """How near it is to ONNX Runtime on the CPU, by output; empty until it was compared."""
 
 
 class EngineCache:
@@ -71,13 +70,16 @@ class EngineCache:
             progress: told how far a build is.
             build: passed on to `engine_from_onnx`.
 
-        Raises what `engine_from_onnx` raises, and InputError where the cache cannot be written.
+        Raises what `engine_from_onnx` raises, and DeviceError where the cache cannot be written.
         """
         key = engine_key(recipe, machine)
         entry = self._used(key)[0]
         if entry:
             return entry
         with self._building():
+            for left in self.directory.glob(f"{PARTIAL}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            self._secret()
             entry, reason = self._used(key)
             if entry:
                 return entry
@@ -94,16 +96,41 @@ class EngineCache:
         with self.plan(entry).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content
 
-    def judged(self, entry: Entry, distance: dict[str, float], refused: str = "") -> Entry:
-        """Keep with an engine how far it is from the graph, and why it is refused if it is."""
-        judged = replace(entry, distance=distance, refused=refused)
-        self._write_entry(self._folder(entry.key), judged)
+    def judged(self, entry: Entry, distance: dict[str, float]) -> Entry:
+        """Keep with an engine how near it is to the graph; a cache that cannot be written compares again next time."""
+        judged = replace(entry, distance=distance)
+        try:
+            self._write_entry(self._folder(entry.key), judged)
+        except OSError as error:
+            log.warning("%s: cannot be written (%s)", self.directory, error.strerror)
         return judged
+
+    def rows_that_fit(self, recipe: EngineRecipe, machine: dict[str, str]) -> int | None:
+        """Return how many rows an earlier build of the graph here had to come down to; None if it never had to."""
+        found = self._rows().get(self._rows_key(recipe, machine))
+        return found if isinstance(found, int) and found > 0 else None
+
+    def note_rows(self, recipe: EngineRecipe, machine: dict[str, str], most: int) -> None:
+        """Remember how many rows fitted, so that the next start does not run out of memory first."""
+        text = json.dumps(self._rows() | {self._rows_key(recipe, machine): most})
+        with suppress(OSError):
+            partial = self.directory / f".{ROWS}.{os.getpid()}"
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(self.directory / ROWS)
+
+    def _rows(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError, RecursionError):
+            found = json.loads((self.directory / ROWS).read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def _rows_key(self, recipe: EngineRecipe, machine: dict[str, str]) -> str:
+        return engine_key(replace(recipe, shapes={}), machine)
 
     def entries(self) -> list[tuple[Entry | None, str, Path]]:
         """List (entry, what is wrong with it, folder), the one used last first."""
         found = []
-        for folder in self._folders():
+        for folder in self.folders():
             entry, reason = self._verified(folder.name)
             found.append((entry, "" if entry else reason, folder))
         return found
@@ -111,13 +138,15 @@ class EngineCache:
     def clear(self, keys: list[str] | None = None) -> int:
         """Remove the engines named by the start of their key, or all with what was measured; return the bytes freed."""
         freed = 0
-        for folder in self._folders():
-            if keys is None or any(folder.name.startswith(key) for key in keys):
-                freed += _size(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-        if keys is None:
-            for path in [*self.directory.glob("timing-*"), *self.directory.glob(f"{PARTIAL}*")]:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with self._building():
+            for folder in self.folders():
+                if keys is None or any(folder.name.startswith(key) for key in keys):
+                    freed += _size(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+            if keys is None:
+                for pattern in ("timing-*", ".timing-*", f"{PARTIAL}*", ROWS):
+                    for path in self.directory.glob(pattern):
+                        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         return freed
 
     def _build(
@@ -136,7 +165,7 @@ class EngineCache:
             shutil.rmtree(self._folder(key), ignore_errors=True)
             partial.rename(self._folder(key))
         except OSError as error:
-            raise InputError(
+            raise DeviceError(
                 f"{self.directory}: the engine cannot be kept ({error.strerror}); make room, or set XDG_CACHE_HOME "
                 "to another disk"
             ) from error
@@ -149,7 +178,8 @@ class EngineCache:
         """Return what `_verified` does, and note the use."""
         entry, reason = self._verified(key)
         if entry:
-            os.utime(self._folder(key) / ENTRY)
+            with suppress(OSError):  # the engines of an image, or another user's, are read all the same
+                os.utime(self._folder(key) / ENTRY)
         return entry, reason
 
     def _verified(self, key: str) -> tuple[Entry | None, str]:
@@ -184,14 +214,21 @@ class EngineCache:
         """Read this machine's secret, which is made once and leaves the directory never."""
         path = self.directory / SECRET
         with suppress(FileNotFoundError):
-            return path.read_bytes()
+            found = path.read_bytes()
+            if len(found) == SECRET_BYTES:
+                return found
+            path.unlink()  # cut off by a power failure: anybody could seal with nothing
         self.directory.mkdir(parents=True, exist_ok=True)
         partial = self.directory / f"{SECRET}.{os.getpid()}.{secrets.token_hex(4)}"
         partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(32))
-        with suppress(FileExistsError):
+        partial.write_bytes(secrets.token_bytes(SECRET_BYTES))
+        try:
             os.link(partial, path)
-        partial.unlink()
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            partial.replace(path)
+        partial.unlink(missing_ok=True)
         return path.read_bytes()
 
     def _timing(self, machine: dict[str, str]) -> Path:
@@ -215,7 +252,7 @@ class EngineCache:
 
     def _shrink(self, kept: str) -> None:
         """Remove the engines unused for longest until the rest fit the limit; the one just built stays."""
-        folders = self._folders()
+        folders = self.folders()
         total = sum(_size(folder) for folder in folders)
         for folder in reversed(folders):
             if total <= self.limit:
@@ -225,7 +262,7 @@ class EngineCache:
                 log.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
         """Engines' folders, the one used last first."""
         if not self.directory.is_dir():
             return []
@@ -244,7 +281,7 @@ class EngineCache:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = (self.directory / LOCK).open("w")
         except OSError as error:
-            raise InputError(
+            raise DeviceError(
                 f"{self.directory}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder of yours"
             ) from error
         with file:
@@ -265,7 +302,11 @@ def _digest(path: Path) -> str:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+    total = 0
+    for path in folder.glob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
 
 
 def _last_used(folder: Path) -> float:

@@ -32,16 +32,17 @@ def engine_machine(trt: Any, facts: CudaFacts, root: Path = Path("/")) -> dict[s
 
 
 def tensorrt_problem() -> str | None:
-    """Say what keeps this machine from TensorRT, in a few words; None if nothing does."""
+    """Say what keeps this machine from TensorRT, in a few words; None if nothing does.
+
+    Raises MissingExtraError where a package is missing.
+    """
     if not any(_installed(name) for name in tensorrt_api.MODULES):
-        return "TensorRT is not installed"
+        raise MissingExtraError(tensorrt_api.NOT_INSTALLED)
     try:
         device_count(cuda_module())
-        tensorrt_api.tensorrt_module()
-    except MissingExtraError as error:
-        return str(error).partition(". ")[0]
     except DeviceError as error:
         return str(error)
+    tensorrt_api.tensorrt_module()
     return None
 
 

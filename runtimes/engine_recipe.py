@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+BUILDER = 1
+"""Counted up when the builder makes another engine of the same recipe."""
 Shapes = dict[str, tuple[list[int], list[int], list[int]]]
 """Smallest, likeliest and largest shape of each input."""
 
@@ -27,7 +29,7 @@ class EngineRecipe:
 
     def flags(self) -> dict[str, Any]:
         """Return what changes the engine but not the machine: everything but where the graph lies."""
-        return {name: value for name, value in asdict(self).items() if name != "graph"}
+        return {name: value for name, value in asdict(self).items() if name != "graph"} | {"builder": BUILDER}
 
     def to_json(self) -> str:
         """Write it for the process that builds."""

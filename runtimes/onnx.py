@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +64,10 @@ class OnnxSession(TensorSession):
         super().__init__(inputs, outputs)
         settings = cuda or CudaSettings()
         self._session: Any = _opened(path, device, threads, settings)
-        self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=settings.graphs)
-        self._parts, self._fetch = RowParts(), self._computed if device == "cpu" else self._bound.run
+        self._parts = RowParts()
+        self._bound: BoundRuns | None = None
+        if device != "cpu":
+            self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=settings.graphs)
         problems = _differences("input", self.inputs, self._session.get_inputs())
         problems += _differences("output", self.outputs, self._session.get_outputs())
         if problems:
@@ -72,7 +76,7 @@ class OnnxSession(TensorSession):
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""
-        self._session = None
+        self._session = self._bound = None
 
     def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self._session is None:
@@ -81,7 +85,7 @@ class OnnxSession(TensorSession):
 
     def _translated(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
-            return self._fetch(feed)
+            return self._bound.run(feed) if self._bound else self._computed(feed)
         except Exception as error:
             # ONNX Runtime's errors share no class of their own.
             raise _translated(error) from error
@@ -97,7 +101,9 @@ def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) ->
     provider = _provider(device, ort.get_available_providers())
     if device == "cuda" and hasattr(ort, "preload_dlls"):
         # The wheel's CUDA provider does not look where pip puts CUDA's libraries.
-        ort.preload_dlls()
+        # It prints what it misses, on the stdout that readings go to.
+        with redirect_stdout(sys.stderr):
+            ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or 0
@@ -108,6 +114,9 @@ def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) ->
     except Exception as error:
         if "alloc" in str(error):
             raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
+        found = _translated(error)
+        if device == "cuda" and isinstance(found, DeviceError):
+            raise found from error
         raise CheckpointError(f"{path}: ONNX Runtime cannot load this graph: {error}") from error
     if provider not in session.get_providers():
         raise DeviceError(f"{device} could not be started; ONNX Runtime offers only {session.get_providers()}")

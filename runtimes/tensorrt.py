@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
+from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError
 from emo_edge.runtimes import tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice, Memory, PinnedPool
 from emo_edge.runtimes.row_parts import RowParts
@@ -37,7 +38,7 @@ class TensorRtSession(TensorSession):
         graphs: capture a CUDA graph for each size of feed.
         module: TensorRT; found if None.
 
-    Raises CheckpointError for bytes that are no engine of this machine, or another graph's, DeviceMemoryError where the
+    Raises EngineError for bytes that are no engine of this machine, or another graph's, DeviceMemoryError where the
     device's memory is short, MissingExtraError without TensorRT.
 
     """
@@ -62,7 +63,8 @@ class TensorRtSession(TensorSession):
         self._runtime = runtime = tensorrt_api.made(trt, lambda: trt.Runtime(logger))
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise CheckpointError(f"TensorRT does not take this engine ({self._said()}); {CURE}")
+            kind = DeviceMemoryError if tensorrt_api.short_of_memory(self._complaints) else EngineError
+            raise kind(f"TensorRT does not take this engine ({self._said()}); {CURE}")
         self._engine = engine
         self._check_described()
         self._context = self._new_context()
@@ -75,6 +77,8 @@ class TensorRtSession(TensorSession):
         """Free the engine and its buffers; a second call does nothing."""
         if not self._closed:
             self._closed = True
+            with suppress(DeviceError):
+                self._device.use()
             self._forget_graphs()
             for memory in self._buffers.values():
                 memory.free()
@@ -90,16 +94,25 @@ class TensorRtSession(TensorSession):
     def _run_part(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute at most as many rows as the engine was compiled for."""
         context = self._context
+        self._complaints.clear()
+        self._device.use()
         if not len(next(iter(feed.values()))):
             return {spec.name: np.empty((0, *self._fixed(spec)), spec.dtype) for spec in self.outputs}
         for spec in self.inputs:
             if not context.set_input_shape(spec.name, feed[spec.name].shape):
                 raise DeviceError(f"{spec.name} {list(feed[spec.name].shape)} is outside what the engine was built for")
         shapes = {spec.name: tuple(context.get_tensor_shape(spec.name)) for spec in self.outputs}
-        results = {spec.name: self._pool.take(_bytes(spec, shapes[spec.name])) for spec in self.outputs}
+        unknown = [name for name, shape in shapes.items() if min(shape, default=0) < 0]
+        if unknown:
+            raise EngineError(f"TensorRT does not know the shape of {', '.join(unknown)} before it runs")
+        results: dict[str, Memory] = {}
         try:
+            for spec in self.outputs:
+                results[spec.name] = self._pool.take(_bytes(spec, shapes[spec.name]))
             self._fetch(feed, shapes, results)
         except BaseException:
+            with suppress(DeviceError):
+                self._device.wait()  # copies into what is given back may be under way
             for memory in results.values():
                 memory.free()
             raise
@@ -135,6 +148,8 @@ class TensorRtSession(TensorSession):
         graph = self._graphs.get(shapes)
         if graph is not None:
             return self._device.launch(graph)
+        # A graph does not outlive a change of shapes in its context (NVIDIA/TensorRT issue 3798): one at a time.
+        self._forget_graphs()
         self._execute()
         # The first run of a shape may set things up that must not be recorded.
         self._device.wait()
@@ -153,7 +168,7 @@ class TensorRtSession(TensorSession):
     def _execute(self) -> None:
         context = self._context
         if not context.execute_async_v3(int(self._device.stream)):
-            kind = DeviceMemoryError if "memory" in self._said().lower() else DeviceError
+            kind = DeviceMemoryError if tensorrt_api.short_of_memory(self._complaints) else DeviceError
             raise kind(f"TensorRT could not run the engine ({self._said()}); see emo-edge doctor")
 
     def _bind(self, name: str, place: int) -> None:
@@ -192,10 +207,15 @@ class TensorRtSession(TensorSession):
         problems = [f"{name} is unknown" for name in sorted(found.keys() - wanted.keys())]
         for name, (kind, spec) in wanted.items():
             shape = tuple(size if isinstance(size, int) else -1 for size in spec.shape)
-            if found.get(name) != (kind, spec.dtype, shape):
+            held = found.get(name)
+            if held and kind == "output" and len(held[2]) == len(shape):
+                # What the graph computes a size from may leave it open in the engine.
+                held = (*held[:2], tuple(-1 if -1 in pair else pair[0] for pair in zip(held[2], shape, strict=True)))
+                shape = tuple(-1 if size == -1 else own for size, own in zip(held[2], shape, strict=True))
+            if held != (kind, spec.dtype, shape):
                 problems.append(f"{kind} {name} is {found.get(name)}, described as {(spec.dtype, shape)}")
         if problems:
-            raise CheckpointError(f"the engine is another graph's: {'; '.join(problems)}; {CURE}")
+            raise EngineError(f"the engine is another graph's: {'; '.join(problems)}; {CURE}")
 
     def _fixed(self, spec: TensorSpec) -> tuple[int, ...]:
         return tuple(size for size in spec.shape[1:] if isinstance(size, int))

@@ -15,6 +15,12 @@ from emo_edge.errors import DeviceError, MissingExtraError
 
 MODULES = ("tensorrt", "tensorrt_rtx")
 MIB = 1 << 20
+NOT_INSTALLED = (
+    "TensorRT is not installed. A Jetson has it with JetPack, for a virtual environment made with "
+    '--system-site-packages; elsewhere run: pip install "emo-edge[cuda]" (GeForce, RTX) or "emo-edge[tensorrt]"'
+)
+MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "insufficient memory", "insufficient workspace")
+"""What TensorRT's complaints say where memory is short, in lower case."""
 
 
 def tensorrt_module(names: Sequence[str] = MODULES) -> Any:
@@ -32,15 +38,18 @@ def tensorrt_module(names: Sequence[str] = MODULES) -> Any:
         except (ImportError, OSError, RuntimeError) as error:
             problems.append(f"{name} cannot be loaded: {' '.join(str(error).split())[:200]}")
     told = f" ({'; '.join(problems)})" if problems else ""
-    raise MissingExtraError(
-        f"TensorRT is not installed{told}. A Jetson has it with JetPack, for a virtual environment made with "
-        '--system-site-packages; elsewhere run: pip install "emo-edge[cuda]" (GeForce, RTX) or "emo-edge[tensorrt]"'
-    )
+    raise MissingExtraError(NOT_INSTALLED.replace("installed", f"installed{told}", 1))
 
 
 def library_name(trt: Any) -> str:
     """Name and version of the library, as engines are known by."""
     return f"{trt.__name__} {trt.__version__}"
+
+
+def short_of_memory(complaints: Sequence[str]) -> bool:
+    """Tell whether TensorRT complained of memory that is not there, and not of memory it may not touch."""
+    text = " ".join(complaints).lower()
+    return any(word in text for word in MEMORY_WORDS)
 
 
 def complaints_logger(trt: Any, keep: list[str]) -> Any:

@@ -36,6 +36,8 @@ Commands:
   infer      Read the faces in SOURCES with BUNDLE.
   inspect    Print what BUNDLE holds and what was measured of it.
   verify     Check every file of BUNDLE against its manifest.
+  bench      Measure BUNDLE's profiles beside its full-precision checkpoint, on
+             the same samples.
   plan       Say whether BUNDLE, or a model of known sizes, fits a device, and
              how long each stage takes there.
   engines    Build, list and clear the TensorRT engines of this machine.
@@ -110,7 +112,7 @@ def test_an_error_ends_with_its_own_code_and_one_message(kind: type[errors.EmoEd
 
 
 def test_every_kind_of_error_has_its_own_code() -> None:
-    kinds_alone = set(KINDS) - {errors.BundleError, errors.DeviceMemoryError}  # kinds of another's
+    kinds_alone = set(KINDS) - {errors.BundleError, errors.DeviceMemoryError, errors.EngineError}  # kinds of another's
     codes = [kind.exit_code for kind in kinds_alone]
     assert len(codes) == 6
     assert errors.BundleError.exit_code == errors.CheckpointError.exit_code, "one code for both, as the design says"

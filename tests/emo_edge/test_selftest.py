@@ -20,7 +20,7 @@ CPU = {"a": {"joy": 0.75, "fear": 0.25}, "b": {"joy": 0.4, "fear": 0.6}}
 
 def ran(probabilities: dict[str, dict[str, float]]) -> dict[str, Any]:
     times = [{"vision": 2.0, "score": 1.0}, {"vision": 4.0, "score": 1.0}]
-    return {"probabilities": probabilities, "stage_ms": times, "peak_memory_bytes": 500_000_000, "log": []}
+    return {"probabilities": probabilities, "stage_ms": times, "peak_memory_bytes": 500_000_000, "pose": {}, "log": []}
 
 
 def test_distances_are_by_drawing() -> None:
@@ -44,9 +44,25 @@ def test_what_strays_is_told_and_what_did_not_run_is_kept() -> None:
     with pytest.raises(AccuracyGateError, match=r"^tensorrt: a probability differs"):
         raise_for(report, ())
     del runs["tensorrt"]
+    with pytest.raises(DeviceError, match=r"^not run: cuda; the report says why"):
+        raise_for(report, ())
+    runs["cuda"]["absent"] = "no card"
     raise_for(report, ())
     with pytest.raises(DeviceError, match=r"^not run: cuda; the report says why"):
         raise_for(report, ("cuda",))
+    runs["tensorrt"] = {"problem": "vision strays", "exit_code": 7}
+    with pytest.raises(AccuracyGateError, match=r"^tensorrt: vision strays"):
+        raise_for(report, ())
+
+
+def test_a_bundle_without_labels_is_compared_by_pose() -> None:
+    runs = {
+        name: ran({"a": {}}) | {"pose": {"a": {"yaw": yaw}}} for name, yaw in (("cpu", 1.0), ("cuda", 1.25), ("x", 9.0))
+    }
+    found = judged(runs)
+    assert found["cuda"]["pose_difference_degrees"] == 0.25
+    assert "strays" not in found["cuda"]
+    assert found["x"]["strays"] == "a head's pose differs by 8.00 degrees, the gate is 1.0"
 
 
 def test_times_are_summed_by_round() -> None:
@@ -82,7 +98,8 @@ def test_a_device_that_is_not_here_is_a_line_and_if_named_an_error(tiny_bundle: 
     if json.loads(out.read_text(encoding="utf-8"))["devices"]["tensorrt"].get("problem") is None:
         pytest.skip("waits for a machine without TensorRT or CUDA")
     assert result.exit_code == 6
-    assert "tensorrt cannot be used: " in result.stdout
+    assert "tensorrt   " in result.stdout
+    assert " not run: " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -104,9 +121,10 @@ def test_a_child_that_ends_badly_is_a_line(
 
 
 def test_folders_are_not_in_a_report() -> None:
-    text = json.dumps({"a": f"{Path.home()}/secret/bundle/x.onnx", "b": sys.prefix, "c": str(Path.home())})
+    home = str(Path.home())
+    text = json.dumps({"a": f"{home}/secret/bundle/x.onnx", "b": sys.prefix, "c": home, "d": f"{home}-other"})
     found = json.loads(nameless(text, Path.home() / "secret" / "bundle"))
-    assert found == {"a": "BUNDLE/x.onnx", "b": "PYTHON", "c": "HOME"}
+    assert found == {"a": "BUNDLE/x.onnx", "b": "PYTHON", "c": "HOME", "d": f"{home}-other"}
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -114,3 +132,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="give another place with --out"):
         selftest_command._write(tmp_path / "missing" / "report.json", "{}")
+    result = CliRunner().invoke(main, ["no-bundle", "--out", str(tmp_path / "missing" / "report.json")])
+    assert result.exit_code == 4
+    assert "there is no folder" in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,23 @@ import pytest
 
 from emo_edge import compiled_graph, registry
 from emo_edge.bundle import Bundle
-from emo_edge.compiled_graph import GraphCompiler, cosines, gate_problem
+from emo_edge.compiled_graph import GraphCompiler, gate_problem, nearness
 from emo_edge.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
 from emo_edge.engines import open_engines
-from emo_edge.errors import AccuracyGateError, BundleError, DeviceError, DeviceMemoryError
+from emo_edge.errors import (
+    AccuracyGateError,
+    BundleError,
+    DeviceError,
+    DeviceMemoryError,
+    EngineError,
+    MissingExtraError,
+)
 from emo_edge.runtimes import engine_cache, engine_machine, tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice
 from emo_edge.runtimes.engine_builder import Built
 from emo_edge.runtimes.engine_recipe import EngineRecipe
 from emo_edge.sessions import TensorSpec
+from emo_edge.stored_feeds import StoredFeeds
 
 
 @pytest.fixture
@@ -51,7 +60,7 @@ def test_an_engine_that_holds_its_gate_is_used_and_compared_once(
     with GraphCompiler(bundle).open("vision", "fp16").session as session:
         image = np.zeros((3, 112, 112, 3), np.uint8)
         assert session.run({"image": image})["features"].shape[0] == 3
-    monkeypatch.setattr(compiled_graph, "cosines", lambda *_: pytest.fail("compared again"))
+    monkeypatch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
     opened = GraphCompiler(bundle).open("vision", "fp16")
     opened.session.close()
     assert len(built) == 1
@@ -89,7 +98,9 @@ def test_where_every_engine_strays_the_gate_is_told(
 ) -> None:
     fake_tensorrt.noise = 0.3
     for _ in range(2):  # the second time from the cache
-        with pytest.raises(AccuracyGateError, match=r"vision: no engine holds its gate \(fp16: cosine to ONNX Runtime"):
+        with pytest.raises(
+            AccuracyGateError, match=r"vision: no engine is to be used \(fp16: nearness to ONNX Runtime"
+        ):
             GraphCompiler(bundle).open("vision", "fp16")
     assert [recipe.name for recipe in built] == ["vision fp16", "vision fp32"]
 
@@ -109,6 +120,9 @@ def test_a_build_without_memory_is_tried_with_fewer_rows(
         assert session.run({"image": np.zeros((6, 112, 112, 3), np.uint8)})["features"].shape[0] == 6
     assert [recipe.shapes["image"][2][0] for recipe in built] == [4]
     assert "trying 8 at once" in caplog.text
+    caplog.clear()
+    GraphCompiler(bundle).open("vision", "fp16").session.close()
+    assert "at once" not in caplog.text, "the size that fits is remembered"
 
 
 def test_a_build_without_memory_for_one_row_is_told(
@@ -122,10 +136,66 @@ def test_a_build_without_memory_for_one_row_is_told(
         GraphCompiler(bundle).open("vision", "fp16")
 
 
+def test_a_graph_tensorrt_does_not_take_gives_way_too(
+    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = engine_cache.engine_from_onnx
+
+    def picky(recipe: EngineRecipe, target: Path, **build: Any) -> Built:
+        if recipe.name == "vision fp16":
+            raise EngineError("vision fp16: no implementation of a node")
+        return whole(recipe, target, **build)
+
+    monkeypatch.setattr(engine_cache, "engine_from_onnx", picky)
+    opened = GraphCompiler(bundle).open("vision", "fp16")
+    opened.session.close()
+    assert opened.variant == "fp32"
+    assert opened.note == "fp16 was refused: fp16: vision fp16: no implementation of a node"
+
+
+def test_an_engine_tensorrt_no_longer_takes_is_built_once_more(
+    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    GraphCompiler(bundle).open("vision", "fp16").session.close()
+    whole, refused = fake_tensorrt.Runtime, []
+
+    def once(logger: Any) -> Any:
+        if not refused:
+            refused.append(True)
+            return SimpleNamespace(deserialize_cuda_engine=lambda plan: None)
+        return whole(logger)
+
+    monkeypatch.setattr(fake_tensorrt, "Runtime", once)
+    opened = GraphCompiler(bundle).open("vision", "fp16")
+    opened.session.close()
+    assert [recipe.name for recipe in built] == ["vision fp16", "vision fp16"]
+
+
+def test_no_memory_for_the_comparison_is_told_and_not_halved(
+    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise DeviceMemoryError("out of memory")
+
+    monkeypatch.setattr(StoredFeeds, "expected", full)
+    with pytest.raises(DeviceError, match="no memory to compute vision fp16 on the CPU, to compare with") as caught:
+        GraphCompiler(bundle).open("vision", "fp16")
+    assert not isinstance(caught.value, DeviceMemoryError)
+    assert len(built) == 1
+
+
+def test_what_gives_way_is_only_ever_more_precise() -> None:
+    there = ["fp16", "fp32", "int8"]
+    assert compiled_graph._candidates("int8", there) == ["int8", "fp16", "fp32"]
+    assert compiled_graph._candidates("fp16", there) == ["fp16", "fp32"]
+    assert compiled_graph._candidates("fp32", there) == ["fp32"]
+
+
 def usable(monkeypatch: pytest.MonkeyPatch, **problems: str | None) -> None:
     """Say what keeps each device from being used, and let llama.cpp compute on the CPU."""
     told = {"tensorrt": "no TensorRT", "cuda": "no CUDA"} | problems
     monkeypatch.setattr(registry, "PROBLEMS", {name: (lambda text=text: text) for name, text in told.items()})
+    monkeypatch.setattr(registry, "_language_problem", lambda: None)
     whole = registry.runtime("emo_edge.runtimes.llama:LlamaSession")
 
     def on_the_cpu(path: Path, **options: Any) -> Any:
@@ -180,7 +250,9 @@ def test_a_named_device_never_falls_back(
 
 def test_this_machine_says_what_keeps_it_from_tensorrt(monkeypatch: pytest.MonkeyPatch, fake_cuda: Any) -> None:
     monkeypatch.setattr(engine_machine, "_installed", lambda name: False)
-    assert engine_machine.tensorrt_problem() == "TensorRT is not installed"
+    with pytest.raises(MissingExtraError, match=r"^TensorRT is not installed\. A Jetson has it with JetPack"):
+        registry.usable_devices("tensorrt")
+    assert registry.usable_devices("auto")[-1][1].startswith("not tensorrt: TensorRT is not installed; ")
     monkeypatch.setattr(engine_machine, "_installed", lambda name: True)
     fake_cuda.failing["cudaGetDeviceCount"] = "cudaErrorInsufficientDriver"
     monkeypatch.setattr(engine_machine, "cuda_module", lambda: fake_cuda)
@@ -208,14 +280,17 @@ def test_an_engine_knows_its_machine(fake_cuda: Any, fake_tensorrt: Any, tmp_pat
 
 def test_gates_are_by_precision_and_tell_what_is_not_finite() -> None:
     assert gate_problem("fp32", {"a": 0.99995}) == ""
-    assert gate_problem("fp32", {"a": 0.9998, "b": 1.0}) == "cosine to ONNX Runtime a 0.99980, the gate is 0.9999"
+    assert gate_problem("fp32", {"a": 0.9998, "b": 1.0}) == "nearness to ONNX Runtime: a 0.99980, the gate is 0.9999"
     assert gate_problem("fp16", {"a": 0.9996}) == ""
     assert gate_problem("int8-fp16", {"a": 0.9899}).endswith("the gate is 0.99")
     assert gate_problem("fp32", {"a": float("nan")}) != ""
     rows = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    assert cosines({"a": rows}, {"a": rows[::-1]}) == {"a": 0.0}
-    assert cosines({"a": rows}, {"a": rows * np.nan}) == {"a": 0.0}
-    assert cosines({"a": rows * 0}, {"a": rows * 0}) == {"a": 1.0}
+    assert nearness({"a": rows}, {"a": rows[::-1]}) == {"a": 0.0}
+    assert nearness({"a": rows}, {"a": rows * np.nan}) == {"a": 0.0}
+    assert nearness({"a": rows * 0}, {"a": rows * 0}) == {"a": 1.0}
+    assert nearness({"a": rows}, {"a": rows * 0}) == {"a": 0.0}
+    assert nearness({"a": rows}, {"a": rows * 2}) == {"a": 0.5}
+    assert nearness({"a": rows}, {"a": rows * -1}) == {"a": -1.0}
 
 
 def test_ranges_come_from_the_manifest() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, MissingExtraError
+from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes import engine_builder
 from emo_edge.runtimes.engine_builder import engine_from_onnx
 from emo_edge.runtimes.engine_recipe import EngineRecipe, engine_key
@@ -38,17 +38,17 @@ def test_a_plan_appears_with_what_is_known_of_it(small_graph: Path, recipe_of: R
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x0a" * 50])
-def test_a_graph_it_does_not_take_is_the_bundles_fault(content: bytes, recipe_of: Recipes, tmp_path: Path) -> None:
+def test_a_graph_it_does_not_take_is_told(content: bytes, recipe_of: Recipes, tmp_path: Path) -> None:
     graph = tmp_path / "bad.onnx"
     graph.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"^small fp32: .*use --device cuda or cpu"):
+    with pytest.raises(EngineError, match=r"^small fp32: .*use --device cuda or cpu"):
         engine_from_onnx(recipe_of(graph), tmp_path / "engine.plan", modules=RTX)
     assert left(tmp_path) == ["bad.onnx"]
 
 
 def test_inputs_that_are_not_described_are_named(small_graph: Path, recipe_of: Recipes, tmp_path: Path) -> None:
     recipe = recipe_of(small_graph, shapes={"image": ([1, 4], [1, 4], [8, 4])})
-    with pytest.raises(CheckpointError, match="the graph reads x, described are image"):
+    with pytest.raises(EngineError, match="the graph reads x, described are image"):
         engine_from_onnx(recipe, tmp_path / "engine.plan", modules=RTX)
 
 

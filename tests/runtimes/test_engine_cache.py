@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from emo_edge.errors import InputError
+from emo_edge.errors import DeviceError
 from emo_edge.runtimes import engine_cache
 from emo_edge.runtimes.engine_builder import Built
 from emo_edge.runtimes.engine_cache import ENTRY, PLAN, EngineCache, Entry
@@ -99,7 +99,7 @@ def linked(folder: Path) -> None:
 
 def changed_record(folder: Path) -> None:
     values = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
-    (folder / ENTRY).write_text(json.dumps(values | {"refused": "", "seconds": 0.0}), encoding="utf-8")
+    (folder / ENTRY).write_text(json.dumps(values | {"seconds": 0.0}), encoding="utf-8")
 
 
 def no_record(folder: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_build_that_fails_leaves_nothing(
     error: Exception, cache: EngineCache, builder: Builder, recipe_of: Recipes
 ) -> None:
     builder.error = error
-    expected = InputError if isinstance(error, OSError) else type(error)
+    expected = DeviceError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected) as caught:
         cache.engine(recipe_of(Path("a.onnx")), MACHINE)
     assert {path.name for path in cache.directory.iterdir()} <= {".lock", ".secret"}
@@ -209,9 +209,34 @@ def test_one_engine_larger_than_the_limit_stays(cache: EngineCache, builder: Bui
 
 def test_a_judgement_is_kept_and_sealed(cache: EngineCache, builder: Builder, recipe_of: Recipes) -> None:
     entry = cache.engine(recipe_of(Path("a")), MACHINE)
-    cache.judged(entry, {"y": 0.5}, "cosine to ONNX Runtime y 0.5")
+    cache.judged(entry, {"y": 0.5})
     found = cache.engine(recipe_of(Path("a")), MACHINE)
-    assert (found.distance, found.refused, builder.built) == ({"y": 0.5}, "cosine to ONNX Runtime y 0.5", 1)
+    assert (found.distance, builder.built) == ({"y": 0.5}, 1)
+
+
+def test_rows_that_fit_are_remembered_for_the_graph_and_the_machine(cache: EngineCache, recipe_of: Recipes) -> None:
+    recipe = recipe_of(Path("a"))
+    assert cache.rows_that_fit(recipe, MACHINE) is None
+    cache.clear()  # makes the folder
+    cache.note_rows(recipe, MACHINE, 4)
+    assert cache.rows_that_fit(recipe_of(Path("a"), shapes={}), MACHINE) == 4
+    assert cache.rows_that_fit(recipe, MACHINE | {"gpu": "Thor"}) is None
+    (cache.directory / "rows.json").write_text("[1", encoding="utf-8")
+    assert cache.rows_that_fit(recipe, MACHINE) is None
+
+
+def test_half_a_secret_seals_nothing(cache: EngineCache, builder: Builder, recipe_of: Recipes) -> None:
+    cache.engine(recipe_of(Path("a")), MACHINE)
+    (cache.directory / ".secret").write_bytes(b"")
+    cache.engine(recipe_of(Path("a")), MACHINE)
+    assert builder.built == 2
+    assert len((cache.directory / ".secret").read_bytes()) == 32
+
+
+def test_what_a_killed_build_left_goes_with_the_next(cache: EngineCache, builder: Builder, recipe_of: Recipes) -> None:
+    (cache.directory / ".partial-old").mkdir(parents=True)
+    cache.engine(recipe_of(Path("a")), MACHINE)
+    assert not (cache.directory / ".partial-old").exists()
 
 
 def test_clear_takes_some_or_all(cache: EngineCache, builder: Builder, recipe_of: Recipes) -> None:
@@ -225,5 +250,5 @@ def test_clear_takes_some_or_all(cache: EngineCache, builder: Builder, recipe_of
 
 def test_a_place_that_takes_nothing_is_named(builder: Builder, recipe_of: Recipes, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match=r"cannot be written .*; set XDG_CACHE_HOME to a folder of yours"):
+    with pytest.raises(DeviceError, match=r"cannot be written .*; set XDG_CACHE_HOME to a folder of yours"):
         EngineCache(tmp_path / "file" / "engines").engine(recipe_of(Path("a")), MACHINE)

@@ -135,3 +135,17 @@ def test_a_closed_session_computes_no_more(path: Path) -> None:
     session.close()
     with pytest.raises(ValueError, match="closed"):
         session.run({"x": np.ones((1, 2), np.float32), "k": np.ones((1, 1), np.int64)})
+
+
+def test_closing_frees_the_engine_at_once(path: Path) -> None:
+    import gc
+    import weakref
+
+    gc.disable()
+    try:
+        session = OnnxSession(path, INPUTS, OUTPUTS)
+        native = weakref.ref(session._session)
+        session.close()
+        assert native() is None
+    finally:
+        gc.enable()

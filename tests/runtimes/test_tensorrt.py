@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, InputError
+from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, InputError
 from emo_edge.runtimes.cuda_device import CudaDevice
 from emo_edge.runtimes.tensorrt import TensorRtSession
 from emo_edge.sessions import TensorSpec
@@ -123,7 +123,7 @@ def test_no_memory_for_one_row_is_told(small_graph: Path, fake_tensorrt: Any) ->
 @pytest.mark.parametrize(
     ("refused", "error", "text"),
     [
-        ("deserialize", CheckpointError, "does not take this engine .this plan is of another device.*engines clear"),
+        ("deserialize", EngineError, "does not take this engine .this plan is of another device.*engines clear"),
         ("context", DeviceMemoryError, "no GPU memory for the engine's activations"),
     ],
 )
@@ -136,9 +136,9 @@ def test_what_cannot_be_opened_is_told(
 
 
 def test_another_graphs_engine_is_refused(small_graph: Path, fake_tensorrt: Any) -> None:
-    with pytest.raises(CheckpointError, match="the engine is another graph's: y is unknown; output z is None"):
+    with pytest.raises(EngineError, match="the engine is another graph's: y is unknown; output z is None"):
         opened(small_graph, fake_tensorrt, outputs=[TensorSpec("z", "float32", ("N", 3))])
-    with pytest.raises(CheckpointError, match="another graph's: input x is"):
+    with pytest.raises(EngineError, match="another graph's: input x is"):
         opened(small_graph, fake_tensorrt, inputs=[TensorSpec("x", "float16", ("N", 4))])
 
 
@@ -154,8 +154,9 @@ def test_a_run_that_fails_is_one_error_and_leaks_nothing(
 ) -> None:
     with opened(small_graph, fake_tensorrt) as session:
         fake_tensorrt.refuses.add(refused)
-        with pytest.raises(DeviceError, match=text):
+        with pytest.raises(DeviceError, match=text) as caught:
             session.run(feed(1))
+        assert not isinstance(caught.value, DeviceMemoryError)
     assert fake_tensorrt.cuda.memory == {}
 
 
