@@ -1,0 +1,69 @@
+"""Cold start and peak memory, each in a process that has done nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_edge.benchmarks.bench_latency import DIGITS
+from emo_edge.benchmarks.bench_open import OpenedWith
+from emo_edge.benchmarks.bench_shots import Shot
+from emo_edge.errors import EmoEdgeError
+
+LONGEST_S = 1800.0
+"""A checkpoint of seven billion parameters takes minutes to load."""
+
+
+def cold_starts(
+    bundle: Path, name: str, wanted: OpenedWith, shots: Sequence[Shot], count: int, *, writes: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start ``count`` processes, one after the other, that each import, open and read.
+
+    Returns:
+        ``cold_start``: milliseconds from the process's start to its first label, with the parts of the first one; and
+        ``memory``: the largest of all. The bundle's files are in the system's cache, if the memory holds them.
+
+    Raises EmoEdgeError with the process's last words if one fails.
+    """
+    spec = {
+        "bundle": str(bundle.absolute()),
+        "name": name,
+        "opened_with": wanted.to_json(),
+        "shots": [[str(shot.path.absolute()), shot.box] for shot in shots],
+        "writes": writes,
+    }
+    ended = [_started(spec) for _ in range(count)]
+    raw = [round(ms, DIGITS) for ms, _, _ in ended]
+    peaks, cards = ([found[key] for _, _, found in ended if found[key] is not None] for key in ("peak_rss", "device"))
+    parts = {part: round(ms, DIGITS) for part, ms in ended[0][1].items()}
+    start = {"p50": float(np.median(raw)), "min": min(raw), "raw": raw, "parts": parts}
+    return start, {"peak_rss": max(peaks, default=None), "device": max(cards, default=None)}
+
+
+def _started(spec: dict[str, Any]) -> tuple[float, dict[str, float], dict[str, Any]]:
+    command = [sys.executable, "-m", "emo_edge.benchmarks.bench_child", json.dumps(spec)]
+    with tempfile.TemporaryFile() as said:
+        started = time.perf_counter()
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+        try:
+            assert child.stdout is not None
+            first = child.stdout.readline()
+            milliseconds = 1000 * (time.perf_counter() - started)
+            rest, _ = child.communicate(timeout=LONGEST_S)
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        if child.returncode:
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
+            raise EmoEdgeError(f"a fresh process ended with {child.returncode}: {words[0]}")
+    return milliseconds, json.loads(first), json.loads(rest)

@@ -1,0 +1,161 @@
+"""How long a reading takes, stage by stage: warmed up until it is stable, every raw time kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from emo_edge.benchmarks.bench_shots import Shot
+from emo_edge.benchmarks.bench_subjects import Subject
+from emo_edge.benchmarks.dataset_items import Frame
+from emo_edge.detected_faces import FaceDetector
+from emo_edge.errors import EmoEdgeError
+from emo_edge.images import read_image
+
+STABLE, LONGEST_WARMUP = 0.03, 5
+"""How near the medians of two windows in a row must be, and the windows after which waiting for that ends."""
+SWEPT = (32, 64, 128, 256, 512, 1024)
+"""Tokens of a prompt."""
+SWEEP_ROUNDS, FEW_ROUNDS, DIGITS = 5, 10, 4
+Distribution = dict[str, Any]
+
+
+def distribution(values: Sequence[float]) -> Distribution:
+    """Describe times in milliseconds, the raw ones in the order they were measured."""
+    p50, p90, p99 = np.percentile(values, [50, 90, 99])
+    figures = {"p50": p50, "p90": p90, "p99": p99, "min": min(values), "mean": float(np.mean(values))}
+    rounded: Distribution = {name: round(float(value), DIGITS) for name, value in figures.items()}
+    return rounded | {"samples": len(values), "raw": [round(value, DIGITS) for value in values]}
+
+
+def timed_ms(call: Callable[[], object]) -> float:
+    """Time one call."""
+    started = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - started)
+
+
+def warm_up(call: Callable[[int], float], window: int) -> tuple[int, bool]:
+    """Call until the medians of two windows in a row are near each other; return the calls, and whether they were.
+
+    Args:
+        call: gets its number within the window and returns its own milliseconds.
+        window: calls of one; every window sees the same pictures.
+    """
+    medians: list[float] = []
+    while len(medians) < LONGEST_WARMUP:
+        medians.append(float(np.median([call(place) for place in range(window)])))
+        if len(medians) > 1 and abs(medians[-1] - medians[-2]) <= STABLE * medians[-2]:
+            return window * len(medians), True
+    return window * len(medians), False
+
+
+def latency_of(subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector) -> dict[str, Any]:
+    """Time whole readings of one face, from the file to the label; the pictures in turn, the same for every row.
+
+    Faces are looked for as on the device, and time is counted for it; what is read is the data set's own box, so that
+    every row reads the same.
+
+    Returns:
+        ``stages`` (they add up to nearly all of ``total``), ``total``, ``warmup_rounds``, ``stable``.
+    """
+    stages: dict[str, list[float]] = {}
+    totals: list[float] = []
+    warm, stable = warm_up(lambda place: sum(_round(subject, shots[place], detector).values()), len(shots))
+    for place in range(rounds):
+        started = time.perf_counter()
+        taken = _round(subject, shots[place % len(shots)], detector)
+        totals.append(1000 * (time.perf_counter() - started))
+        for stage, value in taken.items():
+            stages.setdefault(stage, []).append(value)
+    return {
+        "stages": {stage: distribution(values) for stage, values in stages.items()},
+        "total": distribution(totals),
+        "warmup_rounds": warm,
+        "stable": stable,
+    }
+
+
+def written_of(subject: Subject, shots: Sequence[Shot], rounds: int, describe: str) -> dict[str, Any]:
+    """Time free-text answers: the label as a word (what users of such models do today), and a description.
+
+    Returns:
+        ``label``: decoded picture to written label; ``first_token``: decoded picture to the description's first piece;
+        ``per_token``: each further piece of it, None if no answer had two.
+    """
+    label, first, token = [], [], []
+    for place in range(-1, rounds):
+        frames = [shots[place % len(shots)].frame()]
+        stages = subject.read(frames, clip=False).stage_ms
+        # Where labels are scored apart from the prompt's prefill, an answer needs no score; else it has its own pass.
+        ready = sum(value for stage, value in stages.items() if stage != "score")
+        said, told = subject.write(frames, None, clip=False), subject.write(frames, describe, clip=False)
+        if place >= 0:
+            label.append(ready + said.ms)
+            first.append(ready + told.first_ms)
+            token += [told.token_ms] if told.token_ms is not None else []
+    return {
+        "label": distribution(label),
+        "first_token": distribution(first),
+        "per_token": distribution(token) if token else None,
+    }
+
+
+def throughput_of(subject: Subject, shots: Sequence[Shot], batches: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Time pictures of several faces, each face another picture's; one warm-up call each."""
+    found = {}
+    for batch in batches:
+        starts = count()
+
+        def once(batch: int = batch, starts: Any = starts) -> float:
+            first = next(starts)
+            frames = [shots[(first + place) % len(shots)].frame() for place in range(batch)]
+            return timed_ms(partial(subject.read_faces, frames))
+
+        once()
+        raw = [once() for _ in range(min(rounds, FEW_ROUNDS))]
+        rate = 1000 * batch / float(np.median(raw))
+        found[str(batch)] = {"faces_per_s": round(rate, DIGITS), "raw": [round(value, DIGITS) for value in raw]}
+    return found
+
+
+def sweep_of(subject: Subject, text: str) -> list[dict[str, Any]]:
+    """Time prompts of several lengths, tokens of ``text`` in random order with a fixed seed, none known from before."""
+    pool, draw = subject.tokens(text), np.random.default_rng(0)
+    found: list[dict[str, Any]] = []
+    for tokens in SWEPT:
+        if tokens >= subject.context:
+            break
+        prompts = draw.choice(pool, (SWEEP_ROUNDS + 1, tokens)).tolist()
+        for place, prompt in enumerate(prompts):
+            prompt[0] = pool[place % len(pool)]
+        raw = [timed_ms(partial(subject.prefill, prompt)) for prompt in prompts]
+        found.append({"tokens": tokens, "prefill_ms": distribution(raw[1:])})
+    return found
+
+
+def clip_of(subject: Subject, frames: Sequence[Frame], rounds: int) -> tuple[Distribution | None, str | None]:
+    """Time a clip, decoded frames to label; a clip that the context does not hold gives the reason instead."""
+    shifted = [list(frames), [*frames[1:], frames[0]]]
+    try:
+        subject.read(shifted[1], clip=True)
+        times = range(min(rounds, FEW_ROUNDS))
+        raw = [timed_ms(partial(subject.read, shifted[place % 2], clip=True)) for place in times]
+    except EmoEdgeError as error:
+        return None, f"no clip of {len(frames)} frames: {error}"
+    return distribution(raw), None
+
+
+def _round(subject: Subject, shot: Shot, detector: FaceDetector) -> dict[str, float]:
+    started = time.perf_counter()
+    image = read_image(shot.path)
+    decoded = time.perf_counter()
+    detector.detect(image)
+    found = time.perf_counter()
+    told = subject.read([Frame(image, shot.box)], clip=False)
+    return {"decode": 1000 * (decoded - started), "detect": 1000 * (found - decoded), **told.stage_ms}

@@ -1,0 +1,177 @@
+"""The machine of a benchmark: what it is, and its state before and after, so that a busy or hot one is seen."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import emo_edge
+from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.machine_facts import Machine, read_machine
+from emo_edge.system_files import TOOL_SECONDS, Run, read_number, read_text, run_bounded
+
+LIBRARIES = (
+    "emo-edge",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "llama-cpp-python",
+    "tensorrt",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "opencv-python-headless",
+)
+BUSY_LOAD = 0.5
+"""Processes that others keep running before the benchmark begins."""
+BUSY_SHARE = 0.05
+"""Of all CPU time during the benchmark, what others may take."""
+ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class State:
+    """A moment of the machine."""
+
+    shown: dict[str, Any]
+    """``load``, ``mhz`` and ``temperatures`` as the report has them."""
+    throttles: int | None
+    """Events that the processors counted since the start; None where they tell none."""
+    taken: float | None
+    """CPU seconds that anybody took, those that a hypervisor gave to others among them."""
+    own: float
+    """CPU seconds of this process and of its children that have ended."""
+    moment: float
+
+
+def read_state(root: Path = ROOT) -> State:
+    """Look at the machine now; what it does not tell is None or empty."""
+    times = os.times()
+    return State(
+        {"load": _load(root), "mhz": _mhz(root), "temperatures": _temperatures(root)},
+        _throttles(root),
+        _taken(root),
+        times.user + times.system + times.children_user + times.children_system,
+        time.monotonic(),
+    )
+
+
+def machine_section(
+    before: State, after: State, device: str, threads: int | None, root: Path = ROOT, run: Run = run_bounded
+) -> dict[str, Any]:
+    """Return ``machine`` of the report; ``threads`` None is each engine's own choice."""
+    machine = read_machine(root, run=run)
+    jetson = machine.jetson
+    reasons = busy_reasons(before, after, machine.processor.cores)
+    throttled = None
+    if before.throttles is not None and after.throttles is not None:
+        throttled = after.throttles > before.throttles
+    return {
+        "description": describe_machine("cpu"),
+        "cpu": machine.processor.name,
+        "cores": machine.processor.cores,
+        "memory": machine.memory.total if machine.memory else None,
+        "gpu": _gpu(machine),
+        "device": device,
+        "system": machine.system,
+        "governor": read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        "power_mode": jetson.power_mode.name if jetson and jetson.power_mode else None,
+        "clocks_fixed": jetson.clocks_fixed if jetson else None,
+        "versions": {"python": machine.python, **_versions()},
+        "threads": dict.fromkeys(("onnxruntime", "llama.cpp", "torch"), threads),
+        "git": _git(run),
+        "before": before.shown,
+        "after": after.shown,
+        "throttled": throttled,
+        "busy": bool(reasons),
+        "busy_reason": "; ".join(reasons) or None,
+    }
+
+
+def busy_reasons(before: State, after: State, cores: int) -> list[str]:
+    """Say how others were at work on this machine, before or during the benchmark."""
+    reasons = []
+    load = before.shown["load"]
+    if load and load[0] > BUSY_LOAD:
+        reasons.append(f"load {load[0]:.2f} at the start")
+    if before.taken is not None and after.taken is not None and after.moment > before.moment:
+        others = (after.taken - before.taken) - (after.own - before.own)
+        share = others / (cores * (after.moment - before.moment))
+        if share > BUSY_SHARE:
+            reasons.append(f"others took {share:.0%} of the CPU time")
+    return reasons
+
+
+def _gpu(machine: Machine) -> str | None:
+    if machine.cuda_devices:
+        return machine.cuda_devices[0].name
+    return machine.jetson.module if machine.jetson else None
+
+
+def _load(root: Path) -> list[float] | None:
+    found = re.match(r"([\d.]+) ([\d.]+) ([\d.]+) ", read_text(root / "proc/loadavg"))
+    return [float(value) for value in found.groups()] if found else None
+
+
+def _mhz(root: Path) -> float | None:
+    """Mean clock of the cores."""
+    folder = root / "sys/devices/system/cpu"
+    clocks = [read_number(path) for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    told = [clock / 1000 for clock in clocks if clock]
+    told = told or [
+        float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", read_text(root / "proc/cpuinfo"), re.M)
+    ]
+    return round(fmean(told), 1) if told else None
+
+
+def _temperatures(root: Path) -> dict[str, float]:
+    """Degrees Celsius by the name of the thermal zone; zones that are switched off tell none."""
+    found = {}
+    for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
+        value = read_number(zone / "temp")
+        if value is not None and value > 0:
+            name = read_text(zone / "type").strip() or zone.name
+            found[name if name not in found else f"{name} {zone.name[12:]}"] = value / 1000
+    return found
+
+
+def _throttles(root: Path) -> int | None:
+    """Sum x86's counters of cores held back by heat (Linux, arch/x86/kernel/cpu/mce/therm_throt.c)."""
+    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    counts = [count for path in files if (count := read_number(path)) is not None]
+    return sum(counts) if counts else None
+
+
+def _taken(root: Path) -> float | None:
+    """Add up ``cpu`` of proc/stat without idle and iowait; guests are counted in user and nice (man 5 proc)."""
+    found = re.match(r"cpu +([\d ]+)", read_text(root / "proc/stat"))
+    if found is None or not hasattr(os, "sysconf"):
+        return None
+    ticks = [int(value) for value in found[1].split()][:8]
+    return (sum(ticks) - sum(ticks[3:5])) / float(os.sysconf("SC_CLK_TCK"))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(run: Run) -> dict[str, Any] | None:
+    """Revision of the checkout that this package runs from; None where it was installed without one."""
+    folder = str(Path(emo_edge.__file__).parent)
+    revision = run(["git", "-C", folder, "rev-parse", "HEAD"], TOOL_SECONDS)
+    if revision.problem or "site-packages" in folder:
+        return None
+    changes = run(["git", "-C", folder, "status", "--porcelain"], TOOL_SECONDS)
+    return {"revision": revision.output.strip(), "dirty": bool(changes.output.strip())}

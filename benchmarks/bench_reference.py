@@ -1,0 +1,141 @@
+"""The full-precision checkpoint in PyTorch as a row of the benchmark: as fast as eager PyTorch does the same task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emo_edge.benchmarks.bench_plan import REFERENCE
+from emo_edge.benchmarks.bench_subjects import WRITTEN, GivenBoxes, Told, Written, told_by
+from emo_edge.benchmarks.dataset_items import Frame
+from emo_edge.bundle import Bundle
+from emo_edge.export.frames import FrameFeatures
+from emo_edge.export.language import generate_tokens
+from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference_engines import reference_engines
+from emo_edge.manifest import GRAPHS
+from emo_edge.pipeline import EmotionPipeline
+from emo_edge.prompts import classify_question
+from emo_edge.sessions import Sampling
+from emo_edge.stopwatch import Stopwatch
+from emo_edge.turns import softmax
+
+FIRST = Sampling(max_new_tokens=1)
+
+
+class TorchSubject:
+    """A checkpoint on the CPU. Labels are scored in one packed pass, answers are written with transformers' cache."""
+
+    device = "cpu"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        checkpoint: Path,
+        labels: tuple[str, ...],
+        *,
+        threads: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        stream: bool = False,
+    ) -> None:
+        """Load it.
+
+        Args:
+            bundle: whose scoring divides and corrects the scores of both alike.
+            checkpoint: the directory that it was exported from.
+            labels: asked for.
+            threads: of PyTorch; None leaves it as it is.
+            dtype: of weights and activations.
+            stream: whether LLaMA's layers stay on the disk, where the memory holds them not.
+        """
+        self._threads = torch.get_num_threads()
+        if threads:
+            torch.set_num_threads(threads)
+        self.model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype, stream=stream)
+        self.name, self.labels, self.manifest = REFERENCE, labels, bundle.manifest
+        self._corrected: EmotionPipeline | None = None
+        if self.manifest.scoring.prior_correction and dtype == torch.float32:
+            # Scores set against an even picture's with the same words: that way is the pipeline's alone.
+            self._corrected = EmotionPipeline(bundle, reference_engines(self.model, self.manifest), GivenBoxes([]))
+        parts = [name for name in (*GRAPHS, "language") if getattr(self.manifest.components, name) is not None]
+        self.variants = dict.fromkeys(parts, str(dtype).removeprefix("torch."))
+
+    @torch.inference_mode()
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+        """Score the labels; the packed pass that reads the prompt and all labels is the stage ``score``."""
+        if self._corrected is not None:
+            return told_by(self._corrected, frames, self.labels, clip=clip)
+        watch = Stopwatch()
+        turn = self._embedded(frames, [Turn(slice(0, len(frames)), self._question(clip), clip)], watch)[0]
+        with watch("score"):
+            scores = self.model.score_turns([turn], self.labels)[0].astype(np.float64)
+        return Told(softmax(scores / self.manifest.scoring.temperature).tolist(), watch.milliseconds)
+
+    @torch.inference_mode()
+    def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
+        """Write an answer with transformers' ``generate``; its prefill is timed with the first token."""
+        asked = Turn(slice(0, len(frames)), question or self._question(clip), clip)
+        turn = self._embedded(frames, [asked], Stopwatch())[0]
+        (_, first), (ids, whole) = self._timed(turn, FIRST), self._timed(turn, WRITTEN)
+        # The end of the sequence is computed as a token, too.
+        each = max(whole - first, 0.0) / len(ids) if ids else None
+        return Written(self.model.tokenizer.decode(ids), first, each, whole)
+
+    @torch.inference_mode()
+    def read_faces(self, frames: Sequence[Frame]) -> None:
+        """Score the labels of all faces in one batch."""
+        turns = [Turn(slice(row, row + 1), self._question(False)) for row in range(len(frames))]
+        self.model.score_turns(self._embedded(frames, turns, Stopwatch()), self.labels)
+
+    @torch.inference_mode()
+    def prefill(self, ids: Sequence[int]) -> None:
+        """Read tokens alone, up to the logits that follow the last one."""
+        hidden = self.model.language.model(input_ids=torch.tensor([list(ids)])).last_hidden_state
+        self.model.language.lm_head(hidden[:, -1])
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokenize as the language model does."""
+        return self.model.tokenizer.encode(text)
+
+    @property
+    def context(self) -> int:
+        """Positions of prompt and answer."""
+        return int(self.model.language.config.max_position_embeddings)
+
+    def close(self) -> None:
+        """Forget the model, and give PyTorch its threads back."""
+        torch.set_num_threads(self._threads)
+        self._corrected = None
+        del self.model
+
+    def _question(self, clip: bool) -> str:
+        return classify_question(self.model.config.prompt, self.labels, clip=clip)
+
+    def _embedded(self, frames: Sequence[Frame], turns: Sequence[Turn], watch: Stopwatch) -> list[EmbeddedTurn]:
+        with watch("crop"):
+            pairs = [self.model.crops(frame.image, frame.box) for frame in frames]
+            seen, faces = np.stack([one.pixels for one, _ in pairs]), [crop.pixels for _, crop in pairs if crop]
+        with watch("vision"):
+            vision = self.model.vision_features(seen)
+        with watch("face"):
+            features = self._with_face(vision, np.stack(faces) if faces else None)
+        with watch("connector"):
+            return self.model.embed_turns(features, turns)
+
+    def _with_face(self, vision: torch.Tensor, crops: NDArray[np.uint8] | None) -> FrameFeatures:
+        """Run the network that the face's crops are for."""
+        if crops is None:
+            return FrameFeatures(vision, None)
+        if self.model.landmark_network:
+            return FrameFeatures(vision, None, torch.from_numpy(self.model.landmark_network.run(crops)).to(vision))
+        return FrameFeatures(vision, self.model.face_outputs(crops, with_segmentation=False))
+
+    def _timed(self, turn: EmbeddedTurn, sampling: Sampling) -> tuple[list[int], float]:
+        started = time.perf_counter()
+        ids = generate_tokens(self.model.language, [turn.embeddings], sampling)[0]
+        return ids, 1000 * (time.perf_counter() - started)

@@ -1,0 +1,348 @@
+"""What a benchmark's ``report.json`` holds, typed; schema version 1.
+
+Times are milliseconds, sizes bytes, shares between 0 and 1. What was not measured is null; keys that are not
+named here are left alone, so that a report may say more than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from emo_edge.sections import Section, require
+
+SCHEMA = 1
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Part(Section):
+    """An immutable part of a report; further keys are ignored, and null is as good as absent."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return (
+            {key: value for key, value in given.items() if value is not None} if isinstance(given, Mapping) else given
+        )
+
+
+class Interval(Part):
+    """A figure with its 95 % interval, where it has one."""
+
+    value: Finite
+    low: Finite | None = None
+    high: Finite | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        ordered = self.low is None or self.high is None or self.low <= self.high
+        require((ordered, f"the interval ends at {self.high}, below its start {self.low}"))
+        return self
+
+
+class Times(Part):
+    """Milliseconds of something that was timed often."""
+
+    p50: Measure | None = None
+    p90: Measure | None = None
+    p99: Measure | None = None
+    min: Measure | None = None
+    mean: Measure | None = None
+    samples: Count | None = None
+    raw: tuple[Measure, ...] = ()
+
+
+def _under(key: str) -> Any:
+    """Take a bare number for the only figure of a part."""
+    return BeforeValidator(lambda given: {key: given} if isinstance(given, int | float) else given)
+
+
+Figure = Annotated[Interval, _under("value")]
+Timed = Annotated[Times, _under("p50")]
+
+
+class ClassFigures(Part):
+    """Of one label."""
+
+    recall: Share | None = None
+    precision: Share | None = None
+    f1: Share | None = None
+    support: Count = 0
+
+
+class Group(Part):
+    """Of the samples of one subgroup."""
+
+    samples: Count
+    war: Share | None = None
+    war_low: Share | None = None
+    war_high: Share | None = None
+    uar: Share | None = None
+
+
+class TextFigures(Part):
+    """Free-text answers, scored by the label they name; and by the scored labels of the same samples."""
+
+    samples: Count | None = None
+    war: Figure | None = None
+    uar: Figure | None = None
+    named: Figure | None = None
+    war_scored: Figure | None = None
+    same_as_scored: Figure | None = None
+
+
+class Accuracy(Part):
+    """A row against the truth of the data set."""
+
+    war: Figure | None = None
+    uar: Figure | None = None
+    f1: Figure | None = None
+    ece: Measure | None = None
+    brier: Measure | None = None
+    nll: Measure | None = None
+    per_class: dict[str, ClassFigures] = Field(default_factory=dict)
+    confusion: tuple[tuple[Count, ...], ...] | None = None
+    text: TextFigures | None = None
+    groups: dict[str, dict[str, Group]] = Field(default_factory=dict)
+
+
+class McNemar(Part):
+    """Samples that one row alone has right, and the exact p that both are right equally often."""
+
+    p: Share
+    only_reference: Count
+    only_this: Count
+
+
+class AgainstReference(Part):
+    """A profile against full precision, on the same samples."""
+
+    agreement: Figure | None = None
+    delta_uar: Figure | None = None
+    mcnemar: McNemar | None = None
+    kl_mean: Measure | None = None
+    kl_p95: Measure | None = None
+
+
+class Gate(Part):
+    """A limit of accuracy that a profile was held to."""
+
+    passed: bool
+    text: str = ""
+
+
+class Throughput(Part):
+    """Faces read at once."""
+
+    faces_per_s: Measure | None = None
+    raw: tuple[Measure, ...] = ()
+
+
+class PromptLength(Part):
+    """Prefill of a prompt of so many tokens."""
+
+    tokens: Count
+    prefill_ms: Timed | None = None
+
+
+class WrittenTimes(Part):
+    """Answers as free text, from the decoded picture on; a further piece of text by itself."""
+
+    label: Timed | None = None
+    label_bfloat16: Timed | None = None
+    first_token: Timed | None = None
+    per_token: Timed | None = None
+
+
+class Latency(Part):
+    """Times of a warm process, and of fresh ones."""
+
+    stages: dict[str, Timed] = Field(default_factory=dict)
+    total: Timed | None = None
+    warmup_rounds: Count | None = None
+    stable: bool | None = None
+    cold_start: Timed | None = None
+    throughput: dict[str, Throughput] | None = None
+    prompt_sweep: tuple[PromptLength, ...] | None = None
+    clip: Timed | None = None
+    written: WrittenTimes | None = None
+
+
+class Memory(Part):
+    """Most memory that was held."""
+
+    peak_rss: Count | None = None
+    device: Count | None = None
+
+
+class Energy(Part):
+    """Of one reading; else why it could not be read."""
+
+    joules_per_reading: Measure | None = None
+    source: str | None = None
+    reason: str | None = None
+
+
+class Floor(Part):
+    """What a stage cannot be faster than on this machine, and how near it comes."""
+
+    bytes: Measure | None = None
+    flops: Measure | None = None
+    floor_ms: Measure | None = None
+    share: Measure | None = None
+
+
+class Row(Part):
+    """Full precision, or a profile of the bundle."""
+
+    name: str
+    kind: Literal["reference", "profile"]
+    device: str | None = None
+    variants: dict[str, str | None] = Field(default_factory=dict)
+    size_bytes: Count | None = None
+    unavailable: str | None = None
+    accuracy: Accuracy | None = None
+    against_reference: AgainstReference | None = None
+    gate: Gate | None = None
+    latency: Latency | None = None
+    memory: Memory | None = None
+    energy: Energy | None = None
+    roofline: dict[str, Floor] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class MachineState(Part):
+    """Before or after the run."""
+
+    load: tuple[Measure, ...] | None = None
+    mhz: Measure | None = None
+    temperatures: dict[str, Finite | None] = Field(default_factory=dict)
+
+
+class Git(Part):
+    """The source that was run."""
+
+    revision: str
+    dirty: bool | None = None
+
+
+class Machine(Part):
+    """Where it was measured."""
+
+    description: str
+    cpu: str | None = None
+    cores: Count | None = None
+    memory: Count | None = None
+    gpu: str | None = None
+    device: str | None = None
+    system: str | None = None
+    governor: str | None = None
+    power_mode: str | None = None
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    threads: dict[str, int | None] = Field(default_factory=dict)
+    git: Git | None = None
+    before: MachineState = MachineState()
+    after: MachineState = MachineState()
+    throttled: bool | None = None
+    busy: bool | None = None
+    busy_reason: str | None = None
+
+
+class Skipped(Part):
+    """A sample that was left out."""
+
+    key: str
+    reason: str
+
+
+class DataSet(Part):
+    """On what it was measured."""
+
+    name: str
+    labels: tuple[str, ...]
+    samples: Count
+    spec: str | None = None
+    split: str | None = None
+    fold: int | None = None
+    source: str | None = None
+    clips: bool | None = None
+    per_label: dict[str, Count] = Field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class BundleId(Part):
+    """Which bundle."""
+
+    name: str
+    manifest_sha256: str | None = None
+    purpose: str | None = None
+
+
+class CheckpointId(Part):
+    """Which full-precision model."""
+
+    name: str
+    weights_sha256: str | None = None
+
+
+class Ceiling(Part):
+    """What the machine reached on plain copies and products."""
+
+    copy_bytes_per_s: Measure | None = None
+    matmul_flops_per_s: Measure | None = None
+    dtype: str | None = None
+
+
+class OtherCommand(Part):
+    """Another command timed in turns with ours; the ratio is ours over theirs as the runner wrote it."""
+
+    command: str
+    raw_ms: tuple[Measure, ...] = ()
+    ours_raw_ms: tuple[Measure, ...] = ()
+    ratio: Figure | None = None
+
+
+class Report(Part):
+    """A whole benchmark; the first row is full precision."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    command: str
+    bundle: BundleId
+    machine: Machine
+    dataset: DataSet
+    rows: tuple[Row, ...]
+    started: str | None = None
+    seconds: Measure | None = None
+    synthetic: bool
+    checkpoint: CheckpointId | None = None
+    ceiling: Ceiling | None = None
+    vs: OtherCommand | None = None
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Report:
+        names, labels = [row.name for row in self.rows], self.dataset.labels
+        crooked = [row.name for row in self.rows if row.accuracy and not _square(row.accuracy.confusion, len(labels))]
+        require(
+            (names != [] and self.rows[0].kind == "reference", "rows: the first is not full precision"),
+            (all(row.kind == "profile" for row in self.rows[1:]), "rows: full precision is there twice"),
+            (len(set(names)) == len(names), f"rows: a name is there twice: {', '.join(names)}"),
+            (len(set(labels)) == len(labels), "dataset.labels: a label is there twice"),
+            (
+                not crooked,
+                f"rows: confusion of {', '.join(crooked)} is not {len(labels)} x {len(labels)}, as labels are",
+            ),
+        )
+        return self
+
+
+def _square(counts: Sequence[Sequence[int]] | None, side: int) -> bool:
+    return counts is None or (len(counts) == side and all(len(line) == side for line in counts))
