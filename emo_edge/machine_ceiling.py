@@ -49,6 +49,8 @@ TEXT = 3 * "What is the facial expression of the person in the image? Choose one
 UNBOUND = constant(math.inf)
 KINDS: tuple[Kind, ...] = ("product", "attention", "function", "move", "cast")
 SOFTMAX_VALUES = 32000
+UNQUANTIZED = (0, F16, 32)
+"""llama.cpp's file types f32, f16 and bf16."""
 RUNTIME = {"cpu": 0.25e9, "cuda": 1.2e9}
 """Bytes of Python and two engines, without weights and activations: assumed."""
 
@@ -207,7 +209,9 @@ def _language(place: Path, probe: LanguageProbe, device: str, threads: int | Non
     path = probe.write(place / "probe.gguf")
     kind = runtime(LANGUAGE_RUNTIMES["gguf"])
     layers = -1 if device == "cuda" else 0
-    with kind(path, context_size=CONTEXT, threads=threads, gpu_layers=layers) as session:
+    # As `open_engines` has it: an unquantized model keeps its attention cache in float32, without flash attention.
+    exact = probe.file_type in UNQUANTIZED
+    with kind(path, context_size=CONTEXT, threads=threads, gpu_layers=layers, exact_cache=exact) as session:
         tokens = count(FIRST_TOKEN)
 
         def batch(rows: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +12,31 @@ from emo_edge.bundle import Bundle
 from emo_edge.calibration.activation_ranges import observed_tensors
 from emo_edge.calibration.graph_files import load_graph
 from emo_edge.calibration.quantized_graph import int8_from_float
+from emo_edge.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.manifest import GraphComponent
+from emo_edge.runtimes import engine_builder, tensorrt_api
+from emo_edge.runtimes.engine_recipe import EngineRecipe
+from emo_edge.sessions import TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that the package tensorrt-rtx is made for")
-SIZES = {"N": (1, 2, 8), "L": (1, 12, 48)}
-"""Smallest, likeliest and largest size of each varying axis."""
+LONGEST_QUESTION = 48
 
 
-class Complaints(trt.ILogger):  # type: ignore[misc]
-    """Keep errors, print nothing."""
+def built(path: Path, inputs: Sequence[TensorSpec]) -> tuple[bool, list[str], list[tuple[str, str]]]:
+    """Tell whether there is a plan, what was complained of, and name and type of every output.
 
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.errors: list[str] = []
-
-    def log(self, severity: Any, message: str) -> None:
-        if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-            self.errors.append(message)
-
-
-def built(path: Path, shapes: dict[str, tuple[int | str, ...]]) -> tuple[bool, list[str], list[tuple[str, str]]]:
-    """Tell whether there is a plan, what was complained of, and name and type of every output."""
-    complaints = Complaints()
-    builder = trt.Builder(complaints)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, complaints)
-    parsed = parser.parse_from_file(str(path))
-    assert parsed, [str(parser.get_error(index)) for index in range(parser.num_errors)]
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    for name, shape in shapes.items():
-        sizes = [[SIZES[axis][place] if isinstance(axis, str) else axis for axis in shape] for place in range(3)]
-        profile.set_shape(name, *sizes)
-    config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
+    In this process, because a builder that complains and still gives a plan is not an error to the child.
+    """
+    shapes = shape_ranges(inputs, axis_ranges(RowRange(), LONGEST_QUESTION))
+    recipe, complaints = EngineRecipe(str(path), "0" * 64, path.stem, shapes), list[str]()
+    logger = tensorrt_api.complaints_logger(trt, complaints)
+    builder = trt.Builder(logger)
+    network, parser = engine_builder._parsed(trt, builder, logger, recipe)
+    plan = builder.build_serialized_network(network, engine_builder._configured(trt, builder, recipe, None))
     found = [network.get_output(index) for index in range(network.num_outputs)]
-    return plan is not None, complaints.errors, [(value.name, str(value.dtype)) for value in found]
+    types = [(value.name, str(value.dtype)) for value in found]
+    del parser
+    return plan is not None, complaints, types
 
 
 @pytest.mark.parametrize("kept", ["none", "half"])
@@ -61,9 +52,9 @@ def test_int8_builds_in_either_precision_with_any_share_kept(
     made = int8_from_float(source, tmp_path / "all.onnx", thresholds)
     if kept == "half":
         made = int8_from_float(source, tmp_path / "half.onnx", thresholds, keep=made.quantized[::2])
-    shapes = {contract.name: contract.shape for contract in component.inputs}
+    inputs = [contract.spec() for contract in component.inputs]
     outputs = [(contract.name, "DataType.FLOAT") for contract in component.outputs]
-    assert built(made.files[-1], shapes) == (True, [], outputs)
+    assert built(made.files[-1], inputs) == (True, [], outputs)
 
 
 @pytest.mark.parametrize("massive", [None, 1])
@@ -71,7 +62,11 @@ def test_the_towers_of_the_other_tests_build(write_tower: Any, tmp_path: Path, m
     tower = write_tower(tmp_path / "a.onnx", depth=2, massive=massive)
     thresholds = dict.fromkeys(observed_tensors(load_graph(tower)), 4.0)
     made = int8_from_float(tower, tmp_path / "b.onnx", thresholds)
-    assert built(made.files[0], {"x": ("N", 9, 32)}) == (True, [], [("features", "DataType.FLOAT")])
+    assert built(made.files[0], [TensorSpec("x", "float32", ("N", 9, 32))]) == (
+        True,
+        [],
+        [("features", "DataType.FLOAT")],
+    )
 
 
 def test_convolutions_and_either_gemm_build(write_graph: Any, tmp_path: Path) -> None:
@@ -90,4 +85,8 @@ def test_convolutions_and_either_gemm_build(write_graph: Any, tmp_path: Path) ->
     source = write_graph(tmp_path / "a.onnx", nodes, weights, shape=(3, 8, 8), result=(8,))
     made = int8_from_float(source, tmp_path / "b.onnx", {"x": 2.0, "flat": 3.0, "gemm": 4.0})
     assert len(made.quantized) == 3
-    assert built(made.files[0], {"x": ("N", 3, 8, 8)}) == (True, [], [("features", "DataType.FLOAT")])
+    assert built(made.files[0], [TensorSpec("x", "float32", ("N", 3, 8, 8))]) == (
+        True,
+        [],
+        [("features", "DataType.FLOAT")],
+    )
