@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,9 @@ from emo_edge.bundle import claimed
 from emo_edge.errors import InputError
 
 SAMPLES, PLAN_NAME, REPORT_NAME = "samples", "run.json", "report.json"
+MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
+OWN_SUFFIXES = (".jsonl", ".part")
+"""Of the files of `SAMPLES`: no other is ever removed."""
 Row = dict[str, Any]
 
 
@@ -92,28 +94,46 @@ class Journal:
     def _ours(self) -> bool:
         """Tell a folder that a benchmark made, be it killed before it wrote its settings."""
         begun = {SAMPLES, _beside(self.folder / PLAN_NAME).name}
-        return (self.folder / PLAN_NAME).is_file() or {path.name for path in self.folder.iterdir()} <= begun
+        if not self._own_samples():
+            return False
+        return self._plan() is not None or {path.name for path in self.folder.iterdir()} <= begun
+
+    def _own_samples(self) -> bool:
+        folder = self.folder / SAMPLES
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            return False
+        return not folder.exists() or all(map(_own_file, folder.iterdir()))
+
+    def _plan(self) -> Row | None:
+        """Read what told the run that is there from others; None where there is none, or the file is no benchmark's."""
+        path = self.folder / PLAN_NAME
+        row = _parsed(path.read_text(encoding="utf-8", errors="replace"), key=False) if path.is_file() else None
+        return row if row is not None and "bundle" in row else None
 
     def _settle(self) -> None:
         """Go on with the run that is there if it is this one, else begin."""
-        plan, report = self.folder / PLAN_NAME, self.folder / REPORT_NAME
+        report, left = self.folder / REPORT_NAME, self._plan()
         if not self._overwrite and report.exists():
             raise InputError(f"{report}: finished already; --overwrite measures again, or name another --out")
-        left = plan.read_text(encoding="utf-8") if plan.exists() else self.settings
-        if left == self.settings and not self._overwrite:
-            _replace(plan, self.settings)
-            return
-        if not self._overwrite:
-            told = ", ".join(_changed(left, self.settings)) or "its record is torn"
+        if self._overwrite:
+            self._clear()
+        elif left is not None and (told := ", ".join(_changed(left, json.loads(self.settings)))):
             raise InputError(f"{self.folder}: holds a run of other settings ({told}); --overwrite, or another --out")
-        shutil.rmtree(self.folder / SAMPLES)
-        (self.folder / SAMPLES).mkdir()
-        report.unlink(missing_ok=True)
-        _replace(plan, self.settings)
+        _replace(self.folder / PLAN_NAME, self.settings)
+
+    def _clear(self) -> None:
+        """Remove what a benchmark wrote, and nothing else."""
+        for name in (REPORT_NAME, MARKDOWN_NAME, HTML_NAME):
+            (self.folder / name).unlink(missing_ok=True)
+        for path in filter(_own_file, list((self.folder / SAMPLES).iterdir())):
+            path.unlink()
 
 
-def _changed(left: str, settings: str) -> list[str]:
-    before, after = _parsed(left, key=False) or {}, json.loads(settings)
+def _own_file(path: Path) -> bool:
+    return path.suffix in OWN_SUFFIXES and path.is_file() and not path.is_symlink()
+
+
+def _changed(before: Row, after: Row) -> list[str]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 

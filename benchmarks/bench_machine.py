@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
@@ -29,9 +29,11 @@ LIBRARIES = (
     "opencv-python-headless",
 )
 BUSY_LOAD = 0.5
-"""Processes that others keep running before the benchmark begins."""
+"""Processes for each core that others keep running before the benchmark begins; asked where proc/stat is missing."""
 BUSY_SHARE = 0.05
-"""Of all CPU time during the benchmark, what others may take."""
+"""Of all CPU time just before and during the benchmark, what others may take."""
+WATCH_S = 1.5
+"""Before the start: the load of the last minute is as a rule that of the run before this one."""
 ROOT = Path("/")
 
 
@@ -48,6 +50,8 @@ class State:
     own: float
     """CPU seconds of this process and of its children that have ended."""
     moment: float
+    others: float | None = None
+    """CPU seconds a second that others took just before; None where it was not watched."""
 
 
 def read_state(root: Path = ROOT) -> State:
@@ -60,6 +64,14 @@ def read_state(root: Path = ROOT) -> State:
         times.user + times.system + times.children_user + times.children_system,
         time.monotonic(),
     )
+
+
+def watched_state(root: Path = ROOT) -> State:
+    """Look at the machine for `WATCH_S`, then as `read_state`."""
+    first = read_state(root)
+    time.sleep(WATCH_S)
+    last = read_state(root)
+    return replace(last, others=_others(first, last))
 
 
 def machine_section(
@@ -98,14 +110,22 @@ def busy_reasons(before: State, after: State, cores: int) -> list[str]:
     """Say how others were at work on this machine, before or during the benchmark."""
     reasons = []
     load = before.shown["load"]
-    if load and load[0] > BUSY_LOAD:
+    if before.others is not None:
+        if before.others / cores > BUSY_SHARE:
+            reasons.append(f"others took {before.others / cores:.0%} of the CPU time before the start")
+    elif before.taken is None and load and load[0] > BUSY_LOAD * cores:
         reasons.append(f"load {load[0]:.2f} at the start")
-    if before.taken is not None and after.taken is not None and after.moment > before.moment:
-        others = (after.taken - before.taken) - (after.own - before.own)
-        share = others / (cores * (after.moment - before.moment))
-        if share > BUSY_SHARE:
-            reasons.append(f"others took {share:.0%} of the CPU time")
+    others = _others(before, after)
+    if others is not None and others / cores > BUSY_SHARE:
+        reasons.append(f"others took {others / cores:.0%} of the CPU time")
     return reasons
+
+
+def _others(before: State, after: State) -> float | None:
+    """CPU seconds a second that others took in between; None where the system does not tell."""
+    if before.taken is None or after.taken is None or after.moment <= before.moment:
+        return None
+    return ((after.taken - before.taken) - (after.own - before.own)) / (after.moment - before.moment)
 
 
 def _gpu(machine: Machine) -> str | None:

@@ -34,7 +34,14 @@ class OpenedWith:
 
 
 def open_subject(bundle: Bundle, name: str, wanted: OpenedWith, *, half: bool = False) -> Subject:
-    """Open a profile, or the checkpoint in PyTorch for the name `REFERENCE`; ``half`` takes bfloat16 there."""
+    """Open a profile, or the checkpoint in PyTorch for the name `REFERENCE`; ``half`` takes bfloat16 there.
+
+    Where threads are named, OpenCV, which reads and crops in every row, is held to them in this process as well.
+    """
+    if wanted.threads:
+        import cv2
+
+        cv2.setNumThreads(wanted.threads)
     if name != REFERENCE:
         return ProfileSubject(bundle, name, wanted.labels, device=wanted.device, threads=wanted.threads)
     import torch

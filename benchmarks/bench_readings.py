@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.bench_journal import Journal, Row
 from emo_edge.benchmarks.bench_samples import BenchSample, BenchSamples, spread
 from emo_edge.benchmarks.bench_subjects import Subject
+from emo_edge.errors import DeviceError
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def read_samples(
         written: how many of them, evenly, are answered in free text, too.
         journal: keeps each row before the next sample is read.
         progress: gets samples done and in all.
+
+    Raises DeviceError for a sample whose probabilities are not finite.
     """
     asked = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
     rows = journal.rows(name, lambda row: _fits(row, len(samples.labels), asked))
@@ -61,6 +65,8 @@ def readings_of(rows: Sequence[Row]) -> Readings:
 def _read(subject: Subject, sample: BenchSample, *, clip: bool, written: bool) -> Row:
     frames = sample.frames()
     told = subject.read(frames, clip=clip)
+    if not all(map(math.isfinite, told.probabilities)):
+        raise DeviceError(f"{sample.item.key}: its probabilities are not finite")
     answer = subject.write(frames, None, clip=clip).text if written else None
     return {
         "key": sample.item.key,
@@ -74,5 +80,9 @@ def _read(subject: Subject, sample: BenchSample, *, clip: bool, written: bool) -
 
 def _fits(row: dict[str, Any], labels: int, asked: set[str]) -> bool:
     scores = row.get("scores")
-    numbers = isinstance(scores, list) and len(scores) == labels and all(isinstance(one, float) for one in scores)
+    numbers = (
+        isinstance(scores, list)
+        and len(scores) == labels
+        and all(isinstance(one, float) and math.isfinite(one) for one in scores)
+    )
     return numbers and isinstance(row.get("answer"), str) == (row["key"] in asked)

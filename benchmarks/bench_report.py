@@ -6,13 +6,13 @@ from collections import Counter
 from typing import Any
 
 from emo_edge.benchmarks.bench_checkpoint import Checkpoint
+from emo_edge.benchmarks.bench_journal import HTML_NAME, MARKDOWN_NAME
 from emo_edge.benchmarks.bench_plan import BenchPlan
 from emo_edge.benchmarks.bench_samples import BenchSamples
 from emo_edge.bundle import Bundle, sha256_of
 from emo_edge.manifest import MANIFEST_NAME
 
 SCHEMA = 1
-MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
 
 
 def bundle_section(bundle: Bundle) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def report_notes(plan: BenchPlan, samples: BenchSamples, files: str, clip: str |
         *([f"free-text answers of {written} samples, greedy, scored by the first label they name"] if written else []),
         "intervals are 95 %: Wilson for WAR and agreement, 1,000 resamples with seed 0 for all others",
         f"latency: {len(samples.samples[:8])} pictures in turn ({files}), file to label; the face is looked for and "
-        "timed, what is read is the same box for every row",
+        "timed, what is read is the same box for every row; without detector: all stages but decode and detect",
         "reference: one packed pass reads the prompt and all labels (stage score): faster than writing a label",
         *(
             [f"cold start: {plan.cold} fresh processes, first label; files lie in the system's cache"]

@@ -26,6 +26,8 @@ from emo_edge.errors import EmoEdgeError
 from emo_edge.export.reports import Reports
 
 STREAMED = "latency, energy: the memory does not hold the checkpoint in float32, its layers were read from the disk"
+FAILURES = (EmoEdgeError, ModuleNotFoundError, MemoryError, RuntimeError, OSError)
+"""What engines raise where a machine or a device cannot run a subject; the other rows stay."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +50,26 @@ def reference_row(bench: Bench, size_bytes: int) -> tuple[dict[str, Any], Readin
     """Measure the checkpoint, without which there is no benchmark."""
     row = _row(REFERENCE, REFERENCE, size_bytes)
     found = _measured(bench, REFERENCE, row)
-    if bench.plan.written and not bench.opened_with.stream:
+    if bench.plan.written and row["latency"]:
         row["latency"]["written"]["label_bfloat16"] = _half_label(bench)
     return row, found
 
 
 def profile_row(bench: Bench, name: str, size_bytes: int, reference: Readings) -> dict[str, Any]:
-    """Measure a profile; one that this machine or device cannot run is a row that says why."""
+    """Measure a profile; one that this machine or device cannot run is a row that says why.
+
+    One that reads the samples and then fails keeps its accuracy, and a note says why there are no times.
+    """
     row = _row(shown(name), "profile", size_bytes)
     try:
         found = _measured(bench, name, row)
-    except (EmoEdgeError, ModuleNotFoundError) as reason:
-        error = missing_extra(reason) if isinstance(reason, ModuleNotFoundError) else reason
-        bench.reports.line(f"{name}: {error}")
-        return _row(shown(name), "profile", size_bytes) | {"unavailable": str(error)}
+    except FAILURES as error:
+        bench.reports.line(f"{name}: {_told(error)}")
+        return _row(shown(name), "profile", size_bytes) | {"unavailable": _told(error)}
     samples = bench.samples.samples
     row["against_reference"] = against(reference, found, samples)
     row["gate"] = gate_of(name, reference, found, samples)
-    if bench.ceiling and row["device"] == "cpu":
+    if bench.ceiling and row["device"] == "cpu" and row["latency"]:
         stages = row["latency"]["stages"]
         row["roofline"] = roofline_of(bench.bundle, name, bench.samples.labels, bench.ceiling, stages)
     return row
@@ -97,16 +101,31 @@ def _measured(bench: Bench, name: str, row: dict[str, Any]) -> Readings:
         if name == REFERENCE and bench.opened_with.stream:
             row["notes"].append(STREAMED)
             return found
+        _add_times(bench, name, subject, row)
+    finally:
+        subject.close()
+    if row["latency"]:
+        _add_cold(bench, name, row)
+        bench.reports.line(f"{name}: {row['latency']['total']['p50']:.1f} ms a reading (median)")
+    return found
+
+
+def _add_times(bench: Bench, name: str, subject: Subject, row: dict[str, Any]) -> None:
+    """Time a subject that has read every sample; if it fails now, what it said of them stays."""
+    shots = cycle(bench.shots)
+    try:
         row["latency"] = _latency(bench, subject, row["notes"])
-        shots = cycle(bench.shots)
         row["energy"] = energy_of(
             lambda: subject.read([next(shots).frame()], clip=False), len(bench.shots), subject.device
         )
-    finally:
-        subject.close()
-    _add_cold(bench, name, row)
-    bench.reports.line(f"{name}: {row['latency']['total']['p50']:.1f} ms a reading (median)")
-    return found
+    except FAILURES as error:
+        row["notes"].append(f"{'energy' if row['latency'] else 'latency, energy'}: {_told(error)}")
+        bench.reports.line(f"{name}: {row['notes'][-1]}")
+
+
+def _told(error: BaseException) -> str:
+    """Say a failure in words; an error of the memory has none as a rule."""
+    return str(missing_extra(error) if isinstance(error, ModuleNotFoundError) else error) or type(error).__name__
 
 
 def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
@@ -119,8 +138,8 @@ def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
         row["latency"]["cold_start"], row["memory"] = cold_starts(
             bench.bundle.directory, name, bench.opened_with, bench.shots, bench.plan.cold, writes=writes
         )
-    except EmoEdgeError as error:
-        row["notes"].append(f"cold start and memory: {error}")
+    except FAILURES as error:
+        row["notes"].append(f"cold start and memory: {_told(error)}")
 
 
 def _latency(bench: Bench, subject: Subject, notes: list[str]) -> dict[str, Any]:

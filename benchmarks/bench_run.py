@@ -14,8 +14,9 @@ from typing import Any
 from emo_edge import __version__
 from emo_edge.benchmarks.bench_checkpoint import Checkpoint, open_checkpoint, profile_bytes
 from emo_edge.benchmarks.bench_journal import Journal
-from emo_edge.benchmarks.bench_machine import machine_section, read_state
+from emo_edge.benchmarks.bench_machine import machine_section, read_state, watched_state
 from emo_edge.benchmarks.bench_open import OpenedWith
+from emo_edge.benchmarks.bench_places import private_places, without_places
 from emo_edge.benchmarks.bench_plan import BenchPlan, asked_labels
 from emo_edge.benchmarks.bench_report import (
     SCHEMA,
@@ -67,7 +68,7 @@ def bench(
     Raises InputError before any measurement for what cannot be measured: another checkpoint, unknown labels, no
     sample that opens. A profile that cannot run here is a row that says why.
     """
-    begun, started, before = time.monotonic(), datetime.now(timezone.utc), read_state()
+    begun, started = time.monotonic(), datetime.now(timezone.utc)
     opened = Bundle.open(bundle)
     profiles = plan.profiles_of(opened.manifest)
     source = open_checkpoint(opened, checkpoint)
@@ -75,6 +76,7 @@ def bench(
     labels = resolve_labels(opened.manifest, asked_labels(opened.manifest, dataset.labels))
     folder = out or Path(f"bench-{opened.manifest.name}")
     with Journal(folder, _identity(opened, source, plan), overwrite=overwrite) as journal:
+        before = watched_state()
         with _prepared(opened, source, plan, dataset, labels, journal, reports) as (run, versus, notes):
             report = {
                 "schema": SCHEMA,
@@ -93,9 +95,11 @@ def bench(
             }
         report["machine"] = machine_section(before, read_state(), plan.device, plan.threads)
         report["seconds"] = round(time.monotonic() - begun, 1)
-        journal.finish(report)
+        places = private_places(plan.root, plan.dataset, bundle, folder, source.directory)
+        report = without_places(report, places)
         for name, text in readable_forms(report):
             journal.write(name, text)
+        journal.finish(report)
     return folder
 
 

@@ -19,7 +19,8 @@ from emo_edge.system_files import Ended, run_bounded
 ROUNDS, RESAMPLES = 7, 1000
 LONGEST_S = 600.0
 PLACE = "{files}"
-OURS = "from emo_edge.cli import main; main()"
+OURS = "import sys; sys.path = [place for place in sys.path if place]; from emo_edge.cli import main; main()"
+"""``python -c`` looks for modules in the working directory first, which is the user's."""
 
 
 class Versus:

@@ -44,10 +44,16 @@ class Comparison:
         """What got worse beyond noise."""
         return [change for change in self.changes if change.verdict == "worse"]
 
+    @property
+    def unjudged(self) -> int:
+        """How many figures are in both and could not be told apart: other conditions, or too few times."""
+        return sum(change.verdict in ("not comparable", "too few to tell") for change in self.changes)
+
     def as_json(self) -> dict[str, Any]:
         """Return everything, with the limits that verdicts rest on."""
         floors = {"time": TIME_FLOOR, "memory": MEMORY_FLOOR, "size": SIZE_FLOOR}
-        return {"schema": 1, "alpha": ALPHA, "floors": floors, "regressions": len(self.regressions), **asdict(self)}
+        counts = {"regressions": len(self.regressions), "unjudged": self.unjudged}
+        return {"schema": 1, "alpha": ALPHA, "floors": floors, **counts, **asdict(self)}
 
 
 def side(path: Path) -> Side:
@@ -131,9 +137,14 @@ def _summary(found: Comparison) -> str:
     real = [change for change in found.changes if change.verdict in ("better", "worse")]
     if not real:
         told = any(change.verdict == "no change" for change in found.changes)
-        return "no change beyond noise" if told else "nothing can be compared"
+        return f"no change beyond noise{_left_open(found)}" if told else "nothing can be compared"
     parts = {verdict: [change for change in real if change.verdict == verdict] for verdict in ("better", "worse")}
-    return "; ".join(f"{verdict}: {_named(changes)}" for verdict, changes in parts.items() if changes)
+    named = "; ".join(f"{verdict}: {_named(changes)}" for verdict, changes in parts.items() if changes)
+    return named + _left_open(found)
+
+
+def _left_open(found: Comparison) -> str:
+    return f"; not judged: {found.unjudged} of {len(found.changes)} figures" if found.unjudged else ""
 
 
 def _named(changes: Sequence[Change]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from emo_edge.benchmarks.dataset_items import Clips, Dataset, Pictures, natural_order
-from emo_edge.benchmarks.dataset_listing import Entry, Request, Tally, collected
+from emo_edge.benchmarks.dataset_listing import ADJECTIVES, KNOWN, Entry, Request, Tally, collected, plain
 from emo_edge.errors import InputError
 from emo_edge.images import EXTENSIONS as PICTURE_EXTENSIONS
 from emo_edge.sources import VIDEO_EXTENSIONS
@@ -37,7 +38,22 @@ def folder(request: Request) -> Dataset:
         raise InputError(f"{home}: clips and pictures together, {' and '.join(examples)}: measure one after the other")
     media = Clips(home) if moving[0] else Pictures(home)
     source = "a folder for each label" + (f", {home.name}" if home != root else "")
-    return collected(request, entries, media, None, source=source, clips=moving[0], tally=tally)
+    found = collected(request, entries, media, None, source=source, clips=moving[0], tally=tally)
+    return _with_labels(found, (place.name for place in _folders(home)), request.label_map)
+
+
+def _with_labels(found: Dataset, names: Iterable[str], label_map: Mapping[str, str]) -> Dataset:
+    """Ask for the labels of empty folders, too: with fewer to choose from, the question would be an easier one."""
+    ours = {plain(theirs): label for theirs, label in label_map.items()}
+    known = {plain(label): label for label in KNOWN}
+    words = {**ADJECTIVES, **known}
+    named = {words.get(plain(ours.get(plain(name), name))) for name in names}
+    absent = [label for label in KNOWN if label in named and label not in found.labels]
+    if not absent:
+        return found
+    order = tuple(label for label in dict.fromkeys((*KNOWN, *found.labels)) if label in {*found.labels, *absent})
+    items = [replace(item, label=order.index(found.labels[item.label])) for item in found.items]
+    return replace(found, labels=order, items=items, notes=(*found.notes, f"no sample of {', '.join(absent)}"))
 
 
 def is_clip(root: Path, place: str) -> bool:

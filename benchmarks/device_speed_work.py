@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.device_speed_turns import Call, Entrant, Held, Outputs
 from emo_edge.bundle import Bundle
-from emo_edge.engines import EXACT_LANGUAGE, GraphOpener
+from emo_edge.engines import GraphOpener, open_language
 from emo_edge.errors import AccuracyGateError, InputError
-from emo_edge.manifest import FACE_TOKENS, GRAPHS, OUTPUTS, GraphComponent, LanguageComponent
-from emo_edge.registry import LANGUAGE_RUNTIMES, runtime
+from emo_edge.manifest import FACE_TOKENS, GRAPHS, OUTPUTS, GraphComponent
 from emo_edge.sessions import LanguageSession, Tensor, TensorSession
 from emo_edge.stored_feeds import StoredFeeds
 from emo_edge.turns import Turn, ask_for_labels, demographics_of, frame_tokens, softmax
@@ -105,9 +104,12 @@ def language_entrants(
     bundle: Bundle, stage: str, place: str, variants: Sequence[str], asked: Asked, threads: int | None, sessions: Held
 ) -> list[Entrant]:
     """Return the language model's variants for ``prefill``, ``labels`` or ``decode`` on ``cpu`` or ``cuda``."""
+    language = bundle.manifest.components.language
+    if language is None:
+        return []
 
     def opened(variant: str) -> Call:
-        session = sessions.get((place, variant), lambda: _language(bundle, variant, place, threads))
+        session = sessions.get((place, variant), lambda: open_language(bundle, language, variant, place, threads))
         return language_call(session, stage, asked)
 
     return [Entrant(LANGUAGE_ENGINE, place, variant, partial(opened, variant)) for variant in variants]
@@ -142,18 +144,3 @@ def language_call(session: LanguageSession, stage: str, asked: Asked) -> Call:
         "decode": lambda: Call(decode, prefill, DECODED, length),
     }
     return calls[stage]()
-
-
-def _language(bundle: Bundle, variant: str, place: str, threads: int | None) -> LanguageSession:
-    """Open a variant as the pipeline does."""
-    component: LanguageComponent | None = bundle.manifest.components.language
-    assert component is not None
-    session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
-        bundle.files(component.variants[variant])[0],
-        context_size=component.context_size,
-        threads=threads,
-        gpu_layers=-1 if place == "cuda" else 0,
-        exact_cache=variant in EXACT_LANGUAGE,
-        small_cache=bundle.manifest.engines.llama.cache == "q8_0",
-    )
-    return session

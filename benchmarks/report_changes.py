@@ -37,7 +37,7 @@ def difference(before: Interval, after: Interval) -> tuple[Interval, float]:
     """Difference of two figures of independent samples, with its interval and p, from their intervals.
 
     The interval is recovered from both (Zou and Donner 2008; for shares Newcombe 1998, method 10); p takes its half
-    width on the side of zero for 1.96 standard errors.
+    width on the side of zero for 1.96 standard errors. Intervals without a width tell nothing: p is 1.
     """
     change = after.value - before.value
     if None in (before.low, before.high, after.low, after.high):
@@ -45,7 +45,7 @@ def difference(before: Interval, after: Interval) -> tuple[Interval, float]:
     below = math.hypot(after.value - float(after.low or 0), float(before.high or 0) - before.value)
     above = math.hypot(float(after.high or 0) - after.value, before.value - float(before.low or 0))
     half = below if change > 0 else above
-    p = 1.0 if not change else math.erfc(Z * abs(change) / half / math.sqrt(2)) if half else 0.0
+    p = 1.0 if not change or not half else math.erfc(Z * abs(change) / half / math.sqrt(2))
     return Interval(value=change, low=change - below, high=change + above), p
 
 

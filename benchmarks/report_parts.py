@@ -166,6 +166,8 @@ class Latency(Part):
 
     stages: dict[str, Timed] = Field(default_factory=dict)
     total: Timed | None = None
+    reading: Timed | None = None
+    """All stages but decoding and the detector, which are the same code in every row."""
     warmup_rounds: Count | None = None
     stable: bool | None = None
     cold_start: Timed | None = None

@@ -23,7 +23,7 @@ class Statement:
 
 def statements(report: Report) -> list[Statement]:
     """Collect what limits the figures, the gravest first."""
-    found = [*_machine(report), *_samples(report), *_rows(report)]
+    found = [*_machine(report), *_devices(report), *_samples(report), *_rows(report)]
     return sorted(found, key=lambda one: not one.warns)
 
 
@@ -42,6 +42,22 @@ def _machine(report: Report) -> Iterator[Statement]:
         yield _note("Whether the processor throttled cannot be read on this machine.", "machine", "throttled")
     if machine.git and machine.git.dirty:
         yield _warning("Run from a source tree with changes that are not committed.", "machine", "git", "dirty")
+
+
+def _devices(report: Report) -> Iterator[Statement]:
+    whole = report.rows[0]
+    others = [(place, row) for place, row in enumerate(report.rows) if _elsewhere(row, whole)]
+    if others:
+        named = ", ".join(f"{row.name} on {row.device}" for _, row in others)
+        yield _warning(
+            f"Full precision ran on {whole.device}, {named}: times of different devices do not compare.",
+            *("rows", others[0][0], "device"),
+        )
+
+
+def _elsewhere(row: Row, whole: Row) -> bool:
+    """Tell a row that ran on another device; a device that is not told is taken for the same."""
+    return bool(row.device and whole.device and not row.unavailable and row.device != whole.device)
 
 
 def _samples(report: Report) -> Iterator[Statement]:
@@ -76,19 +92,35 @@ def _rows(report: Report) -> Iterator[Statement]:
 
 
 def bottom_line(report: Report) -> str | None:
-    """Name the fastest row that kept its gate beside full precision; None where no gate was kept or nothing timed."""
-    kept = [(time, row) for row in report.rows if row.gate and row.gate.passed and (time := _p50(row)) is not None]
-    whole, base = report.rows[0], _p50(report.rows[0])
-    if not kept:
+    """Name the fastest row on full precision's device that kept its gate; None where none did, or nothing was timed.
+
+    A machine that was busy or throttled has no fastest row. Rows are ranked without the detector where all were timed
+    so, because it is the same code in every row.
+    """
+    whole = report.rows[0]
+    kept = [row for row in report.rows if row.gate and row.gate.passed and not _elsewhere(row, whole)]
+    kept = [row for row in kept if _p50(row) is not None]
+    if not kept or report.machine.busy or report.machine.throttled:
         return None
-    time, row = min(kept, key=lambda pair: pair[0])
-    beside = "" if base is None else f" against {ms_text(base)} ms of full precision"
-    parts = [f"Fastest inside its gate: {clean(row.name)}, {ms_text(time)} ms at the median{beside}"]
+    alone = all(_reading(row) is not None for row in kept)
+    row = min(kept, key=lambda row: (_reading(row) if alone else _p50(row)) or 0.0)
+    parts = [f"Fastest inside its gate: {clean(row.name)}, {_beside(_p50(row), _p50(whole), ' at the median')}"]
+    if alone:
+        parts.append(f"without the detector {_beside(_reading(row), _reading(whole))}")
     if row.against_reference and row.against_reference.delta_uar:
         parts.append(f"UAR changed by {points_text(row.against_reference.delta_uar)} points")
     if row.accuracy and row.accuracy.uar and whole.accuracy and whole.accuracy.uar:
         parts.append(f"to {percent_text(row.accuracy.uar)} from {percent_text(whole.accuracy.uar)}")
     return ", ".join(parts) + "."
+
+
+def _beside(time: float | None, base: float | None, how: str = "") -> str:
+    against = "" if base is None else f" against {ms_text(base)} ms of full precision"
+    return f"{ms_text(time or 0.0)} ms{how}{against}"
+
+
+def _reading(row: Row) -> float | None:
+    return row.latency.reading.p50 if row.latency and row.latency.reading else None
 
 
 def _p50(row: Row) -> float | None:

@@ -64,6 +64,7 @@ def overview(report: Report) -> Table:
         "same label as full precision (95 %)",
         "p50, ms",
         "p90, ms",
+        "without detector, p50 ms",
         "cold start, ms",
         "size",
         "peak RSS",
@@ -79,6 +80,7 @@ def _overview_row(report: Report, place: int, row: Row) -> tuple[Cell, ...]:
     accuracy, against = row.accuracy or Accuracy(), row.against_reference or AgainstReference()
     latency, memory = row.latency or Latency(), row.memory or Memory()
     total, cold = latency.total or Times(), latency.cold_start or Times()
+    reading = latency.reading or Times()
     own = ITSELF if row.kind == "reference" else NOT_MEASURED
     agreed = against.agreement
     cells = (
@@ -89,6 +91,7 @@ def _overview_row(report: Report, place: int, row: Row) -> tuple[Cell, ...]:
         figure(percent_text(agreed) if agreed else None, pointer(*at, "against_reference", "agreement"), own),
         milliseconds(total.p50, pointer(*at, "latency", "total", "p50")),
         milliseconds(total.p90, pointer(*at, "latency", "total", "p90")),
+        milliseconds(reading.p50, pointer(*at, "latency", "reading", "p50")),
         milliseconds(cold.p50, pointer(*at, "latency", "cold_start", "p50")),
         size(row.size_bytes, pointer(*at, "size_bytes")),
         size(memory.peak_rss, pointer(*at, "memory", "peak_rss")),

@@ -66,11 +66,12 @@ def changes_of(before: Side, after: Side, grounds: Grounds) -> list[Change]:
 
 
 def drift_of(before: Report, after: Report) -> float | None:
-    """How far the time of full precision moved between the reports, as a share; None where too few times tell it."""
+    """How far the time of full precision moved, to either side alike, as a share; None where too few times tell it."""
     first, second = (_total(report.rows[0]) for report in (before, after))
     if min(len(first), len(second)) < LEAST_TIMES:
         return None
-    return abs(ratio_of_medians(first, second, TIME_FLOOR)[0].value - 1)
+    ratio = ratio_of_medians(first, second, TIME_FLOOR)[0].value
+    return max(ratio, 1 / ratio) - 1
 
 
 def _accuracy(row: Row, other: Row, before: Side, after: Side, grounds: Grounds) -> Iterator[Change]:
@@ -124,6 +125,7 @@ def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
 
 def _timed(first: Latency, second: Latency) -> Iterator[tuple[str, Times | None, Times | None]]:
     yield "one face, p50 ms", first.total, second.total
+    yield "one face without detector, p50 ms", first.reading, second.reading
     yield "a clip, p50 ms", first.clip, second.clip
     yield "cold start, p50 ms", first.cold_start, second.cold_start
 

@@ -15,9 +15,9 @@ SMALLEST = 1e-12
 
 
 def kl_divergence(reference: Shares, found: Shares) -> NDArray[np.float64]:
-    """KL(reference || found) of every sample in nats; both [N, labels] of probabilities."""
+    """KL(reference || found) of every sample in nats, rounding below 0 taken off; both [N, labels] of probabilities."""
     true, other = (np.clip(np.asarray(rows, np.float64), SMALLEST, 1) for rows in (reference, found))
-    return np.asarray((true * np.log(true / other)).sum(-1))
+    return np.asarray(np.maximum((true * np.log(true / other)).sum(-1), 0.0))
 
 
 def label_evidence(reference: Shares, found: Shares, truth: Sequence[int] | None = None) -> dict[str, float]:

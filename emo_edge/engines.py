@@ -99,7 +99,7 @@ def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: i
         vision, connector, face = graph("vision"), graph("connector"), graph("face")
         chain = None
         if vision and connector and parts.language and chosen.language:
-            language = opened.enter_context(_language(bundle, parts.language, chosen.language, device, threads))
+            language = opened.enter_context(open_language(bundle, parts.language, chosen.language, device, threads))
             chain = LanguageChain(vision, connector, language)
         engines = Engines(name, chosen.model_copy(update=taken), device, face, chain)
         opened.pop_all()
@@ -127,9 +127,10 @@ class GraphOpener:
         return session, variant
 
 
-def _language(
+def open_language(
     bundle: Bundle, component: LanguageComponent, variant: str, device: str, threads: int | None
 ) -> LanguageSession:
+    """Open a language variant: all of it on a GPU, or on the CPU; an unquantized one with an exact cache."""
     session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
         bundle.files(component.variants[variant])[0],
         context_size=component.context_size,

@@ -15,6 +15,7 @@ from emo_edge.benchmarks.bench_readings import Readings
 from emo_edge.benchmarks.bench_samples import BenchSample, spread
 from emo_edge.benchmarks.bench_versus import ratio_of
 from emo_edge.benchmarks.dataset_items import Item, Pictures
+from emo_edge.calibration.label_evidence import kl_divergence
 from emo_edge.errors import InputError
 from emo_edge.metrics import uar
 from emo_edge.vocabulary import LABEL_SETS
@@ -95,13 +96,25 @@ def test_against_full_precision() -> None:
     assert not missed["passed"] and "label_agreement 0.5" in missed["text"]
     assert gate_of("exact", readings([0]), readings([0]), samples([0])) == {
         "passed": True,
-        "text": "agreement>=0.995,kl<=0.001",
+        "text": "agreement>=0.995,kl<=0.001: passed, too few samples to show it",
     }
+    enough = gate_of("exact", readings([0] * 800), readings([0] * 800), samples([0] * 800))
+    assert enough == {"passed": True, "text": "agreement>=0.995,kl<=0.001"}
 
 
 def test_intervals_are_the_same_every_time() -> None:
     truth, said = np.arange(60) % 3, np.arange(60) % 4 % 3
     assert with_interval(uar, truth, said) == with_interval(uar, truth, said)
+
+
+def test_draws_that_are_all_equal_are_no_interval() -> None:
+    truth = np.arange(60) % 3
+    assert with_interval(uar, truth, truth) == {"value": 1.0, "low": None, "high": None}
+
+
+def test_divergence_is_never_below_zero() -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 2000)
+    assert kl_divergence(shares, shares * (1 + 1e-16)).min() >= 0
 
 
 def test_a_ratio_of_times() -> None:

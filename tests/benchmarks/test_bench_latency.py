@@ -22,6 +22,7 @@ from emo_edge.benchmarks.bench_latency import (
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Told, Written, side_by_side
 from emo_edge.benchmarks.dataset_items import Frame
+from emo_edge.benchmarks.report_changes import LEAST_TIMES
 from emo_edge.crops import Image
 from emo_edge.detected_faces import DetectedFace
 from emo_edge.errors import InputError
@@ -94,9 +95,10 @@ def test_every_row_times_the_same_pictures_in_turn(shots: list[Shot], monkeypatc
     monkeypatch.setattr(bench_latency, "LONGEST_WARMUP", 2)
     subject = Scripted()
     found = latency_of(subject, shots, 4, Nobody())
-    assert subject.seen == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    assert subject.seen == 4 * [0, 1, 2], "4 rounds are made up to two turns"
     assert list(found["stages"]) == ["decode", "detect", "vision", "prefill", "score"]
-    assert all(len(stage["raw"]) == 4 for stage in (*found["stages"].values(), found["total"]))
+    assert all(len(stage["raw"]) == 6 for stage in (*found["stages"].values(), found["total"]))
+    assert found["reading"]["raw"] == 6 * [6.0], "vision, prefill and score; neither the file nor the detector"
     assert found["warmup_rounds"] == 6
 
 
@@ -127,6 +129,8 @@ def test_a_clip_that_does_not_fit_is_a_reason(shots: list[Shot]) -> None:
     frames = [shot.frame() for shot in shots]
     found, reason = clip_of(Scripted(), frames, 3)
     assert found and found["samples"] == 3 and reason is None
+    found, _ = clip_of(Scripted(), frames, 100)
+    assert found and found["samples"] == LEAST_TIMES, "as many as a comparison needs"
     assert clip_of(Scripted(), frames * 3, 3) == (None, "no clip of 9 frames: too long")
 
 

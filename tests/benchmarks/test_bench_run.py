@@ -12,21 +12,35 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge import registry
-from emo_edge.benchmarks import bench_versus
+from emo_edge.benchmarks import bench_machine, bench_run, bench_versus
 from emo_edge.benchmarks.bench_command import main
 from emo_edge.benchmarks.bench_subjects import ProfileSubject
 from emo_edge.benchmarks.report_file import checked_report
+from emo_edge.errors import InputError
 from emo_edge.manifest import MANIFEST_NAME
 
 FIGURES = {"war", "uar", "f1", "ece", "brier", "nll", "per_class", "confusion", "text", "groups"}
 TIMES = {"p50", "p90", "p99", "min", "mean", "samples", "raw"}
-LATENCY = {"stages", "total", "warmup_rounds", "stable", "cold_start", "throughput", "prompt_sweep", "clip", "written"}
+LATENCY = {
+    "stages",
+    "total",
+    "reading",
+    "warmup_rounds",
+    "stable",
+    "cold_start",
+    "throughput",
+    "prompt_sweep",
+    "clip",
+    "written",
+}
 FAST = ("--latency-rounds", "1", "--cold", "0", "--batch", "1", "--threads", "1", "--device", "cpu", "--generated", "2")
 Bench = Callable[..., Result]
 
 
 @pytest.fixture
-def bench(tiny_bundle: Path) -> Bench:
+def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(bench_machine, "WATCH_S", 0.0)
+
     def run(out: Path, *options: str, dataset: str = "synthetic:14", bundle: Path = tiny_bundle) -> Result:
         return CliRunner().invoke(main, [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options])
 
@@ -81,6 +95,10 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     assert small["roofline"]["vision"]["flops"] > 1e8 and reference["roofline"] is None
     assert report["vs"]["ratio"]["low"] <= report["vs"]["ratio"]["value"] <= report["vs"]["ratio"]["high"]
     assert report["synthetic"] is True and report["machine"]["git"] is not None
+    for name in ("report.json", "report.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert str(tmp_path) not in text and str(Path.home()) not in text, name
+    assert "BUNDLE" in report["command"] and "--out OUT" in report["command"]
     assert "--dataset synthetic:14" in report["command"] and "--split" not in report["command"]
     assert "| full precision |" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -139,6 +157,20 @@ def test_a_profile_that_cannot_run_here_is_a_row_that_says_why(
     assert [row["unavailable"] for row in profiles] == ["cuda cannot be used: no card; use --device cpu"] * 2
     assert all(row["accuracy"] is None and row["latency"] is None for row in profiles)
     assert any("free-text answers" in note for note in report["notes"])
+
+
+def test_a_run_is_finished_when_its_readable_forms_are_there(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(report: dict[str, Any]) -> list[tuple[str, str]]:
+        raise InputError("no form can be made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench_run, "readable_forms", torn)
+        assert bench(tmp_path / "out", "--profile", "small", "--no-generate").exit_code == 4
+    assert not (tmp_path / "out" / "report.json").exists()
+    again = bench(tmp_path / "out", "--profile", "small", "--no-generate")
+    assert again.exit_code == 0, again.output
 
 
 def test_clips_are_read_as_clips(bench: Bench, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def looked(
     source: Path | str, tmp_path: Path, detector: Corner | None = None, count: int | None = None
 ) -> BenchSamples:
     dataset = open_dataset(str(source))
-    with Journal(tmp_path / "out", {}) as journal:
+    with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         return found_faces(dataset, dataset.labels, count, 4, journal, detector or Corner())
 
 

@@ -16,7 +16,7 @@ from emo_edge.benchmarks.compare_reports import Comparison, compare, main, side
 from emo_edge.benchmarks.report_changes import beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report_file import checked_report
 from emo_edge.benchmarks.report_parts import Interval
-from emo_edge.benchmarks.report_verdicts import Side
+from emo_edge.benchmarks.report_verdicts import Side, drift_of
 from emo_edge.metrics import uar, wilson_interval
 
 LABELS = ("anger", "fear", "joy")
@@ -149,6 +149,32 @@ def test_what_full_precision_moved_is_the_machines() -> None:
     assert any("full precision itself moved by" in note for note in found.notes)
 
 
+def test_a_faster_machine_is_the_machines_as_much_as_a_slower_one() -> None:
+    slow, fast = made(1), made(2)
+    for place, one in enumerate(fast["rows"]):
+        one["latency"]["total"] = times(np.random.default_rng(3 + place), 0.6 * MIDDLES[one["name"]])
+    there = drift_of(held(slow).report, held(fast).report)
+    back = drift_of(held(fast).report, held(slow).report)
+    assert there is not None and back is not None and there == pytest.approx(back) and there > 0.5
+    for before, after in ((slow, fast), (fast, slow)):
+        found = verdicts(compare(held(before), held(after)))
+        assert found["exact", "one face, p50 ms"] == found["small", "one face, p50 ms"] == "no change"
+
+
+def test_the_reading_without_the_detector_is_compared() -> None:
+    before, after = made(1), made(2)
+    for report, slower in ((before, 1.0), (after, 1.3)):
+        for one in report["rows"]:
+            one["latency"]["reading"] = times(np.random.default_rng(7), (slower if one["name"] == "small" else 1) * 4)
+    found = compare(held(before), held(after))
+    assert [(one.row, one.what) for one in found.regressions] == [("small", "one face without detector, p50 ms")]
+
+
+def test_figures_without_an_interval_are_no_evidence() -> None:
+    whole, lower = Interval(value=1.0, low=1.0, high=1.0), Interval(value=0.9, low=0.9, high=0.9)
+    assert difference(whole, lower)[1] == difference(lower, whole)[1] == 1.0
+
+
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
@@ -267,12 +293,15 @@ def test_the_command_tells_and_fails_when_asked(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert told.output.splitlines()[0].split() == ["row", "what", "before", "after", "change", "(95", "%)", "verdict"]
     assert "small      size                10.0 MB   14.0 MB   +40.0 %" in told.output
-    assert told.output.splitlines()[-1] == "worse: small (size)"
+    assert told.output.splitlines()[-1] == "worse: small (size); not judged: 3 of 20 figures"
     failed = run(first, second, "--fail-on-regression")
     assert failed.exit_code == 7 and failed.output.endswith("Error: worse than before: small (size)\n")
     assert run(second, first, "--fail-on-regression").exit_code == 0
-    assert run(first, first, "--fail-on-regression").output.splitlines()[-1] == "no change beyond noise"
+    assert run(first, first, "--fail-on-regression").output.splitlines()[-1] == (
+        "no change beyond noise; not judged: 3 of 20 figures"
+    )
     parsed = json.loads(run(first, second, "--json").stdout)
+    assert parsed["unjudged"] == 3
     assert parsed["regressions"] == 1 and parsed["floors"]["time"] == 0.02 and len(parsed["changes"]) == 20
 
 

@@ -114,6 +114,18 @@ def test_what_is_left_out_of_a_tree_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_an_empty_folder_of_a_known_label_stays_in_the_question(tmp_path: Path) -> None:
+    root = tree(tmp_path, "Fear/1.png", "sadness/2.png", "angry/.hidden.png", "old stuff/.hidden.png")
+    found = open_dataset(str(root))
+    assert set(found.labels) == {"anger", "fear", "sadness"} and "no sample of anger" in found.notes
+    assert {item.key: found.labels[item.label] for item in found.items} == {
+        "Fear/1.png": "fear",
+        "sadness/2.png": "sadness",
+    }
+    left_out = open_dataset(str(root), label_map={"angry": ""})
+    assert set(left_out.labels) == {"fear", "sadness"}
+
+
 def test_unknown_labels_are_counted_in_one_error(tmp_path: Path) -> None:
     root = tree(tmp_path, "fear/1.png", "calm/1.png", "calm/2.png", "bored/1.png")
     with pytest.raises(InputError) as caught:

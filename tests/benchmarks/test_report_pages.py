@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from emo_edge.benchmarks.report_file import checked_report
 from emo_edge.benchmarks.report_html import html_from_report
 from emo_edge.benchmarks.report_markdown import escaped, markdown_from_report
 from emo_edge.benchmarks.report_places import Box, place_labels
+from emo_edge.benchmarks.report_statements import bottom_line, statements
 from emo_edge.benchmarks.report_svg import front, log_ticks, points_of, round_ticks
 from emo_edge.errors import InputError
 
@@ -288,6 +290,30 @@ def test_a_wrong_figure_would_be_found() -> None:
     assert rounds_to(0.8616, "86.2") and not rounds_to(0.8616, "86.1")
     assert rounds_to(3.14e-4, "3.1e-4") and not rounds_to(3.14e-4, "3.2e-4")
     assert rounds_to(29_700_000, "29.7") and not rounds_to(29_700_000, "29.6")
+
+
+def test_the_bottom_line_is_of_one_device_and_a_quiet_machine(report: dict[str, Any]) -> None:
+    assert str(bottom_line(checked_report(report))).startswith("Fastest inside its gate: small, ")
+    for spoil in ("busy", "throttled"):
+        spoilt = {**report, "machine": {**report["machine"], spoil: True}}
+        assert bottom_line(checked_report(spoilt)) is None
+    other = copy.deepcopy(report)
+    other["rows"][3]["device"] = "cuda"
+    assert str(bottom_line(checked_report(other))).startswith("Fastest inside its gate: balanced, ")
+    told = "Full precision ran on cpu, small on cuda: times of different devices do not compare."
+    assert told in [one.text for one in statements(checked_report(other)) if one.warns]
+    assert told not in [one.text for one in statements(checked_report(report))]
+
+
+def test_rows_are_ranked_without_the_detector(report: dict[str, Any]) -> None:
+    other = copy.deepcopy(report)
+    for place, ms in enumerate((20.0, 5.0, 7.0, 9.0, 3.0)):
+        other["rows"][place]["latency"]["reading"] = {"p50": ms}
+    line = str(bottom_line(checked_report(other)))
+    assert line.startswith("Fastest inside its gate: exact, ")
+    assert "without the detector 5.00 ms against 20.0 ms of full precision" in line
+    assert "| without detector, p50 ms |" in markdown_from_report(other)
+    assert "| 5.00 |" in next(row for row in markdown_from_report(other).splitlines() if row.startswith("| exact |"))
 
 
 def test_markdown_shows_the_same_tables(report: dict[str, Any], page: Page) -> None:

@@ -1,0 +1,48 @@
+"""A report without the places of its machine, which may name a person or a project."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Places = tuple[tuple[str, str], ...]
+"""A path as it may be written, and what stands for it; the longest first."""
+
+
+def private_places(root: Path | None, dataset: str, bundle: Path, out: Path, checkpoint: Path) -> Places:
+    """Collect every way to write the folders of a benchmark, the temporary folder and the home folder.
+
+    Of a data set that is a path its own name stays: reports of two such are told apart by it.
+    """
+    named: list[tuple[Path, str]] = [(bundle, "BUNDLE"), (out, "OUT"), (checkpoint, "CHECKPOINT")]
+    named += [(root, "ROOT")] if root else []
+    named += [(Path(dataset).parent, "ROOT")] if Path(dataset).exists() else []
+    named += [(Path(tempfile.gettempdir()), "TMP"), (Path.home(), "~")]
+    found: dict[str, str] = {}
+    for path, name in named:
+        for written in _written(path):
+            found.setdefault(written, name)
+    return tuple(sorted(found.items(), key=lambda place: -len(place[0])))
+
+
+def without_places(value: Any, places: Places) -> Any:
+    """Replace paths in every string of a JSON value, the keys of objects excepted."""
+    if isinstance(value, str):
+        for path, name in places:
+            # An absolute path may follow anything, as in -I/home; a relative one is no part of a longer one.
+            start = "" if os.path.isabs(path) else r"(?<![\w.~/-])"
+            value = re.sub(rf"{start}{re.escape(path)}(?![\w-]|\.\w)", name, value)
+        return value
+    if isinstance(value, dict):
+        return {key: without_places(one, places) for key, one in value.items()}
+    return [without_places(one, places) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _written(path: Path) -> Iterable[str]:
+    """Write a path as typed, absolute and resolved; a lone name or the system's root would match other words."""
+    forms = {str(path), os.path.abspath(path), str(path.resolve())}
+    return (form for form in forms if os.sep in form.strip(os.sep) or (form.startswith(os.sep) and form != os.sep))
