@@ -104,3 +104,19 @@ def test_each_engine_says_where_it_has_run_and_nothing_else() -> None:
     for row in rows[2:]:
         for cell in row[1:]:
             assert re.fullmatch(r"runs in CI|built in CI|not yet run|ran on .+ on \d{4}-\d\d-\d\d", cell), cell
+
+
+def test_the_benchmarks_figures_are_those_of_the_kept_report() -> None:
+    def cells(line: str) -> list[str]:
+        return [cell.strip(" *") for cell in line.strip("| \n").split("|")]
+
+    report = (ROOT / "docs" / "bench" / "report.md").read_text(encoding="utf-8")
+    whole = [cells(line) for line in report.splitlines() if line.startswith("|")]
+    head, kept = whole[0], {row[0]: row for row in whole[2:6]}
+    table = README.split("<!-- bench -->\n")[1].split("<!-- /bench -->")[0].splitlines()
+    shown = [cells(line) for line in table]
+    assert {row[0] for row in shown[2:]} == kept.keys()
+    for row in shown[2:]:
+        for name, cell in zip(shown[0], row, strict=True):
+            assert kept[row[0]][head.index(name)] == cell, (row[0], name)
+
