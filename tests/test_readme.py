@@ -119,4 +119,3 @@ def test_the_benchmarks_figures_are_those_of_the_kept_report() -> None:
     for row in shown[2:]:
         for name, cell in zip(shown[0], row, strict=True):
             assert kept[row[0]][head.index(name)] == cell, (row[0], name)
-
