@@ -14,7 +14,7 @@ import numpy as np
 from emo_edge.benchmarks.bench_journal import Journal
 from emo_edge.benchmarks.dataset_items import Dataset, Frame, Item
 from emo_edge.crops import Box
-from emo_edge.detected_faces import FaceDetector
+from emo_edge.detected_faces import FaceDetector, nearest_seen
 from emo_edge.errors import InputError
 
 FACES = "faces"
@@ -135,10 +135,7 @@ def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
 
 def _filled(boxes: list[list[float] | None]) -> list[list[float] | None]:
     """Give a frame without a face the box of the nearest frame that has one, as a clip is read on the device."""
-    seen = [index for index, box in enumerate(boxes) if box is not None]
-    if not seen:
-        return boxes
-    return [boxes[min(seen, key=lambda other, at=index: abs(other - at))] for index in range(len(boxes))]  # type: ignore[misc]
+    return [boxes[place] for place in nearest_seen([box is not None for box in boxes])] or boxes
 
 
 def _fits(row: dict[str, Any]) -> bool:

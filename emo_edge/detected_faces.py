@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,13 @@ class FaceDetector(Protocol):
 
     def detect(self, frame: Image) -> list[DetectedFace]:
         """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first; no face is an empty list."""
+
+
+def nearest_seen(seen: Sequence[bool]) -> list[int]:
+    """Return for each frame of a clip the nearest frame that shows a face, the earlier of two; empty if none does."""
+    places = [place for place, there in enumerate(seen) if there]
+    nearest = [[(abs(place - at), place) for place in places] for at in range(len(seen))] if places else []
+    return [min(found)[1] for found in nearest]
 
 
 def search_picture(frame: Image, *, grey: bool) -> tuple[Image, float]:

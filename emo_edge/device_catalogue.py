@@ -123,7 +123,8 @@ OpenBMB/MiniCPM issue 331). High: MLC on an Orin Nano Super, 19 of 25 (NVIDIA's 
 """
 NODE_S = Interval(3.4e-6, 9.6e-6)
 """Seconds that a small kernel takes in all: in a CUDA graph, and alone with a wait after each, on a V100
-(developer.nvidia.com/blog/cuda-graphs). Assumed for every device here, as what each node takes to start."""
+(developer.nvidia.com/blog/cuda-graphs, quoted from memory: not read again). Assumed for every device here, as what each
+node takes to start."""
 CALL_S = Interval(50e-6, 300e-6)
 """Seconds to call an engine from Python and to copy what goes in and out: assumed."""
 TEXT_S = Figure(

@@ -13,7 +13,7 @@ from emo_edge import __version__
 from emo_edge.answering import NOTHING_SAID, Answering, Said, Shown
 from emo_edge.bundle import Bundle
 from emo_edge.crops import Crop, Image, checked_frame, face_crop, padded_crop
-from emo_edge.detected_faces import DetectedFace, FaceDetector
+from emo_edge.detected_faces import DetectedFace, FaceDetector, nearest_seen
 from emo_edge.engines import Engines, open_engines
 from emo_edge.errors import InputError
 from emo_edge.face_facts import face_facts
@@ -221,10 +221,7 @@ class EmotionPipeline:
 
 
 def _one_face_a_frame(found: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace]:
-    seen = [index for index, faces in enumerate(found) if faces]
-    if not seen:
-        return []
-    return [found[min(seen, key=lambda other, at=index: abs(other - at))][0] for index in range(len(found))]  # type: ignore[misc]
+    return [found[place][0] for place in nearest_seen([bool(faces) for faces in found])]
 
 
 def _cut(frame: Image, face: DetectedFace, settings: CropSettings) -> Crop:

@@ -66,8 +66,9 @@ def selftest(
 ) -> dict[str, Any]:  # fmt: skip
     """Run every device in a process of its own and return the report, as JSON has it."""
     opened = Bundle.open(bundle, use_cache=False)
-    name, _ = profile_of(opened, profile)
+    name, chosen = profile_of(opened, profile)
     order = {"bundle": str(bundle.absolute()), "profile": name, "samples": samples, "rounds": rounds}
+    order["language"] = chosen.language is not None
     runs = {}
     for device in dict.fromkeys(("cpu", *devices)):
         say(f"reading {samples} drawings on {device}")

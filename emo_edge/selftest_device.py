@@ -75,7 +75,7 @@ def main() -> None:
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
-        usable_devices(order["device"])
+        usable_devices(order["device"], language=order["language"])
     except (EmoEdgeError, ModuleNotFoundError) as error:
         print("\n" + json.dumps({"absent": str(error), "problem": str(error), "log": said}))
         return

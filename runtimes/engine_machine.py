@@ -14,13 +14,14 @@ from emo_edge.errors import DeviceError, MissingExtraError
 from emo_edge.jetson_facts import read_jetson
 from emo_edge.runtimes import tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice, CudaFacts, cuda_module
-from emo_edge.system_files import read_text, run_bounded
+from emo_edge.system_files import Ended, read_text
 
 
 def engine_machine(trt: Any, facts: CudaFacts, root: Path = Path("/")) -> dict[str, str]:
     """Name TensorRT, GPU, driver and system; an engine built under one such set is used under no other."""
     driver = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", read_text(root / "proc/driver/nvidia/version"))
-    jetson = read_jetson(root, run_bounded)
+    # Its release is in a file; nvpmodel, which takes its time, is not asked at each start.
+    jetson = read_jetson(root, lambda command, seconds: Ended("", "", "not asked", started=False))
     return {
         "library": tensorrt_api.library_name(trt),
         "gpu": facts.name,

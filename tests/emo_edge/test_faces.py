@@ -192,3 +192,11 @@ def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
     (face,) = open_detector("yunet", model_path=tmp_path / "toy.onnx").detect(frame)
     assert face.box == pytest.approx((160 - 16, 80 - 24, 160 + 16, 80 + 24), abs=1e-3)
     assert face.score == pytest.approx(1.0)
+
+
+def test_a_frame_without_a_face_takes_the_nearest_that_has_one() -> None:
+    from emo_edge.detected_faces import nearest_seen
+
+    assert nearest_seen([False, True, False, False, False, True]) == [1, 1, 1, 1, 5, 5]
+    assert nearest_seen([False, True, False, True]) == [1, 1, 1, 3]
+    assert nearest_seen([False, False]) == nearest_seen([]) == []
