@@ -21,6 +21,7 @@ LIBRARIES = (
     "numpy",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "llama-cpp-python",
     "tensorrt",
     "torch",

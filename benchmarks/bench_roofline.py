@@ -92,7 +92,7 @@ def _device(ceiling: Ceiling) -> Device:
         runtime=0.0,
         graphs=engine,
         language={"": engine},
-        text_s=0.0,
+        label_s=0.0,
         softmax_s=0.0,
         half_is_native=True,
         measured=True,

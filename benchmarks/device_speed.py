@@ -32,7 +32,7 @@ from emo_edge.engines import GraphOpener
 from emo_edge.errors import InputError
 from emo_edge.export.json_files import write_json
 
-DEVICES = ("cpu", "cuda", "tensorrt")
+DEVICES = ("cpu", "openvino", "cuda", "tensorrt")
 LANGUAGE_STAGES = ("prefill", "labels", "decode")
 
 

@@ -111,7 +111,7 @@ class Held:
 
 def place_of(device: str) -> str:
     """Tell where a device computes: TensorRT is on the CUDA card, as PyTorch and llama.cpp are."""
-    return "cpu" if device == "cpu" else "cuda"
+    return "cpu" if device in ("cpu", "openvino") else "cuda"
 
 
 def measured(stage: str, entrants: Sequence[Entrant], *, rounds: int, warm_up: int) -> list[Row]:

@@ -21,7 +21,7 @@ from emo_edge.turns import Turn, ask_for_labels, demographics_of, frame_tokens, 
 
 DECODED = 16
 """Tokens read one after the other in a call."""
-ENGINES = {"cpu": "ONNX Runtime", "cuda": "ONNX Runtime", "tensorrt": "TensorRT"}
+ENGINES = {"cpu": "ONNX Runtime", "openvino": "OpenVINO", "cuda": "ONNX Runtime", "tensorrt": "TensorRT"}
 LANGUAGE_ENGINE = "llama.cpp"
 
 

@@ -133,8 +133,8 @@ class Device:
     graphs: Engine
     language: Mapping[str, Engine]
     """By variant of the language model; ``""`` is any other."""
-    text_s: float
-    """Seconds to tokenize one character, on the processor."""
+    label_s: float
+    """Seconds that scoring takes for each label, beside the engine's work and the softmax, on the processor."""
     softmax_s: float
     """Seconds that a session's own softmax takes for one logit, on the processor."""
     half_is_native: bool

@@ -18,6 +18,8 @@ EXTRAS = {
     "onnxruntime": "cpu",
     "llama_cpp": "cpu",
     "tokenizers": "cpu",
+    "openvino": "openvino",
+    "optimum": "peers",
     "tqdm": "bench",
     "torch": "export",
     "transformers": "export",

@@ -127,10 +127,7 @@ NODE_S = Interval(3.4e-6, 9.6e-6)
 node takes to start."""
 CALL_S = Interval(50e-6, 300e-6)
 """Seconds to call an engine from Python and to copy what goes in and out: assumed."""
-TEXT_S = Figure(
-    0.55e-6,
-    "0.81 ms to tokenize eight texts of 170 characters on a server's processor (docs/real_size.json); assumed here",
-)
+LABEL_S = Figure(40e-6, "assumed: three times what a server's processor took")
 SOFTMAX_S = Figure(5e-9, "assumed: three times what a server's processor took")
 RUNTIME = Figure(1.2 * GB, "assumed: CUDA context, cuBLAS and cuDNN, two engines and Python")
 
@@ -160,7 +157,7 @@ def catalogue_device(name: str) -> Device:
         RUNTIME.value,
         engine,
         {"": engine},
-        TEXT_S.value,
+        LABEL_S.value,
         SOFTMAX_S.value,
         half_is_native=True,
         measured=False,

@@ -85,6 +85,7 @@ def report_of(machine: Machine, engines: Sequence[EngineReport]) -> Report:
         compiled = "cuda.bindings" in works and not works.keys().isdisjoint({"tensorrt", "tensorrt_rtx"})
         devices += ["cuda"] if onnx.get("cuda") == "works" and gpu else []
         devices += ["tensorrt"] if compiled and gpu else []
+        devices += ["openvino"] if "openvino" in works else []
     steps = (*_missing(machine, engines), *_broken(machine, engines), *_hardware(machine), *_slow(machine, works))
     return Report(1, __version__, machine, tuple(engines), tuple(devices), steps)
 

@@ -61,6 +61,7 @@ ENGINES = (
         ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
         needed=True,
     ),
+    Engine("openvino", ("openvino",)),
     Engine("tensorrt", ("tensorrt",)),
     Engine("tensorrt_rtx", ("tensorrt-rtx",)),
     Engine("cuda.bindings", ("cuda-bindings",)),
@@ -289,6 +290,18 @@ def _cascades(cv2: Any, picture: Any) -> str:
     return "work"
 
 
+def _try_openvino(module: str) -> dict[str, str]:
+    import numpy as np
+
+    openvino = runtime("emo_edge.runtimes.openvino:load_openvino")()
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(SMALL_GRAPH), "CPU")
+    value = compiled({"x": np.array(SMALL_INPUT, np.float32)})["y"]
+    if value.tolist() != SMALL_OUTPUT:
+        raise RuntimeError(f"computes {value.tolist()} instead of {SMALL_OUTPUT}")
+    return {"version": str(openvino.__version__), "precision": runtime("emo_edge.runtimes.openvino:native_precision")()}
+
+
 def _try_tensorrt(module: str) -> dict[str, str]:
     """Parse and build the small graph; TensorRT needs a GPU for it, its RTX edition does not."""
     trt: Any = importlib.import_module(module)
@@ -336,6 +349,7 @@ TRIALS: dict[str, Callable[[str], dict[str, str]]] = {
     "onnxruntime": _try_onnxruntime,
     "tokenizers": _try_tokenizers,
     "cv2": _try_opencv,
+    "openvino": _try_openvino,
     "tensorrt": _try_tensorrt,
     "tensorrt_rtx": _try_tensorrt,
     "cuda.bindings": _try_cuda,

@@ -11,6 +11,7 @@ from emo_edge.bundle import Bundle
 from emo_edge.compiled_graph import GraphCompiler
 from emo_edge.errors import AccuracyGateError, DeviceError, InputError
 from emo_edge.manifest import GraphComponent, LanguageComponent, Profile
+from emo_edge.openvino_graph import OpenVinoGraphs
 from emo_edge.registry import GPU_DEVICES, LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
 from emo_edge.sessions import LanguageSession, Session, TensorSession
 
@@ -112,6 +113,7 @@ class GraphOpener:
     def __init__(self, bundle: Bundle, device: str, threads: int | None) -> None:
         self._bundle, self._device, self._threads = bundle, device, threads
         self._compiler: GraphCompiler | None = None
+        self._openvino = OpenVinoGraphs(bundle, threads) if device == "openvino" else None
 
     def __call__(self, part: str, component: GraphComponent, variant: str) -> tuple[TensorSession, str]:
         """Open a component near to ``variant``; return the session and the variant that runs."""
@@ -119,6 +121,8 @@ class GraphOpener:
             self._compiler = self._compiler or GraphCompiler(self._bundle, threads=self._threads)
             opened = self._compiler.open(part, variant)
             return opened.session, opened.variant
+        if self._openvino:
+            return self._openvino.open(part, component, variant), variant
         inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
         path = self._bundle.files(component.variants[variant])[0]
         session = runtime(TENSOR_RUNTIMES[component.kind])(

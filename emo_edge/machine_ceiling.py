@@ -45,7 +45,9 @@ WRITTEN = 24
 """Tokens of an answer."""
 EVICTED = 32 << 20
 """Bytes that are written between two calls: more than the caches that a core has to itself."""
-TEXT = 3 * "What is the facial expression of the person in the image? Choose one of the following: "
+TEXT = 2 * "What is the facial expression of the person in the image? Choose one of the following: "
+LABELS = 8
+"""As many as a list of emotions has."""
 UNBOUND = constant(math.inf)
 KINDS: tuple[Kind, ...] = ("product", "attention", "function", "move", "cast")
 SOFTMAX_VALUES = 32000
@@ -100,7 +102,7 @@ def measured_device(
         for variant, file_type in file_types.items():
             report(f"measuring the language model's {variant} on this machine")
             language[variant] = language_engine(place, file_type, taken, threads)
-        text = text_seconds(place)
+        label = label_seconds(place)
     total, left = room(machine, taken)
     title = machine.processor.name if taken == "cpu" else machine.cuda_devices[0].name
     cores = f", {threads or machine.processor.cores} threads" if taken == "cpu" else ""
@@ -114,7 +116,7 @@ def measured_device(
         RUNTIME[taken],
         graphs,
         language,
-        text,
+        label,
         softmax_seconds(),
         half_is_native=native,
         measured=True,
@@ -233,11 +235,18 @@ def _token_seconds(session: LanguageSession) -> float:
     return median_seconds(lambda: session.score([[FIRST_TOKEN, FIRST_TOKEN]]))
 
 
-def text_seconds(place: Path) -> float:
-    """Measure what llama.cpp's tokenizer takes for one character."""
+def label_seconds(place: Path) -> float:
+    """Measure what scoring takes for one label of one token, whose text the session knows, without the softmax."""
     path = LanguageProbe(*SMALL, 1, F16).write(place / "probe.gguf")
     with runtime(LANGUAGE_RUNTIMES["gguf"])(path, context_size=CONTEXT, threads=1) as session:
-        return median_seconds(lambda: session.tokenize(TEXT)) / len(TEXT)
+        session.prefill([[FIRST_TOKEN]])
+
+        def scored() -> None:
+            for label in range(LABELS):
+                session.tokenize(f"{TEXT} {label}")
+            session.score([[FIRST_TOKEN + label] for label in range(LABELS)])
+
+        return max(median_seconds(scored) - VOCABULARY * softmax_seconds(), 0.0) / LABELS
 
 
 def softmax_seconds() -> float:

@@ -72,7 +72,7 @@ class EmotionPipeline:
 
         Args:
             bundle: directory that ``emo-edge export`` wrote, or one that is open already.
-            device: ``auto``, ``cpu`` or ``cuda``; ``auto`` logs what it chose and why.
+            device: one of `registry.DEVICES`; ``auto`` logs what it chose and why.
             profile: one of the manifest's; None takes its default.
             detector: who finds faces; None opens the one the manifest names.
             threads: of each engine; None leaves it to the engine.

@@ -1,8 +1,8 @@
 """Whether a model fits a device, how long each stage takes there, and which profile is the one to take.
 
 Arithmetic alone: `plan_subject` tells the work, `ceiling` the rates. Times are those of a reading that is not the
-first, so that the prompt's text before the frames is there, and of a question for a description that is asked by
-itself: after one for labels more of it may be there.
+first, so that the prompt's text before the frames is there and the tokens of every text are known, and of a question
+for a description that is asked by itself: after one for labels more of it may be there.
 """
 
 from __future__ import annotations
@@ -260,28 +260,15 @@ class _Reader:
             for prompt in (label, told)
         )
         prefill, retold = (_stage("prefill", self._prefill(shape, variant, prompt), engine) for prompt in (label, told))
-        connector, again, prefill, retold = (
-            self._with_text(stage, letters)
-            for stage, letters in (
-                (connector, frames * label.characters_asked),
-                (again, frames * told.characters_asked),
-                (prefill, label.characters_before + label.characters_after),
-                (retold, told.characters_before + told.characters_after),
-            )
-        )
         seen = label.before + visual + label.after
         calls = [self._call(shape, variant, prompts.branch_rows, seen, prompts.branch_rows)]
         score = _stage("score", calls if prompts.branch_rows else [], engine)
-        # A session tokenizes what stands after the frames anew with each label behind it, and once without.
-        score = self._with_text(score, (1 + prompts.labels) * label.characters_after)
-        score = _later(score, self.device.softmax_s * shape.vocabulary * (1 + prompts.branch_rows))
+        softmax = self.device.softmax_s * shape.vocabulary * (1 + prompts.branch_rows)
+        score = _later(score, self.device.label_s * prompts.labels + softmax)
         first = _sum("first token", again, retold)
         halfway = told.before + visual + told.after + self.wanted.describe_tokens / 2
         token = _stage("per token", [self._call(shape, variant, 1, halfway, 1)], engine)
         return connector, prefill, score, first, token
-
-    def _with_text(self, stage: Stage, characters: int) -> Stage:
-        return _later(stage, self.device.text_s * characters)
 
     def _prefill(self, shape: LanguageShape, variant: str, prompt: Prompt) -> list[Work]:
         """List the calls for what follows the text before the frames: embeddings, then tokens."""

@@ -1,4 +1,4 @@
-"""How long the prompts of a bundle, or of a known shape, are: positions, characters, and what scoring labels adds."""
+"""How long the prompts of a bundle, or of a known shape, are, in positions, and what scoring labels adds."""
 
 from __future__ import annotations
 
@@ -29,10 +29,6 @@ class Prompt:
     after: int
     question: int
     """Tokens that the connector reads; 0 where it reads no question."""
-    characters_before: int
-    characters_after: int
-    characters_asked: int
-    """Of the question that the connector reads."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +61,6 @@ def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool)
                 begins + sum(map(count, before)),
                 sum(map(count, after)),
                 len(reads.encode(question)) if reads else 0,
-                sum(map(len, before)),
-                sum(map(len, after)),
-                len(question) if reads else 0,
             )
 
         asked, told = prompt(classify_question(manifest.prompt, names, clip=clip)), prompt(manifest.prompt.describe)
@@ -89,7 +82,7 @@ def shape_prompts(shape: ModelShape, labels: str, *, clip: bool) -> Prompts:
         before, after = (math.ceil(len(part) / shape.characters_a_token) for part in (text.before, text.after))
         asked = len(question) if shape.connector.qformer else 0
         read = math.ceil(asked / shape.characters_a_word)
-        return Prompt(1 + before, after, read, len(text.before), len(text.after), asked)
+        return Prompt(1 + before, after, read)
 
     asked, told = prompt(classify_question(config, names, clip=clip)), prompt(config.describe)
     return Prompts(asked, told, len(names), len(names) * (shape.tokens_a_label - 1), shape.tokens_a_label)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from emo_edge.bundle import Bundle
 from emo_edge.errors import CheckpointError, InputError
+
+KEPT_TEXTS = 1024
+"""Texts whose tokens a tokenizer keeps: the next frame asks the same question, and the same label follows it."""
 
 
 class QuestionTokenizer:
@@ -20,13 +24,17 @@ class QuestionTokenizer:
         except Exception as error:  # the binding raises bare Exception for every kind of bad file
             raise CheckpointError(f"{path}: not a tokenizers file: {error}") from error
         self._tokenizer.enable_truncation(max_tokens, direction="left")
+        self._encoded = lru_cache(KEPT_TEXTS)(self._encode)
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, question: str) -> list[int]:
         """Token ids of the raw question."""
-        return list(self._tokenizer.encode(writable(question)).ids)
+        return list(self._encoded(question))
+
+    def _encode(self, question: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(writable(question)).ids)
 
 
 def open_questions(bundle: Bundle) -> QuestionTokenizer | None:

@@ -10,8 +10,8 @@ from emo_edge.errors import DeviceError, MissingExtraError
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama:LlamaSession"}
-DEVICES = ("auto", "tensorrt", "cuda", "cpu")
-"""What ``--device`` takes. ``auto`` tries the others in this order."""
+DEVICES = ("auto", "tensorrt", "cuda", "openvino", "cpu")
+"""What ``--device`` takes. ``auto`` tries the cards in this order, then ``cpu``."""
 GPU_DEVICES = ("tensorrt", "cuda")
 
 
@@ -32,7 +32,7 @@ def usable_devices(wanted: str, *, language: bool = True) -> list[tuple[str, str
     if wanted == "cpu":
         return [("cpu", "asked for")]
     if wanted != "auto":
-        problem = PROBLEMS[wanted]() or (_language_problem() if language else None)
+        problem = PROBLEMS[wanted]() or (_language_problem() if language and wanted in GPU_DEVICES else None)
         if problem:
             raise DeviceError(f"{wanted} cannot be used: {problem}; use --device cpu")
         return [(wanted, "asked for")]
@@ -71,6 +71,16 @@ def _cuda_problem() -> str | None:
     return None
 
 
+def _openvino_problem() -> str | None:
+    try:
+        runtime("emo_edge.runtimes.openvino:load_openvino")()
+    except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            raise
+        return f"openvino cannot be loaded: {error}"
+    return None
+
+
 def _language_problem() -> str | None:
     try:
         import llama_cpp
@@ -83,5 +93,5 @@ def _language_problem() -> str | None:
     return None
 
 
-PROBLEMS = {"tensorrt": _tensorrt_problem, "cuda": _cuda_problem}
+PROBLEMS = {"tensorrt": _tensorrt_problem, "cuda": _cuda_problem, "openvino": _openvino_problem}
 """What keeps this machine from a device, in a few words; None if nothing does."""

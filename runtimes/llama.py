@@ -13,6 +13,7 @@ import ctypes
 import os
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
-from emo_edge.questions import writable
+from emo_edge.questions import KEPT_TEXTS, writable
 from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
 
@@ -76,6 +77,7 @@ class LlamaSession(LanguageSession):
                 native.llama_model_free(model)
         self._context, self._memory = context, native.llama_get_memory(context)
         self._vocabulary = native.llama_model_get_vocab(model)
+        self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._free = weakref.finalize(self, _release, native, context, model)
         self._places: list[Place] = []
@@ -96,12 +98,7 @@ class LlamaSession(LanguageSession):
     def tokenize(self, text: str) -> list[int]:
         """Token ids of one chunk of text as SentencePiece reads it, without begin-of-sequence."""
         self._require_open()
-        data = writable(text).encode()
-        ids = (ctypes.c_int32 * (len(data) + 8))()
-        count = self._native.llama_tokenize(self._vocabulary, data, len(data), ids, len(ids), False, False)
-        if count < 0:
-            raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
-        return list(ids[:count])
+        return list(self._tokenized(text))
 
     def _open_context(self, model: Any, threads: int | None, gpu: bool, exact_cache: bool, small_cache: bool) -> Any:
         native = self._native
@@ -328,6 +325,15 @@ def _batches(places: Sequence[Place], start: int) -> Iterator[tuple[int, Tensor]
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max()
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+
+
+def _tokenize(native: Any, vocabulary: Any, text: str) -> tuple[int, ...]:
+    data = writable(text).encode()
+    ids = (ctypes.c_int32 * (len(data) + 8))()
+    count = native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, False)
+    if count < 0:
+        raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
+    return tuple(ids[:count])
 
 
 def _check_sizes(native: Any, context_size: int, max_branches: int, gpu_layers: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from emo_edge.engine_settings import CudaSettings
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
 from emo_edge.runtimes.bound_runs import BoundRuns
+from emo_edge.runtimes.described_graph import Held, differences, fixed_sizes
 from emo_edge.runtimes.row_parts import RowParts
 from emo_edge.sessions import Tensor, TensorSession, TensorSpec
 
@@ -68,8 +69,8 @@ class OnnxSession(TensorSession):
         self._bound: BoundRuns | None = None
         if device != "cpu":
             self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=settings.graphs)
-        problems = _differences("input", self.inputs, self._session.get_inputs())
-        problems += _differences("output", self.outputs, self._session.get_outputs())
+        problems = differences("input", self.inputs, _held(self._session.get_inputs()))
+        problems += differences("output", self.outputs, _held(self._session.get_outputs()))
         if problems:
             self.close()
             raise CheckpointError(f"{path}: not the graph described: {'; '.join(problems)}")
@@ -160,23 +161,5 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
-def _differences(kind: str, specs: Sequence[TensorSpec], found: Sequence[Any]) -> list[str]:
-    described = {spec.name: (spec.dtype, _sizes(spec.shape)) for spec in specs}
-    held = {value.name: (DTYPES.get(value.type, value.type), _sizes(value.shape)) for value in found}
-    return [
-        f"{kind} {name} is {_words(held.get(name))}, described as {_words(described.get(name))}"
-        for name in sorted(described.keys() | held.keys())
-        if described.get(name) != held.get(name)
-    ]
-
-
-def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
-    # The names of varying axes do not matter.
-    return tuple(size if isinstance(size, int) else None for size in shape)
-
-
-def _words(value: tuple[str, tuple[int | None, ...]] | None) -> str:
-    if value is None:
-        return "missing"
-    dtype, sizes = value
-    return f"{dtype} [{', '.join('*' if size is None else str(size) for size in sizes)}]"
+def _held(ports: Sequence[Any]) -> dict[str, Held]:
+    return {port.name: (DTYPES.get(port.type, port.type), fixed_sizes(port.shape)) for port in ports}

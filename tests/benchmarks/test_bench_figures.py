@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from emo_edge.benchmarks.bench_accuracy import accuracy_of, against, gate_of, with_interval
 from emo_edge.benchmarks.bench_answers import named_label
+from emo_edge.benchmarks.bench_latency import distribution
 from emo_edge.benchmarks.bench_plan import BenchPlan, asked_labels
 from emo_edge.benchmarks.bench_readings import Readings
 from emo_edge.benchmarks.bench_samples import BenchSample, spread
@@ -17,7 +20,7 @@ from emo_edge.benchmarks.bench_versus import ratio_of
 from emo_edge.benchmarks.dataset_items import Item, Pictures
 from emo_edge.calibration.label_evidence import kl_divergence
 from emo_edge.errors import InputError
-from emo_edge.metrics import uar
+from emo_edge.metrics import mcnemar_p, paired_interval, uar
 from emo_edge.vocabulary import LABEL_SETS
 
 LABELS = ("happiness", "sadness", "anger")
@@ -143,3 +146,57 @@ def test_a_plan_of_nothing_is_refused() -> None:
         BenchPlan("synthetic:7", batches=(1, 0))
     quick = BenchPlan("synthetic:700").quick()
     assert (quick.samples, quick.latency_rounds, quick.cold, quick.sweep) == (70, 5, 1, False)
+
+
+def random_answers(seed: int, count: int = 300) -> tuple[Any, Any, Any]:
+    """Draw truth and two sets of answers that are right at different rates."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 5, count)
+    before, after = (np.where(rng.random(count) < rate, truth, rng.integers(0, 5, count)) for rate in (0.8, 0.7))
+    return truth, before, after
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_are_those_of_scipys_bootstrap(seed: int) -> None:
+    truth, before, after = random_answers(seed)
+
+    def theirs(figure: Callable[..., float], *arrays: Any) -> Any:
+        options = {"paired": True, "vectorized": False, "method": "percentile", "n_resamples": 4000}
+        found = stats.bootstrap(arrays, figure, rng=np.random.default_rng(seed), **options)
+        return found.confidence_interval
+
+    mine = with_interval(uar, truth, before)
+    assert (mine["low"], mine["high"]) == pytest.approx(theirs(uar, truth, before), abs=0.012)
+    change = theirs(lambda true, one, other: uar(true, other) - uar(true, one), truth, before, after)
+    assert paired_interval(uar, truth, before, after) == pytest.approx(change, abs=0.015)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_ratio_of_medians_has_scipys_interval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ours, theirs = rng.normal(10, 1, 60), rng.normal(20, 2, 60)
+    found = ratio_of(ours.tolist(), theirs.tolist())
+    scipys = stats.bootstrap(
+        (ours, theirs),
+        lambda one, other: np.median(one) / np.median(other),
+        vectorized=False,
+        method="percentile",
+        n_resamples=4000,
+        rng=rng,
+    ).confidence_interval
+    assert (found["low"], found["high"]) == pytest.approx(scipys, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mcnemar_is_scipys_binomial_test(seed: int) -> None:
+    truth, before, after = random_answers(seed)
+    lost, won = ((before == truth) & (after != truth)).sum(), ((before != truth) & (after == truth)).sum()
+    assert mcnemar_p(truth, before, after) == pytest.approx(stats.binomtest(int(lost), int(lost + won)).pvalue)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_percentiles_are_scipys(seed: int) -> None:
+    raw = np.random.default_rng(seed).lognormal(3, 0.4, 57).round(4).tolist()
+    found = distribution(raw)
+    for name, share in (("p50", 50), ("p90", 90), ("p99", 99)):
+        assert found[name] == pytest.approx(stats.scoreatpercentile(raw, share), abs=1e-4)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from emo_edge import machine_ceiling
 from emo_edge.ceiling import Device, Engine, Speed, constant
 from emo_edge.device_catalogue import CATALOGUE
-from emo_edge.machine_ceiling import KINDS, graph_engine, language_engine, measured_device, text_seconds
+from emo_edge.machine_ceiling import KINDS, graph_engine, label_seconds, language_engine, measured_device
 from emo_edge.plan_command import main
 
 SPEED = Speed({"fp32": constant(1e11)}, dict.fromkeys(KINDS, constant(1e10)), 0.0, 1e-4)
@@ -57,17 +57,17 @@ emo-tiny on a fake, 2 threads: 8.0 GB, of which 6.0 GB may be used
 a picture, 1 face; 1024 positions, 99 of them the prompt; labels rafdb7, a description of 64 tokens
 
 profile   graphs    language  KV cache  activations  engines   needs           labels   answer
-exact     0.017 GB  0.006 GB  0.009 GB  0.017 GB     0.250 GB  0.299 GB  fits  18.5 ms  48 ms
-balanced  0.017 GB  0.003 GB  0.005 GB  0.007 GB     0.250 GB  0.282 GB  fits  18.1 ms  31 ms
-small     0.017 GB  0.002 GB  0.005 GB  0.007 GB     0.250 GB  0.281 GB  fits  18.1 ms  23 ms
+exact     0.017 GB  0.006 GB  0.009 GB  0.017 GB     0.250 GB  0.299 GB  fits  16.2 ms  48 ms
+balanced  0.017 GB  0.003 GB  0.005 GB  0.007 GB     0.250 GB  0.282 GB  fits  15.8 ms  31 ms
+small     0.017 GB  0.002 GB  0.005 GB  0.007 GB     0.250 GB  0.281 GB  fits  15.8 ms  23 ms
 
 stage of exact  GFLOP  weights  activations  bound     ms
 vision          0.228  6.5 MB   22.6 MB      compute   4.10
 face            0.209  6.7 MB   60.0 MB      memory    7.15
-connector       0.047  3.5 MB   6.2 MB       memory    1.34
-prefill         0.337  10.9 MB  4.5 MB       compute   4.11
-score           0.000  0.0 MB   0.0 MB       overhead  1.78
-first token     0.217  14.3 MB  6.1 MB       compute   3.38
+connector       0.047  3.5 MB   6.2 MB       memory    1.19
+prefill         0.337  10.9 MB  4.5 MB       compute   3.72
+score           0.000  0.0 MB   0.0 MB       overhead  0.01
+first token     0.217  14.3 MB  6.1 MB       compute   3.06
 per token       0.006  5.6 MB   0.5 MB       memory    0.71
 
 take exact: the most precise that fits and is fast enough
@@ -185,7 +185,7 @@ def test_probes_tell_rates_of_every_kind(hasty: None, tmp_path: Path) -> None:
         language = language_engine(tmp_path, file_type, "cpu", 1)
         sizes = [size for size, _ in language.fast.products["fp32"].points]
         assert sizes == sorted(sizes) and language.fast.call_s >= 0
-    assert 0 < text_seconds(tmp_path) < 1e-3
+    assert 0 <= label_seconds(tmp_path) < 1e-2
 
 
 def test_this_machine_is_told_with_its_memory(hasty: None) -> None:

@@ -1,4 +1,4 @@
-"""One contract, every engine: the same cases on PyTorch and llama.cpp, and on PyTorch and ONNX Runtime."""
+"""One contract, every engine: the same cases on PyTorch and llama.cpp, and on PyTorch, ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def graph(model: Any) -> Any:
     return onnx_from_component(model, "connector", "fp32")
 
 
-@pytest.fixture(params=["torch", "onnx"])
+@pytest.fixture(params=["torch", "onnx", "openvino"])
 def tensors(request: pytest.FixtureRequest, model: Any, graph: Any, tmp_path: Path) -> Iterator[TensorSession]:
     """The connector: two inputs that vary in one size, and one that varies in two."""
     if request.param == "torch":
@@ -167,8 +167,10 @@ def tensors(request: pytest.FixtureRequest, model: Any, graph: Any, tmp_path: Pa
     else:
         from emo_edge.export.graph_file import save_graph
         from emo_edge.runtimes.onnx import OnnxSession
+        from emo_edge.runtimes.openvino import OpenVinoSession
 
-        session = OnnxSession(save_graph(graph, tmp_path / "connector.onnx")[0], graph.inputs, graph.outputs)
+        engine = OnnxSession if request.param == "onnx" else OpenVinoSession
+        session = engine(save_graph(graph, tmp_path / "connector.onnx")[0], graph.inputs, graph.outputs)
     with session:
         yield session
 

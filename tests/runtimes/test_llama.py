@@ -335,6 +335,16 @@ def test_texts_are_tokenised_as_sentencepiece_does(
     assert session.begin_token == 1
 
 
+def test_a_text_is_tokenised_once_and_its_tokens_are_the_callers(
+    session: LlamaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = session.tokenize("the same question of the next frame")
+    kept = list(first)
+    first.clear()
+    monkeypatch.setattr(session._native, "llama_tokenize", lambda *_: pytest.fail("tokenised again"))
+    assert session.tokenize("the same question of the next frame") == kept
+
+
 def test_a_closed_session_says_so(files: dict[str, Path], prompt: list[Chunk]) -> None:
     session = LlamaSession(files["f16"], context_size=64, threads=1)
     session.prefill(prompt)

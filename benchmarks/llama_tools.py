@@ -1,0 +1,91 @@
+"""llama.cpp's own programs, built from the source distribution of the llama-cpp-python that is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_edge.errors import EmoEdgeError
+
+BENCH, MTMD = "llama-bench", "llama-mtmd-cli"
+SETTINGS = (
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DBUILD_SHARED_LIBS=OFF",
+    "-DLLAMA_BUILD_TOOLS=ON",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_SERVER=OFF",
+    "-DLLAMA_CURL=OFF",
+)
+"""What is built beside; how the kernels are built is left to llama.cpp, as pip leaves it."""
+LINES_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The two programs, and how they were made."""
+
+    bench: Path
+    mtmd: Path
+    made: str
+
+
+def llama_tools(work: Path, settings: Sequence[str], report: Callable[[str], None]) -> Tools:
+    """Return the tools below ``work``, built there if they are not; eight minutes on two cores.
+
+    Args:
+        work: keeps source and build; a build of other settings is beside it.
+        settings: more of CMake's, such as ``-DGGML_NATIVE=OFF``.
+        report: is told of what takes long.
+
+    Raises EmoEdgeError where the source cannot be fetched or built.
+    """
+    version = importlib.metadata.version("llama-cpp-python")
+    made = f"llama.cpp of llama-cpp-python {version}" + (f" with {' '.join(settings)}" if settings else "")
+    name = "-".join(["build", version, *(setting.strip("-").replace("=", "-") for setting in settings)])
+    built = work / name / "bin"
+    tools = Tools(built / BENCH, built / MTMD, made)
+    if not (tools.bench.is_file() and tools.mtmd.is_file()):
+        source = _source(work, version, report)
+        report(f"building {BENCH} and {MTMD}")
+        cmake = _cmake()
+        _run([cmake, "-S", str(source), "-B", str(work / name), *SETTINGS, *settings])
+        targets = ["--target", BENCH, MTMD, "--parallel", str(os.cpu_count() or 1)]
+        _run([cmake, "--build", str(work / name), "--config", "Release", *targets])
+    return tools
+
+
+def _cmake() -> str:
+    """Return the package's CMake where there is one, else the system's."""
+    try:
+        import cmake
+    except ModuleNotFoundError:
+        return "cmake"
+    return str(Path(cmake.CMAKE_BIN_DIR) / "cmake")
+
+
+def _source(work: Path, version: str, report: Callable[[str], None]) -> Path:
+    folder = work / f"llama_cpp_python-{version}"
+    if not folder.is_dir():
+        report(f"fetching the source of llama-cpp-python {version}")
+        wanted = ["--no-deps", "--no-binary", "llama-cpp-python", f"llama-cpp-python=={version}"]
+        _run([sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(work), *wanted])
+        with tarfile.open(work / f"{folder.name}.tar.gz") as archive:
+            archive.extractall(work, filter="data")
+    return folder / "vendor/llama.cpp"
+
+
+def _run(command: Sequence[str]) -> None:
+    try:
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    except OSError as error:
+        raise EmoEdgeError(f"{command[0]} cannot be started: {error}; pip install cmake") from error
+    if ended.returncode:
+        last = ended.stdout.splitlines()[-LINES_SHOWN:]
+        raise EmoEdgeError("\n".join([f"{' '.join(command[:4])} … ended with {ended.returncode}:", *last]))

@@ -1,0 +1,84 @@
+"""Open a graph of a bundle in OpenVINO: as fast as the processor can, if the answers stay near ONNX Runtime's.
+
+Bfloat16 keeps eight bits of a number: how near an answer stays depends on the graph, so each is compared once on every
+machine, on the packaged drawings, and opened in float32 where it strays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from emo_edge.bundle import Bundle
+from emo_edge.compiled_graph import gate_problem, nearness
+from emo_edge.errors import AccuracyGateError
+from emo_edge.manifest import GraphComponent
+from emo_edge.registry import runtime
+from emo_edge.sessions import TensorSession
+from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.user_cache import read_cached, write_cached
+
+log = logging.getLogger(__name__)
+EXACT = "fp32"
+"""Variants of this name are computed in float32 on every machine."""
+
+
+class OpenVinoGraphs:
+    """Opens the graphs of one bundle in OpenVINO; keeps what the comparisons need between them."""
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        self._bundle, self._threads = bundle, threads
+        self._feeds = StoredFeeds(bundle, threads)
+
+    def open(self, part: str, component: GraphComponent, variant: str) -> TensorSession:
+        """Open a variant, in float32 where less strays; raise AccuracyGateError where that does, too."""
+        native = "f32" if variant == EXACT else runtime("emo_edge.runtimes.openvino:native_precision")()
+        refused = ""
+        for precision in dict.fromkeys((native, "f32")):
+            session, distance = self._opened(part, component, variant, precision)
+            refused = gate_problem(variant, distance)
+            if not refused:
+                return session
+            session.close()
+            log.warning("%s %s is not computed in %s by OpenVINO: %s", part, variant, precision, refused)
+        raise AccuracyGateError(f"{part} {variant} in OpenVINO strays: {refused}; use --device cpu")
+
+    def _opened(
+        self, part: str, component: GraphComponent, variant: str, precision: str
+    ) -> tuple[TensorSession, Mapping[str, float]]:
+        key = self._key(component, variant, precision)
+        distance = _numbers(read_cached(key))
+        # Before the engine takes its memory: both at once may not fit.
+        expected = None if distance else self._feeds.expected(part, variant)
+        inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
+        session: TensorSession = runtime("emo_edge.runtimes.openvino:OpenVinoSession")(
+            self._bundle.files(component.variants[variant])[0],
+            inputs,
+            outputs,
+            precision=precision,
+            threads=self._threads,
+        )
+        if expected is not None:
+            try:
+                distance = nearness(expected, session.run(self._feeds.feed(part)))
+            except BaseException:
+                session.close()
+                raise
+            write_cached(key, distance)
+        return session, distance
+
+    def _key(self, component: GraphComponent, variant: str, precision: str) -> str:
+        """Name the comparison after all that it depends on."""
+        facts: list[Any] = [file.sha256 for file in component.variants[variant].files]
+        facts += [precision, *runtime("emo_edge.runtimes.openvino:engine_facts")()]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return f"openvino-{digest[:32]}.json"
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    """Return what was written; a file that holds anything else counts as none."""
+    whole = all(isinstance(value, float | int) for value in found.values())
+    return dict(found) if whole else {}
