@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from emo_edge.benchmarks.bench_machine import machine_section, read_state
+from emo_edge.benchmarks.bench_machine import machine_section, read_state, watched_state
 from emo_edge.benchmarks.device_speed_table import as_json, table
 from emo_edge.benchmarks.device_speed_turns import Entrant, Held, Row, measured, place_of
 from emo_edge.benchmarks.device_speed_work import (
@@ -149,7 +149,7 @@ def main(
         threads,
         not no_compile,
     )
-    before, rows = read_state(), list[Row]()
+    before, rows = watched_state(), list[Row]()
     with _torch_threads(threads if plan.checkpoint else None):
         for stage, found in run(Work(opened, faces, threads), plan):
             rows += found

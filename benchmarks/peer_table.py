@@ -111,9 +111,10 @@ def table(found: Mapping[str, Any]) -> str:
     ceiling, floor, prompt = found["ceiling"], found["floor_ms"], found["plan"]["prompt"]
     lines += [
         "",
-        f"Floor: copies reach {ceiling['copy_gb_per_s']} GB/s and {ceiling['dtype']} products "
-        f"{ceiling['matmul_gflop_per_s']} GFLOP/s through PyTorch; so {prompt} tokens of a prompt take "
-        f"{floor['prefill']:.0f} ms, and a token of an answer {floor['decode']:.1f} ms, at least.",
+        f"The roofline's floor: copies reach {ceiling['copy_gb_per_s']} GB/s and {ceiling['dtype']} products "
+        f"{ceiling['matmul_gflop_per_s']} GFLOP/s through PyTorch. At these rates {prompt} tokens of a prompt take "
+        f"{floor['prefill']:.0f} ms and a token of an answer {floor['decode']:.1f} ms; llama.cpp multiplies integers, "
+        "and reading without writing is faster than copying, so that it can be below.",
     ]
     lines += [
         f"- {row['side']} ({row['section']}): not measured: {row['problem']}" for row in found["rows"] if row["problem"]

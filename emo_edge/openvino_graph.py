@@ -12,12 +12,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from emo_edge.bundle import Bundle
 from emo_edge.compiled_graph import gate_problem, nearness
 from emo_edge.errors import AccuracyGateError
 from emo_edge.manifest import GraphComponent
 from emo_edge.registry import runtime
-from emo_edge.sessions import TensorSession
+from emo_edge.sessions import Tensor, TensorSession
 from emo_edge.stored_feeds import StoredFeeds
 from emo_edge.user_cache import read_cached, write_cached
 
@@ -63,7 +65,7 @@ class OpenVinoGraphs:
         )
         if expected is not None:
             try:
-                distance = nearness(expected, session.run(self._feeds.feed(part)))
+                distance = nearness(expected, _row_by_row(session, self._feeds.feed(part)))
             except BaseException:
                 session.close()
                 raise
@@ -76,6 +78,13 @@ class OpenVinoGraphs:
         facts += [precision, *runtime("emo_edge.runtimes.openvino:engine_facts")()]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return f"openvino-{digest[:32]}.json"
+
+
+def _row_by_row(session: TensorSession, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Compute one drawing at a time: OpenVINO keeps the activations of the largest feed that it has seen."""
+    count = len(next(iter(feed.values())))
+    rows = [session.run({name: value[row : row + 1] for name, value in feed.items()}) for row in range(count)]
+    return {name: np.concatenate([outputs[name] for outputs in rows]) for name in rows[0]}
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:

@@ -213,6 +213,6 @@ def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkey
     out = tmp_path / "peers.json"
     result = CliRunner().invoke(peers.main, [str(tiny_bundle), *options, "--json", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    for words in (PEERS["torch"], PEERS["mtmd"], PEERS["bench"], "Targets:", "Floor: copies reach"):
+    for words in (PEERS["torch"], PEERS["mtmd"], PEERS["bench"], "Targets:", "floor: copies reach"):
         assert words in result.output
     assert json.loads(out.read_text(encoding="utf-8"))["plan"]["bundle"] == "emo-tiny"

@@ -99,9 +99,10 @@ TREES: dict[str, dict[str, str]] = {
         "proc/cpuinfo": ORIN_CPU * 8,
         **clocks("17000000.gpu", 1173000, 1173000),
     },
-    # Compatible: github.com/NVIDIA/jetson-gpio/issues/125.
+    # Release, model, compatible, memory: recorded by a user of one board (FathomDB's platform reference, 2026-08-19).
     "agx-orin": {
-        "etc/nv_tegra_release": release("36 (release), REVISION: 4.7, GCID: 1, BOARD: generic, EABI: aarch64"),
+        "etc/nv_tegra_release": release("36 (release), REVISION: 5.2, GCID: 46426093, BOARD: generic, EABI: aarch64"),
+        "proc/meminfo": "MemTotal:       64335836 kB\nMemAvailable:   60000000 kB\nSwapTotal:             0 kB\n",
         "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
         "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\0nvidia,p3701-0005\0nvidia,tegra234\0",
         "etc/nvpmodel.conf": "".join(
@@ -131,6 +132,21 @@ TREES: dict[str, dict[str, str]] = {
         "nvidia,p2822-0000+p2888-0004\0nvidia,tegra194\0",
         "proc/cpuinfo": ARM.format("fp asimd evtstrm aes crc32 fphp asimdhp", "0x4e", "0x004") * 8,
         **clocks("17000000.gv11b", 114750, 1377000),
+    },
+    # Recorded: the 2-core server that this project's figures are from; each core has the same lines.
+    "x86-recorded": {
+        "proc/cpuinfo": "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\nflags\t\t: "
+        "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse "
+        "sse2 ht syscall nx mmxext fxsr_opt pdpe1gb rdtscp lm constant_tsc rep_good nopl xtopology "
+        "nonstop_tsc cpuid extd_apicid tsc_known_freq pni pclmulqdq ssse3 fma cx16 pcid sse4_1 sse4_2 "
+        "x2apic movbe popcnt tsc_deadline_timer aes xsave avx f16c rdrand hypervisor lahf_lm cmp_legacy "
+        "cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw topoext vmmcall fsgsbase tsc_adjust bmi1 "
+        "avx2 smep bmi2 erms invpcid avx512f avx512dq rdseed adx smap avx512ifma clflushopt clwb "
+        "avx512cd sha_ni avx512bw avx512vl xsaveopt xsavec xgetbv1 xsaves avx512_bf16 clzero xsaveerptr "
+        "arat avx512vbmi umip avx512_vbmi2 gfni vaes vpclmulqdq avx512_vnni avx512_bitalg "
+        "avx512_vpopcntdq rdpid fsrm "
+        "\nbogomips\t: 5192.25\npower management:\n\n" * 2,
+        "proc/meminfo": "MemTotal:       24684084 kB\nMemAvailable:   23461932 kB\nSwapTotal:             0 kB\n",
     },
     "x86": {
         "proc/cpuinfo": "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Platinum 8481C\n"
@@ -175,7 +191,7 @@ def machine(
         ("orin-nano-jetpack-5", ("Orin Nano 8GB", 87, "35.3.1", "5.1.1", PowerMode(0, "15W"), 0, False)),
         ("orin-nano-super", ("Orin Nano 8GB", 87, "39.2.0", "7.2", PowerMode(1, "25W"), 2, False)),
         ("orin-nx", ("Orin NX 16GB", 87, "36.4.3", "6.2", None, None, True)),
-        ("agx-orin", ("AGX Orin 64GB", 87, "36.4.7", "6.x", PowerMode(2, "MODE_30W"), 0, None)),
+        ("agx-orin", ("AGX Orin 64GB", 87, "36.5.2", "6.x", PowerMode(2, "MODE_30W"), 0, None)),
         ("agx-thor", ("Thor T5000", 110, "38.2.0", "7.0", None, 0, False)),
         ("agx-xavier", ("AGX Xavier", 72, "35.4.1", "5.1.2", None, None, False)),
     ],
@@ -192,6 +208,7 @@ def test_a_jetson_is_known_by_its_module(tmp_path: Path, name: str, expected: tu
 @pytest.mark.parametrize(
     ("name", "architecture", "cpu", "cores", "features"),
     [
+        ("x86-recorded", "x86_64", "AMD EPYC", 2, "AVX2 AVX-512"),
         ("x86", "x86_64", "Intel(R) Xeon(R) Platinum 8481C", 2, "AVX2 AVX-VNNI AVX-512 AMX"),
         ("arm64", "aarch64", "Neoverse-N1", 4, "NEON FP16 DOTPROD"),
         ("orin-nx", "aarch64", "Cortex-A78AE", 8, "NEON FP16 DOTPROD"),
