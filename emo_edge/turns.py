@@ -97,14 +97,19 @@ class Turn:
     def branches(self, language: LanguageSession, labels: Sequence[str]) -> list[list[int]]:
         """Token ids that each label adds to the prompt, tokenised together with the text before it."""
         context = self._fill(self.layout[-1]) if isinstance(self.layout[-1], TextSegment) else ""
-        before = language.tokenize(context)
-        found = []
-        for label in labels:
-            both = language.tokenize(f"{context} {label}")
-            if both[: len(before)] != before or len(both) == len(before):
-                raise InputError(f"the label {label!r} cannot be scored: it merges with the text before it")
-            found.append(both[len(before) :])
-        return found
+        return label_branches(language, context, labels)
 
     def _fill(self, segment: TextSegment) -> str:
         return segment.text.replace("{demographics}", self.demographics).replace("{question}", self.question)
+
+
+def label_branches(language: LanguageSession, context: str, labels: Sequence[str]) -> list[list[int]]:
+    """Return the token ids that each label adds behind ``context``; raise InputError where they merge with it."""
+    before = language.tokenize(context)
+    found = []
+    for label in labels:
+        both = language.tokenize(f"{context} {label}")
+        if both[: len(before)] != before or len(both) == len(before):
+            raise InputError(f"the label {label!r} cannot be scored: it merges with the text before it")
+        found.append(both[len(before) :])
+    return found
