@@ -61,8 +61,8 @@ def write_clip_projector(path: Path, language: Path, shape: ClipShape | None = N
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
     writer.add_array("clip.vision.image_mean", MEAN)
     writer.add_array("clip.vision.image_std", DEVIATION)
-    for name, value in _tensors(sizes, out):
-        writer.add_tensor(name, value)
+    for name, tensor in _tensors(sizes, out):
+        writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

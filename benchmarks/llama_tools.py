@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
@@ -63,11 +64,9 @@ def llama_tools(work: Path, settings: Sequence[str], report: Callable[[str], Non
 
 def _cmake() -> str:
     """Return the package's CMake where there is one, else the system's."""
-    try:
-        import cmake
-    except ModuleNotFoundError:
-        return "cmake"
-    return str(Path(cmake.CMAKE_BIN_DIR) / "cmake")
+    found = importlib.util.find_spec("cmake")
+    folder = Path(found.origin).parent / "data/bin" if found and found.origin else None
+    return str(folder / "cmake") if folder and (folder / "cmake").is_file() else "cmake"
 
 
 def _source(work: Path, version: str, report: Callable[[str], None]) -> Path:

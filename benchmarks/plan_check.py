@@ -92,6 +92,19 @@ def compared(bundle: Bundle, device: Device, profiles: Iterable[str], rounds: in
     return rows
 
 
+def together(taken: Sequence[Sequence[Row]]) -> list[Row]:
+    """Join repeats, so that a slow minute of the machine counts once: the median prediction, and every sample."""
+    return [
+        _row(
+            rows[0].profile,
+            rows[0].stage,
+            float(np.median([row.predicted for row in rows])),
+            [value for row in rows for value in row.samples],
+        )
+        for rows in zip(*taken, strict=True)
+    ]
+
+
 def measured_stages(bundle: Bundle, profile: str, rounds: int, threads: int | None) -> dict[str, list[float]]:
     """Read packaged drawings in turns; return milliseconds of each stage, one value a round."""
     images = [sample.image for sample in packaged_samples(2)]
@@ -195,9 +208,12 @@ def _versions() -> str:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--profile", help="This one alone.")
 @click.option("--rounds", default=50, show_default=True, type=click.IntRange(3), help="Readings that count.")
+@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Of probes and readings.")
 @click.option("--threads", type=click.IntRange(1), help="Of each engine.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
-def main(bundle: Path, profile: str | None, rounds: int, threads: int | None, json_path: Path | None) -> None:
+def main(
+    bundle: Path, profile: str | None, rounds: int, repeats: int, threads: int | None, json_path: Path | None
+) -> None:
     """Compare the plan of BUNDLE on this machine's processor with what its stages take."""
     opened = Bundle.open(bundle)
     subject = BundleSubject(opened)
@@ -206,10 +222,12 @@ def main(bundle: Path, profile: str | None, rounds: int, threads: int | None, js
         raise InputError(f"no profile {strangers[0]!r}; there are: {', '.join(subject.profiles)}")
     kept = {subject.profiles[name]["language"] for name in names}
     types = {variant: number for variant, number in subject.file_types().items() if variant in kept}
-    device = measured_device(
-        subject.precisions(), types, device="cpu", threads=threads, report=lambda line: click.echo(line, err=True)
-    )
-    rows = compared(opened, device, names, rounds, threads)
+    taken = []
+    for repeat in range(repeats):
+        click.echo(f"repeat {repeat + 1} of {repeats}", err=True)
+        device = measured_device(subject.precisions(), types, device="cpu", threads=threads)
+        taken.append(compared(opened, device, names, rounds, threads))
+    rows = together(taken)
     click.echo(table(rows, threads))
     if json_path:
         machine = f"{describe_processor()}, {_versions()}"

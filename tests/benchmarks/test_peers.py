@@ -216,3 +216,13 @@ def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkey
     for words in (PEERS["torch"], PEERS["mtmd"], PEERS["bench"], "Targets:", "floor: copies reach"):
         assert words in result.output
     assert json.loads(out.read_text(encoding="utf-8"))["plan"]["bundle"] == "emo-tiny"
+
+
+def test_the_kept_table_is_that_of_the_kept_figures() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    kept = json.loads((docs / "peers-llama-vid-7b.json").read_text(encoding="utf-8"))
+    assert table(kept) in (docs / "peers-llama-vid-7b.md").read_text(encoding="utf-8")
+    readme = (docs.parent / "README.md").read_text(encoding="utf-8")
+    for target in kept["targets"]:
+        ratio = target["ratio"]
+        assert f"{ratio['value']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" in readme
