@@ -40,17 +40,19 @@ class OpenVinoGraphs:
         native = "f32" if variant == EXACT else runtime("emo_edge.runtimes.openvino:native_precision")()
         refused = ""
         for precision in dict.fromkeys((native, "f32")):
-            session, distance = self._opened(part, component, variant, precision)
+            session, distance, known = self._opened(part, component, variant, precision)
             refused = gate_problem(variant, distance)
             if not refused:
                 return session
             session.close()
-            log.warning("%s %s is not computed in %s by OpenVINO: %s", part, variant, precision, refused)
+            level = logging.INFO if known else logging.WARNING
+            log.log(level, "%s %s is not computed in %s by OpenVINO: %s", part, variant, precision, refused)
         raise AccuracyGateError(f"{part} {variant} in OpenVINO strays: {refused}; use --device cpu")
 
     def _opened(
         self, part: str, component: GraphComponent, variant: str, precision: str
-    ) -> tuple[TensorSession, Mapping[str, float]]:
+    ) -> tuple[TensorSession, Mapping[str, float], bool]:
+        """Return the session, how near it is, and whether that was known before."""
         key = self._key(component, variant, precision)
         distance = _numbers(read_cached(key))
         # Before the engine takes its memory: both at once may not fit.
@@ -70,7 +72,7 @@ class OpenVinoGraphs:
                 session.close()
                 raise
             write_cached(key, distance)
-        return session, distance
+        return session, distance, expected is None
 
     def _key(self, component: GraphComponent, variant: str, precision: str) -> str:
         """Name the comparison after all that it depends on."""
