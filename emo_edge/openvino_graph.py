@@ -26,6 +26,7 @@ from emo_edge.user_cache import read_cached, write_cached
 log = logging.getLogger(__name__)
 EXACT = "fp32"
 """Variants of this name are computed in float32 on every machine."""
+STRAYS = "%s %s is not computed in %s by OpenVINO: %s"
 
 
 class OpenVinoGraphs:
@@ -40,23 +41,31 @@ class OpenVinoGraphs:
         native = "f32" if variant == EXACT else runtime("emo_edge.runtimes.openvino:native_precision")()
         refused = ""
         for precision in dict.fromkeys((native, "f32")):
-            session, distance, known = self._opened(part, component, variant, precision)
+            key = self._key(component, variant, precision)
+            known = _numbers(read_cached(key))
+            refused = gate_problem(variant, known)
+            if refused:
+                log.info(STRAYS, part, variant, precision, refused)
+                continue
+            # Before the engine takes its memory: both at once may not fit.
+            expected = None if known else self._feeds.expected(part, variant)
+            session = self._session(component, variant, precision)
+            if expected is None:
+                return session
+            try:
+                distance = nearness(expected, _row_by_row(session, self._feeds.feed(part)))
+            except BaseException:
+                session.close()
+                raise
+            write_cached(key, distance)
             refused = gate_problem(variant, distance)
             if not refused:
                 return session
             session.close()
-            level = logging.INFO if known else logging.WARNING
-            log.log(level, "%s %s is not computed in %s by OpenVINO: %s", part, variant, precision, refused)
+            log.warning(STRAYS, part, variant, precision, refused)
         raise AccuracyGateError(f"{part} {variant} in OpenVINO strays: {refused}; use --device cpu")
 
-    def _opened(
-        self, part: str, component: GraphComponent, variant: str, precision: str
-    ) -> tuple[TensorSession, Mapping[str, float], bool]:
-        """Return the session, how near it is, and whether that was known before."""
-        key = self._key(component, variant, precision)
-        distance = _numbers(read_cached(key))
-        # Before the engine takes its memory: both at once may not fit.
-        expected = None if distance else self._feeds.expected(part, variant)
+    def _session(self, component: GraphComponent, variant: str, precision: str) -> TensorSession:
         inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
         session: TensorSession = runtime("emo_edge.runtimes.openvino:OpenVinoSession")(
             self._bundle.files(component.variants[variant])[0],
@@ -65,14 +74,7 @@ class OpenVinoGraphs:
             precision=precision,
             threads=self._threads,
         )
-        if expected is not None:
-            try:
-                distance = nearness(expected, _row_by_row(session, self._feeds.feed(part)))
-            except BaseException:
-                session.close()
-                raise
-            write_cached(key, distance)
-        return session, distance, expected is None
+        return session
 
     def _key(self, component: GraphComponent, variant: str, precision: str) -> str:
         """Name the comparison after all that it depends on."""

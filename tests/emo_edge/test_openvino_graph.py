@@ -83,6 +83,7 @@ def test_what_strays_in_bfloat16_is_computed_in_float32(
     with caplog.at_level(logging.WARNING):
         open_vision(bundle, "fp16").close()
     assert caplog.text == "", "said once"
+    assert opened == ["bf16", "f32", "f32"], "what is known to stray is not opened again"
 
 
 def test_a_graph_that_strays_in_both_is_refused(
