@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from emo_edge.registry import GPU_DEVICES
 from emo_edge.system_files import TOOL_SECONDS, read_text, run_bounded
 
 
@@ -35,7 +36,7 @@ def main(spec: dict[str, Any]) -> None:
         subject.read([shot.frame()], clip=False)
     if spec["writes"]:
         subject.write([shots[0].frame()], None, clip=False)
-    _say({"peak_rss": peak_rss(), "device": device_memory() if subject.device != "cpu" else None})
+    _say({"peak_rss": peak_rss(), "device": device_memory() if subject.device in GPU_DEVICES else None})
     subject.close()
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from emo_edge.registry import GPU_DEVICES
 from emo_edge.system_files import read_number, read_text
 
 ROOT = Path("/")
@@ -136,7 +137,7 @@ def open_meter(device: str, root: Path = ROOT) -> Meter | str:
     rails = _rails(root)
     if rails:
         return SensorMeter(rails)
-    return _nvml() if device != "cpu" else _rapl(root)
+    return _nvml() if device in GPU_DEVICES else _rapl(root)
 
 
 def _rapl(root: Path) -> Meter | str:

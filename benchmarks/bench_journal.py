@@ -60,13 +60,16 @@ class Journal:
         os.close(self._claim)
 
     def rows(self, name: str, fits: Callable[[Row], bool]) -> dict[str, Row]:
-        """Read the rows that an earlier run left, by key; what is torn or does not fit is dropped from the file."""
+        """Read the rows that an earlier run left, by key; of two the later.
+
+        What is torn or does not fit is dropped from the file.
+        """
         path = self._path(name)
         kept: dict[str, Row] = {}
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
             row = _parsed(line)
             if row is not None and fits(row):
-                kept.setdefault(row["key"], row)
+                kept[row["key"]] = row
         _replace(path, "".join(f"{json.dumps(row)}\n" for row in kept.values()))
         return kept
 

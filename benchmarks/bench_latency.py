@@ -13,6 +13,7 @@ import numpy as np
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
+from emo_edge.benchmarks.machine_pulse import Pulse
 from emo_edge.benchmarks.report_changes import LEAST_TIMES
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.errors import EmoEdgeError
@@ -23,6 +24,8 @@ STABLE, LONGEST_WARMUP = 0.03, 5
 SWEPT = (32, 64, 128, 256, 512, 1024)
 """Tokens of a prompt."""
 SWEEP_ROUNDS, FEW_ROUNDS, DIGITS = 5, 10, 4
+PULSES = 6
+"""Times that the machine itself is timed among the readings, evenly."""
 SHARED = ("decode", "detect")
 """Stages whose code is the same in every row; the detector's times have a heavy tail."""
 Distribution = dict[str, Any]
@@ -58,22 +61,29 @@ def warm_up(call: Callable[[int], float], window: int) -> tuple[int, bool]:
     return window * len(medians), False
 
 
-def latency_of(subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector) -> dict[str, Any]:
+def latency_of(
+    subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector, pulse: Pulse
+) -> dict[str, Any]:
     """Time whole readings of one face, from the file to the label; the pictures in turn, the same for every row.
 
     Faces are looked for as on the device, and time is counted for it; what is read is the data set's own box, so that
-    every row reads the same.
+    every row reads the same. A reading that does not count follows on each ``pulse``, whose threads may still be awake.
 
     Returns:
         ``stages`` (they add up to nearly all of ``total``), ``total``, ``reading`` (the sum of all stages but
-        `SHARED`), ``warmup_rounds``, ``stable``. Rounds are made up to whole turns, so that no picture counts more.
+        `SHARED`), ``machine`` (what ``pulse`` took), ``warmup_rounds``, ``stable``. Rounds are made up to whole turns,
+        so that no picture counts more.
     """
     rounds = -(-rounds // len(shots)) * len(shots)
     stages: dict[str, list[float]] = {}
     totals: list[float] = []
     readings: list[float] = []
+    machine: list[float] = []
     warm, stable = warm_up(lambda place: sum(_round(subject, shots[place], detector).values()), len(shots))
     for place in range(rounds):
+        if place % -(-rounds // PULSES) == 0:
+            machine += pulse()
+            _round(subject, shots[place % len(shots) - 1], detector)
         started = time.perf_counter()
         taken = _round(subject, shots[place % len(shots)], detector)
         totals.append(1000 * (time.perf_counter() - started))
@@ -84,6 +94,7 @@ def latency_of(subject: Subject, shots: Sequence[Shot], rounds: int, detector: F
         "stages": {stage: distribution(values) for stage, values in stages.items()},
         "total": distribution(totals),
         "reading": distribution(readings),
+        "machine": distribution(machine),
         "warmup_rounds": warm,
         "stable": stable,
     }

@@ -46,12 +46,13 @@ def open_subject(bundle: Bundle, name: str, wanted: OpenedWith, *, half: bool = 
         return ProfileSubject(bundle, name, wanted.labels, device=wanted.device, threads=wanted.threads)
     import torch
 
-    from emo_edge.benchmarks.bench_reference import TorchSubject
+    from emo_edge.benchmarks.bench_reference import TorchSubject, reference_device
 
     return TorchSubject(
         bundle,
         Path(wanted.checkpoint),
         wanted.labels,
+        device=reference_device(wanted.device, stream=wanted.stream),
         threads=wanted.threads,
         dtype=torch.bfloat16 if half else torch.float32,
         stream=wanted.stream,

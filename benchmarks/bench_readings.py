@@ -34,7 +34,7 @@ def read_samples(
     journal: Journal,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Readings:
-    """Read every sample that the journal has not from an earlier run.
+    """Read every sample that the journal has not, with the same pixels, from an earlier run.
 
     Args:
         subject: reads.
@@ -47,7 +47,10 @@ def read_samples(
     Raises DeviceError for a sample whose probabilities are not finite.
     """
     asked = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
-    rows = journal.rows(name, lambda row: _fits(row, len(samples.labels), asked))
+    seen = {sample.item.key: sample.sha256 for sample in samples.samples}
+    rows = journal.rows(
+        name, lambda row: row.get("sha256") == seen.get(row["key"]) and _fits(row, len(samples.labels), asked)
+    )
     for done, sample in enumerate(samples.samples, 1):
         if sample.item.key not in rows:
             row = _read(subject, sample, clip=samples.clips, written=sample.item.key in asked)
@@ -70,6 +73,7 @@ def _read(subject: Subject, sample: BenchSample, *, clip: bool, written: bool) -
     answer = subject.write(frames, None, clip=clip).text if written else None
     return {
         "key": sample.item.key,
+        "sha256": sample.sha256,
         "truth": sample.truth,
         "scores": told.probabilities,
         "answer": answer,

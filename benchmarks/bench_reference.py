@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.bench_plan import REFERENCE
-from emo_edge.benchmarks.bench_subjects import WRITTEN, GivenBoxes, Told, Written, told_by
+from emo_edge.benchmarks.bench_subjects import WRITTEN, Told, Written
 from emo_edge.benchmarks.dataset_items import Frame
 from emo_edge.bundle import Bundle
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import generate_tokens
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.export.reference_engines import reference_engines
 from emo_edge.manifest import GRAPHS
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.prompts import classify_question
+from emo_edge.prompts import Prompt, classify_question
+from emo_edge.registry import GPU_DEVICES, PROBLEMS
 from emo_edge.sessions import Sampling
 from emo_edge.stopwatch import Stopwatch
 from emo_edge.turns import softmax
@@ -33,9 +33,7 @@ MALLOPT = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_MMAP_THRESHOLD": (-3, 1 << 25
 
 
 class TorchSubject:
-    """A checkpoint on the CPU. Labels are scored in one packed pass, answers are written with transformers' cache."""
-
-    device = "cpu"
+    """A checkpoint. Labels are scored in one packed pass, answers are written with transformers' cache."""
 
     def __init__(
         self,
@@ -43,6 +41,7 @@ class TorchSubject:
         checkpoint: Path,
         labels: tuple[str, ...],
         *,
+        device: str = "cpu",
         threads: int | None = None,
         dtype: torch.dtype = torch.float32,
         stream: bool = False,
@@ -53,6 +52,7 @@ class TorchSubject:
             bundle: whose scoring divides and corrects the scores of both alike.
             checkpoint: the directory that it was exported from.
             labels: asked for.
+            device: ``cpu`` or ``cuda``.
             threads: of PyTorch; None leaves it as it is.
             dtype: of weights and activations.
             stream: whether LLaMA's layers stay on the disk, where the memory holds them not.
@@ -61,24 +61,25 @@ class TorchSubject:
         self._threads = torch.get_num_threads()
         if threads:
             torch.set_num_threads(threads)
-        self.model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype, stream=stream)
-        self.name, self.labels, self.manifest = REFERENCE, labels, bundle.manifest
-        self._corrected: EmotionPipeline | None = None
-        if self.manifest.scoring.prior_correction and dtype == torch.float32:
-            # Scores set against an even picture's with the same words: that way is the pipeline's alone.
-            self._corrected = EmotionPipeline(bundle, reference_engines(self.model, self.manifest), GivenBoxes([]))
+        if device == "cuda":
+            # cuDNN's convolutions round to TF32 otherwise, which is not full precision.
+            torch.backends.cudnn.allow_tf32 = False
+        self.model = EmoLlamaForConditionalGeneration.from_pretrained(
+            checkpoint, dtype=dtype, device=device, stream=stream
+        )
+        self.name, self.device, self.labels, self.manifest = REFERENCE, device, labels, bundle.manifest
+        self._blank_scores: dict[Prompt, NDArray[np.float64]] = {}
         parts = [name for name in (*GRAPHS, "language") if getattr(self.manifest.components, name) is not None]
         self.variants = dict.fromkeys(parts, str(dtype).removeprefix("torch."))
 
     @torch.inference_mode()
     def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
         """Score the labels; the packed pass that reads the prompt and all labels is the stage ``score``."""
-        if self._corrected is not None:
-            return told_by(self._corrected, frames, self.labels, clip=clip)
         watch = Stopwatch()
         turn = self._embedded(frames, [Turn(slice(0, len(frames)), self._question(clip), clip)], watch)[0]
-        with watch("score"):
-            scores = self.model.score_turns([turn], self.labels)[0].astype(np.float64)
+        scores = self._scores(turn, watch)
+        if self.manifest.scoring.prior_correction:
+            scores = scores - self._blank(turn, watch)
         return Told(softmax(scores / self.manifest.scoring.temperature).tolist(), watch.milliseconds)
 
     @torch.inference_mode()
@@ -100,8 +101,10 @@ class TorchSubject:
     @torch.inference_mode()
     def prefill(self, ids: Sequence[int]) -> None:
         """Read tokens alone, up to the logits that follow the last one."""
-        hidden = self.model.language.model(input_ids=torch.tensor([list(ids)])).last_hidden_state
+        rows = torch.tensor([list(ids)], device=self.device)
+        hidden = self.model.language.model(input_ids=rows).last_hidden_state
         self.model.language.lm_head(hidden[:, -1])
+        self._wait()
 
     def tokens(self, text: str) -> list[int]:
         """Tokenize as the language model does."""
@@ -115,21 +118,46 @@ class TorchSubject:
     def close(self) -> None:
         """Forget the model, and give PyTorch its threads back."""
         torch.set_num_threads(self._threads)
-        self._corrected = None
         del self.model
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
 
     def _question(self, clip: bool) -> str:
         return classify_question(self.model.config.prompt, self.labels, clip=clip)
+
+    def _scores(self, turn: EmbeddedTurn, watch: Stopwatch) -> NDArray[np.float64]:
+        with watch("score"):
+            return self.model.score_turns([turn], self.labels)[0].astype(np.float64)
+
+    def _blank(self, turn: EmbeddedTurn, watch: Stopwatch) -> NDArray[np.float64]:
+        """Label scores of the same words about an even picture, kept by the words as the pipeline keeps them."""
+        if turn.prompt not in self._blank_scores:
+            side = self.model.config.vision.image_size
+            grey = Frame(np.full((side, side, 3), 127, np.uint8), (0.0, 0.0, side, side))
+            blank = self._embedded([grey], [Turn(slice(0, 1), turn.prompt.question)], watch)[0]
+            self._blank_scores[turn.prompt] = self._scores(self.model.with_visual(turn, blank.visual), watch)
+        return self._blank_scores[turn.prompt]
+
+    @contextmanager
+    def _timed_stage(self, watch: Stopwatch, stage: str) -> Iterator[None]:
+        with watch(stage):
+            yield
+            self._wait()
+
+    def _wait(self) -> None:
+        """Until the card has done what it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def _embedded(self, frames: Sequence[Frame], turns: Sequence[Turn], watch: Stopwatch) -> list[EmbeddedTurn]:
         with watch("crop"):
             pairs = [self.model.crops(frame.image, frame.box) for frame in frames]
             seen, faces = np.stack([one.pixels for one, _ in pairs]), [crop.pixels for _, crop in pairs if crop]
-        with watch("vision"):
+        with self._timed_stage(watch, "vision"):
             vision = self.model.vision_features(seen)
-        with watch("face"):
+        with self._timed_stage(watch, "face"):
             features = self._with_face(vision, np.stack(faces) if faces else None)
-        with watch("connector"):
+        with self._timed_stage(watch, "connector"):
             return self.model.embed_turns(features, turns)
 
     def _with_face(self, vision: torch.Tensor, crops: NDArray[np.uint8] | None) -> FrameFeatures:
@@ -144,6 +172,15 @@ class TorchSubject:
         started = time.perf_counter()
         ids = generate_tokens(self.model.language, [turn.embeddings], sampling)[0]
         return ids, 1000 * (time.perf_counter() - started)
+
+
+def reference_device(device: str, *, stream: bool = False) -> str:
+    """Return where full precision runs beside profiles on ``device``: on the same chip, as far as PyTorch reaches it.
+
+    A checkpoint whose layers stay on the disk runs on the CPU.
+    """
+    wanted = device in GPU_DEVICES or (device == "auto" and PROBLEMS["cuda"]() is None)
+    return "cuda" if wanted and not stream and torch.cuda.is_available() else "cpu"
 
 
 def keep_freed_memory() -> None:

@@ -19,11 +19,13 @@ from emo_edge.benchmarks.bench_samples import FACES, BenchSamples
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
+from emo_edge.benchmarks.machine_pulse import product_pulse
 from emo_edge.bundle import Bundle
 from emo_edge.commands import missing_extra
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.errors import EmoEdgeError
 from emo_edge.export.reports import Reports
+from emo_edge.registry import GPU_DEVICES
 
 STREAMED = "latency, energy: the memory does not hold the checkpoint in float32, its layers were read from the disk"
 FAILURES = (EmoEdgeError, ModuleNotFoundError, MemoryError, RuntimeError, OSError)
@@ -69,7 +71,7 @@ def profile_row(bench: Bench, name: str, size_bytes: int, reference: Readings) -
     samples = bench.samples.samples
     row["against_reference"] = against(reference, found, samples)
     row["gate"] = gate_of(name, reference, found, samples)
-    if bench.ceiling and row["device"] == "cpu" and row["latency"]:
+    if bench.ceiling and row["device"] not in GPU_DEVICES and row["latency"]:
         stages = row["latency"]["stages"]
         row["roofline"] = roofline_of(bench.bundle, name, bench.samples.labels, bench.ceiling, stages)
     return row
@@ -144,7 +146,7 @@ def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
 
 def _latency(bench: Bench, subject: Subject, notes: list[str]) -> dict[str, Any]:
     rounds, shots, plan = bench.plan.latency_rounds, bench.shots, bench.plan
-    found = latency_of(subject, shots, rounds, bench.detector)
+    found = latency_of(subject, shots, rounds, bench.detector, product_pulse(plan.threads))
     clip, reason = clip_of(subject, bench.clip, rounds)
     notes += [reason] if reason else []
     prompt = bench.bundle.manifest.prompt

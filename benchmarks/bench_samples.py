@@ -7,11 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from emo_edge.benchmarks.bench_journal import Journal
+from emo_edge.benchmarks.bench_journal import Journal, Row
 from emo_edge.benchmarks.dataset_items import Dataset, Frame, Item
 from emo_edge.crops import Box
 from emo_edge.detected_faces import FaceDetector, nearest_seen
@@ -31,6 +30,8 @@ class BenchSample:
     """Index into the labels that are asked for."""
     boxes: tuple[Box | None, ...]
     """One a frame; None reads the whole frame."""
+    sha256: str
+    """Of the frames' pixels and the data set's boxes."""
 
     def frames(self) -> list[Frame]:
         """Decode the frames, each with its box."""
@@ -77,19 +78,21 @@ def found_faces(
     """Decode every sample once: find its face, and list those that do not open.
 
     A picture without a box in the data set gets the detector's largest face. Where it finds none, and where pictures
-    are faces already cut out, the whole picture is read. Raises InputError if no sample is left.
+    are faces already cut out, the whole picture is read. What an earlier run found counts for the same pixels alone.
+    Raises InputError if no sample is left.
     """
     items, notes = drawn_items(dataset, count)
     known = journal.rows(FACES, _fits)
     for done, item in enumerate(items, 1):
-        if item.key not in known:
-            known[item.key] = _looked_at(dataset, item, frames, detector)
-            journal.add(FACES, known[item.key])
+        row = _looked_at(dataset, item, frames, detector, known.get(item.key))
+        if row != known.get(item.key):
+            known[item.key] = row
+            journal.add(FACES, row)
         progress(done, len(items))
     rows = [known[item.key] for item in items]
     order = [labels.index(label) for label in dataset.labels]
     samples = tuple(
-        BenchSample(item, order[item.label], tuple(None if box is None else tuple(box) for box in row["boxes"]))
+        BenchSample(item, order[item.label], tuple(box and tuple(box) for box in row["boxes"]), row["sha256"])
         for item, row in zip(items, rows, strict=True)
         if row["reason"] is None
     )
@@ -106,18 +109,25 @@ def spread(samples: Sequence[BenchSample], count: int) -> tuple[BenchSample, ...
     return tuple(samples[place * len(samples) // count] for place in range(count))
 
 
-def _looked_at(dataset: Dataset, item: Item, count: int, detector: FaceDetector) -> dict[str, Any]:
-    row: dict[str, Any] = {"key": item.key, "boxes": [], "found": True, "sha256": None, "reason": None}
+def _looked_at(dataset: Dataset, item: Item, count: int, detector: FaceDetector, known: Row | None) -> Row:
+    row: Row = {"key": item.key, "boxes": [], "found": True, "sha256": None, "reason": None}
     try:
         frames = item.frames(count if dataset.clips else 1)
+        seen = _digest(frames)
+        if known and known["sha256"] == seen:
+            return known
         boxes = [None if dataset.cut and frame.box is None else _box(frame, detector) for frame in frames]
     except InputError as error:
         return row | {"reason": str(error)}
+    found = dataset.cut or any(box is not None for box in boxes)
+    return row | {"boxes": _filled(boxes), "found": found, "sha256": seen}
+
+
+def _digest(frames: Sequence[Frame]) -> str:
     seen = hashlib.sha256()
     for frame in frames:
         seen.update(f"{frame.image.shape} {frame.box}".encode() + np.ascontiguousarray(frame.image).tobytes())
-    found = dataset.cut or any(box is not None for box in boxes)
-    return row | {"boxes": _filled(boxes), "found": found, "sha256": seen.hexdigest()}
+    return seen.hexdigest()
 
 
 def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
@@ -138,13 +148,13 @@ def _filled(boxes: list[list[float] | None]) -> list[list[float] | None]:
     return [boxes[place] for place in nearest_seen([box is not None for box in boxes])] or boxes
 
 
-def _fits(row: dict[str, Any]) -> bool:
+def _fits(row: Row) -> bool:
     boxes = row.get("boxes")
     whole = isinstance(boxes, list) and all(box is None or (isinstance(box, list) and len(box) == 4) for box in boxes)
     return whole and {"found", "sha256", "reason"} <= row.keys() and (bool(boxes) or row["reason"] is not None)
 
 
-def _notes(rows: list[dict[str, Any]], samples: tuple[BenchSample, ...], labels: tuple[str, ...]) -> list[str]:
+def _notes(rows: list[Row], samples: tuple[BenchSample, ...], labels: tuple[str, ...]) -> list[str]:
     unseen = sum(not row["found"] for row in rows)
     same = sum(count - 1 for count in Counter(row["sha256"] for row in rows if row["sha256"]).values())
     there = {sample.truth for sample in samples}

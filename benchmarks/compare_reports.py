@@ -23,6 +23,7 @@ from emo_edge.benchmarks.report_verdicts import (
     Side,
     changes_of,
     drift_of,
+    machine_drift,
 )
 from emo_edge.commands import EdgeCommand
 from emo_edge.errors import AccuracyGateError
@@ -66,7 +67,8 @@ def compare(before: Side, after: Side) -> Comparison:
 
     Accuracy is tested on the samples that both rows read, where they were kept; times on their raw values, where
     machine, data set and versions are the same; the chance that anything at all is called a change where there is none
-    is `ALPHA` (Holm's correction). How far full precision itself moved is taken for what the machine does.
+    is `ALPHA` (Holm's correction). How far full precision itself moved, and the fixed product that was timed among the
+    readings of a row, is taken for what the machine does.
 
     Raises InputError for kept samples that cannot be read.
     """
@@ -127,6 +129,12 @@ def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
             f"full precision itself moved by {100 * drift:.1f} %: the machine, or what all rows share; only changes of "
             "other rows beyond that count"
         )
+    later = {row.name: row for row in after.report.rows}
+    for row in before.report.rows:
+        moved = machine_drift(row, later[row.name]) if row.name in later else 0.0
+        if moved > TIME_FLOOR:
+            told = f"{row.name}: the machine itself moved by {100 * moved:.1f} % meanwhile"
+            yield f"{told}; only changes beyond that count"
     first, second = ([row.name for row in own.report.rows] for own in (before, after))
     for when, lone in (("before", set(first) - set(second)), ("after", set(second) - set(first))):
         if lone:

@@ -168,6 +168,8 @@ class Latency(Part):
     total: Timed | None = None
     reading: Timed | None = None
     """All stages but decoding and the detector, which are the same code in every row."""
+    machine: Timed | None = None
+    """A fixed product of matrices, timed among the readings: how fast the machine was then."""
     warmup_rounds: Count | None = None
     stable: bool | None = None
     cold_start: Timed | None = None

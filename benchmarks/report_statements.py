@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emo_edge.benchmarks.report_cells import clean, ms_text, percent_text, pointer, points_text
 from emo_edge.benchmarks.report_parts import Report, Row
+from emo_edge.registry import GPU_DEVICES
 
 FEW = 200
 """Samples below which a share near one half has an interval wider than 13 points (Wilson 1927)."""
@@ -56,8 +57,9 @@ def _devices(report: Report) -> Iterator[Statement]:
 
 
 def _elsewhere(row: Row, whole: Row) -> bool:
-    """Tell a row that ran on another device; a device that is not told is taken for the same."""
-    return bool(row.device and whole.device and not row.unavailable and row.device != whole.device)
+    """Tell a row that ran on another chip, whatever the engine; a device that is not told is taken for the same."""
+    on_gpu = [device in GPU_DEVICES for device in (row.device, whole.device)]
+    return bool(row.device and whole.device and not row.unavailable and on_gpu[0] != on_gpu[1])
 
 
 def _samples(report: Report) -> Iterator[Statement]:

@@ -81,7 +81,7 @@ def _stage(found: Times | None, place: Sequence[str | int]) -> Cell:
 
 
 def totals(report: Report) -> Table | None:
-    """Tell the spread of the total, warm and cold, and of a clip."""
+    """Tell the spread of the total, warm and cold, of a clip, and of the machine meanwhile."""
     head = (*SPREAD_HEAD, "times measured", "warm-up rounds", "settled")
     rows = []
     for place, _, latency in timed_rows(report):
@@ -96,6 +96,7 @@ def totals(report: Report) -> Table | None:
             ("one face, warm", "total", latency.total, warm),
             ("cold start, fresh process", "cold_start", latency.cold_start, none),
             ("a clip, warm", "clip", latency.clip, none),
+            ("the machine: a fixed product", "machine", latency.machine, none),
         )
         rows += [
             (row_name(report, place), Cell(title), *_spread(found, (*at, key)), *ends)

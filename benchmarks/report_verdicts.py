@@ -70,6 +70,20 @@ def drift_of(before: Report, after: Report) -> float | None:
     first, second = (_total(report.rows[0]) for report in (before, after))
     if min(len(first), len(second)) < LEAST_TIMES:
         return None
+    return _either_side(first, second)
+
+
+def machine_drift(row: Row, other: Row) -> float:
+    """How far the machine itself moved while a row was timed, to either side alike, as a share; 0 if not told."""
+    first, second = ((one.latency or Latency()).machine for one in (row, other))
+    if not first or not second or min(len(first.raw), len(second.raw)) < LEAST_TIMES:
+        return 0.0
+    if not min(*first.raw, *second.raw):
+        return 0.0
+    return _either_side(first.raw, second.raw)
+
+
+def _either_side(first: Sequence[float], second: Sequence[float]) -> float:
     ratio = ratio_of_medians(first, second, TIME_FLOOR)[0].value
     return max(ratio, 1 / ratio) - 1
 
@@ -107,7 +121,8 @@ def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
 
 
 def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
-    floor = TIME_FLOOR if row.kind == "reference" else max(TIME_FLOOR, grounds.drift or 0.0)
+    shared = 0.0 if row.kind == "reference" else grounds.drift or 0.0
+    floor = max(TIME_FLOOR, shared, machine_drift(row, other))
     for name, old, new in _timed(row.latency or Latency(), other.latency or Latency()):
         if old is None or new is None or not old.p50 or not new.p50:
             continue

@@ -335,6 +335,10 @@ class EmoLlamaForConditionalGeneration(nn.Module):
             for prompt, turn in zip(prompts, turns, strict=True)
         ]
 
+    def with_visual(self, turn: EmbeddedTurn, visual: Tensor) -> EmbeddedTurn:
+        """Ask the same words of a turn about other visual tokens [F, T, E]."""
+        return EmbeddedTurn(turn.prompt, self._embedded_prompt(turn.prompt, visual), visual)
+
     def score_turns(self, turns: Sequence[EmbeddedTurn], labels: Sequence[str]) -> NDArray[np.float32]:
         """Log-probability of each label after each turn, one forward pass for all: float32 [turns, labels]."""
         if not labels:

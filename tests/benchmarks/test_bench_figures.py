@@ -30,7 +30,7 @@ def samples(truth: Sequence[int], genders: Sequence[str] = ()) -> list[BenchSamp
     groups = [{"gender": gender} if gender else {} for gender in genders] or [{}] * len(truth)
     media = Pictures(Path())
     return [
-        BenchSample(Item(str(place), true, media, "", group, None), true, (None,))
+        BenchSample(Item(str(place), true, media, "", group, None), true, (None,), "")
         for place, (true, group) in enumerate(zip(truth, groups, strict=True))
     ]
 

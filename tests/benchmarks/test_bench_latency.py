@@ -94,8 +94,11 @@ def test_warm_up_ends_when_two_windows_agree_or_after_some(medians: list[float],
 def test_every_row_times_the_same_pictures_in_turn(shots: list[Shot], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_latency, "LONGEST_WARMUP", 2)
     subject = Scripted()
-    found = latency_of(subject, shots, 4, Nobody())
-    assert subject.seen == 4 * [0, 1, 2], "4 rounds are made up to two turns"
+    found = latency_of(subject, shots, 4, Nobody(), lambda: [7.0, 8.0])
+    warm_up, counted = subject.seen[:6], subject.seen[6:]
+    assert warm_up == [0, 1, 2, 0, 1, 2] and counted[1::2] == [0, 1, 2, 0, 1, 2], "4 rounds are made up to two turns"
+    assert counted[::2] == [2, 0, 1, 2, 0, 1], "after each pulse one that does not count, of another picture"
+    assert found["machine"]["raw"] == 6 * [7.0, 8.0]
     assert list(found["stages"]) == ["decode", "detect", "vision", "prefill", "score"]
     assert all(len(stage["raw"]) == 6 for stage in (*found["stages"].values(), found["total"]))
     assert found["reading"]["raw"] == 6 * [6.0], "vision, prefill and score; neither the file nor the detector"

@@ -132,4 +132,5 @@ def test_without_a_counter_there_is_a_reason(tmp_path: Path) -> None:
     assert found["joules_per_reading"] is None and "no RAPL counter" in found["reason"]
     write(tmp_path, {"sys/class/powercap/intel-rapl:0/name": "package-0"})
     assert open_meter("cpu", tmp_path) == "RAPL's counters are readable by root alone here"
+    assert open_meter("openvino", tmp_path) == open_meter("cpu", tmp_path), "the same chip"
     assert isinstance(open_meter("cuda", tmp_path), str), "no card here, or one that tells nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,7 +49,7 @@ class Scripted:
 def samples(tmp_path: Path) -> BenchSamples:
     write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     media = Pictures(tmp_path)
-    found = [BenchSample(Item(key, 0, media, "a.png", {}, None), 0, (None,)) for key in ("a", "b")]
+    found = [BenchSample(Item(key, 0, media, "a.png", {}, None), 0, (None,), "seen") for key in ("a", "b")]
     dataset: Any = SimpleNamespace(name="made up", clips=False)
     return BenchSamples(dataset, ("fear", "joy"), found, (), ())
 
@@ -105,9 +106,18 @@ def test_probabilities_that_are_not_finite_are_an_error(samples: BenchSamples, t
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         with pytest.raises(DeviceError, match="a: its probabilities are not finite"):
             read_samples(subject, "small", samples, 0, journal)
-        journal.add("small", {"key": "a", "scores": [float("nan"), 0.5], "answer": None})
+        journal.add("small", {"key": "a", "sha256": "seen", "scores": [float("nan"), 0.5], "answer": None})
         found = read_samples(Scripted(), "small", samples, 0, journal)  # type: ignore[arg-type]
     assert np.isfinite(found.shares).all(), "a row of an earlier run that is not finite is read again"
+
+
+def test_what_was_said_of_other_pixels_is_asked_again(samples: BenchSamples, tmp_path: Path) -> None:
+    first, second = samples.samples
+    changed = replace(samples, samples=(first, replace(second, sha256="other")))
+    with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
+        read_samples(Scripted(0.75), "small", samples, 0, journal)  # type: ignore[arg-type]
+        found = read_samples(Scripted(0.5), "small", changed, 0, journal)  # type: ignore[arg-type]
+    assert found.shares[:, 0].tolist() == [0.75, 0.5]
 
 
 @pytest.mark.parametrize(

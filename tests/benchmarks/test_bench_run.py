@@ -25,6 +25,7 @@ LATENCY = {
     "stages",
     "total",
     "reading",
+    "machine",
     "warmup_rounds",
     "stable",
     "cold_start",
@@ -104,7 +105,7 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     lines = (tmp_path / "out" / "samples" / "small.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
-    assert len(lines) == 14 and first.keys() == {"key", "truth", "scores", "answer", "groups", "ms"}
+    assert len(lines) == 14 and first.keys() == {"key", "sha256", "truth", "scores", "answer", "groups", "ms"}
     assert sum(first["scores"]) == pytest.approx(1) and isinstance(first["answer"], str)
     again = bench(tmp_path / "out")
     assert again.exit_code == 4 and "--overwrite measures again" in again.stderr

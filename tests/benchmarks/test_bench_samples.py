@@ -75,6 +75,18 @@ def test_faces_are_looked_for_once(pictures: Path, tmp_path: Path) -> None:
     assert (first.asked, again.asked) == (3, 0)
 
 
+def test_a_picture_that_changed_under_its_name_is_looked_at_again(pictures: Path, tmp_path: Path) -> None:
+    before = looked(pictures, tmp_path)
+    image = np.full((10, 12, 3), 41, np.uint8)
+    write_image(tmp_path / "a.png", image, overwrite=True)
+    for asked in (1, 0):
+        detector = Corner()
+        after = looked(pictures, tmp_path, detector)
+        assert detector.asked == asked, "and what was found then is known the next time"
+        assert after.samples[0].boxes == (None,) and after.samples[1:] == before.samples[1:]
+        assert after.samples[0].sha256 != before.samples[0].sha256
+
+
 def test_a_class_without_a_sample_is_told(tmp_path: Path) -> None:
     found = looked("synthetic:3", tmp_path)
     assert len(found.samples) == 3 and all(sample.boxes[0] is not None for sample in found.samples)

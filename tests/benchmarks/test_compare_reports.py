@@ -132,6 +132,23 @@ def test_a_profile_that_got_slower_is_told_and_the_rest_is_not() -> None:
     assert verdicts(faster)["small", "one face, p50 ms"] == "better" and not faster.regressions
 
 
+def test_what_the_machine_did_meanwhile_is_not_the_profiles(tmp_path: Path) -> None:
+    """A core that is slow for minutes slows the fixed product among the readings, too."""
+    before, after = made(1), made(2)
+    for report in (before, after):
+        for place, one in enumerate(report["rows"]):
+            one["latency"]["machine"] = times(np.random.default_rng(10 + place), 8.0)
+    slow = after["rows"][2]["latency"]
+    slow["total"] = times(np.random.default_rng(5), 1.3 * MIDDLES["small"])
+    told = compare(held(before), held(after))
+    assert verdicts(told)["small", "one face, p50 ms"] == "worse"
+    slow["machine"] = {name: 1.35 * np.asarray(values) for name, values in slow["machine"].items()}
+    slow["machine"] = {"p50": float(slow["machine"]["p50"]), "raw": slow["machine"]["raw"].tolist()}
+    told = compare(held(before), held(after))
+    assert verdicts(told)["small", "one face, p50 ms"] == "no change"
+    assert told.notes == ("small: the machine itself moved by 35.0 % meanwhile; only changes beyond that count",)
+
+
 def test_a_change_within_the_floor_is_none_however_sure() -> None:
     steady = np.linspace(9.99, 10.01, 100)
     assert ratio_of_medians(list(steady), list(1.015 * steady), 0.02)[1] == 1

@@ -303,6 +303,8 @@ def test_the_bottom_line_is_of_one_device_and_a_quiet_machine(report: dict[str, 
     told = "Full precision ran on cpu, small on cuda: times of different devices do not compare."
     assert told in [one.text for one in statements(checked_report(other)) if one.warns]
     assert told not in [one.text for one in statements(checked_report(report))]
+    other["rows"][3]["device"] = "openvino"
+    assert "Full precision ran on" not in str(list(statements(checked_report(other)))), "an engine of the same chip"
 
 
 def test_rows_are_ranked_without_the_detector(report: dict[str, Any]) -> None:
