@@ -127,7 +127,8 @@ class TorchSubject:
 
     def _scores(self, turn: EmbeddedTurn, watch: Stopwatch) -> NDArray[np.float64]:
         with watch("score"):
-            return self.model.score_turns([turn], self.labels)[0].astype(np.float64)
+            scores: NDArray[np.float64] = self.model.score_turns([turn], self.labels)[0].astype(np.float64)
+        return scores
 
     def _blank(self, turn: EmbeddedTurn, watch: Stopwatch) -> NDArray[np.float64]:
         """Label scores of the same words about an even picture, kept by the words as the pipeline keeps them."""

@@ -37,13 +37,16 @@ class Tools:
     made: str
 
 
-def llama_tools(work: Path, settings: Sequence[str], report: Callable[[str], None]) -> Tools:
-    """Return the tools below ``work``, built there if they are not; eight minutes on two cores.
+def llama_tools(
+    work: Path, settings: Sequence[str], report: Callable[[str], None], wanted: Sequence[str] = (BENCH, MTMD)
+) -> Tools:
+    """Return the tools below ``work``, built there if they are not; minutes on two cores.
 
     Args:
         work: keeps source and build; a build of other settings is beside it.
         settings: more of CMake's, such as ``-DGGML_NATIVE=OFF``.
         report: is told of what takes long.
+        wanted: names of the programs that are needed.
 
     Raises EmoEdgeError where the source cannot be fetched or built.
     """
@@ -52,12 +55,12 @@ def llama_tools(work: Path, settings: Sequence[str], report: Callable[[str], Non
     name = "-".join(["build", version, *(setting.strip("-").replace("=", "-") for setting in settings)])
     built = work / name / "bin"
     tools = Tools(built / BENCH, built / MTMD, made)
-    if not (tools.bench.is_file() and tools.mtmd.is_file()):
+    if not all((built / name).is_file() for name in wanted):
         source = _source(work, version, report)
-        report(f"building {BENCH} and {MTMD}")
+        report(f"building {' and '.join(wanted)} {' '.join(settings)}")
         cmake = _cmake()
         _run([cmake, "-S", str(source), "-B", str(work / name), *SETTINGS, *settings])
-        targets = ["--target", BENCH, MTMD, "--parallel", str(os.cpu_count() or 1)]
+        targets = ["--target", *wanted, "--parallel", str(os.cpu_count() or 1)]
         _run([cmake, "--build", str(work / name), "--config", "Release", *targets])
     return tools
 

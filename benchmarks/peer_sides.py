@@ -25,8 +25,9 @@ from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces import WholeImage
 from emo_edge.gguf_header import read_gguf_header
 from emo_edge.pipeline import EmotionPipeline
+from emo_edge.registry import LANGUAGE_RUNTIMES, runtime
 from emo_edge.samples import packaged_samples
-from emo_edge.sessions import Sampling, Tensor
+from emo_edge.sessions import LanguageSession, Sampling, Tensor
 from emo_edge.stored_feeds import StoredFeeds
 from emo_edge.turns import ask_for_labels, resolve_labels
 
@@ -147,28 +148,42 @@ def llama_bench(tool: Path, language: Path, prompt: int, written: int, threads: 
 
 
 def our_language(bundle: Path, variant: str, prompt: int, written: int, threads: int, calls: int) -> dict[str, Timed]:
-    """Read and write as many tokens with our session.
-
-    A prompt that is one token longer computes that token alone, as writing does; what would be written may end sooner.
-    """
+    """Read and write as many tokens with our session on a bundle's language model."""
     opened = Bundle.open(bundle)
     component = opened.manifest.components.language
     if component is None:
         raise InputError("a face network alone has no language model")
     vocabulary = read_gguf_header(opened.files(component.variants[variant])[0]).shape().vocabulary
+    with open_language(opened, component, variant, "cpu", threads) as session:
+        return _read_and_written(session, vocabulary, prompt, written, calls)
+
+
+def our_gguf(path: Path, prompt: int, written: int, threads: int, calls: int) -> dict[str, Timed]:
+    """Do the same on a GGUF file that is no bundle's."""
+    shape = read_gguf_header(path).shape()
+    with runtime(LANGUAGE_RUNTIMES["gguf"])(path, context_size=shape.context, threads=threads) as session:
+        return _read_and_written(session, shape.vocabulary, prompt, written, calls)
+
+
+def _read_and_written(
+    session: LanguageSession, vocabulary: int, prompt: int, written: int, calls: int
+) -> dict[str, Timed]:
+    """Time prompts, and tokens one after the other.
+
+    A prompt that is one token longer computes that token alone, as writing does; what would be written may end sooner.
+    """
     ids = np.random.default_rng(0).integers(PLAIN, vocabulary, prompt + written).tolist()
     prefills, tokens = [], []
-    with open_language(opened, component, variant, "cpu", threads) as session:
-        for place in range(1 + calls):
-            # Another first token each time, so that nothing of the prompt before is kept.
-            ids[0] = PLAIN + place
-            took = timed_ms(partial(session.prefill, [ids[:prompt]]))
-            session.prefill([[PLAIN + place + 1]])
-            ids[0] = PLAIN + place + 1
-            writing = timed_ms(lambda: [session.prefill([ids[: 1 + count]]) for count in range(1, 1 + written)])
-            if place:
-                prefills.append(took)
-                tokens.append(writing / written)
+    for place in range(1 + calls):
+        # Another first token each time, so that nothing of the prompt before is kept.
+        ids[0] = PLAIN + place
+        took = timed_ms(partial(session.prefill, [ids[:prompt]]))
+        session.prefill([[PLAIN + place + 1]])
+        ids[0] = PLAIN + place + 1
+        writing = timed_ms(lambda: [session.prefill([ids[: 1 + count]]) for count in range(1, 1 + written)])
+        if place:
+            prefills.append(took)
+            tokens.append(writing / written)
     return {"prefill": Timed(prefills), "decode": Timed(tokens)}
 
 

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +23,14 @@ from emo_edge.benchmarks.bench_roofline import measured_ceiling
 from emo_edge.benchmarks.clip_projector import ClipShape, write_clip_projector
 from emo_edge.benchmarks.llama_tools import llama_tools
 from emo_edge.benchmarks.peer_table import OURS, PEERS, Row, as_json, table
+from emo_edge.benchmarks.peer_turns import Turn, child, in_child, section
 from emo_edge.bundle import Bundle
 from emo_edge.commands import EdgeCommand
 from emo_edge.engines import profile_of
-from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.errors import InputError
 from emo_edge.export.json_files import write_json
 from emo_edge.gguf_header import read_gguf_header
 from emo_edge.samples import packaged_samples
-
-REASON_LENGTH = 200
-Turn = Callable[[], Mapping[str, sides.Timed]]
-"""One side of a section in one round: what it took by stage."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +67,10 @@ def run(plan: Plan, report: Callable[[str], None]) -> list[Row]:
             PEERS["mtmd"]: once(sides.mtmd_answers, tools.mtmd, gguf, projector, picture, question, threads),
         },
         "language": {
-            OURS: _child(
+            OURS: child(
                 sides.our_language, plan.bundle, plan.variants["language"], plan.prompt, plan.written, threads, calls
             ),
-            PEERS["bench"]: _child(sides.llama_bench, tools.bench, gguf, plan.prompt, plan.written, threads, calls),
+            PEERS["bench"]: child(sides.llama_bench, tools.bench, gguf, plan.prompt, plan.written, threads, calls),
         },
         "vision": {
             f"{OURS}, --device {device}": _one("vision", sides.our_vision, plan.bundle, graph, device, threads, calls)
@@ -91,46 +85,11 @@ def run(plan: Plan, report: Callable[[str], None]) -> list[Row]:
             PEERS["optimum"]: _one("vision", sides.optimum_vision, plan.bundle, graph, threads, calls),
         },
     }
-    return [row for name, turns in sections.items() for row in _section(name, turns, plan.rounds, report)]
-
-
-def _section(name: str, turns: Mapping[str, Turn], rounds: int, report: Callable[[str], None]) -> list[Row]:
-    found: dict[str, list[Mapping[str, sides.Timed]]] = {side: [] for side in turns}
-    problems: dict[str, str] = {}
-    order = list(turns)
-    for place in range(rounds):
-        for side in order[place % len(order) :] + order[: place % len(order)]:
-            if side in problems:
-                continue
-            report(f"{name}, round {place + 1} of {rounds}: {side}")
-            try:
-                found[side].append(turns[side]())
-            except BrokenProcessPool:
-                problems[side] = "its process ended: out of memory, or a crash"
-            except (EmoEdgeError, ModuleNotFoundError, RuntimeError, ValueError, OSError, MemoryError) as error:
-                problems[side] = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
-    rows = [Row(name, "", side, problem=problem) for side, problem in problems.items()]
-    for side, taken in found.items():
-        if side in problems:
-            continue
-        for stage in taken[0]:
-            ms = tuple(value for one in taken for value in one[stage].ms)
-            rows.append(Row(name, stage, side, ms, taken[-1][stage].facts))
-    return rows
-
-
-def _child(work: Callable[..., Mapping[str, sides.Timed]], *arguments: Any) -> Turn:
-    return partial(_in_child, work, *arguments)
+    return [row for name, turns in sections.items() for row in section(name, turns, plan.rounds, report)]
 
 
 def _one(stage: str, work: Callable[..., sides.Timed], *arguments: Any) -> Turn:
-    return lambda: {stage: _in_child(work, *arguments)}
-
-
-def _in_child(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Call in a fresh process, whose memory is the system's again afterwards."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+    return lambda: {stage: in_child(work, *arguments)}
 
 
 def _gguf(plan: Plan) -> Path:

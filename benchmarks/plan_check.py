@@ -2,7 +2,8 @@
 
 The prediction comes from probes of this machine that are not the model (`emo_edge.machine_ceiling`), taken just
 before; the measurement is the pipeline's own reading of packaged drawings, the prompt's beginning kept as in any
-reading that is not the first.
+reading that is not the first. Both take many short turns: the cores of a virtual machine may be half as fast again for
+some seconds, and then not.
 """
 
 from __future__ import annotations
@@ -207,8 +208,8 @@ def _versions() -> str:
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--profile", help="This one alone.")
-@click.option("--rounds", default=50, show_default=True, type=click.IntRange(3), help="Readings that count.")
-@click.option("--repeats", default=3, show_default=True, type=click.IntRange(1), help="Of probes and readings.")
+@click.option("--rounds", default=8, show_default=True, type=click.IntRange(3), help="Readings that count, a repeat.")
+@click.option("--repeats", default=8, show_default=True, type=click.IntRange(1), help="Of probes and readings.")
 @click.option("--threads", type=click.IntRange(1), help="Of each engine.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
 def main(

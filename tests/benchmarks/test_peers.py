@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.benchmarks import llama_tools, peer_sides, peers
+from emo_edge.benchmarks import llama_builds, llama_tools, peer_sides, peers
 from emo_edge.benchmarks.bench_roofline import Ceiling
 from emo_edge.benchmarks.clip_projector import ClipShape, write_clip_projector
 from emo_edge.benchmarks.llama_tools import Tools
 from emo_edge.benchmarks.peer_sides import ANSWER, Timed
 from emo_edge.benchmarks.peer_table import OURS, PEERS, Row, as_json, table
+from emo_edge.benchmarks.peer_turns import child, section
 from emo_edge.bundle import Bundle
 from emo_edge.errors import EmoEdgeError
 from emo_edge.gguf_header import read_gguf_header
@@ -178,8 +179,8 @@ def test_a_side_that_fails_is_a_line_and_the_others_go_on() -> None:
         raise EmoEdgeError("no\nroom")
 
     asked: list[str] = []
-    turns = {"good": lambda: {"label": Timed([1.0])}, "bad": failing, "gone": peers._one("label", os._exit, 3)}
-    rows = {row.side: row for row in peers._section("frame to label", turns, 2, asked.append)}
+    turns = {"good": lambda: {"label": Timed([1.0])}, "bad": failing, "gone": child(os._exit, 3)}
+    rows = {row.side: row for row in section("frame to label", turns, 2, asked.append)}
     assert rows["good"].ms == (1.0, 1.0) and rows["bad"].problem == "no room"
     assert rows["gone"].problem == "its process ended: out of memory, or a crash"
     assert len([line for line in asked if line.endswith("bad")]) == 1
@@ -216,6 +217,25 @@ def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkey
     for words in (PEERS["torch"], PEERS["mtmd"], PEERS["bench"], "Targets:", "floor: copies reach"):
         assert words in result.output
     assert json.loads(out.read_text(encoding="utf-8"))["plan"]["bundle"] == "emo-tiny"
+
+
+def test_builds_of_llama_cpp_beside_our_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours reads a real file; the builds, of minutes each, are stood in for, one of which cannot be made to run."""
+    said = program(tmp_path / "bench", BENCH_SAID)
+    broken = program(tmp_path / "broken", "illegal instruction", 4)
+    tools = {(): Tools(said, said, ""), ("-DA=1", "-DB=2"): Tools(broken, broken, "")}
+    monkeypatch.setattr(llama_builds, "llama_tools", lambda work, settings, *_: tools[tuple(settings)])
+    monkeypatch.setattr(llama_builds, "WIDTH", 256)
+    monkeypatch.setattr(llama_builds, "MLP", 512)
+    options = ["--work", str(tmp_path / "work"), "--build", "-DA=1 -DB=2", "--language", "q8_0", "--layers", "1"]
+    options += ["--threads", "1", "--rounds", "2", "--calls", "2", "--prompt", "8", "--written", "4"]
+    out = tmp_path / "builds.json"
+    result = CliRunner().invoke(llama_builds.main, [*options, "--json", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "| prefill | llama-bench, built as pip builds it | 8.5 (8.0–9.0) | 4 | " in result.output
+    assert "- llama-bench, -DA=1 -DB=2: not measured: broken ended with 4: illegal instruction" in result.output
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert [len(row["ms"]) for row in rows if row["side"] == OURS] == [4, 4]
 
 
 def test_the_kept_table_is_that_of_the_kept_figures() -> None:
