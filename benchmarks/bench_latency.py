@@ -24,7 +24,7 @@ STABLE, LONGEST_WARMUP = 0.03, 5
 SWEPT = (32, 64, 128, 256, 512, 1024)
 """Tokens of a prompt."""
 SWEEP_ROUNDS, FEW_ROUNDS, DIGITS = 5, 10, 4
-PULSES = 6
+PULSES = 8
 """Times that the machine itself is timed among the readings, evenly."""
 SHARED = ("decode", "detect")
 """Stages whose code is the same in every row; the detector's times have a heavy tail."""

@@ -19,7 +19,7 @@ from emo_edge.benchmarks.bench_samples import FACES, BenchSamples
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
-from emo_edge.benchmarks.machine_pulse import product_pulse
+from emo_edge.benchmarks.machine_pulse import chain_pulse
 from emo_edge.bundle import Bundle
 from emo_edge.commands import missing_extra
 from emo_edge.detected_faces import FaceDetector
@@ -146,7 +146,7 @@ def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
 
 def _latency(bench: Bench, subject: Subject, notes: list[str]) -> dict[str, Any]:
     rounds, shots, plan = bench.plan.latency_rounds, bench.shots, bench.plan
-    found = latency_of(subject, shots, rounds, bench.detector, product_pulse(plan.threads))
+    found = latency_of(subject, shots, rounds, bench.detector, chain_pulse(plan.threads))
     clip, reason = clip_of(subject, bench.clip, rounds)
     notes += [reason] if reason else []
     prompt = bench.bundle.manifest.prompt

@@ -67,8 +67,8 @@ def compare(before: Side, after: Side) -> Comparison:
 
     Accuracy is tested on the samples that both rows read, where they were kept; times on their raw values, where
     machine, data set and versions are the same; the chance that anything at all is called a change where there is none
-    is `ALPHA` (Holm's correction). How far full precision itself moved, and the fixed product that was timed among the
-    readings of a row, is taken for what the machine does.
+    is `ALPHA` (Holm's correction). How far full precision itself moved, and the fixed computation that was timed
+    among the readings of a row, is taken for what the machine does.
 
     Raises InputError for kept samples that cannot be read.
     """

@@ -169,7 +169,7 @@ class Latency(Part):
     reading: Timed | None = None
     """All stages but decoding and the detector, which are the same code in every row."""
     machine: Timed | None = None
-    """A fixed product of matrices, timed among the readings: how fast the machine was then."""
+    """A fixed computation, timed among the readings: how fast the machine was then."""
     warmup_rounds: Count | None = None
     stable: bool | None = None
     cold_start: Timed | None = None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from emo_edge.benchmarks.machine_pulse import unsteady
 from emo_edge.benchmarks.report_cells import clean, ms_text, percent_text, pointer, points_text
 from emo_edge.benchmarks.report_parts import Report, Row
 from emo_edge.registry import GPU_DEVICES
 
 FEW = 200
 """Samples below which a share near one half has an interval wider than 13 points (Wilson 1927)."""
+STEADY = 0.1
+"""How far the machine may move while a row is timed, as a share: a choice."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Statement:
 
 def statements(report: Report) -> list[Statement]:
     """Collect what limits the figures, the gravest first."""
-    found = [*_machine(report), *_devices(report), *_samples(report), *_rows(report)]
+    found = [*_machine(report), *_unsteady(report), *_devices(report), *_samples(report), *_rows(report)]
     return sorted(found, key=lambda one: not one.warns)
 
 
@@ -43,6 +46,19 @@ def _machine(report: Report) -> Iterator[Statement]:
         yield _note("Whether the processor throttled cannot be read on this machine.", "machine", "throttled")
     if machine.git and machine.git.dirty:
         yield _warning("Run from a source tree with changes that are not committed.", "machine", "git", "dirty")
+
+
+def _unsteady(report: Report) -> Iterator[Statement]:
+    """Tell rows during which the machine itself changed."""
+    for place, row in enumerate(report.rows):
+        pulses = row.latency.machine.raw if row.latency and row.latency.machine else ()
+        moved = unsteady(pulses) if pulses and min(pulses) else 0.0
+        if moved > STEADY:
+            yield _warning(
+                f"The machine itself moved by {100 * moved:.0f} % while {row.name} was timed: "
+                "measure again to quote it.",
+                *("rows", place, "latency", "machine"),
+            )
 
 
 def _devices(report: Report) -> Iterator[Statement]:

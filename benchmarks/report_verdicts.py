@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from emo_edge.benchmarks.machine_pulse import drift
 from emo_edge.benchmarks.report_changes import LEAST_TIMES, beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report_parts import Accuracy, Interval, Latency, Report, Row, Times
 from emo_edge.benchmarks.report_samples import Ids, answered_samples, common
@@ -70,7 +71,8 @@ def drift_of(before: Report, after: Report) -> float | None:
     first, second = (_total(report.rows[0]) for report in (before, after))
     if min(len(first), len(second)) < LEAST_TIMES:
         return None
-    return _either_side(first, second)
+    ratio = ratio_of_medians(first, second, TIME_FLOOR)[0].value
+    return max(ratio, 1 / ratio) - 1
 
 
 def machine_drift(row: Row, other: Row) -> float:
@@ -78,14 +80,7 @@ def machine_drift(row: Row, other: Row) -> float:
     first, second = ((one.latency or Latency()).machine for one in (row, other))
     if not first or not second or min(len(first.raw), len(second.raw)) < LEAST_TIMES:
         return 0.0
-    if not min(*first.raw, *second.raw):
-        return 0.0
-    return _either_side(first.raw, second.raw)
-
-
-def _either_side(first: Sequence[float], second: Sequence[float]) -> float:
-    ratio = ratio_of_medians(first, second, TIME_FLOOR)[0].value
-    return max(ratio, 1 / ratio) - 1
+    return drift(first.raw, second.raw) if min(*first.raw, *second.raw) else 0.0
 
 
 def _accuracy(row: Row, other: Row, before: Side, after: Side, grounds: Grounds) -> Iterator[Change]:

@@ -307,6 +307,15 @@ def test_the_bottom_line_is_of_one_device_and_a_quiet_machine(report: dict[str, 
     assert "Full precision ran on" not in str(list(statements(checked_report(other)))), "an engine of the same chip"
 
 
+def test_a_machine_that_changed_while_a_row_was_timed_is_told(report: dict[str, Any]) -> None:
+    other = copy.deepcopy(report)
+    other["rows"][3]["latency"]["machine"] = {"p50": 4.0, "raw": [4.0] * 18 + [5.6] * 6}
+    other["rows"][2]["latency"]["machine"] = {"p50": 4.0, "raw": [4.0] * 23 + [5.6]}
+    told = [one.text for one in statements(checked_report(other)) if one.warns]
+    assert "The machine itself moved by 40 % while small was timed: measure again to quote it." in told
+    assert sum("The machine itself" in line for line in told) == 1
+
+
 def test_rows_are_ranked_without_the_detector(report: dict[str, Any]) -> None:
     other = copy.deepcopy(report)
     for place, ms in enumerate((20.0, 5.0, 7.0, 9.0, 3.0)):
