@@ -13,7 +13,7 @@ import numpy as np
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
-from emo_edge.benchmarks.machine_pulse import Pulse
+from emo_edge.benchmarks.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.report_changes import LEAST_TIMES
 from emo_edge.detected_faces import FaceDetector
 from emo_edge.errors import EmoEdgeError
@@ -62,27 +62,34 @@ def warm_up(call: Callable[[int], float], window: int) -> tuple[int, bool]:
 
 
 def latency_of(
-    subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector, pulse: Pulse
+    subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector, speed: MachineSpeed
 ) -> dict[str, Any]:
     """Time whole readings of one face, from the file to the label; the pictures in turn, the same for every row.
 
     Faces are looked for as on the device, and time is counted for it; what is read is the data set's own box, so that
-    every row reads the same. A reading that does not count follows on each ``pulse``, whose threads may still be awake.
+    every row reads the same. It is timed while the machine is at its own ``speed``; a reading that does not count
+    follows on each look at that, whose threads may still be awake.
 
     Returns:
         ``stages`` (they add up to nearly all of ``total``), ``total``, ``reading`` (the sum of all stages but
-        `SHARED`), ``machine`` (what ``pulse`` took), ``warmup_rounds``, ``stable``. Rounds are made up to whole turns,
+        `SHARED`), ``machine`` (its pulses), ``warmup_rounds``, ``stable``. Rounds are made up to whole turns,
         so that no picture counts more.
     """
     rounds = -(-rounds // len(shots)) * len(shots)
+    warm, stable = warm_up(lambda place: sum(_round(subject, shots[place], detector).values()), len(shots))
+    found, pulses = speed.steadily(lambda look: _timed_readings(subject, shots, rounds, detector, look))
+    return {**found, "machine": distribution(pulses), "warmup_rounds": warm, "stable": stable}
+
+
+def _timed_readings(
+    subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector, look: Callable[[], None]
+) -> dict[str, Any]:
     stages: dict[str, list[float]] = {}
     totals: list[float] = []
     readings: list[float] = []
-    machine: list[float] = []
-    warm, stable = warm_up(lambda place: sum(_round(subject, shots[place], detector).values()), len(shots))
     for place in range(rounds):
         if place % -(-rounds // PULSES) == 0:
-            machine += pulse()
+            look()
             _round(subject, shots[place % len(shots) - 1], detector)
         started = time.perf_counter()
         taken = _round(subject, shots[place % len(shots)], detector)
@@ -94,9 +101,6 @@ def latency_of(
         "stages": {stage: distribution(values) for stage, values in stages.items()},
         "total": distribution(totals),
         "reading": distribution(readings),
-        "machine": distribution(machine),
-        "warmup_rounds": warm,
-        "stable": stable,
     }
 
 
@@ -158,19 +162,32 @@ def sweep_of(subject: Subject, text: str) -> list[dict[str, Any]]:
     return found
 
 
-def clip_of(subject: Subject, frames: Sequence[Frame], rounds: int) -> tuple[Distribution | None, str | None]:
+def clip_of(
+    subject: Subject, frames: Sequence[Frame], rounds: int, speed: MachineSpeed
+) -> tuple[dict[str, Distribution | None], str | None]:
     """Time a clip, decoded frames to label, at most as often as two reports need to be compared.
 
-    A clip that the context does not hold gives the reason instead.
+    Returns:
+        ``clip`` and ``clip_machine``, as `latency_of`; None of both, and the reason, for a clip that the context does
+        not hold.
     """
     shifted = [list(frames), [*frames[1:], frames[0]]]
+    rounds = min(rounds, LEAST_TIMES)
+
+    def timed(look: Callable[[], None]) -> list[float]:
+        raw = []
+        for place in range(rounds):
+            if place % -(-rounds // PULSES) == 0:
+                look()
+                subject.read(shifted[1 - place % 2], clip=True)
+            raw.append(timed_ms(partial(subject.read, shifted[place % 2], clip=True)))
+        return raw
+
     try:
-        subject.read(shifted[1], clip=True)
-        times = range(min(rounds, LEAST_TIMES))
-        raw = [timed_ms(partial(subject.read, shifted[place % 2], clip=True)) for place in times]
+        raw, pulses = speed.steadily(timed)
     except EmoEdgeError as error:
-        return None, f"no clip of {len(frames)} frames: {error}"
-    return distribution(raw), None
+        return {"clip": None, "clip_machine": None}, f"no clip of {len(frames)} frames: {error}"
+    return {"clip": distribution(raw), "clip_machine": distribution(pulses)}, None
 
 
 def _round(subject: Subject, shot: Shot, detector: FaceDetector) -> dict[str, float]:

@@ -19,7 +19,7 @@ from emo_edge.benchmarks.bench_samples import FACES, BenchSamples
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
-from emo_edge.benchmarks.machine_pulse import chain_pulse
+from emo_edge.benchmarks.machine_pulse import MachineSpeed
 from emo_edge.bundle import Bundle
 from emo_edge.commands import missing_extra
 from emo_edge.detected_faces import FaceDetector
@@ -46,6 +46,7 @@ class Bench:
     ceiling: Ceiling | None
     journal: Journal
     reports: Reports
+    speed: MachineSpeed
 
 
 def reference_row(bench: Bench, size_bytes: int) -> tuple[dict[str, Any], Readings]:
@@ -146,15 +147,15 @@ def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
 
 def _latency(bench: Bench, subject: Subject, notes: list[str]) -> dict[str, Any]:
     rounds, shots, plan = bench.plan.latency_rounds, bench.shots, bench.plan
-    found = latency_of(subject, shots, rounds, bench.detector, chain_pulse(plan.threads))
-    clip, reason = clip_of(subject, bench.clip, rounds)
+    found = latency_of(subject, shots, rounds, bench.detector, bench.speed)
+    clip, reason = clip_of(subject, bench.clip, rounds, bench.speed)
     notes += [reason] if reason else []
     prompt = bench.bundle.manifest.prompt
     return found | {
         "cold_start": None,
         "throughput": throughput_of(subject, shots, plan.batches, rounds) if plan.batches else None,
         "prompt_sweep": sweep_of(subject, prompt.template) if plan.sweep else None,
-        "clip": clip,
+        **clip,
         "written": written_of(subject, shots, min(rounds, 10), prompt.describe) if plan.written else None,
     }
 

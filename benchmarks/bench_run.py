@@ -32,6 +32,7 @@ from emo_edge.benchmarks.bench_samples import found_faces
 from emo_edge.benchmarks.bench_shots import open_shots, shot_clip
 from emo_edge.benchmarks.bench_versus import Versus
 from emo_edge.benchmarks.datasets import Dataset, open_dataset
+from emo_edge.benchmarks.machine_pulse import MachineSpeed, chain_pulse
 from emo_edge.bundle import Bundle
 from emo_edge.errors import InputError
 from emo_edge.export.bundle_manifest import tool_versions
@@ -126,7 +127,10 @@ def _prepared(
         frames, clip = shot_clip(samples, shots, plan.frames)
         wanted = OpenedWith(str(checkpoint.directory), labels, plan.device, plan.threads, checkpoint.stream)
         ceiling = measured_ceiling(plan.threads)
-        run = Bench(bundle, plan, samples, tuple(shots), tuple(frames), wanted, detector, ceiling, journal, reports)
+        speed = MachineSpeed(chain_pulse(plan.threads))
+        run = Bench(
+            bundle, plan, samples, tuple(shots), tuple(frames), wanted, detector, ceiling, journal, reports, speed
+        )
         yield run, versus, report_notes(plan, samples, files, clip)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from emo_edge.benchmarks.machine_pulse import STEADY
 from emo_edge.benchmarks.report_cells import clean, ms_text, signed, size_text
 from emo_edge.benchmarks.report_changes import ALPHA
 from emo_edge.benchmarks.report_conditions import Condition, conditions, disturbances
@@ -68,7 +69,8 @@ def compare(before: Side, after: Side) -> Comparison:
     Accuracy is tested on the samples that both rows read, where they were kept; times on their raw values, where
     machine, data set and versions are the same; the chance that anything at all is called a change where there is none
     is `ALPHA` (Holm's correction). How far full precision itself moved, and the fixed computation that was timed
-    among the readings of a row, is taken for what the machine does.
+    among the readings of a row, is taken for what the machine does; times are not judged where that moved by more
+    than `STEADY`.
 
     Raises InputError for kept samples that cannot be read.
     """
@@ -130,11 +132,12 @@ def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
             "other rows beyond that count"
         )
     later = {row.name: row for row in after.report.rows}
-    for row in before.report.rows:
-        moved = machine_drift(row, later[row.name]) if row.name in later else 0.0
+    for row, clip in ((row, clip) for row in before.report.rows for clip in (False, True) if row.name in later):
+        moved = machine_drift(row, later[row.name], clip=clip)
         if moved > TIME_FLOOR:
-            told = f"{row.name}: the machine itself moved by {100 * moved:.1f} % meanwhile"
-            yield f"{told}; only changes beyond that count"
+            end = "its times are not judged" if moved > STEADY else "only changes beyond that count"
+            what = "among the clips" if clip else "meanwhile"
+            yield f"{row.name}: the machine itself moved by {100 * moved:.1f} % {what}; {end}"
     first, second = ([row.name for row in own.report.rows] for own in (before, after))
     for when, lone in (("before", set(first) - set(second)), ("after", set(second) - set(first))):
         if lone:

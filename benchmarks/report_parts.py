@@ -176,6 +176,8 @@ class Latency(Part):
     throughput: dict[str, Throughput] | None = None
     prompt_sweep: tuple[PromptLength, ...] | None = None
     clip: Timed | None = None
+    clip_machine: Timed | None = None
+    """As ``machine``, among the clips."""
     written: WrittenTimes | None = None
 
 

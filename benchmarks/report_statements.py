@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emo_edge.benchmarks.machine_pulse import unsteady
+from emo_edge.benchmarks.machine_pulse import STEADY, slowness
 from emo_edge.benchmarks.report_cells import clean, ms_text, percent_text, pointer, points_text
 from emo_edge.benchmarks.report_parts import Report, Row
 from emo_edge.registry import GPU_DEVICES
 
 FEW = 200
 """Samples below which a share near one half has an interval wider than 13 points (Wilson 1927)."""
-STEADY = 0.1
-"""How far the machine may move while a row is timed, as a share: a choice."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,20 @@ def _machine(report: Report) -> Iterator[Statement]:
 
 
 def _unsteady(report: Report) -> Iterator[Statement]:
-    """Tell rows during which the machine itself changed."""
-    for place, row in enumerate(report.rows):
-        pulses = row.latency.machine.raw if row.latency and row.latency.machine else ()
-        moved = unsteady(pulses) if pulses and min(pulses) else 0.0
-        if moved > STEADY:
+    """Tell rows that were timed while the machine was slow, by its pulses in any of them."""
+    series = [
+        ((place, key), tuple(pulses.raw))
+        for place, row in enumerate(report.rows)
+        for key in ("machine", "clip_machine")
+        if row.latency and (pulses := getattr(row.latency, key)) and pulses.raw and min(pulses.raw)
+    ]
+    for ((place, key), _), slow in zip(series, slowness([raw for _, raw in series]), strict=True):
+        if slow > STEADY:
+            what = f"{report.rows[place].name}{' read clips' if key == 'clip_machine' else ' was timed'}"
             yield _warning(
-                f"The machine itself moved by {100 * moved:.0f} % while {row.name} was timed: "
-                "measure again to quote it.",
-                *("rows", place, "latency", "machine"),
+                f"The machine was up to {100 * slow:.0f} % slower than at its best while {what}: measure again to "
+                "quote it.",
+                *("rows", place, "latency", key),
             )
 
 

@@ -96,7 +96,8 @@ def totals(report: Report) -> Table | None:
             ("one face, warm", "total", latency.total, warm),
             ("cold start, fresh process", "cold_start", latency.cold_start, none),
             ("a clip, warm", "clip", latency.clip, none),
-            ("the machine: a fixed computation", "machine", latency.machine, none),
+            ("the machine meanwhile: a fixed computation", "machine", latency.machine, none),
+            ("the same among the clips", "clip_machine", latency.clip_machine, none),
         )
         rows += [
             (row_name(report, place), Cell(title), *_spread(found, (*at, key)), *ends)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from emo_edge.benchmarks.machine_pulse import drift
+from emo_edge.benchmarks.machine_pulse import STEADY, drift
 from emo_edge.benchmarks.report_changes import LEAST_TIMES, beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report_parts import Accuracy, Interval, Latency, Report, Row, Times
 from emo_edge.benchmarks.report_samples import Ids, answered_samples, common
@@ -75,9 +75,10 @@ def drift_of(before: Report, after: Report) -> float | None:
     return max(ratio, 1 / ratio) - 1
 
 
-def machine_drift(row: Row, other: Row) -> float:
+def machine_drift(row: Row, other: Row, *, clip: bool = False) -> float:
     """How far the machine itself moved while a row was timed, to either side alike, as a share; 0 if not told."""
-    first, second = ((one.latency or Latency()).machine for one in (row, other))
+    latencies = (row.latency or Latency(), other.latency or Latency())
+    first, second = (one.clip_machine if clip else one.machine for one in latencies)
     if not first or not second or min(len(first.raw), len(second.raw)) < LEAST_TIMES:
         return 0.0
     return drift(first.raw, second.raw) if min(*first.raw, *second.raw) else 0.0
@@ -117,12 +118,14 @@ def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
 
 def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
     shared = 0.0 if row.kind == "reference" else grounds.drift or 0.0
-    floor = max(TIME_FLOOR, shared, machine_drift(row, other))
     for name, old, new in _timed(row.latency or Latency(), other.latency or Latency()):
         if old is None or new is None or not old.p50 or not new.p50:
             continue
-        plain = Change(row.name, name, "time", old.p50, new.p50, "not comparable", method=grounds.no_times)
-        if grounds.no_times:
+        moved = machine_drift(row, other, clip=name.startswith("a clip"))
+        floor = max(TIME_FLOOR, shared, moved)
+        slow = f"the machine itself moved by {100 * moved:.0f} % meanwhile" if moved > STEADY else ""
+        plain = Change(row.name, name, "time", old.p50, new.p50, "not comparable", method=grounds.no_times or slow)
+        if plain.method:
             yield plain
         elif min(len(old.raw), len(new.raw)) < LEAST_TIMES or not min(*old.raw, *new.raw):
             few = f"{len(old.raw)} and {len(new.raw)} raw times; {LEAST_TIMES} are needed"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.questions import KEPT_TEXTS, writable
 from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model, native_errors
+from emo_edge.runtimes.llama_repack import repacking_pays
 from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
 
 BATCH = 512
@@ -67,7 +68,8 @@ class LlamaSession(LanguageSession):
         _check_sizes(native, context_size, max_branches, gpu_layers)
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
         self._cells = context_size + FORK_CELLS * self._forks
-        model = load_model(path, gpu_layers=gpu_layers, extra_buffers=fast_path_is_safe(path))
+        repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or _cpu_count()))
+        model = load_model(path, gpu_layers=gpu_layers, extra_buffers=repack)
         context = None
         try:
             _check_trained(native, model, path, context_size)

@@ -84,7 +84,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     if file_type in UNQUANTIZED:
         return True
     child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_probe", str(path)]
-    safe = _proved(f"{_build_key(information)} | file type {file_type}", child)
+    safe = _proved(f"{build_key(information)} | file type {file_type}", child)
     if not safe:
         logger.warning(
             "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
@@ -137,7 +137,7 @@ def _file_type(path: Path) -> int:
         native.llama_model_free(model)
 
 
-def _build_key(information: str) -> str:
+def build_key(information: str) -> str:
     """Name this build on this CPU: a home directory may serve several machines."""
     import llama_cpp
 

@@ -22,6 +22,7 @@ from emo_edge.benchmarks.bench_latency import (
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Told, Written, side_by_side
 from emo_edge.benchmarks.dataset_items import Frame
+from emo_edge.benchmarks.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.report_changes import LEAST_TIMES
 from emo_edge.crops import Image
 from emo_edge.detected_faces import DetectedFace
@@ -94,7 +95,7 @@ def test_warm_up_ends_when_two_windows_agree_or_after_some(medians: list[float],
 def test_every_row_times_the_same_pictures_in_turn(shots: list[Shot], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_latency, "LONGEST_WARMUP", 2)
     subject = Scripted()
-    found = latency_of(subject, shots, 4, Nobody(), lambda: [7.0, 8.0])
+    found = latency_of(subject, shots, 4, Nobody(), MachineSpeed(lambda: [7.0, 8.0], 0.0))
     warm_up, counted = subject.seen[:6], subject.seen[6:]
     assert warm_up == [0, 1, 2, 0, 1, 2] and counted[1::2] == [0, 1, 2, 0, 1, 2], "4 rounds are made up to two turns"
     assert counted[::2] == [2, 0, 1, 2, 0, 1], "after each pulse one that does not count, of another picture"
@@ -130,11 +131,14 @@ def test_prompts_of_several_lengths_share_no_first_token() -> None:
 
 def test_a_clip_that_does_not_fit_is_a_reason(shots: list[Shot]) -> None:
     frames = [shot.frame() for shot in shots]
-    found, reason = clip_of(Scripted(), frames, 3)
-    assert found and found["samples"] == 3 and reason is None
-    found, _ = clip_of(Scripted(), frames, 100)
-    assert found and found["samples"] == LEAST_TIMES, "as many as a comparison needs"
-    assert clip_of(Scripted(), frames * 3, 3) == (None, "no clip of 9 frames: too long")
+    speed = MachineSpeed(lambda: [7.0], 0.0)
+    found, reason = clip_of(Scripted(), frames, 3, speed)
+    assert found["clip"] and found["clip"]["samples"] == 3 and reason is None
+    found, _ = clip_of(Scripted(), frames, 100, speed)
+    assert found["clip"] and found["clip"]["samples"] == LEAST_TIMES, "as many as a comparison needs"
+    assert found["clip_machine"] and found["clip_machine"]["p50"] == 7
+    none = {"clip": None, "clip_machine": None}
+    assert clip_of(Scripted(), frames * 3, 3, speed) == (none, "no clip of 9 frames: too long")
 
 
 def test_faces_side_by_side_keep_their_boxes(shots: list[Shot]) -> None:

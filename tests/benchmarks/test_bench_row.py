@@ -59,7 +59,7 @@ def bench_of(samples: BenchSamples, journal: Journal) -> Any:
     wanted = SimpleNamespace(stream=False)
     return SimpleNamespace(
         bundle=None, plan=plan, samples=samples, shots=(), clip=(), opened_with=wanted,
-        detector=None, ceiling=None, journal=journal, reports=QUIET,
+        detector=None, ceiling=None, journal=journal, reports=QUIET, speed=None,
     )  # fmt: skip
 
 

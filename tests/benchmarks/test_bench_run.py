@@ -32,6 +32,7 @@ LATENCY = {
     "throughput",
     "prompt_sweep",
     "clip",
+    "clip_machine",
     "written",
 }
 FAST = ("--latency-rounds", "1", "--cold", "0", "--batch", "1", "--threads", "1", "--device", "cpu", "--generated", "2")

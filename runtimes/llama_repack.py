@@ -1,0 +1,92 @@
+"""Whether llama.cpp should repack a model's weights for this CPU: measured once a machine, build and kind of file.
+
+Repacked weights are not always faster: on an AVX-512 CPU without AMX, prompts of LLaMA-7B's width in q4_k_m took a
+third less time without, and q4_0 took longer; `emo_edge.benchmarks.llama_builds` compares.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from emo_edge.errors import DeviceError
+from emo_edge.gguf_header import read_gguf_header
+from emo_edge.runtimes.llama_probe import UNQUANTIZED, build_key, library, load_model, native_errors
+from emo_edge.user_cache import read_cached, write_cached
+
+ANSWERS_NAME = "llama-repacking.json"
+MEASURED_FROM = 32 << 20
+"""Bytes of a file below which nothing is measured: it would take longer than it can save."""
+ROWS, CALLS = 61, 2
+"""Positions of a prompt, about as many as a reading computes and no power of two, whose kernels are others; and calls
+that count, the faster of them."""
+WORTH = 0.95
+"""Time without repacking, as a share of the other, below which it is left out."""
+
+logger = logging.getLogger(__name__)
+
+
+def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int], float] | None = None) -> bool:
+    """Say whether weights should be repacked, from what this machine's user has in the cache, else by measuring.
+
+    Args:
+        path: the GGUF file. It is loaded twice, one after the other.
+        threads: CPU threads of a prompt.
+        measure: returns the seconds of a prompt; llama.cpp's own if None.
+
+    Raises what opening the file raises.
+    """
+    if not path.is_file() or path.stat().st_size < MEASURED_FROM:
+        return True
+    header = read_gguf_header(path)
+    file_type = header.metadata.get("general.file_type")
+    if file_type in UNQUANTIZED:
+        return True
+    information = library().llama_print_system_info().decode()
+    key = f"{build_key(information)} | file type {file_type} | width {header.shape().width}"
+    answers = read_cached(ANSWERS_NAME)
+    if not isinstance(answers.get(key), bool):
+        logger.info("%s: measuring once whether this CPU is faster with repacked weights", path.name)
+        plain, repacked = ((measure or prompt_seconds)(path, extra, threads) for extra in (False, True))
+        answers[key] = plain > WORTH * repacked
+        write_cached(ANSWERS_NAME, answers)
+    return bool(answers[key])
+
+
+def prompt_seconds(path: Path, repacked: bool, threads: int) -> float:
+    """Load the file, and time a prompt."""
+    native, model = library(), load_model(path, extra_buffers=repacked)
+    try:
+        parameters = native.llama_context_default_params()
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = ROWS
+        parameters.n_threads = parameters.n_threads_batch = threads
+        context = native.llama_init_from_model(model, parameters)
+        if not context:
+            raise DeviceError(f"{path}: no memory to measure its kernels: {native_errors()}")
+        try:
+            _computed(native, context, path)
+            return min(_computed(native, context, path) for _ in range(CALLS))
+        finally:
+            native.llama_free(context)
+    finally:
+        native.llama_model_free(model)
+
+
+def _computed(native: Any, context: Any, path: Path) -> float:
+    batch = native.llama_batch_init(ROWS, 0, 1)
+    try:
+        batch.n_tokens = ROWS
+        for place in range(ROWS):
+            batch.token[place], batch.pos[place], batch.logits[place] = 0, place, place == ROWS - 1
+            batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+        native.llama_memory_clear(native.llama_get_memory(context), True)
+        started = time.perf_counter()
+        if native.llama_decode(context, batch):
+            raise DeviceError(f"{path}: llama.cpp cannot compute it: {native_errors()}")
+        native.llama_synchronize(context)
+        return time.perf_counter() - started
+    finally:
+        native.llama_batch_free(batch)

@@ -1,0 +1,98 @@
+"""Repacking is measured once, on the real file, and a session follows what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emo_edge.errors import CheckpointError
+from emo_edge.probe_language import LanguageProbe
+from emo_edge.runtimes import llama, llama_repack
+from emo_edge.runtimes.llama import LlamaSession
+from emo_edge.runtimes.llama_repack import ANSWERS_NAME, prompt_seconds, repacking_pays
+
+Q4_K_M, F16 = 15, 1
+Measure = Callable[[Path, bool, int], float]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return LanguageProbe(256, 512, 2, Q4_K_M).write(tmp_path_factory.mktemp("repack") / "small.gguf")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(llama_repack, "MEASURED_FROM", 0)
+    return tmp_path / "emo-edge" / ANSWERS_NAME
+
+
+def takes(plain: float, repacked: float) -> Measure:
+    return lambda path, extra, threads: repacked if extra else plain
+
+
+def never(path: Path, extra: bool, threads: int) -> float:
+    pytest.fail("measured")
+
+
+@pytest.mark.parametrize(("plain", "repacked", "pays"), [(0.7, 1.0, False), (0.97, 1.0, True), (1.4, 1.0, True)])
+def test_the_faster_way_is_remembered(file: Path, plain: float, repacked: float, pays: bool) -> None:
+    assert repacking_pays(file, 1, takes(plain, repacked)) is pays
+    assert repacking_pays(file, 1, never) is pays
+
+
+def test_another_width_is_measured_by_itself(file: Path, tmp_path: Path) -> None:
+    other = LanguageProbe(512, 512, 1, Q4_K_M).write(tmp_path / "wide.gguf")
+    assert not repacking_pays(file, 1, takes(0.7, 1.0))
+    assert repacking_pays(other, 1, takes(1.4, 1.0))
+
+
+def test_small_and_unquantized_files_are_not_measured(
+    file: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repacking_pays(LanguageProbe(256, 512, 1, F16).write(tmp_path / "f16.gguf"), 1, never)
+    monkeypatch.setattr(llama_repack, "MEASURED_FROM", file.stat().st_size + 1)
+    assert repacking_pays(file, 1, never)
+    assert not cache.exists()
+
+
+def test_a_broken_answer_is_measured_again(file: Path, cache: Path) -> None:
+    assert not repacking_pays(file, 1, takes(0.7, 1.0))
+    cache.write_text("{")
+    assert repacking_pays(file, 1, takes(1.4, 1.0))
+
+
+def test_a_real_prompt_is_timed_both_ways(file: Path) -> None:
+    assert all(0 < prompt_seconds(file, repacked, 1) < 10 for repacked in (False, True))
+    assert isinstance(repacking_pays(file, 1), bool)
+
+
+def test_a_file_that_is_not_there_or_no_model_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        LlamaSession(tmp_path / "absent.gguf", context_size=64)
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(CheckpointError, match=r"cut\.gguf"):
+        LlamaSession(tmp_path / "cut.gguf", context_size=64)
+
+
+def test_a_session_follows_the_answer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[bool] = []
+    load = llama.load_model
+
+    def watched(path: Path, **options: Any) -> Any:
+        opened.append(options["extra_buffers"])
+        return load(path, **options)
+
+    monkeypatch.setattr(llama, "load_model", watched)
+    scores = []
+    for pays in (True, False):
+        monkeypatch.setattr(llama, "repacking_pays", lambda path, threads, pays=pays: pays)
+        with LlamaSession(file, context_size=64, threads=1) as session:
+            session.prefill([list(range(300, 340))])
+            scores.append(session.score([[300], [301]]))
+    assert opened == [True, False]
+    assert np.allclose(scores[0], scores[1], atol=0.05), "other kernels, the same numbers but for rounding"
