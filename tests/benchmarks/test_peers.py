@@ -246,3 +246,11 @@ def test_the_kept_table_is_that_of_the_kept_figures() -> None:
     for target in kept["targets"]:
         ratio = target["ratio"]
         assert f"{ratio['value']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" in readme
+
+
+def test_the_kept_builds_are_those_of_the_readme() -> None:
+    root = Path(__file__).parents[2]
+    kept = json.loads((root / "docs/llama_builds.json").read_text(encoding="utf-8"))["rows"]
+    rows = [Row("language", row["stage"], row["side"], tuple(row["ms"])) for row in kept]
+    shown = (root / "README.md").read_text(encoding="utf-8").split("<!-- builds -->\n")[1].split("\n<!-- /builds")[0]
+    assert llama_builds.table(rows, []).strip() == shown

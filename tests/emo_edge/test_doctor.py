@@ -1,7 +1,8 @@
 """The doctor: facts of machines from their files, engines in child processes, advice, and the whole report.
 
-The trees are reconstructed, not copied from machines. What users recorded is inside them where a source is named:
-release lines, model and compatible strings, tables of power modes. Frequencies, memory and cpuinfo are made up to fit.
+What users recorded is inside the trees where a source is named: of Orin Nano, Orin NX, AGX Orin, Thor and Xavier NX the
+release, model and compatible strings, of some the memory and the table of power modes. The rest is made up to fit:
+frequencies, Jetsons' cpuinfo. The x86 server is recorded whole.
 """
 
 from __future__ import annotations
@@ -88,14 +89,15 @@ TREES: dict[str, dict[str, str]] = {
         "sys/class/video4linux/video1/index": "1\n",
         **clocks("17000000.gpu", 306000, 1020000),
     },
-    # Release line: many users'; model and compatible: NVIDIA's device tree source of this board.
+    # Release and memory: recorded by a user (2026-08-11); model and compatible: by that one and another (2026-04-17).
     "orin-nx": {
         "etc/nv_tegra_release": release(
-            "36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, "
-            "DATE: Wed Jan  8 01:49:37 UTC 2025"
+            "36 (release), REVISION: 4.4, GCID: 41062509, BOARD: generic, EABI: aarch64, "
+            "DATE: Mon Jun 16 16:07:13 UTC 2025"
         ),
-        "proc/device-tree/model": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super\0",
-        "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0000-super\0nvidia,p3767-0000\0nvidia,tegra234\0",
+        "proc/device-tree/model": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit\0",
+        "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0000\0nvidia,p3767-0000\0nvidia,tegra234\0",
+        "proc/meminfo": "MemTotal:       16031334 kB\nMemAvailable:   12784128 kB\nSwapTotal:             0 kB\n",
         "proc/cpuinfo": ORIN_CPU * 8,
         **clocks("17000000.gpu", 1173000, 1173000),
     },
@@ -123,6 +125,16 @@ TREES: dict[str, dict[str, str]] = {
         "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=120W >\n",
         "proc/cpuinfo": ARM.format("fp asimd asimdhp asimddp sve sve2 i8mm bf16", "0x41", "0xd83") * 14,
         **clocks("gpu-gpc-0", 315000, 1575000),
+    },
+    # Release, model, compatible: github.com/rbonghi/jetson_stats/issues/525.
+    "xavier-nx": {
+        "etc/nv_tegra_release": release(
+            "35 (release), REVISION: 3.1, GCID: 32827747, BOARD: t186ref, EABI: aarch64, "
+            "DATE: Sun Mar 19 15:19:21 UTC 2023"
+        ),
+        "proc/device-tree/model": "NVIDIA Jetson Xavier NX Developer Kit\0",
+        "proc/device-tree/compatible": "nvidia,p3449-0000+p3668-0000\0nvidia,p3509-0000+p3668-0000\0nvidia,tegra194\0",
+        "proc/cpuinfo": ARM.format("fp asimd evtstrm aes crc32 fphp asimdhp", "0x4e", "0x004") * 6,
     },
     # Model: posts about L4T 32.2 and later; release line: a test of another project.
     "agx-xavier": {
@@ -154,8 +166,10 @@ TREES: dict[str, dict[str, str]] = {
         "proc/meminfo": "MemTotal:       32878080 kB\nMemAvailable:   30000000 kB\nSwapTotal:             0 kB\n",
         "sys/fs/cgroup/memory.max": "8589934592\n",
     },
+    # Model, four Cortex-A76, memory: recorded by users of this board.
     "arm64": {
-        "proc/cpuinfo": ARM.format("fp asimd evtstrm aes atomics fphp asimdhp cpuid asimddp", "0x41", "0xd0c") * 4,
+        "proc/meminfo": "MemTotal:        8255488 kB\nMemAvailable:    6159360 kB\nSwapTotal:       2097136 kB\n",
+        "proc/cpuinfo": ARM.format("fp asimd evtstrm aes atomics fphp asimdhp cpuid asimddp", "0x41", "0xd0b") * 4,
         "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
         "proc/device-tree/compatible": "raspberrypi,5-model-b\0brcm,bcm2712\0",
         "sys/fs/cgroup/memory.max": "max\n",
@@ -190,9 +204,10 @@ def machine(
     [
         ("orin-nano-jetpack-5", ("Orin Nano 8GB", 87, "35.3.1", "5.1.1", PowerMode(0, "15W"), 0, False)),
         ("orin-nano-super", ("Orin Nano 8GB", 87, "39.2.0", "7.2", PowerMode(1, "25W"), 2, False)),
-        ("orin-nx", ("Orin NX 16GB", 87, "36.4.3", "6.2", None, None, True)),
+        ("orin-nx", ("Orin NX 16GB", 87, "36.4.4", "6.2.1", None, None, True)),
         ("agx-orin", ("AGX Orin 64GB", 87, "36.5.2", "6.x", PowerMode(2, "MODE_30W"), 0, None)),
         ("agx-thor", ("Thor T5000", 110, "38.2.0", "7.0", None, 0, False)),
+        ("xavier-nx", ("Xavier NX", 72, "35.3.1", "5.1.1", None, None, None)),
         ("agx-xavier", ("AGX Xavier", 72, "35.4.1", "5.1.2", None, None, False)),
     ],
 )
@@ -210,7 +225,7 @@ def test_a_jetson_is_known_by_its_module(tmp_path: Path, name: str, expected: tu
     [
         ("x86-recorded", "x86_64", "AMD EPYC", 2, "AVX2 AVX-512"),
         ("x86", "x86_64", "Intel(R) Xeon(R) Platinum 8481C", 2, "AVX2 AVX-VNNI AVX-512 AMX"),
-        ("arm64", "aarch64", "Neoverse-N1", 4, "NEON FP16 DOTPROD"),
+        ("arm64", "aarch64", "Cortex-A76", 4, "NEON FP16 DOTPROD"),
         ("orin-nx", "aarch64", "Cortex-A78AE", 8, "NEON FP16 DOTPROD"),
         ("agx-thor", "aarch64", "Neoverse-V3AE", 14, "NEON I8MM BF16 SVE SVE2"),
         ("agx-xavier", "aarch64", "NVIDIA Carmel", 8, "NEON FP16"),
