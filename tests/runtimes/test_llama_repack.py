@@ -13,6 +13,7 @@ from emo_edge.errors import CheckpointError
 from emo_edge.probe_language import LanguageProbe
 from emo_edge.runtimes import llama, llama_repack
 from emo_edge.runtimes.llama import LlamaSession
+from emo_edge.runtimes.llama_probe import fast_path_is_safe
 from emo_edge.runtimes.llama_repack import ANSWERS_NAME, prompt_seconds, repacking_pays
 
 Q4_K_M, F16 = 15, 1
@@ -67,7 +68,10 @@ def test_a_broken_answer_is_measured_again(file: Path, cache: Path) -> None:
 
 
 def test_a_real_prompt_is_timed_both_ways(file: Path) -> None:
-    assert all(0 < prompt_seconds(file, repacked, 1) < 10 for repacked in (False, True))
+    assert 0 < prompt_seconds(file, False, 1) < 10
+    if not fast_path_is_safe(file):
+        pytest.skip("repacked weights end the process on this machine")
+    assert 0 < prompt_seconds(file, True, 1) < 10
     assert isinstance(repacking_pays(file, 1), bool)
 
 
@@ -94,5 +98,5 @@ def test_a_session_follows_the_answer(file: Path, monkeypatch: pytest.MonkeyPatc
         with LlamaSession(file, context_size=64, threads=1) as session:
             session.prefill([list(range(300, 340))])
             scores.append(session.score([[300], [301]]))
-    assert opened == [True, False]
+    assert opened == [fast_path_is_safe(file), False]
     assert np.allclose(scores[0], scores[1], atol=0.05), "other kernels, the same numbers but for rounding"
