@@ -106,7 +106,7 @@ def main(path: Path) -> None:
     parameters.n_ctx = PROBE_TOKENS
     parameters.n_outputs_max_per_seq = 0
     context = native.llama_init_from_model(model, parameters)
-    if not context or native.llama_decode(context, _probe_batch(native)):
+    if not context or native.llama_decode(context, probe_batch(native, PROBE_TOKENS, outputs=PROBE_TOKENS)):
         raise DeviceError(f"{path}: llama.cpp cannot compute it: {native_errors()}")
 
 
@@ -162,11 +162,12 @@ def _proved(key: str, command: Sequence[str]) -> bool:
     return bool(outcome)
 
 
-def _probe_batch(native: Any) -> Any:
-    batch = native.llama_batch_init(PROBE_TOKENS, 0, 1)
-    batch.n_tokens = PROBE_TOKENS
-    for place in range(PROBE_TOKENS):
-        batch.token[place], batch.pos[place], batch.logits[place] = 0, place, 1
+def probe_batch(native: Any, rows: int, *, outputs: int) -> Any:
+    """Make a prompt of token 0, whose last ``outputs`` positions give logits; the caller frees it."""
+    batch = native.llama_batch_init(rows, 0, 1)
+    batch.n_tokens = rows
+    for place in range(rows):
+        batch.token[place], batch.pos[place], batch.logits[place] = 0, place, place >= rows - outputs
         batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
     return batch
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from emo_edge.errors import DeviceError
 from emo_edge.gguf_header import read_gguf_header
-from emo_edge.runtimes.llama_probe import UNQUANTIZED, build_key, library, load_model, native_errors
+from emo_edge.runtimes.llama_probe import UNQUANTIZED, build_key, library, load_model, native_errors, probe_batch
 from emo_edge.user_cache import read_cached, write_cached
 
 ANSWERS_NAME = "llama-repacking.json"
@@ -76,12 +76,8 @@ def prompt_seconds(path: Path, repacked: bool, threads: int) -> float:
 
 
 def _computed(native: Any, context: Any, path: Path) -> float:
-    batch = native.llama_batch_init(ROWS, 0, 1)
+    batch = probe_batch(native, ROWS, outputs=1)
     try:
-        batch.n_tokens = ROWS
-        for place in range(ROWS):
-            batch.token[place], batch.pos[place], batch.logits[place] = 0, place, place == ROWS - 1
-            batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
         native.llama_memory_clear(native.llama_get_memory(context), True)
         started = time.perf_counter()
         if native.llama_decode(context, batch):
