@@ -88,7 +88,7 @@ def _timed_readings(
     totals: list[float] = []
     readings: list[float] = []
     for place in range(rounds):
-        if place % -(-rounds // PULSES) == 0:
+        if _looks(place, rounds):
             look()
             _round(subject, shots[place % len(shots) - 1], detector)
         started = time.perf_counter()
@@ -177,7 +177,7 @@ def clip_of(
     def timed(look: Callable[[], None]) -> list[float]:
         raw = []
         for place in range(rounds):
-            if place % -(-rounds // PULSES) == 0:
+            if _looks(place, rounds):
                 look()
                 subject.read(shifted[1 - place % 2], clip=True)
             raw.append(timed_ms(partial(subject.read, shifted[place % 2], clip=True)))
@@ -188,6 +188,11 @@ def clip_of(
     except EmoEdgeError as error:
         return {"clip": None, "clip_machine": None}, f"no clip of {len(frames)} frames: {error}"
     return {"clip": distribution(raw), "clip_machine": distribution(pulses)}, None
+
+
+def _looks(place: int, rounds: int) -> bool:
+    """Tell the rounds before which the machine itself is timed: `PULSES` of them, evenly, the first among them."""
+    return place % -(-rounds // PULSES) == 0
 
 
 def _round(subject: Subject, shot: Shot, detector: FaceDetector) -> dict[str, float]:

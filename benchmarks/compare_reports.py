@@ -21,6 +21,7 @@ from emo_edge.benchmarks.report_verdicts import (
     TIME_FLOOR,
     Change,
     Grounds,
+    Pulses,
     Side,
     changes_of,
     drift_of,
@@ -29,6 +30,7 @@ from emo_edge.benchmarks.report_verdicts import (
 from emo_edge.commands import EdgeCommand
 from emo_edge.errors import AccuracyGateError
 
+PULSES: dict[Pulses, str] = {"machine": "meanwhile", "clip_machine": "among the clips"}
 HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")
 
 
@@ -132,12 +134,12 @@ def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
             "other rows beyond that count"
         )
     later = {row.name: row for row in after.report.rows}
-    for row, clip in ((row, clip) for row in before.report.rows for clip in (False, True) if row.name in later):
-        moved = machine_drift(row, later[row.name], clip=clip)
-        if moved > TIME_FLOOR:
-            end = "its times are not judged" if moved > STEADY else "only changes beyond that count"
-            what = "among the clips" if clip else "meanwhile"
-            yield f"{row.name}: the machine itself moved by {100 * moved:.1f} % {what}; {end}"
+    for row in before.report.rows:
+        for pulses, what in PULSES.items() if row.name in later else ():
+            moved = machine_drift(row, later[row.name], pulses)
+            if moved > TIME_FLOOR:
+                end = "its times are not judged" if moved > STEADY else "only changes beyond that count"
+                yield f"{row.name}: the machine itself moved by {100 * moved:.1f} % {what}; {end}"
     first, second = ([row.name for row in own.report.rows] for own in (before, after))
     for when, lone in (("before", set(first) - set(second)), ("after", set(second) - set(first))):
         if lone:

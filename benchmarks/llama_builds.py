@@ -29,7 +29,7 @@ from emo_edge.probe_language import LanguageProbe
 PIPS = "llama-bench, built as pip builds it"
 BUILDS = ("-DGGML_CPU_REPACK=OFF", "-DGGML_BLAS=ON -DGGML_BLAS_VENDOR=OpenBLAS")
 """What llama.cpp offers for a processor beside its own choice, which repacks weights for the kernels of this one."""
-FILE_TYPES = {"q4_k_m": 15, "q8_0": 7, "f16": 1}
+FILE_TYPES = {"q4_k_m": 15, "q4_0": 2, "q8_0": 7, "f16": 1}
 """llama.cpp's numbers."""
 WIDTH, MLP = 4096, 11008
 """LLaMA-7B's."""

@@ -17,6 +17,8 @@ TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01
 """Smaller changes are no reason to act: a choice, not a measurement. Peak memory is one figure without an interval."""
 Verdict = Literal["better", "worse", "no change", "not comparable", "too few to tell"]
 Pairs = tuple[Ids, Ids, Ids]
+Pulses = Literal["machine", "clip_machine"]
+"""Of `Latency`: among the readings, and among the clips."""
 Kind = Literal["accuracy", "time", "memory", "size", "gate"]
 
 
@@ -75,10 +77,9 @@ def drift_of(before: Report, after: Report) -> float | None:
     return max(ratio, 1 / ratio) - 1
 
 
-def machine_drift(row: Row, other: Row, *, clip: bool = False) -> float:
+def machine_drift(row: Row, other: Row, pulses: Pulses) -> float:
     """How far the machine itself moved while a row was timed, to either side alike, as a share; 0 if not told."""
-    latencies = (row.latency or Latency(), other.latency or Latency())
-    first, second = (one.clip_machine if clip else one.machine for one in latencies)
+    first, second = (getattr(one.latency or Latency(), pulses) for one in (row, other))
     if not first or not second or min(len(first.raw), len(second.raw)) < LEAST_TIMES:
         return 0.0
     return drift(first.raw, second.raw) if min(*first.raw, *second.raw) else 0.0
@@ -118,10 +119,10 @@ def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
 
 def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
     shared = 0.0 if row.kind == "reference" else grounds.drift or 0.0
-    for name, old, new in _timed(row.latency or Latency(), other.latency or Latency()):
+    for name, old, new, pulses in _timed(row.latency or Latency(), other.latency or Latency()):
         if old is None or new is None or not old.p50 or not new.p50:
             continue
-        moved = machine_drift(row, other, clip=name.startswith("a clip"))
+        moved = machine_drift(row, other, pulses)
         floor = max(TIME_FLOOR, shared, moved)
         slow = f"the machine itself moved by {100 * moved:.0f} % meanwhile" if moved > STEADY else ""
         plain = Change(row.name, name, "time", old.p50, new.p50, "not comparable", method=grounds.no_times or slow)
@@ -136,11 +137,12 @@ def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
             yield replace(plain, change=_ends(ratio), p=p, method=method)
 
 
-def _timed(first: Latency, second: Latency) -> Iterator[tuple[str, Times | None, Times | None]]:
-    yield "one face, p50 ms", first.total, second.total
-    yield "one face without detector, p50 ms", first.reading, second.reading
-    yield "a clip, p50 ms", first.clip, second.clip
-    yield "cold start, p50 ms", first.cold_start, second.cold_start
+def _timed(first: Latency, second: Latency) -> Iterator[tuple[str, Times | None, Times | None, Pulses]]:
+    """List what is compared, and the pulses of the machine that tell whether it can be."""
+    yield "one face, p50 ms", first.total, second.total, "machine"
+    yield "one face without detector, p50 ms", first.reading, second.reading, "machine"
+    yield "a clip, p50 ms", first.clip, second.clip, "clip_machine"
+    yield "cold start, p50 ms", first.cold_start, second.cold_start, "machine"
 
 
 def _rest(row: Row, other: Row) -> Iterator[Change]:
