@@ -15,7 +15,7 @@ import numpy as np
 
 from emo_edge.bundle import Bundle
 from emo_edge.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError
+from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
 from emo_edge.manifest import GraphComponent
 from emo_edge.registry import runtime
 from emo_edge.sessions import Tensor, TensorSession
@@ -56,7 +56,8 @@ class GraphCompiler:
     def open(self, part: str, variant: str, progress: Progress | None = None) -> OpenedGraph:
         """Open the component ``part`` in ``variant``, or in the next more precise one that builds and holds its gate.
 
-        Raises AccuracyGateError where an engine strays and none replaces it, DeviceError where none builds or runs.
+        Raises AccuracyGateError where an engine strays and none replaces it, UnsupportedCardError where no engine of
+        this TensorRT runs here, DeviceError where none builds or runs.
         """
         component: GraphComponent = getattr(self._bundle.manifest.components, part)
         tried: list[str] = []
@@ -104,6 +105,8 @@ class GraphCompiler:
         self, order: _Order, device: Any, trt: Any, progress: Progress | None
     ) -> tuple[OpenedGraph | None, str]:
         entry = self._cache.engine(order.recipe, order.machine, progress, modules=[trt.__name__])
+        if entry.refused:
+            raise UnsupportedCardError(entry.refused)
         refused = gate_problem(order.variant, entry.distance) if entry.distance else ""
         if refused:
             device.close()
@@ -151,6 +154,9 @@ class GraphCompiler:
                 entry = self._cache.engine(order.recipe, order.machine, modules=[trt.__name__])
             except DeviceMemoryError:
                 self._cache.clear([entry.key])
+                raise
+            except UnsupportedCardError as error:
+                self._cache.refuse(entry, str(error))
                 raise
         raise AssertionError("the loop returns or raises")
 

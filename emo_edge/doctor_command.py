@@ -15,7 +15,7 @@ import click
 
 from emo_edge import __version__
 from emo_edge.commands import EdgeCommand
-from emo_edge.engine_check import EngineReport, check_engines
+from emo_edge.engine_check import NOT_TAKEN, EngineReport, check_engines
 from emo_edge.jetson_facts import Jetson, fastest_mode
 from emo_edge.machine_facts import Machine, read_machine
 from emo_edge.user_cache import cache_directory
@@ -245,6 +245,8 @@ def _repair(machine: Machine, engine: EngineReport) -> Step:
     if machine.jetson and engine.module in ("cv2", "tensorrt", "torch"):
         remove = f"pip uninstall -y {package}" if package else "sudo apt install --reinstall nvidia-jetpack"
         return Step("broken", f"{what}; use the one made for JetPack", remove)
+    if NOT_TAKEN in (engine.problem or ""):
+        return Step("broken", f"{what}; use another device, or TensorRT itself", 'pip install "emo-edge[tensorrt]"')
     if engine.module == "cv2" and package and "headless" not in package:
         return Step("broken", what, f'pip uninstall -y {package} && pip install "opencv-python-headless<5"')
     wanted = '"opencv-python-headless<5"' if engine.module == "cv2" else package or engine.module.replace("_", "-")

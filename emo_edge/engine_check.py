@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from emo_edge.errors import EmoEdgeError
 from emo_edge.registry import runtime
 from emo_edge.system_files import Ended, run_bounded
 from emo_edge.user_cache import cache_directory
@@ -31,6 +32,8 @@ SMALL_GRAPH = base64.b64decode(
 )
 """An ONNX file: y = relu(x w + b) with w = [[1, 2], [3, 4]], b = [-6, 1]. The test writes it again with onnx.helper."""
 SMALL_INPUT, SMALL_OUTPUT = [[2.0, 1.0]], [[0.0, 9.0]]
+NOT_TAKEN = "this card does not take"
+"""Of an engine: part of a problem that no newer installation cures."""
 QUANTIZED = ("q4_k_m", "q8_0", "q4_0")
 """Language variants that llama.cpp computes with its AMX kernels, the smallest first."""
 NO_MODEL = "none tried; emo-edge demo makes one, --bundle names one"
@@ -303,9 +306,10 @@ def _try_openvino(module: str) -> dict[str, str]:
 
 
 def _try_tensorrt(module: str) -> dict[str, str]:
-    """Parse and build the small graph; TensorRT needs a GPU for it, its RTX edition does not."""
+    """Parse and build the small graph, for which the RTX edition needs no GPU; load it where there is one."""
     trt: Any = importlib.import_module(module)
-    log = trt.Logger(trt.Logger.ERROR)
+    complaints: list[str] = []
+    log = runtime("emo_edge.runtimes.tensorrt_api:complaints_logger")(trt, complaints)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
@@ -313,8 +317,15 @@ def _try_tensorrt(module: str) -> dict[str, str]:
         raise RuntimeError(str(parser.get_error(0)))
     plan = builder.build_serialized_network(network, builder.create_builder_config())
     if plan is None:
-        raise RuntimeError("the builder returned nothing for a small graph")
-    return {"version": str(trt.__version__), "builder": "parses and builds a small graph; nothing was run"}
+        raise RuntimeError(f"the builder returned nothing for a small graph: {'; '.join(complaints)}")
+    facts = {"version": str(trt.__version__), "builder": "parses and builds a small graph; nothing was run"}
+    try:
+        runtime("emo_edge.runtimes.engine_machine:open_device")()
+    except EmoEdgeError:
+        return facts
+    if trt.Runtime(log).deserialize_cuda_engine(plan) is None:
+        raise RuntimeError(f"builds a small graph, which {NOT_TAKEN}: {'; '.join(complaints)}")
+    return facts | {"builder": "builds a small graph, which this card takes; nothing was run"}
 
 
 def _try_cuda(module: str) -> dict[str, str]:

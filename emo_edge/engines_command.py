@@ -16,7 +16,7 @@ from emo_edge.bundle import Bundle
 from emo_edge.commands import EdgeCommand
 from emo_edge.compiled_graph import GraphCompiler, engine_recipe, gate_problem
 from emo_edge.engines import profile_of
-from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError
+from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
 from emo_edge.manifest import GRAPHS, GraphComponent
 from emo_edge.registry import runtime, usable_devices
 
@@ -98,7 +98,7 @@ def wanted_graphs(bundle: Bundle, profiles: Sequence[str]) -> list[Wanted]:
 def kept_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
     """Build into the user's cache, on this machine's device, and tell of each graph how it went.
 
-    Goes on after a graph that fails; raises the first one's error at the end.
+    Goes on after a graph that fails, unless the card is to blame; raises the first one's error at the end.
     """
     usable_devices("tensorrt", language=False)
     compiler, failed = GraphCompiler(bundle), list[EmoEdgeError]()
@@ -106,6 +106,8 @@ def kept_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
         try:
             with _Bar(str(graph)) as bar:
                 opened = compiler.open(graph.part, graph.variant, bar.show)
+        except UnsupportedCardError:
+            raise
         except (AccuracyGateError, DeviceError) as error:
             failed.append(error)
             yield f"{graph}: {error}"
@@ -131,7 +133,7 @@ def trial_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def entry_text(entry: Any) -> str:
     """Write what is known of an engine in one line."""
-    how = "not compared yet"
+    how = f"not used: {entry.refused}" if entry.refused else "not compared yet"
     if entry.distance:
         refused = gate_problem(entry.name.split()[-1], entry.distance)
         how = f"not used: {refused}" if refused else f"nearness to ONNX Runtime {min(entry.distance.values()):.6f}"

@@ -46,6 +46,10 @@ class EngineError(DeviceError):
     """An engine takes a graph or a plan not; the bundle may be fine, and another variant or device may do."""
 
 
+class UnsupportedCardError(DeviceError):
+    """An installed library runs on other cards than this one, whatever the graph."""
+
+
 class AccuracyGateError(EmoEdgeError):
     """A measured accuracy is outside its gate."""
 

@@ -83,12 +83,13 @@ def _openvino_problem() -> str | None:
 
 def _language_problem() -> str | None:
     try:
-        import llama_cpp
+        import llama_cpp  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
         raise MissingExtraError(f'an engine cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
-    if not llama_cpp.llama_supports_gpu_offload():
+    # Silenced first: asked for a GPU, llama.cpp looks for one and prints what it finds.
+    if not runtime("emo_edge.runtimes.llama_probe:library")().llama_supports_gpu_offload():
         return "llama-cpp-python was built without a GPU backend"
     return None
 

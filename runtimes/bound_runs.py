@@ -13,8 +13,11 @@ from emo_edge.sessions import Tensor, TensorSpec
 
 KEPT = 8
 """Sizes of feed whose memory is kept: one face, a few batches, the lengths of a few questions."""
+CAPTURED = 16
+"""Sizes of feed that get a CUDA graph, the first that are asked for: it holds its memory for the session's life."""
 GRAPH_OPTION = "gpu_graph_id"
 """Run option that tells the captured graph of one size from that of another."""
+NO_GRAPH = "-1"
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -26,6 +29,7 @@ class _Bound:
     results: dict[str, Any]
     binding: Any
     options: Any
+    captured: bool
 
 
 class BoundRuns:
@@ -62,9 +66,9 @@ class BoundRuns:
     def _bind(self, shapes: Shapes, feed: Mapping[str, Tensor]) -> _Bound:
         import onnxruntime as ort
 
-        # A captured graph is bound to its memory for the session's life.
-        while len(self._kept) >= KEPT and not self._graphs:
-            self._kept.popitem(last=False)
+        captured = self._graphs and self._count < CAPTURED
+        if not captured:
+            self._make_room()
         sizes = {
             axis: size for spec in self._inputs for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
         }
@@ -84,10 +88,15 @@ class BoundRuns:
             binding.bind_ortvalue_output(name, value)
         options = ort.RunOptions()
         if self._graphs:
-            options.add_run_config_entry(GRAPH_OPTION, str(self._count))
-            self._count += 1
-        self._kept[shapes] = _Bound(feeds, results, binding, options)
+            options.add_run_config_entry(GRAPH_OPTION, str(self._count) if captured else NO_GRAPH)
+            self._count += captured
+        self._kept[shapes] = _Bound(feeds, results, binding, options, captured)
         return self._kept[shapes]
+
+    def _make_room(self) -> None:
+        loose = [shapes for shapes, bound in self._kept.items() if not bound.captured]
+        for shapes in loose[: max(len(loose) - KEPT + 1, 0)]:
+            del self._kept[shapes]
 
 
 def _contiguous(value: Tensor) -> Tensor:

@@ -49,6 +49,8 @@ class Entry:
     created: str
     distance: dict[str, float] = field(default_factory=dict)
     """How near it is to ONNX Runtime on the CPU, by output; empty until it was compared."""
+    refused: str = ""
+    """Why this machine's card does not take it, so that no later start builds or compares it to find out."""
 
 
 class EngineCache:
@@ -98,9 +100,15 @@ class EngineCache:
 
     def judged(self, entry: Entry, distance: dict[str, float]) -> Entry:
         """Keep with an engine how near it is to the graph; a cache that cannot be written compares again next time."""
-        judged = replace(entry, distance=distance)
+        return self._noted(replace(entry, distance=distance))
+
+    def refuse(self, entry: Entry, reason: str) -> Entry:
+        """Keep with an engine that this machine's card does not take it."""
+        return self._noted(replace(entry, refused=reason))
+
+    def _noted(self, judged: Entry) -> Entry:
         try:
-            self._write_entry(self._folder(entry.key), judged)
+            self._write_entry(self._folder(judged.key), judged)
         except OSError as error:
             log.warning("%s: cannot be written (%s)", self.directory, error.strerror)
         return judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -15,6 +16,7 @@ from emo_edge.runtimes.described_graph import Held, differences, fixed_sizes
 from emo_edge.runtimes.row_parts import RowParts
 from emo_edge.sessions import Tensor, TensorSession, TensorSpec
 
+log = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """ONNX Runtime's name for each device."""
 DTYPES = {
@@ -29,6 +31,8 @@ DTYPES = {
 }
 MEMORY_WORDS = ("alloc", "out of memory")
 """What ONNX Runtime, CUDA and cuBLAS say where memory is short."""
+NOT_CAPTURED = "cannot use the graph capture feature"
+"""What ONNX Runtime says of a graph with control flow, or with nodes that its CUDA provider leaves to the CPU."""
 FATAL = 4
 """Log level: what goes wrong is raised, so nothing else need be printed."""
 
@@ -64,11 +68,12 @@ class OnnxSession(TensorSession):
     ) -> None:
         super().__init__(inputs, outputs)
         settings = cuda or CudaSettings()
-        self._session: Any = _opened(path, device, threads, settings)
+        self._session: Any
+        self._session, graphs = _opened(path, device, threads, settings)
         self._parts = RowParts()
         self._bound: BoundRuns | None = None
         if device != "cpu":
-            self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=settings.graphs)
+            self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=graphs)
         problems = differences("input", self.inputs, _held(self._session.get_inputs()))
         problems += differences("output", self.outputs, _held(self._session.get_outputs()))
         if problems:
@@ -96,7 +101,8 @@ class OnnxSession(TensorSession):
         return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
 
 
-def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) -> Any:
+def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) -> tuple[Any, bool]:
+    """Return the session, and whether it captures CUDA graphs, which ONNX Runtime does not do for every graph."""
     import onnxruntime as ort
 
     provider = _provider(device, ort.get_available_providers())
@@ -111,7 +117,7 @@ def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) ->
     # Waiting threads that spin starve what runs beside: 40 instead of 24 ms an image on two busy cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(str(path), options, providers=providers(device, cuda))
+        session, graphs = _made(ort, path, options, device, cuda)
     except Exception as error:
         if "alloc" in str(error):
             raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
@@ -122,7 +128,19 @@ def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) ->
     if provider not in session.get_providers():
         raise DeviceError(f"{device} could not be started; ONNX Runtime offers only {session.get_providers()}")
     session.disable_fallback()
-    return session
+    return session, graphs
+
+
+def _made(ort: Any, path: Path, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
+    graphs = device == "cuda" and cuda.graphs
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers(device, cuda)), graphs
+    except Exception as error:
+        if not graphs or NOT_CAPTURED not in str(error):
+            raise
+        log.info("%s runs without CUDA graphs: %s", path.name, " ".join(str(error).split())[:300])
+    plain = cuda.model_copy(update={"graphs": False})
+    return ort.InferenceSession(str(path), options, providers=providers(device, plain)), False
 
 
 def _provider(device: str, available: Sequence[str]) -> str:

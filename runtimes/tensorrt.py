@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError
+from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
 from emo_edge.runtimes import tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice, Memory, PinnedPool
 from emo_edge.runtimes.row_parts import RowParts
@@ -23,6 +23,7 @@ from emo_edge.sessions import Tensor, TensorSession, TensorSpec
 
 log = logging.getLogger(__name__)
 CURE = "run: emo-edge engines clear --all"
+OTHERWISE = 'use --device cuda, or TensorRT itself: pip install "emo-edge[tensorrt]"'
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -38,8 +39,9 @@ class TensorRtSession(TensorSession):
         graphs: capture a CUDA graph for each size of feed.
         module: TensorRT; found if None.
 
-    Raises EngineError for bytes that are no engine of this machine, or another graph's, DeviceMemoryError where the
-    device's memory is short, MissingExtraError without TensorRT.
+    Raises EngineError for bytes that are no engine of this machine, or another graph's, UnsupportedCardError where this
+    TensorRT runs on other cards, DeviceMemoryError where the device's memory is short, MissingExtraError without
+    TensorRT.
 
     """
 
@@ -63,6 +65,9 @@ class TensorRtSession(TensorSession):
         self._runtime = runtime = tensorrt_api.made(trt, lambda: trt.Runtime(logger))
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
+            if tensorrt_api.wrong_card(self._complaints):
+                name = tensorrt_api.library_name(trt)
+                raise UnsupportedCardError(f"{name} does not run on this card ({self._said()}); {OTHERWISE}")
             kind = DeviceMemoryError if tensorrt_api.short_of_memory(self._complaints) else EngineError
             raise kind(f"TensorRT does not take this engine ({self._said()}); {CURE}")
         self._engine = engine

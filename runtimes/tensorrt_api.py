@@ -21,6 +21,8 @@ NOT_INSTALLED = (
 )
 MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "insufficient memory", "insufficient workspace")
 """What TensorRT's complaints say where memory is short, in lower case."""
+CARD_WORDS = ("engine cannot run on this gpu",)
+"""What TensorRT-RTX 1.7.1 says of an engine it has just built, on a card that it was not made for."""
 
 
 def tensorrt_module(names: Sequence[str] = MODULES) -> Any:
@@ -50,6 +52,11 @@ def short_of_memory(complaints: Sequence[str]) -> bool:
     """Tell whether TensorRT complained of memory that is not there, and not of memory it may not touch."""
     text = " ".join(complaints).lower()
     return any(word in text for word in MEMORY_WORDS)
+
+
+def wrong_card(complaints: Sequence[str]) -> bool:
+    """Tell whether TensorRT complained of the card and not of the engine, as its RTX edition does of an H200."""
+    return any(words in text.lower() for text in complaints for words in CARD_WORDS)
 
 
 def complaints_logger(trt: Any, keep: list[str]) -> Any:

@@ -518,6 +518,15 @@ TWO_RUNTIMES = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
     ("changed", "cards", "commands"),
     [
         (engine("tensorrt", "broken", problem="no GPU"), (), []),
+        (
+            engine("tensorrt_rtx", "broken", problem=f"builds a small graph, which {engine_check.NOT_TAKEN}: 9.0"),
+            RTX,
+            [
+                'pip install "emo-edge[tensorrt]"',
+                f'CMAKE_ARGS="-DGGML_CUDA=on" {REBUILD}',
+                "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+            ],
+        ),
         (engine("cv2", "missing"), (), ['pip install "emo-edge[cpu]"']),
         (engine("llama_cpp", "broken", problem="ended by SIGILL"), (), [REBUILD]),
         (engine("llama_cpp", amx="avoided: its probe failed"), (), [f'CXXFLAGS="-fno-tree-dse -fno-dse" {REBUILD}']),

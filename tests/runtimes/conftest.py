@@ -153,6 +153,13 @@ NOTHING = {"cudaSetDevice", "cudaFree", "cudaFreeHost", "cudaMemcpyAsync", "cuda
 NOTHING |= {"cudaStreamBeginCapture", "cudaStreamDestroy", "cudaGraphDestroy", "cudaGraphExecDestroy"}
 
 
+OTHER_CARD = (
+    "IRuntime::deserializeCudaEngine: Error Code 6: API Usage Error (The engine cannot run on this GPU, which has "
+    "compute capability 9.0. Supported compute capabilities: 8.0 8.6 8.9 12.0 12.1 >12.0. Tensor"
+)
+"""What TensorRT-RTX 1.7.1 said on an H200 of an engine it had just built there."""
+
+
 class FakeTensorRt:
     """TensorRT's module, whose plan is the path of an ONNX file that ONNX Runtime computes on the CPU.
 
@@ -181,6 +188,9 @@ class FakeTensorRt:
     def _engine(self, plan: bytes, logger: Any) -> Any:
         if "deserialize" in self.refuses:
             logger.log(self.ILogger.ERROR, "this plan is of another device")
+            return None
+        if "card" in self.refuses:
+            logger.log(self.ILogger.ERROR, OTHER_CARD)
             return None
         return FakeEngine(self, plan.decode(), logger)
 

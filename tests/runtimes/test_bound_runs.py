@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from emo_edge.bundle import Bundle
 from emo_edge.engine_settings import CudaSettings
 from emo_edge.errors import DeviceError, DeviceMemoryError
-from emo_edge.runtimes import bound_runs
+from emo_edge.runtimes import bound_runs, onnx
 from emo_edge.runtimes.bound_runs import BoundRuns
 from emo_edge.runtimes.onnx import OnnxSession, _translated, providers
 from emo_edge.runtimes.row_parts import RowParts
@@ -52,6 +53,60 @@ def test_arrays_belong_to_the_caller_and_memory_is_bounded(small_graph: Path, mo
         for feed, value in zip(feeds, found, strict=True):
             np.testing.assert_array_equal(value, session.run(feed)["y"])
     assert len(bound._kept) == 3
+
+
+class Binding:
+    """Takes what it is told, as a card's binding would."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def test_the_first_sizes_are_captured_and_the_others_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    from emo_edge.sessions import TensorSpec
+
+    monkeypatch.setattr(bound_runs, "KEPT", 2)
+    monkeypatch.setattr(bound_runs, "CAPTURED", 3)
+    specs = [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 4))]
+    told: list[str] = []
+
+    def run_with_iobinding(binding: Any, options: Any) -> None:
+        told.append(options.get_run_config_entry(bound_runs.GRAPH_OPTION))
+
+    session = SimpleNamespace(io_binding=Binding, run_with_iobinding=run_with_iobinding)
+    bound = BoundRuns(session, *specs, "cpu", graphs=True)
+    for rows in (1, 2, 1, 3, 4, 5, 6, 4, 2):
+        bound.run({"x": np.zeros((rows, 4), np.float32)})
+    assert told == ["0", "1", "0", "2", "-1", "-1", "-1", "-1", "1"]
+    assert sorted(shapes[0][0] for shapes in bound._kept) == [1, 2, 3, 4, 6]
+
+
+@pytest.mark.parametrize(("said", "opens"), [(onnx.NOT_CAPTURED, True), ("CUDA failure 100: no CUDA device", False)])
+def test_a_graph_that_cannot_be_captured_runs_without(
+    said: str, opens: bool, small_graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import onnxruntime as ort
+
+    asked: list[str] = []
+
+    def session(path: str, options: Any, providers: Any) -> Any:
+        asked.append(providers[0][1]["enable_cuda_graph"])
+        if asked[-1] == "1":
+            raise RuntimeError(f"This session {said} as requested by the user")
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    real = ort.InferenceSession
+    caplog.set_level("INFO")
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    if opens:
+        made, graphs = onnx._made(ort, small_graph, ort.SessionOptions(), "cuda", CudaSettings())
+        assert (graphs, asked) == (False, ["1", "0"])
+        assert made.get_providers() == ["CPUExecutionProvider"]
+        assert "small.onnx runs without CUDA graphs: This session cannot use" in caplog.text
+    else:
+        with pytest.raises(RuntimeError, match="no CUDA device"):
+            onnx._made(ort, small_graph, ort.SessionOptions(), "cuda", CudaSettings())
+        assert asked == ["1"]
 
 
 def test_what_a_bundle_asks_of_cuda_becomes_the_providers_options() -> None:

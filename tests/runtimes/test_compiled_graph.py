@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge import compiled_graph, registry
+from emo_edge import compiled_graph, engines_command, registry
 from emo_edge.bundle import Bundle
 from emo_edge.compiled_graph import GraphCompiler, gate_problem, nearness
 from emo_edge.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
 from emo_edge.engines import open_engines
+from emo_edge.engines_command import entry_text, kept_builds, wanted_graphs
 from emo_edge.errors import (
     AccuracyGateError,
     BundleError,
@@ -23,6 +24,7 @@ from emo_edge.errors import (
     DeviceMemoryError,
     EngineError,
     MissingExtraError,
+    UnsupportedCardError,
 )
 from emo_edge.runtimes import engine_cache, engine_machine, tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice
@@ -169,6 +171,37 @@ def test_an_engine_tensorrt_no_longer_takes_is_built_once_more(
     opened = GraphCompiler(bundle).open("vision", "fp16")
     opened.session.close()
     assert [recipe.name for recipe in built] == ["vision fp16", "vision fp16"]
+
+
+def test_a_card_tensorrt_was_not_made_for_is_found_out_once(
+    bundle: Bundle,
+    built: list[EngineRecipe],
+    fake_tensorrt: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake_tensorrt.refuses.add("card")
+    for _ in range(2):
+        with pytest.raises(UnsupportedCardError, match=r"does not run on this card .*9\.0"):
+            GraphCompiler(bundle).open("vision", "fp16")
+        monkeypatch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
+    assert [recipe.name for recipe in built] == ["vision fp16"]
+    assert "building it again" not in caplog.text
+    assert fake_tensorrt.cuda.memory == {}
+    (entry, problem, _), *others = engine_cache.EngineCache().entries()
+    assert (problem, others) == ("", [])
+    assert entry is not None
+    assert "does not run on this card" in entry_text(entry)
+
+
+def test_engines_build_stops_where_the_card_is_to_blame(
+    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines_command, "usable_devices", lambda *_, **__: [])
+    fake_tensorrt.refuses.add("card")
+    with pytest.raises(UnsupportedCardError):
+        list(kept_builds(bundle, wanted_graphs(bundle, [])))
+    assert len(built) == 1
 
 
 def test_no_memory_for_the_comparison_is_told_and_not_halved(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, InputError
+from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, InputError, UnsupportedCardError
 from emo_edge.runtimes.cuda_device import CudaDevice
 from emo_edge.runtimes.tensorrt import TensorRtSession
 from emo_edge.sessions import TensorSpec
@@ -124,6 +124,7 @@ def test_no_memory_for_one_row_is_told(small_graph: Path, fake_tensorrt: Any) ->
     ("refused", "error", "text"),
     [
         ("deserialize", EngineError, "does not take this engine .this plan is of another device.*engines clear"),
+        ("card", UnsupportedCardError, "tensorrt 10.3.0 does not run on this card .*9.0.*; use --device cuda, or"),
         ("context", DeviceMemoryError, "no GPU memory for the engine's activations"),
     ],
 )
