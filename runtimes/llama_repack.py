@@ -50,7 +50,14 @@ def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int]
     answers = read_cached(ANSWERS_NAME)
     if not isinstance(answers.get(key), bool):
         logger.info("%s: measuring once whether this CPU is faster with repacked weights", path.name)
-        plain, repacked = ((measure or prompt_seconds)(path, extra, threads) for extra in (False, True))
+        seconds = measure or prompt_seconds
+        plain = seconds(path, False, threads)
+        try:
+            repacked = seconds(path, True, threads)
+        except DeviceError as error:
+            # Plain weights stay in the file's pages, repacked ones take memory of their own: not kept, it may be free.
+            logger.info("%s: weights are not repacked: %s", path.name, error)
+            return False
         answers[key] = plain > WORTH * repacked
         write_cached(ANSWERS_NAME, answers)
     return bool(answers[key])

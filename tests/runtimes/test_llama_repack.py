@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.errors import CheckpointError
+from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.probe_language import LanguageProbe
 from emo_edge.runtimes import llama, llama_repack
 from emo_edge.runtimes.llama import LlamaSession
@@ -64,6 +64,19 @@ def test_small_and_unquantized_files_are_not_measured(
 def test_a_broken_answer_is_measured_again(file: Path, cache: Path) -> None:
     assert not repacking_pays(file, 1, takes(0.7, 1.0))
     cache.write_text("{")
+    assert repacking_pays(file, 1, takes(1.4, 1.0))
+
+
+def test_where_repacked_weights_do_not_fit_plain_ones_are_read_and_asked_again_next_time(
+    file: Path, cache: Path
+) -> None:
+    def short(path: Path, extra: bool, threads: int) -> float:
+        if extra:
+            raise DeviceError("not enough memory for the model")
+        return 1.0
+
+    assert not repacking_pays(file, 1, short)
+    assert not cache.exists()
     assert repacking_pays(file, 1, takes(1.4, 1.0))
 
 
