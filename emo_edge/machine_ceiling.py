@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.ceiling import Curve, Device, Engine, Speed, constant
+from emo_edge.engine_settings import CudaSettings
 from emo_edge.errors import DeviceError
 from emo_edge.gguf_header import read_gguf_header
 from emo_edge.machine_facts import Machine, read_machine
@@ -84,6 +86,7 @@ def measured_device(
     *,
     device: str | None = None,
     threads: int | None = None,
+    cuda: CudaSettings | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Device:
     """Measure this machine.
@@ -93,6 +96,7 @@ def measured_device(
         file_types: variant of the language model to llama.cpp's number of its type.
         device: ``cpu`` or ``cuda``; None takes CUDA where both engines can use it. TensorRT is not measured.
         threads: of each engine; None leaves it to the engine.
+        cuda: how a card runs the graphs that are planned: a captured graph's nodes cost less.
         report: is told what is being measured.
 
     Raises MissingExtraError for an engine that is not there, DeviceError for one that does not start.
@@ -102,7 +106,7 @@ def measured_device(
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         report("measuring graphs on this machine")
-        graphs = graph_engine(place, precisions, taken, threads)
+        graphs = graph_engine(place, precisions, taken, threads, cuda)
         language = {}
         for variant, file_type in file_types.items():
             report(f"measuring the language model's {variant} on this machine")
@@ -140,16 +144,19 @@ def room(machine: Machine, device: str) -> tuple[float, float]:
     return float(min(machine.memory.total, limit)), float(min(machine.memory.available or limit, limit))
 
 
-def graph_engine(place: Path, precisions: Iterable[Precision], device: str, threads: int | None) -> Engine:
+def graph_engine(
+    place: Path, precisions: Iterable[Precision], device: str, threads: int | None, cuda: CudaSettings | None = None
+) -> Engine:
     """Measure ONNX Runtime: rates of products, of attention's products and of all else by size."""
-    few, many = (_graph_seconds(place, GraphProbe("move", "fp32", (1, 8), chain), device, threads) for chain in CHAINS)
+    seconds = partial(_graph_seconds, place, device=device, threads=threads, cuda=cuda)
+    few, many = (seconds(GraphProbe("move", "fp32", (1, 8), chain)) for chain in CHAINS)
     call = max(few - CHAINS[0] * (many - few) / (CHAINS[1] - CHAINS[0]), 0.0)
 
     def curve(kind: Kind, precision: Precision, shapes: Sequence[tuple[int, ...]]) -> Curve:
         points = []
         for shape in shapes:
             probe = GraphProbe(kind, precision, shape, CHAINS[shape == shapes[0]])
-            whole = _graph_seconds(place, probe, device, threads)
+            whole = seconds(probe)
             size = probe.node.flops or probe.node.bytes
             points.append((size, probe.chain * size / max(whole - call, whole / 2)))
         return Curve(tuple(sorted(points)))
@@ -163,11 +170,14 @@ def graph_engine(place: Path, precisions: Iterable[Precision], device: str, thre
     return Engine(speed, speed)
 
 
-def _graph_seconds(place: Path, probe: GraphProbe, device: str, threads: int | None) -> float:
+def _graph_seconds(
+    place: Path, probe: GraphProbe, *, device: str, threads: int | None, cuda: CudaSettings | None
+) -> float:
     given, made = probe.spec()
     path = probe.write(place / "probe.onnx")
     feed = {"x": np.full(probe.shape, 0.01, np.float32)}
-    with runtime(TENSOR_RUNTIMES["onnx"])(path, [given], [made], device=device, threads=threads) as session:
+    opened = runtime(TENSOR_RUNTIMES["onnx"])(path, [given], [made], device=device, threads=threads, cuda=cuda)
+    with opened as session:
         return median_seconds(lambda: session.run(feed))
 
 

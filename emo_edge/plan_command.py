@@ -72,4 +72,4 @@ def device_for(subject: Subject, name: str, profile: str | None, threads: int | 
     wanted = {variants["language"] for own, variants in subject.profiles.items() if own in kept}
     types = {variant: number for variant, number in subject.file_types().items() if variant in wanted}
     report = partial(click.echo, err=True)
-    return measured_device(subject.precisions(), types, threads=threads, report=report)
+    return measured_device(subject.precisions(), types, threads=threads, cuda=subject.cuda, report=report)

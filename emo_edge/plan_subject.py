@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from emo_edge.bundle import Bundle
+from emo_edge.engine_settings import CudaSettings
 from emo_edge.errors import InputError
 from emo_edge.gguf_header import GgufHeader, read_gguf_header
 from emo_edge.graph_work import graph_work
@@ -32,6 +33,8 @@ class Subject(Protocol):
     """Variant of each component by profile; None where there is no such component."""
     language: LanguageShape | None
     tokens_per_frame: int
+    cuda: CudaSettings
+    """How a card runs the graphs."""
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
         """Count the work of a component's graph."""
@@ -73,6 +76,7 @@ class BundleSubject:
             self._headers = {name: read_gguf_header(self._path(part)) for name, part in language.variants.items()}
         self.language: LanguageShape | None = next((header.shape() for header in self._headers.values()), None)
         self.tokens_per_frame = bundle.manifest.frames_segment.tokens_per_frame if language else 0
+        self.cuda = bundle.manifest.engines.cuda
         self._counted = lru_cache(partial(_graph_work, self._graph_path))
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
@@ -119,7 +123,7 @@ class ShapeSubject:
 
     def __init__(self, name: str) -> None:
         self.name, self.shape = name, known_shape(name)
-        self.tokens_per_frame = self.shape.tokens_per_frame
+        self.tokens_per_frame, self.cuda = self.shape.tokens_per_frame, CudaSettings()
         self.language: LanguageShape | None = self.shape.language
         self.profiles: Mapping[str, Mapping[str, str | None]] = {
             profile: {**dict.fromkeys(GRAPHS, precision), "language": kind}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from emo_edge import machine_ceiling
 from emo_edge.ceiling import Device, Engine, Speed, constant
 from emo_edge.device_catalogue import CATALOGUE
+from emo_edge.engine_settings import CudaSettings
 from emo_edge.machine_ceiling import KINDS, graph_engine, label_seconds, language_engine, measured_device
 from emo_edge.plan_command import main
 
@@ -73,6 +75,25 @@ per token       0.006  5.6 MB   0.5 MB       memory    0.71
 take exact: the most precise that fits and is fast enough
 note: measured on this machine just now, with probes that are not the model
 """
+
+
+def test_what_a_bundle_asks_of_cuda_is_what_the_probes_run_with(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def fake(*_: Any, cuda: CudaSettings, **__: Any) -> Device:
+        asked.append(cuda.graphs)
+        return MACHINE
+
+    monkeypatch.setattr(machine_ceiling, "measured_device", fake)
+    shutil.copytree(tiny_bundle, tmp_path / "plain")
+    manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest["engines"]["cuda"]["graphs"] = False
+    (tmp_path / "plain" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    for name in (tmp_path / "plain", tiny_bundle, "emo-tiny"):
+        assert CliRunner().invoke(main, [str(name)], prog_name="emo-edge plan").exit_code == 0
+    assert asked == [False, True, True]
 
 
 def test_the_whole_plan_of_a_known_shape(plan: Any) -> None:
