@@ -88,6 +88,8 @@ class GraphCompiler:
             try:
                 with _closed_on_error(device):
                     machine = runtime("emo_edge.runtimes.engine_machine:engine_machine")(trt, device.facts)
+                    if reason := self._cache.refusal(machine):
+                        raise UnsupportedCardError(reason)
                     recipe = engine_recipe(self._bundle, part, component, variant, rows)
                     known = self._cache.rows_that_fit(recipe, machine)
                     if known is not None and known < rows.most:
@@ -105,8 +107,6 @@ class GraphCompiler:
         self, order: _Order, device: Any, trt: Any, progress: Progress | None
     ) -> tuple[OpenedGraph | None, str]:
         entry = self._cache.engine(order.recipe, order.machine, progress, modules=[trt.__name__])
-        if entry.refused:
-            raise UnsupportedCardError(entry.refused)
         refused = gate_problem(order.variant, entry.distance) if entry.distance else ""
         if refused:
             device.close()
@@ -156,7 +156,8 @@ class GraphCompiler:
                 self._cache.clear([entry.key])
                 raise
             except UnsupportedCardError as error:
-                self._cache.refuse(entry, str(error))
+                self._cache.clear([entry.key])
+                self._cache.note_refusal(order.machine, str(error))
                 raise
         raise AssertionError("the loop returns or raises")
 

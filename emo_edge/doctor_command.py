@@ -245,7 +245,7 @@ def _repair(machine: Machine, engine: EngineReport) -> Step:
     if machine.jetson and engine.module in ("cv2", "tensorrt", "torch"):
         remove = f"pip uninstall -y {package}" if package else "sudo apt install --reinstall nvidia-jetpack"
         return Step("broken", f"{what}; use the one made for JetPack", remove)
-    if NOT_TAKEN in (engine.problem or ""):
+    if NOT_TAKEN in (engine.problem or "") and engine.module == "tensorrt_rtx" and not machine.jetson:
         return Step("broken", f"{what}; use another device, or TensorRT itself", 'pip install "emo-edge[tensorrt]"')
     if engine.module == "cv2" and package and "headless" not in package:
         return Step("broken", what, f'pip uninstall -y {package} && pip install "opencv-python-headless<5"')

@@ -321,10 +321,12 @@ def _try_tensorrt(module: str) -> dict[str, str]:
     facts = {"version": str(trt.__version__), "builder": "parses and builds a small graph; nothing was run"}
     try:
         runtime("emo_edge.runtimes.engine_machine:open_device")()
-    except EmoEdgeError:
-        return facts
+    except (EmoEdgeError, ImportError, OSError, RuntimeError):
+        return facts  # what is wrong with CUDA is another engine's line
     if trt.Runtime(log).deserialize_cuda_engine(plan) is None:
-        raise RuntimeError(f"builds a small graph, which {NOT_TAKEN}: {'; '.join(complaints)}")
+        wrong_card = runtime("emo_edge.runtimes.tensorrt_api:wrong_card")(complaints)
+        blamed = NOT_TAKEN if wrong_card else "cannot be loaded"
+        raise RuntimeError(f"builds a small graph, which {blamed}: {'; '.join(complaints)}")
     return facts | {"builder": "builds a small graph, which this card takes; nothing was run"}
 
 

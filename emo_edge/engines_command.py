@@ -133,7 +133,7 @@ def trial_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def entry_text(entry: Any) -> str:
     """Write what is known of an engine in one line."""
-    how = f"not used: {entry.refused}" if entry.refused else "not compared yet"
+    how = "not compared yet"
     if entry.distance:
         refused = gate_problem(entry.name.split()[-1], entry.distance)
         how = f"not used: {refused}" if refused else f"nearness to ONNX Runtime {min(entry.distance.values()):.6f}"

@@ -58,7 +58,12 @@ class BoundRuns:
         self._kept.move_to_end(shapes)
         for spec in self._inputs:
             bound.feeds[spec.name].update_inplace(_contiguous(feed[spec.name]))
-        self._session.run_with_iobinding(bound.binding, bound.options)
+        try:
+            self._session.run_with_iobinding(bound.binding, bound.options)
+        except Exception:
+            # Its memory is wanted where a feed did not fit, and a graph that was captured in part is never replayed.
+            del self._kept[shapes]
+            raise
         found = {name: value.numpy() for name, value in bound.results.items()}
         # From a card `numpy` copies; in main memory it shows what the next run writes into.
         return {name: value.copy() for name, value in found.items()} if self._device == "cpu" else found

@@ -28,7 +28,7 @@ from emo_edge.user_cache import cache_directory
 
 log = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
-PARTIAL, ROWS = ".partial-", "rows.json"
+PARTIAL, ROWS, REFUSED = ".partial-", "rows.json", "refused.json"
 SECRET_BYTES = 32
 LIMIT = 8 << 30
 """Bytes of all engines together; EVA-g and FaceXFormer in fp16 take about 2.2 GB."""
@@ -49,8 +49,6 @@ class Entry:
     created: str
     distance: dict[str, float] = field(default_factory=dict)
     """How near it is to ONNX Runtime on the CPU, by output; empty until it was compared."""
-    refused: str = ""
-    """Why this machine's card does not take it, so that no later start builds or compares it to find out."""
 
 
 class EngineCache:
@@ -100,35 +98,41 @@ class EngineCache:
 
     def judged(self, entry: Entry, distance: dict[str, float]) -> Entry:
         """Keep with an engine how near it is to the graph; a cache that cannot be written compares again next time."""
-        return self._noted(replace(entry, distance=distance))
-
-    def refuse(self, entry: Entry, reason: str) -> Entry:
-        """Keep with an engine that this machine's card does not take it."""
-        return self._noted(replace(entry, refused=reason))
-
-    def _noted(self, judged: Entry) -> Entry:
+        judged = replace(entry, distance=distance)
         try:
-            self._write_entry(self._folder(judged.key), judged)
+            self._write_entry(self._folder(entry.key), judged)
         except OSError as error:
             log.warning("%s: cannot be written (%s)", self.directory, error.strerror)
         return judged
 
+    def refusal(self, machine: dict[str, str]) -> str:
+        """Why no engine runs on this machine's card, if an earlier build found that out; empty otherwise."""
+        found = self._kept(REFUSED).get(_machine_key(machine))
+        return found if isinstance(found, str) else ""
+
+    def note_refusal(self, machine: dict[str, str], reason: str) -> None:
+        """Remember that no engine of this TensorRT runs on this machine's card, so that none is built to find out."""
+        self._keep(REFUSED, self._kept(REFUSED) | {_machine_key(machine): reason})
+
     def rows_that_fit(self, recipe: EngineRecipe, machine: dict[str, str]) -> int | None:
         """Return how many rows an earlier build of the graph here had to come down to; None if it never had to."""
-        found = self._rows().get(self._rows_key(recipe, machine))
+        found = self._kept(ROWS).get(self._rows_key(recipe, machine))
         return found if isinstance(found, int) and found > 0 else None
 
     def note_rows(self, recipe: EngineRecipe, machine: dict[str, str], most: int) -> None:
         """Remember how many rows fitted, so that the next start does not run out of memory first."""
-        text = json.dumps(self._rows() | {self._rows_key(recipe, machine): most})
-        with suppress(OSError):
-            partial = self.directory / f".{ROWS}.{os.getpid()}"
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(self.directory / ROWS)
+        self._keep(ROWS, self._kept(ROWS) | {self._rows_key(recipe, machine): most})
 
-    def _rows(self) -> dict[str, Any]:
+    def _keep(self, name: str, found: dict[str, Any]) -> None:
+        with suppress(OSError):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            partial = self.directory / f".{name}.{os.getpid()}"
+            partial.write_text(json.dumps(found), encoding="utf-8")
+            partial.replace(self.directory / name)
+
+    def _kept(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads((self.directory / ROWS).read_text(encoding="utf-8"))
+            found = json.loads((self.directory / name).read_text(encoding="utf-8"))
             return found if isinstance(found, dict) else {}
         return {}
 
@@ -152,7 +156,7 @@ class EngineCache:
                     freed += _size(folder)
                     shutil.rmtree(folder, ignore_errors=True)
             if keys is None:
-                for pattern in ("timing-*", ".timing-*", f"{PARTIAL}*", ROWS):
+                for pattern in ("timing-*", ".timing-*", f"{PARTIAL}*", ROWS, REFUSED):
                     for path in self.directory.glob(pattern):
                         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         return freed
@@ -299,6 +303,10 @@ class EngineCache:
                 log.warning("another process is building an engine; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _machine_key(machine: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import logging
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model
 from emo_edge.runtimes.llama_repack import repacking_pays
 from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
 
+log = logging.getLogger(__name__)
 BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
 FORK_CELLS = 2
@@ -69,7 +71,7 @@ class LlamaSession(LanguageSession):
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
         self._cells = context_size + FORK_CELLS * self._forks
         repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or _cpu_count()))
-        model = load_model(path, gpu_layers=gpu_layers, extra_buffers=repack)
+        model = _loaded(path, gpu_layers, repack)
         context = None
         try:
             _check_trained(native, model, path, context_size)
@@ -336,6 +338,16 @@ def _tokenize(native: Any, vocabulary: Any, text: str) -> tuple[int, ...]:
     if count < 0:
         raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
     return tuple(ids[:count])
+
+
+def _loaded(path: Path, gpu_layers: int, repack: bool) -> Any:
+    """Load with repacked weights where they pay and fit, else with plain ones, which stay in the file's pages."""
+    if repack and not gpu_layers:
+        try:
+            return load_model(path, gpu_layers=0, extra_buffers=True)
+        except DeviceError as error:
+            log.warning("%s: weights are not repacked, so prompts may take longer: %s", path.name, error)
+    return load_model(path, gpu_layers=gpu_layers, extra_buffers=repack and gpu_layers != 0)
 
 
 def _check_sizes(native: Any, context_size: int, max_branches: int, gpu_layers: int) -> None:

@@ -64,9 +64,9 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
     parameters.n_gpu_layers = gpu_layers
     parameters.use_extra_bufts = extra_buffers
     parameters.vocab_only = vocabulary_only
-    no_devices = (ctypes.c_void_p * 1)(None)
     if not gpu_layers:
         # A build for GPUs opens each of them otherwise, and takes memory there.
+        no_devices = (ctypes.c_void_p * 1)(None)
         parameters.devices = ctypes.cast(no_devices, ctypes.c_void_p)
     _errors.clear()
     model = native.llama_model_load_from_file(os.fsencode(path), parameters)

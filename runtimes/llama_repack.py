@@ -37,7 +37,7 @@ def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int]
         threads: CPU threads of a prompt.
         measure: returns the seconds of a prompt; llama.cpp's own if None.
 
-    Raises what opening the file raises.
+    Raises what opening the file without repacking raises.
     """
     if not path.is_file() or path.stat().st_size < MEASURED_FROM:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -31,6 +32,9 @@ DTYPES = {
 }
 MEMORY_WORDS = ("alloc", "out of memory")
 """What ONNX Runtime, CUDA and cuBLAS say where memory is short."""
+GRAPHS_FROM = (1, 31)
+"""The release from which ONNX Runtime's captured graphs are used. Before its pull request 32121 of 2026 a replay could
+read what another run had written: a captured Concat or Split copied from memory that was given away after the run."""
 NOT_CAPTURED = "cannot use the graph capture feature"
 """What ONNX Runtime says of a graph with control flow, or with nodes that its CUDA provider leaves to the CPU."""
 FATAL = 4
@@ -49,7 +53,8 @@ class OnnxSession(TensorSession):
         cuda: what the bundle asks of the CUDA provider.
 
     On CUDA inputs and outputs lie in memory that is kept for each size of feed, and are copied once each way; a feed
-    that does not fit is computed in parts.
+    that does not fit is computed in parts. While a CUDA graph is captured, no other thread may call CUDA; a session is
+    used by one thread.
 
     Raises CheckpointError if the file is missing, unreadable or not the graph described, DeviceError if this machine
     has no such device, ModuleNotFoundError without onnxruntime.
@@ -67,18 +72,22 @@ class OnnxSession(TensorSession):
         cuda: CudaSettings | None = None,
     ) -> None:
         super().__init__(inputs, outputs)
-        settings = cuda or CudaSettings()
-        self._session: Any
-        self._session, graphs = _opened(path, device, threads, settings)
+        self._path, self._device, self._threads = path, device, threads
         self._parts = RowParts()
-        self._bound: BoundRuns | None = None
-        if device != "cpu":
-            self._bound = BoundRuns(self._session, self.inputs, self.outputs, device, graphs=graphs)
+        self._open(cuda or CudaSettings())
         problems = differences("input", self.inputs, _held(self._session.get_inputs()))
         problems += differences("output", self.outputs, _held(self._session.get_outputs()))
         if problems:
             self.close()
             raise CheckpointError(f"{path}: not the graph described: {'; '.join(problems)}")
+
+    def _open(self, cuda: CudaSettings) -> None:
+        self._cuda = cuda
+        self._session: Any
+        self._session, self._graphs = _opened(self._path, self._device, self._threads, cuda)
+        self._bound: BoundRuns | None = None
+        if self._device != "cpu":
+            self._bound = BoundRuns(self._session, self.inputs, self.outputs, self._device, graphs=self._graphs)
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""
@@ -94,7 +103,12 @@ class OnnxSession(TensorSession):
             return self._bound.run(feed) if self._bound else self._computed(feed)
         except Exception as error:
             # ONNX Runtime's errors share no class of their own.
-            raise _translated(error) from error
+            if not self._graphs or "captur" not in str(error).lower():
+                raise _translated(error) from error
+            log.warning("%s runs without CUDA graphs: %s", self._path.name, " ".join(str(error).split())[:300])
+        self._session = self._bound = None
+        self._open(self._cuda.model_copy(update={"graphs": False}))
+        return self._translated(feed)
 
     def _computed(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = [spec.name for spec in self.outputs]
@@ -132,15 +146,20 @@ def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) ->
 
 
 def _made(ort: Any, path: Path, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
-    graphs = device == "cuda" and cuda.graphs
-    try:
-        return ort.InferenceSession(str(path), options, providers=providers(device, cuda)), graphs
-    except Exception as error:
-        if not graphs or NOT_CAPTURED not in str(error):
-            raise
-        log.info("%s runs without CUDA graphs: %s", path.name, " ".join(str(error).split())[:300])
     plain = cuda.model_copy(update={"graphs": False})
+    if device == "cuda" and cuda.graphs and not cuda.tensorrt_provider and graphs_are_safe(ort.__version__):
+        try:
+            return ort.InferenceSession(str(path), options, providers=providers(device, cuda)), True
+        except Exception as error:
+            if NOT_CAPTURED not in str(error):
+                raise
+            log.info("%s runs without CUDA graphs: %s", path.name, " ".join(str(error).split())[:300])
     return ort.InferenceSession(str(path), options, providers=providers(device, plain)), False
+
+
+def graphs_are_safe(version: str) -> bool:
+    """Tell whether ONNX Runtime keeps what a captured graph reads until it is replayed: see `GRAPHS_FROM`."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= GRAPHS_FROM
 
 
 def _provider(device: str, available: Sequence[str]) -> str:

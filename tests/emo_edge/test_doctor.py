@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ from emo_edge import doctor_command, engine_check, system_files
 from emo_edge.cli import main
 from emo_edge.doctor_command import Step, described, report_of
 from emo_edge.engine_check import ENGINES, NO_MODEL, SMALL_GRAPH, Engine, EngineReport, check_engine, check_engines
+from emo_edge.errors import DeviceError
 from emo_edge.jetson_facts import PowerMode, fastest_mode
 from emo_edge.machine_facts import Camera, CudaDevice, Drive, Machine, read_machine
+from emo_edge.runtimes import engine_machine
 from emo_edge.system_files import Ended
 
 ARM = "processor\t: 0\nBogoMIPS\t: 62.50\nFeatures\t: {}\nCPU implementer\t: {}\nCPU part\t: {}\n\n"
@@ -477,6 +480,64 @@ def test_tensorrt_rtx_builds_the_small_graph_without_a_gpu() -> None:
     pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
     found = check_engine(next(engine for engine in ENGINES if engine.module == "tensorrt_rtx"))
     assert (found.state, found.problem) == ("works", None)
+
+
+class SmallTensorRt(ModuleType):
+    """What the small graph is tried with: it builds, and is loaded or refused with ``complaint``."""
+
+    __version__ = "1.7.1"
+    NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=0)
+
+    class ILogger:
+        ERROR, INTERNAL_ERROR = 1, 0
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__("tensorrt_rtx")
+        self.complaint = complaint
+
+    def Builder(self, logger: Any) -> Any:
+        return SimpleNamespace(
+            create_network=lambda flags: None,
+            create_builder_config=lambda: None,
+            build_serialized_network=lambda network, config: b"plan",
+        )
+
+    def OnnxParser(self, network: Any, logger: Any) -> Any:
+        return SimpleNamespace(parse=lambda content: True)
+
+    def Runtime(self, logger: Any) -> Any:
+        def deserialize_cuda_engine(plan: bytes) -> Any:
+            if self.complaint:
+                logger.log(self.ILogger.ERROR, self.complaint)
+            return None if self.complaint else object()
+
+        return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
+
+
+@pytest.mark.parametrize(
+    ("card", "complaint", "told"),
+    [
+        (None, "", "parses and builds a small graph; nothing was run"),
+        (ImportError("libcudart.so.13"), "", "parses and builds a small graph; nothing was run"),
+        (True, "", "builds a small graph, which this card takes; nothing was run"),
+        (True, "The engine cannot run on this GPU, which has 9.0", f"which {engine_check.NOT_TAKEN}: The engine"),
+        (True, "out of memory", "which cannot be loaded: out of memory"),
+    ],
+)
+def test_tensorrts_small_graph_is_loaded_where_there_is_a_card(
+    card: Any, complaint: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_device() -> Any:
+        if card is not True:
+            raise card or DeviceError("there is no CUDA device")
+
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", SmallTensorRt(complaint))
+    monkeypatch.setattr(engine_machine, "open_device", open_device)
+    if complaint:
+        with pytest.raises(RuntimeError, match=told):
+            engine_check._try_tensorrt("tensorrt_rtx")
+    else:
+        assert engine_check._try_tensorrt("tensorrt_rtx") == {"version": "1.7.1", "builder": told}
 
 
 def engine(module: str, state: str = "works", **facts: Any) -> EngineReport:

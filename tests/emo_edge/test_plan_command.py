@@ -17,6 +17,7 @@ from emo_edge.device_catalogue import CATALOGUE
 from emo_edge.engine_settings import CudaSettings
 from emo_edge.machine_ceiling import KINDS, graph_engine, label_seconds, language_engine, measured_device
 from emo_edge.plan_command import main
+from emo_edge.runtimes.onnx import OnnxSession
 
 SPEED = Speed({"fp32": constant(1e11)}, dict.fromkeys(KINDS, constant(1e10)), 0.0, 1e-4)
 ENGINE = Engine(SPEED, SPEED)
@@ -75,6 +76,21 @@ per token       0.006  5.6 MB   0.5 MB       memory    0.71
 take exact: the most precise that fits and is fast enough
 note: measured on this machine just now, with probes that are not the model
 """
+
+
+def test_every_probe_of_graphs_opens_its_session_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def session(*parts: Any, cuda: Any, **options: Any) -> OnnxSession:
+        asked.append(cuda)
+        return OnnxSession(*parts, cuda=cuda, **options)
+
+    monkeypatch.setattr(machine_ceiling, "runtime", lambda target: session)
+    monkeypatch.setattr(machine_ceiling, "ROUNDS", 3)
+    wanted = CudaSettings(graphs=False)
+    graph_engine(tmp_path, ("fp32",), "cpu", 1, wanted)
+    assert asked
+    assert all(cuda is wanted for cuda in asked)
 
 
 def test_what_a_bundle_asks_of_cuda_is_what_the_probes_run_with(

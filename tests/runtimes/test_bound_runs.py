@@ -97,6 +97,7 @@ def test_a_graph_that_cannot_be_captured_runs_without(
 
     real = ort.InferenceSession
     caplog.set_level("INFO")
+    monkeypatch.setattr(ort, "__version__", "1.31.1")
     monkeypatch.setattr(ort, "InferenceSession", session)
     if opens:
         made, graphs = onnx._made(ort, small_graph, ort.SessionOptions(), "cuda", CudaSettings())
@@ -107,6 +108,74 @@ def test_a_graph_that_cannot_be_captured_runs_without(
         with pytest.raises(RuntimeError, match="no CUDA device"):
             onnx._made(ort, small_graph, ort.SessionOptions(), "cuda", CudaSettings())
         assert asked == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda", "asked"),
+    [
+        ("1.31.0", CudaSettings(), "1"),
+        ("1.40.0.dev20270101", CudaSettings(), "1"),
+        ("1.26.0", CudaSettings(), "0"),
+        ("1.30.0", CudaSettings(), "0"),
+        ("1.31.0", CudaSettings(graphs=False), "0"),
+        ("1.31.0", CudaSettings(tensorrt_provider=True), "0"),
+    ],
+)
+def test_graphs_are_captured_where_onnx_runtime_keeps_what_they_read(
+    version: str, cuda: CudaSettings, asked: str, small_graph: Path
+) -> None:
+    told: list[str] = []
+
+    def session(path: str, options: Any, providers: Any) -> None:
+        told.append(dict(providers)["CUDAExecutionProvider"]["enable_cuda_graph"])
+
+    ort = SimpleNamespace(__version__=version, InferenceSession=session)
+    assert onnx._made(ort, small_graph, None, "cuda", cuda) == (None, asked == "1")
+    assert told == [asked]
+
+
+def test_a_capture_that_fails_while_it_runs_is_given_up_for_good(
+    small_graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from emo_edge.sessions import TensorSpec
+
+    specs = [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 3))]
+    feed = {"x": np.ones((2, 4), np.float32)}
+    with OnnxSession(small_graph, *specs, device="cpu", threads=1) as session:
+        expected = session.run(feed)["y"]
+        opened = session._session
+
+        def run_with_iobinding(*_: Any) -> None:
+            raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing ; cudaMalloc")
+
+        broken = SimpleNamespace(io_binding=opened.io_binding, run_with_iobinding=run_with_iobinding)
+        session._bound, session._graphs = BoundRuns(broken, *specs, "cpu", graphs=True), True
+        np.testing.assert_array_equal(session.run(feed)["y"], expected)
+        assert session._session is not opened
+        assert not session._graphs
+        assert not session._cuda.graphs
+    assert "small.onnx runs without CUDA graphs: CUDA failure 900" in caplog.text
+
+
+def test_a_size_that_failed_keeps_no_memory() -> None:
+    from emo_edge.sessions import TensorSpec
+
+    specs = [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 4))]
+    fails = [RuntimeError("out of memory")]
+    told: list[str] = []
+
+    def run_with_iobinding(binding: Any, options: Any) -> None:
+        told.append(options.get_run_config_entry(bound_runs.GRAPH_OPTION))
+        if fails:
+            raise fails.pop()
+
+    session = SimpleNamespace(io_binding=Binding, run_with_iobinding=run_with_iobinding)
+    bound, feed = BoundRuns(session, *specs, "cpu", graphs=True), {"x": np.zeros((2, 4), np.float32)}
+    with pytest.raises(RuntimeError, match="out of memory"):
+        bound.run(feed)
+    assert not bound._kept
+    bound.run(feed)
+    assert told == ["0", "1"]
 
 
 def test_what_a_bundle_asks_of_cuda_becomes_the_providers_options() -> None:

@@ -16,7 +16,7 @@ from emo_edge.bundle import Bundle
 from emo_edge.compiled_graph import GraphCompiler, gate_problem, nearness
 from emo_edge.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
 from emo_edge.engines import open_engines
-from emo_edge.engines_command import entry_text, kept_builds, wanted_graphs
+from emo_edge.engines_command import kept_builds, wanted_graphs
 from emo_edge.errors import (
     AccuracyGateError,
     BundleError,
@@ -184,14 +184,17 @@ def test_a_card_tensorrt_was_not_made_for_is_found_out_once(
     for _ in range(2):
         with pytest.raises(UnsupportedCardError, match=r"does not run on this card .*9\.0"):
             GraphCompiler(bundle).open("vision", "fp16")
-        monkeypatch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
+        with monkeypatch.context() as patch, pytest.raises(UnsupportedCardError):
+            patch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
+            GraphCompiler(bundle).open("connector", "fp32")
     assert [recipe.name for recipe in built] == ["vision fp16"]
     assert "building it again" not in caplog.text
     assert fake_tensorrt.cuda.memory == {}
-    (entry, problem, _), *others = engine_cache.EngineCache().entries()
-    assert (problem, others) == ("", [])
-    assert entry is not None
-    assert "does not run on this card" in entry_text(entry)
+    cache = engine_cache.EngineCache()
+    assert cache.entries() == []
+    fake_tensorrt.refuses.clear()
+    cache.clear()
+    GraphCompiler(bundle).open("connector", "fp32").session.close()
 
 
 def test_engines_build_stops_where_the_card_is_to_blame(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 
 from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.probe_language import LanguageProbe
-from emo_edge.runtimes import llama, llama_repack
+from emo_edge.runtimes import llama, llama_probe, llama_repack
 from emo_edge.runtimes.llama import LlamaSession
 from emo_edge.runtimes.llama_probe import fast_path_is_safe
 from emo_edge.runtimes.llama_repack import ANSWERS_NAME, prompt_seconds, repacking_pays
 
 Q4_K_M, F16 = 15, 1
+POINTERS = ctypes.POINTER(ctypes.c_void_p)
 Measure = Callable[[Path, bool, int], float]
 
 
@@ -113,3 +116,40 @@ def test_a_session_follows_the_answer(file: Path, monkeypatch: pytest.MonkeyPatc
             scores.append(session.score([[300], [301]]))
     assert opened == [fast_path_is_safe(file), False]
     assert np.allclose(scores[0], scores[1], atol=0.05), "other kernels, the same numbers but for rounding"
+
+
+def test_a_session_reads_plain_weights_where_repacked_ones_do_not_fit(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[bool] = []
+
+    def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True) -> Any:
+        asked.append(extra_buffers)
+        if extra_buffers:
+            raise DeviceError("not enough memory for the model")
+        return real(path, extra_buffers=False)
+
+    real = llama.load_model
+    monkeypatch.setattr(llama, "load_model", load_model)
+    monkeypatch.setattr(llama, "repacking_pays", lambda *_: True)
+    with LlamaSession(file, context_size=64, threads=1) as session:
+        session.prefill([[1, 2, 3]])
+    assert asked == [True, False]
+    assert "weights are not repacked" in caplog.text
+
+
+@pytest.mark.parametrize("gpu_layers", [0, -1])
+def test_a_model_for_the_cpu_is_given_no_card(gpu_layers: int, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = llama_probe.library()
+    given: list[bool] = []
+
+    def load(path: bytes, parameters: Any) -> Any:
+        given.append(bool(parameters.devices) and ctypes.cast(parameters.devices, POINTERS)[0] is None)
+        return object()
+
+    fake = SimpleNamespace(
+        llama_model_default_params=native.llama_model_default_params, llama_model_load_from_file=load
+    )
+    monkeypatch.setattr(llama_probe, "library", lambda: fake)
+    llama_probe.load_model(file, gpu_layers=gpu_layers)
+    assert given == [gpu_layers == 0]
