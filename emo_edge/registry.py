@@ -83,7 +83,7 @@ def _openvino_problem() -> str | None:
 
 def _language_problem() -> str | None:
     try:
-        import llama_cpp  # noqa: F401
+        importlib.import_module("llama_cpp")
     except (ImportError, OSError, RuntimeError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
