@@ -22,13 +22,31 @@ OUTPUT, EMBEDDING = "output.weight", "token_embd.weight"
 
 
 @dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies in the file."""
+
+    type: int
+    """ggml's number."""
+    shape: tuple[int, ...]
+    """The fastest axis first, as the file tells it."""
+    start: int
+    """Of its data, in bytes from the file's start."""
+    bytes: int
+    """Padding included."""
+
+
+@dataclass(frozen=True)
 class GgufHeader:
     """What the head of a language model's file tells."""
 
     metadata: dict[str, Any]
     """Scalars and strings; of an array its length alone."""
-    tensor_bytes: dict[str, int]
-    """Size of each tensor as it is stored, padding included."""
+    tensors: dict[str, StoredTensor]
+
+    @property
+    def tensor_bytes(self) -> dict[str, int]:
+        """Size of each tensor as it is stored, padding included."""
+        return {name: tensor.bytes for name, tensor in self.tensors.items()}
 
     @property
     def layer_bytes(self) -> float:
@@ -77,23 +95,24 @@ def _header(stream: BinaryIO, size: int) -> GgufHeader:
     for _ in range(pairs):
         name = _string(stream)
         metadata[name] = _value(stream, _scalar(stream, "I"))
-    starts = [_tensor(stream) for _ in range(tensors)]
+    told = [_tensor(stream) for _ in range(tensors)]
     alignment = int(metadata.get("general.alignment", 32))
     data = -(-stream.tell() // alignment) * alignment
-    places = sorted(start for _, start in starts)
+    places = sorted(start for *_, start in told)
     following = dict(zip(places, [*places[1:], size - data], strict=True))
-    sizes = {name: following[start] - start for name, start in starts}
-    if any(value < 0 for value in sizes.values()):
+    found = {
+        name: StoredTensor(kind, shape, data + start, following[start] - start) for name, kind, shape, start in told
+    }
+    if any(tensor.bytes < 0 for tensor in found.values()):
         raise ValueError("its tensors end after the file")
-    return GgufHeader(metadata, sizes)
+    return GgufHeader(metadata, found)
 
 
-def _tensor(stream: BinaryIO) -> tuple[str, int]:
+def _tensor(stream: BinaryIO) -> tuple[str, int, tuple[int, ...], int]:
+    """Read name, type, shape and the start among the data."""
     name = _string(stream)
-    for _ in range(_scalar(stream, "I")):
-        _scalar(stream, "Q")
-    _scalar(stream, "I")
-    return name, _scalar(stream, "Q")
+    shape = tuple(_scalar(stream, "Q") for _ in range(_scalar(stream, "I")))
+    return name, _scalar(stream, "I"), shape, _scalar(stream, "Q")
 
 
 def _value(stream: BinaryIO, kind: int) -> Any:

@@ -271,10 +271,10 @@ class _Reader:
         return connector, prefill, score, first, token
 
     def _prefill(self, shape: LanguageShape, variant: str, prompt: Prompt) -> list[Work]:
-        """List the calls for what follows the text before the frames: embeddings, then tokens."""
+        """List the calls for what follows the text before the frames."""
         calls: list[Work] = []
         seen = prompt.before
-        parts = [*_parts(self.wanted.frames * self.subject.tokens_per_frame, BATCH), *_parts(prompt.after, BATCH)]
+        parts = _parts(self.wanted.frames * self.subject.tokens_per_frame + prompt.after, BATCH)
         for place, rows in enumerate(parts, 1):
             calls.append(self._call(shape, variant, rows, seen + rows / 2, int(place == len(parts))))
             seen += rows

@@ -1,5 +1,6 @@
 """LLaMA through llama.cpp's C functions: the prompt is kept, labels are scored on forks of it.
 
+A prompt of text and pictures is one call of embeddings, text alone one of tokens: each call reads every weight.
 Positions, not chunks, are compared with the prompt before: a position is a token id or the bytes of an embedding. The
 same prompt again computes nothing; else at least the last position is computed, for its logits. Numbers are the same
 bit for bit if the rest of the prompt is cut as before, else to rounding (4e-4 measured): kernels differ by row count.
@@ -26,6 +27,7 @@ from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.questions import KEPT_TEXTS, writable
 from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_repack import repacking_pays
+from emo_edge.runtimes.token_rows import TokenRows, token_rows
 from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class LlamaSession(LanguageSession):
                 native.llama_model_free(model)
         self._context, self._memory = context, native.llama_get_memory(context)
         self._vocabulary = native.llama_model_get_vocab(model)
+        self._token_rows = token_rows(path, native)
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._free = weakref.finalize(self, _release, native, context, model)
@@ -92,6 +95,7 @@ class LlamaSession(LanguageSession):
     def close(self) -> None:
         """Free the context and the model; a second call does nothing."""
         self._free()
+        self._token_rows = None
 
     @property
     def begin_token(self) -> int:
@@ -136,7 +140,7 @@ class LlamaSession(LanguageSession):
         kept = min(kept, len(places) - 1)
         self._places, self.used = [], 0  # what a failure below leaves
         self._native.llama_memory_seq_rm(self._memory, -1, kept, -1)
-        for start, inputs in _batches(places, kept):
+        for start, inputs in _batches(places, kept, self._token_rows):
             stop = start + len(inputs)
             wanted = np.arange(start, stop) == len(places) - 1
             self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), wanted)
@@ -312,18 +316,25 @@ def choose(logits: NDArray[np.float32], sampling: Sampling, random: np.random.Ge
     return int(order[np.searchsorted(share[:last], random.random() * share[last], side="right")])
 
 
-def _batches(places: Sequence[Place], start: int) -> Iterator[tuple[int, Tensor]]:
-    """Cut the places from ``start`` on into batches of one kind: int32 [N] or float32 [N, E]."""
-    for kind, run in groupby(places[start:], key=type):
-        values = list(run)
-        for cut in range(0, len(values), BATCH):
-            part = values[cut : cut + BATCH]
-            if kind is int:
-                yield start + cut, np.array(part, np.int32)
-            else:
-                rows = np.frombuffer(b"".join(part), np.float32)  # type: ignore[arg-type]
-                yield start + cut, rows.reshape(len(part), -1)
-        start += len(values)
+def _batches(places: Sequence[Place], start: int, rows: TokenRows | None) -> Iterator[tuple[int, Tensor]]:
+    """Cut the places from ``start`` on into batches of one kind: int32 [N] or float32 [N, E].
+
+    Tokens beside embeddings become embeddings where their rows are known, since every batch reads all weights.
+    """
+    rest = places[start:]
+    mixed = rows is not None and len({type(place) for place in rest}) > 1
+    for run in [rest] if mixed else [list(places) for _, places in groupby(rest, key=type)]:
+        for cut in range(0, len(run), BATCH):
+            part = run[cut : cut + BATCH]
+            alone = all(isinstance(place, int) for place in part)
+            yield start + cut, np.array(part, np.int32) if alone else _embedded(part, rows)
+        start += len(run)
+
+
+def _embedded(part: Sequence[Place], rows: TokenRows | None) -> NDArray[np.float32]:
+    tokens = [place for place in part if isinstance(place, int)]
+    known = iter(rows(tokens)) if rows and tokens else iter(())
+    return np.stack([next(known) if isinstance(place, int) else np.frombuffer(place, np.float32) for place in part])
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

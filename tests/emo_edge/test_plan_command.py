@@ -60,7 +60,7 @@ emo-tiny on a fake, 2 threads: 8.0 GB, of which 6.0 GB may be used
 a picture, 1 face; 1024 positions, 99 of them the prompt; labels rafdb7, a description of 64 tokens
 
 profile   graphs    language  KV cache  activations  engines   needs           labels   answer
-exact     0.017 GB  0.006 GB  0.009 GB  0.017 GB     0.250 GB  0.299 GB  fits  16.2 ms  48 ms
+exact     0.017 GB  0.006 GB  0.009 GB  0.017 GB     0.250 GB  0.299 GB  fits  16.0 ms  48 ms
 balanced  0.017 GB  0.003 GB  0.005 GB  0.007 GB     0.250 GB  0.282 GB  fits  15.8 ms  31 ms
 small     0.017 GB  0.002 GB  0.005 GB  0.007 GB     0.250 GB  0.281 GB  fits  15.8 ms  23 ms
 

@@ -1,0 +1,88 @@
+"""The rows of a GGUF file's embedding table, as llama.cpp would look them up.
+
+llama.cpp takes token ids or embeddings in one call, not both, and each call reads every weight of the model. With the
+rows at hand, a prompt of text and pictures is one call of embeddings.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.errors import CheckpointError
+from emo_edge.gguf_header import EMBEDDING, read_gguf_header
+
+FUNCTIONS = {
+    1: ("ggml_fp16_to_fp32_row", 1, 2),
+    2: ("dequantize_row_q4_0", 32, 18),
+    3: ("dequantize_row_q4_1", 32, 20),
+    6: ("dequantize_row_q5_0", 32, 22),
+    7: ("dequantize_row_q5_1", 32, 24),
+    8: ("dequantize_row_q8_0", 32, 34),
+    10: ("dequantize_row_q2_K", 256, 84),
+    11: ("dequantize_row_q3_K", 256, 110),
+    12: ("dequantize_row_q4_K", 256, 144),
+    13: ("dequantize_row_q5_K", 256, 176),
+    14: ("dequantize_row_q6_K", 256, 210),
+    30: ("ggml_bf16_to_fp32_row", 1, 2),
+}
+"""By ggml's number of the type: the function of its library that writes float32, a block's values, its bytes."""
+FLOAT32 = 0
+
+
+class TokenRows:
+    """The table of one file; `token_rows` makes it."""
+
+    def __init__(self, stored: NDArray[np.uint8], width: int, widen: Callable[..., object] | None) -> None:
+        """Take the rows as they are stored, uint8 [V, B], their values, and what turns one into float32."""
+        self._stored, self._width, self._widen = stored, width, widen
+
+    def __call__(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Return the rows of token ids, float32 [N, E]."""
+        stored = np.ascontiguousarray(self._stored[np.asarray(tokens, np.int64)])
+        if self._widen is None:
+            return stored.view(np.float32)
+        found = np.empty((len(stored), self._width), np.float32)
+        self._widen(stored.ctypes.data, found.ctypes.data, found.size)
+        return found
+
+
+def token_rows(path: Path, native: Any) -> TokenRows | None:
+    """Open the table of a LLaMA's file; None where llama.cpp's own lookup is not known to be these rows.
+
+    ``native`` is llama.cpp's module. Another architecture may scale what it looks up, an unknown type of values has
+    no function here, and a library may hide its functions.
+    """
+    try:
+        header = read_gguf_header(path)
+    except CheckpointError:
+        return None
+    table = header.tensors.get(EMBEDDING)
+    if table is None or len(table.shape) != 2 or header.metadata.get("general.architecture") != "llama":
+        return None
+    if "llama.embedding_scale" in header.metadata:
+        return None
+    width, count = table.shape
+    name, values, size = FUNCTIONS.get(table.type, ("", 1, 4))
+    if (not name and table.type != FLOAT32) or width % values or count * width // values * size > table.bytes:
+        return None
+    widen = _function(native, name) if name else None
+    if name and widen is None:
+        return None
+    stored = np.memmap(path, np.uint8, "r", table.start, (count, width // values * size))
+    return TokenRows(stored, width, widen)
+
+
+def _function(native: Any, name: str) -> Callable[..., object] | None:
+    try:
+        # Found in ggml's library, which llama.cpp's is linked with; Windows looks in llama.cpp's alone.
+        found = native._lib[name]
+    except AttributeError:
+        return None
+    found.argtypes, found.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64), None
+    return found  # type: ignore[no-any-return]
