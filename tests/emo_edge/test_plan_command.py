@@ -61,16 +61,16 @@ a picture, 1 face; 1024 positions, 99 of them the prompt; labels rafdb7, a descr
 
 profile   graphs    language  KV cache  activations  engines   needs           labels   answer
 exact     0.017 GB  0.006 GB  0.009 GB  0.017 GB     0.250 GB  0.299 GB  fits  16.0 ms  48 ms
-balanced  0.017 GB  0.003 GB  0.005 GB  0.007 GB     0.250 GB  0.282 GB  fits  15.8 ms  31 ms
-small     0.017 GB  0.002 GB  0.005 GB  0.007 GB     0.250 GB  0.281 GB  fits  15.8 ms  23 ms
+balanced  0.017 GB  0.003 GB  0.005 GB  0.007 GB     0.250 GB  0.282 GB  fits  15.7 ms  31 ms
+small     0.017 GB  0.002 GB  0.005 GB  0.007 GB     0.250 GB  0.281 GB  fits  15.7 ms  23 ms
 
 stage of exact  GFLOP  weights  activations  bound     ms
 vision          0.228  6.5 MB   22.6 MB      compute   4.10
 face            0.209  6.7 MB   60.0 MB      memory    7.15
 connector       0.047  3.5 MB   6.2 MB       memory    1.19
-prefill         0.337  10.9 MB  4.5 MB       compute   3.72
+prefill         0.337  5.6 MB   4.3 MB       compute   3.51
 score           0.000  0.0 MB   0.0 MB       overhead  0.01
-first token     0.217  14.3 MB  6.1 MB       compute   3.06
+first token     0.217  9.1 MB   5.9 MB       compute   2.85
 per token       0.006  5.6 MB   0.5 MB       memory    0.71
 
 take exact: the most precise that fits and is fast enough
