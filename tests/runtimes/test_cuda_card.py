@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(
     "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="waits for an NVIDIA card"
 )
 NEAR = {"fp32": 0.999, "fp16": 0.995}
-"""Between a row of one drawing and that of another it is 0.93 at most. Half-precision sums move the short vectors of
-the face network most: an H200's pose was 0.998 near."""
+"""Half-precision sums move the short vectors of the face network most: an H200's pose was between the two. Rows of
+another drawing are farther than either, which every comparison checks."""
 SIZES = (1, 3, 1, *range(2, CAPTURED + 4), 1, 3, CAPTURED + 2, 1)
 """More sizes of feed than are captured; the first ones again after all others."""
 

@@ -70,7 +70,9 @@ def test_one_call_tells_what_three_told(
             prompt = prompt_of(session.embedding_size, embeddings, after)
             calls.clear()
             session.prefill(prompt)
-            assert len(calls) == (-(-(21 + embeddings + after) // llama.BATCH) if one else 2 + -(-embeddings // 512))
+            assert len(calls) == (
+                -(-(21 + embeddings + after) // llama.BATCH) if one else 2 + -(-embeddings // llama.BATCH)
+            )
             scores = session.score([[5, 9], [700], [12, 12, 12]])
             told.append(np.concatenate(scores))
             # What is kept of a prompt is what both have in common, whichever way it was computed.
