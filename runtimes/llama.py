@@ -16,7 +16,7 @@ import os
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import groupby, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.questions import KEPT_TEXTS, writable
 from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_repack import repacking_pays
-from emo_edge.runtimes.token_rows import TokenRows, token_rows
+from emo_edge.runtimes.next_token import choose, log_softmax
+from emo_edge.runtimes.prompt_batches import Place, prompt_batches
+from emo_edge.runtimes.token_rows import token_rows
 from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,6 @@ BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
 FORK_CELLS = 2
 """Attention-cache cells set aside for each branch; longer branches take more rounds, never fail."""
-Place = int | bytes
 Token = tuple[int, int, int]
 """Token id, position, sequence."""
 
@@ -140,7 +141,7 @@ class LlamaSession(LanguageSession):
         kept = min(kept, len(places) - 1)
         self._places, self.used = [], 0  # what a failure below leaves
         self._native.llama_memory_seq_rm(self._memory, -1, kept, -1)
-        for start, inputs in _batches(places, kept, self._token_rows):
+        for start, inputs in prompt_batches(places, kept, BATCH, self._token_rows):
             stop = start + len(inputs)
             wanted = np.arange(start, stop) == len(places) - 1
             self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), wanted)
@@ -154,7 +155,7 @@ class LlamaSession(LanguageSession):
         self._begin()
         for branch in branches:
             self._require_known(branch)
-        first = _log_softmax(self._logits)
+        first = log_softmax(self._logits)
         scores = [np.full(len(branch), first[branch[0]], np.float32) for branch in branches]
         for group in self._rounds(branches):
             try:
@@ -190,7 +191,7 @@ class LlamaSession(LanguageSession):
         for start in range(0, len(tokens), BATCH):
             self._decode_tokens(tokens[start : start + BATCH])
             for row, (index, step) in enumerate(places[start : start + BATCH]):
-                scores[index][step] = _log_softmax(self._row(row))[branches[index][step]]
+                scores[index][step] = log_softmax(self._row(row))[branches[index][step]]
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
         return self._write(sampling, self._begin())
@@ -303,43 +304,6 @@ class LlamaSession(LanguageSession):
         self._require_open()
         if turn != self._turn:
             raise RuntimeError("this answer ended when the session was used again")
-
-
-def choose(logits: NDArray[np.float32], sampling: Sampling, random: np.random.Generator) -> int:
-    """Pick the next token: the likeliest, or one of the likeliest that together reach ``top_p``."""
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    order = np.argsort(-logits, kind="stable")
-    with np.errstate(over="ignore"):  # a temperature near 0 is greedy
-        share = np.exp((logits[order].astype(np.float64) - logits.max()) / sampling.temperature).cumsum()
-    last = int(np.searchsorted(share, sampling.top_p * share[-1]))
-    return int(order[np.searchsorted(share[:last], random.random() * share[last], side="right")])
-
-
-def _batches(places: Sequence[Place], start: int, rows: TokenRows | None) -> Iterator[tuple[int, Tensor]]:
-    """Cut the places from ``start`` on into batches of one kind: int32 [N] or float32 [N, E].
-
-    Tokens beside embeddings become embeddings where their rows are known, since every batch reads all weights.
-    """
-    rest = places[start:]
-    mixed = rows is not None and len({type(place) for place in rest}) > 1
-    for run in [rest] if mixed else [list(places) for _, places in groupby(rest, key=type)]:
-        for cut in range(0, len(run), BATCH):
-            part = run[cut : cut + BATCH]
-            alone = all(isinstance(place, int) for place in part)
-            yield start + cut, np.array(part, np.int32) if alone else _embedded(part, rows)
-        start += len(run)
-
-
-def _embedded(part: Sequence[Place], rows: TokenRows | None) -> NDArray[np.float32]:
-    tokens = [place for place in part if isinstance(place, int)]
-    known = iter(rows(tokens)) if rows and tokens else iter(())
-    return np.stack([next(known) if isinstance(place, int) else np.frombuffer(place, np.float32) for place in part])
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max()
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
 def _tokenize(native: Any, vocabulary: Any, text: str) -> tuple[int, ...]:

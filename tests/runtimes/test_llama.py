@@ -24,8 +24,9 @@ from emo_edge.export.gguf_file import gguf_from_checkpoint
 from emo_edge.export.language import PackedRow, branch_log_probs, build_llama, generate_tokens
 from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, LanguageTokenizer
-from emo_edge.runtimes.llama import LlamaSession, choose
+from emo_edge.runtimes.llama import LlamaSession
 from emo_edge.runtimes.llama_probe import ANSWERS_NAME, fast_path_is_safe
+from emo_edge.runtimes.next_token import choose
 from emo_edge.sessions import Chunk, Sampling
 from emo_edge.user_cache import cache_directory
 
