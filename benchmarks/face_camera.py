@@ -1,6 +1,6 @@
 """Around the face: background, things in front of it, lens blur, exposure, sensor noise and JPEG."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,11 +85,30 @@ def background(camera: Camera, seed: int, size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(tiles, (size, size), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def draw_occluder(face: Face, camera: Camera) -> None:
-    """Draw what lies over the face; its pixels become background in the parsing map and hide landmarks."""
+_AWAY = {
+    "hand": (0.0, 2.5),
+    "mask": (0.0, 2.5),
+    "bar": (2.5, 2.5),
+    "scarf": (0.0, 2.5),
+    "strand": (0.0, -2.5),
+    "sunglasses": (0.0, -2.5),
+}
+"""Where an occluder comes from and goes to, right and down in face units; a bar moves across its length."""
+
+
+def draw_occluder(face: Face, camera: Camera, away: float = 0.0) -> None:
+    """Draw what lies over the face, or is `away` from there: 0 in place, 1 beside the face.
+
+    Its pixels become background in the parsing map and hide landmarks.
+    """
+    if camera.occluder == "none":
+        return
+    if away > 0.0:
+        shift = face.px(away) * np.array(_AWAY[camera.occluder])
+        face = replace(face, view=replace(face.view, centre=face.view.centre + shift), contour=face.contour + shift)
     if camera.occluder == "sunglasses":
         draw_glasses(face, (22, 20, 26))
-    elif camera.occluder != "none":
+    else:
         {"hand": _hand, "mask": _mask, "bar": _bar, "scarf": _scarf, "strand": _strand}[camera.occluder](face, camera)
 
 

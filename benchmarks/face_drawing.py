@@ -32,8 +32,8 @@ def pose_face(
     return Face(canvas, view, person, units, flat, landmarks, view.on_face(eyes), contour)
 
 
-def draw_face(face: Face, camera: Camera, gains: tuple[float, float, float]) -> None:
-    """Draw everything from the back hair to the occluder onto the face's canvas."""
+def draw_face(face: Face, camera: Camera, gains: tuple[float, float, float], away: float) -> None:
+    """Draw everything from the back hair to the occluder, `away` from its place, onto the face's canvas."""
     draw_back_hair(face)
     _draw_body(face)
     draw_ears(face)
@@ -49,7 +49,7 @@ def draw_face(face: Face, camera: Camera, gains: tuple[float, float, float]) -> 
     draw_jewellery(face)
     draw_front_hair(face)
     draw_hat(face)
-    draw_occluder(face, camera)
+    draw_occluder(face, camera, away)
 
 
 def _draw_body(face: Face) -> None:

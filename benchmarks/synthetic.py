@@ -21,6 +21,10 @@ DEFAULT_DIFFICULTY = Difficulty()
 FRAMES_PER_SECOND = 30.0
 CLIP_FRAMES = 90
 PULSE_GREY_LEVELS = 1.25
+HOLD = 0.15
+"""How long an expression is held before and after its apex, as a share of the clip."""
+PASSING_FRAMES = 6
+"""In how many frames what lies over a face in a clip comes or goes."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +137,12 @@ def _render(
     pose: FloatArray,
     blink: float = 0.0,
     pulse: float = 0.0,
+    away: float = 0.0,
 ) -> FaceSample:
     canvas = blank_canvas(plan.camera, plan.texture_seed, size)
     view = _view(plan, pose, size)
     face = pose_face(canvas, view, plan.person, sided_intensities(units, plan.side), blink, plan.gaze)
-    draw_face(face, plan.camera, (1.0, 1.0 + pulse / max(plan.person.skin[1], 1), 1.0))
+    draw_face(face, plan.camera, (1.0, 1.0 + pulse / max(plan.person.skin[1], 1), 1.0), away)
     points = visibility_points(face.landmarks, face.pupils)
     return FaceSample(
         image=develop(canvas.image, plan.camera, noise),
@@ -203,13 +208,23 @@ def render_face(
 
 
 def expression_envelope(num_frames: int, apex: int) -> NDArray[np.float64]:
-    """Strength [num_frames] in 0..1 of a clip's expression: neutral, onset, a short hold at `apex`, offset."""
+    """Strength [num_frames] in 0..1 of a clip's expression: neutral, onset, held around `apex`, offset."""
     time = np.arange(num_frames) / max(num_frames - 1, 1)
     peak = apex / max(num_frames - 1, 1)
-    rise = np.clip((time - 0.08) / max(peak - 0.05 - 0.08, 1e-6), 0, 1)
-    fall = np.clip((0.95 - time) / max(0.95 - peak - 0.05, 1e-6), 0, 1)
+    rise = np.clip((time - 0.08) / max(peak - HOLD - 0.08, 1e-6), 0, 1)
+    fall = np.clip((0.95 - time) / max(0.95 - peak - HOLD, 1e-6), 0, 1)
     level = np.minimum(rise, fall)
     return np.asarray(level * level * (3 - 2 * level))
+
+
+def occluder_distance(num_frames: int, start: float, stay: float) -> NDArray[np.float64]:
+    """How far an occluder is from its place [num_frames]: 0 there, 1 beside the face.
+
+    It arrives after the share `start` of the clip and leaves after the share `stay` more, each in PASSING_FRAMES.
+    """
+    frame = np.arange(num_frames)
+    before, after = start * num_frames - frame, frame - (start + stay) * num_frames
+    return np.asarray(np.clip(np.maximum(before, after) / PASSING_FRAMES, 0, 1))
 
 
 def render_clip(
@@ -224,6 +239,7 @@ def render_clip(
 ) -> FaceClip:
     """Render clip `index` of the set `seed` at 30 frames a second: one expression from onset over apex to offset.
 
+    What lies over the face comes and goes: it is in place for a quarter to a half of the clip.
     `frame_indices` renders only those frames, each exactly as in the whole clip. The pulse lies in 0.8..2.0 Hz. Raises
     InputError like `render_face`, for fewer than 8 frames and for an index outside the clip.
     """
@@ -239,6 +255,8 @@ def render_clip(
     plan = replace(plan, camera=camera)
     blink_at = rng.uniform(0.05, 0.95) * num_frames
     level = expression_envelope(num_frames, apex)
+    away = occluder_distance(num_frames, rng.uniform(-0.2, 0.7), rng.uniform(0.25, 0.5))
+    clear = replace(plan, camera=replace(camera, occluder="none"))
     frames = []
     for k in chosen:
         time = k / FRAMES_PER_SECOND
@@ -247,5 +265,6 @@ def render_clip(
         pulse = PULSE_GREY_LEVELS * float(np.sin(2 * np.pi * pulse_hz * time + phase))
         noise = np.random.default_rng([seed, index, 3, k])
         units = (plan.units * level[k]).astype(np.float32)
-        frames.append(_render(plan, size, noise, units, pose, blink, pulse))
+        shown = clear if away[k] == 1 else plan
+        frames.append(_render(shown, size, noise, units, pose, blink, pulse, float(away[k])))
     return FaceClip(frames, FRAMES_PER_SECOND, float(pulse_hz), plan.expression, apex)

@@ -2,20 +2,24 @@
 
 Each split is a directory of ``.npy`` files, one a field, filled chunk by chunk; a killed run continues
 with the chunks that are not marked done. Splits differ in their seed, so no sample is in two of them.
+Code that draws otherwise has directories of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.synthetic import CLIP_FRAMES, FaceSample, render_clip, render_face
+from emo_edge import crops
+from emo_edge.benchmarks.synthetic import CLIP_FRAMES, Difficulty, FaceSample, render_clip, render_face
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.crops import Box, face_crop, padded_crop
 from emo_edge.videos import even_indices
@@ -24,6 +28,8 @@ from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES, VISI
 BASIC = tuple(name for name in EXPRESSIONS if name != "contempt")
 SCENE_SIZE = 224
 CUE_THRESHOLD = 0.2
+DIFFICULTY = Difficulty(occlusion_probability=0.25)
+"""A quarter of the faces is covered in part: of a still for good, in a clip for a while."""
 CHUNK = 500
 Arrays = dict[str, NDArray[Any]]
 
@@ -71,14 +77,14 @@ def prepare(split: Split, directory: Path, *, workers: int, progress: Callable[[
 
     Args:
         split: which samples.
-        directory: cache; each split has its own folder in it.
+        directory: cache; each split, drawn by each version of the code, has its own folder in it.
         workers: processes that render.
         progress: called with the number of rows each finished chunk added.
 
     Returns:
         field name to memory-mapped array [count * frames, ...]; rows of a clip follow each other.
     """
-    folder = directory / f"{split.name}-{split.seed}-{split.count}x{split.frames}"
+    folder = directory / f"{split.name}-{split.seed}-{split.count}x{split.frames}-{drawing_digest()}"
     folder.mkdir(parents=True, exist_ok=True)
     rows = split.count * split.frames
     for name, (shape, dtype) in _fields().items():
@@ -91,6 +97,15 @@ def prepare(split: Split, directory: Path, *, workers: int, progress: Callable[[
             for added in pool.imap_unordered(_render_chunk, jobs):
                 progress(added)
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _fields()}
+
+
+@cache
+def drawing_digest() -> str:
+    """Name the code that draws, crops and labels by 8 hexadecimal digits of its SHA-256."""
+    here = Path(__file__).parent
+    own = [here / f"{name}.py" for name in ("synthetic", "tiny_config", "tiny_data")]
+    sources = [*sorted(here.glob("face_*.py")), *own, Path(crops.__file__)]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 
 def sample_row(sample: FaceSample, jitter: np.random.Generator | None = None) -> dict[str, Any]:
@@ -166,13 +181,14 @@ def _render_chunk(job: tuple[Split, Path, range]) -> int:
 
 def _samples(split: Split, index: int) -> list[FaceSample]:
     if split.frames == 1:
-        return [render_face(split.seed, index, size=SCENE_SIZE, expressions=split.expressions)]
+        return [render_face(split.seed, index, size=SCENE_SIZE, expressions=split.expressions, difficulty=DIFFICULTY)]
     return render_clip(
         split.seed,
         index,
         size=SCENE_SIZE,
         expressions=split.expressions,
         frame_indices=even_indices(CLIP_FRAMES, split.frames),
+        difficulty=DIFFICULTY,
     ).frames
 
 

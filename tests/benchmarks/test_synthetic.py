@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from emo_edge.benchmarks.contact_sheet import clip_strip
-from emo_edge.benchmarks.synthetic import CLIP_FRAMES, Difficulty, render_clip, render_face
+from emo_edge.benchmarks.synthetic import (
+    CLIP_FRAMES,
+    PASSING_FRAMES,
+    Difficulty,
+    expression_envelope,
+    occluder_distance,
+    render_clip,
+    render_face,
+)
 from emo_edge.errors import InputError
 from emo_edge.vocabulary import CELEBA_ATTRIBUTES, EXPRESSIONS, LANDMARK_REGIONS, PARSING_CLASSES
 
@@ -113,8 +121,26 @@ def test_clip_rises_and_falls():
     clip = render_clip(1, 0, size=64, expressions=["happiness"])
     strength = np.array([frame.action_units.max() for frame in clip.frames])
     assert len(clip.frames) == CLIP_FRAMES and strength[0] < 0.05 and strength[-1] < 0.05
-    assert strength.argmax() in range(clip.apex - 6, clip.apex + 7) and strength[clip.apex] > 0.3
-    assert (np.diff(strength[: clip.apex - 5]) >= -1e-6).all() and (np.diff(strength[clip.apex + 5 :]) <= 1e-6).all()
+    assert strength[clip.apex] == strength.max() > 0.3
+    assert (np.diff(strength[: clip.apex + 1]) >= -1e-6).all() and (np.diff(strength[clip.apex :]) <= 1e-6).all()
+
+
+def test_an_expression_is_held_for_a_third_of_its_clip():
+    level = expression_envelope(CLIP_FRAMES, CLIP_FRAMES // 2)
+    assert 0.28 <= (level == 1).mean() <= 0.34
+
+
+def test_what_covers_a_face_in_a_clip_comes_and_goes():
+    always = Difficulty(occlusion_probability=1.0)
+    shares = []
+    for index in range(12):
+        frames = render_clip(8, index, size=64, difficulty=always, frame_indices=range(0, CLIP_FRAMES, 6)).frames
+        hidden = np.array([frame.visibility.sum() for frame in frames])
+        shares.append((hidden > hidden.min()).mean())
+    assert 0.2 <= np.mean(shares) <= 0.7 and np.max(shares) < 1
+    away = occluder_distance(CLIP_FRAMES, 0.3, 0.25)
+    assert (away == 0).sum() == pytest.approx(0.25 * CLIP_FRAMES, abs=1) and away[0] == away[-1] == 1
+    assert np.abs(np.diff(away)).max() <= 1 / PASSING_FRAMES + 1e-9
 
 
 def test_chosen_frames_equal_those_of_the_whole_clip():

@@ -60,6 +60,15 @@ def test_a_killed_rendering_continues_with_what_is_missing(tmp_path: Path, monke
     assert not np.array(continued["face"][2]).any()
 
 
+def test_a_changed_drawing_does_not_meet_what_was_drawn_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = prepare(SMALL, tmp_path, workers=1, progress=ignore)
+    np.load(next(tmp_path.glob("*/face.npy")), mmap_mode="r+")[:] = 0
+    monkeypatch.setattr(tiny_data, "drawing_digest", lambda: "otherwise")
+    after = prepare(SMALL, tmp_path, workers=1, progress=ignore)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert after["face"].any() and not before["face"].any()
+
+
 def test_a_covered_mouth_shows_no_mouth_cue(sample: FaceSample) -> None:
     units = np.ones(len(ACTION_UNITS), np.float32)
     clear = np.full_like(sample.parsing, PARSING_CLASSES.index("skin"))
