@@ -3,7 +3,7 @@
 A prompt of text and pictures is one call of embeddings, text alone one of tokens: each call reads every weight.
 Positions, not chunks, are compared with the prompt before: a position is a token id or the bytes of an embedding. The
 same prompt again computes nothing; else at least the last position is computed, for its logits. Numbers are the same
-bit for bit if the rest of the prompt is cut as before, else to rounding (4e-4 measured): kernels differ by row count.
+bit for bit if the rest of the prompt is cut as before, else to rounding: kernels differ by row count.
 Sequence 0 holds the prompt; forks share its cells of the attention cache and add their own.
 """
 

@@ -25,7 +25,7 @@ LABELS = LABEL_SETS["rafdb7"]
 @pytest.mark.parametrize("clip", [False, True])
 def test_scores_are_corrected_as_the_pipeline_corrects_them(tiny_bundle: Path, clip: bool) -> None:
     plain = Bundle.open(tiny_bundle)
-    scoring = Scoring(temperature=2.0, prior_correction=True)
+    scoring = Scoring(temperature=8.0, prior_correction=True)
     bundle = Bundle(plain.directory, plain.manifest.model_copy(update={"scoring": scoring}))
     subject = TorchSubject(bundle, packaged_checkpoint(), LABELS)
     pipeline = EmotionPipeline(bundle, reference_engines(subject.model, bundle.manifest), GivenBoxes([]))
