@@ -36,8 +36,7 @@ they describe nobody. Face Info Mining is this project's reconstruction: EMO-LLa
 the vision tower (each under a probe that is thrown away) and then connector, Face Info Mining and LLaMA on
 instruction pairs about images and clips, with both networks frozen. A quarter of the faces, held-out ones too, is
 partly covered: by a hand, a mask, a scarf, a bar, a strand of hair or sunglasses; in a clip they come and go.
-`training_log.jsonl` beside this file is the log of that run: machine, plans and losses. It was stopped and continued
-twice, and began its language stage anew with clips that hold an expression longer.
+`training_log.jsonl` beside this file is the log of that run: machine, plans and losses.
 
 ## What it reaches
 
