@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.bench_answers import named_label
 from emo_edge.benchmarks.bench_readings import Readings
 from emo_edge.benchmarks.bench_samples import BenchSample
-from emo_edge.benchmarks.probability_metrics import brier_score, calibration_error, log_loss
-from emo_edge.calibration.gates import GATES, Gate
-from emo_edge.calibration.label_evidence import label_evidence
-from emo_edge.metrics import confusion, macro_f1, uar, war, wilson_interval
+from emo_edge.metrics.classification import confusion, macro_f1, uar, war, wilson_interval
+from emo_edge.metrics.gates import GATES, Gate
+from emo_edge.metrics.label_agreement import label_evidence
+from emo_edge.metrics.reliability import brier_score, calibration_error, log_loss
 
 Ids = NDArray[np.int64]
 Figure = Callable[[NDArray[np.integer], NDArray[np.integer]], float]

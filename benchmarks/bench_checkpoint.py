@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_edge.bundle import Bundle, sha256_of
+from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.model import parameter_shapes
-from emo_edge.machine_facts import read_machine
-from emo_edge.packaged import packaged_checkpoint
+from emo_edge.machine.hardware import read_machine
+from emo_edge.utils.files import sha256_of
 
 SHARE = 0.7
 """Of the free memory, what weights in float32 may take."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.registry import GPU_DEVICES
-from emo_edge.system_files import TOOL_SECONDS, read_text, run_bounded
+from emo_edge.utils.processes import TOOL_SECONDS, read_text, run_bounded
 
 
 def main(spec: dict[str, Any]) -> None:
@@ -22,7 +22,7 @@ def main(spec: dict[str, Any]) -> None:
     started = time.perf_counter()
     from emo_edge.benchmarks.bench_open import OpenedWith, open_subject
     from emo_edge.benchmarks.bench_shots import Shot
-    from emo_edge.bundle import Bundle
+    from emo_edge.bundle.reader import Bundle
 
     shots = [Shot(Path(path), tuple(box) if box else None) for path, box in spec["shots"]]
     imported = time.perf_counter()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import InputError
 from emo_edge.registry import DEVICES
+from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
     from emo_edge.benchmarks.bench_plan import BenchPlan
@@ -71,7 +71,7 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     sample. Stopped, the same command goes on. A profile that cannot run here is a row that says why.
     """
     from emo_edge.benchmarks.bench_run import bench
-    from emo_edge.export.progress import shown_reports
+    from emo_edge.utils.progress import shown_reports
 
     overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
     with shown_reports() as reports:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emo_edge.registry import GPU_DEVICES
-from emo_edge.system_files import read_number, read_text
+from emo_edge.utils.processes import read_number, read_text
 
 ROOT = Path("/")
 SHORTEST_S = 1.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from emo_edge.bundle import claimed
+from emo_edge.bundle.writer import claimed
 from emo_edge.errors import InputError
 
 SAMPLES, PLAN_NAME, REPORT_NAME = "samples", "run.json", "report.json"

@@ -15,9 +15,9 @@ from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
 from emo_edge.benchmarks.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.report_changes import LEAST_TIMES
-from emo_edge.detected_faces import FaceDetector
 from emo_edge.errors import EmoEdgeError
-from emo_edge.images import read_image
+from emo_edge.faces.detector import FaceDetector
+from emo_edge.media.images import read_image
 
 STABLE, LONGEST_WARMUP = 0.03, 5
 """How near the medians of two windows in a row must be, and the windows after which waiting for that ends."""

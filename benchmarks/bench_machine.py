@@ -12,9 +12,9 @@ from statistics import fmean
 from typing import Any
 
 import emo_edge
-from emo_edge.benchmarks.machine import describe_machine
-from emo_edge.machine_facts import Machine, read_machine
-from emo_edge.system_files import TOOL_SECONDS, Run, read_number, read_text, run_bounded
+from emo_edge.machine.hardware import Machine, read_machine
+from emo_edge.machine.summary import describe_machine
+from emo_edge.utils.processes import TOOL_SECONDS, Run, read_number, read_text, run_bounded
 
 LIBRARIES = (
     "emo-edge",

@@ -9,7 +9,7 @@ from typing import Any
 
 from emo_edge.benchmarks.bench_plan import REFERENCE
 from emo_edge.benchmarks.bench_subjects import ProfileSubject, Subject
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.reader import Bundle
 
 
 @dataclass(frozen=True)

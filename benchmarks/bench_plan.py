@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emo_edge.bundle.manifest import Manifest
 from emo_edge.errors import InputError
-from emo_edge.manifest import Manifest
 
 REFERENCE = "reference"
 """Name of the row of full precision."""

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.bench_plan import REFERENCE
 from emo_edge.benchmarks.bench_subjects import WRITTEN, Told, Written
 from emo_edge.benchmarks.dataset_items import Frame
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import GRAPHS
+from emo_edge.bundle.prompts import Prompt, classify_question
+from emo_edge.bundle.reader import Bundle
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import generate_tokens
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.manifest import GRAPHS
-from emo_edge.prompts import Prompt, classify_question
 from emo_edge.registry import GPU_DEVICES, PROBLEMS
 from emo_edge.sessions import Sampling
-from emo_edge.stopwatch import Stopwatch
 from emo_edge.turns import softmax
+from emo_edge.utils.timing import Stopwatch
 
 FIRST = Sampling(max_new_tokens=1)
 MALLOPT = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_MMAP_THRESHOLD": (-3, 1 << 25)}

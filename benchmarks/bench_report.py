@@ -9,8 +9,9 @@ from emo_edge.benchmarks.bench_checkpoint import Checkpoint
 from emo_edge.benchmarks.bench_journal import HTML_NAME, MARKDOWN_NAME
 from emo_edge.benchmarks.bench_plan import BenchPlan
 from emo_edge.benchmarks.bench_samples import BenchSamples
-from emo_edge.bundle import Bundle, sha256_of
-from emo_edge.manifest import MANIFEST_NAME
+from emo_edge.bundle.manifest import MANIFEST_NAME
+from emo_edge.bundle.reader import Bundle
+from emo_edge.utils.files import sha256_of
 
 SCHEMA = 1
 

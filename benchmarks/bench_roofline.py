@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any, get_args
 
 from emo_edge.benchmarks.bench_latency import timed_ms
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.reader import Bundle
 from emo_edge.ceiling import Device, Engine, Speed, constant
 from emo_edge.plan import Wanted, make_plan
 from emo_edge.plan_subject import BundleSubject

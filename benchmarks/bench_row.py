@@ -20,12 +20,12 @@ from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.benchmarks.bench_subjects import Subject
 from emo_edge.benchmarks.dataset_items import Frame
 from emo_edge.benchmarks.machine_pulse import MachineSpeed
-from emo_edge.bundle import Bundle
-from emo_edge.commands import missing_extra
-from emo_edge.detected_faces import FaceDetector
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
-from emo_edge.export.reports import Reports
+from emo_edge.faces.detector import FaceDetector
 from emo_edge.registry import GPU_DEVICES
+from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.progress import Reports
 
 STREAMED = "latency, energy: the memory does not hold the checkpoint in float32, its layers were read from the disk"
 FAILURES = (EmoEdgeError, ModuleNotFoundError, MemoryError, RuntimeError, OSError)

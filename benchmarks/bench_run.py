@@ -33,12 +33,12 @@ from emo_edge.benchmarks.bench_shots import open_shots, shot_clip
 from emo_edge.benchmarks.bench_versus import Versus
 from emo_edge.benchmarks.datasets import Dataset, open_dataset
 from emo_edge.benchmarks.machine_pulse import MachineSpeed, chain_pulse
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import resolve_labels
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.export.bundle_manifest import tool_versions
-from emo_edge.export.reports import QUIET, Reports
-from emo_edge.faces import open_detector
-from emo_edge.turns import resolve_labels
+from emo_edge.faces.detectors import open_detector
+from emo_edge.machine.versions import tool_versions
+from emo_edge.utils.progress import QUIET, Reports
 
 
 def bench(

@@ -12,9 +12,9 @@ import numpy as np
 
 from emo_edge.benchmarks.bench_journal import Journal, Row
 from emo_edge.benchmarks.dataset_items import Dataset, Frame, Item
-from emo_edge.crops import Box
-from emo_edge.detected_faces import FaceDetector, nearest_seen
 from emo_edge.errors import InputError
+from emo_edge.faces.detector import FaceDetector, nearest_seen
+from emo_edge.media.crops import Box
 
 FACES = "faces"
 """Name of the journal's file of boxes."""

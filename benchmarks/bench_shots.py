@@ -8,8 +8,8 @@ from pathlib import Path
 
 from emo_edge.benchmarks.bench_samples import BenchSample, BenchSamples, spread
 from emo_edge.benchmarks.dataset_items import Frame, Pictures
-from emo_edge.crops import Box
-from emo_edge.images import read_image, write_image
+from emo_edge.media.crops import Box
+from emo_edge.media.images import read_image, write_image
 
 SHOTS = 8
 """Different pictures in turn: an engine that is shown one again may keep what it knows of it."""

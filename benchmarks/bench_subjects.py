@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from emo_edge.benchmarks.dataset_items import Frame
-from emo_edge.bundle import Bundle
-from emo_edge.crops import Image
-from emo_edge.detected_faces import DetectedFace
+from emo_edge.bundle.manifest import ask_for_labels
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
+from emo_edge.faces.detector import DetectedFace
+from emo_edge.media.crops import Image
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Reading, Request
 from emo_edge.sessions import Sampling
-from emo_edge.turns import ask_for_labels
 
 WRITTEN = Sampling(max_new_tokens=80)
 """How an answer is written; greedy."""

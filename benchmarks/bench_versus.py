@@ -14,7 +14,7 @@ import numpy as np
 from emo_edge.benchmarks.bench_latency import DIGITS, timed_ms
 from emo_edge.benchmarks.bench_shots import Shot
 from emo_edge.errors import InputError
-from emo_edge.system_files import Ended, run_bounded
+from emo_edge.utils.processes import Ended, run_bounded
 
 ROUNDS, RESAMPLES = 7, 1000
 LONGEST_S = 600.0

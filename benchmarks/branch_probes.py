@@ -16,7 +16,7 @@ from torch.nn import functional as fn
 
 from emo_edge.benchmarks.training import Losses
 from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 WEIGHTS = {"vision": 1.0, "face": 0.5}
 """What each branch's losses count; with equal weights LLaMA leans on the face tokens and hardly needs the others."""

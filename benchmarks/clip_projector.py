@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.gguf_header import read_gguf_header
+from emo_edge.bundle.gguf_header import read_gguf_header
 
 STD = 0.02
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -27,8 +27,8 @@ from emo_edge.benchmarks.report_verdicts import (
     drift_of,
     machine_drift,
 )
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import AccuracyGateError
+from emo_edge.utils.commands import EdgeCommand
 
 PULSES: dict[Pulses, str] = {"machine": "meanwhile", "clip_machine": "among the clips"}
 HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")

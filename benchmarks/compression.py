@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from emo_edge.benchmarks import int8_table, quantization_table
-from emo_edge.commands import EdgeCommand
+from emo_edge.utils.commands import EdgeCommand
 
 
 @click.command(cls=EdgeCommand)

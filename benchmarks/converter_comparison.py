@@ -19,17 +19,17 @@ from typing import Literal
 
 import click
 
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.measured_step import Measured, measured, measured_command
-from emo_edge.commands import EdgeCommand
 from emo_edge.export.config import CheckpointConfig, EmoLlamaConfig, LanguageConfig
 from emo_edge.export.gguf_file import PREFIX, gguf_from_checkpoint
-from emo_edge.export.json_files import write_json
 from emo_edge.export.model import parameter_shapes
 from emo_edge.export.random_checkpoint import SHAPES, RandomTensor
 from emo_edge.export.streamed_checkpoint import write_checkpoint
 from emo_edge.export.text import LANGUAGE_MODEL_NAME
-from emo_edge.packaged import packaged_checkpoint
+from emo_edge.machine.summary import describe_machine
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import write_json
 
 OURS, THEIRS = "emo-edge", "llama.cpp"
 F16, Q8_0 = "f16", "q8_0"

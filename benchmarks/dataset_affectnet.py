@@ -20,9 +20,9 @@ import numpy as np
 from emo_edge.benchmarks.dataset_items import Dataset, Pictures
 from emo_edge.benchmarks.dataset_layout import csv_rows, first_there, inside
 from emo_edge.benchmarks.dataset_listing import Entry, Request, Tally, collected
-from emo_edge.crops import Box
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import EXPRESSIONS
+from emo_edge.media.crops import Box
+from emo_edge.taxonomy import EXPRESSIONS
 
 CODES = (*EXPRESSIONS, "none", "uncertain", "no face")
 """By code; the last three, of the lists only, are no expressions."""

@@ -13,7 +13,7 @@ from emo_edge.benchmarks.dataset_items import Clips, Dataset
 from emo_edge.benchmarks.dataset_layout import csv_rows, first_there, inside
 from emo_edge.benchmarks.dataset_listing import Entry, Request, collected
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["dfew7"]
 FOLDS = 5

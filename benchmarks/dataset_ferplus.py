@@ -19,7 +19,7 @@ from emo_edge.benchmarks.dataset_items import Dataset, Frame, Media, Pictures
 from emo_edge.benchmarks.dataset_layout import csv_rows, first_there, inside, unreadable
 from emo_edge.benchmarks.dataset_listing import Entry, Request, Tally, collected
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["ferplus8"]
 COLUMNS = ("Usage", "Image name", *LABELS, "unknown", "NF")

@@ -13,7 +13,7 @@ from functools import cache
 from emo_edge.benchmarks.dataset_items import Clips, Dataset
 from emo_edge.benchmarks.dataset_layout import first_there, inside, list_lines
 from emo_edge.benchmarks.dataset_listing import Entry, Request, collected
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["ferv39k7"]
 LISTS = ("4_setups/All_scenes", "All_scenes")

@@ -9,8 +9,8 @@ from pathlib import Path
 from emo_edge.benchmarks.dataset_items import Clips, Dataset, Pictures, natural_order
 from emo_edge.benchmarks.dataset_listing import ADJECTIVES, KNOWN, Entry, Request, Tally, collected, plain
 from emo_edge.errors import InputError
-from emo_edge.images import EXTENSIONS as PICTURE_EXTENSIONS
-from emo_edge.sources import VIDEO_EXTENSIONS
+from emo_edge.media.images import EXTENSIONS as PICTURE_EXTENSIONS
+from emo_edge.media.sources import VIDEO_EXTENSIONS
 
 SPLIT_NAMES = {
     "train": ("train", "training"),

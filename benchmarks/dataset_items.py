@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.crops import Box, Image
 from emo_edge.errors import InputError
-from emo_edge.images import image_paths, read_image
-from emo_edge.sources import VIDEO_EXTENSIONS
-from emo_edge.videos import clip_frames, even_indices
+from emo_edge.media.crops import Box, Image
+from emo_edge.media.images import image_paths, read_image
+from emo_edge.media.sources import VIDEO_EXTENSIONS
+from emo_edge.media.videos import clip_frames, even_indices
 
 SHOWN = 5
 """Examples that a problem tells; its count covers all."""

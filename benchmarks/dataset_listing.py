@@ -10,9 +10,9 @@ from shlex import quote
 from typing import NamedTuple, TypeVar
 
 from emo_edge.benchmarks.dataset_items import SHOWN, Dataset, Item, Media, Problem
-from emo_edge.crops import Box
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import EXPRESSIONS, LABEL_SETS
+from emo_edge.media.crops import Box
+from emo_edge.taxonomy import EXPRESSIONS, LABEL_SETS
 
 NO_GROUPS: Mapping[str, str] = {}
 KNOWN = tuple(dict.fromkeys((*EXPRESSIONS, *(label for labels in LABEL_SETS.values() for label in labels))))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emo_edge.assets.packaged import Sample
 from emo_edge.benchmarks.dataset_folders import is_clip
 from emo_edge.benchmarks.dataset_items import Clips, Dataset, Pictures
 from emo_edge.benchmarks.dataset_layout import inside
 from emo_edge.benchmarks.dataset_listing import Entry, Request, collected
 from emo_edge.calibration.sample_lists import listed_samples
 from emo_edge.errors import InputError
-from emo_edge.samples import Sample
 
 
 def listed(request: Request) -> Dataset:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from emo_edge.benchmarks.dataset_items import Clips, Dataset
 from emo_edge.benchmarks.dataset_layout import first_there, inside, list_lines
 from emo_edge.benchmarks.dataset_listing import Entry, Request, collected
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 SINGLE = LABEL_SETS["mafw11"]
 COMPOUND = (

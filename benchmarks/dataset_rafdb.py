@@ -16,8 +16,8 @@ from pathlib import Path
 from emo_edge.benchmarks.dataset_items import Dataset, Pictures
 from emo_edge.benchmarks.dataset_layout import first_there, inside, list_lines
 from emo_edge.benchmarks.dataset_listing import NO_GROUPS, Entry, Request, collected
-from emo_edge.crops import Box
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.media.crops import Box
+from emo_edge.taxonomy import LABEL_SETS
 
 LIST = "EmoLabel/list_patition_label.txt"
 ATTRIBUTES = {

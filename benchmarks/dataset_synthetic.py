@@ -12,7 +12,7 @@ from emo_edge.benchmarks.dataset_listing import Entry, Request, collected
 from emo_edge.benchmarks.synthetic import CLIP_FRAMES, FaceSample, render_clip, render_face
 from emo_edge.benchmarks.tiny_data import BASIC, jittered
 from emo_edge.errors import InputError
-from emo_edge.videos import even_indices
+from emo_edge.media.videos import even_indices
 
 PICTURE_SEED, CLIP_SEED = 905, 906
 """Unlike every seed of training, evaluation, the demo and the packaged samples, and below those of calibration."""

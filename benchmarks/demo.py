@@ -10,25 +10,26 @@ from importlib.metadata import version
 import click
 import numpy as np
 
-from emo_edge import __version__, metrics
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge import __version__
+from emo_edge.assets.packaged import Sample, packaged_checkpoint, packaged_samples
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_data import BASIC
-from emo_edge.bundle import Bundle, sha256_of
-from emo_edge.commands import EdgeCommand
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError
 from emo_edge.export.bundle_export import PROFILE_OF, bundle_from_checkpoint
 from emo_edge.export.checkpoint import WEIGHTS_NAME
 from emo_edge.export.config import CONFIG_NAME
 from emo_edge.export.export_plan import ExportPlan
-from emo_edge.export.progress import shown_reports
-from emo_edge.faces import FixedBox
-from emo_edge.packaged import packaged_checkpoint
+from emo_edge.faces.detectors import FixedBox
+from emo_edge.machine.summary import describe_machine
+from emo_edge.metrics import classification
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
-from emo_edge.samples import Sample, packaged_samples
-from emo_edge.user_cache import cache_directory
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import sha256_of
+from emo_edge.utils.progress import shown_reports
 
 LABELS = LABEL_SETS["rafdb7"]
 DEMO_SEED = 903
@@ -117,8 +118,8 @@ def _shown(pipeline: EmotionPipeline, sample: Sample) -> str:
 def _row(bundle: Bundle, name: str, samples: list[Sample]) -> str:
     run, profile = run_profile(bundle, name, samples), bundle.manifest.profiles[name]
     truth = np.array([LABELS.index(str(sample.expression)) for sample in samples])
-    share = metrics.war(truth, np.array([LABELS.index(label) for label in run.labels]))
-    low, high = metrics.wilson_interval(share, len(samples))
+    share = classification.war(truth, np.array([LABELS.index(label) for label in run.labels]))
+    low, high = classification.wilson_interval(share, len(samples))
     p50, p90 = np.percentile(run.milliseconds, [50, 90])
     return (
         f"| {name} ({', '.join(sorted({value for _, value in profile if isinstance(value, str)}))}) "

@@ -26,11 +26,11 @@ from emo_edge.benchmarks.device_speed_work import (
     graph_entrants,
     language_entrants,
 )
-from emo_edge.bundle import Bundle
-from emo_edge.commands import EdgeCommand
+from emo_edge.bundle.reader import Bundle
 from emo_edge.engines import GraphOpener
 from emo_edge.errors import InputError
-from emo_edge.export.json_files import write_json
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import write_json
 
 DEVICES = ("cpu", "openvino", "cuda", "tensorrt")
 LANGUAGE_STAGES = ("prefill", "labels", "decode")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from emo_edge.benchmarks.bench_latency import timed_ms
-from emo_edge.compiled_graph import nearness
 from emo_edge.errors import EmoEdgeError
-from emo_edge.sessions import Tensor
+from emo_edge.metrics.tensor_parity import nearness
+from emo_edge.tensors import Tensor
 
 EAGER = "PyTorch eager"
 """The engine that the others are set beside."""

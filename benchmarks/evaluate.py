@@ -20,19 +20,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emo_edge import metrics
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.instructions import OPEN_QUESTIONS
-from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.model_card import model_card
 from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, Arrays, Split, prepare
-from emo_edge.commands import EdgeCommand
-from emo_edge.cues import cues_in
+from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.checkpoint import WEIGHTS_NAME
 from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.prompts import classify_question
+from emo_edge.machine.summary import describe_machine
+from emo_edge.metrics import classification
+from emo_edge.metrics.facial_cues import cues_in
 from emo_edge.sessions import Sampling
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
+from emo_edge.utils.commands import EdgeCommand
 
 LABELS = LABEL_SETS["rafdb7"]
 DESCRIBE = OPEN_QUESTIONS[2]
@@ -109,22 +109,22 @@ def face_figures(model: EmoLlamaForConditionalGeneration, arrays: Arrays) -> dic
         outputs = model.face_outputs(arrays["face"][rows])
         assert outputs.segmentation is not None
         parsed = outputs.segmentation.argmax(1).cpu().numpy()
-        counts += metrics.confusion(arrays["parsing"][rows].ravel(), parsed.ravel(), len(PARSING_CLASSES))
+        counts += classification.confusion(arrays["parsing"][rows].ravel(), parsed.ravel(), len(PARSING_CLASSES))
         for name in ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race"):
             found.setdefault(name, []).append(getattr(outputs, name).float().cpu().numpy())
     predicted = {name: np.concatenate(parts) for name, parts in found.items()}
     drawn = arrays["attributes"] >= 0
     right = (predicted["attributes"] >= 0) == (arrays["attributes"] == 1)
     scale = np.asarray(arrays["region"][:, 2:] - arrays["region"][:, :2])[:, None]
-    nme = metrics.normalised_mean_error(predicted["landmarks"] * scale, arrays["landmarks"] * scale)
+    nme = classification.normalised_mean_error(predicted["landmarks"] * scale, arrays["landmarks"] * scale)
     return {
         "landmark NME": float(nme.mean()),
         "pose error, degrees": float(np.degrees(np.abs(predicted["pose"] - arrays["pose"]).mean())),
         "attribute accuracy (drawn ones)": float(right[drawn].mean()),
         "visibility accuracy": float(((predicted["visibility"] >= 0) == (arrays["visibility"] == 1)).mean()),
-        "parsing mean IoU": metrics.mean_iou(counts),
+        "parsing mean IoU": classification.mean_iou(counts),
         **{
-            f"{name} accuracy": metrics.war(np.asarray(arrays[name]), predicted[name].argmax(-1))
+            f"{name} accuracy": classification.war(np.asarray(arrays[name]), predicted[name].argmax(-1))
             for name in ("gender", "age", "race")
         },
     }
@@ -146,8 +146,8 @@ def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arr
     return {
         "expression": rows,
         "face": face_figures(model, images),
-        "cue micro-F1": metrics.micro_f1(true_cues, [cues_in(text) for text in still.said]),
-        "confusion": metrics.confusion(truth, still.labels[FULL.name], len(LABELS)).tolist(),
+        "cue micro-F1": classification.micro_f1(true_cues, [cues_in(text) for text in still.said]),
+        "confusion": classification.confusion(truth, still.labels[FULL.name], len(LABELS)).tolist(),
         "labels": list(LABELS),
         "samples": [
             {
@@ -169,13 +169,13 @@ def _cues(row: NDArray[np.uint8]) -> set[int]:
 
 
 def _row(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, Any]:
-    share = metrics.war(truth, predicted)
+    share = classification.war(truth, predicted)
     return {
         "samples": len(truth),
         "war": share,
-        "war_interval": metrics.wilson_interval(share, len(truth)),
-        "uar": metrics.uar(truth, predicted),
-        "uar_interval": metrics.bootstrap_interval(truth, predicted),
+        "war_interval": classification.wilson_interval(share, len(truth)),
+        "uar": classification.uar(truth, predicted),
+        "uar_interval": classification.bootstrap_interval(truth, predicted),
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.vocabulary import ACTION_UNITS
+from emo_edge.taxonomy import ACTION_UNITS
 
 AU_INDEX = {unit: row for row, unit in enumerate(ACTION_UNITS)}
 """Row of each FACS action-unit number in an intensity vector."""

@@ -9,7 +9,7 @@ from emo_edge.benchmarks.face_canvas import Canvas, Colour, blend, ribbon
 from emo_edge.benchmarks.face_expression import AU_INDEX
 from emo_edge.benchmarks.face_geometry import FloatArray, View, smooth_curve
 from emo_edge.benchmarks.face_identity import Identity
-from emo_edge.vocabulary import PARSING_CLASSES, RACES
+from emo_edge.taxonomy import PARSING_CLASSES, RACES
 
 CLASS = {name: row for row, name in enumerate(PARSING_CLASSES)}
 """Parsing class of each region name."""

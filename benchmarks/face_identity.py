@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.face_geometry import FaceShape
-from emo_edge.vocabulary import AGE_BINS, RACES
+from emo_edge.taxonomy import AGE_BINS, RACES
 
 Colour = tuple[int, int, int]
 

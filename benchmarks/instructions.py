@@ -10,8 +10,8 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from emo_edge.cues import CUES
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
+from emo_edge.metrics.facial_cues import CUES
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
 
 ADJECTIVES: dict[str, str] = {
     "neutral": "neutral",

@@ -16,29 +16,29 @@ from pathlib import Path
 
 import click
 
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
 from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.gates import INT8_GATE, Gate
 from emo_edge.calibration.graph_files import stored_bytes
 from emo_edge.calibration.int8_component import Judged, PlannedInt8, planned_component
 from emo_edge.calibration.int8_sensitivity import Outputs
-from emo_edge.calibration.label_evidence import label_evidence
 from emo_edge.calibration.quantized_graph import int8_from_float
 from emo_edge.calibration.speed_check import SpeedCheck, compared_speed
 from emo_edge.calibration.thresholds import METHODS
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.compared_graph import run_in_batches
 from emo_edge.export.graph_file import save_graph
-from emo_edge.export.json_files import write_json
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import PRECISIONS, component_contracts, in_precision, onnx_from_component
-from emo_edge.export.parity import distances
 from emo_edge.export.reference import Reference, probabilities_with, reference_on
-from emo_edge.packaged import packaged_checkpoint
+from emo_edge.machine.summary import describe_machine
+from emo_edge.metrics.gates import INT8_GATE, Gate
+from emo_edge.metrics.label_agreement import label_evidence
+from emo_edge.metrics.tensor_parity import distances
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import write_json
 
 LABELS = LABEL_SETS["rafdb7"]
 COMPONENTS = ("vision", "connector", "face")

@@ -17,19 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.bench_latency import timed_ms
-from emo_edge.bundle import Bundle
-from emo_edge.crops import Image
+from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.manifest import ask_for_labels, resolve_labels
+from emo_edge.bundle.reader import Bundle
 from emo_edge.engines import Engines, GraphOpener, open_engines, open_language
 from emo_edge.errors import EmoEdgeError, InputError
-from emo_edge.faces import WholeImage
-from emo_edge.gguf_header import read_gguf_header
+from emo_edge.faces.detectors import WholeImage
+from emo_edge.media.crops import Image
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.registry import LANGUAGE_RUNTIMES, runtime
-from emo_edge.samples import packaged_samples
-from emo_edge.sessions import LanguageSession, Sampling, Tensor
+from emo_edge.sessions import LanguageSession, Sampling
 from emo_edge.stored_feeds import StoredFeeds
-from emo_edge.turns import ask_for_labels, resolve_labels
+from emo_edge.tensors import Tensor
 
 LABELS = "rafdb7"
 ANSWER = 3
@@ -96,10 +97,10 @@ def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int)
     """Have eager PyTorch write `ANSWER` tokens about drawings in turn, as EMO-LLaMA's users get a label."""
     import torch
 
+    from emo_edge.bundle.prompts import classify_question
     from emo_edge.export.frames import as_clip
     from emo_edge.export.language import generate_tokens
     from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
-    from emo_edge.prompts import classify_question
 
     if threads:
         torch.set_num_threads(threads)

@@ -10,8 +10,8 @@ import numpy as np
 
 from emo_edge.benchmarks.bench_roofline import Ceiling
 from emo_edge.benchmarks.bench_versus import ratio_of
-from emo_edge.gguf_header import GgufHeader
-from emo_edge.model_shape import LanguageShape
+from emo_edge.bundle.gguf_header import GgufHeader
+from emo_edge.bundle.model_shape import LanguageShape
 
 OURS = "emo-edge"
 PEERS = {

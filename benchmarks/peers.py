@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks import peer_sides as sides
 from emo_edge.benchmarks.bench_machine import machine_section, read_state, watched_state
 from emo_edge.benchmarks.bench_roofline import measured_ceiling
@@ -24,13 +25,11 @@ from emo_edge.benchmarks.clip_projector import ClipShape, write_clip_projector
 from emo_edge.benchmarks.llama_tools import llama_tools
 from emo_edge.benchmarks.peer_table import OURS, PEERS, Row, as_json, table
 from emo_edge.benchmarks.peer_turns import Turn, child, in_child, section
-from emo_edge.bundle import Bundle
-from emo_edge.commands import EdgeCommand
-from emo_edge.engines import profile_of
+from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import InputError
-from emo_edge.export.json_files import write_json
-from emo_edge.gguf_header import read_gguf_header
-from emo_edge.samples import packaged_samples
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import write_json
 
 
 @dataclass(frozen=True)

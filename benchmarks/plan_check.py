@@ -18,22 +18,23 @@ import click
 import numpy as np
 
 from emo_edge.answering import Answering
-from emo_edge.benchmarks.machine import describe_processor
-from emo_edge.bundle import Bundle
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.manifest import FACE_TOKENS, QUESTION_INPUT
+from emo_edge.bundle.reader import Bundle
 from emo_edge.ceiling import Device
-from emo_edge.commands import EdgeCommand
-from emo_edge.crops import Image
 from emo_edge.errors import InputError
-from emo_edge.faces import WholeImage
+from emo_edge.faces.detectors import WholeImage
+from emo_edge.machine.summary import describe_processor
 from emo_edge.machine_ceiling import measured_device
-from emo_edge.manifest import FACE_TOKENS, QUESTION_INPUT
+from emo_edge.media.crops import Image
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.plan import Wanted, make_plan
 from emo_edge.plan_subject import BundleSubject
 from emo_edge.reading import Request
-from emo_edge.samples import packaged_samples
-from emo_edge.sessions import Sampling, Tensor, TensorSpec
+from emo_edge.sessions import Sampling
+from emo_edge.tensors import Tensor, TensorSpec
 from emo_edge.turns import Turn, frame_tokens
+from emo_edge.utils.commands import EdgeCommand
 
 TOLERANCE = 0.30
 """How far a prediction may be from what is measured, as a share of it."""

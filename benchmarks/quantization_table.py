@@ -16,23 +16,22 @@ from pathlib import Path
 
 import click
 
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.assets.packaged import Sample, packaged_checkpoint
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
+from emo_edge.bundle.imatrix import Imatrix, write_imatrix
 from emo_edge.calibration.calibrated_language import UNWEIGHTED, Truth, measured_file
 from emo_edge.calibration.importance import ImportanceCollector
 from emo_edge.calibration.mixed_types import BASE, measured_options
 from emo_edge.calibration.mixture_search import Mixture, MixtureSearch
-from emo_edge.commands import EdgeCommand
 from emo_edge.export.answered_prompts import answered_prompts
 from emo_edge.export.file_types import FILE_TYPES, available_file_types
-from emo_edge.export.json_files import write_json
 from emo_edge.export.language_trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import reference_on
-from emo_edge.imatrix import Imatrix, write_imatrix
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.samples import Sample
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.machine.summary import describe_machine
+from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import write_json
 
 LABELS = LABEL_SETS["rafdb7"]
 TYPES = ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "iq4_xs", "iq3_xxs", "q2_k", "iq2_xs")

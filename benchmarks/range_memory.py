@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.measured_step import SAMPLED_EVERY_S, Measured, measured
 from emo_edge.calibration.activation_ranges import gather_ranges
-from emo_edge.commands import EdgeCommand
 from emo_edge.export.graph_file import save_graph
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import onnx_from_component
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.sessions import Tensor
+from emo_edge.machine.summary import describe_machine
+from emo_edge.tensors import Tensor
+from emo_edge.utils.commands import EdgeCommand
 
 COUNTS = (32, 1024)
 AT_ONCE = 16

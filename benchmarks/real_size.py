@@ -14,23 +14,23 @@ from pathlib import Path
 import click
 import torch
 
-from emo_edge.benchmarks.machine import describe_machine
+from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measured_step import SAMPLED_EVERY_S, Measured, measured
 from emo_edge.benchmarks.upstream_files import LORA_RANK, UPSTREAM_SHAPES, upstream_pieces
-from emo_edge.commands import EdgeCommand
 from emo_edge.export.bundle_export import bundle_from_checkpoint
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.export_plan import ExportPlan
 from emo_edge.export.gguf_file import gguf_from_checkpoint
 from emo_edge.export.graph_file import save_graph
 from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
-from emo_edge.export.json_files import read_json, write_json
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import in_precision, onnx_from_component
 from emo_edge.export.random_checkpoint import SHAPES, random_checkpoint
-from emo_edge.faces import WholeImage
+from emo_edge.faces.detectors import WholeImage
+from emo_edge.machine.summary import describe_machine
 from emo_edge.pipeline import EmotionPipeline
-from emo_edge.samples import packaged_samples
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import read_json, write_json
 
 PLAN = ExportPlan(vision=("fp16",), face=("fp16",), language=("q4_k_m",))
 COMPARED = 2

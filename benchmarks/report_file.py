@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from emo_edge.benchmarks.report_parts import SCHEMA, Report
 from emo_edge.errors import InputError
-from emo_edge.sections import problem_list
+from emo_edge.utils.settings import problem_list
 
 REPORT_NAME = "report.json"
 LARGEST = 256 << 20

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from emo_edge.sections import Section, require
+from emo_edge.utils.settings import Section, require
 
 SCHEMA = 1
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

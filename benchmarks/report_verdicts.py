@@ -11,7 +11,7 @@ from emo_edge.benchmarks.machine_pulse import STEADY, drift
 from emo_edge.benchmarks.report_changes import LEAST_TIMES, beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report_parts import Accuracy, Interval, Latency, Report, Row, Times
 from emo_edge.benchmarks.report_samples import Ids, answered_samples, common
-from emo_edge.metrics import mcnemar_p, paired_interval, uar, war
+from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar, war
 
 TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01
 """Smaller changes are no reason to act: a choice, not a measurement. Peak memory is one figure without an interval."""

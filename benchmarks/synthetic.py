@@ -13,7 +13,7 @@ from emo_edge.benchmarks.face_features import Face
 from emo_edge.benchmarks.face_geometry import FloatArray, View, rotation_matrix
 from emo_edge.benchmarks.face_identity import Identity, identity_attributes, sample_identity, visibility_points
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import CELEBA_ATTRIBUTES, EXPRESSIONS
+from emo_edge.taxonomy import CELEBA_ATTRIBUTES, EXPRESSIONS
 
 __all__ = ["Difficulty", "FaceClip", "FaceSample", "render_clip", "render_face"]
 

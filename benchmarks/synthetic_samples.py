@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
+from emo_edge.assets.packaged import Sample
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_data import BASIC, jittered, visible_cues
-from emo_edge.samples import Sample
-from emo_edge.vocabulary import ACTION_UNITS
+from emo_edge.taxonomy import ACTION_UNITS
 
 CALIBRATION_SEED, HELD_OUT_SEED = 911, 921
 """Unlike every seed of training, evaluation, the demo and the packaged samples."""

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge import crops
 from emo_edge.benchmarks.synthetic import CLIP_FRAMES, Difficulty, FaceSample, render_clip, render_face
 from emo_edge.benchmarks.tiny_config import TINY
-from emo_edge.crops import Box, face_crop, padded_crop
-from emo_edge.videos import even_indices
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES, VISIBILITY_POINTS
+from emo_edge.media import crops
+from emo_edge.media.crops import Box, face_crop, padded_crop
+from emo_edge.media.videos import even_indices
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES, VISIBILITY_POINTS
 
 BASIC = tuple(name for name in EXPRESSIONS if name != "contempt")
 SCENE_SIZE = 224

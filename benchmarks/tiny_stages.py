@@ -30,7 +30,7 @@ from emo_edge.export.facexformer import FaceOutputs
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import PackedRow, branch_log_probs
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 ReadFeatures = Callable[[NDArray[np.int64]], FrameFeatures]
 """What the frozen networks make of the rows of a split."""

@@ -24,7 +24,6 @@ import torch
 from emo_edge.benchmarks import tiny_data
 from emo_edge.benchmarks.branch_probes import BranchProbes
 from emo_edge.benchmarks.frozen_features import FrozenFeatures, encode_rows
-from emo_edge.benchmarks.machine import describe_machine
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_stages import (
     TrunkProbe,
@@ -37,9 +36,10 @@ from emo_edge.benchmarks.tiny_stages import (
 )
 from emo_edge.benchmarks.tiny_tokenizers import write_tokenizers
 from emo_edge.benchmarks.training import Losses, RunFiles, StagePlan, log_entry, train_stage
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.machine.summary import describe_machine
+from emo_edge.utils.commands import EdgeCommand
 
 FACE = StagePlan("face", steps=4000, batch_size=32, learning_rate=1.5e-3)
 VISION = StagePlan("vision", steps=7000, batch_size=32, learning_rate=1e-3, warmup_steps=200)

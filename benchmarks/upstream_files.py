@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.import_llama_vid import LlamaVidPieces
-from emo_edge.export.json_files import write_json
 from emo_edge.export.lora import CONFIG_NAME as ADAPTER_CONFIG
 from emo_edge.export.model import parameter_shapes
 from emo_edge.export.random_checkpoint import SHAPES
 from emo_edge.export.text import LANGUAGE_MODEL_NAME
-from emo_edge.packaged import packaged_checkpoint
+from emo_edge.utils.files import write_json
 
 UPSTREAM_SHAPES = tuple(shape for shape in SHAPES if shape.startswith("llama-vid"))
 """Shapes whose upstream files this writes."""

@@ -16,9 +16,9 @@ import click
 from emo_edge.benchmarks.instructions import Instruction, category_instruction, conversation_instruction
 from emo_edge.benchmarks.synthetic import FaceSample, render_face
 from emo_edge.benchmarks.tiny_data import visible_cues
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import ACTION_UNITS, AGE_BINS, GENDERS, RACES
+from emo_edge.taxonomy import ACTION_UNITS, AGE_BINS, GENDERS, RACES
+from emo_edge.utils.commands import EdgeCommand
 
 
 def instruction_pairs(sample: FaceSample, rng: random.Random) -> Iterator[Instruction]:

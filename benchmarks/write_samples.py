@@ -9,8 +9,8 @@ import click
 
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_data import BASIC
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import InputError
+from emo_edge.utils.commands import EdgeCommand
 
 SAMPLE_SEED = 904
 """Unlike every seed of training, evaluation and demo."""

@@ -18,7 +18,7 @@ from emo_edge.calibration.products import products, residual_sums
 from emo_edge.calibration.range_state import RangeState, load_state, new_state
 from emo_edge.calibration.thresholds import threshold
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 LEAST_SAMPLES = 16
 RUN_BYTES = 256 << 20

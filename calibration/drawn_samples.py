@@ -9,10 +9,10 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from emo_edge.crops import Box, Image
-from emo_edge.detected_faces import FaceDetector
+from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
-from emo_edge.samples import Sample
+from emo_edge.faces.detector import FaceDetector
+from emo_edge.media.crops import Box, Image
 
 FEWEST = 16
 """Below this an interval of the agreement spans a fifth of all samples: nothing could be said."""

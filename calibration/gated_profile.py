@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emo_edge.calibration.gates import Gate
+from emo_edge.bundle.manifest import Profile, Variant
 from emo_edge.errors import AccuracyGateError
-from emo_edge.manifest import Profile, Variant
+from emo_edge.metrics.gates import Gate
 
 INT8 = "int8"
 GRAPHS = ("vision", "connector", "face")

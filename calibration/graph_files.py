@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.onnx import FATAL
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this lie beside the graph; protobuf ends at 2 GiB."""

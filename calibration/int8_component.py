@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.calibration.activation_ranges import ActivationRanges
-from emo_edge.calibration.gates import CENTRED, Gate
 from emo_edge.calibration.graph_files import load_graph
 from emo_edge.calibration.int8_plan import Int8Plan, planned_int8
 from emo_edge.calibration.int8_sensitivity import (
@@ -19,7 +18,8 @@ from emo_edge.calibration.int8_sensitivity import (
     method_costs,
 )
 from emo_edge.calibration.products import residual_sums
-from emo_edge.sessions import Tensor
+from emo_edge.metrics.gates import CENTRED, Gate
+from emo_edge.tensors import Tensor
 
 AT_ONCE = 16
 """Samples a graph is run on at once."""

@@ -17,7 +17,7 @@ from emo_edge.calibration.products import blocks, products
 from emo_edge.calibration.quantized_graph import int8_model
 from emo_edge.calibration.thresholds import METHODS
 from emo_edge.errors import InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 Outputs = Mapping[str, Tensor]
 """A graph's outputs for all samples, [N, ...] each."""

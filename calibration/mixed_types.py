@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.calibration.label_evidence import kl_divergence
 from emo_edge.calibration.type_search import Option, Options, chosen_types
 from emo_edge.errors import AccuracyGateError
+from emo_edge.metrics.label_agreement import kl_divergence
 
 BASE = "q8_0"
 """File type of every file that is made here; the type of each matrix is named."""

@@ -19,7 +19,7 @@ from emo_edge.calibration.graph_files import load_graph, refuse_existing, save_m
 from emo_edge.calibration.products import Product, products
 from emo_edge.calibration.thresholds import LEVELS
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 LEAST_OPSET = {TensorProto.FLOAT: 13, TensorProto.FLOAT16: 19}
 """That has Q/DQ with per-channel scales of the type."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from emo_edge.calibration.histogram import BINS, MagnitudeHistogram
 from emo_edge.errors import InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 
 @dataclass

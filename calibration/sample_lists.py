@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emo_edge.crops import Box
+from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
-from emo_edge.images import EXTENSIONS, image_paths
-from emo_edge.samples import Sample
+from emo_edge.media.crops import Box
+from emo_edge.media.images import EXTENSIONS, image_paths
 
 COLUMNS = "image (a path beside the list), label (may be empty), and x0, y0, x1, y1 of the face in pixels (all or none)"
 

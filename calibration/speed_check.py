@@ -12,7 +12,7 @@ import numpy as np
 
 from emo_edge.calibration.graph_files import GraphRun, load_graph
 from emo_edge.errors import InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 WARM_UP = 3
 """Runs of each graph that are not counted."""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest, ask_for_labels, resolve_labels
+from emo_edge.bundle.question_tokenizer import open_questions
+from emo_edge.bundle.reader import Bundle
 from emo_edge.engines import LanguageChain
 from emo_edge.errors import InputError
-from emo_edge.manifest import QUESTION_INPUT, Manifest
-from emo_edge.questions import open_questions
 from emo_edge.reading import Request
-from emo_edge.sessions import Tensor
-from emo_edge.stopwatch import Stopwatch
-from emo_edge.turns import Turn, ask_for_labels, frame_tokens, resolve_labels, softmax
+from emo_edge.tensors import Tensor
+from emo_edge.turns import Turn, frame_tokens, softmax
+from emo_edge.utils.timing import Stopwatch
 
 
 @dataclass(frozen=True)

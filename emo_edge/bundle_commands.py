@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from emo_edge.bundle import Bundle, read_manifest
-from emo_edge.commands import EdgeCommand
+from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
+from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.evidence_table import evidence_table
-from emo_edge.manifest import MANIFEST_NAME, Manifest, Variant
+from emo_edge.utils.commands import EdgeCommand
 
 
 @click.command(cls=EdgeCommand)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emo_edge.byte_sizes import size_of
-from emo_edge.commands import EdgeCommand
 from emo_edge.errors import InputError
+from emo_edge.utils.byte_sizes import size_of
+from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
+    from emo_edge.assets.packaged import Sample
     from emo_edge.calibration_plan import CalibrationPlan
-    from emo_edge.samples import Sample
 
 SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
 
@@ -61,9 +61,9 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     figure from others. A profile whose variants miss its gate takes more precise ones, and says so.
     BUNDLE is replaced as a whole at the end.
     """
+    from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.calibrated_bundle import calibrate
-    from emo_edge.export.progress import shown_reports
-    from emo_edge.packaged import packaged_checkpoint
+    from emo_edge.utils.progress import shown_reports
 
     places = {name: choices.pop(name) for name in ("keep_imatrix", "report", "threads")}
     plan = plan_of(seed=seed, **choices)
@@ -77,9 +77,9 @@ def plan_of(
     *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
 ) -> CalibrationPlan:
     """Read the options that are text; raise InputError for one that cannot be read."""
-    from emo_edge.calibration.gates import INT8_GATE, Gate
+    from emo_edge.bundle.manifest import GRAPHS
     from emo_edge.calibration_plan import CalibrationPlan
-    from emo_edge.manifest import GRAPHS
+    from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)
     if strangers := [name for name in graphs if name not in GRAPHS]:

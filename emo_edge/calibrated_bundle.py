@@ -15,36 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge import __version__
-from emo_edge.bundle import Bundle, BundleWriter, sha256_of
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.imatrix import Imatrix, write_imatrix
+from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile, Variant
+from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibrated_graphs import GraphCalibration, GraphSamples, Int8Variant
 from emo_edge.calibrated_profiles import calibrated_profiles, gate_of, with_floats
 from emo_edge.calibration.calibrated_language import LanguageVariant, Truth, calibrated_type, mixed_variant
 from emo_edge.calibration.drawn_samples import FEWEST, DrawnSamples, draw_samples
 from emo_edge.calibration.gated_profile import INT8, gated_profile, rungs
-from emo_edge.calibration.gates import CENTRED
 from emo_edge.calibration.importance import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.mixed_types import BASE, require_reachable
 from emo_edge.calibration_plan import CalibrationPlan, language_of, require_origin
 from emo_edge.calibration_report import calibration_provenance, calibration_report
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.answered_prompts import answered_prompts
-from emo_edge.export.bundle_manifest import tool_versions
 from emo_edge.export.chain_probabilities import chain_probabilities
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.file_types import FILE_TYPES
 from emo_edge.export.gguf_file import lossless_type
-from emo_edge.export.json_files import write_json
 from emo_edge.export.language_trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import Reference, reference_on
-from emo_edge.export.reports import QUIET, Reports
-from emo_edge.export.room import export_bytes, require_room
-from emo_edge.faces import open_detector
-from emo_edge.imatrix import Imatrix, write_imatrix
-from emo_edge.manifest import GRAPHS, Manifest, Profile, Variant
-from emo_edge.samples import Sample
-from emo_edge.user_cache import cache_directory
+from emo_edge.export.room import export_bytes
+from emo_edge.faces.detectors import open_detector
+from emo_edge.machine.versions import tool_versions
+from emo_edge.metrics.gates import CENTRED
+from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.files import require_room, sha256_of, write_json
+from emo_edge.utils.progress import QUIET, Reports
 
 PART = 16
 """Samples whose prompts are read at once; a stopped run goes on after the last whole part."""

@@ -9,30 +9,31 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_edge.benchmarks.machine import describe_processor
-from emo_edge.bundle import Bundle, BundleWriter
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.manifest import GraphComponent, Variant
+from emo_edge.bundle.prompts import classify_question
+from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.activation_ranges import gather_ranges
 from emo_edge.calibration.calibrated_language import Truth
 from emo_edge.calibration.gated_profile import INT8
-from emo_edge.calibration.gates import CENTRED
 from emo_edge.calibration.graph_files import fingerprint, stored_bytes
 from emo_edge.calibration.int8_component import AT_ONCE, Judged, PlannedInt8, centred, planned_component
 from emo_edge.calibration.int8_sensitivity import Outputs
-from emo_edge.calibration.label_evidence import label_evidence
 from emo_edge.calibration.speed_check import SpeedCheck, compared_speed
 from emo_edge.calibration_plan import CalibrationPlan
 from emo_edge.errors import AccuracyGateError, CheckpointError
 from emo_edge.export.compared_graph import run_in_batches
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import PRECISIONS
-from emo_edge.export.parity import distances
 from emo_edge.export.reference import Reference, probabilities_with
-from emo_edge.export.reports import Reports
-from emo_edge.manifest import GraphComponent, Variant
-from emo_edge.prompts import classify_question
+from emo_edge.machine.summary import describe_processor
+from emo_edge.metrics.gates import CENTRED
+from emo_edge.metrics.label_agreement import label_evidence
+from emo_edge.metrics.tensor_parity import distances
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.samples import Sample
-from emo_edge.sessions import Tensor, TensorSpec
+from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.progress import Reports
 
 ROUNDS = 20
 """Of each speed check."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile
 from emo_edge.calibration.gated_profile import INT8, with_int8
-from emo_edge.calibration.gates import GATES, Gate
 from emo_edge.export.bundle_export import EXACT_TYPES, PROFILE_OF
-from emo_edge.manifest import GRAPHS, Manifest, Profile
+from emo_edge.metrics.gates import GATES, Gate
 
 OTHERS_GATE = "small"
 """Whose gate a profile has that no gate is named after."""

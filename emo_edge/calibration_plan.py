@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emo_edge.bundle import Bundle, sha256_of
+from emo_edge.bundle.manifest import GRAPHS, LanguageComponent
+from emo_edge.bundle.reader import Bundle
 from emo_edge.calibrated_profiles import takes_int8
 from emo_edge.calibration.activation_ranges import LEAST_SAMPLES
 from emo_edge.calibration.calibrated_language import UNWEIGHTED
-from emo_edge.calibration.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
 from emo_edge.errors import InputError
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.file_types import available_file_types
-from emo_edge.manifest import GRAPHS, LanguageComponent
+from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
+from emo_edge.utils.files import sha256_of
 
 
 @dataclass(frozen=True)

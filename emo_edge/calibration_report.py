@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from emo_edge import __version__
+from emo_edge.bundle.manifest import Manifest
 from emo_edge.calibrated_graphs import Int8Variant
 from emo_edge.calibration.calibrated_language import LanguageVariant
 from emo_edge.calibration.drawn_samples import DrawnSamples
 from emo_edge.calibration.gated_profile import INT8
-from emo_edge.manifest import Manifest
 
 
 def calibration_provenance(

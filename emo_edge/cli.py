@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from emo_edge import __version__
-from emo_edge.commands import LazyCommand, LazyGroup
+from emo_edge.utils.commands import LazyCommand, LazyGroup
 
 COMMANDS = {
     "demo": LazyCommand(

@@ -11,22 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from emo_edge.bundle import Bundle
-from emo_edge.engine_settings import RowRange, axis_ranges, shape_ranges
+from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
+from emo_edge.bundle.manifest import GraphComponent
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
-from emo_edge.manifest import GraphComponent
+from emo_edge.metrics.tensor_parity import GATES, gate_problem, nearness
 from emo_edge.registry import runtime
-from emo_edge.sessions import Tensor, TensorSession
+from emo_edge.sessions import TensorSession
 from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.tensors import Tensor
 
 log = logging.getLogger(__name__)
-GATES = {"int8": 0.99, "fp16": 0.9995, "fp32": 0.9999}
-"""How near an engine must be to ONNX Runtime on the same file, over samples and outputs; the coarsest first.
-
-Float32 leaves the order of sums, fp16 is what export asks of a fp16 graph beside PyTorch, int8 what calibration asks.
-"""
 Progress = Callable[[float, str], None]
 
 
@@ -200,32 +195,6 @@ def engine_recipe(
         workspace_mib=settings.workspace_mib,
         optimization_level=settings.optimization_level,
     )
-
-
-def nearness(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, float]:
-    """Compare by output: the smallest cosine over samples, times the shorter vector's share of the longer one's length.
-
-    1 is equal; a scale that was lost shows as well as a direction. What is not finite is 0.
-    """
-    return {name: min(_near(*pair) for pair in zip(rows, found[name], strict=True)) for name, rows in expected.items()}
-
-
-def gate_problem(variant: str, distance: Mapping[str, float]) -> str:
-    """Say which outputs miss the gate of the variant; empty if none does."""
-    gate = next((gate for name, gate in GATES.items() if variant.startswith(name)), GATES["int8"])
-    missed = [f"{name} {value:.5f}" for name, value in distance.items() if not value >= gate]
-    return f"nearness to ONNX Runtime: {', '.join(missed)}, the gate is {gate}" if missed else ""
-
-
-def _near(one: Tensor, other: Tensor) -> float:
-    true, found = (np.asarray(array, np.float64).reshape(-1) for array in (one, other))
-    if not (np.isfinite(true).all() and np.isfinite(found).all()):
-        return 0.0
-    one_length, other_length = float(np.linalg.norm(true)), float(np.linalg.norm(found))
-    if not (one_length and other_length):
-        return float(one_length == other_length)
-    cosine = float(true @ found) / (one_length * other_length)
-    return cosine * min(one_length, other_length) / max(one_length, other_length)
 
 
 @contextmanager

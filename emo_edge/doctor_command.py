@@ -14,11 +14,11 @@ from typing import Literal
 import click
 
 from emo_edge import __version__
-from emo_edge.commands import EdgeCommand
 from emo_edge.engine_check import NOT_TAKEN, EngineReport, check_engines
-from emo_edge.jetson_facts import Jetson, fastest_mode
-from emo_edge.machine_facts import Machine, read_machine
-from emo_edge.user_cache import cache_directory
+from emo_edge.machine.hardware import Machine, read_machine
+from emo_edge.machine.jetson import Jetson, fastest_mode
+from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.commands import EdgeCommand
 
 AMX_CURE = 'CXXFLAGS="-fno-tree-dse -fno-dse"'
 LITTLE_ROOM = 1_000_000_000

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.crops import Image
+from emo_edge.media.crops import Image
 from emo_edge.reading import Reading
 
 SHORTEST_SIDE = 720

@@ -22,8 +22,8 @@ from typing import Any, Literal
 
 from emo_edge.errors import EmoEdgeError
 from emo_edge.registry import runtime
-from emo_edge.system_files import Ended, run_bounded
-from emo_edge.user_cache import cache_directory
+from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.processes import Ended, run_bounded
 
 TRIAL_SECONDS = 60.0
 SMALL_GRAPH = base64.b64decode(
@@ -239,7 +239,7 @@ def _try_llama(bundle: str | None) -> dict[str, str]:
 def _compute(folder: Path, amx: bool) -> dict[str, str]:
     """Compute a prompt with the bundle's smallest quantized model; with AMX built in, ask first whether it is safe."""
     # Here because pydantic would add 0.2 s to every child.
-    from emo_edge.bundle import Bundle
+    from emo_edge.bundle.reader import Bundle
     from emo_edge.errors import BundleError
 
     try:
@@ -271,7 +271,7 @@ def _try_tokenizers(module: str) -> dict[str, str]:
 def _try_opencv(module: str) -> dict[str, str]:
     import numpy as np
 
-    cv2 = runtime("emo_edge.opencv:open_cv2")()
+    cv2 = runtime("emo_edge.utils.opencv:open_cv2")()
     if cv2.resize(np.full((4, 4, 3), 7, np.uint8), (2, 2)).tolist() != [[[7, 7, 7]] * 2] * 2:
         raise RuntimeError("resizes a grey picture to another colour")
     built = cv2.getBuildInformation()
@@ -287,7 +287,7 @@ def _cascades(cv2: Any, picture: Any) -> str:
     if not hasattr(cv2, "CascadeClassifier"):
         return "no CascadeClassifier"
     try:
-        runtime("emo_edge.haar:HaarDetector")().detect(picture)
+        runtime("emo_edge.faces.haar:HaarDetector")().detect(picture)
     except Exception as error:
         return f"no files: {error}"
     return "work"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import EXACT_LANGUAGE, GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.compiled_graph import GraphCompiler
-from emo_edge.errors import AccuracyGateError, DeviceError, InputError
-from emo_edge.manifest import GraphComponent, LanguageComponent, Profile
+from emo_edge.errors import AccuracyGateError, DeviceError
 from emo_edge.openvino_graph import OpenVinoGraphs
 from emo_edge.registry import GPU_DEVICES, LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
 from emo_edge.sessions import LanguageSession, Session, TensorSession
 
 log = logging.getLogger(__name__)
-EXACT_LANGUAGE = ("f16", "f32", "bf16")
-"""Unquantized language variants keep their attention cache in float32 too."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +51,6 @@ class Engines(Session):
     def variants(self) -> dict[str, str]:
         """Component to the precision that runs."""
         return {name: value for name, value in self.profile if isinstance(value, str)}
-
-
-def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:
-    """Look up a profile; None takes the manifest's default."""
-    profiles: Mapping[str, Profile] = bundle.manifest.profiles
-    chosen = name or bundle.manifest.default_profile
-    if chosen not in profiles:
-        raise InputError(f"no profile {chosen!r} in this bundle; there are: {', '.join(profiles)}")
-    return chosen, profiles[chosen]
 
 
 def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: int | None) -> Engines:

@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 
-from emo_edge.bundle import Bundle
-from emo_edge.commands import EdgeCommand
-from emo_edge.compiled_graph import GraphCompiler, engine_recipe, gate_problem
-from emo_edge.engines import profile_of
+from emo_edge.bundle.manifest import GRAPHS, GraphComponent
+from emo_edge.bundle.reader import Bundle, profile_of
+from emo_edge.compiled_graph import GraphCompiler, engine_recipe
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
-from emo_edge.manifest import GRAPHS, GraphComponent
+from emo_edge.metrics.tensor_parity import gate_problem
 from emo_edge.registry import runtime, usable_devices
+from emo_edge.utils.commands import EdgeCommand
 
 RTX = ("tensorrt_rtx",)
 """The edition of TensorRT whose builder needs no GPU."""

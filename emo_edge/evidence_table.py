@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from emo_edge.manifest import Manifest
+from emo_edge.bundle.manifest import Manifest
 
 Figures = Mapping[str, float]
 COLUMNS = (

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.crops import Crop
-from emo_edge.prompts import FaceLabels
+from emo_edge.bundle.prompts import FaceLabels
+from emo_edge.media.crops import Crop
 from emo_edge.reading import FaceFacts
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 from emo_edge.turns import HEADS, softmax
 
 DEMOGRAPHIC_ATTRIBUTES = ("Male", "Young")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_edge.commands import missing_extra
 from emo_edge.errors import CheckpointError
 from emo_edge.graph_shapes import shapes_of, sized_graph
+from emo_edge.utils.extras import missing_extra
 from emo_edge.work import Kind, Node, Precision, Work
 
 IDLE = frozenset({"Constant", "DequantizeLinear", "Identity", "Shape"})

@@ -11,19 +11,19 @@ from typing import Any
 
 import click
 
-from emo_edge.captures import shown
-from emo_edge.commands import INTERRUPTED, EdgeCommand
-from emo_edge.detected_faces import FaceDetector
 from emo_edge.drawer import Drawer
 from emo_edge.errors import EmoEdgeError, InputError
-from emo_edge.faces import FixedBox, WholeImage
+from emo_edge.faces.detector import FaceDetector
+from emo_edge.faces.detectors import FixedBox, WholeImage
+from emo_edge.faces.yunet import YuNetDetector
+from emo_edge.media.sources import shown
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
 from emo_edge.registry import DEVICES
 from emo_edge.results import ClipPlan, Result, read_sources
 from emo_edge.sessions import Sampling
 from emo_edge.table import result_text
-from emo_edge.yunet import YuNetDetector
+from emo_edge.utils.commands import INTERRUPTED, EdgeCommand
 
 
 @click.command(cls=EdgeCommand)

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.engine_settings import CudaSettings
+from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.ceiling import Curve, Device, Engine, Speed, constant
-from emo_edge.engine_settings import CudaSettings
 from emo_edge.errors import DeviceError
-from emo_edge.gguf_header import read_gguf_header
-from emo_edge.machine_facts import Machine, read_machine
+from emo_edge.machine.hardware import Machine, read_machine
 from emo_edge.probe_graphs import GraphProbe
 from emo_edge.probe_language import F16, VOCABULARY, LanguageProbe
 from emo_edge.registry import LANGUAGE_RUNTIMES, PROBLEMS, TENSOR_RUNTIMES, runtime

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.bundle import Bundle
-from emo_edge.compiled_graph import gate_problem, nearness
+from emo_edge.bundle.manifest import GraphComponent
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError
-from emo_edge.manifest import GraphComponent
+from emo_edge.metrics.tensor_parity import gate_problem, nearness
 from emo_edge.registry import runtime
-from emo_edge.sessions import Tensor, TensorSession
+from emo_edge.sessions import TensorSession
 from emo_edge.stored_feeds import StoredFeeds
-from emo_edge.user_cache import read_cached, write_cached
+from emo_edge.tensors import Tensor
+from emo_edge.utils.cache import read_cached, write_cached
 
 log = logging.getLogger(__name__)
 EXACT = "fp32"

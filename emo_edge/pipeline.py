@@ -11,19 +11,20 @@ import numpy as np
 
 from emo_edge import __version__
 from emo_edge.answering import NOTHING_SAID, Answering, Said, Shown
-from emo_edge.bundle import Bundle
-from emo_edge.crops import Crop, Image, checked_frame, face_crop, padded_crop
-from emo_edge.detected_faces import DetectedFace, FaceDetector, nearest_seen
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, CropSettings
+from emo_edge.bundle.reader import Bundle
 from emo_edge.engines import Engines, open_engines
 from emo_edge.errors import InputError
 from emo_edge.face_facts import face_facts
-from emo_edge.faces import open_detector
-from emo_edge.manifest import FACE_TOKENS, OUTPUTS, CropSettings
+from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_seen
+from emo_edge.faces.detectors import open_detector
+from emo_edge.media.crops import Crop, Image, checked_frame, face_crop, padded_crop
 from emo_edge.reading import Reading, Request, Settings
 from emo_edge.results import ClipPlan, Result, read_sources
-from emo_edge.sessions import Sampling, Tensor, TensorSession
-from emo_edge.stopwatch import Stopwatch
+from emo_edge.sessions import Sampling, TensorSession
+from emo_edge.tensors import Tensor
 from emo_edge.turns import demographics_of
+from emo_edge.utils.timing import Stopwatch
 
 FACTS = OUTPUTS["face"]
 """Outputs of a face graph that tells facts."""

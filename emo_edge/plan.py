@@ -11,11 +11,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from emo_edge.bundle.manifest import EXACT_LANGUAGE, GRAPHS
+from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.ceiling import NOTHING, Device, Engine, Interval
-from emo_edge.engines import EXACT_LANGUAGE
 from emo_edge.errors import InputError
-from emo_edge.manifest import GRAPHS
-from emo_edge.model_shape import LanguageShape
 from emo_edge.plan_prompts import Prompt, Prompts
 from emo_edge.plan_subject import Subject
 from emo_edge.stage_work import language_work

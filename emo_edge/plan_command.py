@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emo_edge.byte_sizes import size_of
-from emo_edge.commands import EdgeCommand
+from emo_edge.bundle.model_shape import SHAPES
 from emo_edge.device_catalogue import CATALOGUE, THIS
-from emo_edge.model_shape import SHAPES
+from emo_edge.utils.byte_sizes import size_of
+from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
     from emo_edge.ceiling import Device

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import FramesSegment, Manifest, TextSegment, resolve_labels
+from emo_edge.bundle.model_shape import ModelShape
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, medium
+from emo_edge.bundle.question_tokenizer import QuestionTokenizer
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.manifest import FramesSegment, Manifest, TextSegment
-from emo_edge.model_shape import ModelShape
-from emo_edge.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, medium
-from emo_edge.questions import QuestionTokenizer
 from emo_edge.registry import runtime
-from emo_edge.turns import resolve_labels
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 
 @dataclass(frozen=True)

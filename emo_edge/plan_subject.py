@@ -7,13 +7,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, cast
 
-from emo_edge.bundle import Bundle
-from emo_edge.engine_settings import CudaSettings
+from emo_edge.bundle.engine_settings import CudaSettings
+from emo_edge.bundle.gguf_header import GgufHeader, read_gguf_header
+from emo_edge.bundle.manifest import GRAPHS, GraphComponent, Profile, Variant
+from emo_edge.bundle.model_shape import LanguageShape, ModelShape, known_shape
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.gguf_header import GgufHeader, read_gguf_header
 from emo_edge.graph_work import graph_work
-from emo_edge.manifest import GRAPHS, GraphComponent, Profile, Variant
-from emo_edge.model_shape import LanguageShape, ModelShape, known_shape
 from emo_edge.plan_prompts import Prompts, bundle_prompts, shape_prompts
 from emo_edge.stage_work import connector_work, face_work, vision_work
 from emo_edge.work import Precision, Work

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_edge.bundle.gguf_header import MAGIC
 from emo_edge.errors import DeviceError
-from emo_edge.gguf_header import MAGIC
 from emo_edge.registry import runtime
 
 ALIGNMENT = 32
@@ -122,7 +122,7 @@ def _vocabulary() -> Metadata:
 
 
 def _head(metadata: Metadata, tensors: Sequence[tuple[str, tuple[int, ...]]]) -> bytes:
-    """Write what comes before the data: see `emo_edge.gguf_header` for the layout."""
+    """Write what comes before the data: see `emo_edge.bundle.gguf_header` for the layout."""
     parts = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(metadata))]
     parts += [_string(name) + _value(value) for name, value in metadata.items()]
     start = 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.crops import Box
+from emo_edge.media.crops import Box
 from emo_edge.sessions import Sampling
 
 READING_VERSION = 1

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo_edge.captures import shown
-from emo_edge.crops import Image
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
-from emo_edge.images import image_paths, read_image
+from emo_edge.media.crops import Image
+from emo_edge.media.images import image_paths, read_image
+from emo_edge.media.sources import classify_source, shown
+from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
 from emo_edge.reading import Reading, Request
-from emo_edge.sources import classify_source
-from emo_edge.videos import TimedFrame, clip_frames, sampled_frames
 
 if TYPE_CHECKING:
     from emo_edge.pipeline import EmotionPipeline

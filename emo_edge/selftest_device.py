@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from emo_edge.assets.packaged import packaged_samples
 from emo_edge.errors import EmoEdgeError
 from emo_edge.registry import usable_devices
-from emo_edge.samples import packaged_samples
 
 WARM_UP = 3
 
@@ -26,7 +26,7 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
     Returns the label probabilities and face facts by drawing, the milliseconds of each stage and round, the variants
     that ran, seconds to open, and the peak of resident memory in bytes.
     """
-    from emo_edge.faces import FixedBox
+    from emo_edge.faces.detectors import FixedBox
     from emo_edge.pipeline import EmotionPipeline
     from emo_edge.reading import Request
 

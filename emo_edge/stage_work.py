@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emo_edge.model_shape import ConnectorShape, FaceInfoShape, FaceShape, LanguageShape, ModelShape, VisionShape
-from emo_edge.vocabulary import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LANDMARK_REGIONS, PARSING_CLASSES, RACES
-from emo_edge.vocabulary import VISIBILITY_POINTS as VISIBILITY
+from emo_edge.bundle.model_shape import ConnectorShape, FaceInfoShape, FaceShape, LanguageShape, ModelShape, VisionShape
+from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LANDMARK_REGIONS, PARSING_CLASSES, RACES
+from emo_edge.taxonomy import VISIBILITY_POINTS as VISIBILITY
 from emo_edge.work import FLOAT, Node, Work, attention, function, linear, move, view
 
 LANDMARKS = 68

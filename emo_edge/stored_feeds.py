@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.bundle import Bundle
-from emo_edge.crops import face_crop, padded_crop
-from emo_edge.manifest import QUESTION_INPUT, CropSettings, GraphComponent
-from emo_edge.questions import open_questions
+from emo_edge.assets.packaged import Sample, packaged_samples
+from emo_edge.bundle.manifest import QUESTION_INPUT, CropSettings, GraphComponent, ask_for_labels
+from emo_edge.bundle.question_tokenizer import open_questions
+from emo_edge.bundle.reader import Bundle
+from emo_edge.media.crops import face_crop, padded_crop
 from emo_edge.registry import TENSOR_RUNTIMES, runtime
-from emo_edge.samples import Sample, packaged_samples
-from emo_edge.sessions import Tensor
-from emo_edge.turns import ask_for_labels
+from emo_edge.tensors import Tensor
 
 SAMPLES = 7
 """One drawing of each expression."""

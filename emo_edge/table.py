@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emo_edge.captures import shown
+from emo_edge.media.sources import shown
 from emo_edge.reading import Reading
 from emo_edge.results import Result
 

@@ -7,29 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
+from emo_edge.bundle.prompts import demographic_sentence
 from emo_edge.errors import BundleError, InputError
-from emo_edge.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
-from emo_edge.prompts import classify_question, demographic_sentence
-from emo_edge.sessions import Chunk, LanguageSession, Tensor
+from emo_edge.sessions import Chunk, LanguageSession
+from emo_edge.tensors import Tensor
 
 HEADS = ("age", "gender", "race")
-
-
-def resolve_labels(manifest: Manifest, labels: str | Sequence[str]) -> tuple[str, ...]:
-    """Look up a label set by name, or check the user's own list."""
-    if isinstance(labels, str):
-        if labels not in manifest.label_sets:
-            raise InputError(f"no label set {labels!r}; there are: {', '.join(manifest.label_sets)}")
-        return manifest.label_sets[labels]
-    own = tuple(label.strip() for label in labels)
-    if len(own) < 2 or len(set(own)) < len(own) or not all(own):
-        raise InputError(f"give two or more different labels, not {list(own)}")
-    return own
-
-
-def ask_for_labels(manifest: Manifest, labels: Sequence[str], *, clip: bool) -> str:
-    """Write the trained category question."""
-    return classify_question(manifest.prompt, labels, clip=clip)
 
 
 def demographics_of(manifest: Manifest, outputs: Mapping[str, Tensor], rows: slice, *, clip: bool) -> str:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.language import PackedRow, branch_log_probs, generate_tokens
 from emo_edge.export.model import BRANCHES, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.prompts import classify_question
-from emo_edge.samples import Sample
 from emo_edge.sessions import Sampling
 
 DESCRIPTION = Sampling(max_new_tokens=80)

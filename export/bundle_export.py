@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from emo_edge import __version__
-from emo_edge.bundle import Bundle, BundleWriter, sha256_of
-from emo_edge.engines import EXACT_LANGUAGE
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.manifest import EXACT_LANGUAGE, Manifest, Profile, Variant
+from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundle_manifest import Contracts, bundle_manifest
 from emo_edge.export.chain_probabilities import chain_probabilities
@@ -24,16 +26,15 @@ from emo_edge.export.graph_file import save_graph
 from emo_edge.export.language_trials import label_scores
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import PRECISIONS, component_contracts, in_precision, onnx_from_component
-from emo_edge.export.parity import Distances, exact_failures, label_distance
 from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.reference import probabilities_with, reference_on
-from emo_edge.export.reports import QUIET, Reports
-from emo_edge.export.room import export_bytes, require_room
+from emo_edge.export.room import export_bytes
 from emo_edge.export.text import QUESTION_MODEL_NAME
-from emo_edge.manifest import Manifest, Profile, Variant
+from emo_edge.metrics.tensor_parity import Distances, exact_failures, label_distance
 from emo_edge.runtimes.llama import LlamaSession
-from emo_edge.samples import Sample
 from emo_edge.turns import softmax
+from emo_edge.utils.files import require_room, sha256_of
+from emo_edge.utils.progress import QUIET, Reports
 
 EXACT_TYPES = ("f32", "f16")
 """Language variants that have to be exact; the others are judged by their evidence."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Literal
 
 from emo_edge import __version__
-from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, LandmarkConfig
-from emo_edge.manifest import (
+from emo_edge.bundle.manifest import (
     BeginSegment,
     BundleFile,
     Components,
@@ -25,11 +23,11 @@ from emo_edge.manifest import (
     TokenGroup,
     Variant,
 )
-from emo_edge.prompts import IMAGE_MARK, PromptConfig
-from emo_edge.sessions import TensorSpec
+from emo_edge.bundle.prompts import IMAGE_MARK, PromptConfig
+from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, LandmarkConfig
+from emo_edge.machine.versions import tool_versions
+from emo_edge.tensors import TensorSpec
 
-TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "llama_cpp")
-"""Modules whose versions a bundle names; several packages bring the same one (onnxruntime, onnxruntime-gpu)."""
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
 DEFAULTS = ("balanced", "exact")
@@ -115,11 +113,6 @@ def face_manifest(
 
 def _default(profiles: Mapping[str, Profile]) -> str:
     return next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles)))
-
-
-def tool_versions() -> dict[str, str]:
-    """Tell the versions of the packages that make a bundle."""
-    return {tool: str(import_module(tool).__version__) for tool in TOOLS}
 
 
 def _provenance(own: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle import Bundle
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.reader import Bundle
 from emo_edge.export.answered_prompts import DESCRIPTION
-from emo_edge.faces import FixedBox, WholeImage
+from emo_edge.faces.detectors import FixedBox, WholeImage
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
-from emo_edge.samples import Sample
 
 
 @dataclass(frozen=True)

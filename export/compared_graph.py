@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_edge.export.parity import Distances, distances, graph_failures
+from emo_edge.metrics.tensor_parity import Distances, distances, graph_failures
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.sessions import Tensor, TensorSession, TensorSpec
+from emo_edge.sessions import TensorSession
+from emo_edge.tensors import Tensor, TensorSpec
 
 Heard = Callable[[int, int], None]
 """Gets how much is done, and of how much."""

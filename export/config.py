@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig
 from emo_edge.errors import CheckpointError
-from emo_edge.export.json_files import read_json
-from emo_edge.prompts import FaceLabels, PromptConfig
-from emo_edge.sections import Name, Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.utils.files import read_json
+from emo_edge.utils.settings import Name, Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
-from emo_edge.commands import EdgeCommand
+from emo_edge.assets.packaged import folder_samples, packaged_checkpoint, packaged_samples
 from emo_edge.export.bundle_export import bundle_from_checkpoint
 from emo_edge.export.config import is_face_network
 from emo_edge.export.export_plan import ExportPlan
 from emo_edge.export.face_bundle_export import bundle_from_face_network
-from emo_edge.export.progress import shown_reports
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.samples import folder_samples, packaged_samples
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.progress import shown_reports
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:

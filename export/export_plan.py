@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from emo_edge import __version__
-from emo_edge.crops import Image
+from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
-from emo_edge.export.bundle_manifest import tool_versions
 from emo_edge.export.checkpoint import weight_files
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.file_types import available_file_types
 from emo_edge.export.landmark_network import LANDMARKS_NAME
 from emo_edge.export.onnx_graphs import PRECISIONS
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
-from emo_edge.samples import Sample
+from emo_edge.machine.versions import tool_versions
+from emo_edge.media.crops import Image
 
 
 @dataclass(frozen=True)

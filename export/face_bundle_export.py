@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from emo_edge import __version__
-from emo_edge.bundle import Bundle, BundleWriter, sha256_of
-from emo_edge.crops import face_crop
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.manifest import Profile, Variant
+from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.bundle_manifest import face_manifest
 from emo_edge.export.checkpoint import weight_files
@@ -20,10 +22,10 @@ from emo_edge.export.face_network import FaceNetwork
 from emo_edge.export.graph_file import save_graph
 from emo_edge.export.onnx_graphs import PRECISIONS, in_precision, onnx_from_face_network
 from emo_edge.export.reference import FACE_OUTPUTS
-from emo_edge.export.reports import QUIET, Reports
-from emo_edge.manifest import Profile, Variant
-from emo_edge.samples import Sample
-from emo_edge.sessions import Tensor
+from emo_edge.media.crops import face_crop
+from emo_edge.tensors import Tensor
+from emo_edge.utils.files import sha256_of
+from emo_edge.utils.progress import QUIET, Reports
 
 BATCH = 16
 PROFILE_OF = {"fp32": "exact", "fp16": "balanced"}

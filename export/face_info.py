@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from emo_edge.export.config import FaceInfoConfig
 from emo_edge.export.init import init_weights, learned
-from emo_edge.vocabulary import LANDMARK_REGIONS
+from emo_edge.taxonomy import LANDMARK_REGIONS
 
 
 def sample_bilinear(face_map: Tensor, points: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from typing import Any
 from emo_edge.errors import CheckpointError
 from emo_edge.export.checkpoint import open_weights
 from emo_edge.export.config import CONFIG_NAME
-from emo_edge.export.json_files import read_json
 from emo_edge.export.key_map import KeyMap, Piece
 from emo_edge.export.tensor_files import StoredTensors, tensors_of_file
+from emo_edge.utils.files import read_json
 
 PREFIX = "face_info."
 HEADS = "num_heads"

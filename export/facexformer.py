@@ -13,7 +13,7 @@ from emo_edge.export.config import FaceConfig
 from emo_edge.export.init import init_weights
 from emo_edge.export.swin import SwinTrunk
 from emo_edge.export.two_way import TwoWayTransformer
-from emo_edge.vocabulary import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, PARSING_CLASSES, RACES, VISIBILITY_POINTS
+from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, PARSING_CLASSES, RACES, VISIBILITY_POINTS
 
 HEADS = {
     "landmarks": 136,

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emo_edge.crops import Box, Image, checked_frame
 from emo_edge.errors import InputError
 from emo_edge.export.facexformer import FaceOutputs
+from emo_edge.media.crops import Box, Image, checked_frame
 
 Frames = Image | Sequence[Image]
 Boxes = Box | Sequence[Box] | None

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.checkpoint import all_finite, open_weights, structure_problems, weight_files
-from emo_edge.export.computed_ahead import computed_ahead
 from emo_edge.export.config import LanguageConfig
 from emo_edge.export.file_types import FILE_TYPES
-from emo_edge.export.new_file import written_beside
 from emo_edge.export.tensor_files import tensors_of_directory
 from emo_edge.export.text import LanguageTokenizer
+from emo_edge.utils.files import written_beside
+from emo_edge.utils.prefetch import computed_ahead
 
 PREFIX = "language."
 WRITTEN_TYPES = {"f32": torch.float32, "f16": torch.float16}

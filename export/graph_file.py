@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from emo_edge.errors import CheckpointError
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this lie beside the graph; protobuf ends at 2 GiB."""

@@ -14,7 +14,7 @@ from emo_edge.export.connector import build_projector
 from emo_edge.export.graph_file import Graph, Weight, declared
 from emo_edge.export.init import init_weights
 from emo_edge.export.landmark_network import LandmarkNetwork
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 
 class LandmarkToken(nn.Module):

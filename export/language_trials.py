@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.engines import EXACT_LANGUAGE
+from emo_edge.bundle.manifest import EXACT_LANGUAGE
 from emo_edge.export.answered_prompts import DESCRIPTION, AnsweredPrompts
 from emo_edge.export.config import LanguageConfig
 from emo_edge.export.gguf_file import gguf_from_checkpoint, lossless_type

@@ -10,10 +10,10 @@ import torch
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.imported_tensor import listing
-from emo_edge.export.json_files import read_json
 from emo_edge.export.key_map import Piece
 from emo_edge.export.tensor_files import StoredTensors
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, LanguageTokenizer
+from emo_edge.utils.files import read_json
 
 VISION = "vision."
 LANGUAGE_DEFAULTS = {

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.json_files import read_json
 from emo_edge.export.tensor_files import StoredTensor, StoredTensors, tensors_of_file
+from emo_edge.utils.files import read_json
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAMES = ("adapter_model.safetensors", "adapter_model.bin")

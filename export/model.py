@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emo_edge.crops import Box, Crop, Image, face_crop, padded_crop
+from emo_edge.bundle.prompts import Prompt, build_prompt, demographic_sentence
+from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import load_weights, save_weights
 from emo_edge.export.clip_vit import ClipVit
@@ -38,8 +39,7 @@ from emo_edge.export.language import (
 )
 from emo_edge.export.streamed_layers import LAYERS, stream_layers
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
-from emo_edge.prompts import Prompt, build_prompt, demographic_sentence
-from emo_edge.questions import QuestionTokenizer
+from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
 from emo_edge.sessions import Sampling
 
 TOWERS = {"eva": EvaVit, "clip": ClipVit}

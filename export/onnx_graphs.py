@@ -26,7 +26,7 @@ from emo_edge.export.graph_file import Graph, Weight, declared
 from emo_edge.export.half_precision import half_from_full
 from emo_edge.export.landmark_token import graph_with_landmark_token
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 PRECISIONS = ("fp32", "fp16")
 OPSET = 20

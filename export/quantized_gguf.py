@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_edge.bundle.imatrix import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.file_types import (
     FILE_TYPES,
@@ -19,9 +20,8 @@ from emo_edge.export.file_types import (
     block_size,
     require_offered,
 )
-from emo_edge.export.new_file import written_beside
-from emo_edge.imatrix import Imatrix, read_imatrix
 from emo_edge.runtimes.llama_probe import library, native_errors
+from emo_edge.utils.files import written_beside
 
 QUANTIZED_AT_ONCE = 1 << 29
 """Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""
@@ -44,7 +44,7 @@ def quantize_gguf(
         source: the unquantized file.
         target: the new one; refused if it is there.
         file_type: of `FILE_TYPES`; with ``importance`` also of `IMATRIX_TYPES`.
-        importance: an imatrix file of this model: see `emo_edge.imatrix`.
+        importance: an imatrix file of this model: see `emo_edge.bundle.imatrix`.
         types: tensor name to a type of `TENSOR_TYPES` where it is not to be what ``file_type`` makes of it.
         known_finite: spare the checks of a file that `gguf_from_checkpoint` wrote, for a type of
             `available_file_types`.

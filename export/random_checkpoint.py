@@ -12,12 +12,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge import __version__
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.export.config import EmoLlamaConfig, LandmarkConfig
 from emo_edge.export.landmark_network import LANDMARKS_NAME
 from emo_edge.export.model import parameter_shapes
 from emo_edge.export.streamed_checkpoint import Progress, write_checkpoint
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
-from emo_edge.packaged import packaged_checkpoint
 
 VICUNA_13B = {
     "hidden_size": 5120,

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import PackedRow, branch_log_probs
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.prompts import classify_question
-from emo_edge.samples import Sample
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 from emo_edge.turns import softmax
 
 BATCH = 16

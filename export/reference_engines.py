@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from emo_edge.bundle.manifest import GraphComponent, Manifest, Profile
 from emo_edge.engines import Engines, LanguageChain
 from emo_edge.errors import InputError
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import FACE_OUTPUTS
-from emo_edge.manifest import GraphComponent, Manifest, Profile
 from emo_edge.runtimes.torch import TorchLanguageSession, TorchSession
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from emo_edge.errors import InputError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.gguf_file import WRITTEN_TYPES
 from emo_edge.export.model import parameter_shapes
@@ -58,16 +55,6 @@ PARTS = {
     "language": "language",
 }
 """The component that holds each part of a checkpoint."""
-
-
-def require_room(directory: Path, needed: int) -> None:
-    """Raise InputError if ``directory``'s disk has fewer than ``needed`` bytes left."""
-    free = shutil.disk_usage(directory).free
-    if needed > free:
-        raise InputError(
-            f"{directory.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; "
-            "make room or choose another place"
-        )
 
 
 def export_bytes(

@@ -14,13 +14,12 @@ from typing import Protocol
 import torch
 from safetensors import SafetensorError
 
-from emo_edge.bundle import claimed
+from emo_edge.bundle.writer import claimed
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, all_finite, save_tensors
 from emo_edge.export.config import CheckpointConfig
 from emo_edge.export.imported_tensor import listing
-from emo_edge.export.json_files import write_json
-from emo_edge.export.room import require_room
+from emo_edge.utils.files import require_room, write_json
 
 SHARD_BYTES = 1 << 29
 """safetensors copies a shard once more while it writes it, so twice this is held in memory."""

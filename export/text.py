@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.questions import require_file, writable
+from emo_edge.utils.text import require_file, writable
 
 LANGUAGE_MODEL_NAME = "tokenizer.model"
 QUESTION_MODEL_NAME = "question_tokenizer.json"

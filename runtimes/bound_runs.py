@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.sessions import Tensor, TensorSpec
+from emo_edge.tensors import Tensor, TensorSpec
 
 KEPT = 8
 """Sizes of feed whose memory is kept: one face, a few batches, the lengths of a few questions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 Held = tuple[str, tuple[int | None, ...]]
 """Dtype and sizes of an input or output as an engine has it; None is an axis whose size varies."""

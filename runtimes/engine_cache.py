@@ -24,7 +24,7 @@ from typing import Any
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.engine_builder import Progress, engine_from_onnx
 from emo_edge.runtimes.engine_recipe import EngineRecipe, engine_key
-from emo_edge.user_cache import cache_directory
+from emo_edge.utils.cache import cache_directory
 
 log = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"

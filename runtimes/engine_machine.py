@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import DeviceError, MissingExtraError
-from emo_edge.jetson_facts import read_jetson
+from emo_edge.machine.jetson import read_jetson
 from emo_edge.runtimes import tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice, CudaFacts, cuda_module
-from emo_edge.system_files import Ended, read_text
+from emo_edge.utils.processes import Ended, read_text
 
 
 def engine_machine(trt: Any, facts: CudaFacts, root: Path = Path("/")) -> dict[str, str]:

@@ -23,14 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import CheckpointError, DeviceError, InputError
-from emo_edge.questions import KEPT_TEXTS, writable
 from emo_edge.runtimes.llama_probe import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_repack import repacking_pays
 from emo_edge.runtimes.next_token import choose, log_softmax
 from emo_edge.runtimes.prompt_batches import Place, prompt_batches
 from emo_edge.runtimes.token_rows import token_rows
-from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor
+from emo_edge.sessions import Chunk, LanguageSession, Sampling
+from emo_edge.tensors import Tensor
+from emo_edge.utils.text import writable
 
 log = logging.getLogger(__name__)
 BATCH = 512

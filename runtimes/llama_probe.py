@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
-from emo_edge.user_cache import read_cached, write_cached
+from emo_edge.utils.cache import read_cached, write_cached
 
 ANSWERS_NAME = "llama-fast-path.json"
 PROBE_SECONDS = 600

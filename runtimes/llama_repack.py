@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.errors import DeviceError
-from emo_edge.gguf_header import read_gguf_header
 from emo_edge.runtimes.llama_probe import UNQUANTIZED, build_key, library, load_model, native_errors, probe_batch
-from emo_edge.user_cache import read_cached, write_cached
+from emo_edge.utils.cache import read_cached, write_cached
 
 ANSWERS_NAME = "llama-repacking.json"
 MEASURED_FROM = 32 << 20

@@ -10,12 +10,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from emo_edge.engine_settings import CudaSettings
+from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
 from emo_edge.runtimes.bound_runs import BoundRuns
 from emo_edge.runtimes.described_graph import Held, differences, fixed_sizes
 from emo_edge.runtimes.row_parts import RowParts
-from emo_edge.sessions import Tensor, TensorSession, TensorSpec
+from emo_edge.sessions import TensorSession
+from emo_edge.tensors import Tensor, TensorSpec
 
 log = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -14,7 +14,8 @@ import numpy as np
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
 from emo_edge.runtimes.described_graph import Held, differences
 from emo_edge.runtimes.row_parts import RowParts
-from emo_edge.sessions import Tensor, TensorSession, TensorSpec
+from emo_edge.sessions import TensorSession
+from emo_edge.tensors import Tensor, TensorSpec
 
 DEVICE = "CPU"
 REPORTER = "openvino_telemetry"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.runtimes.token_rows import TokenRows
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 Place = int | bytes
 """A position of a prompt: a token id, or the bytes of an embedding in float32."""

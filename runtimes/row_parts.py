@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from emo_edge.errors import DeviceMemoryError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 log = logging.getLogger(__name__)
 Outputs = dict[str, Tensor]

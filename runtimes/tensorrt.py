@@ -19,7 +19,8 @@ from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, Unsuppo
 from emo_edge.runtimes import tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice, Memory, PinnedPool
 from emo_edge.runtimes.row_parts import RowParts
-from emo_edge.sessions import Tensor, TensorSession, TensorSpec
+from emo_edge.sessions import TensorSession
+from emo_edge.tensors import Tensor, TensorSpec
 
 log = logging.getLogger(__name__)
 CURE = "run: emo-edge engines clear --all"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.gguf_header import EMBEDDING, read_gguf_header
 from emo_edge.errors import CheckpointError
-from emo_edge.gguf_header import EMBEDDING, read_gguf_header
 
 FUNCTIONS = {
     1: ("ggml_fp16_to_fp32_row", 1, 2),

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.sessions import Chunk, LanguageSession, Sampling, Tensor, TensorSession, TensorSpec
+from emo_edge.sessions import Chunk, LanguageSession, Sampling, TensorSession
+from emo_edge.tensors import Tensor, TensorSpec
 
 
 class TextTokenizer(Protocol):

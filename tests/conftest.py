@@ -117,10 +117,9 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the packaged emo-tiny, compared on a few drawings only."""
+    from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
     from emo_edge.export.bundle_export import bundle_from_checkpoint
     from emo_edge.export.export_plan import ExportPlan
-    from emo_edge.packaged import packaged_checkpoint
-    from emo_edge.samples import packaged_samples
 
     target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
     plan = ExportPlan(language=("f16", "q4_k_m"))

@@ -65,8 +65,3 @@ def test_nothing_below_imports_the_command_line() -> None:
         if names & set(imported(ast.parse(path.read_text(encoding="utf-8"))))
     }
     assert users <= CLI
-
-
-def test_folders_are_flat() -> None:
-    nested = [path for path in modules() if len(path.relative_to(ROOT).parts) > 2]
-    assert nested == []

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.cli import main
-from emo_edge.commands import LazyGroup
+from emo_edge.utils.commands import LazyGroup
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,10 +18,10 @@ from emo_edge.benchmarks.bench_readings import Readings
 from emo_edge.benchmarks.bench_samples import BenchSample, spread
 from emo_edge.benchmarks.bench_versus import ratio_of
 from emo_edge.benchmarks.dataset_items import Item, Pictures
-from emo_edge.calibration.label_evidence import kl_divergence
 from emo_edge.errors import InputError
-from emo_edge.metrics import mcnemar_p, paired_interval, uar
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar
+from emo_edge.metrics.label_agreement import kl_divergence
+from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = ("happiness", "sadness", "anger")
 

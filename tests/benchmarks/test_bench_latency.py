@@ -24,10 +24,10 @@ from emo_edge.benchmarks.bench_subjects import Told, Written, side_by_side
 from emo_edge.benchmarks.dataset_items import Frame
 from emo_edge.benchmarks.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.report_changes import LEAST_TIMES
-from emo_edge.crops import Image
-from emo_edge.detected_faces import DetectedFace
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
+from emo_edge.faces.detector import DetectedFace
+from emo_edge.media.crops import Image
+from emo_edge.media.images import write_image
 
 
 class Scripted:

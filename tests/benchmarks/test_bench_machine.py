@@ -11,7 +11,7 @@ import pytest
 from emo_edge.benchmarks import bench_energy, bench_machine
 from emo_edge.benchmarks.bench_energy import energy_of, open_meter
 from emo_edge.benchmarks.bench_machine import State, busy_reasons, machine_section, read_state, watched_state
-from emo_edge.system_files import Ended
+from emo_edge.utils.processes import Ended
 
 
 def write(root: Path, files: dict[str, str]) -> None:

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.benchmarks import bench_reference
 from emo_edge.benchmarks.bench_reference import TorchSubject, reference_device
 from emo_edge.benchmarks.bench_subjects import GivenBoxes, told_by
 from emo_edge.benchmarks.dataset_items import Frame
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import Scoring
+from emo_edge.bundle.reader import Bundle
 from emo_edge.export.reference_engines import reference_engines
-from emo_edge.manifest import Scoring
-from emo_edge.packaged import packaged_checkpoint
 from emo_edge.pipeline import EmotionPipeline
-from emo_edge.samples import packaged_samples
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["rafdb7"]
 

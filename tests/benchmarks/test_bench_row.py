@@ -24,9 +24,9 @@ from emo_edge.benchmarks.bench_subjects import Told
 from emo_edge.benchmarks.bench_versus import Versus
 from emo_edge.benchmarks.dataset_items import Frame, Item, Pictures
 from emo_edge.errors import DeviceError, EmoEdgeError
-from emo_edge.export.reports import QUIET
-from emo_edge.images import write_image
-from emo_edge.system_files import run_bounded
+from emo_edge.media.images import write_image
+from emo_edge.utils.processes import run_bounded
+from emo_edge.utils.progress import QUIET
 
 
 class Scripted:

@@ -11,10 +11,10 @@ from emo_edge.benchmarks.bench_journal import Journal
 from emo_edge.benchmarks.bench_samples import BenchSamples, drawn_items, found_faces
 from emo_edge.benchmarks.bench_shots import open_shots, shot_clip
 from emo_edge.benchmarks.datasets import open_dataset
-from emo_edge.crops import Image
-from emo_edge.detected_faces import DetectedFace
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
+from emo_edge.faces.detector import DetectedFace
+from emo_edge.media.crops import Image
+from emo_edge.media.images import write_image
 
 LABELS = ("anger", "happiness", "sadness")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from emo_edge.benchmarks.branch_probes import WEIGHTS, BranchProbes
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 UNITS = len(ACTION_UNITS)
 

@@ -17,7 +17,7 @@ from emo_edge.benchmarks.report_changes import beyond_noise, difference, ratio_o
 from emo_edge.benchmarks.report_file import checked_report
 from emo_edge.benchmarks.report_parts import Interval
 from emo_edge.benchmarks.report_verdicts import Side, drift_of
-from emo_edge.metrics import uar, wilson_interval
+from emo_edge.metrics.classification import uar, wilson_interval
 
 LABELS = ("anger", "fear", "joy")
 MIDDLES = {"reference": 50.0, "exact": 30.0, "small": 20.0}

@@ -9,8 +9,8 @@ import pytest
 
 from emo_edge.benchmarks.datasets import open_dataset
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.media.images import write_image
+from emo_edge.taxonomy import LABEL_SETS
 
 
 def text(path: Path, *lines: str) -> Path:

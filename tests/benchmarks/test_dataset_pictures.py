@@ -11,8 +11,8 @@ import pytest
 from emo_edge.benchmarks.dataset_ferplus import majority
 from emo_edge.benchmarks.datasets import open_dataset
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
-from emo_edge.vocabulary import EXPRESSIONS, LABEL_SETS
+from emo_edge.media.images import write_image
+from emo_edge.taxonomy import EXPRESSIONS, LABEL_SETS
 
 
 def picture(path: Path, value: int = 90) -> Path:

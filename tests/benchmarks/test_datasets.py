@@ -14,7 +14,7 @@ from emo_edge.benchmarks.dataset_layout import inside
 from emo_edge.benchmarks.dataset_listing import KNOWN
 from emo_edge.benchmarks.datasets import DATASETS, open_dataset
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
+from emo_edge.media.images import write_image
 
 
 def picture(path: Path, value: int = 90) -> Path:

@@ -16,7 +16,7 @@ from emo_edge.benchmarks.device_speed import main
 from emo_edge.benchmarks.device_speed_table import as_json, ratio, table
 from emo_edge.benchmarks.device_speed_turns import EAGER, Call, Entrant, Held, Row, measured
 from emo_edge.benchmarks.device_speed_work import DECODED, Asked, Work, language_call
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama import LlamaSession
 

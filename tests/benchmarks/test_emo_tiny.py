@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emo_edge import metrics
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.demo import main as demo
 from emo_edge.benchmarks.evaluate import LABELS, evaluate, table
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_data import BASIC, TEST_CLIPS, TEST_IMAGES, Split, prepare
-from emo_edge.cues import cues_in
+from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.prompts import classify_question
+from emo_edge.metrics import classification
+from emo_edge.metrics.facial_cues import cues_in
 
 MEGABYTE = 1_000_000
 ROOT = Path(__file__).parent.parent.parent
@@ -102,7 +102,7 @@ def test_evaluation_runs_from_rendering_to_table(model: EmoLlamaForConditionalGe
     report = {**evaluate(model, images, clips, frames=3), "machine": "here"}
     assert report["expression"]["images, full"]["samples"] == len(report["samples"]) == 24
     assert report["expression"]["images, full"]["war"] == pytest.approx(
-        metrics.war(
+        classification.war(
             np.array([LABELS.index(sample["label"]) for sample in report["samples"]]),
             np.array([LABELS.index(sample["answers"]["full"]) for sample in report["samples"]]),
         )

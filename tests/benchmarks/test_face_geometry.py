@@ -13,7 +13,7 @@ from emo_edge.benchmarks.face_geometry import (
     rotation_matrix,
     smooth_curve,
 )
-from emo_edge.vocabulary import ACTION_UNITS
+from emo_edge.taxonomy import ACTION_UNITS
 
 SHAPE = FaceShape()
 NEUTRAL = expressed_landmarks(SHAPE, np.zeros((17, 2), np.float32))

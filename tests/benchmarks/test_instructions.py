@@ -21,9 +21,9 @@ from emo_edge.benchmarks.instructions import (
     corpus,
     describe_cues,
 )
-from emo_edge.cues import CUES, cues_in
-from emo_edge.prompts import PromptConfig
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
+from emo_edge.bundle.prompts import PromptConfig
+from emo_edge.metrics.facial_cues import CUES, cues_in
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, LABEL_SETS
 
 SENTENCES = ["", "The person in the image is a Asian female aged 20-29. "]
 

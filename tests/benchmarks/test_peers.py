@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks import llama_builds, llama_tools, peer_sides, peers
 from emo_edge.benchmarks.bench_roofline import Ceiling
 from emo_edge.benchmarks.clip_projector import ClipShape, write_clip_projector
@@ -18,10 +19,9 @@ from emo_edge.benchmarks.llama_tools import Tools
 from emo_edge.benchmarks.peer_sides import ANSWER, Timed
 from emo_edge.benchmarks.peer_table import OURS, PEERS, Row, as_json, table
 from emo_edge.benchmarks.peer_turns import child, section
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
-from emo_edge.gguf_header import read_gguf_header
-from emo_edge.packaged import packaged_checkpoint
 
 MTMD_SAID = """
 mtmd batch encoding done in 4123 ms

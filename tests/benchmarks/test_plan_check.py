@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emo_edge.benchmarks.plan_check import Row, compared, table
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.reader import Bundle
 from emo_edge.ceiling import Device, Engine, Speed, constant
 from emo_edge.machine_ceiling import KINDS
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from emo_edge.benchmarks.probability_metrics import brier_score, calibration_error, log_loss
+from emo_edge.metrics.reliability import brier_score, calibration_error, log_loss
 
 SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.4, 0.35, 0.25], [0.0, 0.0, 1.0]])
 TRUTH = np.array([0, 2, 0, 2])

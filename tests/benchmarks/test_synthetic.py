@@ -15,7 +15,7 @@ from emo_edge.benchmarks.synthetic import (
     render_face,
 )
 from emo_edge.errors import InputError
-from emo_edge.vocabulary import CELEBA_ATTRIBUTES, EXPRESSIONS, LANDMARK_REGIONS, PARSING_CLASSES
+from emo_edge.taxonomy import CELEBA_ATTRIBUTES, EXPRESSIONS, LANDMARK_REGIONS, PARSING_CLASSES
 
 CLEAR = Difficulty(occlusion_probability=0.0, blur_probability=0.0, noise_range=(0.0, 0.5), jpeg_range=(94, 95))
 

@@ -15,8 +15,8 @@ from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_data import Split, prepare, sample_row, visible_cues
 from emo_edge.benchmarks.tiny_stages import batch_rows, examples_at
 from emo_edge.benchmarks.write_samples import SAMPLE_SEED
-from emo_edge.crops import Crop
-from emo_edge.vocabulary import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES
+from emo_edge.media.crops import Crop
+from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES
 
 SMALL = Split("small", seed=77, count=3)
 

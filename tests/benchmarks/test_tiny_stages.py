@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from emo_edge.benchmarks.tiny_stages import dice_loss, examples_at
-from emo_edge.vocabulary import ACTION_UNITS
+from emo_edge.taxonomy import ACTION_UNITS
 
 
 def test_dice_is_zero_for_a_perfect_map_and_one_for_a_wrong_one() -> None:

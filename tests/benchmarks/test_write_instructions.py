@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from emo_edge.benchmarks.instructions import ADJECTIVES, SYNONYMS
 from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.write_instructions import main
-from emo_edge.cues import cues_in
-from emo_edge.vocabulary import ACTION_UNITS
+from emo_edge.metrics.facial_cues import cues_in
+from emo_edge.taxonomy import ACTION_UNITS
 
 
 def test_it_writes_pictures_and_two_pairs_each(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 WIDTH, INNER, TOKENS = 32, 64, 9
 Feeds = list[dict[str, Tensor]]

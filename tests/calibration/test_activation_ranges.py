@@ -17,7 +17,7 @@ from emo_edge.calibration import activation_ranges
 from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
 from emo_edge.calibration.thresholds import METHODS
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 Feeds = list[dict[str, Tensor]]
 

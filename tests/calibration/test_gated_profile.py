@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from emo_edge.bundle.manifest import BundleFile, Profile, Variant
 from emo_edge.calibration.gated_profile import gated_profile, rungs, with_int8
-from emo_edge.calibration.gates import Gate
 from emo_edge.errors import AccuracyGateError
-from emo_edge.manifest import BundleFile, Profile, Variant
+from emo_edge.metrics.gates import Gate
 
 KL = {"f16": 0.0, "q8_0": 0.001, "q4_k_m": 0.03, "q2_k": 0.2}
 SIZES = {"f16": 1600, "q8_0": 850, "q4_k_m": 480, "q2_k": 300}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emo_edge.calibration.gates import GATES, INT8_GATE, Gate
 from emo_edge.errors import InputError
+from emo_edge.metrics.gates import GATES, INT8_GATE, Gate
 
 GOOD = {"label_agreement": 0.995, "uar_delta_low": -0.005, "kl_mean": 0.01}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from emo_edge.calibration.histogram import BINS, MagnitudeHistogram
 from emo_edge.errors import InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 
 def counted(*parts: Tensor) -> MagnitudeHistogram:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.imatrix import Imatrix
 from emo_edge.calibration.importance import ImportanceCollector, collected_in_parts
 from emo_edge.errors import InputError
 from emo_edge.export.answered_prompts import answered_prompts
-from emo_edge.imatrix import Imatrix
-from emo_edge.samples import packaged_samples
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["rafdb7"]
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.bundle import Bundle
+from emo_edge.assets.packaged import Sample, packaged_samples
+from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
 from emo_edge.calibration.graph_files import GraphRun, load_graph
 from emo_edge.calibration.int8_plan import planned_int8
 from emo_edge.calibration.int8_sensitivity import Outputs, Trials, block_costs, method_costs, smallest_cosine
-from emo_edge.crops import padded_crop
+from emo_edge.media.crops import padded_crop
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.samples import Sample, packaged_samples
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 SAMPLES = packaged_samples(140)
 CALIBRATED, HELD_OUT = SAMPLES[:84], SAMPLES[84:]

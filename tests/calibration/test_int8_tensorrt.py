@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
+from emo_edge.bundle.manifest import GraphComponent
+from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.activation_ranges import observed_tensors
 from emo_edge.calibration.graph_files import load_graph
 from emo_edge.calibration.quantized_graph import int8_from_float
-from emo_edge.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.manifest import GraphComponent
 from emo_edge.runtimes import engine_builder, tensorrt_api
 from emo_edge.runtimes.engine_recipe import EngineRecipe
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that the package tensorrt-rtx is made for")
 LONGEST_QUESTION = 48

@@ -16,7 +16,7 @@ from emo_edge.calibration.activation_ranges import gather_ranges
 from emo_edge.calibration.graph_files import GraphRun, load_graph
 from emo_edge.calibration.quantized_graph import int8_from_float, int8_weight
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 RNG = np.random.default_rng(0)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emo_edge.assets.packaged import Sample
 from emo_edge.calibration.drawn_samples import draw_samples
 from emo_edge.calibration.sample_lists import listed_samples
 from emo_edge.errors import InputError
-from emo_edge.faces import WholeImage
-from emo_edge.images import write_image
-from emo_edge.samples import Sample
+from emo_edge.faces.detectors import WholeImage
+from emo_edge.media.images import write_image
 
 
 def picture(path: Path, value: int = 90) -> Path:

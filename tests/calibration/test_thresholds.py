@@ -18,7 +18,7 @@ from emo_edge.calibration.thresholds import (
     threshold,
 )
 from emo_edge.errors import InputError
-from emo_edge.sessions import Tensor
+from emo_edge.tensors import Tensor
 
 RNG = np.random.default_rng(0)
 SPREADS = {

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from emo_edge.assets.packaged import SAMPLES
 from emo_edge.infer_command import main
-from emo_edge.samples import SAMPLES
 
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
 PNG = b"\x89PNG\r\n\x1a\n"

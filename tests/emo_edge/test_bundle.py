@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emo_edge import bundle as bundle_module
-from emo_edge.bundle import Bundle, BundleWriter, read_manifest
+from emo_edge.bundle import reader as bundle_module
+from emo_edge.bundle.manifest import MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
+from emo_edge.bundle.reader import Bundle, read_manifest
+from emo_edge.bundle.writer import BundleWriter
 from emo_edge.bundle_commands import inspect, verify
 from emo_edge.errors import BundleError
-from emo_edge.manifest import MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
 
 FILES = ("vision-fp32.onnx", "connector-fp32.onnx", "face-fp32.onnx", "language-f16.gguf", "question_tokenizer.json")
 
@@ -279,7 +280,7 @@ def test_an_interrupted_writer_leaves_nothing_under_the_name_and_the_next_one_fi
 
 def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom emo_edge.bundle import BundleWriter\n"
+        "import os, signal\nfrom emo_edge.bundle.reader import BundleWriter\n"
         f"with BundleWriter({str(tmp_path / 'new')!r}) as writer:\n"
         "    writer.path('half.onnx').write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

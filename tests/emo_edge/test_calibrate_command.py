@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from emo_edge.bundle import Bundle
-from emo_edge.byte_sizes import size_of
+from emo_edge.assets.packaged import SAMPLES
+from emo_edge.bundle.imatrix import read_imatrix
+from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration import mixed_types
 from emo_edge.cli import main
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
-from emo_edge.imatrix import read_imatrix
-from emo_edge.samples import SAMPLES
+from emo_edge.media.images import write_image
+from emo_edge.utils.byte_sizes import size_of
 
 
 @pytest.fixture

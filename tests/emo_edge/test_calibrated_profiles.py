@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.bundle import read_manifest
+from emo_edge.bundle.manifest import Manifest, Profile
+from emo_edge.bundle.reader import read_manifest
 from emo_edge.calibrated_profiles import calibrated_profiles, takes_int8
-from emo_edge.manifest import Manifest, Profile
 
 ALL = {"vision": True, "connector": False, "face": True}
 

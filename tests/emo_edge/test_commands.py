@@ -15,7 +15,8 @@ from click.testing import CliRunner
 import emo_edge
 from emo_edge import errors
 from emo_edge.cli import main
-from emo_edge.commands import EXTRAS, EdgeCommand, LazyCommand, LazyGroup, missing_extra
+from emo_edge.utils.commands import EdgeCommand, LazyCommand, LazyGroup
+from emo_edge.utils.extras import EXTRAS, missing_extra
 
 HELP = """\
 Usage: emo-edge [OPTIONS] COMMAND [ARGS]...
@@ -212,7 +213,7 @@ def test_a_full_output_is_one_error_with_its_exit_code(tiny_bundle: Path, argume
 def test_on_a_jetson_no_extra_is_named_that_would_hide_jetpacks_own(
     module: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emo_edge.commands.TEGRA_RELEASE", tmp_path)
+    monkeypatch.setattr("emo_edge.utils.extras.TEGRA_RELEASE", tmp_path)
     text = str(missing_extra(ModuleNotFoundError("no", name=module)))
     assert told in text
     assert "emo-edge[" not in text

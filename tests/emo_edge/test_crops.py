@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from emo_edge.crops import Box, Crop, checked_frame, face_crop, padded_crop
 from emo_edge.errors import InputError
+from emo_edge.media.crops import Box, Crop, checked_frame, face_crop, padded_crop
 
 FILL = (0.5, 0.25, 1.0)
 FILL_PIXEL = [127, 63, 255]

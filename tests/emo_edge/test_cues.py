@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emo_edge.cues import CUES, cues_in
+from emo_edge.metrics.facial_cues import CUES, cues_in
 
 
 @pytest.mark.parametrize("unit", CUES)

@@ -25,15 +25,15 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 import emo_edge
-from emo_edge import doctor_command, engine_check, system_files
+from emo_edge import doctor_command, engine_check
 from emo_edge.cli import main
 from emo_edge.doctor_command import Step, described, report_of
 from emo_edge.engine_check import ENGINES, NO_MODEL, SMALL_GRAPH, Engine, EngineReport, check_engine, check_engines
 from emo_edge.errors import DeviceError
-from emo_edge.jetson_facts import PowerMode, fastest_mode
-from emo_edge.machine_facts import Camera, CudaDevice, Drive, Machine, read_machine
+from emo_edge.machine.hardware import Camera, CudaDevice, Drive, Machine, read_machine
+from emo_edge.machine.jetson import PowerMode, fastest_mode
 from emo_edge.runtimes import engine_machine
-from emo_edge.system_files import Ended
+from emo_edge.utils.processes import Ended
 
 ARM = "processor\t: 0\nBogoMIPS\t: 62.50\nFeatures\t: {}\nCPU implementer\t: {}\nCPU part\t: {}\n\n"
 ORIN_CPU = ARM.format("fp asimd evtstrm aes crc32 atomics fphp asimdhp cpuid asimddp", "0x41", "0xd42")
@@ -359,7 +359,7 @@ def test_a_tool_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatc
     tool.write_text("#!/bin/sh\nsleep 60 &\nsleep 60\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(system_files, "TOOL_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "TOOL_SECONDS", 0.2)
     start = time.monotonic()
     found = read_machine(tmp_path)
     assert time.monotonic() - start < 30

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge import registry
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.reader import Bundle
 from emo_edge.engines_command import main, wanted_graphs
 from emo_edge.runtimes.engine_cache import EngineCache
 from emo_edge.runtimes.engine_recipe import EngineRecipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emo_edge.bundle import read_manifest
+from emo_edge.bundle.reader import read_manifest
 from emo_edge.evidence_table import evidence_table
 
 LABELS = {

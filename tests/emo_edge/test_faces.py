@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from emo_edge.benchmarks.synthetic import Difficulty, FaceSample, render_face
-from emo_edge.crops import Box, Image
 from emo_edge.errors import InputError, MissingExtraError
-from emo_edge.faces import DETECTORS, FixedBox, HaarDetector, WholeImage, YuNetDetector, open_detector
+from emo_edge.faces.detectors import DETECTORS, FixedBox, HaarDetector, WholeImage, YuNetDetector, open_detector
+from emo_edge.media.crops import Box, Image
 
 FRONTAL = Difficulty(max_yaw=0.12, max_pitch=0.1, max_roll=0.1, occlusion_probability=0.0)
 TURNED = Difficulty(max_yaw=0.95, pose_sigma=5.0, max_pitch=0.05, max_roll=0.05, occlusion_probability=0.0)
@@ -112,7 +112,7 @@ def test_an_opencv_without_cascades_is_a_missing_extra(monkeypatch: pytest.Monke
 
 def test_an_opencv_without_cascade_files_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path / "nothing"))
-    monkeypatch.setattr("emo_edge.haar.SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("emo_edge.faces.haar.SYSTEM_FOLDERS", ())
     with pytest.raises(MissingExtraError, match=r"frontalface_alt2.xml is in none of .*nothing.*opencv-data"):
         HaarDetector()
 
@@ -195,7 +195,7 @@ def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
 
 
 def test_a_frame_without_a_face_takes_the_nearest_that_has_one() -> None:
-    from emo_edge.detected_faces import nearest_seen
+    from emo_edge.faces.detector import nearest_seen
 
     assert nearest_seen([False, True, False, False, False, True]) == [1, 1, 1, 1, 5, 5]
     assert nearest_seen([False, True, False, True]) == [1, 1, 1, 3]

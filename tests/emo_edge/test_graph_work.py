@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from emo_edge.bundle.model_shape import known_shape
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.graph_work import graph_work, model_work
-from emo_edge.model_shape import known_shape
 from emo_edge.stage_work import connector_work, face_work, vision_work
 from emo_edge.work import Work
 

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emo_edge.benchmarks.synthetic import render_face
-from emo_edge.crops import Image
 from emo_edge.errors import InputError
-from emo_edge.image_headers import BrokenImageError, read_header
-from emo_edge.images import image_paths, read_image, write_image
+from emo_edge.media.crops import Image
+from emo_edge.media.image_headers import BrokenImageError, read_header
+from emo_edge.media.images import image_paths, read_image, write_image
 
 FORMATS = (".jpg", ".png", ".webp", ".bmp")
 # A red 2x2 JPEG in CMYK, as Photoshop writes them (Adobe marker, inverted); OpenCV cannot write one.
@@ -319,7 +319,7 @@ FULL = """
 import resource, sys
 import numpy as np
 from emo_edge.errors import InputError
-from emo_edge.images import write_image
+from emo_edge.media.images import write_image
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_image(sys.argv[1], np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emo_edge.bundle.imatrix import Imatrix, read_imatrix, write_imatrix
 from emo_edge.errors import InputError
-from emo_edge.imatrix import Imatrix, read_imatrix, write_imatrix
 
 
 def statistics(scale: float = 1.0, dataset: str = "faces") -> Imatrix:

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 
 import emo_edge
 from emo_edge import infer_command
-from emo_edge.images import read_image, write_image
+from emo_edge.assets.packaged import SAMPLES
 from emo_edge.infer_command import main
+from emo_edge.media.images import read_image, write_image
 from emo_edge.results import Result
-from emo_edge.samples import SAMPLES
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
@@ -177,7 +177,7 @@ def test_a_video_is_one_clip_and_at_a_rate_several(tiny_bundle: Path, tmp_path: 
 
 
 def test_a_video_is_drawn_frame_by_frame(tiny_bundle: Path, tmp_path: Path) -> None:
-    from emo_edge.videos import sampled_frames
+    from emo_edge.media.videos import sampled_frames
 
     write_clip(tmp_path / "clip.avi", 12)
     done = infer(tiny_bundle, tmp_path / "clip.avi", "--whole-image", "--frames", "3", "--draw", tmp_path / "drawn.avi")

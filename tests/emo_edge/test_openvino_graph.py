@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from emo_edge import openvino_graph, registry
-from emo_edge.bundle import Bundle
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.reader import Bundle
 from emo_edge.engines import open_engines
 from emo_edge.errors import AccuracyGateError, DeviceMemoryError, MissingExtraError
 from emo_edge.openvino_graph import OpenVinoGraphs
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.runtimes import openvino
-from emo_edge.samples import packaged_samples
 from emo_edge.stored_feeds import StoredFeeds
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.bundle import Bundle
+from emo_edge.assets.packaged import Sample, packaged_samples
+from emo_edge.bundle.prompts import classify_question
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, DeviceError, InputError
-from emo_edge.faces import FixedBox, WholeImage
+from emo_edge.faces.detectors import FixedBox, WholeImage
 from emo_edge.pipeline import EmotionPipeline
-from emo_edge.prompts import classify_question
 from emo_edge.reading import Reading, Request
-from emo_edge.samples import Sample, packaged_samples
 from emo_edge.sessions import Sampling
 from emo_edge.turns import softmax
 
@@ -25,8 +25,8 @@ EXACT = 0.01
 
 @pytest.fixture(scope="module")
 def model() -> Any:
+    from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.export.model import EmoLlamaForConditionalGeneration
-    from emo_edge.packaged import packaged_checkpoint
 
     return EmoLlamaForConditionalGeneration.from_pretrained(packaged_checkpoint())
 
@@ -120,7 +120,7 @@ class Boxes:
         self.known = known
 
     def detect(self, frame: Any) -> list[Any]:
-        from emo_edge.detected_faces import DetectedFace
+        from emo_edge.faces.detector import DetectedFace
 
         box = self.known.get(frame.tobytes())
         return [DetectedFace(box, 1.0)] if box else []
@@ -147,7 +147,7 @@ def test_several_faces_are_each_read_as_if_alone(exact: EmotionPipeline, samples
         name = "both"
 
         def detect(self, _: Any) -> list[Any]:
-            from emo_edge.detected_faces import DetectedFace
+            from emo_edge.faces.detector import DetectedFace
 
             return [DetectedFace(box, None) for box in boxes]
 
@@ -237,7 +237,7 @@ def test_what_is_missing_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_the_manifest_says_how_scores_become_probabilities(
     tiny_bundle: Path, exact: EmotionPipeline, samples: list[Sample]
 ) -> None:
-    from emo_edge.manifest import Scoring
+    from emo_edge.bundle.manifest import Scoring
 
     asked = read_at_box(exact, samples[4], Request(prior_correction=True, temperature=3.0))
     plain = Bundle.open(tiny_bundle)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.model_shape import ModelShape, QFormerShape, known_shape
 from emo_edge.ceiling import Curve, Device, Engine, Interval, Speed, constant
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.random_checkpoint import random_config
-from emo_edge.gguf_header import read_gguf_header
-from emo_edge.model_shape import ModelShape, QFormerShape, known_shape
-from emo_edge.packaged import packaged_checkpoint
 from emo_edge.plan import BATCH, FORK_CELLS, FORKS, Wanted, kv_cache_bytes, make_plan
 from emo_edge.plan_advice import require_choice
 from emo_edge.plan_subject import ShapeSubject, open_subject

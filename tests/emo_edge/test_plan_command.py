@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge import machine_ceiling
+from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.ceiling import Device, Engine, Speed, constant
 from emo_edge.device_catalogue import CATALOGUE
-from emo_edge.engine_settings import CudaSettings
 from emo_edge.machine_ceiling import KINDS, graph_engine, label_seconds, language_engine, measured_device
 from emo_edge.plan_command import main
 from emo_edge.runtimes.onnx import OnnxSession

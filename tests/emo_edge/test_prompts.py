@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_edge.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, demographic_sentence
-from emo_edge.vocabulary import AGE_BINS, GENDERS, LABEL_SETS, RACES
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, demographic_sentence
+from emo_edge.taxonomy import AGE_BINS, GENDERS, LABEL_SETS, RACES
 
 CONFIG = PromptConfig()
 SYSTEM = (

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from emo_edge.benchmarks.synthetic import render_clip
-from emo_edge.captures import opened_capture, shown
-from emo_edge.crops import Image
 from emo_edge.errors import DeviceError, InputError
-from emo_edge.sources import camera_index, classify_source
-from emo_edge.videos import TimedFrame, clip_frames, even_indices, sampled_frames
+from emo_edge.media.captures import opened_capture
+from emo_edge.media.crops import Image
+from emo_edge.media.sources import camera_index, classify_source, shown
+from emo_edge.media.videos import TimedFrame, clip_frames, even_indices, sampled_frames
 
 LENGTH, RATE, SIZE = 24, 12.0, 64
 MARK = 24
@@ -268,7 +268,7 @@ import sys
 import cv2  # loud before the package silences it
 from pathlib import Path
 from emo_edge.errors import EmoEdgeError
-from emo_edge.videos import clip_frames, sampled_frames
+from emo_edge.media.videos import clip_frames, sampled_frames
 for source in sys.argv[1:]:
     for read in (lambda: list(sampled_frames(source)), lambda: clip_frames(source)):
         try:

@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.bundle import Bundle
+from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
 from emo_edge.export import bundle_export, room
 from emo_edge.export.bundle_export import bundle_from_checkpoint
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.export_command import main
 from emo_edge.export.export_plan import ExportPlan
-from emo_edge.export.reports import Reports
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.samples import packaged_samples
+from emo_edge.utils.progress import Reports
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -147,7 +146,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
 
 
 def test_where_nothing_passes_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emo_edge.export.parity.FP32_RELATIVE", 0.0)
+    monkeypatch.setattr("emo_edge.metrics.tensor_parity.FP32_RELATIVE", 0.0)
     plan = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16",))
     with pytest.raises(AccuracyGateError, match="no variant of vision, connector, face holds its gate"):
         bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2))
@@ -166,7 +165,7 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
         calls.append("language" if not calls else "profile")
         with monkeypatch.context() as patch:
             if calls[-1] in gates:
-                patch.setattr("emo_edge.export.parity.EXACT_PROBABILITY", 0.0)
+                patch.setattr("emo_edge.metrics.tensor_parity.EXACT_PROBABILITY", 0.0)
             return real(measured)
 
     monkeypatch.setattr(bundle_export, "exact_failures", strict)
@@ -202,7 +201,7 @@ def test_the_command_writes_a_bundle_and_tells_a_missed_gate_by_its_exit_code(
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{tmp_path / 'one'}\n"
     assert "language q8_0: 3.2 MB, label agreement" in done.stderr
-    monkeypatch.setattr("emo_edge.export.parity.EXACT_PROBABILITY", 0.0)
+    monkeypatch.setattr("emo_edge.metrics.tensor_parity.EXACT_PROBABILITY", 0.0)
     done = export("emo-tiny", "--out", tmp_path / "two", *options)
     assert done.exit_code == 7, done.output
     assert "language f16: probability error" in done.stderr

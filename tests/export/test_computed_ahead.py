@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from emo_edge.export.computed_ahead import computed_ahead
+from emo_edge.utils.prefetch import computed_ahead
 
 
 def test_results_come_in_order() -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import emo_edge
+from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.cli import main
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
 from emo_edge.export.config import FaceXFormerConfig
@@ -22,12 +23,10 @@ from emo_edge.export.face_bundle_export import bundle_from_face_network
 from emo_edge.export.face_network import FaceNetwork
 from emo_edge.export.import_facexformer import checkpoint_from_facexformer
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.faces import FixedBox
-from emo_edge.images import read_image
-from emo_edge.packaged import packaged_checkpoint
+from emo_edge.faces.detectors import FixedBox
+from emo_edge.media.images import read_image
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
-from emo_edge.samples import packaged_samples
 
 State = dict[str, torch.Tensor]
 PACKAGE = Path(emo_edge.__file__).parent
@@ -185,7 +184,7 @@ def test_bad_files_are_one_error_each(checkpoint: Path, face: Callable[..., Stat
 def test_a_precision_that_misses_its_gate_is_left_out(
     tiny_face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emo_edge.export.parity.FP16_COSINE", 1.1)
+    monkeypatch.setattr("emo_edge.metrics.tensor_parity.FP16_COSINE", 1.1)
     with pytest.raises(AccuracyGateError, match=r"face fp16: landmarks: cosine .*, the gate is 1\.1"):
         bundle_from_face_network(tiny_face, tmp_path / "new", ("fp32", "fp16"), packaged_samples(2))
     with EmotionPipeline.open(tmp_path / "new", device="cpu") as pipeline:

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.reader import Bundle
 from emo_edge.cli import main
 from emo_edge.errors import CheckpointError
 from emo_edge.export.config import EmoLlamaConfig

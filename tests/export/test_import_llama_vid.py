@@ -548,7 +548,7 @@ def test_a_place_without_room_is_told_before_the_first_tensor(
 
 
 def test_two_imports_to_one_name_are_told_apart(upstream: Any, tmp_path: Path) -> None:
-    from emo_edge.bundle import claimed
+    from emo_edge.bundle.writer import claimed
 
     partial = tmp_path / ".checkpoint.partial"
     partial.mkdir()

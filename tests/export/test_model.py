@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emo_edge.bundle.prompts import build_prompt, classify_question, demographic_sentence
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.facexformer import FaceOutputs
 from emo_edge.export.frames import FrameFeatures, as_clip
 from emo_edge.export.model import EmoLlamaForConditionalGeneration as Model
 from emo_edge.export.model import Turn
-from emo_edge.prompts import build_prompt, classify_question, demographic_sentence
 from emo_edge.sessions import Sampling
 
 Image = NDArray[np.uint8]

@@ -20,7 +20,7 @@ from emo_edge.export.graph_file import Graph, Weight, save_graph
 from emo_edge.export.half_precision import half_from_full
 from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS, onnx_from_component
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.sessions import Tensor, TensorSpec
+from emo_edge.tensors import Tensor, TensorSpec
 
 FULL_TOLERANCE = 1e-4
 """Largest difference as a share of the largest value."""

@@ -11,16 +11,15 @@ import gguf
 import numpy as np
 import pytest
 
+from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
+from emo_edge.bundle.imatrix import Imatrix, read_imatrix, write_imatrix
 from emo_edge.calibration.importance import ImportanceCollector
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.answered_prompts import answered_prompts
 from emo_edge.export.file_types import IMATRIX_TYPES, TENSOR_TYPES
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.quantized_gguf import quantize_gguf
-from emo_edge.imatrix import Imatrix, read_imatrix, write_imatrix
-from emo_edge.packaged import packaged_checkpoint
-from emo_edge.samples import packaged_samples
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 QUANTIZER = "EMO_EDGE_LLAMA_QUANTIZE"
 """Names llama.cpp's own ``llama-quantize``, which no Python package brings."""

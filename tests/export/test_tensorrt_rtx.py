@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.bundle import Bundle
+from emo_edge.bundle.manifest import GraphComponent
+from emo_edge.bundle.reader import Bundle
 from emo_edge.compiled_graph import engine_recipe
 from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS
-from emo_edge.manifest import GraphComponent
 from emo_edge.runtimes import engine_builder, tensorrt_api
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")

@@ -10,10 +10,10 @@ import sentencepiece
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
-from emo_edge.questions import QuestionTokenizer
-from emo_edge.vocabulary import LABEL_SETS
+from emo_edge.taxonomy import LABEL_SETS
 
 CONTEXT = "\nWhat is the facial expression of the person? ASSISTANT:"
 LABELS = sorted({label for labels in LABEL_SETS.values() for label in labels})

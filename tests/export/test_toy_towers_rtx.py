@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.calibration.activation_ranges import gather_ranges
-from emo_edge.calibration.gates import INT8_GATE
 from emo_edge.calibration.int8_component import Judged, planned_component
 from emo_edge.calibration.quantized_graph import int8_from_float
-from emo_edge.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, VisionConfig
 from emo_edge.export.face_network import FaceNetwork
 from emo_edge.export.graph_file import Graph, save_graph
@@ -27,9 +26,10 @@ from emo_edge.export.landmark_network import LandmarkNetwork
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import in_precision, onnx_from_component, onnx_from_face_network
 from emo_edge.export.random_checkpoint import random_landmark_network
+from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes import engine_builder, tensorrt_api
 from emo_edge.runtimes.engine_recipe import EngineRecipe
-from emo_edge.sessions import Tensor, TensorSpec
+from emo_edge.tensors import Tensor, TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
 EVA = VisionConfig(image_size=56, hidden_size=176, num_layers=3, num_heads=2, mlp_size=768)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.bundle import Bundle
-from emo_edge.engine_settings import CudaSettings
+from emo_edge.bundle.engine_settings import CudaSettings
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.runtimes import bound_runs, onnx
 from emo_edge.runtimes.bound_runs import BoundRuns
@@ -40,7 +40,7 @@ def test_every_graph_gives_what_an_unbound_run_gives(tiny_bundle: Path, part: st
 
 
 def test_arrays_belong_to_the_caller_and_memory_is_bounded(small_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from emo_edge.sessions import TensorSpec
+    from emo_edge.tensors import TensorSpec
 
     monkeypatch.setattr(bound_runs, "KEPT", 3)
     session, bound = bound_session(
@@ -63,7 +63,7 @@ class Binding:
 
 
 def test_the_first_sizes_are_captured_and_the_others_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emo_edge.sessions import TensorSpec
+    from emo_edge.tensors import TensorSpec
 
     monkeypatch.setattr(bound_runs, "KEPT", 2)
     monkeypatch.setattr(bound_runs, "CAPTURED", 3)
@@ -137,7 +137,7 @@ def test_graphs_are_captured_where_onnx_runtime_keeps_what_they_read(
 def test_a_capture_that_fails_while_it_runs_is_given_up_for_good(
     small_graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from emo_edge.sessions import TensorSpec
+    from emo_edge.tensors import TensorSpec
 
     specs = [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 3))]
     feed = {"x": np.ones((2, 4), np.float32)}
@@ -158,7 +158,7 @@ def test_a_capture_that_fails_while_it_runs_is_given_up_for_good(
 
 
 def test_a_size_that_failed_keeps_no_memory() -> None:
-    from emo_edge.sessions import TensorSpec
+    from emo_edge.tensors import TensorSpec
 
     specs = [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 4))]
     fails = [RuntimeError("out of memory")]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from emo_edge import compiled_graph, engines_command, registry
-from emo_edge.bundle import Bundle
-from emo_edge.compiled_graph import GraphCompiler, gate_problem, nearness
-from emo_edge.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
+from emo_edge.bundle.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
+from emo_edge.bundle.reader import Bundle
+from emo_edge.compiled_graph import GraphCompiler
 from emo_edge.engines import open_engines
 from emo_edge.engines_command import kept_builds, wanted_graphs
 from emo_edge.errors import (
@@ -26,12 +26,13 @@ from emo_edge.errors import (
     MissingExtraError,
     UnsupportedCardError,
 )
+from emo_edge.metrics.tensor_parity import gate_problem, nearness
 from emo_edge.runtimes import engine_cache, engine_machine, tensorrt_api
 from emo_edge.runtimes.cuda_device import CudaDevice
 from emo_edge.runtimes.engine_builder import Built
 from emo_edge.runtimes.engine_recipe import EngineRecipe
-from emo_edge.sessions import TensorSpec
 from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.tensors import TensorSpec
 
 
 @pytest.fixture
@@ -341,7 +342,7 @@ def test_ranges_come_from_the_manifest() -> None:
 
 
 def test_old_bundles_without_these_settings_open(bundle: Bundle, tmp_path: Path) -> None:
-    from emo_edge.manifest import manifest_from_json
+    from emo_edge.bundle.manifest import manifest_from_json
 
     values = json.loads((bundle.directory / "manifest.json").read_text(encoding="utf-8"))
     del values["engines"]

@@ -18,16 +18,16 @@ TOLERANCE = 2e-3
 
 @pytest.fixture(scope="module")
 def model() -> Any:
+    from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.export.model import EmoLlamaForConditionalGeneration
-    from emo_edge.packaged import packaged_checkpoint
 
     return EmoLlamaForConditionalGeneration.from_pretrained(packaged_checkpoint())
 
 
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory, model: Any) -> Path:
+    from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.export.gguf_file import gguf_from_checkpoint
-    from emo_edge.packaged import packaged_checkpoint
 
     path = tmp_path_factory.mktemp("gguf") / "f32.gguf"
     return gguf_from_checkpoint(packaged_checkpoint(), model.config.language, path, file_type="f32", name="toy")

@@ -10,17 +10,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from emo_edge.bundle import Bundle
-from emo_edge.compiled_graph import nearness
-from emo_edge.detected_faces import DetectedFace
-from emo_edge.engine_settings import CudaSettings
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.engine_settings import CudaSettings
+from emo_edge.bundle.reader import Bundle
+from emo_edge.faces.detector import DetectedFace
+from emo_edge.metrics.tensor_parity import nearness
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
 from emo_edge.runtimes.bound_runs import CAPTURED
 from emo_edge.runtimes.onnx import OnnxSession, graphs_are_safe
-from emo_edge.samples import packaged_samples
-from emo_edge.sessions import Tensor
 from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.tensors import Tensor
 
 pytestmark = pytest.mark.skipif(
     "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="waits for an NVIDIA card"

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.runtimes.openvino import OpenVinoSession
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 INPUTS = (TensorSpec("x", "float32", ("N", 2)), TensorSpec("k", "int64", ("N", 1)))
 OUTPUTS = (TensorSpec("product", "float32", ("N", 2)), TensorSpec("count", "float32", ("N", 1)))

@@ -28,7 +28,7 @@ from emo_edge.runtimes.llama import LlamaSession
 from emo_edge.runtimes.llama_probe import ANSWERS_NAME, fast_path_is_safe
 from emo_edge.runtimes.next_token import choose
 from emo_edge.sessions import Chunk, Sampling
-from emo_edge.user_cache import cache_directory
+from emo_edge.utils.cache import cache_directory
 
 CONFIG = LanguageConfig(
     vocab_size=776,

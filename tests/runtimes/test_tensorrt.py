@@ -16,7 +16,7 @@ import pytest
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, InputError, UnsupportedCardError
 from emo_edge.runtimes.cuda_device import CudaDevice
 from emo_edge.runtimes.tensorrt import TensorRtSession
-from emo_edge.sessions import TensorSpec
+from emo_edge.tensors import TensorSpec
 
 
 class Code(int):

@@ -27,10 +27,10 @@ otherwise; a wrong row or place moves every prompt."""
 
 @pytest.fixture(scope="module", params=TYPES)
 def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.export.config import EmoLlamaConfig
     from emo_edge.export.gguf_file import gguf_from_checkpoint
     from emo_edge.export.quantized_gguf import quantize_gguf
-    from emo_edge.packaged import packaged_checkpoint
 
     config, folder = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), tmp_path_factory.mktemp("gguf")
     plain, wanted = folder / "f32.gguf", folder / f"{request.param}.gguf"
@@ -111,7 +111,7 @@ class Hidden:
 def test_without_known_rows_there_are_none(gguf: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from emo_edge.gguf_header import read_gguf_header
+    from emo_edge.bundle.gguf_header import read_gguf_header
     from emo_edge.runtimes import token_rows as module
 
     header = read_gguf_header(gguf)

@@ -1,0 +1,59 @@
+"""Find what ships inside the package."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.media.crops import Box, Image
+from emo_edge.media.images import image_paths, read_image
+
+PACKAGE = Path(__file__).parent.parent
+MODELS = PACKAGE / "models"
+SAMPLES = PACKAGE / "samples"
+INDEX_NAME = "samples.json"
+
+
+def packaged_checkpoint(name: str = "emo-tiny") -> Path:
+    """Return the directory of a packaged checkpoint; raise CheckpointError naming those there are."""
+    directory = MODELS / name
+    if not directory.is_dir():
+        there = ", ".join(sorted(path.name for path in MODELS.glob("*/"))) or "none"
+        raise CheckpointError(f"no packaged checkpoint {name!r}; there are: {there}")
+    return directory
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture; the packaged ones are drawings whose face box and expression are exact."""
+
+    name: str
+    source: Image | Path
+    box: Box | None
+    expression: str | None
+    cues: frozenset[int] | None = None
+    """Action units that a person could name, where they are known."""
+
+    @property
+    def image(self) -> Image:
+        """Pixels, uint8 RGB [H, W, 3]; a file is read each time, so that many fit."""
+        return read_image(self.source) if isinstance(self.source, Path) else self.source
+
+
+def packaged_samples(limit: int | None = None) -> list[Sample]:
+    """List the packaged drawings, seven expressions in turn."""
+    entries = json.loads((SAMPLES / INDEX_NAME).read_text(encoding="utf-8"))["samples"]
+    return [
+        Sample(entry["file"], SAMPLES / entry["file"], tuple(entry["box"]), entry["expression"])
+        for entry in entries[:limit]
+    ]
+
+
+def folder_samples(folder: Path, limit: int) -> list[Sample]:
+    """Take ``limit`` of the user's own pictures, evenly by name, each as a whole; raise InputError without one."""
+    paths = image_paths(folder)
+    if not paths:
+        raise InputError(f"{folder}: no pictures to compare on")
+    return [Sample(path.name, path, None, None) for path in paths[:: max(1, len(paths) // limit)][:limit]]

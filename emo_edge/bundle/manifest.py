@@ -1,0 +1,332 @@
+"""What a bundle says of itself: typed, versioned, closed sets of keys. The device needs nothing else to know a model.
+
+`schema()` is the JSON Schema that ships as ``emo_edge/schemas/manifest-1.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from emo_edge.bundle.engine_settings import EngineSettings
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig, classify_question
+from emo_edge.errors import BundleError, InputError
+from emo_edge.tensors import TensorSpec
+from emo_edge.utils.settings import Name, Positive, Rgb, Section, Size, problem_list, require
+
+EXACT_LANGUAGE = ("f16", "f32", "bf16")
+"""Unquantized language variants keep their attention cache in float32 too."""
+
+
+MANIFEST_NAME = "manifest.json"
+BUNDLE_VERSION = 1
+GRAPHS = ("vision", "connector", "face")
+"""The components that are graphs, in the order they are computed."""
+OUTPUTS = {
+    "vision": {"features"},
+    "connector": {"visual_tokens"},
+    "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
+}
+"""What the pipeline reads of each graph; a face graph that gives nothing but tokens tells no facts."""
+FACE_TOKENS = "face_tokens"
+QUESTION_INPUT = "question_ids"
+"""Input of a connector whose tokens depend on the question."""
+Dtype = Literal["uint8", "int64", "float16", "float32"]
+
+
+class BundleFile(Section):
+    """One file: where it lies below the bundle, and how to know that it is intact."""
+
+    path: str
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        plain = bool(parts) and not path.startswith("/") and ".." not in parts and not set(path) & set('\\:\0"')
+        require((plain and str(PurePosixPath(path)) == path, f"{path!r} is no plain path inside the bundle"))
+        return path
+
+
+class TensorContract(Section):
+    """Name, dtype and shape of a graph's input or output; a name in the shape is an axis that varies."""
+
+    name: str
+    dtype: Dtype
+    shape: tuple[Size | str, ...]
+
+    def spec(self) -> TensorSpec:
+        """Return it as sessions use it."""
+        return TensorSpec(self.name, self.dtype, self.shape)
+
+
+class Variant(Section):
+    """One precision of one component: its files, the one to open first, and its measured distance."""
+
+    files: Annotated[tuple[BundleFile, ...], Field(min_length=1)]
+    evidence: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Per output, the distance from the PyTorch reference that export measured: see `export.parity`."""
+
+
+class GraphComponent(Section):
+    """A portable graph (ONNX) in one or more precisions."""
+
+    kind: Literal["onnx"] = "onnx"
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+    variants: Annotated[dict[Name, Variant], Field(min_length=1)]
+
+
+class LanguageComponent(Section):
+    """The language model (GGUF) in one or more quantizations."""
+
+    kind: Literal["gguf"] = "gguf"
+    context_size: Size
+    embedding_size: Size
+    variants: Annotated[dict[Name, Variant], Field(min_length=1)]
+
+
+class Components(Section):
+    """The parts of the way of the data.
+
+    A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
+    """
+
+    vision: GraphComponent | None
+    connector: GraphComponent | None
+    face: GraphComponent | None
+    language: LanguageComponent | None
+
+
+class CropSettings(Section):
+    """How a face is cut out for one network: see `emo_edge.media.crops`."""
+
+    method: Literal["padded", "stretched"]
+    size: Size
+    margin: Annotated[float, Field(ge=0, le=4)]
+    fill: Rgb = (0.0, 0.0, 0.0)
+    """Colour of the padding in [0, 1]; only ``padded`` uses it."""
+
+
+class Preprocessing(Section):
+    """Crops of both networks. Normalisation is inside the graphs."""
+
+    vision: CropSettings | None
+    face: CropSettings | None
+
+
+class TokenGroup(Section):
+    """Consecutive embeddings of one frame and the component whose output they are."""
+
+    name: Literal["context", "content", "face", "landmark"]
+    count: Size
+    component: Literal["connector", "face"]
+
+
+class BeginSegment(Section):
+    """The begin-of-sequence token."""
+
+    kind: Literal["begin"] = "begin"
+
+
+class TextSegment(Section):
+    """Text that is tokenised on its own; ``{question}`` and ``{demographics}`` are filled in."""
+
+    kind: Literal["text"] = "text"
+    text: str
+
+
+class FramesSegment(Section):
+    """The visual tokens of every frame, one frame after the other, groups in this order."""
+
+    kind: Literal["frames"] = "frames"
+    groups: Annotated[tuple[TokenGroup, ...], Field(min_length=1)]
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Positions a frame fills."""
+        return sum(group.count for group in self.groups)
+
+
+Segment = Annotated[BeginSegment | TextSegment | FramesSegment, Field(discriminator="kind")]
+
+
+class Scoring(Section):
+    """How label scores become probabilities."""
+
+    temperature: Positive = 1.0
+    prior_correction: bool = False
+    """Whether scores are set against those of a blank image (a content-free prompt) by default."""
+
+
+class Profile(Section):
+    """One variant of every component there is, by name."""
+
+    vision: Name | None
+    connector: Name | None
+    face: Name | None
+    language: Name | None
+    evidence: dict[str, float] = Field(default_factory=dict)
+    """Whole chain against the PyTorch reference: label agreement, KL, samples."""
+
+
+class Manifest(Section):
+    """The whole of ``manifest.json``."""
+
+    bundle_version: Literal[1] = 1
+    name: str
+    components: Components
+    preprocessing: Preprocessing
+    layout: tuple[Segment, ...]
+    """Empty without a language model, as ``label_sets`` is."""
+    prompt: PromptConfig
+    label_sets: dict[Name, tuple[str, ...]]
+    face_labels: FaceLabels
+    question_tokenizer: BundleFile | None
+    max_question_tokens: Size | None
+    detector: Literal["haar", "whole-image"] = "haar"
+    scoring: Scoring = Scoring()
+    engines: EngineSettings = EngineSettings()
+    profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
+    default_profile: Name
+    provenance: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Manifest:
+        frames = [segment for segment in self.layout if isinstance(segment, FramesSegment)]
+        text = "".join(segment.text for segment in self.layout if isinstance(segment, TextSegment))
+        paths = [file.path for file in self.files()]
+        require(
+            (self.default_profile in self.profiles, f"default_profile {self.default_profile!r} is no profile"),
+            *self._language_checks(len(frames), text),
+            *self._face_checks(frames),
+            *self._output_checks(),
+            (len(set(paths)) == len(paths), "two files have the same path"),
+            *(
+                (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
+                for name, labels in self.label_sets.items()
+            ),
+            *(check for name, profile in self.profiles.items() for check in self._profile_checks(name, profile)),
+        )
+        return self
+
+    def _language_checks(self, frames: int, text: str) -> list[tuple[bool, str]]:
+        """Require all that a language model needs, or none of it."""
+        parts = self.components
+        chain: dict[str, object] = {
+            "components.vision": parts.vision,
+            "components.connector": parts.connector,
+            "preprocessing.vision": self.preprocessing.vision,
+            "layout": self.layout or None,
+            "label_sets": self.label_sets or None,
+        }
+        reads = parts.connector is not None and any(feed.name == QUESTION_INPUT for feed in parts.connector.inputs)
+        question: dict[str, object] = {
+            "question_tokenizer": self.question_tokenizer,
+            "max_question_tokens": self.max_question_tokens,
+        }
+        if parts.language is None:
+            odd = [name for name, value in {**chain, **question}.items() if value is not None]
+            return [
+                (not odd, f"without components.language there is no use for {', '.join(odd)}"),
+                (parts.face is not None, "there is neither a language model nor a face network"),
+            ]
+        needed = chain | question if reads else chain
+        missing = [name for name, value in needed.items() if value is None]
+        unread = [name for name, value in question.items() if value is not None and not reads]
+        return [
+            (not missing, f"components.language needs {', '.join(missing)}"),
+            (not unread, f"components.connector reads no question: there is no use for {', '.join(unread)}"),
+            (frames == 1, "layout needs exactly one frames segment"),
+            ("{question}" in text, "layout lacks {question}"),
+        ]
+
+    def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
+        face, crop = self.components.face, self.preprocessing.face
+        tokens = any(group.component == "face" for segment in frames for group in segment.groups)
+        outputs = {contract.name for contract in face.outputs} if face else set()
+        gives_tokens, only_tokens = FACE_TOKENS in outputs, outputs == {FACE_TOKENS}
+        return [
+            ((face is None) == (crop is None), "components.face and preprocessing.face go together"),
+            (face is not None or not tokens, "layout has face tokens, and there is no face component"),
+            (not (face and tokens) or gives_tokens, f"layout has face tokens, components.face lacks {FACE_TOKENS}"),
+            (tokens or not only_tokens, "components.face gives tokens alone, and the layout has none"),
+        ]
+
+    def _output_checks(self) -> list[tuple[bool, str]]:
+        """Every graph returns what the pipeline asks of it."""
+        checks = []
+        for part, wanted in OUTPUTS.items():
+            component: GraphComponent | None = getattr(self.components, part)
+            if component is not None:
+                given = {contract.name for contract in component.outputs}
+                missing = set() if part == "face" and given == {FACE_TOKENS} else wanted - given
+                checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
+        return checks
+
+    def _profile_checks(self, name: str, profile: Profile) -> list[tuple[bool, str]]:
+        checks = []
+        for part in ("vision", "connector", "face", "language"):
+            component, variant = getattr(self.components, part), getattr(profile, part)
+            known = list(component.variants) if component else [None]
+            checks.append((variant in known, f"profiles.{name}.{part}: {variant!r} is not one of {known}"))
+        return checks
+
+    def files(self) -> list[BundleFile]:
+        """Every file of the bundle but the manifest itself."""
+        parts = self.components
+        graphs = [graph for graph in (parts.vision, parts.connector, parts.face) if graph is not None]
+        variants = [variant for graph in graphs for variant in graph.variants.values()]
+        variants += parts.language.variants.values() if parts.language else ()
+        tokenizer = [self.question_tokenizer] if self.question_tokenizer else []
+        return [file for variant in variants for file in variant.files] + tokenizer
+
+    @property
+    def frames_segment(self) -> FramesSegment:
+        """Where the visual tokens go, in a bundle with a language model."""
+        return next(segment for segment in self.layout if isinstance(segment, FramesSegment))
+
+
+def manifest_from_json(text: str | bytes) -> Manifest:
+    """Check a parsed manifest; raise BundleError listing every problem at once."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{MANIFEST_NAME} is not readable as JSON: {error}") from error
+    version = values.get("bundle_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > BUNDLE_VERSION:
+        raise BundleError(
+            f"{MANIFEST_NAME} has version {version}, this emo-edge reads up to {BUNDLE_VERSION}: update emo-edge"
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        raise BundleError(problem_list(MANIFEST_NAME, Manifest, values, error)) from error
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of ``manifest.json``."""
+    return Manifest.model_json_schema()
+
+
+def resolve_labels(manifest: Manifest, labels: str | Sequence[str]) -> tuple[str, ...]:
+    """Look up a label set by name, or check the user's own list."""
+    if isinstance(labels, str):
+        if labels not in manifest.label_sets:
+            raise InputError(f"no label set {labels!r}; there are: {', '.join(manifest.label_sets)}")
+        return manifest.label_sets[labels]
+    own = tuple(label.strip() for label in labels)
+    if len(own) < 2 or len(set(own)) < len(own) or not all(own):
+        raise InputError(f"give two or more different labels, not {list(own)}")
+    return own
+
+
+def ask_for_labels(manifest: Manifest, labels: Sequence[str], *, clip: bool) -> str:
+    """Write the trained category question."""
+    return classify_question(manifest.prompt, labels, clip=clip)

@@ -1,0 +1,137 @@
+"""The prompts as data, and the text they become, split where the visual tokens go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import Formatter
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, RACES
+from emo_edge.utils.settings import Section, require
+
+IMAGE_MARK = "<image>"
+
+
+class PromptConfig(Section):
+    """The conversation as text. ``<image>`` marks where the visual tokens go."""
+
+    template: str = (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions. USER: <image>\n{demographics}{question} ASSISTANT:"
+    )
+    """LLaMA-VID's vicuna_v1 conversation, with a place for the age/gender/race sentence before the question."""
+    classify: str = (
+        "What is the facial expression of the person in the {medium}? "
+        "Choose one from the following options: {{{labels}}}."
+    )
+    """Category question of FERID's ``Instruction_example.png``; the outer braces are literal there."""
+    describe: str = "What is the facial expression of the person?"
+    demographics: str = "The person in the {medium} is a {race} {gender} aged {age}. "
+    """Reconstruction: EMO-LLaMA's wording is not public."""
+    use_demographics: bool = True
+
+    @model_validator(mode="after")
+    def _places_there(self) -> PromptConfig:
+        after = self.template.partition("<image>")[2]
+        missing = [place for place in ("{question}", "{demographics}") if place not in after]
+        require(
+            (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
+            (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
+            *_place_checks("classify", self.classify, needed=("medium", "labels")),
+            *_place_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
+        )
+        return self
+
+
+def _place_checks(
+    name: str, text: str, *, needed: tuple[str, ...], allowed: tuple[str, ...] = ()
+) -> list[tuple[bool, str]]:
+    try:
+        places = [
+            field + (f":{spec}" if spec else "") for _, field, spec, _ in Formatter().parse(text) if field is not None
+        ]
+    except ValueError as error:
+        return [(False, f"prompt.{name}: {error}; a literal brace is written twice")]
+    missing = [f"{{{place}}}" for place in needed if place not in places]
+    unknown = [f"{{{place}}}" for place in places if place not in needed + allowed]
+    return [
+        (not missing, f"prompt.{name} lacks {', '.join(missing)}"),
+        (not unknown, f"prompt.{name} has {', '.join(unknown)}, which nothing fills"),
+    ]
+
+
+class FaceLabels(Section):
+    """Names of the face heads' rows, in output order."""
+
+    age: tuple[str, ...] = AGE_BINS
+    gender: tuple[str, ...] = GENDERS
+    race: tuple[str, ...] = RACES
+    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> FaceLabels:
+        counts = {"age": 8, "gender": 2, "race": 5, "attributes": 40}
+        require(
+            *(
+                (len(getattr(self, name)) == count, f"face_labels.{name} needs {count} names, one per output row")
+                for name, count in counts.items()
+            )
+        )
+        return self
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text before and after the visual tokens; the Q-Former reads ``question`` alone."""
+
+    before: str
+    after: str
+    question: str
+
+
+def build_prompt(config: PromptConfig, question: str, demographics: str = "") -> Prompt:
+    """Place the question and the age/gender/race sentence (or nothing) in the conversation."""
+    before, after = config.template.split(IMAGE_MARK)
+    filled = after.replace("{demographics}", demographics).replace("{question}", question)
+    return Prompt(before=before, after=filled, question=question)
+
+
+def classify_question(config: PromptConfig, labels: Sequence[str], *, clip: bool = False) -> str:
+    """Ask for one of ``labels``, in the order given."""
+    return config.classify.format(medium=medium(clip), labels=", ".join(labels))
+
+
+def medium(clip: bool) -> str:
+    """Return the word that the prompts use for what is shown."""
+    return "video" if clip else "image"
+
+
+def demographic_sentence(
+    config: PromptConfig,
+    labels: FaceLabels,
+    age: NDArray[np.floating],
+    gender: NDArray[np.floating],
+    race: NDArray[np.floating],
+    *,
+    clip: bool = False,
+) -> str:
+    """Name the most probable age bin, gender and race group.
+
+    Args:
+        config: holds the sentence's template.
+        labels: names of the head rows.
+        age: probabilities [8]; ``gender`` [2]; ``race`` [5]; a clip passes the mean over its frames.
+        gender: see ``age``.
+        race: see ``age``.
+        clip: whether frames of a clip are described.
+    """
+    return config.demographics.format(
+        medium=medium(clip),
+        race=labels.race[int(np.argmax(race))],
+        gender=labels.gender[int(np.argmax(gender))].lower(),
+        age=labels.age[int(np.argmax(age))],
+    )

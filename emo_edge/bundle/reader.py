@@ -1,0 +1,112 @@
+"""Open and write bundles. Every byte that a native loader will see is verified first."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Profile, Variant, manifest_from_json
+from emo_edge.errors import BundleError, InputError
+from emo_edge.utils.cache import read_cached, write_cached
+from emo_edge.utils.files import sha256_of
+
+VERIFIED_NAME = "verified.json"
+PLAN_NAME = "plan.sha256"
+FINISHED = ".finished.json"
+"""Ends the name of a variant's record, beside its files while the bundle is written."""
+MANIFEST_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory whose manifest is well-formed and whose files are what the manifest says."""
+
+    directory: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, directory: str | Path, *, use_cache: bool = True) -> Bundle:
+        """Read the manifest and verify every file: path, kind, size, sha256.
+
+        A file that has not changed since it was last hashed (size, modification time and inode) is not hashed again,
+        unless ``use_cache`` is False. Raises BundleError naming every problem.
+        """
+        root = Path(directory)
+        manifest = read_manifest(root)
+        problems = list(_file_problems(root, manifest, use_cache=use_cache))
+        if problems:
+            listing = "\n".join(f"  {problem}" for problem in problems)
+            raise BundleError(f"{root}: {len(problems)} problem(s), copy or export the bundle again:\n{listing}")
+        return cls(root, manifest)
+
+    def files(self, variant: Variant) -> list[Path]:
+        """Absolute paths of a variant's files, the one to open first."""
+        return [(self.directory / file.path).absolute() for file in variant.files]
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read ``root/manifest.json`` without looking at the other files."""
+    path = root / MANIFEST_NAME
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MANIFEST_LIMIT:
+            raise BundleError(f"{path}: no plain file or larger than {MANIFEST_LIMIT >> 20} MiB, no manifest of ours")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: no such file; a bundle is a directory that emo-edge export wrote") from error
+    except OSError as error:
+        raise BundleError(f"{path}: not readable: {error.strerror}") from error
+    return manifest_from_json(content)
+
+
+def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterator[str]:
+    known = read_cached(VERIFIED_NAME) if use_cache else {}
+    verified = dict(known)
+    for file in manifest.files():
+        path = root / file.path
+        try:
+            problem = _place_problem(root, path) or _size_problem(path, file)
+            if not problem:
+                signature = [file.sha256, *_signature(path)]
+                if known.get(str(path.absolute())) != signature:
+                    problem = _content_problem(path, file)
+                    verified |= {} if problem else {str(path.absolute()): signature}
+        except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        if problem:
+            yield f"{file.path}: {problem}"
+    if verified != known:
+        write_cached(VERIFIED_NAME, verified)
+
+
+def _place_problem(root: Path, path: Path) -> str | None:
+    """Refuse links: the real path must be the plain one below the bundle's own real path."""
+    if not path.exists() and not path.is_symlink():
+        return "no such file"
+    if path.resolve() != root.resolve() / path.relative_to(root):
+        return "a link; a bundle holds plain files only"
+    return None if path.is_file() else "not a plain file"
+
+
+def _size_problem(path: Path, file: BundleFile) -> str | None:
+    size = path.stat().st_size
+    return None if size == file.size else f"{size} bytes, the manifest says {file.size}"
+
+
+def _content_problem(path: Path, file: BundleFile) -> str | None:
+    return None if sha256_of(path) == file.sha256 else "its content is not what the manifest's sha256 says"
+
+
+def _signature(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:
+    """Look up a profile; None takes the manifest's default."""
+    profiles: Mapping[str, Profile] = bundle.manifest.profiles
+    chosen = name or bundle.manifest.default_profile
+    if chosen not in profiles:
+        raise InputError(f"no profile {chosen!r} in this bundle; there are: {', '.join(profiles)}")
+    return chosen, profiles[chosen]

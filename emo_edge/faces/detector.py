@@ -1,0 +1,70 @@
+"""What a face detector returns, and what the detectors share: the searched picture and the way back to the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from emo_edge.media.crops import Box, Image, checked_frame
+from emo_edge.utils.opencv import open_cv2
+
+SEARCH_SIDE = 640
+"""Longest side in pixels of the picture that is searched; larger frames are shrunk to it."""
+
+
+@dataclass(frozen=True)
+class DetectedFace:
+    """One face of a frame."""
+
+    box: Box
+    """x0, y0, x1, y1 in frame pixels, forehead to chin and ear to ear."""
+    score: float | None
+    """Higher is surer, on the detector's own scale; None where nothing was measured."""
+
+
+class FaceDetector(Protocol):
+    """Whatever finds faces. A detector belongs to one thread."""
+
+    @property
+    def name(self) -> str:
+        """Return the name it is opened by."""
+
+    def detect(self, frame: Image) -> list[DetectedFace]:
+        """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first; no face is an empty list."""
+
+
+def nearest_seen(seen: Sequence[bool]) -> list[int]:
+    """Return for each frame of a clip the nearest frame that shows a face, the earlier of two; empty if none does."""
+    places = [place for place, there in enumerate(seen) if there]
+    nearest = [[(abs(place - at), place) for place in places] for at in range(len(seen))] if places else []
+    return [min(found)[1] for found in nearest]
+
+
+def search_picture(frame: Image, *, grey: bool) -> tuple[Image, float]:
+    """Return the grey or BGR picture to search and the factor from its pixels to the frame's."""
+    cv2 = open_cv2()
+    picture = cv2.cvtColor(checked_frame(frame), cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR)
+    height, width = picture.shape[:2]
+    scale = max(height, width) / SEARCH_SIDE
+    if scale <= 1:
+        return picture, 1.0
+    small = (max(round(width / scale), 1), max(round(height / scale), 1))
+    return cv2.resize(picture, small, interpolation=cv2.INTER_AREA), scale
+
+
+def in_frame(faces: list[DetectedFace], scale: float, frame: Image) -> list[DetectedFace]:
+    """Scale to the frame, clip to it and put the largest first."""
+    height, width = frame.shape[:2]
+    clipped = []
+    for face in faces:
+        x0, y0, x1, y1 = (value * scale for value in face.box)
+        clipped.append(
+            DetectedFace((max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))), face.score)
+        )
+    return sorted((face for face in clipped if box_area(face.box) > 0), key=lambda face: -box_area(face.box))
+
+
+def box_area(box: Box) -> float:
+    """Return the area of ``box``, 0 where it is inside out."""
+    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)

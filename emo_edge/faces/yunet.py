@@ -1,0 +1,44 @@
+"""Find faces with YuNet, a small network that OpenCV runs; the user brings its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from emo_edge.errors import InputError, MissingExtraError
+from emo_edge.faces.detector import DetectedFace, in_frame, search_picture
+from emo_edge.media.crops import Image
+from emo_edge.utils.opencv import open_cv2
+
+
+class YuNetDetector:
+    """YuNet through OpenCV's FaceDetectorYN; the user brings the ONNX file. Its boxes are taken as they are.
+
+    Raises InputError when the file is missing, is not ONNX or is another network. Scores are in [0, 1].
+    """
+
+    name = "yunet"
+
+    def __init__(self, model_path: str | Path, *, min_score: float = 0.7) -> None:
+        path = Path(model_path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; a YuNet detector needs the path of its ONNX model")
+        cv2 = open_cv2()
+        if not hasattr(cv2, "FaceDetectorYN"):
+            raise MissingExtraError("this OpenCV has no FaceDetectorYN: install 4.5.4 or newer")
+        try:
+            self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=min_score)
+            self.detect(np.zeros((320, 320, 3), np.uint8))
+        except cv2.error as error:
+            reason = str(error.err or error).strip()
+            raise InputError(f"{path}: not a YuNet model in ONNX that OpenCV can run ({reason})") from error
+
+    def detect(self, frame: Image) -> list[DetectedFace]:
+        """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first."""
+        picture, scale = search_picture(frame, grey=False)
+        self._network.setInputSize((picture.shape[1], picture.shape[0]))
+        rows = self._network.detect(picture)[1]
+        found = [] if rows is None else [[float(value) for value in row] for row in rows]
+        faces = [DetectedFace((x, y, x + w, y + h), score) for x, y, w, h, *_, score in found]
+        return in_frame(faces, scale, frame)

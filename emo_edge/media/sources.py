@@ -1,0 +1,75 @@
+"""Tell what a SOURCE argument means: an image, a folder, a video, a camera or a stream."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from emo_edge.errors import InputError
+from emo_edge.media.file_signatures import HEAD_BYTES, MOVING, STILL, file_kind
+from emo_edge.media.images import EXTENSIONS as IMAGE_EXTENSIONS
+
+SourceKind = Literal["image", "folder", "video", "camera", "stream"]
+
+VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
+SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
+POSSIBLE = (
+    "an image (JPEG, PNG, WebP, BMP), a folder of images, a video file, a camera (0, 1, ... or /dev/video0), "
+    "a URL (rtsp://, http://, ...) or a GStreamer pipeline (with ' ! ')"
+)
+
+_CAMERA = re.compile(r"(?:/dev/video)?(\d{1,4})", re.ASCII)
+
+
+def classify_source(text: str) -> SourceKind:
+    """Tell what ``text`` stands for; content decides before the extension, and an existing file before a pipeline.
+
+    A bare number is a camera: write "./0" for a file of that name. Raises InputError that lists the possibilities.
+    """
+    if _CAMERA.fullmatch(text):
+        return "camera"
+    if text.partition("://")[0].lower() in SCHEMES and "://" in text:
+        return "stream"
+    path = Path(text)
+    try:
+        if text and path.is_dir():
+            return "folder"
+        if text and path.is_file():
+            return _file_source(path)
+    except (OSError, ValueError):  # a name too long or with a zero byte: no file
+        pass
+    if " ! " in text:
+        return "stream"
+    raise InputError(f"{text or 'an empty source'}: no such file. A source is {POSSIBLE}")
+
+
+def camera_index(text: str) -> int:
+    """Return the index in a camera's source, "2" or "/dev/video2"; raise InputError for another text."""
+    found = _CAMERA.fullmatch(text)
+    if found is None:
+        raise InputError(f"{text}: not a camera; a source is {POSSIBLE}")
+    return int(found[1])
+
+
+def _file_source(path: Path) -> SourceKind:
+    try:
+        with path.open("rb") as file:
+            kind = file_kind(file.read(HEAD_BYTES))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if kind in STILL:
+        return "image"
+    if kind in MOVING:
+        return "video"
+    # Unknown content keeps its extension's word, so that the reader can say what is wrong with it.
+    if kind is None and path.suffix.lower() in IMAGE_EXTENSIONS:
+        return "image"
+    if kind is None and path.suffix.lower() in VIDEO_EXTENSIONS:
+        return "video"
+    raise InputError(f"{path}: {kind or 'the content'} is not read. A source is {POSSIBLE}")
+
+
+def shown(source: str) -> str:
+    """Return ``source`` without the password that a URL may hold."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", source)

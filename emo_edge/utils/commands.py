@@ -1,0 +1,92 @@
+"""Click glue: commands that load when they run, and errors that end with their own exit code."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.utils.extras import missing_extra
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as the shell has it."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the system says of a place that takes no more."""
+
+
+class EdgeCommand(click.Command):
+    """A command whose `EmoEdgeError` is one message and that error's exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a missing optional module becomes the install command."""
+        try:
+            return super().invoke(ctx)
+        except EmoEdgeError as error:
+            end_with(ctx, error)
+        except ModuleNotFoundError as error:
+            end_with(ctx, missing_extra(error))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _forget_stdout()
+            place = error.filename or "the output"
+            end_with(
+                ctx, InputError(f"{place}: cannot be written ({error.strerror}); make room or choose another place")
+            )
+
+
+class LazyCommand(NamedTuple):
+    """Where a command lives and its line in the help, so that ``--help`` imports nothing."""
+
+    target: str
+    help: str
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def __init__(self, *args: Any, lazy: dict[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order they were declared."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in self.lazy:
+            return None
+        module, _, name = self.lazy[cmd_name].target.partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            end_with(ctx, missing_extra(error))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their declared help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in self.lazy.items()])
+
+
+def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
+    """Print the error on stderr and leave with its exit code."""
+    click.echo(f"Error: {error}", err=True)
+    ctx.exit(error.exit_code)
+
+
+def _forget_stdout() -> None:
+    """Lead what a full stdout still holds nowhere: Python would try again at its end, and fail with its own code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
