@@ -22,8 +22,9 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import generate_tokens
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.registry import GPU_DEVICES, PROBLEMS
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.loading.devices import PROBLEMS
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.turns import softmax
 from emo_edge.utils.timing import Stopwatch
 

@@ -23,7 +23,7 @@ from emo_edge.benchmarks.machine_pulse import MachineSpeed
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
-from emo_edge.registry import GPU_DEVICES
+from emo_edge.runtimes.base.devices import GPU_DEVICES
 from emo_edge.utils.extras import missing_extra
 from emo_edge.utils.progress import Reports
 

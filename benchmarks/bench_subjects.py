@@ -17,7 +17,7 @@ from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Image
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Reading, Request
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 
 WRITTEN = Sampling(max_new_tokens=80)
 """How an answer is written; greedy."""

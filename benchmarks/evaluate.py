@@ -30,7 +30,7 @@ from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.metrics.facial_cues import cues_in
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
 from emo_edge.utils.commands import EdgeCommand
 

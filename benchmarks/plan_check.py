@@ -31,7 +31,7 @@ from emo_edge.pipeline import EmotionPipeline
 from emo_edge.plan import Wanted, make_plan
 from emo_edge.plan_subject import BundleSubject
 from emo_edge.reading import Request
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.tensors import Tensor, TensorSpec
 from emo_edge.turns import Turn, frame_tokens
 from emo_edge.utils.commands import EdgeCommand

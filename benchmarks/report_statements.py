@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from emo_edge.benchmarks.machine_pulse import STEADY, slowness
 from emo_edge.benchmarks.report_cells import clean, ms_text, percent_text, pointer, points_text
 from emo_edge.benchmarks.report_parts import Report, Row
-from emo_edge.registry import GPU_DEVICES
+from emo_edge.runtimes.base.devices import GPU_DEVICES
 
 FEW = 200
 """Samples below which a share near one half has an interval wider than 13 points (Wilson 1927)."""

@@ -6,6 +6,13 @@ so this process imports none. Run as a module with an engine's name, this file i
 
 from __future__ import annotations
 
+from emo_edge.faces import haar
+from emo_edge.runtimes import openvino as openvino_runtime
+from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.utils import opencv
+
 import base64
 import importlib
 import importlib.metadata
@@ -21,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emo_edge.errors import EmoEdgeError
-from emo_edge.registry import runtime
+from emo_edge.runtimes.loading.devices import runtime
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.processes import Ended, run_bounded
 
@@ -217,7 +224,7 @@ def _missing_library(ort: Any) -> str:
 
 
 def _try_llama(bundle: str | None) -> dict[str, str]:
-    native = runtime("emo_edge.runtimes.llama_probe:library")()
+    native = library.library()
     import llama_cpp
 
     information = native.llama_print_system_info().decode("utf-8", "replace")
@@ -252,9 +259,9 @@ def _compute(folder: Path, amx: bool) -> dict[str, str]:
     if name is None:
         return {"model": f"not tried: {folder.name} has no language model"}
     path = found.files(variants[name])[0]
-    if amx and not runtime("emo_edge.runtimes.llama_probe:fast_path_is_safe")(path):
+    if amx and not library.fast_path_is_safe(path):
         return {"model": f"{name} of {folder.name} needs the way around AMX", "amx": "avoided: its probe failed"}
-    runtime("emo_edge.runtimes.llama_probe:main")(path)
+    library.main(path)
     told = {"model": f"{name} of {folder.name} computes a prompt"}
     return told | {"amx": "works"} if amx and name in QUANTIZED else told
 
@@ -271,7 +278,7 @@ def _try_tokenizers(module: str) -> dict[str, str]:
 def _try_opencv(module: str) -> dict[str, str]:
     import numpy as np
 
-    cv2 = runtime("emo_edge.utils.opencv:open_cv2")()
+    cv2 = opencv.open_cv2()
     if cv2.resize(np.full((4, 4, 3), 7, np.uint8), (2, 2)).tolist() != [[[7, 7, 7]] * 2] * 2:
         raise RuntimeError("resizes a grey picture to another colour")
     built = cv2.getBuildInformation()
@@ -287,7 +294,7 @@ def _cascades(cv2: Any, picture: Any) -> str:
     if not hasattr(cv2, "CascadeClassifier"):
         return "no CascadeClassifier"
     try:
-        runtime("emo_edge.faces.haar:HaarDetector")().detect(picture)
+        haar.HaarDetector().detect(picture)
     except Exception as error:
         return f"no files: {error}"
     return "work"
@@ -296,20 +303,20 @@ def _cascades(cv2: Any, picture: Any) -> str:
 def _try_openvino(module: str) -> dict[str, str]:
     import numpy as np
 
-    openvino = runtime("emo_edge.runtimes.openvino:load_openvino")()
+    openvino = openvino_runtime.load_openvino()
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(SMALL_GRAPH), "CPU")
     value = compiled({"x": np.array(SMALL_INPUT, np.float32)})["y"]
     if value.tolist() != SMALL_OUTPUT:
         raise RuntimeError(f"computes {value.tolist()} instead of {SMALL_OUTPUT}")
-    return {"version": str(openvino.__version__), "precision": runtime("emo_edge.runtimes.openvino:native_precision")()}
+    return {"version": str(openvino.__version__), "precision": openvino_runtime.native_precision()}
 
 
 def _try_tensorrt(module: str) -> dict[str, str]:
     """Parse and build the small graph, for which the RTX edition needs no GPU; load it where there is one."""
     trt: Any = importlib.import_module(module)
     complaints: list[str] = []
-    log = runtime("emo_edge.runtimes.tensorrt_api:complaints_logger")(trt, complaints)
+    log = tensorrt_api.complaints_logger(trt, complaints)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
@@ -320,11 +327,11 @@ def _try_tensorrt(module: str) -> dict[str, str]:
         raise RuntimeError(f"the builder returned nothing for a small graph: {'; '.join(complaints)}")
     facts = {"version": str(trt.__version__), "builder": "parses and builds a small graph; nothing was run"}
     try:
-        runtime("emo_edge.runtimes.engine_machine:open_device")()
+        fingerprint.open_device()
     except (EmoEdgeError, ImportError, OSError, RuntimeError):
         return facts  # what is wrong with CUDA is another engine's line
     if trt.Runtime(log).deserialize_cuda_engine(plan) is None:
-        wrong_card = runtime("emo_edge.runtimes.tensorrt_api:wrong_card")(complaints)
+        wrong_card = tensorrt_api.wrong_card(complaints)
         blamed = NOT_TAKEN if wrong_card else "cannot be loaded"
         raise RuntimeError(f"builds a small graph, which {blamed}: {'; '.join(complaints)}")
     return facts | {"builder": "builds a small graph, which this card takes; nothing was run"}
@@ -332,7 +339,7 @@ def _try_tensorrt(module: str) -> dict[str, str]:
 
 def _try_cuda(module: str) -> dict[str, str]:
     """Open the first device with cuda-python, which TensorRT's memory and streams come from."""
-    facts = runtime("emo_edge.runtimes.engine_machine:open_device")().facts
+    facts = fingerprint.open_device().facts
     version = installed_packages(["cuda-bindings"]).get("cuda-bindings", "unknown")
     return {"version": version, "device": f"{facts.name}, compute capability {facts.compute_capability}"}
 

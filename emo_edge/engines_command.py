@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from emo_edge.runtimes.tensorrt import builder
+from emo_edge.runtimes.tensorrt import engine_cache
+
 import logging
 import sys
 import tempfile
@@ -14,10 +17,12 @@ import click
 
 from emo_edge.bundle.manifest import GRAPHS, GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
-from emo_edge.compiled_graph import GraphCompiler, engine_recipe
+from emo_edge.runtimes.loading.tensorrt import GraphCompiler
+from emo_edge.runtimes.loading.tensorrt import engine_recipe
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
 from emo_edge.metrics.tensor_parity import gate_problem
-from emo_edge.registry import runtime, usable_devices
+from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.loading.devices import usable_devices
 from emo_edge.utils.commands import EdgeCommand
 
 RTX = ("tensorrt_rtx",)
@@ -62,7 +67,7 @@ def build(bundle: Path, profiles: tuple[str, ...], no_device: bool) -> None:
 @main.command("list", cls=EdgeCommand)
 def list_() -> None:
     """List the engines of this machine, the one used last first."""
-    entries = runtime("emo_edge.runtimes.engine_cache:EngineCache")().entries()
+    entries = engine_cache.EngineCache().entries()
     if not entries:
         click.echo("no engines; emo-edge engines build BUNDLE makes them")
     for entry, problem, folder in entries:
@@ -76,7 +81,7 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
     """Remove the engines whose names, as the list shows them, begin with KEYS."""
     if bool(keys) == everything:
         raise click.UsageError("name the engines to remove, or say --all")
-    cache = runtime("emo_edge.runtimes.engine_cache:EngineCache")()
+    cache = engine_cache.EngineCache()
     unknown = [key for key in keys if not any(folder.name.startswith(key) for folder in cache.folders())]
     if unknown:
         raise InputError(f"no engine is called {', '.join(unknown)}; emo-edge engines list shows their names")
@@ -122,7 +127,7 @@ def kept_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def trial_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
     """Build each graph into a folder that is deleted: it parses and builds, and was not run."""
-    engine_from_onnx = runtime("emo_edge.runtimes.engine_builder:engine_from_onnx")
+    engine_from_onnx = builder.engine_from_onnx
     with tempfile.TemporaryDirectory(prefix="emo-edge-engines-") as folder:
         for graph in wanted:
             recipe = engine_recipe(bundle, graph.part, graph.component, graph.variant)

@@ -19,9 +19,9 @@ from emo_edge.faces.yunet import YuNetDetector
 from emo_edge.media.sources import shown
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
-from emo_edge.registry import DEVICES
+from emo_edge.runtimes.base.devices import DEVICES
 from emo_edge.results import ClipPlan, Result, read_sources
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.table import result_text
 from emo_edge.utils.commands import INTERRUPTED, EdgeCommand
 

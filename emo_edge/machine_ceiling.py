@@ -25,8 +25,12 @@ from emo_edge.errors import DeviceError
 from emo_edge.machine.hardware import Machine, read_machine
 from emo_edge.probe_graphs import GraphProbe
 from emo_edge.probe_language import F16, VOCABULARY, LanguageProbe
-from emo_edge.registry import LANGUAGE_RUNTIMES, PROBLEMS, TENSOR_RUNTIMES, runtime
-from emo_edge.sessions import LanguageSession, Sampling
+from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES
+from emo_edge.runtimes.loading.devices import PROBLEMS
+from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES
+from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.base.sessions import LanguageSession
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.turns import label_branches
 from emo_edge.work import Kind, Precision
 

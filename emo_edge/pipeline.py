@@ -13,7 +13,8 @@ from emo_edge import __version__
 from emo_edge.answering import NOTHING_SAID, Answering, Said, Shown
 from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, CropSettings
 from emo_edge.bundle.reader import Bundle
-from emo_edge.engines import Engines, open_engines
+from emo_edge.runtimes.loading.engines import Engines
+from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.errors import InputError
 from emo_edge.face_facts import face_facts
 from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_seen
@@ -21,7 +22,8 @@ from emo_edge.faces.detectors import open_detector
 from emo_edge.media.crops import Crop, Image, checked_frame, face_crop, padded_crop
 from emo_edge.reading import Reading, Request, Settings
 from emo_edge.results import ClipPlan, Result, read_sources
-from emo_edge.sessions import Sampling, TensorSession
+from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.tensors import Tensor
 from emo_edge.turns import demographics_of
 from emo_edge.utils.timing import Stopwatch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from emo_edge.runtimes.llama_cpp import library
+
 import ctypes
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,7 @@ from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, clas
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.registry import runtime
+from emo_edge.runtimes.loading.devices import runtime
 from emo_edge.taxonomy import LABEL_SETS
 
 
@@ -112,8 +114,8 @@ def _sentence(config: PromptConfig, labels: FaceLabels, clip: bool) -> str:
 @contextmanager
 def _tokenizer(path: Path) -> Iterator[Callable[[str], int]]:
     """Open a GGUF file's vocabulary alone, to count the tokens of a text."""
-    native = runtime("emo_edge.runtimes.llama_probe:library")()
-    model = runtime("emo_edge.runtimes.llama_probe:load_model")(path, vocabulary_only=True)
+    native = library.library()
+    model = library.load_model(path, vocabulary_only=True)
     vocabulary = native.llama_model_get_vocab(model)
 
     def count(text: str) -> int:

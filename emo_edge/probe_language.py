@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from emo_edge.runtimes.llama_cpp import library
+
 import os
 import string
 import struct
@@ -14,7 +16,7 @@ import numpy as np
 
 from emo_edge.bundle.gguf_header import MAGIC
 from emo_edge.errors import DeviceError
-from emo_edge.registry import runtime
+from emo_edge.runtimes.loading.devices import runtime
 
 ALIGNMENT = 32
 VOCABULARY = 1024
@@ -42,7 +44,7 @@ class LanguageProbe:
             return path
         plain = path.with_suffix(".f16")
         self._write(plain)
-        native = runtime("emo_edge.runtimes.llama_probe:library")()
+        native = library.library()
         parameters = native.llama_model_quantize_default_params()
         parameters.ftype, parameters.nthread = self.file_type, os.cpu_count() or 1
         failed = native.llama_model_quantize(os.fsencode(plain), os.fsencode(path), parameters)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.media.crops import Box
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 
 READING_VERSION = 1
 

@@ -21,7 +21,7 @@ from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.doctor_command import examine
 from emo_edge.errors import AccuracyGateError, DeviceError, InputError
-from emo_edge.registry import DEVICES
+from emo_edge.runtimes.base.devices import DEVICES
 from emo_edge.selftest_report import SELFTEST_VERSION, judged, lines
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from emo_edge.bundle.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
 from emo_edge.bundle.prompts import demographic_sentence
 from emo_edge.errors import BundleError, InputError
-from emo_edge.sessions import Chunk, LanguageSession
+from emo_edge.runtimes.base.sessions import Chunk
+from emo_edge.runtimes.base.sessions import LanguageSession
 from emo_edge.tensors import Tensor
 
 HEADS = ("age", "gender", "race")

@@ -14,7 +14,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.language import PackedRow, branch_log_probs, generate_tokens
 from emo_edge.export.model import BRANCHES, EmoLlamaForConditionalGeneration, Turn
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 
 DESCRIPTION = Sampling(max_new_tokens=80)
 """How long a description may be; greedy."""

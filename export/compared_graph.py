@@ -10,7 +10,7 @@ import numpy as np
 
 from emo_edge.metrics.tensor_parity import Distances, distances, graph_failures
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.sessions import TensorSession
+from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.tensors import Tensor, TensorSpec
 
 Heard = Callable[[int, int], None]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from emo_edge.errors import InputError
 from emo_edge.export.config import LanguageConfig
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from emo_edge.export.language import (
 from emo_edge.export.streamed_layers import LAYERS, stream_layers
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 
 TOWERS = {"eva": EvaVit, "clip": ClipVit}
 BRANCHES = ("vision", "face")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from emo_edge.bundle.manifest import GraphComponent, Manifest, Profile
-from emo_edge.engines import Engines, LanguageChain
+from emo_edge.runtimes.loading.engines import Engines
+from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.errors import InputError
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import FACE_OUTPUTS

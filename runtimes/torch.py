@@ -11,7 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.sessions import Chunk, LanguageSession, Sampling, TensorSession
+from emo_edge.runtimes.base.sessions import Chunk
+from emo_edge.runtimes.base.sessions import LanguageSession
+from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.tensors import Tensor, TensorSpec
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from emo_edge import registry
+from emo_edge.runtimes.loading import devices
 from emo_edge.benchmarks import bench_machine, bench_run, bench_versus
 from emo_edge.benchmarks.bench_command import main
 from emo_edge.benchmarks.bench_subjects import ProfileSubject
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_figures(
 def test_a_profile_that_cannot_run_here_is_a_row_that_says_why(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "PROBLEMS", {"cuda": lambda: "no card", "tensorrt": lambda: "no card"})
+    monkeypatch.setattr(devices, "PROBLEMS", {"cuda": lambda: "no card", "tensorrt": lambda: "no card"})
     done = bench(tmp_path / "out", "--device", "cuda", "--no-generate")
     assert done.exit_code == 0, done.output
     report = report_of(tmp_path / "out")

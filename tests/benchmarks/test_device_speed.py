@@ -18,7 +18,7 @@ from emo_edge.benchmarks.device_speed_turns import EAGER, Call, Entrant, Held, R
 from emo_edge.benchmarks.device_speed_work import DECODED, Asked, Work, language_call
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.llama import LlamaSession
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 
 def entrant(name: str, heard: list[str], *, engine: str = "ONNX Runtime", **settings: Any) -> Entrant:

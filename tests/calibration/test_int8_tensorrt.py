@@ -14,8 +14,9 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.activation_ranges import observed_tensors
 from emo_edge.calibration.graph_files import load_graph
 from emo_edge.calibration.quantized_graph import int8_from_float
-from emo_edge.runtimes import engine_builder, tensorrt_api
-from emo_edge.runtimes.engine_recipe import EngineRecipe
+from emo_edge.runtimes.tensorrt import builder as engine_builder
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
 from emo_edge.tensors import TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that the package tensorrt-rtx is made for")

@@ -32,7 +32,8 @@ from emo_edge.engine_check import ENGINES, NO_MODEL, SMALL_GRAPH, Engine, Engine
 from emo_edge.errors import DeviceError
 from emo_edge.machine.hardware import Camera, CudaDevice, Drive, Machine, read_machine
 from emo_edge.machine.jetson import PowerMode, fastest_mode
-from emo_edge.runtimes import engine_machine
+from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.utils import processes
 from emo_edge.utils.processes import Ended
 
 ARM = "processor\t: 0\nBogoMIPS\t: 62.50\nFeatures\t: {}\nCPU implementer\t: {}\nCPU part\t: {}\n\n"
@@ -532,7 +533,7 @@ def test_tensorrts_small_graph_is_loaded_where_there_is_a_card(
             raise card or DeviceError("there is no CUDA device")
 
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", SmallTensorRt(complaint))
-    monkeypatch.setattr(engine_machine, "open_device", open_device)
+    monkeypatch.setattr(fingerprint, "open_device", open_device)
     if complaint:
         with pytest.raises(RuntimeError, match=told):
             engine_check._try_tensorrt("tensorrt_rtx")

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge import openvino_graph, registry
+from emo_edge.runtimes.loading import openvino as openvino_graph
+from emo_edge.runtimes.loading import devices
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.reader import Bundle
-from emo_edge.engines import open_engines
+from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.errors import AccuracyGateError, DeviceMemoryError, MissingExtraError
-from emo_edge.openvino_graph import OpenVinoGraphs
+from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.runtimes import openvino
-from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 
 
 @pytest.fixture
@@ -137,4 +138,4 @@ def test_without_openvino_its_extra_is_named(bundle: Bundle, monkeypatch: pytest
     monkeypatch.setattr(openvino, "load_openvino", missing)
     with pytest.raises((MissingExtraError, ModuleNotFoundError), match="openvino"):
         open_engines(bundle, profile=None, device="openvino", threads=1)
-    assert registry.usable_devices("auto")[-1][0] == "cpu"
+    assert devices.usable_devices("auto")[-1][0] == "cpu"

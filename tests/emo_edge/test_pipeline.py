@@ -16,7 +16,7 @@ from emo_edge.errors import BundleError, DeviceError, InputError
 from emo_edge.faces.detectors import FixedBox, WholeImage
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Reading, Request
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.turns import softmax
 
 EXACT = 0.01

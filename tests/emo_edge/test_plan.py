@@ -21,7 +21,7 @@ from emo_edge.export.random_checkpoint import random_config
 from emo_edge.plan import BATCH, FORK_CELLS, FORKS, Wanted, kv_cache_bytes, make_plan
 from emo_edge.plan_advice import require_choice
 from emo_edge.plan_subject import ShapeSubject, open_subject
-from emo_edge.runtimes import llama
+from emo_edge.runtimes.llama_cpp import session
 from emo_edge.stage_work import language_work
 from emo_edge.work import Node, Work, linear
 
@@ -49,7 +49,7 @@ def test_grouped_keys_take_their_share_of_the_cache() -> None:
 
 
 def test_what_llama_sets_aside_is_what_a_plan_counts() -> None:
-    assert (BATCH, FORK_CELLS) == (llama.BATCH, llama.FORK_CELLS)
+    assert (BATCH, FORK_CELLS) == (session.BATCH, session.FORK_CELLS)
 
 
 def test_the_weights_of_seven_billion_parameters() -> None:

@@ -25,7 +25,7 @@ from emo_edge.export.gguf_file import gguf_from_checkpoint, lossless_type
 from emo_edge.export.language import build_llama
 from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, LanguageTokenizer
-from emo_edge.runtimes.llama import LlamaSession
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 CONFIG = LanguageConfig(
     vocab_size=776,

@@ -21,7 +21,7 @@ from emo_edge.export.facexformer import FaceOutputs
 from emo_edge.export.frames import FrameFeatures, as_clip
 from emo_edge.export.model import EmoLlamaForConditionalGeneration as Model
 from emo_edge.export.model import Turn
-from emo_edge.sessions import Sampling
+from emo_edge.runtimes.base.sessions import Sampling
 
 Image = NDArray[np.uint8]
 QUESTION = "Which facial cues are visible?"

@@ -31,7 +31,7 @@ def small_graph(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def recipe_of() -> Callable[..., Any]:
-    from emo_edge.runtimes.engine_recipe import EngineRecipe
+    from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
 
     def recipe(graph: Path, **changes: Any) -> EngineRecipe:
         shapes = {"x": ([1, 4], [1, 4], [8, 4])}

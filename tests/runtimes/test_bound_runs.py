@@ -12,11 +12,12 @@ import pytest
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError, DeviceMemoryError
-from emo_edge.runtimes import bound_runs, onnx
-from emo_edge.runtimes.bound_runs import BoundRuns
+from emo_edge.runtimes import onnx_io_binding
+from emo_edge.runtimes import onnx
+from emo_edge.runtimes.onnx_io_binding import BoundRuns
 from emo_edge.runtimes.onnx import OnnxSession, _translated, providers
-from emo_edge.runtimes.row_parts import RowParts
-from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.runtimes.base.row_batches import RowParts
+from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 
 
 def bound_session(path: Path, inputs: Any, outputs: Any) -> tuple[OnnxSession, BoundRuns]:
@@ -42,7 +43,7 @@ def test_every_graph_gives_what_an_unbound_run_gives(tiny_bundle: Path, part: st
 def test_arrays_belong_to_the_caller_and_memory_is_bounded(small_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from emo_edge.tensors import TensorSpec
 
-    monkeypatch.setattr(bound_runs, "KEPT", 3)
+    monkeypatch.setattr(onnx_io_binding, "KEPT", 3)
     session, bound = bound_session(
         small_graph, [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 3))]
     )
@@ -65,13 +66,13 @@ class Binding:
 def test_the_first_sizes_are_captured_and_the_others_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     from emo_edge.tensors import TensorSpec
 
-    monkeypatch.setattr(bound_runs, "KEPT", 2)
-    monkeypatch.setattr(bound_runs, "CAPTURED", 3)
+    monkeypatch.setattr(onnx_io_binding, "KEPT", 2)
+    monkeypatch.setattr(onnx_io_binding, "CAPTURED", 3)
     specs = [TensorSpec("x", "float32", ("N", 4))], [TensorSpec("y", "float32", ("N", 4))]
     told: list[str] = []
 
     def run_with_iobinding(binding: Any, options: Any) -> None:
-        told.append(options.get_run_config_entry(bound_runs.GRAPH_OPTION))
+        told.append(options.get_run_config_entry(onnx_io_binding.GRAPH_OPTION))
 
     session = SimpleNamespace(io_binding=Binding, run_with_iobinding=run_with_iobinding)
     bound = BoundRuns(session, *specs, "cpu", graphs=True)
@@ -165,7 +166,7 @@ def test_a_size_that_failed_keeps_no_memory() -> None:
     told: list[str] = []
 
     def run_with_iobinding(binding: Any, options: Any) -> None:
-        told.append(options.get_run_config_entry(bound_runs.GRAPH_OPTION))
+        told.append(options.get_run_config_entry(onnx_io_binding.GRAPH_OPTION))
         if fails:
             raise fails.pop()
 

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge import compiled_graph, engines_command, registry
+from emo_edge.runtimes.loading import tensorrt as compiled_graph
+from emo_edge import engines_command
+from emo_edge.runtimes.loading import devices
 from emo_edge.bundle.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.reader import Bundle
-from emo_edge.compiled_graph import GraphCompiler
-from emo_edge.engines import open_engines
+from emo_edge.runtimes.loading.tensorrt import GraphCompiler
+from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.engines_command import kept_builds, wanted_graphs
 from emo_edge.errors import (
     AccuracyGateError,
@@ -27,11 +29,13 @@ from emo_edge.errors import (
     UnsupportedCardError,
 )
 from emo_edge.metrics.tensor_parity import gate_problem, nearness
-from emo_edge.runtimes import engine_cache, engine_machine, tensorrt_api
-from emo_edge.runtimes.cuda_device import CudaDevice
-from emo_edge.runtimes.engine_builder import Built
-from emo_edge.runtimes.engine_recipe import EngineRecipe
-from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.runtimes.tensorrt import engine_cache
+from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt.cuda import CudaDevice
+from emo_edge.runtimes.tensorrt.builder import Built
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import TensorSpec
 
 
@@ -53,7 +57,7 @@ def built(monkeypatch: pytest.MonkeyPatch, fake_tensorrt: Any, tmp_path: Path) -
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(engine_cache, "engine_from_onnx", engine_from_onnx)
     monkeypatch.setattr(tensorrt_api, "tensorrt_module", lambda names=(): fake_tensorrt)
-    monkeypatch.setattr(engine_machine, "open_device", lambda: CudaDevice(module=fake_tensorrt.cuda))
+    monkeypatch.setattr(fingerprint, "open_device", lambda: CudaDevice(module=fake_tensorrt.cuda))
     return asked
 
 
@@ -231,14 +235,14 @@ def test_what_gives_way_is_only_ever_more_precise() -> None:
 def usable(monkeypatch: pytest.MonkeyPatch, **problems: str | None) -> None:
     """Say what keeps each device from being used, and let llama.cpp compute on the CPU."""
     told = {"tensorrt": "no TensorRT", "cuda": "no CUDA"} | problems
-    monkeypatch.setattr(registry, "PROBLEMS", {name: (lambda text=text: text) for name, text in told.items()})
-    monkeypatch.setattr(registry, "_language_problem", lambda: None)
-    whole = registry.runtime("emo_edge.runtimes.llama:LlamaSession")
+    monkeypatch.setattr(devices, "PROBLEMS", {name: (lambda text=text: text) for name, text in told.items()})
+    monkeypatch.setattr(devices, "_language_problem", lambda: None)
+    whole = devices.runtime("emo_edge.runtimes.llama_cpp.session:LlamaSession")
 
     def on_the_cpu(path: Path, **options: Any) -> Any:
         return whole(path, **options | {"gpu_layers": 0})
 
-    monkeypatch.setattr("emo_edge.runtimes.llama.LlamaSession", on_the_cpu)
+    monkeypatch.setattr("emo_edge.runtimes.llama_cpp.session.LlamaSession", on_the_cpu)
 
 
 def test_a_whole_pipeline_runs_on_it(
@@ -269,7 +273,7 @@ def test_auto_tries_tensorrt_then_cuda_then_the_cpu_and_says_why(
 
 def test_auto_without_a_gpu_says_what_is_missing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     usable(monkeypatch)
-    assert registry.usable_devices("auto") == [("cpu", "not tensorrt: no TensorRT; not cuda: no CUDA")]
+    assert devices.usable_devices("auto") == [("cpu", "not tensorrt: no TensorRT; not cuda: no CUDA")]
 
 
 @pytest.mark.parametrize("device", ["tensorrt", "cuda"])
@@ -286,14 +290,14 @@ def test_a_named_device_never_falls_back(
 
 
 def test_this_machine_says_what_keeps_it_from_tensorrt(monkeypatch: pytest.MonkeyPatch, fake_cuda: Any) -> None:
-    monkeypatch.setattr(engine_machine, "_installed", lambda name: False)
+    monkeypatch.setattr(fingerprint, "_installed", lambda name: False)
     with pytest.raises(MissingExtraError, match=r"^TensorRT is not installed\. A Jetson has it with JetPack"):
-        registry.usable_devices("tensorrt")
-    assert registry.usable_devices("auto")[-1][1].startswith("not tensorrt: TensorRT is not installed; ")
-    monkeypatch.setattr(engine_machine, "_installed", lambda name: True)
+        devices.usable_devices("tensorrt")
+    assert devices.usable_devices("auto")[-1][1].startswith("not tensorrt: TensorRT is not installed; ")
+    monkeypatch.setattr(fingerprint, "_installed", lambda name: True)
     fake_cuda.failing["cudaGetDeviceCount"] = "cudaErrorInsufficientDriver"
-    monkeypatch.setattr(engine_machine, "cuda_module", lambda: fake_cuda)
-    assert engine_machine.tensorrt_problem() == "there is no CUDA device (cudaErrorInsufficientDriver)"
+    monkeypatch.setattr(fingerprint, "cuda_module", lambda: fake_cuda)
+    assert fingerprint.tensorrt_problem() == "there is no CUDA device (cudaErrorInsufficientDriver)"
 
 
 def test_an_engine_knows_its_machine(fake_cuda: Any, fake_tensorrt: Any, tmp_path: Path) -> None:
@@ -304,7 +308,7 @@ def test_an_engine_knows_its_machine(fake_cuda: Any, fake_tensorrt: Any, tmp_pat
     put("etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic")
     put("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release")
     put("etc/machine-id", "0123")
-    found = engine_machine.engine_machine(fake_tensorrt, CudaDevice(module=fake_cuda).facts, tmp_path)
+    found = fingerprint.engine_machine(fake_tensorrt, CudaDevice(module=fake_cuda).facts, tmp_path)
     assert found.pop("host") != ""
     assert found == {
         "library": "tensorrt 10.3.0",

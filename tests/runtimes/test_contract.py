@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from emo_edge.errors import InputError
-from emo_edge.sessions import LanguageSession, Sampling, TensorSession
+from emo_edge.runtimes.base.sessions import LanguageSession
+from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.base.sessions import TensorSession
 
 TOLERANCE = 2e-3
 """Of a log-probability: float32 weights and attention cache on both sides, other summation orders."""
@@ -40,7 +42,7 @@ def language(request: pytest.FixtureRequest, model: Any, gguf: Path) -> Iterator
 
         session: LanguageSession = TorchLanguageSession(model.language, model.tokenizer)
     else:
-        from emo_edge.runtimes.llama import LlamaSession
+        from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
         session = LlamaSession(gguf, context_size=1024, exact_cache=True)
     with session:

@@ -17,9 +17,9 @@ from emo_edge.faces.detector import DetectedFace
 from emo_edge.metrics.tensor_parity import nearness
 from emo_edge.pipeline import EmotionPipeline
 from emo_edge.reading import Request
-from emo_edge.runtimes.bound_runs import CAPTURED
+from emo_edge.runtimes.onnx_io_binding import CAPTURED
 from emo_edge.runtimes.onnx import OnnxSession, graphs_are_safe
-from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import Tensor
 
 pytestmark = pytest.mark.skipif(

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, MissingExtraError
-from emo_edge.runtimes import engine_builder
-from emo_edge.runtimes.engine_builder import engine_from_onnx
-from emo_edge.runtimes.engine_recipe import EngineRecipe, engine_key
+from emo_edge.runtimes.tensorrt import builder
+from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import engine_key
 
 pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
 Recipes = Callable[..., EngineRecipe]
@@ -100,7 +101,7 @@ def test_how_a_child_ends_decides_the_error(
     last: dict[str, Any], kind: type[Exception], small_graph: Path, recipe_of: Recipes, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(engine_builder, "_told", lambda order, progress: last)
+    monkeypatch.setattr(builder, "_told", lambda order, progress: last)
     with pytest.raises(kind, match=last["problem"].replace("(", r"\(").replace(")", r"\)")):
         engine_from_onnx(recipe_of(small_graph), tmp_path / "engine.plan")
 
@@ -118,8 +119,8 @@ def test_a_child_that_is_killed_is_told(
 
 
 def test_complaints_of_memory_are_told_from_others() -> None:
-    assert engine_builder._kind(["[E] Error: Cuda Runtime (out of memory)"]) == "memory"
-    assert engine_builder._kind(["Could not find any implementation for node"]) == "build"
+    assert builder._kind(["[E] Error: Cuda Runtime (out of memory)"]) == "memory"
+    assert builder._kind(["Could not find any implementation for node"]) == "build"
 
 
 def test_the_key_changes_with_all_an_engine_depends_on(small_graph: Path, recipe_of: Recipes) -> None:

@@ -24,10 +24,12 @@ from emo_edge.export.gguf_file import gguf_from_checkpoint
 from emo_edge.export.language import PackedRow, branch_log_probs, build_llama, generate_tokens
 from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, LanguageTokenizer
-from emo_edge.runtimes.llama import LlamaSession
-from emo_edge.runtimes.llama_probe import ANSWERS_NAME, fast_path_is_safe
-from emo_edge.runtimes.next_token import choose
-from emo_edge.sessions import Chunk, Sampling
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
+from emo_edge.runtimes.llama_cpp.library import ANSWERS_NAME
+from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
+from emo_edge.runtimes.llama_cpp.sampling import choose
+from emo_edge.runtimes.base.sessions import Chunk
+from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.utils.cache import cache_directory
 
 CONFIG = LanguageConfig(
@@ -199,7 +201,7 @@ def test_long_prompts_and_branches_take_several_batches(
     ids = [1, *(300 + step % 90 for step in range(99))]
     branches = [list(range(300, 340)), list(range(340, 380))]
     expected = branch_log_probs(language, [PackedRow(embedded(language, [ids]), branches)])[0]
-    monkeypatch.setattr("emo_edge.runtimes.llama.BATCH", 32)
+    monkeypatch.setattr("emo_edge.runtimes.llama_cpp.session.BATCH", 32)
     with LlamaSession(files["f32"], context_size=160, threads=1, exact_cache=True, max_branches=4) as session:
         assert session.prefill([ids]) == 100
         assert distance(session.score(branches), expected) < 1e-5
@@ -404,7 +406,7 @@ OUT_OF_MEMORY = """
 import resource, sys
 from pathlib import Path
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.llama import LlamaSession
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 LlamaSession(Path(sys.argv[1]), context_size=64, threads=1).close()
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))

@@ -13,10 +13,14 @@ import pytest
 
 from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.probe_language import LanguageProbe
-from emo_edge.runtimes import llama, llama_probe, llama_repack
-from emo_edge.runtimes.llama import LlamaSession
-from emo_edge.runtimes.llama_probe import fast_path_is_safe
-from emo_edge.runtimes.llama_repack import ANSWERS_NAME, prompt_seconds, repacking_pays
+from emo_edge.runtimes.llama_cpp import session as llama
+from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.llama_cpp import repacking
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
+from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
+from emo_edge.runtimes.llama_cpp.repacking import ANSWERS_NAME
+from emo_edge.runtimes.llama_cpp.repacking import prompt_seconds
+from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 
 Q4_K_M, F16 = 15, 1
 POINTERS = ctypes.POINTER(ctypes.c_void_p)
@@ -31,7 +35,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(llama_repack, "MEASURED_FROM", 0)
+    monkeypatch.setattr(repacking, "MEASURED_FROM", 0)
     return tmp_path / "emo-edge" / ANSWERS_NAME
 
 
@@ -59,7 +63,7 @@ def test_small_and_unquantized_files_are_not_measured(
     file: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert repacking_pays(LanguageProbe(256, 512, 1, F16).write(tmp_path / "f16.gguf"), 1, never)
-    monkeypatch.setattr(llama_repack, "MEASURED_FROM", file.stat().st_size + 1)
+    monkeypatch.setattr(repacking, "MEASURED_FROM", file.stat().st_size + 1)
     assert repacking_pays(file, 1, never)
     assert not cache.exists()
 
@@ -140,7 +144,7 @@ def test_a_session_reads_plain_weights_where_repacked_ones_do_not_fit(
 
 @pytest.mark.parametrize("gpu_layers", [0, -1])
 def test_a_model_for_the_cpu_is_given_no_card(gpu_layers: int, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    native = llama_probe.library()
+    native = library.library()
     given: list[bool] = []
 
     def load(path: bytes, parameters: Any) -> Any:
@@ -150,6 +154,6 @@ def test_a_model_for_the_cpu_is_given_no_card(gpu_layers: int, file: Path, monke
     fake = SimpleNamespace(
         llama_model_default_params=native.llama_model_default_params, llama_model_load_from_file=load
     )
-    monkeypatch.setattr(llama_probe, "library", lambda: fake)
-    llama_probe.load_model(file, gpu_layers=gpu_layers)
+    monkeypatch.setattr(library, "library", lambda: fake)
+    library.load_model(file, gpu_layers=gpu_layers)
     assert given == [gpu_layers == 0]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, InputError, UnsupportedCardError
-from emo_edge.runtimes.cuda_device import CudaDevice
-from emo_edge.runtimes.tensorrt import TensorRtSession
+from emo_edge.runtimes.tensorrt.cuda import CudaDevice
+from emo_edge.runtimes.tensorrt.session import TensorRtSession
 from emo_edge.tensors import TensorSpec
 
 

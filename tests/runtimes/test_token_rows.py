@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.runtimes import llama
-from emo_edge.runtimes.llama import LlamaSession
-from emo_edge.runtimes.llama_probe import library
-from emo_edge.runtimes.token_rows import token_rows
+from emo_edge.runtimes.llama_cpp import session as llama
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
+from emo_edge.runtimes.llama_cpp.library import library
+from emo_edge.runtimes.llama_cpp.token_embeddings import token_rows
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_s", "q4_k_m", "q5_k_m", "q6_k")
 
@@ -112,7 +112,7 @@ def test_without_known_rows_there_are_none(gguf: Path, change: str, monkeypatch:
     from dataclasses import replace
 
     from emo_edge.bundle.gguf_header import read_gguf_header
-    from emo_edge.runtimes import token_rows as module
+    from emo_edge.runtimes.llama_cpp import token_embeddings as module
 
     header = read_gguf_header(gguf)
     table = header.tensors["token_embd.weight"]

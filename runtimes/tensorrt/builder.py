@@ -1,4 +1,4 @@
-"""Compile a graph with TensorRT in a process of its own: ``python -m emo_edge.runtimes.engine_builder``.
+"""Compile a graph with TensorRT in a process of its own: ``python -m emo_edge.runtimes.tensorrt.builder``.
 
 The builder takes up to 2.5 GB of host memory, may be killed for it or take its process along, and runs for minutes; a
 child gives all of it back and leaves whoever asked alive. The child reads a recipe on stdin and writes a JSON object
@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
-from emo_edge.runtimes import tensorrt_api
-from emo_edge.runtimes.engine_recipe import EngineRecipe
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
 
-START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.engine_builder as b; b.main()"
+START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
 """A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
 Progress = Callable[[float, str], None]
 """Told the share done, 0 to 1, of what is named."""

@@ -87,7 +87,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
     if file_type in UNQUANTIZED:
         return True
-    child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_probe", str(path)]
+    child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_cpp.library", str(path)]
     safe = _proved(f"{build_key(information)} | file type {file_type}", child)
     if not safe:
         logger.warning(

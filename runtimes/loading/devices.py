@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from emo_edge.runtimes import openvino
+from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.tensorrt import fingerprint
+
+from emo_edge.runtimes.base.devices import DEVICES
+from emo_edge.runtimes.base.devices import GPU_DEVICES
+
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +16,7 @@ from typing import Any
 from emo_edge.errors import DeviceError, MissingExtraError
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
-LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama:LlamaSession"}
-DEVICES = ("auto", "tensorrt", "cuda", "openvino", "cpu")
-"""What ``--device`` takes. ``auto`` tries the cards in this order, then ``cpu``."""
-GPU_DEVICES = ("tensorrt", "cuda")
+LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama_cpp.session:LlamaSession"}
 
 
 def runtime(target: str) -> Any:
@@ -57,7 +61,7 @@ def _in_words(problem_of: Callable[[], str | None], *, language: bool) -> str | 
 
 
 def _tensorrt_problem() -> str | None:
-    problem: str | None = runtime("emo_edge.runtimes.engine_machine:tensorrt_problem")()
+    problem: str | None = fingerprint.tensorrt_problem()
     return problem
 
 
@@ -73,7 +77,7 @@ def _cuda_problem() -> str | None:
 
 def _openvino_problem() -> str | None:
     try:
-        runtime("emo_edge.runtimes.openvino:load_openvino")()
+        openvino.load_openvino()
     except (ImportError, OSError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
@@ -89,7 +93,7 @@ def _language_problem() -> str | None:
             raise
         raise MissingExtraError(f'an engine cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
     # Silenced first: asked for a GPU, llama.cpp looks for one and prints what it finds.
-    if not runtime("emo_edge.runtimes.llama_probe:library")().llama_supports_gpu_offload():
+    if not library.library().llama_supports_gpu_offload():
         return "llama-cpp-python was built without a GPU backend"
     return None
 

@@ -6,6 +6,8 @@ machine, on the packaged drawings, and opened in float32 where it strays.
 
 from __future__ import annotations
 
+from emo_edge.runtimes import openvino
+
 import hashlib
 import json
 import logging
@@ -18,9 +20,9 @@ from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.tensor_parity import gate_problem, nearness
-from emo_edge.registry import runtime
-from emo_edge.sessions import TensorSession
-from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import read_cached, write_cached
 
@@ -39,7 +41,7 @@ class OpenVinoGraphs:
 
     def open(self, part: str, component: GraphComponent, variant: str) -> TensorSession:
         """Open a variant, in float32 where less strays; raise AccuracyGateError where that does, too."""
-        native = "f32" if variant == EXACT else runtime("emo_edge.runtimes.openvino:native_precision")()
+        native = "f32" if variant == EXACT else openvino.native_precision()
         refused = ""
         for precision in dict.fromkeys((native, "f32")):
             key = self._key(component, variant, precision)
@@ -68,7 +70,7 @@ class OpenVinoGraphs:
 
     def _session(self, component: GraphComponent, variant: str, precision: str) -> TensorSession:
         inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
-        session: TensorSession = runtime("emo_edge.runtimes.openvino:OpenVinoSession")(
+        session: TensorSession = openvino.OpenVinoSession(
             self._bundle.files(component.variants[variant])[0],
             inputs,
             outputs,
@@ -80,7 +82,7 @@ class OpenVinoGraphs:
     def _key(self, component: GraphComponent, variant: str, precision: str) -> str:
         """Name the comparison after all that it depends on."""
         facts: list[Any] = [file.sha256 for file in component.variants[variant].files]
-        facts += [precision, *runtime("emo_edge.runtimes.openvino:engine_facts")()]
+        facts += [precision, *openvino.engine_facts()]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return f"openvino-{digest[:32]}.json"
 

@@ -5,6 +5,12 @@ The variant asked for is tried first, then the same component in float32; whoeve
 
 from __future__ import annotations
 
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import build_config
+from emo_edge.runtimes.tensorrt import engine_cache
+from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.runtimes.tensorrt import session as tensorrt_session
+
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +22,9 @@ from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
 from emo_edge.metrics.tensor_parity import GATES, gate_problem, nearness
-from emo_edge.registry import runtime
-from emo_edge.sessions import TensorSession
-from emo_edge.stored_feeds import StoredFeeds
+from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import Tensor
 
 log = logging.getLogger(__name__)
@@ -45,7 +51,7 @@ class GraphCompiler:
 
     def __init__(self, bundle: Bundle, cache: Any = None, threads: int | None = None) -> None:
         self._bundle = bundle
-        self._cache = cache or runtime("emo_edge.runtimes.engine_cache:EngineCache")()
+        self._cache = cache or engine_cache.EngineCache()
         self._feeds = StoredFeeds(bundle, threads)
 
     def open(self, part: str, variant: str, progress: Progress | None = None) -> OpenedGraph:
@@ -77,12 +83,12 @@ class GraphCompiler:
     ) -> tuple[OpenedGraph | None, str]:
         """Build or find the engine and compare it once, for fewer rows where memory is short."""
         rows = self._bundle.manifest.engines.rows
-        trt = runtime("emo_edge.runtimes.tensorrt_api:tensorrt_module")()
+        trt = tensorrt_api.tensorrt_module()
         while True:
-            device = runtime("emo_edge.runtimes.engine_machine:open_device")()
+            device = fingerprint.open_device()
             try:
                 with _closed_on_error(device):
-                    machine = runtime("emo_edge.runtimes.engine_machine:engine_machine")(trt, device.facts)
+                    machine = fingerprint.engine_machine(trt, device.facts)
                     if reason := self._cache.refusal(machine):
                         raise UnsupportedCardError(reason)
                     recipe = engine_recipe(self._bundle, part, component, variant, rows)
@@ -132,7 +138,7 @@ class GraphCompiler:
         for attempt in range(2):
             try:
                 with self._cache.content(entry) as plan:
-                    return entry, runtime("emo_edge.runtimes.tensorrt:TensorRtSession")(
+                    return entry, tensorrt_session.TensorRtSession(
                         plan,
                         inputs,
                         outputs,
@@ -187,9 +193,9 @@ def engine_recipe(
     manifest, chosen = bundle.manifest, component.variants[variant]
     axes = axis_ranges(rows or manifest.engines.rows, manifest.max_question_tokens)
     settings = manifest.engines.tensorrt
-    return runtime("emo_edge.runtimes.engine_recipe:EngineRecipe")(
+    return build_config.EngineRecipe(
         graph=str(bundle.files(chosen)[0]),
-        digest=runtime("emo_edge.runtimes.engine_recipe:files_digest")([file.sha256 for file in chosen.files]),
+        digest=build_config.files_digest([file.sha256 for file in chosen.files]),
         name=f"{part} {variant}",
         shapes=shape_ranges([contract.spec() for contract in component.inputs], axes),
         workspace_mib=settings.workspace_mib,

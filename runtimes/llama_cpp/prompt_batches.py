@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.runtimes.token_rows import TokenRows
+from emo_edge.runtimes.llama_cpp.token_embeddings import TokenRows
 from emo_edge.tensors import Tensor
 
 Place = int | bytes

@@ -1,0 +1,11 @@
+"""Names of the devices that a bundle can be opened on."""
+
+from __future__ import annotations
+
+DEVICES = ("auto", "tensorrt", "cuda", "openvino", "cpu")
+"""What ``--device`` takes. ``auto`` tries the cards in this order, then ``cpu``."""
+GPU_DEVICES = ("tensorrt", "cuda")
+
+
+
+
