@@ -22,10 +22,10 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import generate_tokens
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.devices import GPU_DEVICES
-from emo_edge.runtimes.loading.devices import PROBLEMS
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.turns import softmax
+from emo_edge.runtimes.loading.devices import PROBLEMS
 from emo_edge.utils.timing import Stopwatch
 
 FIRST = Sampling(max_new_tokens=1)

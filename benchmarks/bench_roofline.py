@@ -15,10 +15,10 @@ from typing import Any, get_args
 
 from emo_edge.benchmarks.bench_latency import timed_ms
 from emo_edge.bundle.reader import Bundle
-from emo_edge.ceiling import Device, Engine, Speed, constant
-from emo_edge.plan import Wanted, make_plan
-from emo_edge.plan_subject import BundleSubject
-from emo_edge.work import Kind
+from emo_edge.planning.cost.work import Kind
+from emo_edge.planning.models import BundleSubject
+from emo_edge.planning.planner import Wanted, make_plan
+from emo_edge.planning.roofline import Device, Engine, Speed, constant
 
 COPIED = 1 << 28
 """Bytes: far more than any cache holds."""

@@ -14,9 +14,9 @@ from emo_edge.bundle.manifest import ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Reading, Request
 from emo_edge.media.crops import Image
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Reading, Request
 from emo_edge.runtimes.base.sessions import Sampling
 
 WRITTEN = Sampling(max_new_tokens=80)

@@ -21,10 +21,10 @@ from emo_edge.export.checkpoint import WEIGHTS_NAME
 from emo_edge.export.config import CONFIG_NAME
 from emo_edge.export.export_plan import ExportPlan
 from emo_edge.faces.detectors import FixedBox
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Request
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand

@@ -27,8 +27,8 @@ from emo_edge.benchmarks.device_speed_work import (
     language_entrants,
 )
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.engines import GraphOpener
 from emo_edge.errors import InputError
+from emo_edge.runtimes.loading.engines import GraphOpener
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 

@@ -20,10 +20,10 @@ from emo_edge.export.language import PackedRow, branch_log_probs
 from emo_edge.export.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.export.reference import FACE_OUTPUTS
 from emo_edge.export.streamed_layers import LAYERS
+from emo_edge.inference.probability import softmax
 from emo_edge.machine.hardware import read_machine
 from emo_edge.runtimes.torch import TorchLanguageSession
 from emo_edge.tensors import Tensor
-from emo_edge.turns import softmax
 
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16")}
 """The first of each is what the others are set beside."""

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.device_speed_turns import Call, Entrant, Held, Outputs
 from emo_edge.bundle.manifest import FACE_TOKENS, GRAPHS, OUTPUTS, GraphComponent, ask_for_labels
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.engines import GraphOpener
-from emo_edge.runtimes.loading.engines import open_language
 from emo_edge.errors import AccuracyGateError, InputError
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.inference.probability import softmax
+from emo_edge.inference.prompt_layout import Turn, demographics_of, frame_tokens
+from emo_edge.runtimes.base.sessions import LanguageSession, TensorSession
+from emo_edge.runtimes.loading.engines import GraphOpener, open_language
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import Tensor
-from emo_edge.turns import Turn, demographics_of, frame_tokens, softmax
 
 DECODED = 16
 """Tokens read one after the other in a call."""

@@ -22,7 +22,7 @@ from emo_edge.benchmarks.bench_versus import ratio_of
 from emo_edge.benchmarks.llama_tools import BENCH, llama_tools
 from emo_edge.benchmarks.peer_table import OURS, Row
 from emo_edge.benchmarks.peer_turns import Turn, child, section
-from emo_edge.probe_language import LanguageProbe
+from emo_edge.planning.probes.language import LanguageProbe
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 

@@ -22,18 +22,13 @@ from emo_edge.benchmarks.bench_latency import timed_ms
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.manifest import ask_for_labels, resolve_labels
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.engines import Engines
-from emo_edge.runtimes.loading.engines import GraphOpener
-from emo_edge.runtimes.loading.engines import open_engines
-from emo_edge.runtimes.loading.engines import open_language
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detectors import WholeImage
+from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.crops import Image
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES
-from emo_edge.runtimes.loading.devices import runtime
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
+from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
+from emo_edge.runtimes.loading.engines import Engines, GraphOpener, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import Tensor
 

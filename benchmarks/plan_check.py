@@ -1,6 +1,6 @@
 """How near is a plan? Predicted against measured stage times: ``python -m emo_edge.benchmarks.plan_check BUNDLE``.
 
-The prediction comes from probes of this machine that are not the model (`emo_edge.machine_ceiling`), taken just
+The prediction comes from probes of this machine that are not the model (`emo_edge.planning.probes.machine`), taken just
 before; the measurement is the pipeline's own reading of packaged drawings, the prompt's beginning kept as in any
 reading that is not the first. Both take many short turns: the cores of a virtual machine may be half as fast again for
 some seconds, and then not.
@@ -17,23 +17,23 @@ from pathlib import Path
 import click
 import numpy as np
 
-from emo_edge.answering import Answering
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.manifest import FACE_TOKENS, QUESTION_INPUT
 from emo_edge.bundle.reader import Bundle
-from emo_edge.ceiling import Device
 from emo_edge.errors import InputError
 from emo_edge.faces.detectors import WholeImage
+from emo_edge.inference.label_scoring import Answering
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.prompt_layout import Turn, frame_tokens
+from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_processor
-from emo_edge.machine_ceiling import measured_device
 from emo_edge.media.crops import Image
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.plan import Wanted, make_plan
-from emo_edge.plan_subject import BundleSubject
-from emo_edge.reading import Request
+from emo_edge.planning.models import BundleSubject
+from emo_edge.planning.planner import Wanted, make_plan
+from emo_edge.planning.probes.machine import measured_device
+from emo_edge.planning.roofline import Device
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.tensors import Tensor, TensorSpec
-from emo_edge.turns import Turn, frame_tokens
 from emo_edge.utils.commands import EdgeCommand
 
 TOLERANCE = 0.30

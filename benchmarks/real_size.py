@@ -27,8 +27,8 @@ from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import in_precision, onnx_from_component
 from emo_edge.export.random_checkpoint import SHAPES, random_checkpoint
 from emo_edge.faces.detectors import WholeImage
+from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine
-from emo_edge.pipeline import EmotionPipeline
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import read_json, write_json
 

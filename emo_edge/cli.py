@@ -36,7 +36,8 @@ COMMANDS = {
         "emo_edge.selftest_command:main", "Build, compare and time BUNDLE on every device of this machine."
     ),
     "doctor": LazyCommand(
-        "emo_edge.doctor_command:main", "Say what this machine is, which engines work here, and how to fix the rest."
+        "emo_edge.diagnostics.doctor:main",
+        "Say what this machine is, which engines work here, and how to fix the rest.",
     ),
 }
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from emo_edge.runtimes.tensorrt import builder
-from emo_edge.runtimes.tensorrt import engine_cache
-
 import logging
 import sys
 import tempfile
@@ -17,12 +14,11 @@ import click
 
 from emo_edge.bundle.manifest import GRAPHS, GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
-from emo_edge.runtimes.loading.tensorrt import GraphCompiler
-from emo_edge.runtimes.loading.tensorrt import engine_recipe
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
 from emo_edge.metrics.tensor_parity import gate_problem
-from emo_edge.runtimes.loading.devices import runtime
 from emo_edge.runtimes.loading.devices import usable_devices
+from emo_edge.runtimes.loading.tensorrt import GraphCompiler, engine_recipe
+from emo_edge.runtimes.tensorrt import builder, engine_cache
 from emo_edge.utils.commands import EdgeCommand
 
 RTX = ("tensorrt_rtx",)

@@ -11,18 +11,18 @@ from typing import Any
 
 import click
 
-from emo_edge.drawer import Drawer
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.detectors import FixedBox, WholeImage
 from emo_edge.faces.yunet import YuNetDetector
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import ClipPlan, Request, Result
+from emo_edge.inference.stream import read_sources
 from emo_edge.media.sources import shown
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Request
+from emo_edge.rendering.outputs import Drawer
+from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.devices import DEVICES
-from emo_edge.results import ClipPlan, Result, read_sources
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.table import result_text
 from emo_edge.utils.commands import INTERRUPTED, EdgeCommand
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emo_edge.bundle.model_shape import SHAPES
-from emo_edge.device_catalogue import CATALOGUE, THIS
+from emo_edge.planning.device_catalogue import CATALOGUE, THIS
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
-    from emo_edge.ceiling import Device
-    from emo_edge.plan_subject import Subject
+    from emo_edge.planning.models import Subject
+    from emo_edge.planning.roofline import Device
 
 PLAN_VERSION = 1
 
@@ -48,10 +48,10 @@ def main(
     Times on "this" come from rates that are measured here with probes, those on any other device from its
     documents: a range, estimated, not measured. Ends with 6 where nothing fits or no profile is fast enough.
     """
-    from emo_edge.plan import Wanted, make_plan
-    from emo_edge.plan_advice import require_choice
-    from emo_edge.plan_subject import open_subject
-    from emo_edge.plan_text import plan_text
+    from emo_edge.planning.advice import require_choice
+    from emo_edge.planning.models import open_subject
+    from emo_edge.planning.planner import Wanted, make_plan
+    from emo_edge.planning.text import plan_text
 
     wanted = Wanted(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
     opened, names = open_subject(subject), (profile,) if profile else None
@@ -63,8 +63,8 @@ def main(
 
 def device_for(subject: Subject, name: str, profile: str | None, threads: int | None) -> Device:
     """Look a device up, or measure this machine for the types of the profiles that are planned."""
-    from emo_edge.device_catalogue import catalogue_device
-    from emo_edge.machine_ceiling import measured_device
+    from emo_edge.planning.device_catalogue import catalogue_device
+    from emo_edge.planning.probes.machine import measured_device
 
     if name != THIS:
         return catalogue_device(name)

@@ -19,14 +19,17 @@ import click
 
 from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle, profile_of
-from emo_edge.doctor_command import examine
+from emo_edge.diagnostics.doctor import examine
+from emo_edge.diagnostics.selftest_report import SELFTEST_VERSION, judged, lines
 from emo_edge.errors import AccuracyGateError, DeviceError, InputError
 from emo_edge.runtimes.base.devices import DEVICES
-from emo_edge.selftest_report import SELFTEST_VERSION, judged, lines
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand
 
-START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.selftest_device as device; device.main()"
+START = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; "
+    "import emo_edge.diagnostics.selftest_worker as device; device.main()"
+)
 """A folder named as an engine where the command was started is not the engine."""
 RUN_DEVICES = ("cpu", *(name for name in DEVICES if name not in ("auto", "cpu")))
 """The CPU first: its readings are what the others are compared with."""

@@ -30,9 +30,9 @@ from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.reference import probabilities_with, reference_on
 from emo_edge.export.room import export_bytes
 from emo_edge.export.text import QUESTION_MODEL_NAME
+from emo_edge.inference.probability import softmax
 from emo_edge.metrics.tensor_parity import Distances, exact_failures, label_distance
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-from emo_edge.turns import softmax
 from emo_edge.utils.files import require_room, sha256_of
 from emo_edge.utils.progress import QUIET, Reports
 

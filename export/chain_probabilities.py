@@ -13,8 +13,8 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.answered_prompts import DESCRIPTION
 from emo_edge.faces.detectors import FixedBox, WholeImage
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Request
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
 
 
 @dataclass(frozen=True)

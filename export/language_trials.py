@@ -14,9 +14,9 @@ from emo_edge.export.config import LanguageConfig
 from emo_edge.export.gguf_file import gguf_from_checkpoint, lossless_type
 from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.reference import Reference
-from emo_edge.runtimes.llama_cpp.session import LlamaSession
+from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.turns import softmax
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 Progress = Callable[[int, int], None]
 

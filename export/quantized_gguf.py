@@ -20,8 +20,7 @@ from emo_edge.export.file_types import (
     block_size,
     require_offered,
 )
-from emo_edge.runtimes.llama_cpp.library import library
-from emo_edge.runtimes.llama_cpp.library import native_errors
+from emo_edge.runtimes.llama_cpp.library import library, native_errors
 from emo_edge.utils.files import written_beside
 
 QUANTIZED_AT_ONCE = 1 << 29

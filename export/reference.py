@@ -15,8 +15,8 @@ from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.frames import FrameFeatures
 from emo_edge.export.language import PackedRow, branch_log_probs
 from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.inference.probability import softmax
 from emo_edge.tensors import Tensor
-from emo_edge.turns import softmax
 
 BATCH = 16
 FACE_OUTPUTS = ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race")

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from emo_edge.bundle.manifest import GraphComponent, Manifest, Profile
-from emo_edge.runtimes.loading.engines import Engines
-from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.errors import InputError
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference import FACE_OUTPUTS
+from emo_edge.runtimes.loading.engines import Engines, LanguageChain
 from emo_edge.runtimes.torch import TorchLanguageSession, TorchSession
 from emo_edge.tensors import TensorSpec
 

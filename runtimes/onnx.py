@@ -12,12 +12,10 @@ from typing import Any
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
-from emo_edge.runtimes.onnx_io_binding import BoundRuns
-from emo_edge.runtimes.base.signature_check import Held
-from emo_edge.runtimes.base.signature_check import differences
-from emo_edge.runtimes.base.signature_check import fixed_sizes
 from emo_edge.runtimes.base.row_batches import RowParts
 from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.base.signature_check import Held, differences, fixed_sizes
+from emo_edge.runtimes.onnx_io_binding import BoundRuns
 from emo_edge.tensors import Tensor, TensorSpec
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
-from emo_edge.runtimes.base.signature_check import Held
-from emo_edge.runtimes.base.signature_check import differences
 from emo_edge.runtimes.base.row_batches import RowParts
 from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.base.signature_check import Held, differences
 from emo_edge.tensors import Tensor, TensorSpec
 
 DEVICE = "CPU"

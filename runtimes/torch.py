@@ -11,10 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.runtimes.base.sessions import Chunk
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling, TensorSession
 from emo_edge.tensors import Tensor, TensorSpec
 
 

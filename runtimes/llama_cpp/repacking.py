@@ -14,12 +14,7 @@ from typing import Any
 
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.llama_cpp.library import UNQUANTIZED
-from emo_edge.runtimes.llama_cpp.library import build_key
-from emo_edge.runtimes.llama_cpp.library import library
-from emo_edge.runtimes.llama_cpp.library import load_model
-from emo_edge.runtimes.llama_cpp.library import native_errors
-from emo_edge.runtimes.llama_cpp.library import probe_batch
+from emo_edge.runtimes.llama_cpp.library import UNQUANTIZED, build_key, library, load_model, native_errors, probe_batch
 from emo_edge.utils.cache import read_cached, write_cached
 
 ANSWERS_NAME = "llama-repacking.json"

@@ -25,19 +25,12 @@ from numpy.typing import NDArray
 
 from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import CheckpointError, DeviceError, InputError
-from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
-from emo_edge.runtimes.llama_cpp.library import library
-from emo_edge.runtimes.llama_cpp.library import load_model
-from emo_edge.runtimes.llama_cpp.library import native_errors
+from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
+from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
+from emo_edge.runtimes.llama_cpp.prompt_batches import Place, prompt_batches
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
-from emo_edge.runtimes.llama_cpp.sampling import choose
-from emo_edge.runtimes.llama_cpp.sampling import log_softmax
-from emo_edge.runtimes.llama_cpp.prompt_batches import Place
-from emo_edge.runtimes.llama_cpp.prompt_batches import prompt_batches
+from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_rows
-from emo_edge.runtimes.base.sessions import Chunk
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.tensors import Tensor
 from emo_edge.utils.text import writable
 

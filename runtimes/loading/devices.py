@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from emo_edge.runtimes import openvino
-from emo_edge.runtimes.llama_cpp import library
-from emo_edge.runtimes.tensorrt import fingerprint
-
-from emo_edge.runtimes.base.devices import DEVICES
-from emo_edge.runtimes.base.devices import GPU_DEVICES
-
 import importlib
 from collections.abc import Callable
 from typing import Any
 
 from emo_edge.errors import DeviceError, MissingExtraError
+from emo_edge.runtimes import openvino
+from emo_edge.runtimes.base.devices import DEVICES, GPU_DEVICES
+from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.tensorrt import fingerprint
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama_cpp.session:LlamaSession"}

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 
 from emo_edge.bundle.manifest import EXACT_LANGUAGE, GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
-from emo_edge.runtimes.loading.tensorrt import GraphCompiler
 from emo_edge.errors import AccuracyGateError, DeviceError
-from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
 from emo_edge.runtimes.base.devices import GPU_DEVICES
-from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES
-from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES
-from emo_edge.runtimes.loading.devices import runtime
-from emo_edge.runtimes.loading.devices import usable_devices
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import Session
-from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.base.sessions import LanguageSession, Session, TensorSession
+from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
+from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
+from emo_edge.runtimes.loading.tensorrt import GraphCompiler
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,6 @@ machine, on the packaged drawings, and opened in float32 where it strays.
 
 from __future__ import annotations
 
-from emo_edge.runtimes import openvino
-
 import hashlib
 import json
 import logging
@@ -20,7 +18,7 @@ from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.tensor_parity import gate_problem, nearness
-from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 from emo_edge.tensors import Tensor

@@ -11,8 +11,7 @@ from emo_edge.bundle.manifest import QUESTION_INPUT, CropSettings, GraphComponen
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.media.crops import face_crop, padded_crop
-from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES
-from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES, runtime
 from emo_edge.tensors import Tensor
 
 SAMPLES = 7

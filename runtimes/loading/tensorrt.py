@@ -5,12 +5,6 @@ The variant asked for is tried first, then the same component in float32; whoeve
 
 from __future__ import annotations
 
-from emo_edge.runtimes.tensorrt import api as tensorrt_api
-from emo_edge.runtimes.tensorrt import build_config
-from emo_edge.runtimes.tensorrt import engine_cache
-from emo_edge.runtimes.tensorrt import fingerprint
-from emo_edge.runtimes.tensorrt import session as tensorrt_session
-
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +16,11 @@ from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
 from emo_edge.metrics.tensor_parity import GATES, gate_problem, nearness
-from emo_edge.runtimes.loading.devices import runtime
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import build_config, engine_cache, fingerprint
+from emo_edge.runtimes.tensorrt import session as tensorrt_session
 from emo_edge.tensors import Tensor
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.tensorrt.builder import Progress
-from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
-from emo_edge.runtimes.tensorrt.build_config import engine_key
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe, engine_key
+from emo_edge.runtimes.tensorrt.builder import Progress, engine_from_onnx
 from emo_edge.utils.cache import cache_directory
 
 log = logging.getLogger(__name__)

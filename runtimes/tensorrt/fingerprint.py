@@ -13,9 +13,7 @@ from typing import Any
 from emo_edge.errors import DeviceError, MissingExtraError
 from emo_edge.machine.jetson import read_jetson
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
-from emo_edge.runtimes.tensorrt.cuda import CudaDevice
-from emo_edge.runtimes.tensorrt.cuda import CudaFacts
-from emo_edge.runtimes.tensorrt.cuda import cuda_module
+from emo_edge.runtimes.tensorrt.cuda import CudaDevice, CudaFacts, cuda_module
 from emo_edge.utils.processes import Ended, read_text
 
 

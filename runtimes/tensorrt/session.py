@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
-from emo_edge.runtimes.tensorrt import api as tensorrt_api
-from emo_edge.runtimes.tensorrt.cuda import CudaDevice
-from emo_edge.runtimes.tensorrt.cuda import Memory
-from emo_edge.runtimes.tensorrt.cuda import PinnedPool
 from emo_edge.runtimes.base.row_batches import RowParts
 from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt.cuda import CudaDevice, Memory, PinnedPool
 from emo_edge.tensors import Tensor, TensorSpec
 
 log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from emo_edge.runtimes.loading import devices
 from emo_edge.benchmarks import bench_machine, bench_run, bench_versus
 from emo_edge.benchmarks.bench_command import main
 from emo_edge.benchmarks.bench_subjects import ProfileSubject
 from emo_edge.benchmarks.report_file import checked_report
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.errors import InputError
+from emo_edge.runtimes.loading import devices
 
 FIGURES = {"war", "uar", "f1", "ece", "brier", "nll", "per_class", "confusion", "text", "groups"}
 TIMES = {"p50", "p90", "p99", "min", "mean", "samples", "raw"}

@@ -8,8 +8,8 @@ import pytest
 
 from emo_edge.benchmarks.plan_check import Row, compared, table
 from emo_edge.bundle.reader import Bundle
-from emo_edge.ceiling import Device, Engine, Speed, constant
-from emo_edge.machine_ceiling import KINDS
+from emo_edge.planning.probes.machine import KINDS
+from emo_edge.planning.roofline import Device, Engine, Speed, constant
 
 SPEED = Speed({"fp32": constant(1e11)}, dict.fromkeys(KINDS, constant(1e10)), 0.0, 1e-4)
 ENGINE = Engine(SPEED, SPEED)

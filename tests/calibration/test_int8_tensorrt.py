@@ -14,8 +14,8 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.activation_ranges import observed_tensors
 from emo_edge.calibration.graph_files import load_graph
 from emo_edge.calibration.quantized_graph import int8_from_float
-from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
 from emo_edge.tensors import TensorSpec
 

@@ -6,9 +6,9 @@ from dataclasses import fields
 
 import pytest
 
-from emo_edge.device_catalogue import CATALOGUE, COMPUTE, GIB, TERA, Entry, Figure, catalogue_device
 from emo_edge.errors import InputError
-from emo_edge.work import Node, Work
+from emo_edge.planning.cost.work import Node, Work
+from emo_edge.planning.device_catalogue import CATALOGUE, COMPUTE, GIB, TERA, Entry, Figure, catalogue_device
 
 DEVICES = ("orin-nano-8gb", "orin-nx-16gb", "agx-orin-64gb", "thor", "rtx-4090")
 

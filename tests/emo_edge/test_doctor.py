@@ -25,13 +25,22 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 import emo_edge
-from emo_edge import doctor_command, engine_check
 from emo_edge.cli import main
-from emo_edge.doctor_command import Step, described, report_of
-from emo_edge.engine_check import ENGINES, NO_MODEL, SMALL_GRAPH, Engine, EngineReport, check_engine, check_engines
+from emo_edge.diagnostics import doctor, engine_trials
+from emo_edge.diagnostics.doctor import Step, described, report_of
+from emo_edge.diagnostics.engine_trials import (
+    ENGINES,
+    NO_MODEL,
+    SMALL_GRAPH,
+    Engine,
+    EngineReport,
+    check_engine,
+    check_engines,
+)
 from emo_edge.errors import DeviceError
 from emo_edge.machine.hardware import Camera, CudaDevice, Drive, Machine, read_machine
 from emo_edge.machine.jetson import PowerMode, fastest_mode
+from emo_edge.runtimes.llama_cpp import library
 from emo_edge.runtimes.tensorrt import fingerprint
 from emo_edge.utils import processes
 from emo_edge.utils.processes import Ended
@@ -465,9 +474,9 @@ def test_amx_is_proved_before_it_is_used(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, safe: bool, amx: str
 ) -> None:
     computed: list[Path] = []
-    steps = {"fast_path_is_safe": lambda _: safe, "main": computed.append}
-    monkeypatch.setattr(engine_check, "runtime", lambda target: steps[target.partition(":")[2]])
-    assert engine_check._compute(tiny_bundle, True)["amx"] == amx
+    monkeypatch.setattr(library, "fast_path_is_safe", lambda _: safe)
+    monkeypatch.setattr(library, "main", computed.append)
+    assert engine_trials._compute(tiny_bundle, True)["amx"] == amx
     assert [path.suffix for path in computed] == ([".gguf"] if safe else [])
 
 
@@ -521,7 +530,7 @@ class SmallTensorRt(ModuleType):
         (None, "", "parses and builds a small graph; nothing was run"),
         (ImportError("libcudart.so.13"), "", "parses and builds a small graph; nothing was run"),
         (True, "", "builds a small graph, which this card takes; nothing was run"),
-        (True, "The engine cannot run on this GPU, which has 9.0", f"which {engine_check.NOT_TAKEN}: The engine"),
+        (True, "The engine cannot run on this GPU, which has 9.0", f"which {engine_trials.NOT_TAKEN}: The engine"),
         (True, "out of memory", "which cannot be loaded: out of memory"),
     ],
 )
@@ -536,9 +545,9 @@ def test_tensorrts_small_graph_is_loaded_where_there_is_a_card(
     monkeypatch.setattr(fingerprint, "open_device", open_device)
     if complaint:
         with pytest.raises(RuntimeError, match=told):
-            engine_check._try_tensorrt("tensorrt_rtx")
+            engine_trials._try_tensorrt("tensorrt_rtx")
     else:
-        assert engine_check._try_tensorrt("tensorrt_rtx") == {"version": "1.7.1", "builder": told}
+        assert engine_trials._try_tensorrt("tensorrt_rtx") == {"version": "1.7.1", "builder": told}
 
 
 def engine(module: str, state: str = "works", **facts: Any) -> EngineReport:
@@ -581,7 +590,7 @@ TWO_RUNTIMES = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
     [
         (engine("tensorrt", "broken", problem="no GPU"), (), []),
         (
-            engine("tensorrt_rtx", "broken", problem=f"builds a small graph, which {engine_check.NOT_TAKEN}: 9.0"),
+            engine("tensorrt_rtx", "broken", problem=f"builds a small graph, which {engine_trials.NOT_TAKEN}: 9.0"),
             RTX,
             [
                 'pip install "emo-edge[tensorrt]"',
@@ -670,10 +679,10 @@ def test_a_machine_without_a_home_or_a_folder_is_still_examined(monkeypatch: pyt
     def nowhere() -> Path:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr(doctor_command, "cache_directory", nowhere)
-    monkeypatch.setattr(engine_check, "cache_directory", nowhere)
-    assert len(doctor_command._written_folders()) == 1
-    assert engine_check.demo_bundle_folder() is None
+    monkeypatch.setattr(doctor, "cache_directory", nowhere)
+    monkeypatch.setattr(engine_trials, "cache_directory", nowhere)
+    assert len(doctor._written_folders()) == 1
+    assert engine_trials.demo_bundle_folder() is None
 
 
 def test_little_room_and_a_closed_camera_are_things_to_do(tmp_path: Path) -> None:
@@ -738,8 +747,8 @@ def test_tensorrt_can_be_asked_for_where_all_it_needs_works(tmp_path: Path) -> N
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, found: Machine, engines: list[EngineReport], *arguments: str) -> Any:
-    monkeypatch.setattr(doctor_command, "read_machine", lambda **_: found)
-    monkeypatch.setattr(doctor_command, "check_engines", lambda _: engines)
+    monkeypatch.setattr(doctor, "read_machine", lambda **_: found)
+    monkeypatch.setattr(doctor, "check_engines", lambda _: engines)
     return CliRunner().invoke(main, ["doctor", *arguments], prog_name="emo-edge")
 
 

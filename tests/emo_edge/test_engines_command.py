@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.runtimes.loading import devices
 from emo_edge.bundle.reader import Bundle
 from emo_edge.engines_command import main, wanted_graphs
-from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
+from emo_edge.runtimes.loading import devices
 from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_what_is_there_is_listed_and_cleared(small_onnx: Path) -> None:
 
 @pytest.fixture
 def small_onnx(tmp_path: Path) -> Path:
-    from emo_edge.engine_check import SMALL_GRAPH
+    from emo_edge.diagnostics.engine_trials import SMALL_GRAPH
 
     path = tmp_path / "small.onnx"
     path.write_bytes(SMALL_GRAPH)

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.bundle.model_shape import known_shape
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.graph_work import graph_work, model_work
-from emo_edge.stage_work import connector_work, face_work, vision_work
-from emo_edge.work import Work
+from emo_edge.planning.cost.onnx_graphs import graph_work, model_work
+from emo_edge.planning.cost.stages import connector_work, face_work, vision_work
+from emo_edge.planning.cost.work import Work
 
 
 def model(

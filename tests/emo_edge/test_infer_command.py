@@ -18,8 +18,9 @@ import emo_edge
 from emo_edge import infer_command
 from emo_edge.assets.packaged import SAMPLES
 from emo_edge.infer_command import main
+from emo_edge.inference.results import Result
+from emo_edge.inference.stream import stream
 from emo_edge.media.images import read_image, write_image
-from emo_edge.results import Result
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
@@ -225,11 +226,11 @@ def test_a_video_that_does_not_fit_is_an_error_and_leaves_nothing(tiny_bundle: P
 
 
 def test_a_stream_of_results_is_what_the_command_prints(tiny_bundle: Path) -> None:
-    from emo_edge.pipeline import EmotionPipeline
-    from emo_edge.reading import Request
+    from emo_edge.inference.pipeline import EmotionPipeline
+    from emo_edge.inference.results import Request
 
     with EmotionPipeline.open(tiny_bundle, device="cpu") as pipeline:
-        found = list(pipeline.stream(SAMPLES, Request(labels="ferplus8")))
+        found = list(stream(pipeline, SAMPLES, Request(labels="ferplus8")))
     assert len(found) == 210
     assert list(found[0].readings[0].probabilities) == list(pipeline.manifest.label_sets["ferplus8"])
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.runtimes.loading import openvino as openvino_graph
-from emo_edge.runtimes.loading import devices
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.errors import AccuracyGateError, DeviceMemoryError, MissingExtraError
-from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
-from emo_edge.pipeline import EmotionPipeline
+from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.runtimes import openvino
+from emo_edge.runtimes.loading import devices
+from emo_edge.runtimes.loading import openvino as openvino_graph
+from emo_edge.runtimes.loading.engines import open_engines
+from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
 
 

@@ -14,10 +14,10 @@ from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, DeviceError, InputError
 from emo_edge.faces.detectors import FixedBox, WholeImage
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Reading, Request
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.probability import softmax
+from emo_edge.inference.results import Reading, Request
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.turns import softmax
 
 EXACT = 0.01
 """Largest difference of a probability that the exact profile may show."""

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.model_shape import ModelShape, QFormerShape, known_shape
-from emo_edge.ceiling import Curve, Device, Engine, Interval, Speed, constant
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.export.config import EmoLlamaConfig
 from emo_edge.export.random_checkpoint import random_config
-from emo_edge.plan import BATCH, FORK_CELLS, FORKS, Wanted, kv_cache_bytes, make_plan
-from emo_edge.plan_advice import require_choice
-from emo_edge.plan_subject import ShapeSubject, open_subject
+from emo_edge.planning.advice import require_choice
+from emo_edge.planning.cost.stages import language_work
+from emo_edge.planning.cost.work import Node, Work, linear
+from emo_edge.planning.models import ShapeSubject, open_subject
+from emo_edge.planning.planner import BATCH, FORK_CELLS, FORKS, Wanted, kv_cache_bytes, make_plan
+from emo_edge.planning.roofline import Curve, Device, Engine, Interval, Speed, constant
 from emo_edge.runtimes.llama_cpp import session
-from emo_edge.stage_work import language_work
-from emo_edge.work import Node, Work, linear
 
 KINDS = ("product", "attention", "function", "move", "cast")
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from emo_edge import machine_ceiling
 from emo_edge.bundle.engine_settings import CudaSettings
-from emo_edge.ceiling import Device, Engine, Speed, constant
-from emo_edge.device_catalogue import CATALOGUE
-from emo_edge.machine_ceiling import KINDS, graph_engine, label_seconds, language_engine, measured_device
 from emo_edge.plan_command import main
+from emo_edge.planning.device_catalogue import CATALOGUE
+from emo_edge.planning.probes import machine
+from emo_edge.planning.probes.machine import KINDS, graph_engine, label_seconds, language_engine, measured_device
+from emo_edge.planning.roofline import Device, Engine, Speed, constant
 from emo_edge.runtimes.onnx import OnnxSession
 
 SPEED = Speed({"fp32": constant(1e11)}, dict.fromkeys(KINDS, constant(1e10)), 0.0, 1e-4)
@@ -46,7 +46,7 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Any:
         asked.append((tuple(precisions), dict(types), rest["threads"]))
         return MACHINE
 
-    monkeypatch.setattr(machine_ceiling, "measured_device", fake)
+    monkeypatch.setattr(machine, "measured_device", fake)
 
     def run(*words: str) -> Result:
         return CliRunner().invoke(main, list(words), prog_name="emo-edge plan")
@@ -85,8 +85,8 @@ def test_every_probe_of_graphs_opens_its_session_as_asked(tmp_path: Path, monkey
         asked.append(cuda)
         return OnnxSession(*parts, cuda=cuda, **options)
 
-    monkeypatch.setattr(machine_ceiling, "runtime", lambda target: session)
-    monkeypatch.setattr(machine_ceiling, "ROUNDS", 3)
+    monkeypatch.setattr(machine, "runtime", lambda target: session)
+    monkeypatch.setattr(machine, "ROUNDS", 3)
     wanted = CudaSettings(graphs=False)
     graph_engine(tmp_path, ("fp32",), "cpu", 1, wanted)
     assert asked
@@ -102,7 +102,7 @@ def test_what_a_bundle_asks_of_cuda_is_what_the_probes_run_with(
         asked.append(cuda.graphs)
         return MACHINE
 
-    monkeypatch.setattr(machine_ceiling, "measured_device", fake)
+    monkeypatch.setattr(machine, "measured_device", fake)
     shutil.copytree(tiny_bundle, tmp_path / "plain")
     manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
     manifest["engines"]["cuda"]["graphs"] = False
@@ -154,7 +154,7 @@ def test_nothing_fits_ends_with_six_and_says_what_would(plan: Any) -> None:
 
 def test_types_that_were_not_measured_are_no_advice(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = replace(MACHINE, language={"f16": ENGINE}, left=1e9)
-    monkeypatch.setattr(machine_ceiling, "measured_device", lambda *_, **__: alone)
+    monkeypatch.setattr(machine, "measured_device", lambda *_, **__: alone)
     done = plan("emo-llama-7b", "--profile", "exact")
     assert done.exit_code == 6
     assert done.stderr.endswith("What would do: --device rtx-4090\n")
@@ -210,7 +210,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         "PLAIN_SHAPES": ((8, 64), (16, 64)),
         "CHAINS": (4, 8),
     }.items():
-        monkeypatch.setattr(machine_ceiling, name, value)
+        monkeypatch.setattr(machine, name, value)
 
 
 def test_probes_tell_rates_of_every_kind(hasty: None, tmp_path: Path) -> None:

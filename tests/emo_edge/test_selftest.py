@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge import selftest_command
+from emo_edge.diagnostics.selftest_report import distance, judged, lines, summary
 from emo_edge.errors import AccuracyGateError, DeviceError
 from emo_edge.selftest_command import main, nameless, raise_for
-from emo_edge.selftest_report import distance, judged, lines, summary
 
 CPU = {"a": {"joy": 0.75, "fear": 0.25}, "b": {"joy": 0.4, "fear": 0.6}}
 

@@ -24,9 +24,9 @@ from emo_edge.export.face_network import FaceNetwork
 from emo_edge.export.import_facexformer import checkpoint_from_facexformer
 from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.faces.detectors import FixedBox
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
 from emo_edge.media.images import read_image
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Request
 
 State = dict[str, torch.Tensor]
 PACKAGE = Path(emo_edge.__file__).parent

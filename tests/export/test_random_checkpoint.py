@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.cli import main
-from emo_edge.drawing import annotated
 from emo_edge.export import bundle_export, streamed_checkpoint
 from emo_edge.export import random_checkpoint as module
 from emo_edge.export.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.export.random_checkpoint import PURPOSE, SHAPES, random_checkpoint, random_config
 from emo_edge.faces.detectors import WholeImage
+from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.images import read_image
-from emo_edge.pipeline import EmotionPipeline
+from emo_edge.rendering.annotate import annotated
 
 SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"
 

@@ -8,10 +8,10 @@ import pytest
 
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.tensorrt import engine_recipe
 from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS
-from emo_edge.runtimes.tensorrt import builder as engine_builder
+from emo_edge.runtimes.loading.tensorrt import engine_recipe
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import builder as engine_builder
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
 

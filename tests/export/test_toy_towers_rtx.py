@@ -27,8 +27,8 @@ from emo_edge.export.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.onnx_graphs import in_precision, onnx_from_component, onnx_from_face_network
 from emo_edge.export.random_checkpoint import random_landmark_network
 from emo_edge.metrics.gates import INT8_GATE
-from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
 from emo_edge.tensors import Tensor, TensorSpec
 

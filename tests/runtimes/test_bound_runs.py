@@ -12,12 +12,11 @@ import pytest
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError, DeviceMemoryError
-from emo_edge.runtimes import onnx_io_binding
-from emo_edge.runtimes import onnx
-from emo_edge.runtimes.onnx_io_binding import BoundRuns
-from emo_edge.runtimes.onnx import OnnxSession, _translated, providers
+from emo_edge.runtimes import onnx, onnx_io_binding
 from emo_edge.runtimes.base.row_batches import RowParts
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.onnx import OnnxSession, _translated, providers
+from emo_edge.runtimes.onnx_io_binding import BoundRuns
 
 
 def bound_session(path: Path, inputs: Any, outputs: Any) -> tuple[OnnxSession, BoundRuns]:

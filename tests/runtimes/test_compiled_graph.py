@@ -11,13 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.runtimes.loading import tensorrt as compiled_graph
 from emo_edge import engines_command
-from emo_edge.runtimes.loading import devices
 from emo_edge.bundle.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.tensorrt import GraphCompiler
-from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.engines_command import kept_builds, wanted_graphs
 from emo_edge.errors import (
     AccuracyGateError,
@@ -29,13 +25,16 @@ from emo_edge.errors import (
     UnsupportedCardError,
 )
 from emo_edge.metrics.tensor_parity import gate_problem, nearness
-from emo_edge.runtimes.tensorrt import engine_cache
-from emo_edge.runtimes.tensorrt import fingerprint
-from emo_edge.runtimes.tensorrt import api as tensorrt_api
-from emo_edge.runtimes.tensorrt.cuda import CudaDevice
-from emo_edge.runtimes.tensorrt.builder import Built
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.loading import devices
+from emo_edge.runtimes.loading import tensorrt as compiled_graph
+from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.tensorrt import GraphCompiler
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import engine_cache, fingerprint
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.builder import Built
+from emo_edge.runtimes.tensorrt.cuda import CudaDevice
 from emo_edge.tensors import TensorSpec
 
 

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from emo_edge.errors import InputError
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.base.sessions import LanguageSession, Sampling, TensorSession
 
 TOLERANCE = 2e-3
 """Of a log-probability: float32 weights and attention cache on both sides, other summation orders."""

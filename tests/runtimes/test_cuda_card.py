@@ -14,12 +14,12 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.reader import Bundle
 from emo_edge.faces.detector import DetectedFace
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
 from emo_edge.metrics.tensor_parity import nearness
-from emo_edge.pipeline import EmotionPipeline
-from emo_edge.reading import Request
-from emo_edge.runtimes.onnx_io_binding import CAPTURED
-from emo_edge.runtimes.onnx import OnnxSession, graphs_are_safe
 from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.onnx import OnnxSession, graphs_are_safe
+from emo_edge.runtimes.onnx_io_binding import CAPTURED
 from emo_edge.tensors import Tensor
 
 pytestmark = pytest.mark.skipif(

@@ -13,9 +13,8 @@ import pytest
 
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import builder
+from emo_edge.runtimes.tensorrt.build_config import EngineRecipe, engine_key
 from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
-from emo_edge.runtimes.tensorrt.build_config import engine_key
 
 pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
 Recipes = Callable[..., EngineRecipe]

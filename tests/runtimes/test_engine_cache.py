@@ -14,12 +14,9 @@ import pytest
 
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt import engine_cache
-from emo_edge.runtimes.tensorrt.builder import Built
-from emo_edge.runtimes.tensorrt.engine_cache import ENTRY
-from emo_edge.runtimes.tensorrt.engine_cache import PLAN
-from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
-from emo_edge.runtimes.tensorrt.engine_cache import Entry
 from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.builder import Built
+from emo_edge.runtimes.tensorrt.engine_cache import ENTRY, PLAN, EngineCache, Entry
 
 Recipes = Callable[..., EngineRecipe]
 MACHINE = {"library": "tensorrt 10.3.0", "gpu": "Orin", "driver": "540.4.0, CUDA 12.6", "system": "L4T 36.4.0"}

@@ -24,12 +24,10 @@ from emo_edge.export.gguf_file import gguf_from_checkpoint
 from emo_edge.export.language import PackedRow, branch_log_probs, build_llama, generate_tokens
 from emo_edge.export.quantized_gguf import quantize_gguf
 from emo_edge.export.text import LANGUAGE_MODEL_NAME, LanguageTokenizer
-from emo_edge.runtimes.llama_cpp.session import LlamaSession
-from emo_edge.runtimes.llama_cpp.library import ANSWERS_NAME
-from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
+from emo_edge.runtimes.base.sessions import Chunk, Sampling
+from emo_edge.runtimes.llama_cpp.library import ANSWERS_NAME, fast_path_is_safe
 from emo_edge.runtimes.llama_cpp.sampling import choose
-from emo_edge.runtimes.base.sessions import Chunk
-from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.cache import cache_directory
 
 CONFIG = LanguageConfig(

@@ -12,15 +12,12 @@ import numpy as np
 import pytest
 
 from emo_edge.errors import CheckpointError, DeviceError
-from emo_edge.probe_language import LanguageProbe
+from emo_edge.planning.probes.language import LanguageProbe
+from emo_edge.runtimes.llama_cpp import library, repacking
 from emo_edge.runtimes.llama_cpp import session as llama
-from emo_edge.runtimes.llama_cpp import library
-from emo_edge.runtimes.llama_cpp import repacking
-from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
-from emo_edge.runtimes.llama_cpp.repacking import ANSWERS_NAME
-from emo_edge.runtimes.llama_cpp.repacking import prompt_seconds
-from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
+from emo_edge.runtimes.llama_cpp.repacking import ANSWERS_NAME, prompt_seconds, repacking_pays
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 Q4_K_M, F16 = 15, 1
 POINTERS = ctypes.POINTER(ctypes.c_void_p)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from emo_edge.runtimes.llama_cpp import session as llama
-from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.llama_cpp.library import library
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_rows
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_s", "q4_k_m", "q5_k_m", "q6_k")

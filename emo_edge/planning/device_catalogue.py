@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from emo_edge.ceiling import Device, Engine, Interval, Speed, constant
 from emo_edge.errors import InputError
-from emo_edge.work import Kind, Precision
+from emo_edge.planning.cost.work import Kind, Precision
+from emo_edge.planning.roofline import Device, Engine, Interval, Speed, constant
 
 GB = 1e9
 GIB = float(1 << 30)

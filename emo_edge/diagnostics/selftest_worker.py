@@ -27,8 +27,8 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
     that ran, seconds to open, and the peak of resident memory in bytes.
     """
     from emo_edge.faces.detectors import FixedBox
-    from emo_edge.pipeline import EmotionPipeline
-    from emo_edge.reading import Request
+    from emo_edge.inference.pipeline import EmotionPipeline
+    from emo_edge.inference.results import Request
 
     started = time.perf_counter()
     with EmotionPipeline.open(bundle, device=device, profile=profile) as pipeline:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from emo_edge.runtimes.llama_cpp import library
-
 import os
 import string
 import struct
@@ -16,7 +14,7 @@ import numpy as np
 
 from emo_edge.bundle.gguf_header import MAGIC
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.llama_cpp import library
 
 ALIGNMENT = 32
 VOCABULARY = 1024

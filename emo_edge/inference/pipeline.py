@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,22 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from emo_edge import __version__
-from emo_edge.answering import NOTHING_SAID, Answering, Said, Shown
 from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, CropSettings
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.engines import Engines
-from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.errors import InputError
-from emo_edge.face_facts import face_facts
 from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_seen
 from emo_edge.faces.detectors import open_detector
+from emo_edge.inference.face_attributes import face_facts
+from emo_edge.inference.label_scoring import NOTHING_SAID, Answering, Said, Shown
+from emo_edge.inference.prompt_layout import demographics_of
+from emo_edge.inference.results import Reading, Request, Settings
 from emo_edge.media.crops import Crop, Image, checked_frame, face_crop, padded_crop
-from emo_edge.reading import Reading, Request, Settings
-from emo_edge.results import ClipPlan, Result, read_sources
-from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.base.sessions import Sampling, TensorSession
+from emo_edge.runtimes.loading.engines import Engines, open_engines
 from emo_edge.tensors import Tensor
-from emo_edge.turns import demographics_of
 from emo_edge.utils.timing import Stopwatch
 
 FACTS = OUTPUTS["face"]
@@ -106,21 +103,6 @@ class EmotionPipeline:
             return None
         seen = self._look(frames, faces, watch)
         return self._reading(seen, slice(0, len(frames)), faces, asked, watch, clip=True)
-
-    def stream(
-        self, source: str | Path, request: Request | None = None, plan: ClipPlan | None = None
-    ) -> Iterator[Result]:
-        """Read an image, a folder, a video, a camera or a stream, one result at a time, as ``emo-edge infer`` does.
-
-        Args:
-            source: what the command takes as SOURCE.
-            request: what is asked of every face.
-            plan: how moving pictures are cut into clips.
-
-        What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
-        """
-        self.check(request or Request())
-        return read_sources(self, [str(source)], request or Request(), plan or ClipPlan())
 
     def check(self, request: Request, frames: int = 1) -> None:
         """Raise InputError for what no picture could answer: unknown labels, a temperature of nothing.

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.prompts import FaceLabels
+from emo_edge.inference.probability import softmax
+from emo_edge.inference.prompt_layout import HEADS
+from emo_edge.inference.results import FaceFacts
 from emo_edge.media.crops import Crop
-from emo_edge.reading import FaceFacts
 from emo_edge.tensors import Tensor
-from emo_edge.turns import HEADS, softmax
 
 DEMOGRAPHIC_ATTRIBUTES = ("Male", "Young")
 """Of CelebA's: what they tell is gender and age."""

@@ -3,62 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
-from emo_edge.media.crops import Image
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import ClipPlan, Request, Result
 from emo_edge.media.images import image_paths, read_image
-from emo_edge.media.sources import classify_source, shown
+from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
-from emo_edge.reading import Reading, Request
 
-if TYPE_CHECKING:
-    from emo_edge.pipeline import EmotionPipeline
-
-RESULT_VERSION = 1
 Progress = Callable[[str, int, int], None]
 """Hears what is under way, how much of it is done, and of how much (0 if nobody knows)."""
 
 
-@dataclass(frozen=True)
-class ClipPlan:
-    """How moving pictures are read: ``frames`` a clip, taken evenly from a whole video, or at ``fps`` as it plays."""
+def stream(
+    pipeline: EmotionPipeline, source: str | Path, request: Request | None = None, plan: ClipPlan | None = None
+) -> Iterator[Result]:
+    """Read an image, a folder, a video, a camera or a stream, one result at a time, as ``emo-edge infer`` does.
 
-    frames: int = 8
-    fps: float | None = None
+    Args:
+        pipeline: an open one.
+        source: what the command takes as SOURCE.
+        request: what is asked of every face.
+        plan: how moving pictures are cut into clips.
 
-    def __post_init__(self) -> None:
-        if self.frames < 1 or (self.fps is not None and not 0 < self.fps <= 240):
-            raise InputError(f"a clip needs frames >= 1 and 0 < fps <= 240, not {self.frames} and {self.fps}")
-
-
-@dataclass(frozen=True)
-class Result:
-    """The readings of one image or one clip, or what kept it from being read."""
-
-    source: str
-    kind: str
-    """image or clip."""
-    readings: list[Reading]
-    image: Image | None
-    """The picture the boxes lie in (a clip's middle frame); None after an error."""
-    seconds: tuple[float, float] | None = None
-    """First and last frame of a clip, in seconds from the start."""
-    error: EmoEdgeError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
-        return {
-            "result_version": RESULT_VERSION,
-            "source": shown(self.source),
-            "kind": self.kind,
-            "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
-            "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
-            "readings": [reading.to_dict() for reading in self.readings],
-            "error": None if self.error is None else str(self.error),
-        }
+    What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
+    """
+    pipeline.check(request or Request())
+    return read_sources(pipeline, [str(source)], request or Request(), plan or ClipPlan())
 
 
 def read_sources(

@@ -20,19 +20,15 @@ from numpy.typing import NDArray
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import read_gguf_header
-from emo_edge.ceiling import Curve, Device, Engine, Speed, constant
 from emo_edge.errors import DeviceError
+from emo_edge.inference.prompt_layout import label_branches
 from emo_edge.machine.hardware import Machine, read_machine
-from emo_edge.probe_graphs import GraphProbe
-from emo_edge.probe_language import F16, VOCABULARY, LanguageProbe
-from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES
-from emo_edge.runtimes.loading.devices import PROBLEMS
-from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES
-from emo_edge.runtimes.loading.devices import runtime
-from emo_edge.runtimes.base.sessions import LanguageSession
-from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.turns import label_branches
-from emo_edge.work import Kind, Precision
+from emo_edge.planning.cost.work import Kind, Precision
+from emo_edge.planning.probes.graphs import GraphProbe
+from emo_edge.planning.probes.language import F16, VOCABULARY, LanguageProbe
+from emo_edge.planning.roofline import Curve, Device, Engine, Speed, constant
+from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
+from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, PROBLEMS, TENSOR_RUNTIMES, runtime
 
 ROUNDS, LEAST_ROUNDS, LONGEST_S = 15, 3, 1.0
 """Times of each probe, of which the median counts; fewer where they take longer than this in all."""

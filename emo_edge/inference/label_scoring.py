@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest, ask_for_labels, resolve_labels
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.errors import InputError
-from emo_edge.reading import Request
+from emo_edge.inference.probability import softmax
+from emo_edge.inference.prompt_layout import Turn, frame_tokens
+from emo_edge.inference.results import Request
+from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.tensors import Tensor
-from emo_edge.turns import Turn, frame_tokens, softmax
 from emo_edge.utils.timing import Stopwatch
 
 

@@ -6,13 +6,6 @@ so this process imports none. Run as a module with an engine's name, this file i
 
 from __future__ import annotations
 
-from emo_edge.faces import haar
-from emo_edge.runtimes import openvino as openvino_runtime
-from emo_edge.runtimes.llama_cpp import library
-from emo_edge.runtimes.tensorrt import api as tensorrt_api
-from emo_edge.runtimes.tensorrt import fingerprint
-from emo_edge.utils import opencv
-
 import base64
 import importlib
 import importlib.metadata
@@ -28,7 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emo_edge.errors import EmoEdgeError
-from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.faces import haar
+from emo_edge.runtimes import openvino as openvino_runtime
+from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.tensorrt import api as tensorrt_api
+from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.utils import opencv
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.processes import Ended, run_bounded
 
@@ -109,7 +107,7 @@ def check_engine(
     packages = installed_packages(engine.distributions)
     if command is None and not _is_there(engine.module):
         return EngineReport(engine.module, engine.needed, "missing", packages=packages)
-    child = [sys.executable, "-m", "emo_edge.engine_check", engine.module, *arguments]
+    child = [sys.executable, "-m", "emo_edge.diagnostics.engine_trials", engine.module, *arguments]
     start = time.monotonic()
     # A folder of the engine's name where the command was started is not the engine.
     ended = run_bounded(command or child, seconds, {"PYTHONSAFEPATH": "1"})

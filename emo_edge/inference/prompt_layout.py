@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from emo_edge.bundle.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
 from emo_edge.bundle.prompts import demographic_sentence
 from emo_edge.errors import BundleError, InputError
-from emo_edge.runtimes.base.sessions import Chunk
-from emo_edge.runtimes.base.sessions import LanguageSession
+from emo_edge.inference.probability import softmax
+from emo_edge.runtimes.base.sessions import Chunk, LanguageSession
 from emo_edge.tensors import Tensor
 
 HEADS = ("age", "gender", "race")
@@ -21,13 +21,6 @@ def demographics_of(manifest: Manifest, outputs: Mapping[str, Tensor], rows: sli
     """Write the age/gender/race sentence from the face network's logits; a clip takes the mean over its frames."""
     age, gender, race = (softmax(outputs[name][rows]).mean(0) for name in HEADS)
     return demographic_sentence(manifest.prompt, manifest.face_labels, age, gender, race, clip=clip)
-
-
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Softmax over the last axis, in float64."""
-    shifted = np.asarray(logits, np.float64)
-    weights = np.exp(shifted - shifted.max(-1, keepdims=True))
-    return np.asarray(weights / weights.sum(-1, keepdims=True))
 
 
 def frame_tokens(manifest: Manifest, visual: Tensor, face: Tensor | None) -> NDArray[np.float32]:

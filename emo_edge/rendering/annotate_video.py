@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emo_edge.drawing import annotated
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
+from emo_edge.inference.results import Result
 from emo_edge.media.captures import opened_capture, promised_frames
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.videos import TimedFrame, sampled_frames
-from emo_edge.results import Result
+from emo_edge.rendering.annotate import annotated
 from emo_edge.utils.opencv import open_cv2
 
 log = logging.getLogger(__name__)

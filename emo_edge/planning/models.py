@@ -13,10 +13,10 @@ from emo_edge.bundle.manifest import GRAPHS, GraphComponent, Profile, Variant
 from emo_edge.bundle.model_shape import LanguageShape, ModelShape, known_shape
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.graph_work import graph_work
-from emo_edge.plan_prompts import Prompts, bundle_prompts, shape_prompts
-from emo_edge.stage_work import connector_work, face_work, vision_work
-from emo_edge.work import Precision, Work
+from emo_edge.planning.cost.onnx_graphs import graph_work
+from emo_edge.planning.cost.stages import connector_work, face_work, vision_work
+from emo_edge.planning.cost.work import Precision, Work
+from emo_edge.planning.prompt_lengths import Prompts, bundle_prompts, shape_prompts
 
 TYPE_BITS = {"f16": (16.0, 16.0, 16.0), "q8_0": (8.5, 8.5, 8.5), "q4_k_m": (4.82, 6.5625, 4.5)}
 """Bits a number of layers, output matrix and table of embeddings: ggml's block sizes. Of q4_k_m's layers it is the mean

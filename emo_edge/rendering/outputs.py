@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from emo_edge.drawing import annotated
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
+from emo_edge.inference.results import Result
 from emo_edge.media.images import EXTENSIONS, write_image
 from emo_edge.media.sources import classify_source, shown
-from emo_edge.results import Result
-from emo_edge.video_drawing import CODECS, write_annotated_video
+from emo_edge.rendering.annotate import annotated
+from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 
 
 class Drawer:

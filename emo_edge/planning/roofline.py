@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from emo_edge.work import Kind, Node, Work
+from emo_edge.planning.cost.work import Kind, Node, Work
 
 
 @dataclass(frozen=True)

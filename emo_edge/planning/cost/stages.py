@@ -1,6 +1,7 @@
 """The work of every stage of a model of known sizes, as its graphs do it in float32.
 
-Counted by hand from the modules that are exported; `emo_edge.graph_work` counts the same from the graphs themselves.
+Counted by hand from the modules that are exported; `emo_edge.planning.cost.onnx_graphs` counts the same
+from the graphs themselves.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emo_edge.bundle.model_shape import ConnectorShape, FaceInfoShape, FaceShape, LanguageShape, ModelShape, VisionShape
+from emo_edge.planning.cost.work import FLOAT, Node, Work, attention, function, linear, move, view
 from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LANDMARK_REGIONS, PARSING_CLASSES, RACES
 from emo_edge.taxonomy import VISIBILITY_POINTS as VISIBILITY
-from emo_edge.work import FLOAT, Node, Work, attention, function, linear, move, view
 
 LANDMARKS = 68
 HEAD_WIDTHS = (2 * LANDMARKS, 3, len(CELEBA_ATTRIBUTES), VISIBILITY, len(AGE_BINS), len(GENDERS), len(RACES))

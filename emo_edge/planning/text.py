@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emo_edge.plan import Plan, ProfilePlan, Stage, span
+from emo_edge.planning.planner import Plan, ProfilePlan, Stage, span
 
 PROFILE_HEAD = ("profile", "graphs", "language", "KV cache", "activations", "engines", "needs", "", "labels", "answer")
 STAGE_HEAD = ("stage", "GFLOP", "weights", "activations", "bound", "ms")

@@ -14,7 +14,7 @@ from typing import Literal
 import click
 
 from emo_edge import __version__
-from emo_edge.engine_check import NOT_TAKEN, EngineReport, check_engines
+from emo_edge.diagnostics.engine_trials import NOT_TAKEN, EngineReport, check_engines
 from emo_edge.machine.hardware import Machine, read_machine
 from emo_edge.machine.jetson import Jetson, fastest_mode
 from emo_edge.utils.cache import cache_directory

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from emo_edge.inference.results import Reading, Result
 from emo_edge.media.sources import shown
-from emo_edge.reading import Reading
-from emo_edge.results import Result
 
 BAR = 20
 

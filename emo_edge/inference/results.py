@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.media.crops import Box
+from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.media.crops import Box, Image
+from emo_edge.media.sources import shown
 from emo_edge.runtimes.base.sessions import Sampling
+
+RESULT_VERSION = 1
+
 
 READING_VERSION = 1
 
@@ -126,3 +131,42 @@ class Reading:
 
 def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
     return {name: round(float(value), digits) for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """How moving pictures are read: ``frames`` a clip, taken evenly from a whole video, or at ``fps`` as it plays."""
+
+    frames: int = 8
+    fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or (self.fps is not None and not 0 < self.fps <= 240):
+            raise InputError(f"a clip needs frames >= 1 and 0 < fps <= 240, not {self.frames} and {self.fps}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The readings of one image or one clip, or what kept it from being read."""
+
+    source: str
+    kind: str
+    """image or clip."""
+    readings: list[Reading]
+    image: Image | None
+    """The picture the boxes lie in (a clip's middle frame); None after an error."""
+    seconds: tuple[float, float] | None = None
+    """First and last frame of a clip, in seconds from the start."""
+    error: EmoEdgeError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
+        return {
+            "result_version": RESULT_VERSION,
+            "source": shown(self.source),
+            "kind": self.kind,
+            "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
+            "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
+            "readings": [reading.to_dict() for reading in self.readings],
+            "error": None if self.error is None else str(self.error),
+        }

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.inference.results import Reading
 from emo_edge.media.crops import Image
-from emo_edge.reading import Reading
 
 SHORTEST_SIDE = 720
 """Smaller pictures are enlarged to this, so that the text can be read."""

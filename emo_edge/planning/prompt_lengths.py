@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from emo_edge.runtimes.llama_cpp import library
-
 import ctypes
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +15,7 @@ from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, clas
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.runtimes.loading.devices import runtime
+from emo_edge.runtimes.llama_cpp import library
 from emo_edge.taxonomy import LABEL_SETS
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.graph_shapes import shapes_of, sized_graph
+from emo_edge.planning.cost.onnx_shapes import shapes_of, sized_graph
+from emo_edge.planning.cost.work import Kind, Node, Precision, Work
 from emo_edge.utils.extras import missing_extra
-from emo_edge.work import Kind, Node, Precision, Work
 
 IDLE = frozenset({"Constant", "DequantizeLinear", "Identity", "Shape"})
 VIEWS = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 from emo_edge.bundle.manifest import EXACT_LANGUAGE, GRAPHS
 from emo_edge.bundle.model_shape import LanguageShape
-from emo_edge.ceiling import NOTHING, Device, Engine, Interval
 from emo_edge.errors import InputError
-from emo_edge.plan_prompts import Prompt, Prompts
-from emo_edge.plan_subject import Subject
-from emo_edge.stage_work import language_work
-from emo_edge.work import FLOAT, Work, joined
+from emo_edge.planning.cost.stages import language_work
+from emo_edge.planning.cost.work import FLOAT, Work, joined
+from emo_edge.planning.models import Subject
+from emo_edge.planning.prompt_lengths import Prompt, Prompts
+from emo_edge.planning.roofline import NOTHING, Device, Engine, Interval
 
 BATCH = 512
 """Positions that `runtimes.llama` computes at once."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.planning.cost.work import Kind, Node, Precision
 from emo_edge.tensors import TensorSpec
 from emo_edge.utils.extras import missing_extra
-from emo_edge.work import Kind, Node, Precision
 
 OPSET = 20
 

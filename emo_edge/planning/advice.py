@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from emo_edge.ceiling import Device
-from emo_edge.device_catalogue import CATALOGUE, catalogue_device
 from emo_edge.errors import DeviceError, InputError
-from emo_edge.plan import Plan, Wanted, make_plan, span
-from emo_edge.plan_subject import Subject
+from emo_edge.planning.device_catalogue import CATALOGUE, catalogue_device
+from emo_edge.planning.models import Subject
+from emo_edge.planning.planner import Plan, Wanted, make_plan, span
+from emo_edge.planning.roofline import Device
 
 SMALLEST_CONTEXT = 32
 
