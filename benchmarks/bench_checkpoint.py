@@ -9,9 +9,9 @@ from pathlib import Path
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.checkpoint import weight_files
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.model import parameter_shapes
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.reference.model import parameter_shapes
+from emo_edge.export.reference.weights import weight_files
 from emo_edge.machine.hardware import read_machine
 from emo_edge.utils.files import sha256_of
 

@@ -19,9 +19,9 @@ from emo_edge.benchmarks.dataset_items import Frame
 from emo_edge.bundle.manifest import GRAPHS
 from emo_edge.bundle.prompts import Prompt, classify_question
 from emo_edge.bundle.reader import Bundle
-from emo_edge.export.frames import FrameFeatures
-from emo_edge.export.language import generate_tokens
-from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.models.llama import generate_tokens
+from emo_edge.export.reference.frames import FrameFeatures
+from emo_edge.export.reference.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.devices import GPU_DEVICES
 from emo_edge.runtimes.base.sessions import Sampling

@@ -21,12 +21,12 @@ import click
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.measured_step import Measured, measured, measured_command
-from emo_edge.export.config import CheckpointConfig, EmoLlamaConfig, LanguageConfig
-from emo_edge.export.gguf_file import PREFIX, gguf_from_checkpoint
-from emo_edge.export.model import parameter_shapes
-from emo_edge.export.random_checkpoint import SHAPES, RandomTensor
-from emo_edge.export.streamed_checkpoint import write_checkpoint
-from emo_edge.export.text import LANGUAGE_MODEL_NAME
+from emo_edge.export.gguf.writer import PREFIX, gguf_from_checkpoint
+from emo_edge.export.importers.checkpoint_writer import write_checkpoint
+from emo_edge.export.importers.random_weights import SHAPES, RandomTensor
+from emo_edge.export.models.config import CheckpointConfig, EmoLlamaConfig, LanguageConfig
+from emo_edge.export.reference.model import parameter_shapes
+from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
@@ -35,7 +35,7 @@ OURS, THEIRS = "emo-edge", "llama.cpp"
 F16, Q8_0 = "f16", "q8_0"
 OUR_QUANTIZER = f"""import sys
 from pathlib import Path
-from emo_edge.export.quantized_gguf import quantize_gguf
+from emo_edge.export.gguf.quantize import quantize_gguf
 quantize_gguf(Path(sys.argv[1]), Path(sys.argv[2]), "{Q8_0}", known_finite=True)
 """
 """Quantizes as an export does the file that it has just written."""

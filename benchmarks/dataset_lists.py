@@ -9,7 +9,7 @@ from emo_edge.benchmarks.dataset_folders import is_clip
 from emo_edge.benchmarks.dataset_items import Clips, Dataset, Pictures
 from emo_edge.benchmarks.dataset_layout import inside
 from emo_edge.benchmarks.dataset_listing import Entry, Request, collected
-from emo_edge.calibration.sample_lists import listed_samples
+from emo_edge.calibration.samples.lists import listed_samples
 from emo_edge.errors import InputError
 
 

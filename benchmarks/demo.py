@@ -16,10 +16,10 @@ from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_data import BASIC
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError
-from emo_edge.export.bundle_export import PROFILE_OF, bundle_from_checkpoint
-from emo_edge.export.checkpoint import WEIGHTS_NAME
-from emo_edge.export.config import CONFIG_NAME
-from emo_edge.export.export_plan import ExportPlan
+from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.emo_llama import PROFILE_OF, bundle_from_checkpoint
+from emo_edge.export.models.config import CONFIG_NAME
+from emo_edge.export.reference.weights import WEIGHTS_NAME
 from emo_edge.faces.detectors import FixedBox
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request

@@ -14,12 +14,12 @@ import torch
 from emo_edge.benchmarks.device_speed_turns import EAGER, Call, Entrant, Held, Outputs
 from emo_edge.benchmarks.device_speed_work import DECODED, Asked
 from emo_edge.errors import DeviceError, DeviceMemoryError
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.frames import FrameFeatures, normalised_pixels
-from emo_edge.export.language import PackedRow, branch_log_probs
-from emo_edge.export.model import EmoLlamaForConditionalGeneration, parameter_shapes
-from emo_edge.export.reference import FACE_OUTPUTS
-from emo_edge.export.streamed_layers import LAYERS
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.llama import PackedRow, branch_log_probs
+from emo_edge.export.reference.frames import FrameFeatures, normalised_pixels
+from emo_edge.export.reference.layer_streaming import LAYERS
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
+from emo_edge.export.reference.outputs import FACE_OUTPUTS
 from emo_edge.inference.probability import softmax
 from emo_edge.machine.hardware import read_machine
 from emo_edge.runtimes.torch import TorchLanguageSession

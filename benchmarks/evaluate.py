@@ -25,8 +25,8 @@ from emo_edge.benchmarks.instructions import OPEN_QUESTIONS
 from emo_edge.benchmarks.model_card import model_card
 from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, Arrays, Split, prepare
 from emo_edge.bundle.prompts import classify_question
-from emo_edge.export.checkpoint import WEIGHTS_NAME
-from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.weights import WEIGHTS_NAME
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.metrics.facial_cues import cues_in

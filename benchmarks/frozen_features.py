@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emo_edge.benchmarks.tiny_data import Arrays
-from emo_edge.export.facexformer import FaceOutputs
-from emo_edge.export.frames import FrameFeatures
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.models.facexformer import FaceOutputs
+from emo_edge.export.reference.frames import FrameFeatures
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 _FACE_FIELDS = tuple(field for field in FaceOutputs._fields if field != "segmentation")
 _LARGE_FIELDS = ("vision", "face_map")

@@ -18,19 +18,19 @@ import click
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
-from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.graph_files import stored_bytes
-from emo_edge.calibration.int8_component import Judged, PlannedInt8, planned_component
-from emo_edge.calibration.int8_sensitivity import Outputs
-from emo_edge.calibration.quantized_graph import int8_from_float
-from emo_edge.calibration.speed_check import SpeedCheck, compared_speed
-from emo_edge.calibration.thresholds import METHODS
+from emo_edge.calibration.int8.component import Judged, PlannedInt8, planned_component
+from emo_edge.calibration.int8.graph_files import stored_bytes
+from emo_edge.calibration.int8.qdq_graph import int8_from_float
+from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
+from emo_edge.calibration.int8.sensitivity import Outputs
+from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
+from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import AccuracyGateError
-from emo_edge.export.compared_graph import run_in_batches
-from emo_edge.export.graph_file import save_graph
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.onnx_graphs import PRECISIONS, component_contracts, in_precision, onnx_from_component
-from emo_edge.export.reference import Reference, probabilities_with, reference_on
+from emo_edge.export.onnx.export import PRECISIONS, component_contracts, in_precision, onnx_from_component
+from emo_edge.export.onnx.graph_file import save_graph
+from emo_edge.export.onnx.verify import run_in_batches
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.outputs import Reference, probabilities_with, reference_on
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics.gates import INT8_GATE, Gate
 from emo_edge.metrics.label_agreement import label_evidence

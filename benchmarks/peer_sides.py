@@ -98,9 +98,9 @@ def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int)
     import torch
 
     from emo_edge.bundle.prompts import classify_question
-    from emo_edge.export.frames import as_clip
-    from emo_edge.export.language import generate_tokens
-    from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
+    from emo_edge.export.models.llama import generate_tokens
+    from emo_edge.export.reference.frames import as_clip
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, Turn
 
     if threads:
         torch.set_num_threads(threads)
@@ -203,7 +203,7 @@ def torch_vision(bundle: Path, checkpoint: Path, dtype: str, threads: int | None
     """Run the checkpoint's image tower in eager PyTorch."""
     import torch
 
-    from emo_edge.export.model import EmoLlamaForConditionalGeneration
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
     if threads:
         torch.set_num_threads(threads)

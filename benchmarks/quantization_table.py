@@ -19,15 +19,15 @@ import click
 from emo_edge.assets.packaged import Sample, packaged_checkpoint
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
 from emo_edge.bundle.imatrix import Imatrix, write_imatrix
-from emo_edge.calibration.calibrated_language import UNWEIGHTED, Truth, measured_file
-from emo_edge.calibration.importance import ImportanceCollector
-from emo_edge.calibration.mixed_types import BASE, measured_options
-from emo_edge.calibration.mixture_search import Mixture, MixtureSearch
-from emo_edge.export.answered_prompts import answered_prompts
-from emo_edge.export.file_types import FILE_TYPES, available_file_types
-from emo_edge.export.language_trials import LanguageTrials, unrounded_gguf
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.reference import reference_on
+from emo_edge.calibration.language.imatrix import ImportanceCollector
+from emo_edge.calibration.language.mixed_types import BASE, measured_options
+from emo_edge.calibration.language.mixture_search import Mixture, MixtureSearch
+from emo_edge.calibration.language.variants import UNWEIGHTED, Truth, measured_file
+from emo_edge.export.gguf.file_types import FILE_TYPES, available_file_types
+from emo_edge.export.gguf.trials import LanguageTrials, unrounded_gguf
+from emo_edge.export.reference.answers import answered_prompts
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.outputs import reference_on
 from emo_edge.machine.summary import describe_machine
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.commands import EdgeCommand

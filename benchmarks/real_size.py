@@ -17,15 +17,15 @@ import torch
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measured_step import SAMPLED_EVERY_S, Measured, measured
 from emo_edge.benchmarks.upstream_files import LORA_RANK, UPSTREAM_SHAPES, upstream_pieces
-from emo_edge.export.bundle_export import bundle_from_checkpoint
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.export_plan import ExportPlan
-from emo_edge.export.gguf_file import gguf_from_checkpoint
-from emo_edge.export.graph_file import save_graph
-from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.onnx_graphs import in_precision, onnx_from_component
-from emo_edge.export.random_checkpoint import SHAPES, random_checkpoint
+from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+from emo_edge.export.gguf.writer import gguf_from_checkpoint
+from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.onnx.export import in_precision, onnx_from_component
+from emo_edge.export.onnx.graph_file import save_graph
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.faces.detectors import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine

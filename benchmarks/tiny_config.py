@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emo_edge.export.config import (
+from emo_edge.export.models.config import (
     ConnectorConfig,
     EmoLlamaConfig,
     FaceConfig,

@@ -26,10 +26,10 @@ from emo_edge.benchmarks.branch_probes import BranchProbes
 from emo_edge.benchmarks.instructions import Instruction, category_instruction, conversation_instruction
 from emo_edge.benchmarks.tiny_data import Arrays
 from emo_edge.benchmarks.training import Losses
-from emo_edge.export.facexformer import FaceOutputs
-from emo_edge.export.frames import FrameFeatures
-from emo_edge.export.language import PackedRow, branch_log_probs
-from emo_edge.export.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.models.facexformer import FaceOutputs
+from emo_edge.export.models.llama import PackedRow, branch_log_probs
+from emo_edge.export.reference.frames import FrameFeatures
+from emo_edge.export.reference.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 ReadFeatures = Callable[[NDArray[np.int64]], FrameFeatures]

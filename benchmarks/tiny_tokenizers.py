@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emo_edge.benchmarks.instructions import corpus
 from emo_edge.benchmarks.tiny_config import LANGUAGE_VOCABULARY, QUESTION_VOCABULARY, TINY
-from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
+from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.taxonomy import AGE_BINS, GENDERS, RACES
 
 CORPUS_LINES = 20_000

@@ -37,7 +37,7 @@ from emo_edge.benchmarks.tiny_stages import (
 from emo_edge.benchmarks.tiny_tokenizers import write_tokenizers
 from emo_edge.benchmarks.training import Losses, RunFiles, StagePlan, log_entry, train_stage
 from emo_edge.errors import DeviceError, EmoEdgeError
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.commands import EdgeCommand
 

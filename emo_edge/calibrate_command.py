@@ -16,14 +16,14 @@ from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
     from emo_edge.assets.packaged import Sample
-    from emo_edge.calibration_plan import CalibrationPlan
+    from emo_edge.calibration.workflow.config import CalibrationPlan
 
 SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
 
 
 def listed(source: str, seed: int) -> list[Sample]:
     """List what ``--samples`` names: a folder, a CSV or JSONL list, or drawings (``synthetic:N``)."""
-    from emo_edge.calibration.sample_lists import listed_samples
+    from emo_edge.calibration.samples.lists import listed_samples
 
     match = SYNTHETIC.fullmatch(source)
     if match is None:
@@ -62,7 +62,7 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     BUNDLE is replaced as a whole at the end.
     """
     from emo_edge.assets.packaged import packaged_checkpoint
-    from emo_edge.calibrated_bundle import calibrate
+    from emo_edge.calibration.workflow.calibrate import calibrate
     from emo_edge.utils.progress import shown_reports
 
     places = {name: choices.pop(name) for name in ("keep_imatrix", "report", "threads")}
@@ -78,7 +78,7 @@ def plan_of(
 ) -> CalibrationPlan:
     """Read the options that are text; raise InputError for one that cannot be read."""
     from emo_edge.bundle.manifest import GRAPHS
-    from emo_edge.calibration_plan import CalibrationPlan
+    from emo_edge.calibration.workflow.config import CalibrationPlan
     from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from emo_edge.assets.packaged import folder_samples, packaged_checkpoint, packaged_samples
-from emo_edge.export.bundle_export import bundle_from_checkpoint
-from emo_edge.export.config import is_face_network
-from emo_edge.export.export_plan import ExportPlan
-from emo_edge.export.face_bundle_export import bundle_from_face_network
+from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+from emo_edge.export.bundles.face_network import bundle_from_face_network
+from emo_edge.export.models.config import is_face_network
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import shown_reports
 

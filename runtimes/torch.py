@@ -1,6 +1,7 @@
 """The full-precision reference behind the runtimes' protocols.
 
-It is handed the modules (`emo_edge.export.reference` makes them of a checkpoint), so that a device needs no torch.
+It is handed the modules (`emo_edge.export.reference.outputs` makes them of a checkpoint), so that a device needs no
+torch.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def tokenizer_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_config() -> Any:
     """The reference architecture with the fewest numbers that still tell its parts apart."""
     from emo_edge.benchmarks.tiny_config import LANGUAGE_VOCABULARY, QUESTION_VOCABULARY
-    from emo_edge.export.config import EmoLlamaConfig
+    from emo_edge.export.models.config import EmoLlamaConfig
 
     return EmoLlamaConfig.from_dict(
         {
@@ -85,7 +85,7 @@ def build_model(tokenizer_directory: Path) -> Any:
     """Make a model of a config with seeded random weights, ready to answer."""
     import torch
 
-    from emo_edge.export.model import EmoLlamaForConditionalGeneration
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
     def build(config: Any, seed: int = 0) -> EmoLlamaForConditionalGeneration:
         with torch.random.fork_rng(devices=[]):
@@ -118,8 +118,8 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the packaged emo-tiny, compared on a few drawings only."""
     from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
-    from emo_edge.export.bundle_export import bundle_from_checkpoint
-    from emo_edge.export.export_plan import ExportPlan
+    from emo_edge.export.bundles.config import ExportPlan
+    from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 
     target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
     plan = ExportPlan(language=("f16", "q4_k_m"))

@@ -19,11 +19,11 @@ MAY_IMPORT = {
 }
 CLI = {
     "emo_edge/calibrate_command.py",
-    "emo_edge/calibrated_bundle.py",
-    "emo_edge/calibrated_graphs.py",
-    "emo_edge/calibrated_profiles.py",
-    "emo_edge/calibration_plan.py",
-    "emo_edge/calibration_report.py",
+    "calibration/workflow/calibrate.py",
+    "calibration/workflow/graphs.py",
+    "calibration/workflow/profiles.py",
+    "calibration/workflow/config.py",
+    "calibration/workflow/report.py",
 }
 """Of the command line's layer, which joins the folders below it; nothing but the table of commands names them."""
 

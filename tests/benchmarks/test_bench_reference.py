@@ -14,7 +14,7 @@ from emo_edge.benchmarks.bench_subjects import GivenBoxes, told_by
 from emo_edge.benchmarks.dataset_items import Frame
 from emo_edge.bundle.manifest import Scoring
 from emo_edge.bundle.reader import Bundle
-from emo_edge.export.reference_engines import reference_engines
+from emo_edge.export.reference.engines import reference_engines
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.taxonomy import LABEL_SETS
 

@@ -33,7 +33,7 @@ from emo_edge.benchmarks.converter_comparison import (
 )
 from emo_edge.benchmarks.measured_step import Measured
 from emo_edge.errors import EmoEdgeError
-from emo_edge.export.gguf_file import PREFIX
+from emo_edge.export.gguf.writer import PREFIX
 
 TINY = "llama-vid-tiny"
 

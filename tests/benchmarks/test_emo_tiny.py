@@ -18,7 +18,7 @@ from emo_edge.benchmarks.synthetic import render_face
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.benchmarks.tiny_data import BASIC, TEST_CLIPS, TEST_IMAGES, Split, prepare
 from emo_edge.bundle.prompts import classify_question
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.metrics import classification
 from emo_edge.metrics.facial_cues import cues_in
 

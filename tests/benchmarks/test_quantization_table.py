@@ -14,7 +14,7 @@ from emo_edge.benchmarks import int8_table, quantization_table
 from emo_edge.benchmarks.demo import DEMO_SEED
 from emo_edge.benchmarks.synthetic_samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
 from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, TRAIN_CLIPS, TRAIN_IMAGES
-from emo_edge.calibration.speed_check import SpeedCheck
+from emo_edge.calibration.int8.speed import SpeedCheck
 from emo_edge.metrics.label_agreement import label_evidence
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

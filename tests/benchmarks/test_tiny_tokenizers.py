@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from emo_edge.benchmarks import tiny_tokenizers
-from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
+from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 
 WRITE = """
 from pathlib import Path

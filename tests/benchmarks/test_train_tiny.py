@@ -9,7 +9,7 @@ import numpy as np
 from click.testing import CliRunner
 
 from emo_edge.benchmarks.train_tiny import main
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 
 def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from emo_edge.benchmarks.upstream_files import UPSTREAM_SHAPES, _shards, _upstream_name
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.llama_vid import MODEL_KEYS
-from emo_edge.export.model import parameter_shapes
-from emo_edge.export.random_checkpoint import SHAPES
+from emo_edge.export.importers.llama_vid_keys import MODEL_KEYS
+from emo_edge.export.importers.random_weights import SHAPES
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.reference.model import parameter_shapes
 
 
 @pytest.mark.parametrize("shape", UPSTREAM_SHAPES)

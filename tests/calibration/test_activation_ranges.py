@@ -13,9 +13,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from emo_edge.calibration import activation_ranges
-from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.thresholds import METHODS
+from emo_edge.calibration.int8 import ranges
+from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
+from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
 
@@ -54,7 +54,7 @@ def test_the_inputs_of_products_and_the_residual_stream_are_counted(tower: Path,
 
 def test_pieces_change_nothing(tower: Path, tower_feeds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gather_ranges(tower, tower_feeds(32, size=32), threads=1)
-    monkeypatch.setattr(activation_ranges, "RUN_BYTES", 3 * 9 * (32 * 6 + 64 * 2) * 4)
+    monkeypatch.setattr(ranges, "RUN_BYTES", 3 * 9 * (32 * 6 + 64 * 2) * 4)
     assert_same(gather_ranges(tower, tower_feeds(32, size=16), threads=1), whole)
 
 
@@ -137,7 +137,7 @@ PEAK = """
 import sys
 from pathlib import Path
 import numpy as np
-from emo_edge.calibration.activation_ranges import gather_ranges
+from emo_edge.calibration.int8.ranges import gather_ranges
 
 count = int(sys.argv[2])
 rng = np.random.default_rng(0)

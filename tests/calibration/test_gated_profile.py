@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emo_edge.bundle.manifest import BundleFile, Profile, Variant
-from emo_edge.calibration.gated_profile import gated_profile, rungs, with_int8
+from emo_edge.calibration.workflow.gated_profile import gated_profile, rungs, with_int8
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.gates import Gate
 

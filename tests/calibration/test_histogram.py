@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_edge.calibration.histogram import BINS, MagnitudeHistogram
+from emo_edge.calibration.int8.histogram import BINS, MagnitudeHistogram
 from emo_edge.errors import InputError
 from emo_edge.tensors import Tensor
 

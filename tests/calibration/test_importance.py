@@ -13,9 +13,9 @@ from torch import Tensor
 
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.imatrix import Imatrix
-from emo_edge.calibration.importance import ImportanceCollector, collected_in_parts
+from emo_edge.calibration.language.imatrix import ImportanceCollector, collected_in_parts
 from emo_edge.errors import InputError
-from emo_edge.export.answered_prompts import answered_prompts
+from emo_edge.export.reference.answers import answered_prompts
 from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["rafdb7"]

@@ -11,10 +11,10 @@ import pytest
 
 from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.reader import Bundle
-from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.graph_files import GraphRun, load_graph
-from emo_edge.calibration.int8_plan import planned_int8
-from emo_edge.calibration.int8_sensitivity import Outputs, Trials, block_costs, method_costs, smallest_cosine
+from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
+from emo_edge.calibration.int8.plan import planned_int8
+from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
+from emo_edge.calibration.int8.sensitivity import Outputs, Trials, block_costs, method_costs, smallest_cosine
 from emo_edge.media.crops import padded_crop
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor

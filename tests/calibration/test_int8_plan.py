@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 import pytest
 
-from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.graph_files import GraphRun, load_graph
-from emo_edge.calibration.int8_plan import Gate, planned_int8
-from emo_edge.calibration.int8_sensitivity import BlockCost, Measured, Trials, block_costs, smallest_cosine
+from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
+from emo_edge.calibration.int8.plan import Gate, planned_int8
+from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
+from emo_edge.calibration.int8.sensitivity import BlockCost, Measured, Trials, block_costs, smallest_cosine
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.calibration.activation_ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.int8_sensitivity import (
+from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
+from emo_edge.calibration.int8.sensitivity import (
     MASSIVE_RATIO,
     Trials,
     block_costs,

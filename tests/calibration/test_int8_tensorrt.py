@@ -11,9 +11,9 @@ import pytest
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
-from emo_edge.calibration.activation_ranges import observed_tensors
-from emo_edge.calibration.graph_files import load_graph
-from emo_edge.calibration.quantized_graph import int8_from_float
+from emo_edge.calibration.int8.graph_files import load_graph
+from emo_edge.calibration.int8.qdq_graph import int8_from_float
+from emo_edge.calibration.int8.ranges import observed_tensors
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt.build_config import EngineRecipe

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emo_edge.calibration.mixed_types import (
+from emo_edge.calibration.language.mixed_types import (
     BASE,
     EXACT,
     SEARCHED,
@@ -22,7 +22,7 @@ from emo_edge.calibration.mixed_types import (
     overhead_of,
 )
 from emo_edge.errors import AccuracyGateError
-from emo_edge.export.quantized_gguf import quantize_gguf
+from emo_edge.export.gguf.quantize import quantize_gguf
 
 REFERENCE = np.full((4, 2), 0.5)
 HURTS = {"output.weight": 4.0, "blk.0.ffn_down.weight": 2.0}

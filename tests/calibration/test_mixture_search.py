@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emo_edge.calibration.mixed_types import BASE, matrices_of, measured_options
-from emo_edge.calibration.mixture_search import Mixture, MixtureSearch
+from emo_edge.calibration.language.mixed_types import BASE, matrices_of, measured_options
+from emo_edge.calibration.language.mixture_search import Mixture, MixtureSearch
 from emo_edge.errors import AccuracyGateError
-from emo_edge.export.quantized_gguf import quantize_gguf
+from emo_edge.export.gguf.quantize import quantize_gguf
 
 REFERENCE = np.full((4, 2), 0.5)
 BITS = {"q2_k": 2, "q3_k": 3, "iq4_xs": 4.2, "q4_k": 4, "q5_k": 5, "q6_k": 6, "q8_0": 8, "f16": 16}

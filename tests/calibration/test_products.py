@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import GraphProto, helper, numpy_helper
 
-from emo_edge.calibration.products import block_of, blocks, products, residual_sums
+from emo_edge.calibration.int8.matmuls import block_of, blocks, products, residual_sums
 
 
 def graph_of(nodes: list[Any], **weights: tuple[int, ...]) -> GraphProto:

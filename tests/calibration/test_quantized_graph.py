@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from emo_edge.calibration import graph_files
-from emo_edge.calibration.activation_ranges import gather_ranges
-from emo_edge.calibration.graph_files import GraphRun, load_graph
-from emo_edge.calibration.quantized_graph import int8_from_float, int8_weight
+from emo_edge.calibration.int8 import graph_files
+from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
+from emo_edge.calibration.int8.qdq_graph import int8_from_float, int8_weight
+from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
 

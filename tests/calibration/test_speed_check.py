@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_edge.calibration.speed_check import SpeedCheck, compared_speed
+from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
 from emo_edge.errors import InputError
 
 

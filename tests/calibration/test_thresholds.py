@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_edge.calibration.histogram import MagnitudeHistogram
-from emo_edge.calibration.thresholds import (
+from emo_edge.calibration.int8.histogram import MagnitudeHistogram
+from emo_edge.calibration.int8.thresholds import (
     ENTROPY_BINS,
     ENTROPY_LEVELS,
     LEVELS,

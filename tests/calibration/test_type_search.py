@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_edge.calibration.type_search import Option, Options, chosen_types, total_damage, total_size
+from emo_edge.calibration.language.type_search import Option, Options, chosen_types, total_damage, total_size
 from emo_edge.errors import AccuracyGateError
 
 OPTIONS = {

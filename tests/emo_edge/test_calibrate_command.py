@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from emo_edge.assets.packaged import SAMPLES
 from emo_edge.bundle.imatrix import read_imatrix
 from emo_edge.bundle.reader import Bundle
-from emo_edge.calibration import mixed_types
+from emo_edge.calibration.language import mixed_types
 from emo_edge.cli import main
 from emo_edge.errors import InputError
 from emo_edge.media.images import write_image

@@ -8,7 +8,7 @@ import pytest
 
 from emo_edge.bundle.manifest import Manifest, Profile
 from emo_edge.bundle.reader import read_manifest
-from emo_edge.calibrated_profiles import calibrated_profiles, takes_int8
+from emo_edge.calibration.workflow.profiles import calibrated_profiles, takes_int8
 
 ALL = {"vision": True, "connector": False, "face": True}
 

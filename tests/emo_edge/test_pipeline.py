@@ -26,7 +26,7 @@ EXACT = 0.01
 @pytest.fixture(scope="module")
 def model() -> Any:
     from emo_edge.assets.packaged import packaged_checkpoint
-    from emo_edge.export.model import EmoLlamaForConditionalGeneration
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
     return EmoLlamaForConditionalGeneration.from_pretrained(packaged_checkpoint())
 
@@ -215,7 +215,7 @@ def test_times_and_settings_travel_with_the_reading(exact: EmotionPipeline, samp
 def test_the_reference_runs_behind_the_same_pipeline(
     tiny_bundle: Path, exact: EmotionPipeline, model: Any, samples: list[Sample]
 ) -> None:
-    from emo_edge.export.reference_engines import reference_engines
+    from emo_edge.export.reference.engines import reference_engines
 
     bundle = Bundle.open(tiny_bundle)
     with EmotionPipeline(bundle, reference_engines(model, bundle.manifest), WholeImage()) as torch_pipeline:

@@ -15,8 +15,8 @@ from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.model_shape import ModelShape, QFormerShape, known_shape
 from emo_edge.errors import CheckpointError, DeviceError, InputError
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.random_checkpoint import random_config
+from emo_edge.export.importers.random_weights import random_config
+from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.planning.advice import require_choice
 from emo_edge.planning.cost.stages import language_work
 from emo_edge.planning.cost.work import Node, Work, linear

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
-from emo_edge.export import bundle_export, room
-from emo_edge.export.bundle_export import bundle_from_checkpoint
-from emo_edge.export.config import EmoLlamaConfig
+from emo_edge.export.bundles import emo_llama, size_estimate
+from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.export_command import main
-from emo_edge.export.export_plan import ExportPlan
+from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.utils.progress import Reports
 
 
@@ -29,14 +29,14 @@ def _traced_once() -> Any:
     """Trace the packaged model once for all tests of this file: the slowest step, and the same each time."""
     with pytest.MonkeyPatch.context() as patch:
         traced: dict[str, Any] = {}
-        real = bundle_export.onnx_from_component
+        real = emo_llama.onnx_from_component
 
         def from_component(model: Any, component: str) -> Any:
             if component not in traced:
                 traced[component] = real(model, component)
             return traced[component]
 
-        patch.setattr(bundle_export, "onnx_from_component", from_component)
+        patch.setattr(emo_llama, "onnx_from_component", from_component)
         yield
 
 
@@ -87,7 +87,7 @@ def test_the_manifest_knows_the_token_layout(tiny_bundle: Path) -> None:
 def test_what_cannot_be_written_is_refused_before_anything_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, part: str
 ) -> None:
-    monkeypatch.setattr(bundle_export, "reference_on", None)
+    monkeypatch.setattr(emo_llama, "reference_on", None)
     done = export(*arguments, "--out", tmp_path / "new")
     assert done.exit_code == code, done.output
     assert part in done.stderr
@@ -110,7 +110,7 @@ def test_an_empty_sample_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bundle_export.in_precision
+    real = emo_llama.in_precision
 
     def coarse(graph: Any, precision: str) -> Any:
         """Round the weights of the float16 form to one decimal: a real graph that is really off."""
@@ -124,7 +124,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
         }
         return replace(made, weights={**made.weights, **rounded})
 
-    monkeypatch.setattr(bundle_export, "in_precision", coarse)
+    monkeypatch.setattr(emo_llama, "in_precision", coarse)
     plan = ExportPlan(vision=("fp32", "fp16"), face=("fp32",), language=("f16",))
     lines: list[str] = []
     seen: list[tuple[str, int, int]] = []
@@ -158,7 +158,7 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gates: tuple[str, ...], kept: str
 ) -> None:
     calls: list[str] = []
-    real = bundle_export.exact_failures
+    real = emo_llama.exact_failures
 
     def strict(measured: Any) -> list[str]:
         """The gate as it is, but one that no rounding passes, for the named step alone."""
@@ -168,7 +168,7 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
                 patch.setattr("emo_edge.metrics.tensor_parity.EXACT_PROBABILITY", 0.0)
             return real(measured)
 
-    monkeypatch.setattr(bundle_export, "exact_failures", strict)
+    monkeypatch.setattr(emo_llama, "exact_failures", strict)
     plan = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16", "q8_0"))
     with pytest.raises(AccuracyGateError, match=f"{gates[0]} [a-z0-9]+: probability error .*, the gate is 0"):
         bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2))
@@ -242,7 +242,7 @@ def stopped_export(target: Path, monkeypatch: pytest.MonkeyPatch, error: type[Ba
         raise error("stopped here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bundle_export, "gguf_from_checkpoint", stop)
+        patch.setattr(emo_llama, "gguf_from_checkpoint", stop)
         with pytest.raises(error):
             bundle_from_checkpoint(packaged_checkpoint(), target, RESUMED, packaged_samples(2))
 
@@ -284,8 +284,8 @@ def test_what_belongs_to_another_export_is_made_anew(
 
 def test_no_room_is_told_before_anything_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=20_000_000)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage)
-    monkeypatch.setattr(bundle_export, "reference_on", lambda *_: pytest.fail("was computed"))
+    monkeypatch.setattr(size_estimate.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(emo_llama, "reference_on", lambda *_: pytest.fail("was computed"))
     done = export("emo-tiny", "--out", tmp_path / "new")
     assert done.exit_code == 4
     assert "GB are needed and 0.0 GB free; make room or choose another place" in done.stderr
@@ -296,9 +296,9 @@ def test_the_room_asked_for_is_what_is_written(tiny_bundle: Path) -> None:
     config, plan = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), ExportPlan(language=("f16", "q4_k_m"))
     manifest = Bundle.open(tiny_bundle).manifest
     written = sum(file.size for file in manifest.files())
-    assert written <= room.export_bytes(config, plan.graphs(config), plan.language, "f16") <= 1.25 * written
-    more = room.export_bytes(config, plan.graphs(config), plan.language, "f32")
-    assert more > room.export_bytes(config, plan.graphs(config), plan.language, "f16")
+    assert written <= size_estimate.export_bytes(config, plan.graphs(config), plan.language, "f16") <= 1.25 * written
+    more = size_estimate.export_bytes(config, plan.graphs(config), plan.language, "f32")
+    assert more > size_estimate.export_bytes(config, plan.graphs(config), plan.language, "f16")
 
 
 @pytest.mark.parametrize("kind", ["folder", "checkpoint", "file", "link"])

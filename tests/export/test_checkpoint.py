@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export import checkpoint
-from emo_edge.export.checkpoint import INDEX_NAME, WEIGHTS_NAME, all_finite, load_weights, save_weights
+from emo_edge.export.reference import weights
+from emo_edge.export.reference.weights import INDEX_NAME, WEIGHTS_NAME, all_finite, load_weights, save_weights
 
 
 class Toy(nn.Module):
@@ -229,7 +229,7 @@ def test_a_save_that_fails_midway_leaves_the_old_weights(tmp_path: Path, monkeyp
 
     old = toy(seed=1)
     save_weights(old, tmp_path)
-    monkeypatch.setattr(checkpoint, "save_file", half)
+    monkeypatch.setattr(weights, "save_file", half)
     with pytest.raises(OSError, match="no space left"):
         save_weights(toy(seed=2), tmp_path)
     assert same(loaded(tmp_path), old)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.config import ConnectorConfig, EmoLlamaConfig
+from emo_edge.export.models.config import ConnectorConfig, EmoLlamaConfig
 
 
 def problems(values: Any) -> list[str]:

@@ -18,11 +18,11 @@ import emo_edge
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.cli import main
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
-from emo_edge.export.config import FaceXFormerConfig
-from emo_edge.export.face_bundle_export import bundle_from_face_network
-from emo_edge.export.face_network import FaceNetwork
-from emo_edge.export.import_facexformer import checkpoint_from_facexformer
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.bundles.face_network import bundle_from_face_network
+from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
+from emo_edge.export.models.config import FaceXFormerConfig
+from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.faces.detectors import FixedBox
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from emo_edge.export.config import FaceConfig
-from emo_edge.export.facexformer import FaceOutputs, FaceXFormer
+from emo_edge.export.models.config import FaceConfig
+from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 
 SMALL = FaceConfig(
     image_size=48,

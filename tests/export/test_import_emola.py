@@ -23,11 +23,11 @@ from torch import Tensor
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli import main
 from emo_edge.errors import CheckpointError
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.frames import as_clip
-from emo_edge.export.import_emola import EmolaPieces, checkpoint_from_emola
-from emo_edge.export.landmark_network import LandmarkNetwork
-from emo_edge.export.model import EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.landmark_network import LandmarkNetwork
+from emo_edge.export.reference.frames import as_clip
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, Turn
 
 State = dict[str, Tensor]
 SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from emo_edge.cli import main
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export import checkpoint, streamed_checkpoint
-from emo_edge.export.config import EmoLlamaConfig, FaceInfoConfig
-from emo_edge.export.face_info import FaceInfoMining
-from emo_edge.export.import_llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
-from emo_edge.export.imported_tensor import ImportedTensor
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.importers import checkpoint_writer
+from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+from emo_edge.export.importers.tensors import ImportedTensor
+from emo_edge.export.models.config import EmoLlamaConfig, FaceInfoConfig
+from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.reference import weights
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 State = dict[str, Tensor]
 SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"
@@ -284,7 +285,7 @@ def test_types_are_kept_or_changed_as_asked(upstream: Any, tmp_path: Path) -> No
 def test_a_stopped_import_goes_on_after_its_last_whole_shard(
     upstream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamed_checkpoint, "SHARD_BYTES", 1 << 20)
+    monkeypatch.setattr(checkpoint_writer, "SHARD_BYTES", 1 << 20)
     target, partial = tmp_path / "checkpoint", tmp_path / ".checkpoint.partial"
     read = ImportedTensor.value
 
@@ -491,7 +492,7 @@ def test_a_disk_that_fills_up_is_one_error_and_the_import_can_go_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(weights, "save_file", full)
         with pytest.raises(InputError, match="No space left on device; make room"):
             checkpoint_from_llama_vid(LlamaVidPieces(upstream.model), tmp_path / "checkpoint")
     assert (tmp_path / ".checkpoint.partial").is_dir()
@@ -541,7 +542,7 @@ def test_a_place_without_room_is_told_before_the_first_tensor(
     upstream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(streamed_checkpoint.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(checkpoint_writer.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(ImportedTensor, "value", lambda tensor: pytest.fail("was read"))
     with pytest.raises(InputError, match=r"GB are needed and 0\.0 GB free; make room"):
         checkpoint_from_llama_vid(LlamaVidPieces(upstream.model), tmp_path / "checkpoint")
@@ -561,7 +562,7 @@ def test_two_imports_to_one_name_are_told_apart(upstream: Any, tmp_path: Path) -
 
 
 def test_shards_hold_every_tensor_once(tmp_path: Path, upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed_checkpoint, "SHARD_BYTES", 1 << 20)
+    monkeypatch.setattr(checkpoint_writer, "SHARD_BYTES", 1 << 20)
     seen: list[tuple[int, int]] = []
     target = tmp_path / "checkpoint"
     checkpoint_from_llama_vid(LlamaVidPieces(upstream.model), target, progress=lambda *at: seen.append(at))

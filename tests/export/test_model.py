@@ -16,11 +16,11 @@ from torch import Tensor
 
 from emo_edge.bundle.prompts import build_prompt, classify_question, demographic_sentence
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.config import EmoLlamaConfig
-from emo_edge.export.facexformer import FaceOutputs
-from emo_edge.export.frames import FrameFeatures, as_clip
-from emo_edge.export.model import EmoLlamaForConditionalGeneration as Model
-from emo_edge.export.model import Turn
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.facexformer import FaceOutputs
+from emo_edge.export.reference.frames import FrameFeatures, as_clip
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration as Model
+from emo_edge.export.reference.model import Turn
 from emo_edge.runtimes.base.sessions import Sampling
 
 Image = NDArray[np.uint8]

@@ -15,10 +15,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export import graph_file, onnx_graphs
-from emo_edge.export.graph_file import Graph, Weight, save_graph
-from emo_edge.export.half_precision import half_from_full
-from emo_edge.export.onnx_graphs import COMPONENTS, PRECISIONS, onnx_from_component
+from emo_edge.export.onnx import export, graph_file
+from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS, onnx_from_component
+from emo_edge.export.onnx.float16 import half_from_full
+from emo_edge.export.onnx.graph_file import Graph, Weight, save_graph
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
 
@@ -193,7 +193,7 @@ def test_the_same_model_gives_the_same_bytes_that_tell_nothing_of_this_machine(
 
 def test_a_model_without_face_info_has_no_face_tokens(build_model: Any, toy_config: Any, full: Any) -> None:
     model = build_model(toy_config.model_copy(update={"face_info": None}))
-    module, _, outputs = onnx_graphs._PARTS["face"](model)
+    module, _, outputs = export._PARTS["face"](model)
     assert outputs == full["face"].outputs[:-1]
     values = module(torch.from_numpy(feed_of(model, "face", 2)["image"]))
     assert [tuple(part.shape[1:]) for part in values] == [spec.shape[1:] for spec in outputs]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
-from emo_edge.export.config import QFormerConfig
-from emo_edge.export.qformer import QFormer
+from emo_edge.export.models.config import QFormerConfig
+from emo_edge.export.models.qformer import QFormer
 
 SMALL = QFormerConfig(
     vocab_size=60,

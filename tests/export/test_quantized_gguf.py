@@ -13,12 +13,12 @@ import pytest
 
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.bundle.imatrix import Imatrix, read_imatrix, write_imatrix
-from emo_edge.calibration.importance import ImportanceCollector
+from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.answered_prompts import answered_prompts
-from emo_edge.export.file_types import IMATRIX_TYPES, TENSOR_TYPES
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.quantized_gguf import quantize_gguf
+from emo_edge.export.gguf.file_types import IMATRIX_TYPES, TENSOR_TYPES
+from emo_edge.export.gguf.quantize import quantize_gguf
+from emo_edge.export.reference.answers import answered_prompts
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.taxonomy import LABEL_SETS
 
 QUANTIZER = "EMO_EDGE_LLAMA_QUANTIZE"

@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 
 from emo_edge.benchmarks.tiny_config import TINY
 from emo_edge.cli import main
-from emo_edge.export import bundle_export, streamed_checkpoint
-from emo_edge.export import random_checkpoint as module
-from emo_edge.export.model import EmoLlamaForConditionalGeneration, parameter_shapes
-from emo_edge.export.random_checkpoint import PURPOSE, SHAPES, random_checkpoint, random_config
+from emo_edge.export.bundles import emo_llama
+from emo_edge.export.importers import checkpoint_writer
+from emo_edge.export.importers import random_weights as module
+from emo_edge.export.importers.random_weights import PURPOSE, SHAPES, random_checkpoint, random_config
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.faces.detectors import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.images import read_image
@@ -81,13 +82,13 @@ def test_emolas_shape_has_a_landmark_network(tmp_path: Path, monkeypatch: pytest
 
 def test_it_goes_on_to_a_bundle_that_says_random_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, bundle, written = tmp_path / "checkpoint", tmp_path / "bundle", list[str]()
-    real = bundle_export.gguf_from_checkpoint
+    real = emo_llama.gguf_from_checkpoint
 
     def noted(directory: Path, config: Any, out: Path, **options: Any) -> Path:
         written.append(out.name)
         return real(directory, config, out, **options)
 
-    monkeypatch.setattr(bundle_export, "gguf_from_checkpoint", noted)
+    monkeypatch.setattr(emo_llama, "gguf_from_checkpoint", noted)
     random_checkpoint("toy", checkpoint)
     exports = "--vision fp32 --face fp16 --language q8_0,f16 --limit 7"
     exported = run("export", checkpoint, "--out", bundle, *exports.split())
@@ -122,7 +123,7 @@ def test_an_unknown_shape_and_a_target_that_holds_something_are_refused(tmp_path
 
 def test_no_room_is_told_before_the_first_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(streamed_checkpoint.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(checkpoint_writer.shutil, "disk_usage", lambda path: usage)
     refused = run("import", "random", "--shape", "llama-vid-7b", "--out", tmp_path / "new")
     assert refused.exit_code == 4
     assert "16.1 GB are needed and 0.0 GB free" in refused.stderr

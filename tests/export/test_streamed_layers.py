@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export import checkpoint
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference import weights
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 LABELS = ("joy", "anger", "no face at all")
 
@@ -32,7 +32,7 @@ def split_in_shards(directory: Path) -> None:
     for number, (name, value) in enumerate(state.items()):
         placed[name] = f"part-{number}.safetensors"
         save_file({name: value}, directory / placed[name])
-    index = directory / checkpoint.INDEX_NAME
+    index = directory / weights.INDEX_NAME
     index.write_text(json.dumps({"weight_map": placed}))
 
 

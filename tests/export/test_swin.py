@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import SwinConfig, SwinModel
 
-from emo_edge.export.config import FaceConfig
-from emo_edge.export.swin import SwinTrunk, WindowAttention
+from emo_edge.export.models.config import FaceConfig
+from emo_edge.export.models.swin import SwinTrunk, WindowAttention
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

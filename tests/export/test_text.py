@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError
-from emo_edge.export.text import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
+from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.taxonomy import LABEL_SETS
 
 CONTEXT = "\nWhat is the facial expression of the person? ASSISTANT:"

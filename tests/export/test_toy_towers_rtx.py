@@ -16,16 +16,16 @@ import pytest
 import torch
 
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.calibration.activation_ranges import gather_ranges
-from emo_edge.calibration.int8_component import Judged, planned_component
-from emo_edge.calibration.quantized_graph import int8_from_float
-from emo_edge.export.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, VisionConfig
-from emo_edge.export.face_network import FaceNetwork
-from emo_edge.export.graph_file import Graph, save_graph
-from emo_edge.export.landmark_network import LandmarkNetwork
-from emo_edge.export.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.onnx_graphs import in_precision, onnx_from_component, onnx_from_face_network
-from emo_edge.export.random_checkpoint import random_landmark_network
+from emo_edge.calibration.int8.component import Judged, planned_component
+from emo_edge.calibration.int8.qdq_graph import int8_from_float
+from emo_edge.calibration.int8.ranges import gather_ranges
+from emo_edge.export.importers.random_weights import random_landmark_network
+from emo_edge.export.models.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, VisionConfig
+from emo_edge.export.models.landmark_network import LandmarkNetwork
+from emo_edge.export.onnx.export import in_precision, onnx_from_component, onnx_from_face_network
+from emo_edge.export.onnx.graph_file import Graph, save_graph
+from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from emo_edge.export.clip_vit import ClipVit
-from emo_edge.export.config import ConnectorConfig, FaceConfig, FaceInfoConfig, QFormerConfig, VisionConfig
-from emo_edge.export.connector import Connector
-from emo_edge.export.eva_vit import EvaVit
-from emo_edge.export.face_info import FaceInfoMining
-from emo_edge.export.facexformer import FaceXFormer
-from emo_edge.export.qformer import QFormer
+from emo_edge.export.models.clip_vit import ClipVit
+from emo_edge.export.models.config import ConnectorConfig, FaceConfig, FaceInfoConfig, QFormerConfig, VisionConfig
+from emo_edge.export.models.connector import Connector
+from emo_edge.export.models.eva_vit import EvaVit
+from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.facexformer import FaceXFormer
+from emo_edge.export.models.qformer import QFormer
 
 SWIN_B_FINAL_NORM = 2 * 1024
 SWIN_DEPTHS = (2, 2, 18, 2)

@@ -19,7 +19,7 @@ TOLERANCE = 2e-3
 @pytest.fixture(scope="module")
 def model() -> Any:
     from emo_edge.assets.packaged import packaged_checkpoint
-    from emo_edge.export.model import EmoLlamaForConditionalGeneration
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
     return EmoLlamaForConditionalGeneration.from_pretrained(packaged_checkpoint())
 
@@ -27,7 +27,7 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory, model: Any) -> Path:
     from emo_edge.assets.packaged import packaged_checkpoint
-    from emo_edge.export.gguf_file import gguf_from_checkpoint
+    from emo_edge.export.gguf.writer import gguf_from_checkpoint
 
     path = tmp_path_factory.mktemp("gguf") / "f32.gguf"
     return gguf_from_checkpoint(packaged_checkpoint(), model.config.language, path, file_type="f32", name="toy")
@@ -57,7 +57,7 @@ def prompt(model: Any) -> list[Any]:
 def expected(model: Any, prompt: list[Any], branches: list[list[int]]) -> list[np.ndarray]:
     import torch
 
-    from emo_edge.export.language import PackedRow, branch_log_probs
+    from emo_edge.export.models.llama import PackedRow, branch_log_probs
 
     embed = model.language.get_input_embeddings()
     with torch.inference_mode():
@@ -98,7 +98,7 @@ def test_a_new_prompt_replaces_the_one_before(language: LanguageSession, model: 
 def test_greedy_answers_are_the_references(language: LanguageSession, model: Any, prompt: list[Any]) -> None:
     import torch
 
-    from emo_edge.export.language import generate_tokens
+    from emo_edge.export.models.llama import generate_tokens
 
     embed = model.language.get_input_embeddings()
     parts = [
@@ -149,7 +149,7 @@ def test_an_answer_ends_when_the_prompt_changes(language: LanguageSession, promp
 
 @pytest.fixture(scope="module")
 def graph(model: Any) -> Any:
-    from emo_edge.export.onnx_graphs import onnx_from_component
+    from emo_edge.export.onnx.export import onnx_from_component
 
     return onnx_from_component(model, "connector", "fp32")
 
@@ -165,7 +165,7 @@ def tensors(request: pytest.FixtureRequest, model: Any, graph: Any, tmp_path: Pa
 
         session: TensorSession = TorchSession(connector, graph.inputs, graph.outputs)
     else:
-        from emo_edge.export.graph_file import save_graph
+        from emo_edge.export.onnx.graph_file import save_graph
         from emo_edge.runtimes.onnx import OnnxSession
         from emo_edge.runtimes.openvino import OpenVinoSession
 

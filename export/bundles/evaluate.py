@@ -1,0 +1,58 @@
+"""Run a profile's whole chain on samples, from picture to probabilities, exactly as a device does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.reader import Bundle
+from emo_edge.export.reference.answers import DESCRIPTION
+from emo_edge.faces.detectors import FixedBox, WholeImage
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
+
+
+@dataclass(frozen=True)
+class ChainRun:
+    """What a profile says of N samples, and how long a sample took on average."""
+
+    probabilities: NDArray[np.float64]
+    """[N, labels]."""
+    milliseconds: float
+    descriptions: list[str]
+    """Of the first samples, as many as were asked for."""
+
+
+def chain_probabilities(
+    bundle: Bundle,
+    profile: str,
+    samples: Sequence[Sample],
+    labels: str,
+    *,
+    threads: int | None = None,
+    described: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ChainRun:
+    """Read every sample on the CPU, in its own box or as a whole, asking for the label set ``labels``.
+
+    Of the first ``described`` samples a description is asked for, too.
+    """
+    rows: list[list[float]] = []
+    said: list[str] = []
+    opened = EmotionPipeline.open(bundle, device="cpu", profile=profile, detector=WholeImage(), threads=threads)
+    with opened as pipeline:
+        started = time.perf_counter()
+        for sample in samples:
+            pipeline.detector = FixedBox(sample.box) if sample.box else WholeImage()
+            request = Request(labels=labels, describe=len(rows) < described, sampling=DESCRIPTION)
+            reading = pipeline.read(sample.image, request)[0]
+            rows.append(list(reading.probabilities.values()))
+            said += reading.answers.values()
+            progress(len(rows), len(samples))
+        milliseconds = 1000 * (time.perf_counter() - started) / len(samples)
+    return ChainRun(np.array(rows), milliseconds, said)

@@ -1,0 +1,148 @@
+"""Everything a device must know of a checkpoint, as the bundle's manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from emo_edge import __version__
+from emo_edge.bundle.manifest import (
+    BeginSegment,
+    BundleFile,
+    Components,
+    CropSettings,
+    FramesSegment,
+    GraphComponent,
+    LanguageComponent,
+    Manifest,
+    Preprocessing,
+    Profile,
+    Segment,
+    TensorContract,
+    TextSegment,
+    TokenGroup,
+    Variant,
+)
+from emo_edge.bundle.prompts import IMAGE_MARK, PromptConfig
+from emo_edge.export.models.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, LandmarkConfig
+from emo_edge.machine.versions import tool_versions
+from emo_edge.tensors import TensorSpec
+
+Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+"""Inputs and outputs of a graph."""
+DEFAULTS = ("balanced", "exact")
+"""Which profile is the default: the first of these that there is, else the first of all."""
+
+
+def bundle_manifest(
+    config: EmoLlamaConfig,
+    contracts: Mapping[str, Contracts],
+    variants: Mapping[str, Mapping[str, Variant]],
+    question_tokenizer: BundleFile | None,
+    profiles: Mapping[str, Profile],
+    name: str,
+    origin: Mapping[str, str],
+) -> Manifest:
+    """Join what was exported with what the config says.
+
+    Args:
+        config: of the checkpoint.
+        contracts: of each graph component.
+        variants: what passed, by component and name.
+        question_tokenizer: its file; None where the connector reads no question.
+        profiles: by name.
+        name: of the model, unless its config has one.
+        origin: more of the bundle's provenance.
+    """
+    component = {
+        part: GraphComponent(inputs=_contracts(inputs), outputs=_contracts(outputs), variants=dict(variants[part]))
+        for part, (inputs, outputs) in contracts.items()
+    }
+    language = LanguageComponent(
+        context_size=config.language.max_position_embeddings,
+        embedding_size=config.language.hidden_size,
+        variants=dict(variants["language"]),
+    )
+    return Manifest(
+        name=config.provenance.get("name", name),
+        components=Components(
+            vision=component["vision"],
+            connector=component["connector"],
+            face=component.get("face"),
+            language=language,
+        ),
+        preprocessing=_preprocessing(config),
+        layout=_layout(config),
+        prompt=config.prompt,
+        label_sets=dict(config.label_sets),
+        face_labels=config.face_labels,
+        question_tokenizer=question_tokenizer,
+        max_question_tokens=config.connector.qformer.max_question_tokens if config.connector.qformer else None,
+        profiles=dict(profiles),
+        default_profile=_default(profiles),
+        provenance=_provenance(config.provenance, origin),
+    )
+
+
+def face_manifest(
+    config: FaceXFormerConfig,
+    contracts: Contracts,
+    variants: Mapping[str, Variant],
+    profiles: Mapping[str, Profile],
+    name: str,
+    origin: Mapping[str, str],
+) -> Manifest:
+    """Describe a bundle of the face network alone; arguments as of `bundle_manifest`."""
+    inputs, outputs = (_contracts(side) for side in contracts)
+    face = GraphComponent(inputs=inputs, outputs=outputs, variants=dict(variants))
+    return Manifest(
+        name=config.provenance.get("name", name),
+        components=Components(vision=None, connector=None, face=face, language=None),
+        preprocessing=Preprocessing(vision=None, face=_face_crop(config.face)),
+        layout=(),
+        prompt=PromptConfig(),
+        label_sets={},
+        face_labels=config.face_labels,
+        question_tokenizer=None,
+        max_question_tokens=None,
+        profiles=dict(profiles),
+        default_profile=_default(profiles),
+        provenance=_provenance(config.provenance, origin),
+    )
+
+
+def _default(profiles: Mapping[str, Profile]) -> str:
+    return next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles)))
+
+
+def _provenance(own: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:
+    return {**own, **origin, "emo-edge": __version__, **tool_versions()}
+
+
+def _contracts(specs: tuple[TensorSpec, ...]) -> tuple[TensorContract, ...]:
+    return tuple(
+        TensorContract.model_validate({"name": spec.name, "dtype": spec.dtype, "shape": spec.shape}) for spec in specs
+    )
+
+
+def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
+    vision, face = config.vision, config.face or config.landmark
+    return Preprocessing(
+        vision=CropSettings(method="padded", size=vision.image_size, margin=vision.crop_margin, fill=vision.image_mean),
+        face=_face_crop(face) if face else None,
+    )
+
+
+def _face_crop(face: FaceConfig | LandmarkConfig) -> CropSettings:
+    return CropSettings(method="stretched", size=face.image_size, margin=face.crop_margin)
+
+
+def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
+    before, after = config.prompt.template.split(IMAGE_MARK)
+    context = 1 if config.connector.qformer else 0
+    groups = [TokenGroup(name="context", count=1, component="connector")][:context]
+    groups.append(TokenGroup(name="content", count=config.visual_tokens_per_frame - context, component="connector"))
+    if config.face_tokens_per_frame:
+        name: Literal["face", "landmark"] = "landmark" if config.landmark else "face"
+        groups.append(TokenGroup(name=name, count=config.face_tokens_per_frame, component="face"))
+    return (BeginSegment(), TextSegment(text=before), FramesSegment(groups=tuple(groups)), TextSegment(text=after))

@@ -1,0 +1,152 @@
+"""GGUF at fewer bits: llama.cpp's own quantizer, with importance statistics and types tensor by tensor."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from ctypes import POINTER, byref, c_float
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_edge.bundle.imatrix import Imatrix, read_imatrix
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, block_size, require_offered
+from emo_edge.runtimes.llama_cpp.library import library, native_errors
+from emo_edge.utils.files import written_beside
+
+QUANTIZED_AT_ONCE = 1 << 29
+"""Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""
+UNWEIGHTED = ("token_embd.weight", "output.weight")
+"""Matrices that an imatrix need not hold: one is looked up in, llama.cpp's own collector leaves the other out."""
+
+
+def quantize_gguf(
+    source: Path,
+    target: Path,
+    file_type: str,
+    *,
+    importance: Path | None = None,
+    types: Mapping[str, str] | None = None,
+    known_finite: bool = False,
+) -> None:
+    """Make a GGUF file of fewer bits from an f16 or f32 one.
+
+    Args:
+        source: the unquantized file.
+        target: the new one; refused if it is there.
+        file_type: of `FILE_TYPES`; with ``importance`` also of `IMATRIX_TYPES`.
+        importance: an imatrix file of this model: see `emo_edge.bundle.imatrix`.
+        types: tensor name to a type of `TENSOR_TYPES` where it is not to be what ``file_type`` makes of it.
+        known_finite: spare the checks of a file that `gguf_from_checkpoint` wrote, for a type of
+            `available_file_types`.
+
+    Raises CheckpointError, before the slow work, for an unknown type, one that needs importance statistics or whose
+    blocks do not divide the rows, values that are not finite (they would end the process inside llama.cpp);
+    InputError for statistics of another model, or a machine that cannot write it.
+    """
+    require_offered(file_type, importance=importance is not None)
+    overrides = dict(types or {})
+    statistics = read_imatrix(importance) if importance else None
+    if not known_finite or overrides or statistics:
+        columns = _check_source(source, file_type, overrides, known_finite)
+        if statistics is not None:
+            _require_same_model(statistics, columns, f"{importance}", f"{source}")
+    native = library()
+    parameters = native.llama_model_quantize_default_params()
+    parameters.nthread = os.cpu_count() or 1
+    parameters.ftype = {**FILE_TYPES, **IMATRIX_TYPES}[file_type]
+    parameters.max_buf_size = QUANTIZED_AT_ONCE
+    # Kept until the call returns: ctypes does not keep what a pointer points to.
+    kept = [_set_overrides(native, parameters, overrides), _set_importance(native, parameters, statistics)]
+    with written_beside(target) as partial:
+        if native.llama_model_quantize(os.fsencode(source), os.fsencode(partial), byref(parameters)):
+            # What is wrong with the source was refused before: this is the machine.
+            raise InputError(f"{target}: llama.cpp cannot make {file_type}: {native_errors()}; is there room?")
+    del kept
+
+
+def _check_source(source: Path, file_type: str, overrides: Mapping[str, str], known_finite: bool) -> dict[str, int]:
+    """Refuse what llama.cpp could not quantize; return the columns of every matrix."""
+    import gguf
+
+    if not source.is_file():
+        raise CheckpointError(f"{source}: no such file")
+    try:
+        tensors = gguf.GGUFReader(source, "c").tensors  # copy-on-write: torch wants arrays that may be written
+    except Exception as error:  # the reader raises whatever the broken bytes lead it to
+        raise CheckpointError(f"{source}: not readable as GGUF (truncated or corrupt): {error}") from error
+    plain = (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16)
+    for tensor in tensors:
+        if tensor.tensor_type not in plain:
+            raise CheckpointError(f"{source}: {tensor.name} is {tensor.tensor_type.name}; quantize an f16 or f32 file")
+    columns = {tensor.name: int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1}
+    for name, row in columns.items():
+        wanted = overrides.get(name, file_type)
+        if row % block_size(wanted):
+            raise CheckpointError(f"{wanted} needs rows that are multiples of {block_size(wanted)}: {name} has {row}")
+    _check_overrides(columns, overrides, source)
+    if not known_finite:
+        _check_finite(tensors, source)
+    return columns
+
+
+def _check_finite(tensors: Iterable[Any], source: Path) -> None:
+    import torch
+
+    from emo_edge.export.reference.weights import all_finite
+
+    for tensor in tensors:
+        if not all_finite(torch.from_numpy(tensor.data)):
+            raise CheckpointError(f"{source}: not finite: {tensor.name}")
+
+
+def _check_overrides(columns: Mapping[str, int], overrides: Mapping[str, str], source: Path) -> None:
+    strangers = sorted(overrides.keys() - columns.keys())
+    unknown = sorted(set(overrides.values()) - set(TENSOR_TYPES))
+    if strangers:
+        raise CheckpointError(f"{source}: has no matrix called {', '.join(strangers)}")
+    if unknown:
+        raise CheckpointError(f"no tensor type {', '.join(unknown)}; there are: {', '.join(TENSOR_TYPES)}")
+
+
+def _require_same_model(statistics: Imatrix, columns: Mapping[str, int], importance: str, source: str) -> None:
+    """Refuse an imatrix of another model; llama.cpp itself would go on without what it does not find."""
+    wanted = {name: row for name, row in columns.items() if name not in UNWEIGHTED}
+    problems = [f"{name} is not in it" for name in wanted.keys() - statistics.sums.keys()]
+    problems += [f"{name} is not in the model" for name in statistics.sums.keys() - columns.keys()]
+    problems += [
+        f"{name} has {row} columns, not {len(statistics.sums[name])}"
+        for name, row in wanted.items()
+        if name in statistics.sums and len(statistics.sums[name]) != row
+    ]
+    if problems:
+        listing = "; ".join(sorted(problems)[:5])
+        raise InputError(f"{importance}: statistics of another model than {source}: {listing}; collect them anew")
+
+
+def _set_overrides(native: Any, parameters: Any, overrides: Mapping[str, str]) -> Any:
+    import gguf
+
+    if not overrides:
+        return None
+    array = (native.llama_model_tensor_override * (len(overrides) + 1))()
+    for entry, (name, wanted) in zip(array, overrides.items(), strict=False):
+        entry.pattern = f"^{re.escape(name)}$".encode()
+        entry.type = int(gguf.GGMLQuantizationType[wanted.upper()])
+    parameters.tt_overrides = array
+    return array
+
+
+def _set_importance(native: Any, parameters: Any, statistics: Imatrix | None) -> Any:
+    if statistics is None:
+        return None
+    array = (native.llama_model_imatrix_data * (len(statistics.sums) + 1))()
+    rows = [np.ascontiguousarray(statistics.means(name)) for name in statistics.sums]
+    for entry, name, row in zip(array, statistics.sums, rows, strict=False):
+        entry.name, entry.size = name.encode(), len(row)
+        entry.data = row.ctypes.data_as(POINTER(c_float))
+    parameters.imatrix = array
+    return array, rows

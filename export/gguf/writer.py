@@ -1,0 +1,216 @@
+"""The language model of a checkpoint as GGUF, for llama.cpp.
+
+Names and metadata follow gguf-py's LLaMA architecture. llama.cpp rotates neighbouring rows of q and k where
+transformers rotates row i with row i + half, so their rows are interleaved here (``permute`` of llama.cpp's
+``convert_hf_to_gguf.py``). Columns keep their order, and so do statistics of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emo_edge.errors import CheckpointError
+from emo_edge.export.gguf.file_types import FILE_TYPES
+from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.reference.tensor_files import tensors_of_directory
+from emo_edge.export.reference.tokenizer import LanguageTokenizer
+from emo_edge.export.reference.weights import all_finite, open_weights, structure_problems, weight_files
+from emo_edge.utils.files import written_beside
+from emo_edge.utils.prefetch import computed_ahead
+
+PREFIX = "language."
+WRITTEN_TYPES = {"f32": torch.float32, "f16": torch.float16}
+"""What a checkpoint is written in; every other file type is made from such a file."""
+_BYTE_PIECES = frozenset(f"<0x{value:02X}>" for value in range(256))
+_BPE = 2
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One tensor: its name in the checkpoint (after the prefix) and in GGUF, its shape, its heads if rotated."""
+
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    heads: int = 0
+
+
+def gguf_from_checkpoint(
+    directory: Path,
+    config: LanguageConfig,
+    out: Path,
+    *,
+    file_type: str = "f16",
+    name: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write the checkpoint's language model as GGUF, two tensors in memory at a time: one is read, one is written.
+
+    Matrices become ``file_type`` (f16 or f32), norms stay f32. ``progress`` gets the bytes written so far and in all.
+    Raises CheckpointError for weights that are missing, misshapen or not finite in that type, for a tokenizer that
+    llama.cpp would read differently, and if ``out`` is there already.
+    """
+    import gguf
+
+    if file_type not in WRITTEN_TYPES:
+        raise CheckpointError(f"a checkpoint is written as {' or '.join(WRITTEN_TYPES)}, not {file_type}: quantize it")
+    weights, dtype = _weights(config), WRITTEN_TYPES[file_type]
+    with ExitStack() as stack:
+        stored = _stored_weights(directory, weights, stack)
+        partial = stack.enter_context(written_beside(out))
+        writer = stack.enter_context(closing(gguf.GGUFWriter(partial, "llama")))
+        _add_metadata(writer, config, name, FILE_TYPES[file_type])
+        _add_tokenizer(writer, directory, config)
+        total = done = 0
+        for weight in weights:
+            kind = np.dtype(np.float16 if _dtype(weight, dtype) == torch.float16 else np.float32)
+            size = int(np.prod(weight.shape)) * kind.itemsize
+            writer.add_tensor_info(weight.target, weight.shape, kind, size)
+            total += size
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+
+        def read(weight: Weight) -> NDArray[Any]:
+            return _converted(stored[weight.source].get_tensor(PREFIX + weight.source), weight, dtype)
+
+        for data in computed_ahead(read, weights):
+            writer.write_tensor_data(data)
+            done += data.nbytes
+            progress(done, total)
+    return out
+
+
+def lossless_type(directory: Path) -> str:
+    """Return the smallest of `WRITTEN_TYPES` that holds the language model's matrices without rounding."""
+    with ExitStack() as stack:
+        stored = tensors_of_directory(directory, stack).items()
+        kinds = {one.dtype for name, one in stored if name.startswith(PREFIX) and len(one.shape) > 1}
+    return "f16" if kinds == {torch.float16} else "f32"
+
+
+def _weights(config: LanguageConfig) -> list[Weight]:
+    hidden, inner, rows = config.hidden_size, config.intermediate_size, config.vocab_size
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    shared = hidden // heads * kv_heads
+    layer = (
+        ("input_layernorm", "attn_norm", (hidden,), 0),
+        ("self_attn.q_proj", "attn_q", (hidden, hidden), heads),
+        ("self_attn.k_proj", "attn_k", (shared, hidden), kv_heads),
+        ("self_attn.v_proj", "attn_v", (shared, hidden), 0),
+        ("self_attn.o_proj", "attn_output", (hidden, hidden), 0),
+        ("post_attention_layernorm", "ffn_norm", (hidden,), 0),
+        ("mlp.gate_proj", "ffn_gate", (inner, hidden), 0),
+        ("mlp.up_proj", "ffn_up", (inner, hidden), 0),
+        ("mlp.down_proj", "ffn_down", (hidden, inner), 0),
+    )
+    return [
+        Weight("model.embed_tokens.weight", "token_embd.weight", (rows, hidden)),
+        *(
+            Weight(f"model.layers.{index}.{source}.weight", f"blk.{index}.{target}.weight", shape, rotated)
+            for index in range(config.num_hidden_layers)
+            for source, target, shape, rotated in layer
+        ),
+        Weight("model.norm.weight", "output_norm.weight", (hidden,)),
+        Weight("lm_head.weight", "output.weight", (rows, hidden)),
+    ]
+
+
+def _stored_weights(directory: Path, weights: list[Weight], stack: ExitStack) -> dict[str, Any]:
+    """Open the checkpoint's files: name after the prefix to the file that holds it."""
+    files = [stack.enter_context(open_weights(path)) for path in weight_files(directory)]
+    found = {
+        name.removeprefix(PREFIX): file
+        for file in files
+        for name in file.keys()  # noqa: SIM118 - safe_open is no mapping
+        if name.startswith(PREFIX)
+    }
+    shapes = {name: tuple(file.get_slice(PREFIX + name).get_shape()) for name, file in found.items()}
+    problems = list(structure_problems({weight.source: weight.shape for weight in weights}, shapes))
+    if problems:
+        listing = "\n".join(f"  {problem}" for problem in sorted(problems))
+        raise CheckpointError(f"{directory}: {len(problems)} problem(s) in the weights of {PREFIX}*:\n{listing}")
+    return found
+
+
+def _dtype(weight: Weight, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if len(weight.shape) == 1 else dtype
+
+
+def _converted(stored: Tensor, weight: Weight, dtype: torch.dtype) -> NDArray[Any]:
+    tensor = stored.to(_dtype(weight, dtype))
+    if not stored.is_floating_point() or not all_finite(tensor):
+        raise CheckpointError(f"not finite: {PREFIX}{weight.source} ({stored.dtype}), written as {tensor.dtype}")
+    if weight.heads:
+        rows, columns = tensor.shape
+        halves = tensor.view(weight.heads, 2, rows // weight.heads // 2, columns)
+        tensor = halves.transpose(1, 2).reshape(rows, columns)
+    data: NDArray[Any] = tensor.contiguous().numpy()
+    return data
+
+
+def _add_metadata(writer: Any, config: LanguageConfig, name: str, file_type: int) -> None:
+    writer.add_name(name)
+    writer.add_type("model")
+    writer.add_file_type(file_type)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+
+
+def _add_tokenizer(writer: Any, directory: Path, config: LanguageConfig) -> None:
+    """Copy the SentencePiece pieces, padded with unused ones up to the rows of the embedding table."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    path = LanguageTokenizer(directory).path
+    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    _check_tokenizer(path, model, config.vocab_size)
+    padding = range(len(model.pieces), config.vocab_size)
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([piece.piece for piece in model.pieces] + [f"[PAD{number}]" for number in padding])
+    writer.add_token_scores([piece.score for piece in model.pieces] + [0.0 for _ in padding])
+    # SentencePiece and GGUF number the kinds of pieces alike; unused ones never match a text.
+    unused = sentencepiece_model_pb2.ModelProto.SentencePiece.UNUSED
+    writer.add_token_types([int(piece.type) for piece in model.pieces] + [int(unused) for _ in padding])
+    writer.add_bos_token_id(config.bos_token_id)
+    writer.add_eos_token_id(config.eos_token_id)
+    writer.add_unk_token_id(model.trainer_spec.unk_id)
+    writer.add_add_bos_token(False)
+    writer.add_add_eos_token(False)
+    writer.add_add_space_prefix(model.normalizer_spec.add_dummy_prefix)
+
+
+def _check_tokenizer(path: Path, model: Any, rows: int) -> None:
+    """Refuse what llama.cpp reads otherwise than SentencePiece, or dies of (a byte without a piece)."""
+    normalizer, trainer = model.normalizer_spec, model.trainer_spec
+    kinds = type(model).SentencePiece
+    bytes_found = {piece.piece for piece in model.pieces if piece.type == kinds.BYTE}
+    own = [piece.piece for piece in model.pieces if piece.type == kinds.USER_DEFINED]
+    problems = {
+        "is not of the BPE kind": trainer.model_type != _BPE,
+        "normalizes its text": bool(normalizer.precompiled_charsmap) or normalizer.remove_extra_whitespaces,
+        "does not write spaces as a leading ▁": not normalizer.escape_whitespaces or trainer.treat_whitespace_as_suffix,
+        "lacks pieces for some bytes": not bytes_found >= _BYTE_PIECES,
+        f"has user-defined pieces ({', '.join(own[:3])})": bool(own),
+        f"has {len(model.pieces)} pieces, more than vocab_size {rows}": len(model.pieces) > rows,
+    }
+    found = [problem for problem, there in problems.items() if there]
+    if found:
+        raise CheckpointError(f"{path}: llama.cpp cannot tokenise as this model, which {'; '.join(found)}")

@@ -1,0 +1,207 @@
+"""LLaMA-VID's pieces to one checkpoint: ``pytorch_model`` shards, EVA, Q-Former, LoRA adapter, FaceXFormer."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emo_edge import __version__
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.importers.checkpoint_writer import Progress, check_target, write_checkpoint
+from emo_edge.export.importers.face_info_keys import face_info_config, face_info_piece
+from emo_edge.export.importers.facexformer import face_config, face_piece
+from emo_edge.export.importers.key_map import Piece
+from emo_edge.export.importers.llama_vid_keys import (
+    EVA_KEYS,
+    MODEL_KEYS,
+    QFORMER_KEYS,
+    checkpoint_config,
+    config_of_model,
+    tuned_settings,
+)
+from emo_edge.export.importers.llava import VISION, joined, language_tokenizer
+from emo_edge.export.importers.lora import Adapter, open_adapter
+from emo_edge.export.importers.tensors import POSITIONS, imported_tensors
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.reference.model import parameter_shapes
+from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
+from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
+
+BEGIN = "[DEC]"
+"""LLaMA-VID and BLIP-2 add it as the last token; no question contains it."""
+_NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+log = logging.getLogger(__name__)
+VOCABULARY_PLACES = ("vocab.txt", "bert-base-uncased/vocab.txt")
+"""Where a model directory may hold the words of the Q-Former's BERT."""
+
+
+@dataclass(frozen=True)
+class LlamaVidPieces:
+    """The files that make one model."""
+
+    model: Path
+    """Directory with ``config.json``, ``tokenizer.model`` and the weights or their shards."""
+    vision: Path | None = None
+    """LAVIS's ``eva_vit_g.pth``; it wins over the same weights in the model, as it does upstream."""
+    qformer: Path | None = None
+    """LAVIS's ``instruct_blip_vicuna7b_trimmed.pth``; the model wins where it has the same weights, as upstream."""
+    lora: Path | None = None
+    """Directory of a PEFT adapter."""
+    face: Path | None = None
+    """FaceXFormer's ``model.pt``."""
+    face_info: Path | None = None
+    """Face Info Mining's file, of somebody who trained it: see `emo_edge.export.importers.face_info_keys`."""
+    question_vocabulary: Path | None = None
+    """``vocab.txt`` of bert-base-uncased, unless it lies in the model's directory."""
+    image_size: int | None = None
+    """What the vision tower reads; None takes it from ``config.json`` or the position table."""
+
+
+def checkpoint_from_llama_vid(
+    pieces: LlamaVidPieces,
+    target: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    report: Callable[[str], None] = log.info,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Write LLaMA-VID's pieces as one checkpoint, a shard in memory at a time.
+
+    Without ``pieces.face`` there is no face network, and without ``pieces.face_info``, which was never released, there
+    are no face tokens; nothing in the checkpoint is random.
+
+    Args:
+        pieces: the files.
+        target: the checkpoint's directory; it must not hold anything.
+        dtype: of every tensor; None keeps each as it is stored, and merged ones in float32.
+        report: gets the key report, line by line.
+        progress: gets the bytes written so far and in all.
+
+    Raises CheckpointError with every missing, unknown, misshapen or not finite tensor.
+    """
+    check_target(target)
+    if pieces.face_info and not pieces.face:
+        raise InputError("--face-info reads what the face network sees: give --face, too")
+    settings = config_of_model(pieces.model / "config.json")
+    if pieces.lora and (pieces.lora / "config.json").is_file():
+        settings |= tuned_settings(config_of_model(pieces.lora / "config.json"))
+    with ExitStack() as stack:
+        adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
+        opened = _open(pieces, adapter, stack)
+        found = joined(opened, report)
+        unknown = [problem for piece in opened for problem in piece.problems()]
+        config = _config(pieces, settings, found, unknown)
+        adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
+        tensors = imported_tensors(parameter_shapes(config), found, adapter, adapted, unknown)
+        if adapter:
+            report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
+        files = _tokenizers(pieces, config)
+        write_checkpoint(target, config, files, tensors, dtype=dtype, progress=progress)
+
+
+def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> list[Piece]:
+    """Open every file; a later one wins over an earlier one, as in upstream's loader."""
+    opened = []
+    if pieces.qformer:
+        stored = tensors_of_file(pieces.qformer, stack, inside="model")
+        opened.append(QFORMER_KEYS.placed(pieces.qformer.name, stored))
+    opened.append(MODEL_KEYS.placed(pieces.model.name, tensors_of_directory(pieces.model, stack)))
+    if pieces.vision:
+        opened.append(EVA_KEYS.placed(pieces.vision.name, tensors_of_file(pieces.vision, stack)))
+    if pieces.face:
+        opened.append(face_piece(pieces.face, stack))
+    if pieces.face_info:
+        opened.append(face_info_piece(pieces.face_info, stack))
+    if adapter:
+        opened.append(MODEL_KEYS.placed(adapter.directory.name, adapter.whole))
+    return opened
+
+
+def _config(
+    pieces: LlamaVidPieces, settings: Mapping[str, Any], found: StoredTensors, unknown: Sequence[str]
+) -> EmoLlamaConfig:
+    hints = {VISION: "--vision", "connector.vlm_att_encoder.": "--qformer"}
+    absent = [option for part, option in hints.items() if not any(name.startswith(part) for name in found)]
+    if absent:
+        raise CheckpointError(f"{pieces.model}: lacks whole parts; give {' and '.join(absent)}")
+    values = checkpoint_config(settings, found, _image_size(pieces, settings, found), unknown)
+    values["face"] = face_config(found) if pieces.face else None
+    values["face_info"] = face_info_config(pieces.face_info, found) if pieces.face_info else None
+    values["prompt"] = {"use_demographics": pieces.face is not None}
+    sources = {"model": pieces.model, "vision": pieces.vision, "qformer": pieces.qformer, "lora": pieces.lora}
+    sources |= {"face": pieces.face, "face_info": pieces.face_info}
+    named = {name: path.name for name, path in sources.items() if path}
+    values["provenance"] = {"imported_by": f"emo-edge {__version__}", **named}
+    return EmoLlamaConfig.from_dict(values)
+
+
+def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], found: StoredTensors) -> int:
+    """Take what the user said, what the processor's name ends with (clip-patch14-336), or the position table's size."""
+    named = re.search(r"patch\d{1,3}-(\d{1,4})/?$", str(settings.get("image_processor", "")))
+    if pieces.image_size or named:
+        return pieces.image_size or int(named[1] if named else 0)
+    table, patch = found.get(POSITIONS), found.get("vision.patch_embed.proj.weight")
+    if table is None or patch is None or len(table.shape) != 3 or table.shape[1] < 2 or len(patch.shape) != 4:
+        return 224
+    return int(math.isqrt(table.shape[1] - 1) * patch.shape[2])
+
+
+def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, bytes]:
+    language, qformer = language_tokenizer(pieces.model, config.language.vocab_size), config.connector.qformer
+    if qformer is None:
+        return language
+    there = [pieces.model / place for place in VOCABULARY_PLACES]
+    vocabulary = pieces.question_vocabulary or next((path for path in there if path.is_file()), None)
+    if vocabulary is None:
+        raise InputError(
+            f"{pieces.model}: no {' or '.join(VOCABULARY_PLACES)}. LLaMA-VID's Q-Former reads the question in "
+            "bert-base-uncased's words, which no checkpoint of it holds: give that model's vocab.txt "
+            "with --question-vocabulary"
+        )
+    words = question_tokenizer(vocabulary, qformer.vocab_size)
+    return {**language, QUESTION_MODEL_NAME: words}
+
+
+def question_tokenizer(vocabulary: Path, rows: int) -> bytes:
+    """Make the tokenizer of an uncased BERT from its ``vocab.txt``, as the JSON of the ``tokenizers`` library.
+
+    Raises CheckpointError for a file that is no such list, or one that does not fit the embedding table's rows.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = _words(vocabulary)
+    if len(words) + 1 != rows:
+        raise CheckpointError(f"{vocabulary}: {len(words)} words and {BEGIN} do not fit the model's {rows} rows")
+    tokenizer = Tokenizer(models.WordPiece({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens([word for word in (*_NEEDED, "[MASK]", BEGIN) if word in words or word == BEGIN])
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    text: str = tokenizer.to_str()
+    return text.encode()
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        words = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; it is bert-base-uncased's vocab.txt") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not readable as a list of words: {error}") from error
+    words = words[:-1] if words[-1] == "" else words
+    words = [word.removesuffix("\r") for word in words]
+    lacking = [word for word in _NEEDED if word not in words]
+    if lacking or len(set(words)) < len(words):
+        raise CheckpointError(f"{path}: no BERT vocabulary: {', '.join(lacking) or 'a word stands there twice'}")
+    return words

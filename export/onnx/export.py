@@ -1,0 +1,246 @@
+"""The model's feed-and-fetch parts as strongly typed ONNX graphs: vision tower, connector, face network.
+
+One file runs on ONNX Runtime and builds in TensorRT, so every type is in the graph: float16 is explicit casts around
+matmuls, never a builder's flag. Weights are stored once, in the precision they are used in.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx import ModelProto, helper
+from torch import Tensor, nn
+
+from emo_edge.errors import InputError
+from emo_edge.export.models.config import FaceConfig, VisionConfig
+from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.facexformer import HEADS, FaceXFormer
+from emo_edge.export.onnx.float16 import half_from_full
+from emo_edge.export.onnx.graph_file import Graph, Weight, declared
+from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
+from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.tensors import TensorSpec
+
+PRECISIONS = ("fp32", "fp16")
+OPSET = 20
+"""LayerNormalization came with 17, float16 Q/DQ scales with 19, Gelu as one node with 20."""
+WEIGHT_BYTES = 1024
+"""Float constants from this size on are kept out of the graph's own message."""
+TRACED_SIZES = {"N": 2, "L": 5}
+"""Sizes of the varying axes while tracing; torch would bake in a size of one."""
+
+
+def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str, precision: str = "fp32") -> Graph:
+    """Turn one part of ``model`` into a graph; the same model gives the same bytes.
+
+    Inputs and outputs are the same in every precision: images uint8 RGB [N, H, W, 3], ids and masks int64, all else
+    float32. `in_precision` makes float16 of a float32 graph without tracing again.
+
+    Args:
+        model: in float32; it is not changed, and must not change while the graph is in use, which shares its weights.
+        component: of `COMPONENTS`.
+        precision: of `PRECISIONS`.
+
+    Raises InputError for a component or precision that is not there.
+    """
+    for value, known in ((component, COMPONENTS), (precision, PRECISIONS)):
+        if value not in known:
+            raise InputError(f"{value!r} is not one of {', '.join(known)}")
+    if model.dtype != torch.float32:
+        raise InputError(f"graphs are made from a float32 model, not {model.dtype}: load it with dtype=torch.float32")
+    if component == "face" and model.landmark and model.landmark_network:
+        width = model.config.language.hidden_size
+        return in_precision(graph_with_landmark_token(model.landmark_network, model.landmark, width), precision)
+    return in_precision(_traced(component, _PARTS[component](model), model.device), precision)
+
+
+def in_precision(full: Graph, precision: str) -> Graph:
+    """Return a float32 graph in one of `PRECISIONS`."""
+    return full if precision == "fp32" else half_from_full(full)
+
+
+def component_contracts(
+    model: EmoLlamaForConditionalGeneration, component: str
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Tell inputs and outputs of a component's graph, without making it."""
+    settings = model.config.landmark
+    if component == "face" and settings:
+        return (_image(settings.image_size),), (_float("face_tokens", 1, model.config.language.hidden_size),)
+    return _PARTS[component](model)[1:]
+
+
+def onnx_from_face_network(network: FaceNetwork) -> Graph:
+    """Turn a face network alone into a float32 graph, the same as a whole model's but for the face tokens."""
+    part = _face_part(network.config.face, network.face, None)
+    return _traced("face", part, torch.device("cpu"))
+
+
+class _Normalised(nn.Module):
+    """uint8 [N, H, W, 3] to normalised float32 [N, 3, H, W]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: VisionConfig | FaceConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(config.image_mean))
+        self.register_buffer("std", torch.tensor(config.image_std))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return ((image.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
+
+
+class _FaceGraph(nn.Module):
+    """Every head but the masks, then the face tokens."""
+
+    def __init__(self, config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None) -> None:
+        super().__init__()
+        self.pixels, self.face, self.face_info = _Normalised(config), face, face_info
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        said = self.face(self.pixels(image), with_segmentation=False)
+        heads = said[: len(HEADS)]
+        return heads if self.face_info is None else (*heads, self.face_info(said.face_map, said.landmarks))
+
+
+_Part = tuple[nn.Module, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+
+
+def _vision(model: EmoLlamaForConditionalGeneration) -> _Part:
+    config = model.config.vision
+    module = nn.Sequential(_Normalised(config), model.vision)
+    return module, (_image(config.image_size),), (_features(config),)
+
+
+def _connector(model: EmoLlamaForConditionalGeneration) -> _Part:
+    config = model.config
+    names = ("question_ids", "question_mask") if config.connector.qformer else ()
+    question = [TensorSpec(name, "int64", ("N", "L")) for name in names]
+    tokens = _float("visual_tokens", config.visual_tokens_per_frame, config.language.hidden_size)
+    return model.connector, (_features(config.vision), *question), (tokens,)
+
+
+def _face(model: EmoLlamaForConditionalGeneration) -> _Part:
+    config, face_info = model.config.face, model.config.face_info
+    if config is None or model.face is None:
+        raise InputError("this checkpoint has no face network")
+    tokens = [_float("face_tokens", face_info.num_tokens, model.config.language.hidden_size)] if face_info else []
+    return _face_part(config, model.face, model.face_info, *tokens)
+
+
+def _face_part(config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, *tokens: TensorSpec) -> _Part:
+    outputs = [_float({"attribute": "attributes"}.get(name, name), width) for name, width in HEADS.items()]
+    outputs[0] = _float("landmarks", HEADS["landmarks"] // 2, 2)
+    return _FaceGraph(config, face, face_info), (_image(config.image_size),), (*outputs, *tokens)
+
+
+_PARTS: dict[str, Callable[[EmoLlamaForConditionalGeneration], _Part]] = {
+    "vision": _vision,
+    "connector": _connector,
+    "face": _face,
+}
+COMPONENTS = tuple(_PARTS)
+
+
+def _image(size: int) -> TensorSpec:
+    return TensorSpec("image", "uint8", ("N", size, size, 3))
+
+
+def _features(config: VisionConfig) -> TensorSpec:
+    return _float("features", 1 + config.grid**2, config.hidden_size)
+
+
+def _float(name: str, *sizes: int) -> TensorSpec:
+    return TensorSpec(name, "float32", ("N", *sizes))
+
+
+def _traced(name: str, part: _Part, device: torch.device) -> Graph:
+    module, inputs, outputs = part
+    sizes = [[TRACED_SIZES[axis] if isinstance(axis, str) else axis for axis in spec.shape] for spec in inputs]
+    example = [
+        torch.zeros(size, dtype=getattr(torch, spec.dtype), device=device)
+        for size, spec in zip(sizes, inputs, strict=True)
+    ]
+    varying = [
+        {place: torch.export.Dim.DYNAMIC for place, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        for spec in inputs
+    ]
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module.to(device),
+            tuple(example),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[spec.name for spec in inputs],
+            output_names=[spec.name for spec in outputs],
+            dynamic_shapes=tuple(varying),
+        )
+    if program is None:
+        raise AssertionError("torch returns a program when it is given no file")
+    weights = _weights_taken_out(program.model)
+    return Graph(_cleaned(ir.to_proto(program.model), name, inputs, outputs, weights), inputs, outputs, weights)
+
+
+def _weights_taken_out(model: ir.Model) -> dict[str, Weight]:
+    """Leave large float constants in ``model`` by name, type and shape alone, and return them.
+
+    They are the module's own parameters, or transposed views of them.
+    """
+    weights = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype == ir.DataType.FLOAT and tensor.nbytes >= WEIGHT_BYTES:
+            weights[name] = Weight(tensor.numpy(), np.dtype(np.float32))
+            value.const_value = ir.ExternalTensor(
+                "", None, None, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+            )
+    return weights
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter logs that torchvision is not there and uses a deprecated part of torch itself.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _cleaned(
+    model: ModelProto,
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    weights: Mapping[str, Weight],
+) -> ModelProto:
+    """Name the axes as the specs do and leave out what tells where the graph was made."""
+    graph = model.graph
+    for tensor in graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(declared(tensor.name, weights[tensor.name]))
+    for part in (model, graph, *graph.node, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    graph.name = name
+    for field_name, specs in (("input", inputs), ("output", outputs)):
+        graph.ClearField(field_name)
+        getattr(graph, field_name).extend(
+            helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+            for spec in specs
+        )
+    # Engines infer the rest; the exporter's own notes name the axes otherwise.
+    graph.ClearField("value_info")
+    return model

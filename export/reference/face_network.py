@@ -1,0 +1,50 @@
+"""FaceXFormer as a checkpoint of its own: face facts without a language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from emo_edge.export.models.config import FaceXFormerConfig
+from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
+from emo_edge.export.reference.frames import normalised_pixels
+from emo_edge.export.reference.weights import load_weights
+
+
+class FaceNetwork(nn.Module):
+    """The face network under the names that it has in a whole checkpoint (``face.*``)."""
+
+    def __init__(self, config: FaceXFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.face = FaceXFormer(config.face)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> FaceNetwork:
+        """Load a checkpoint directory in float32 on the CPU.
+
+        Raises CheckpointError naming every problem of the config or every problem of the weights.
+        """
+        with torch.device("meta"):
+            network = cls(FaceXFormerConfig.from_pretrained(directory))
+        load_weights(network, directory, torch.float32, "cpu")
+        return network.eval()
+
+    @torch.inference_mode()
+    def outputs(self, crops: NDArray[np.uint8]) -> FaceOutputs:
+        """Run every head but the masks on uint8 crops [N, h, w, 3]."""
+        settings = self.config.face
+        pixels = normalised_pixels(torch.from_numpy(crops), settings.image_mean, settings.image_std)
+        said: FaceOutputs = self.face(pixels, with_segmentation=False)
+        return said
+
+
+def face_network_shapes(config: FaceXFormerConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that such a checkpoint holds, by name, without making them."""
+    with torch.device("meta"):
+        network = FaceNetwork(config)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -1,0 +1,370 @@
+"""EMO-LLaMA's full-precision reference: every claim of this toolkit is a distance from this model.
+
+The way of the data: frames are cropped, the vision tower and the face network read the crops, the connector
+and Face Info Mining turn them into tokens, per frame ``[context, content..., face...]``, and LLaMA reads
+them inside the prompt. An image is a clip of one frame.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from emo_edge.bundle.prompts import Prompt, build_prompt, demographic_sentence
+from emo_edge.bundle.question_tokenizer import QuestionTokenizer
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.models.clip_vit import ClipVit
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.connector import build_connector
+from emo_edge.export.models.eva_vit import EvaVit
+from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
+from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
+from emo_edge.export.models.landmark_token import LandmarkToken
+from emo_edge.export.models.llama import PackedRow, branch_log_probs, build_llama, generate_tokens, rebuild_rotary
+from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip, normalised_pixels
+from emo_edge.export.reference.layer_streaming import LAYERS, stream_layers
+from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
+from emo_edge.export.reference.weights import load_weights, save_weights
+from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
+from emo_edge.runtimes.base.sessions import Sampling
+
+TOWERS = {"eva": EvaVit, "clip": ClipVit}
+BRANCHES = ("vision", "face")
+"""What ``ablate`` may name: the connector's tokens (context and content) and the face tokens."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question about some of the encoded frames."""
+
+    frames: slice
+    question: str
+    clip: bool = False
+    demographics: bool | None = None
+    """Whether the prompt tells age, gender and race; None follows the config."""
+
+
+@dataclass(frozen=True)
+class EmbeddedTurn:
+    """A turn as LLaMA reads it."""
+
+    prompt: Prompt
+    embeddings: Tensor
+    """[P, E], begin-of-sequence first."""
+    visual: Tensor
+    """[F, T, E], the tokens of its frames, which stand within."""
+
+
+class EmoLlamaForConditionalGeneration(nn.Module):
+    """Vision tower, connector, face network, Face Info Mining and LLaMA, in full precision."""
+
+    def __init__(self, config: EmoLlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = TOWERS[config.vision.tower](config.vision)
+        self.connector = build_connector(config.connector, config.vision, config.language.hidden_size)
+        self.face = FaceXFormer(config.face) if config.face else None
+        self.face_info = (
+            FaceInfoMining(config.face_info, config.face.decoder_dim, config.language.hidden_size)
+            if config.face_info and config.face
+            else None
+        )
+        self.landmark = (
+            LandmarkToken(config.connector, config.landmark.outputs, config.language.hidden_size)
+            if config.landmark
+            else None
+        )
+        self.language = build_llama(config.language)
+        self.landmark_network: LandmarkNetwork | None = None
+        """What the landmark token reads; `load_landmark_network` opens it."""
+        self.tokenizer: LanguageTokenizer
+        self.question_tokenizer: QuestionTokenizer | None = None
+        """None where no token depends on the question."""
+        self._files: dict[str, bytes] = {}
+        """What `save_pretrained` writes beside config and weights."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        stream: bool = False,
+    ) -> EmoLlamaForConditionalGeneration:
+        """Load a checkpoint directory, ready for inference.
+
+        Args:
+            directory: the checkpoint.
+            dtype: of every weight.
+            device: where they go.
+            stream: whether LLaMA's layers stay on the disk and are read, one at a time, in every forward pass.
+
+        Raises CheckpointError naming every problem of the config or every problem of the weights.
+        """
+        config = EmoLlamaConfig.from_pretrained(directory)
+        with torch.device("meta"):
+            model = cls(config)
+        load_weights(model, directory, dtype, device, only_checked=LAYERS if stream else None)
+        rebuild_rotary(model.language)
+        model.language.model.rotary_emb.to(device)
+        if stream:
+            stream_layers(model.language, Path(directory))
+        model.load_tokenizers(directory)
+        if config.landmark:
+            model.load_landmark_network(Path(directory, LANDMARKS_NAME))
+        return model.eval()
+
+    def load_tokenizers(self, directory: str | Path) -> None:
+        """Read the tokenizers; they must fit the config's vocabulary sizes."""
+        self.tokenizer, qformer = LanguageTokenizer(directory), self.config.connector.qformer
+        sizes = [(LANGUAGE_MODEL_NAME, len(self.tokenizer), self.config.language.vocab_size)]
+        if qformer:
+            path = Path(directory, QUESTION_MODEL_NAME)
+            self.question_tokenizer = QuestionTokenizer(path, qformer.max_question_tokens)
+            sizes.append((QUESTION_MODEL_NAME, len(self.question_tokenizer), qformer.vocab_size))
+        for name, tokens, rows in sizes:
+            if tokens > rows:
+                raise CheckpointError(f"{directory}: {name} has {tokens} tokens, the config's vocabulary only {rows}")
+            self._files[name] = Path(directory, name).read_bytes()
+
+    def load_landmark_network(self, path: Path) -> None:
+        """Open the user's landmark graph; it must read and give what the config says."""
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file; the landmark token reads what this graph finds")
+        network, settings = LandmarkNetwork(path.read_bytes(), str(path)), self.config.landmark
+        seen = (network.image_size, network.outputs)
+        if settings is None or seen != (settings.image_size, settings.outputs):
+            raise CheckpointError(f"{path}: reads {seen[0]} pixels and gives {seen[1]} numbers, not as the config says")
+        self.landmark_network, self._files[LANDMARKS_NAME] = network, network.content
+
+    def save_pretrained(self, directory: str | Path, *, overwrite: bool = False) -> None:
+        """Write config, tokenizers and weights beside the final name, then rename.
+
+        Raises CheckpointError if ``directory`` holds anything, unless ``overwrite`` replaces it as a whole.
+        """
+        target = Path(directory)
+        if not overwrite and target.exists() and any(target.iterdir()):
+            raise CheckpointError(f"{target}: not empty; give another directory or overwrite=True")
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.config.save_pretrained(partial)
+        for name, content in self._files.items():
+            Path(partial, name).write_bytes(content)
+        save_weights(self, partial)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self._embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self._embedding.dtype
+
+    @property
+    def _embedding(self) -> Tensor:
+        weight: Tensor = self.language.get_input_embeddings().weight
+        return weight
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        frames: Frames,
+        question: str,
+        *,
+        boxes: Boxes = None,
+        demographics: bool | None = None,
+        ablate: Collection[str] = (),
+        sampling: Sampling | None = None,
+    ) -> str:
+        """Answer ``question`` about an image (uint8 RGB [H, W, 3]) or a clip (a sequence of them).
+
+        Args:
+            frames: the image, or the frames of the clip in order.
+            question: free text; see `prompts.classify_question` for the trained category question.
+            boxes: face box in pixels, one or one a frame; None reads each whole frame.
+            demographics: whether the age/gender/race sentence is in the prompt; None follows the config.
+            ablate: token groups to leave out, of `BRANCHES`.
+            sampling: greedy by default.
+        """
+        turn = self._embedded(as_clip(frames, boxes), question, demographics, ablate)
+        return self.answer_turns([turn], sampling or Sampling())[0]
+
+    @torch.inference_mode()
+    def label_scores(
+        self,
+        frames: Frames,
+        question: str,
+        labels: Sequence[str],
+        *,
+        boxes: Boxes = None,
+        demographics: bool | None = None,
+        ablate: Collection[str] = (),
+    ) -> NDArray[np.float32]:
+        """Log-probability of each label's full token sequence as the answer: float32 [len(labels)].
+
+        End-of-sequence is not scored. Arguments as in `generate`.
+        """
+        turn = self._embedded(as_clip(frames, boxes), question, demographics, ablate)
+        scores: NDArray[np.float32] = self.score_turns([turn], labels)[0]
+        return scores
+
+    def crops(self, frame: Image, box: Box | None = None) -> tuple[Crop, Crop | None]:
+        """Cut one frame for the vision tower and, if there is one, for the face network or the landmark network."""
+        vision, face = self.config.vision, self.config.face or self.config.landmark
+        seen = padded_crop(frame, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
+        return seen, face_crop(frame, box, margin=face.crop_margin, size=face.image_size) if face else None
+
+    def encode(self, clip: Clip) -> FrameFeatures:
+        """Crop every frame and run both networks."""
+        pairs = [self.crops(frame, box) for frame, box in zip(clip.frames, clip.boxes, strict=True)]
+        faces = [crop.pixels for _, crop in pairs if crop]
+        return self.encode_crops(np.stack([seen.pixels for seen, _ in pairs]), np.stack(faces) if faces else None)
+
+    def encode_crops(self, vision: NDArray[np.uint8], face: NDArray[np.uint8] | None) -> FrameFeatures:
+        """Run the vision tower on uint8 [F, H, W, 3] crops and the network of the face's crops on its own."""
+        outputs = landmarks = None
+        if face is not None and self.landmark_network:
+            landmarks = torch.from_numpy(self.landmark_network.run(face)).to(self.device, self.dtype)
+        elif face is not None:
+            outputs = self.face_outputs(face, with_segmentation=False)
+        return FrameFeatures(self.vision_features(vision), outputs, landmarks)
+
+    def vision_features(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Run the vision tower on uint8 crops [F, H, W, 3]: features [F, T, D]."""
+        settings = self.config.vision
+        features: Tensor = self.vision(self._normalised(crops, settings.image_mean, settings.image_std))
+        return features
+
+    def face_outputs(self, crops: NDArray[np.uint8], *, with_segmentation: bool = True) -> FaceOutputs:
+        """Run the face network on uint8 crops [F, h, w, 3]; raise InputError if the checkpoint has none."""
+        if self.face is None:
+            raise InputError("this checkpoint has no face network")
+        outputs: FaceOutputs = self.face(self.face_pixels(crops), with_segmentation=with_segmentation)
+        return outputs
+
+    def face_pixels(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Normalise uint8 crops [F, h, w, 3] as the face network reads them: [F, 3, h, w]."""
+        settings = self.config.face
+        if settings is None:
+            raise InputError("this checkpoint has no face network")
+        return self._normalised(crops, settings.image_mean, settings.image_std)
+
+    def visual_tokens(self, features: FrameFeatures, questions: Sequence[str], ablate: Collection[str] = ()) -> Tensor:
+        """Tokens [F, T, E] of each frame, ``[context, content..., face...]``; one question a frame.
+
+        There is no context token where there is no Q-Former.
+        """
+        unknown = set(ablate) - set(BRANCHES)
+        if unknown:
+            raise InputError(f"ablate knows {', '.join(BRANCHES)}, not {', '.join(sorted(unknown))}")
+        parts = []
+        if "vision" not in ablate:
+            parts.append(self.connector(features.vision, **self.question_inputs(questions)))
+        face_tokens = None if "face" in ablate else self.face_tokens(features)
+        if face_tokens is not None:
+            parts.append(face_tokens)
+        if not parts:
+            return features.vision.new_zeros(len(features), 0, self.config.language.hidden_size)
+        return torch.cat(parts, dim=1)
+
+    def face_tokens(self, features: FrameFeatures) -> Tensor | None:
+        """Tokens of Face Info Mining, or the landmark token: [F, k, E]; None without either."""
+        if self.landmark is not None and features.landmarks is not None:
+            return self.landmark(features.landmarks)  # type: ignore[no-any-return]
+        if self.face_info is not None and features.face is not None:
+            return self.face_info(features.face.face_map, features.face.landmarks)  # type: ignore[no-any-return]
+        return None
+
+    def question_inputs(self, questions: Sequence[str]) -> dict[str, Tensor]:
+        """Return what the connector reads besides the features; nothing where there is no Q-Former.
+
+        ``question_ids`` and ``question_mask``: int64 [F, L], padded to the longest question.
+        """
+        if self.question_tokenizer is None:
+            return {}
+        rows = [self.question_tokenizer.encode(question) for question in questions]
+        length = max(len(row) for row in rows)
+        ids = [row + [0] * (length - len(row)) for row in rows]
+        mask = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
+        found = {"question_ids": ids, "question_mask": mask}
+        return {name: torch.tensor(values, device=self.device) for name, values in found.items()}
+
+    def prompt_text(self, features: FrameFeatures, turn: Turn) -> Prompt:
+        """Write a turn's prompt; a clip's age, gender and race are the mean over its frames."""
+        wanted = self.config.prompt.use_demographics if turn.demographics is None else turn.demographics
+        if not wanted or features.face is None:
+            return build_prompt(self.config.prompt, turn.question)
+        age, gender, race = (
+            logits[turn.frames].detach().float().softmax(-1).mean(0).cpu().numpy()
+            for logits in (features.face.age, features.face.gender, features.face.race)
+        )
+        labels = self.config.face_labels
+        sentence = demographic_sentence(self.config.prompt, labels, age, gender, race, clip=turn.clip)
+        return build_prompt(self.config.prompt, turn.question, sentence)
+
+    def embed_turns(
+        self, features: FrameFeatures, turns: Sequence[Turn], ablate: Collection[str] = ()
+    ) -> list[EmbeddedTurn]:
+        """Join each turn's text and visual tokens; the turns cover the frames in order, each frame once."""
+        questions = [turn.question for turn in turns for _ in range(len(features))[turn.frames]]
+        visual = self.visual_tokens(features, questions, ablate)
+        prompts = [self.prompt_text(features, turn) for turn in turns]
+        return [
+            EmbeddedTurn(prompt, self._embedded_prompt(prompt, visual[turn.frames]), visual[turn.frames])
+            for prompt, turn in zip(prompts, turns, strict=True)
+        ]
+
+    def with_visual(self, turn: EmbeddedTurn, visual: Tensor) -> EmbeddedTurn:
+        """Ask the same words of a turn about other visual tokens [F, T, E]."""
+        return EmbeddedTurn(turn.prompt, self._embedded_prompt(turn.prompt, visual), visual)
+
+    def score_turns(self, turns: Sequence[EmbeddedTurn], labels: Sequence[str]) -> NDArray[np.float32]:
+        """Log-probability of each label after each turn, one forward pass for all: float32 [turns, labels]."""
+        if not labels:
+            raise InputError("label_scores needs at least one label")
+        rows = [
+            PackedRow(turn.embeddings, [self.tokenizer.encode_answer(turn.prompt.after, label) for label in labels])
+            for turn in turns
+        ]
+        scores = branch_log_probs(self.language, rows)
+        return np.array([[float(tokens.sum()) for tokens in branches] for branches in scores], np.float32)
+
+    def answer_turns(self, turns: Sequence[EmbeddedTurn], sampling: Sampling) -> list[str]:
+        """Write the answer to each turn, as one batch."""
+        answers = generate_tokens(self.language, [turn.embeddings for turn in turns], sampling)
+        return [self.tokenizer.decode(ids) for ids in answers]
+
+    def _embedded(self, clip: Clip, question: str, demographics: bool | None, ablate: Collection[str]) -> EmbeddedTurn:
+        turn = Turn(slice(0, len(clip.frames)), question, clip.moving, demographics)
+        return self.embed_turns(self.encode(clip), [turn], ablate)[0]
+
+    def _embedded_prompt(self, prompt: Prompt, visual: Tensor) -> Tensor:
+        embed = self.language.get_input_embeddings()
+        before = [self.config.language.bos_token_id, *self.tokenizer.encode(prompt.before)]
+        text = [embed(torch.tensor(ids, device=self.device)) for ids in (before, self.tokenizer.encode(prompt.after))]
+        return torch.cat([text[0], visual.flatten(0, 1).to(text[0].dtype), text[1]])
+
+    def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+        return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)
+
+
+def parameter_shapes(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that a checkpoint of these sizes holds, by name, without making them."""
+    with torch.device("meta"):
+        model = EmoLlamaForConditionalGeneration(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

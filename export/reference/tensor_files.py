@@ -1,0 +1,155 @@
+"""Read the files that checkpoints come in, one tensor at a time: safetensors, torch's zip files, sharded or not.
+
+A torch file is mapped, not read: its tensors cost memory only while they are used. Nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emo_edge.errors import CheckpointError
+from emo_edge.export.reference.weights import open_weights, shard_names
+
+WEIGHTS_NAMES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""In the order in which transformers looks for them."""
+_SAFETENSORS_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a file: what it is, and how to read it."""
+
+    name: str
+    path: Path
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None
+    """None for a type that no model of these families is stored in."""
+    read: Callable[[], torch.Tensor]
+
+
+StoredTensors = dict[str, StoredTensor]
+
+
+def tensors_of_directory(directory: Path, stack: ExitStack) -> StoredTensors:
+    """Open a model directory's weights: its one file or the shards of its index; safetensors before torch's.
+
+    Raises CheckpointError for a directory without weights, an index that names what is not there, or a name that two
+    shards hold. The files stay open until ``stack`` closes.
+    """
+    for name in WEIGHTS_NAMES:
+        if (directory / name).is_file():
+            opened = _tensors_of_index if name.endswith(".json") else tensors_of_file
+            return opened(directory / name, stack)
+    raise CheckpointError(f"{directory}: none of {', '.join(WEIGHTS_NAMES)} is there")
+
+
+def tensors_of_file(path: Path, stack: ExitStack, *, inside: str | None = None) -> StoredTensors:
+    """Open one file of weights; ``inside`` is the entry of a torch file that holds them, if it is there.
+
+    Raises CheckpointError for a file that is missing, truncated, corrupt or not made of tensors alone.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        return _tensors_of_safetensors(path, stack)
+    return {name: _in_memory_map(name, path, value) for name, value in _named_tensors(path, inside).items()}
+
+
+def _tensors_of_index(index: Path, stack: ExitStack) -> StoredTensors:
+    placed = shard_names(index)
+    found: StoredTensors = {}
+    for shard in sorted(set(placed.values())):
+        own = tensors_of_file(index.parent / shard, stack)
+        twice = sorted(found.keys() & own.keys())
+        if twice:
+            raise CheckpointError(f"{index.parent}: {twice[0]} is both in {found[twice[0]].path.name} and in {shard}")
+        found |= own
+    lacking = sorted(name for name, shard in placed.items() if name not in found or found[name].path.name != shard)
+    if lacking:
+        listing = "\n".join(f"  {name} in {placed[name]}" for name in lacking)
+        raise CheckpointError(f"{index}: {len(lacking)} tensor(s) are not where it says:\n{listing}")
+    return found
+
+
+def _tensors_of_safetensors(path: Path, stack: ExitStack) -> StoredTensors:
+    file = stack.enter_context(open_weights(path))
+    found = {}
+    for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+        part = file.get_slice(name)
+        dtype = _SAFETENSORS_DTYPES.get(part.get_dtype())
+        found[name] = StoredTensor(name, path, tuple(part.get_shape()), dtype, _reader(file, name))
+    return found
+
+
+def _reader(file: Any, name: str) -> Callable[[], torch.Tensor]:
+    return lambda: file.get_tensor(name)
+
+
+def _in_memory_map(name: str, path: Path, value: torch.Tensor) -> StoredTensor:
+    return StoredTensor(name, path, tuple(value.shape), value.dtype, value.detach)
+
+
+def _named_tensors(path: Path, inside: str | None) -> dict[str, torch.Tensor]:
+    content = _unpickled(path)
+    if inside is not None and isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):
+        content = content[inside]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path}: holds no table of named tensors but {type(content).__name__}")
+    others = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
+    if others:
+        raise CheckpointError(
+            f"{path}: holds more than plain named tensors: {', '.join(others[:5])}; give weights alone"
+        )
+    return dict(content)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell a dense tensor with values from everything else that a torch file may hold."""
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_nested)
+
+
+def _unpickled(path: Path) -> Any:
+    """Load tensors and plain containers only; torch's old format, which cannot be mapped, is read as a whole."""
+    try:
+        with path.open("rb") as stream:
+            mapped = stream.read(4) == b"PK\x03\x04"
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # a broken file leads torch's unpickler to nearly every kind of error
+        reason = _reason(error)
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in reason:
+            raise CheckpointError(
+                f"{path}: needs more than tensors to be read, and code in a file is never run: {reason}. "
+                "Ask its author for safetensors"
+            ) from error
+        raise CheckpointError(
+            f"{path}: not readable as a torch file (truncated or corrupt): {reason}. Fetch it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Take the line that names what is wrong from torch's long messages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "GLOBAL" in line]
+    return (named or lines or [type(error).__name__])[0][:200].rstrip(".")
