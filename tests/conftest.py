@@ -16,19 +16,19 @@ settings.load_profile("emo-edge")
 @pytest.fixture(scope="session")
 def tokenizer_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both tokenizers of emo-tiny, trained on a tenth of its corpus."""
-    from emo_edge.benchmarks import tiny_tokenizers
+    from emo_edge.benchmarks.emo_tiny import tokenizers
 
     directory = tmp_path_factory.mktemp("tokenizers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_tokenizers, "CORPUS_LINES", 2000)
-        tiny_tokenizers.write_tokenizers(directory, seed=0)
+        patch.setattr(tokenizers, "CORPUS_LINES", 2000)
+        tokenizers.write_tokenizers(directory, seed=0)
     return directory
 
 
 @pytest.fixture(scope="session")
 def toy_config() -> Any:
     """The reference architecture with the fewest numbers that still tell its parts apart."""
-    from emo_edge.benchmarks.tiny_config import LANGUAGE_VOCABULARY, QUESTION_VOCABULARY
+    from emo_edge.benchmarks.emo_tiny.config import LANGUAGE_VOCABULARY, QUESTION_VOCABULARY
     from emo_edge.export.models.config import EmoLlamaConfig
 
     return EmoLlamaConfig.from_dict(

@@ -1,67 +1,143 @@
-"""Imports go one way: cli -> benchmarks -> {export, calibration} -> runtimes -> core."""
+"""Imports go one way, along an ordered list of layers; folders stay small and say what they hold."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("emo_edge", "runtimes", "export", "calibration", "benchmarks")
-MAY_IMPORT = {
-    "emo_edge": {"emo_edge"},
-    "runtimes": {"runtimes", "emo_edge"},
-    "export": {"export", "runtimes", "emo_edge"},
-    "calibration": {"calibration", "runtimes", "emo_edge"},
-    "benchmarks": {"benchmarks", "export", "calibration", "runtimes", "emo_edge"},
+LAYERS = (
+    ("emo_edge",),
+    ("emo_edge.utils",),
+    ("emo_edge.metrics",),
+    ("emo_edge.machine", "emo_edge.media"),
+    ("emo_edge.faces", "emo_edge.assets"),
+    ("emo_edge.bundle",),
+    ("emo_edge.runtimes.base",),
+    ("emo_edge.runtimes", "emo_edge.runtimes.tensorrt", "emo_edge.runtimes.llama_cpp"),
+    ("emo_edge.runtimes.loading",),
+    ("emo_edge.inference",),
+    ("emo_edge.planning.cost",),
+    ("emo_edge.planning",),
+    ("emo_edge.planning.probes",),
+    ("emo_edge.rendering", "emo_edge.diagnostics"),
+    ("emo_edge.export.models",),
+    ("emo_edge.export.reference",),
+    ("emo_edge.export.onnx", "emo_edge.export.gguf"),
+    ("emo_edge.export.importers",),
+    ("emo_edge.export.bundles",),
+    ("emo_edge.calibration.samples", "emo_edge.calibration.int8", "emo_edge.calibration.language"),
+    ("emo_edge.calibration.workflow",),
+    ("emo_edge.benchmarks.synthetic",),
+    ("emo_edge.benchmarks.emo_tiny",),
+    ("emo_edge.benchmarks.datasets",),
+    ("emo_edge.benchmarks.workload",),
+    ("emo_edge.benchmarks.measure",),
+    ("emo_edge.benchmarks.report",),
+    ("emo_edge.benchmarks.report.html", "emo_edge.benchmarks.report.compare"),
+    ("emo_edge.benchmarks.runner",),
+    ("emo_edge.benchmarks.device_speed", "emo_edge.benchmarks.peers", "emo_edge.benchmarks.studies"),
+    ("emo_edge.cli",),
+)
+"""From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
+RANK = {package: number for number, line in enumerate(LAYERS) for package in line}
+CALIBRATION = ("emo_edge.calibration.samples", "emo_edge.calibration.int8", "emo_edge.calibration.language")
+ABOVE_INFERENCE = ("emo_edge.planning", "emo_edge.rendering", "emo_edge.diagnostics")
+UNUSED_BY = {
+    **dict.fromkeys(CALIBRATION, ("emo_edge.export", *ABOVE_INFERENCE)),
+    "emo_edge.calibration.workflow": ABOVE_INFERENCE,
+    "emo_edge.export": ABOVE_INFERENCE,
 }
-CLI = {
-    "emo_edge/calibrate_command.py",
-    "calibration/workflow/calibrate.py",
-    "calibration/workflow/graphs.py",
-    "calibration/workflow/profiles.py",
-    "calibration/workflow/config.py",
-    "calibration/workflow/report.py",
-}
-"""Of the command line's layer, which joins the folders below it; nothing but the table of commands names them."""
+"""Packages that the layers would allow and that stay independent of each other all the same."""
+NAMESPACES = ("emo_edge.export", "emo_edge.calibration", "emo_edge.benchmarks")
+"""Packages of packages: they hold no module of their own."""
+PUBLIC = "emo_edge"
+"""Its `__init__` names the public API lazily; no module of the package imports from there but `__version__`."""
+MOST_MODULES = 15
 
 
-def folder_of(module: str) -> str | None:
-    first, _, rest = module.partition(".")
-    if first != "emo_edge":
-        return None
-    second = rest.partition(".")[0]
-    return second if second in FOLDERS else "emo_edge"
+@cache
+def modules() -> dict[str, Path]:
+    """Map import names to files, packages under their own name."""
+    paths = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    return {import_name(path): path for path in paths}
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def import_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts if parts[0] == "emo_edge" else ("emo_edge", *parts))
+
+
+def package_of(module: str) -> str:
+    return module if modules()[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
+def imported(module: str) -> Iterator[str]:
+    """Yield the modules of ours that a module imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (alias.name for alias in node.names if alias.name in modules())
+        elif isinstance(node, ast.ImportFrom) and node.module in modules():
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in modules() else node.module for name in names)
 
 
-def modules() -> list[Path]:
-    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+def started(module: str) -> Iterator[str]:
+    """Yield the modules of ours that a module names in strings: engines by name, child processes, lazy commands."""
+    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("emo_edge."):
+            name = node.value.partition(":")[0]
+            if name in modules():
+                yield name
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_import_runs_back(path: Path) -> None:
-    folder = path.relative_to(ROOT).parts[0]
-    reached = {folder_of(name) for name in imported(ast.parse(path.read_text(encoding="utf-8")))} - {None}
-    allowed = set(FOLDERS) if path.relative_to(ROOT).as_posix() in CLI else MAY_IMPORT[folder]
-    assert reached <= allowed, f"{path} reaches {sorted(map(str, reached - allowed))}"
+@pytest.mark.parametrize("module", [name for name in modules() if name != PUBLIC])
+def test_no_import_runs_back(module: str) -> None:
+    own = package_of(module)
+    for name in imported(module):
+        other = package_of(name)
+        if name == PUBLIC or other == own:
+            continue
+        assert RANK[other] < RANK[own], f"{module} imports {name}"
+        for users, unused in UNUSED_BY.items():
+            if own == users or own.startswith(f"{users}."):
+                assert not other.startswith(unused), f"{module} imports {name}: they stay independent"
 
 
-def test_nothing_below_imports_the_command_line() -> None:
-    names = {f"emo_edge.{Path(path).stem}" for path in CLI}
-    users = {
-        path.relative_to(ROOT).as_posix()
-        for path in modules()
-        if names & set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+def test_every_package_has_its_layer() -> None:
+    packages = {package_of(module) for module in modules()}
+    assert packages - set(NAMESPACES) == set(RANK)
+
+
+def test_there_is_no_cycle() -> None:
+    graph = {module: {name for name in imported(module) if name != PUBLIC} - {module} for module in modules()}
+    graph[PUBLIC] = set()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_only_the_registry_names_engines_in_strings() -> None:
+    engines = {
+        module
+        for module in modules()
+        for name in started(module)
+        if name.startswith("emo_edge.runtimes.") and name != module
     }
-    assert users <= CLI
+    assert engines <= {"emo_edge.runtimes.loading.devices"}
+
+
+@pytest.mark.parametrize("package", sorted({package_of(module) for module in modules()}))
+def test_a_folder_is_small_and_says_what_it_holds(package: str) -> None:
+    held = [name for name in modules() if package_of(name) == package and name != package]
+    assert len(held) <= MOST_MODULES, f"{package} holds {len(held)} modules: a sub-package hides in them"
+    text = ast.get_docstring(ast.parse(modules()[package].read_text(encoding="utf-8")))
+    assert text and len(text.splitlines()) <= 8, f"{package} says in a few lines what it holds and may import"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pkgutil
 import subprocess
 import sys
 
 import pytest
-
-import emo_edge
 
 ALLOWED = {"emo_edge", "numpy", "click"}
 OPTIONAL = (
@@ -25,7 +24,38 @@ OPTIONAL = (
     "onnx",
     "gguf",
 )
-BARE = ("export.config", "export.text")
+DEVICE_SIDE = (
+    "emo_edge.utils",
+    "emo_edge.metrics",
+    "emo_edge.machine",
+    "emo_edge.media",
+    "emo_edge.faces",
+    "emo_edge.assets",
+    "emo_edge.bundle",
+    "emo_edge.runtimes",
+    "emo_edge.runtimes.base",
+    "emo_edge.runtimes.tensorrt",
+    "emo_edge.runtimes.llama_cpp",
+    "emo_edge.runtimes.loading",
+    "emo_edge.inference",
+    "emo_edge.planning",
+    "emo_edge.planning.cost",
+    "emo_edge.planning.probes",
+    "emo_edge.rendering",
+    "emo_edge.diagnostics",
+    "emo_edge.benchmarks.synthetic",
+)
+COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "plan", "selftest")
+"""Those that a device needs."""
+BARE = (
+    "emo_edge.errors",
+    "emo_edge.taxonomy",
+    "emo_edge.tensors",
+    "emo_edge.export.models.config",
+    "emo_edge.export.reference.tokenizer",
+    "emo_edge.benchmarks.emo_tiny.instructions",
+    *(f"emo_edge.cli.{name}" for name in COMMANDS),
+)
 
 
 def run(code: str) -> str:
@@ -35,7 +65,7 @@ def run(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "code", ["import emo_edge", "from emo_edge.cli import main\nmain(['--help'], standalone_mode=False)"]
+    "code", ["import emo_edge", "from emo_edge.cli.app import main\nmain(['--help'], standalone_mode=False)"]
 )
 def test_importing_and_help_load_only_stdlib_numpy_and_click(code: str) -> None:
     report = run(
@@ -48,21 +78,17 @@ def test_importing_and_help_load_only_stdlib_numpy_and_click(code: str) -> None:
 
 
 def bare_modules() -> list[str]:
-    runtimes = [f"runtimes.{module.name}" for module in pkgutil.iter_modules(_package_path("runtimes"))]
-    faces = [
-        f"benchmarks.{module.name}"
-        for module in pkgutil.iter_modules(_package_path("benchmarks"))
-        if module.name.startswith("face_") or module.name in ("synthetic", "instructions", "machine")
+    """List what must import without any extra: the device's side whole, and what is named in `BARE`."""
+    device_side = [
+        name
+        for package in DEVICE_SIDE
+        for name in (package, *(f"{package}.{found.name}" for found in pkgutil.iter_modules(_package_path(package))))
     ]
-    # The command line's layer joins export and calibration.
-    joining = ("calibrated_", "calibration_")
-    modules = [module for module in pkgutil.iter_modules(emo_edge.__path__) if not module.ispkg]
-    core = [module.name for module in modules if not module.name.startswith(joining)]
-    return [f"emo_edge.{name}" for name in (*BARE, *core, *runtimes, *faces)]
+    return [*device_side, *BARE]
 
 
 def _package_path(name: str) -> list[str]:
-    return list(__import__(f"{emo_edge.__name__}.{name}", fromlist=["__path__"]).__path__)
+    return list(importlib.import_module(name).__path__)
 
 
 def test_device_side_modules_import_without_any_extra() -> None:

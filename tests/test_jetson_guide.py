@@ -12,8 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.benchmarks.resolve_extras import main as resolve_extras
-from emo_edge.cli import main
+from emo_edge.benchmarks.studies.resolve_extras import main as resolve_extras
+from emo_edge.cli.app import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDE, DOCKERFILE, SERVICE = (
@@ -122,7 +122,7 @@ def test_options_named_in_the_text_exist() -> None:
 
 
 def test_the_proof_that_the_page_names_can_be_started() -> None:
-    assert "python -m emo_edge.benchmarks.resolve_extras" in GUIDE
+    assert "python -m emo_edge.benchmarks.studies.resolve_extras" in GUIDE
     usage = CliRunner().invoke(resolve_extras, ["--help"])
     assert usage.exit_code == 0 and "--uv" in usage.stdout
 

@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.cli import main
+from emo_edge.cli.app import main
 from emo_edge.utils.commands import LazyGroup
 
 ROOT = Path(__file__).parent.parent

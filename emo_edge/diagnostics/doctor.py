@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import click
 
 from emo_edge import __version__
 from emo_edge.diagnostics.engine_trials import NOT_TAKEN, EngineReport, check_engines
 from emo_edge.machine.hardware import Machine, read_machine
 from emo_edge.machine.jetson import Jetson, fastest_mode
 from emo_edge.utils.cache import cache_directory
-from emo_edge.utils.commands import EdgeCommand
 
 AMX_CURE = 'CXXFLAGS="-fno-tree-dse -fno-dse"'
 LITTLE_ROOM = 1_000_000_000
@@ -49,23 +45,6 @@ class Report:
     engines: tuple[EngineReport, ...]
     devices: tuple[str, ...]
     steps: tuple[Step, ...]
-
-
-@click.command(cls=EdgeCommand)
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Compute a prompt with this bundle's language model (default: the demo's bundle, if there is one).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def main(bundle: Path | None, as_json: bool) -> None:
-    """Say what this machine is, which engines work here, and how to fix the rest.
-
-    Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
-    """
-    click.echo("trying the engines, one after another, each for at most 60 s", err=True)
-    report = examine(bundle=bundle)
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else described(report))
 
 
 def examine(machine: Machine | None = None, *, bundle: Path | None = None) -> Report:

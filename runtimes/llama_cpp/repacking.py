@@ -1,7 +1,7 @@
 """Whether llama.cpp should repack a model's weights for this CPU: measured once a machine, build and kind of file.
 
 Repacked weights are not always faster: on an AVX-512 CPU without AMX, prompts of LLaMA-7B's width in q4_k_m took a
-third less time without, and q4_0 took longer; `emo_edge.benchmarks.llama_builds` compares.
+third less time without, and q4_0 took longer; `emo_edge.benchmarks.peers.llama_cpp_builds` compares.
 """
 
 from __future__ import annotations

@@ -1,0 +1,238 @@
+"""From the lines of a data set's list to its items: labels by name, every sample once, and a word on all others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple, TypeVar
+
+from emo_edge.benchmarks.datasets.items import SHOWN, Dataset, Item, Media, Problem
+from emo_edge.errors import InputError
+from emo_edge.media.crops import Box
+from emo_edge.taxonomy import EXPRESSIONS, LABEL_SETS
+
+NO_GROUPS: Mapping[str, str] = {}
+KNOWN = tuple(dict.fromkeys((*EXPRESSIONS, *(label for labels in LABEL_SETS.values() for label in labels))))
+"""Every label that some data set of the field has."""
+ADJECTIVES = {
+    "happy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "surprised": "surprise",
+    "fearful": "fear",
+    "disgusted": "disgust",
+}
+"""What data sets print where our label is a noun."""
+STRANGERS = 50
+"""Unknown labels that an error lists; more than that are no labels but another column."""
+SPLITS = ("train", "val", "test")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    name: str
+    argument: str
+    """What follows the colon of ``name:argument``."""
+    root: Path | None
+    split: str
+    fold: int | None
+    label_map: Mapping[str, str]
+
+    def folder(self) -> Path:
+        """Return the data set's folder; raise InputError without one."""
+        if self.root is None:
+            raise InputError(f"{self.name}: name the folder of your copy; no data set comes with this package")
+        if not self.root.is_dir():
+            raise InputError(f"{self.root}: no such folder; {self.name} is read from the folder of your copy")
+        return self.root
+
+    def one_split(self) -> None:
+        """Raise InputError for a fold, or a split but "test", of data that has neither."""
+        self.no_folds()
+        if self.split != "test":
+            raise InputError(f"{self.name} has no splits: leave --split {self.split} out")
+
+    def no_folds(self) -> None:
+        """Raise InputError if a fold was asked for."""
+        if self.fold is not None:
+            raise InputError(f"{self.name} has no folds: leave --fold {self.fold} out")
+
+    def official_fold(self, count: int) -> int:
+        """Return the fold, 1 to ``count``; raise InputError without one, because the folds' test sets differ."""
+        if self.fold is None or not 1 <= self.fold <= count:
+            raise InputError(f"{self.name} is measured fold by fold: name one with --fold, 1 to {count}")
+        return self.fold
+
+    def split_of(self, choices: Mapping[str, Result]) -> Result:
+        """Return what stands for the split; raise InputError that lists the choices."""
+        if self.split not in choices:
+            raise InputError(f"{self.name} has no split {self.split}: choose from {', '.join(choices)}")
+        return choices[self.split]
+
+
+class Entry(NamedTuple):
+    """One line of a list."""
+
+    key: str
+    place: str
+    label: str
+    """Our label, or as written what has no name here; empty where the list gives none."""
+    groups: Mapping[str, str] = NO_GROUPS
+    box: Box | None = None
+
+
+@dataclass
+class Tally:
+    """Counts what is left out, reason by reason."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, example: str) -> None:
+        """Count one sample, and keep its name if it is among the first of this reason."""
+        self.counts[reason] += 1
+        kept = self.examples.setdefault(reason, [])
+        if len(kept) < SHOWN:
+            kept.append(example)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """List the reasons in the order in which they came up."""
+        return tuple(Problem(reason, count, tuple(self.examples[reason])) for reason, count in self.counts.items())
+
+
+def collected(
+    request: Request,
+    entries: Iterable[Entry],
+    media: Media,
+    labels: Sequence[str] | None,
+    *,
+    source: str,
+    clips: bool = False,
+    cut: bool = False,
+    tally: Tally | None = None,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Make a data set of a list's entries.
+
+    Args:
+        request: whose label map decides before our own names do.
+        entries: in the list's order.
+        media: opens an entry's place.
+        labels: the set's labels in its order; None takes those of `KNOWN` that occur.
+        source: what was read.
+        clips: whether entries are clips.
+        cut: whether pictures are faces already cut out.
+        tally: of what was left out already.
+        notes: what there is to say already.
+
+    A sample that is listed twice is kept once. One that is listed with two labels is left out: its truth is unknown.
+    Files that are missing are left out. All of it is told. Raises InputError for labels that are not known, all of
+    them at once, and where nothing is left.
+    """
+    tally = tally or Tally()
+    words = _words(labels, request.label_map)
+    named, unused = _named(request, entries, words, labels or KNOWN, tally)
+    found = [entry for entry in _once(named, tally) if _there(media, entry, tally)]
+    if not found:
+        raise InputError(f"{request.name}, {source}: no sample is left" + _told(tally))
+    order = tuple(labels) if labels else _occurring(found, words)
+    places = {label: index for index, label in enumerate(order)}
+    items = [Item(one.key, places[one.label], media, one.place, one.groups, one.box) for one in found]
+    present = {one.label for one in found}
+    absent = [label for label in order if label not in present]
+    told = [*notes, *unused, *([f"no sample of {', '.join(absent)}"] if absent else [])]
+    return Dataset(request.name, order, items, clips, cut, tally.problems(), tuple(told), source)
+
+
+def plain(word: str) -> str:
+    """Return a label without its spelling: case, underscores and spaces around."""
+    return " ".join(word.replace("_", " ").casefold().split())
+
+
+def _words(labels: Sequence[str] | None, label_map: Mapping[str, str]) -> dict[str, str]:
+    """Map every known word to its label, and to "" what is to be left out; raise InputError for a label unknown."""
+    known = {plain(label): label for label in labels or KNOWN}
+    words = known | {word: label for word, label in ADJECTIVES.items() if label in known.values()}
+    for theirs, ours in label_map.items():
+        # Without a set of its own, "calm=calm" says that a label we do not know is meant.
+        meant = labels is None and plain(theirs) == plain(ours)
+        if ours and not meant and plain(ours) not in known:
+            raise InputError(f"--label-map {theirs}={ours}: choose from {', '.join(labels or KNOWN)}")
+        words[plain(theirs)] = known.get(plain(ours), ours)
+    return words
+
+
+def _named(
+    request: Request, entries: Iterable[Entry], words: Mapping[str, str], labels: Sequence[str], tally: Tally
+) -> tuple[list[Entry], list[str]]:
+    """Give every entry its label, and note what is mapped in vain; raise InputError that counts all unknown labels."""
+    named, strangers, seen = [], Counter[str](), set()
+    for entry in entries:
+        word = plain(entry.label)
+        seen.add(word)
+        if not word:
+            tally.add("without a label", entry.key)
+        elif word not in words:
+            strangers[entry.label] += 1
+        elif not words[word]:
+            tally.add("left out by --label-map", entry.key)
+        else:
+            named.append(entry._replace(label=words[word]))
+    if strangers:
+        raise _unknown(request.name, strangers, labels)
+    unused = [
+        f"--label-map {theirs}: no sample has this label" for theirs in request.label_map if plain(theirs) not in seen
+    ]
+    return named, unused
+
+
+def _unknown(name: str, strangers: Counter[str], labels: Sequence[str]) -> InputError:
+    told = ", ".join(f"{label!r} ({count})" for label, count in strangers.most_common(STRANGERS))
+    more = f" and {len(strangers) - STRANGERS} more" if len(strangers) > STRANGERS else ""
+    first = next(iter(strangers))
+    return InputError(
+        f"{name}: unknown labels {told}{more}; say what each is with --label-map {quote(f'{first}=LABEL')}, or "
+        f"--label-map {quote(f'{first}=')} to leave its samples out. Labels: {', '.join(labels)}"
+    )
+
+
+def _once(entries: Iterable[Entry], tally: Tally) -> list[Entry]:
+    """Keep the first entry of each key, and none of a key that has two labels."""
+    kept: dict[str, Entry] = {}
+    again: list[str] = []
+    torn: dict[str, None] = {}
+    for entry in entries:
+        first = kept.setdefault(entry.key, entry)
+        if first.label != entry.label:
+            torn[entry.key] = None
+        elif first is not entry:
+            again.append(entry.key)
+    for key in again:
+        if key not in torn:
+            tally.add("listed more than once, kept once", key)
+    for key in torn:
+        tally.add("listed with different labels", key)
+        del kept[key]
+    return list(kept.values())
+
+
+def _there(media: Media, entry: Entry, tally: Tally) -> bool:
+    there = media.there(entry.place)
+    if not there:
+        tally.add("missing files", entry.place)
+    return there
+
+
+def _occurring(entries: Iterable[Entry], words: Mapping[str, str]) -> tuple[str, ...]:
+    occur = {entry.label for entry in entries}
+    return tuple(label for label in dict.fromkeys((*KNOWN, *words.values())) if label in occur)
+
+
+def _told(tally: Tally) -> str:
+    return "".join(f"\n  {problem}" for problem in tally.problems())

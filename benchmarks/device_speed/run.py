@@ -1,0 +1,212 @@
+"""A bundle beside PyTorch, stage by stage and device by device: ``python -m emo_edge.benchmarks.device_speed BUNDLE``.
+
+For the shape of a 7B model, make one of random weights: ``emo-edge import random llama-vid-7b``, ``emo-edge export``,
+``emo-edge calibrate``. Every engine of a stage takes its turn in every round, so that ratios hold where times do not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emo_edge.benchmarks.device_speed.rounds import Entrant, Held, Row, measured, place_of
+from emo_edge.benchmarks.device_speed.stages import (
+    DECODED,
+    Asked,
+    Work,
+    chosen_variants,
+    graph_entrants,
+    language_entrants,
+)
+from emo_edge.benchmarks.device_speed.table import as_json, table
+from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
+from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import InputError
+from emo_edge.runtimes.loading.engines import GraphOpener
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import write_json
+
+DEVICES = ("cpu", "openvino", "cuda", "tensorrt")
+LANGUAGE_STAGES = ("prefill", "labels", "decode")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how often."""
+
+    devices: tuple[str, ...]
+    checkpoint: Path | None
+    """Of PyTorch's rows; None leaves them out."""
+    variants: Mapping[str, Sequence[str]]
+    """By component."""
+    rounds: int
+    warm_up: int
+    threads: int | None
+    compiled: bool
+    """Whether ``torch.compile`` has rows."""
+
+    @property
+    def places(self) -> list[str]:
+        """Processors that compute, each once."""
+        return list(dict.fromkeys(place_of(device) for device in self.devices))
+
+
+def run(work: Work, plan: Plan) -> Iterator[tuple[str, list[Row]]]:
+    """Measure stage after stage; an engine is open only as long as stages need it."""
+    openers = {device: GraphOpener(work.bundle, device, plan.threads) for device in plan.devices}
+    with Held() as models:
+        for part in work.parts:
+            with Held() as sessions:
+                entrants = _torch_graphs(work, part, plan, models)
+                for device, opener in openers.items():
+                    entrants += graph_entrants(opener, work, part, device, plan.variants[part], sessions)
+                yield part, measured(part, entrants, rounds=plan.rounds, warm_up=plan.warm_up)
+    if work.bundle.manifest.components.language is None:
+        return
+    asked = work.asked()
+    with Held() as engines:
+        for stage in LANGUAGE_STAGES:
+            entrants = _torch_language(stage, asked, plan, engines)
+            for place in plan.places:
+                entrants += language_entrants(
+                    work.bundle, stage, place, plan.variants["language"], asked, plan.threads, engines
+                )
+            yield stage, measured(stage, entrants, rounds=plan.rounds, warm_up=plan.warm_up)
+
+
+def _torch_graphs(work: Work, part: str, plan: Plan, models: Held) -> list[Entrant]:
+    if plan.checkpoint is None:
+        return []
+    from emo_edge.benchmarks.device_speed import torch as theirs
+
+    return [
+        entrant
+        for place in plan.places
+        for entrant in theirs.graph_entrants(
+            plan.checkpoint, part, place, work.feed(part), models, compiled=plan.compiled
+        )
+    ]
+
+
+def _torch_language(stage: str, asked: Asked, plan: Plan, models: Held) -> list[Entrant]:
+    if plan.checkpoint is None:
+        return []
+    from emo_edge.benchmarks.device_speed import torch as theirs
+
+    return [
+        entrant
+        for place in plan.places
+        for entrant in theirs.language_entrants(plan.checkpoint, stage, place, asked, models)
+    ]
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--checkpoint", help="What the bundle was exported from; a packaged one is found by its name.")
+@click.option("--no-torch", is_flag=True, help="Leave PyTorch out, and with it every ratio.")
+@click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True, default=("cpu",), show_default=True)
+@click.option("--variant", "wanted", multiple=True, help="A precision to measure, such as fp16; all by default.")
+@click.option("--faces", type=click.IntRange(1, 32), default=1, show_default=True, help="Crops the networks get.")
+@click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Turns of each engine.")
+@click.option("--warm-up", type=click.IntRange(1), default=5, show_default=True, help="Calls before that.")
+@click.option("--threads", type=click.IntRange(1), help="Of the CPU, for each engine; its own choice by default.")
+@click.option("--no-compile", is_flag=True, help="Leave torch.compile out; it takes a minute.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every time there, too; a new file.")
+def main(
+    bundle: Path,
+    checkpoint: str | None,
+    no_torch: bool,
+    devices: tuple[str, ...],
+    wanted: tuple[str, ...],
+    faces: int,
+    rounds: int,
+    warm_up: int,
+    threads: int | None,
+    no_compile: bool,
+    json_path: Path | None,
+) -> None:
+    """Time BUNDLE's stages on each device, beside the checkpoint in PyTorch, in turns.
+
+    Times are of one call from arrays in main memory to arrays in main memory, one question and one face unless --faces
+    says more. A device or an engine that cannot be used is listed with the reason.
+    """
+    started = time.perf_counter()
+    if json_path and json_path.exists():
+        raise InputError(f"{json_path}: already exists; name another file")
+    opened = Bundle.open(bundle)
+    plan = Plan(
+        tuple(dict.fromkeys(devices)),
+        None if no_torch else _checkpoint(opened, checkpoint),
+        chosen_variants(opened, wanted),
+        rounds,
+        warm_up,
+        threads,
+        not no_compile,
+    )
+    before, rows = watched_state(), list[Row]()
+    with _torch_threads(threads if plan.checkpoint else None):
+        for stage, found in run(Work(opened, faces, threads), plan):
+            rows += found
+            click.echo(f"{stage}: {time.perf_counter() - started:.0f} s", err=True)
+    machine = machine_section(before, read_state(), ", ".join(plan.devices), threads)
+    click.echo(table(rows))
+    click.echo(f"\n{_conditions(plan, faces, machine)}; {time.perf_counter() - started:.0f} s")
+    if json_path:
+        write_json(json_path, _content(opened, plan, faces, machine, rows))
+
+
+def _checkpoint(bundle: Bundle, named: str | None) -> Path:
+    from emo_edge.benchmarks.workload.checkpoint import open_checkpoint
+
+    return open_checkpoint(bundle, named).directory
+
+
+@contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch use so many threads meanwhile; None leaves it as it is."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _conditions(plan: Plan, faces: int, machine: Mapping[str, Any]) -> str:
+    busy = f"; BUSY: {machine['busy_reason']}" if machine["busy"] else ""
+    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return (
+        f"Crops at once: {faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after {plan.warm_up} "
+        f"calls of each; ratios are medians of quotients round by round.\n{where}, {versions}{busy}"
+    )
+
+
+def _content(bundle: Bundle, plan: Plan, faces: int, machine: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    provenance = bundle.manifest.provenance
+    return {
+        "bundle": bundle.manifest.name,
+        "purpose": provenance.get("purpose", ""),
+        "checkpoint_sha256": provenance.get("checkpoint_sha256", ""),
+        "faces": faces,
+        "decoded_tokens": DECODED,
+        "rounds": plan.rounds,
+        "warm_up": plan.warm_up,
+        "machine": machine,
+        "rows": [as_json(row, rows) for row in rows],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""emo-tiny: the reference architecture at toy size, every quantizable LLaMA row a multiple of 256."""
+
+from __future__ import annotations
+
+from emo_edge.export.models.config import (
+    ConnectorConfig,
+    EmoLlamaConfig,
+    FaceConfig,
+    FaceInfoConfig,
+    LanguageConfig,
+    QFormerConfig,
+    VisionConfig,
+)
+
+LANGUAGE_VOCABULARY = 768
+QUESTION_VOCABULARY = 384
+
+TINY = EmoLlamaConfig(
+    vision=VisionConfig(
+        image_size=112, patch_size=14, hidden_size=160, num_layers=6, num_heads=5, mlp_size=480, crop_margin=0.35
+    ),
+    connector=ConnectorConfig(
+        compress_type="grid:2",
+        qformer=QFormerConfig(
+            vocab_size=QUESTION_VOCABULARY,
+            hidden_size=128,
+            num_layers=3,
+            num_heads=4,
+            mlp_size=256,
+            max_positions=128,
+            num_queries=8,
+            max_question_tokens=64,
+        ),
+    ),
+    face=FaceConfig(
+        image_size=112,
+        embed_dim=24,
+        depths=(2, 2, 4, 2),
+        num_heads=(1, 2, 4, 8),
+        mlp_ratio=3.0,
+        decoder_dim=64,
+        decoder_heads=4,
+        decoder_mlp_size=128,
+    ),
+    face_info=FaceInfoConfig(num_tokens=4, hidden_size=128, num_heads=4, global_grid=4, mlp_size=256),
+    language=LanguageConfig(
+        vocab_size=LANGUAGE_VOCABULARY,
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+    ),
+    provenance={
+        "name": "emo-tiny",
+        "trained_on": "synthetic drawings of faces (emo_edge.benchmarks.synthetic.generator)",
+        "purpose": "demonstration and tests of the toolkit; it has never seen a photograph of a person",
+        "face_info": "reconstruction: EMO-LLaMA's Face Info Mining was never released",
+    },
+)

@@ -1,0 +1,160 @@
+"""From readings to the figures of a row: accuracy with intervals, trust in probabilities, groups, full precision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.benchmarks.datasets.listing import ADJECTIVES
+from emo_edge.benchmarks.measure.predictions import Readings
+from emo_edge.benchmarks.workload.samples import BenchSample
+from emo_edge.metrics.classification import confusion, macro_f1, uar, war, wilson_interval
+from emo_edge.metrics.gates import GATES, Gate
+from emo_edge.metrics.label_agreement import label_evidence
+from emo_edge.metrics.reliability import brier_score, calibration_error, log_loss
+
+Ids = NDArray[np.int64]
+Figure = Callable[[NDArray[np.integer], NDArray[np.integer]], float]
+RESAMPLES, SEED = 1000, 0
+NOT_NAMED = -1
+"""Predicted label of an answer that names none: never right."""
+
+
+def accuracy_of(readings: Readings, samples: Sequence[BenchSample], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the ``accuracy`` of a row; classes without a sample are left out of every mean over classes."""
+    truth, predicted = truth_of(samples), readings.shares.argmax(-1)
+    counts = confusion(truth, predicted, len(labels))
+    share = war(truth, predicted)
+    low, high = wilson_interval(share, len(truth))
+    return {
+        "war": {"value": share, "low": low, "high": high},
+        "uar": with_interval(uar, truth, predicted),
+        "f1": with_interval(macro_f1, truth, predicted),
+        "ece": calibration_error(readings.shares, truth),
+        "brier": brier_score(readings.shares, truth),
+        "nll": log_loss(readings.shares, truth),
+        "per_class": {label: _of_class(counts, index) for index, label in enumerate(labels)},
+        "confusion": counts.tolist(),
+        "text": _text(readings, truth, labels),
+        "groups": _groups(samples, truth, predicted),
+    }
+
+
+def against(reference: Readings, found: Readings, samples: Sequence[BenchSample]) -> dict[str, Any]:
+    """Return ``against_reference`` of a row: both read the same samples."""
+    truth = truth_of(samples)
+    evidence = label_evidence(reference.shares, found.shares, truth.tolist())
+    before, after = (readings.shares.argmax(-1) == truth for readings in (reference, found))
+    return {
+        "agreement": _interval(evidence, "label_agreement"),
+        "delta_uar": _interval(evidence, "uar_delta"),
+        "mcnemar": {
+            "p": evidence["mcnemar_p"],
+            "only_reference": int((before & ~after).sum()),
+            "only_this": int((after & ~before).sum()),
+        },
+        "kl_mean": evidence["kl_mean"],
+        "kl_p95": evidence["kl_p95"],
+    }
+
+
+def gate_of(profile: str, reference: Readings, found: Readings, samples: Sequence[BenchSample]) -> dict[str, Any]:
+    """Hold a profile to the gate that ``emo-edge calibrate`` has for its name, on these samples."""
+    gate: Gate = GATES.get(profile, GATES["small"])
+    failures = gate.failures(label_evidence(reference.shares, found.shares, truth_of(samples).tolist()))
+    if failures:
+        return {"passed": False, "text": f"{gate}: {'; '.join(failures)}"}
+    few = _too_few(gate, len(samples))
+    return {"passed": True, "text": f"{gate}: passed, too few samples to show it" if few else str(gate)}
+
+
+def _too_few(gate: Gate, count: int) -> bool:
+    """Tell whether not even agreement on every one of so many samples has its interval within the gate."""
+    asked = [bound.value for bound in gate.bounds if bound.word == "agreement"]
+    return wilson_interval(1.0, count)[0] < max(asked, default=0.0)
+
+
+def truth_of(samples: Sequence[BenchSample]) -> Ids:
+    """Label index of every sample, int64 [N]."""
+    return np.array([sample.truth for sample in samples], np.int64)
+
+
+def with_interval(figure: Figure, truth: Ids, predicted: Ids) -> dict[str, float | None]:
+    """Compute a figure and its 95 % percentile interval over resampled samples; none where all draws are equal."""
+    draws = np.random.default_rng(SEED).integers(0, len(truth), (RESAMPLES, len(truth)))
+    values = [figure(truth[draw], predicted[draw]) for draw in draws]
+    low, high = np.percentile(values, [2.5, 97.5]) if min(values) < max(values) else (None, None)
+    ends = {name: None if end is None else float(end) for name, end in (("low", low), ("high", high))}
+    return {"value": figure(truth, predicted), **ends}
+
+
+def _interval(evidence: dict[str, float], name: str) -> dict[str, float]:
+    return {end or "value": evidence[f"{name}_{end}" if end else name] for end in ("", "low", "high")}
+
+
+def _of_class(counts: NDArray[np.int64], index: int) -> dict[str, float | int | None]:
+    """Recall of a class without samples, and precision of one that is never predicted, are None."""
+    hits, support, said = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
+    return {
+        "recall": hits / support if support else None,
+        "precision": hits / said if said else None,
+        "f1": 2 * hits / (support + said) if support else None,
+        "support": support,
+    }
+
+
+def _text(readings: Readings, truth: Ids, labels: Sequence[str]) -> dict[str, Any] | None:
+    """Score the free-text answers by the label they name; one that names none is wrong."""
+    asked = [place for place, answer in enumerate(readings.answers) if answer is not None]
+    if not asked:
+        return None
+    named = [named_label(str(readings.answers[place]), labels) for place in asked]
+    found = np.array([NOT_NAMED if one is None else one for one in named], np.int64)
+    scored = readings.shares[asked].argmax(-1)
+    return {
+        "war": war(truth[asked], found),
+        "uar": uar(truth[asked], found),
+        "named": float((found != NOT_NAMED).mean()),
+        "samples": len(asked),
+        "war_scored": war(truth[asked], scored),
+        "same_as_scored": float((found == scored).mean()),
+    }
+
+
+def _groups(samples: Sequence[BenchSample], truth: Ids, predicted: Ids) -> dict[str, Any]:
+    """Accuracy by what the data set says of the people; a sample without a word on it is in no group."""
+    names = dict.fromkeys(name for sample in samples for name in sample.item.groups)
+    table: dict[str, Any] = {}
+    for name in names:
+        values = np.array([sample.item.groups.get(name, "") for sample in samples])
+        table[name] = {str(value): _group(truth, predicted, values == value) for value in np.unique(values) if value}
+    return table
+
+
+def _group(truth: Ids, predicted: Ids, members: NDArray[np.bool_]) -> dict[str, Any]:
+    share, count = war(truth[members], predicted[members]), int(members.sum())
+    low, high = wilson_interval(share, count)
+    return {
+        "samples": count,
+        "war": share,
+        "war_low": low,
+        "war_high": high,
+        "uar": uar(truth[members], predicted[members]),
+    }
+
+
+def named_label(text: str, labels: Sequence[str]) -> int | None:
+    """Return the index of the label that is named first, as a whole word or as its adjective; None where none is.
+
+    At one place the longer name counts: "happily surprised" is not "surprised". Words are looked for, not
+    understood: "not happy" names happiness.
+    """
+    names = {label.casefold(): index for index, label in enumerate(labels)}
+    names |= {word: labels.index(label) for word, label in ADJECTIVES.items() if label in labels and word not in names}
+    longest_first = sorted(names, key=len, reverse=True)
+    found = re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", text.casefold())
+    return names[found[0]] if found else None

@@ -1,0 +1,92 @@
+"""What each row of a benchmark says of every sample, kept in the journal as it is said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.benchmarks.workload.journal import Journal, Row
+from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spread
+from emo_edge.benchmarks.workload.subjects import Subject
+from emo_edge.errors import DeviceError
+
+
+@dataclass(frozen=True)
+class Readings:
+    """N samples as one subject reads them, in the order of the samples."""
+
+    shares: NDArray[np.float64]
+    """Probabilities [N, labels]."""
+    answers: tuple[str | None, ...]
+    """What was written of each; None where nothing was asked for."""
+
+
+def read_samples(
+    subject: Subject,
+    name: str,
+    samples: BenchSamples,
+    written: int,
+    journal: Journal,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Readings:
+    """Read every sample that the journal has not, with the same pixels, from an earlier run.
+
+    Args:
+        subject: reads.
+        name: of the journal's file.
+        samples: what is read.
+        written: how many of them, evenly, are answered in free text, too.
+        journal: keeps each row before the next sample is read.
+        progress: gets samples done and in all.
+
+    Raises DeviceError for a sample whose probabilities are not finite.
+    """
+    asked = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
+    seen = {sample.item.key: sample.sha256 for sample in samples.samples}
+    rows = journal.rows(
+        name, lambda row: row.get("sha256") == seen.get(row["key"]) and _fits(row, len(samples.labels), asked)
+    )
+    for done, sample in enumerate(samples.samples, 1):
+        if sample.item.key not in rows:
+            row = _read(subject, sample, clip=samples.clips, written=sample.item.key in asked)
+            rows[sample.item.key] = row
+            journal.add(name, row)
+        progress(done, len(samples.samples))
+    return readings_of([rows[sample.item.key] for sample in samples.samples])
+
+
+def readings_of(rows: Sequence[Row]) -> Readings:
+    """Gather rows in their order."""
+    return Readings(np.array([row["scores"] for row in rows], np.float64), tuple(row["answer"] for row in rows))
+
+
+def _read(subject: Subject, sample: BenchSample, *, clip: bool, written: bool) -> Row:
+    frames = sample.frames()
+    told = subject.read(frames, clip=clip)
+    if not all(map(math.isfinite, told.probabilities)):
+        raise DeviceError(f"{sample.item.key}: its probabilities are not finite")
+    answer = subject.write(frames, None, clip=clip).text if written else None
+    return {
+        "key": sample.item.key,
+        "sha256": sample.sha256,
+        "truth": sample.truth,
+        "scores": told.probabilities,
+        "answer": answer,
+        "groups": dict(sample.item.groups),
+        "ms": {stage: round(value, 3) for stage, value in told.stage_ms.items()},
+    }
+
+
+def _fits(row: dict[str, Any], labels: int, asked: set[str]) -> bool:
+    scores = row.get("scores")
+    numbers = (
+        isinstance(scores, list)
+        and len(scores) == labels
+        and all(isinstance(one, float) and math.isfinite(one) for one in scores)
+    )
+    return numbers and isinstance(row.get("answer"), str) == (row["key"] in asked)

@@ -1,0 +1,99 @@
+"""How near each stage is to what this machine can do at all: its copies and its products, measured on the spot.
+
+The floor of a stage is what its weights, activations and products take at these two rates with nothing else to wait for
+(Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009). Weights that stay in the processor's cache are read faster
+than memory is copied, and int8 products may be faster than those measured: a share above 1 says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any, get_args
+
+from emo_edge.benchmarks.measure.timing import timed_ms
+from emo_edge.bundle.reader import Bundle
+from emo_edge.planning.cost.work import Kind
+from emo_edge.planning.models import BundleSubject
+from emo_edge.planning.planner import Wanted, make_plan
+from emo_edge.planning.roofline import Device, Engine, Speed, constant
+
+COPIED = 1 << 28
+"""Bytes: far more than any cache holds."""
+SIDE, ROUNDS = 2048, 5
+PLENTY = float(1 << 60)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The two rates of a roofline."""
+
+    copy_bytes_per_s: float
+    """Read and written."""
+    matmul_flops_per_s: float
+    """Two a multiplication with its sum."""
+    dtype: str
+    """Of the fastest product."""
+
+
+def measured_ceiling(threads: int | None) -> Ceiling:
+    """Measure copies and square products through PyTorch, in float32 and bfloat16; about a second."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        source, target = (torch.ones(COPIED // 8, dtype=torch.float32) for _ in range(2))
+        copied = median(timed_ms(partial(target.copy_, source)) for _ in range(ROUNDS))
+        rates = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            matrix = torch.ones(SIDE, SIDE, dtype=dtype)
+            product = partial(torch.mm, matrix, matrix, out=torch.empty_like(matrix))
+            rates[str(dtype).removeprefix("torch.")] = median(timed_ms(product) for _ in range(ROUNDS))
+    finally:
+        torch.set_num_threads(before)
+    fastest = min(rates, key=rates.__getitem__)
+    return Ceiling(1000 * COPIED / copied, 1000 * 2 * SIDE**3 / rates[fastest], fastest)
+
+
+def roofline_of(
+    bundle: Bundle, profile: str, labels: Sequence[str], ceiling: Ceiling, stages: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return ``roofline`` of a row: one face's stages against the ceiling.
+
+    None where the labels are none of the bundle's sets: their prompt's length is not known beforehand.
+    """
+    names = [name for name, known in bundle.manifest.label_sets.items() if known == tuple(labels)]
+    if not names:
+        return None
+    plan = make_plan(BundleSubject(bundle), _device(ceiling), Wanted(labels=names[0]), [profile])
+    found = {}
+    for stage in plan.profiles[0].stages:
+        if stage.name in stages and (stage.flops or stage.weight_bytes or stage.activation_bytes):
+            floor, took = stage.ms.least, stages[stage.name]["p50"]
+            moved = stage.weight_bytes + stage.activation_bytes
+            share = floor / took if took > 0 else None
+            found[stage.name] = {"bytes": moved, "flops": stage.flops, "floor_ms": floor, "share": share}
+    return found
+
+
+def _device(ceiling: Ceiling) -> Device:
+    """Describe a device that does everything at the ceiling and loses no time between."""
+    products, memory = constant(ceiling.matmul_flops_per_s), constant(ceiling.copy_bytes_per_s)
+    speed = Speed({"fp32": products}, dict.fromkeys(get_args(Kind), memory))
+    engine = Engine(speed, speed)
+    return Device(
+        name="ceiling",
+        title="what this machine can do at most",
+        memory=PLENTY,
+        left=PLENTY,
+        runtime=0.0,
+        graphs=engine,
+        language={"": engine},
+        label_s=0.0,
+        softmax_s=0.0,
+        half_is_native=True,
+        measured=True,
+    )

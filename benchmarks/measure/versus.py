@@ -1,0 +1,89 @@
+"""Another command timed around the same picture files, in alternation with ``emo-edge infer``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emo_edge.benchmarks.measure.timing import DIGITS, timed_ms
+from emo_edge.benchmarks.workload.images import Shot
+from emo_edge.errors import InputError
+from emo_edge.utils.processes import Ended, run_bounded
+
+ROUNDS, RESAMPLES = 7, 1000
+LONGEST_S = 600.0
+PLACE = "{files}"
+OURS = "import sys; sys.path = [place for place in sys.path if place]; from emo_edge.cli.app import main; main()"
+"""``python -c`` looks for modules in the working directory first, which is the user's."""
+
+
+class Versus:
+    """Two commands that read the same files. Raises InputError for words that no shell would take."""
+
+    def __init__(self, command: str, bundle: Path, shots: Sequence[Shot], device: str, threads: int | None) -> None:
+        """Prepare both.
+
+        Args:
+            command: as typed; ``{files}`` stands for the files, which come last if it is not there.
+            bundle: read with its default profile.
+            shots: the files.
+            device: of ours.
+            threads: of ours.
+        """
+        self.command, files = command, [str(shot.path) for shot in shots]
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise InputError(f"--vs {command}: {error}") from error
+        if not words:
+            raise InputError("--vs names no command")
+        place = words.index(PLACE) if PLACE in words else len(words)
+        self.theirs = [*words[:place], *files, *words[place + 1 :]]
+        limit = ["--threads", str(threads)] if threads else []
+        self.ours = [sys.executable, "-c", OURS, "infer", str(bundle), *files, "--jsonl", "--device", device, *limit]
+
+    def check(self) -> None:
+        """Run both once, which also warms the system's cache; raise InputError if one fails."""
+        for name, command in (("--vs", self.theirs), ("emo-edge infer", self.ours)):
+            ended = run_bounded(command, LONGEST_S)
+            if ended.problem:
+                raise InputError(
+                    f"{name}: {' '.join(command[:3])} {ended.problem}; it must read the files and end with 0"
+                )
+
+    def measure(self) -> dict[str, Any]:
+        """Time both in turn, whoever is first changing; return ``vs`` of the report.
+
+        ``ratio`` is our median over theirs, below 1 where ours is faster, with a 95 % bootstrap interval.
+        """
+        theirs: list[float] = []
+        ours: list[float] = []
+        for place in range(ROUNDS):
+            for own in (place % 2 == 0, place % 2 == 1):
+                (ours if own else theirs).append(timed_ms(partial(self._run, own)))
+        return {
+            "command": self.command,
+            "raw_ms": [round(value, DIGITS) for value in theirs],
+            "ours_raw_ms": [round(value, DIGITS) for value in ours],
+            "ratio": ratio_of(ours, theirs),
+        }
+
+    def _run(self, own: bool) -> Ended:
+        ended = run_bounded(self.ours if own else self.theirs, LONGEST_S)
+        if ended.problem:
+            raise InputError(f"{'emo-edge infer' if own else '--vs'} {ended.problem}, after it had run well before")
+        return ended
+
+
+def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Ratio of medians, and its 95 % percentile interval over resampled times of each."""
+    draw = np.random.default_rng(0)
+    medians = [np.median(draw.choice(np.asarray(times), (RESAMPLES, len(times))), axis=1) for times in (ours, theirs)]
+    low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
+    return {"value": float(np.median(ours) / np.median(theirs)), "low": float(low), "high": float(high)}

@@ -1,0 +1,190 @@
+"""``emo-edge bench compare``: what changed between two reports beyond noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emo_edge.benchmarks.measure.machine_pulse import STEADY
+from emo_edge.benchmarks.report.cells import clean, ms_text, signed, size_text
+from emo_edge.benchmarks.report.compare.conditions import Condition, conditions, disturbances
+from emo_edge.benchmarks.report.compare.significance import ALPHA
+from emo_edge.benchmarks.report.compare.verdicts import (
+    MEMORY_FLOOR,
+    SIZE_FLOOR,
+    TIME_FLOOR,
+    Change,
+    Grounds,
+    Pulses,
+    Side,
+    changes_of,
+    drift_of,
+    machine_drift,
+)
+from emo_edge.benchmarks.report.reader import report_from_json
+from emo_edge.errors import AccuracyGateError
+from emo_edge.utils.commands import EdgeCommand
+
+PULSES: dict[Pulses, str] = {"machine": "meanwhile", "clip_machine": "among the clips"}
+HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports side by side."""
+
+    conditions: tuple[Condition, ...]
+    """What was not the same when they were made."""
+    notes: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def regressions(self) -> list[Change]:
+        """What got worse beyond noise."""
+        return [change for change in self.changes if change.verdict == "worse"]
+
+    @property
+    def unjudged(self) -> int:
+        """How many figures are in both and could not be told apart: other conditions, or too few times."""
+        return sum(change.verdict in ("not comparable", "too few to tell") for change in self.changes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, with the limits that verdicts rest on."""
+        floors = {"time": TIME_FLOOR, "memory": MEMORY_FLOOR, "size": SIZE_FLOOR}
+        counts = {"regressions": len(self.regressions), "unjudged": self.unjudged}
+        return {"schema": 1, "alpha": ALPHA, "floors": floors, **counts, **asdict(self)}
+
+
+def side(path: Path) -> Side:
+    """Open ``report.json``, or the folder that holds it; raise InputError for what is none."""
+    return Side(report_from_json(path), path if path.is_dir() else path.parent)
+
+
+def compare(before: Side, after: Side) -> Comparison:
+    """Say what changed beyond noise.
+
+    Accuracy is tested on the samples that both rows read, where they were kept; times on their raw values, where
+    machine, data set and versions are the same; the chance that anything at all is called a change where there is none
+    is `ALPHA` (Holm's correction). How far full precision itself moved, and the fixed computation that was timed
+    among the readings of a row, is taken for what the machine does; times are not judged where that moved by more
+    than `STEADY`.
+
+    Raises InputError for kept samples that cannot be read.
+    """
+    unlike = conditions(before.report, after.report)
+    drift = drift_of(before.report, after.report)
+    found = changes_of(before, after, Grounds(_accuracy_spoilt(unlike), _times_spoilt(before, after, unlike), drift))
+    return Comparison(tuple(unlike), tuple(_notes(before, after, drift)), tuple(found))
+
+
+def comparison_text(found: Comparison) -> str:
+    """Write a comparison for people."""
+    unlike = ["not the same in both (before / after):", *(f"  {one}" for one in found.conditions)]
+    told = [*(unlike if found.conditions else []), *(f"note: {note}" for note in found.notes)]
+    rows = [HEAD, *(_row(change) for change in found.changes)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+    table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [*told, *([""] if told else []), *table, "", _summary(found)]
+    return "\n".join(clean(line) for line in lines)
+
+
+@click.command("compare", cls=EdgeCommand)
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 7 if anything got worse beyond noise.")
+def main(before: Path, after: Path, as_json: bool, fail_on_regression: bool) -> None:
+    """Say what changed beyond noise from the report BEFORE to the report AFTER.
+
+    Each is a report.json or its folder. Accuracy is compared sample by sample where samples/ lies beside it; times
+    only where machine, data set and versions are the same.
+    """
+    found = compare(side(before), side(after))
+    click.echo(json.dumps(found.as_json(), indent=1) if as_json else comparison_text(found))
+    if fail_on_regression and found.regressions:
+        raise AccuracyGateError(f"worse than before: {_named(found.regressions)}")
+
+
+def _accuracy_spoilt(unlike: Sequence[Condition]) -> str:
+    reasons = [one.what for one in unlike if one.spoils_accuracy]
+    return f"not the same in both: {', '.join(reasons)}" if reasons else ""
+
+
+def _times_spoilt(before: Side, after: Side, unlike: Sequence[Condition]) -> str:
+    reasons = [one.what for one in unlike if one.spoils_times]
+    parts = [f"not the same in both: {', '.join(reasons)}"] if reasons else []
+    for name, own in (("before", before), ("after", after)):
+        parts += [f"{name}: {reason}" for reason in disturbances(own.report)]
+    return "; ".join(parts)
+
+
+def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
+    if reasons := _times_spoilt(before, after, conditions(before.report, after.report)):
+        yield f"times are not compared ({reasons})"
+    elif drift is None:
+        yield "full precision was not timed often enough in both: what the machine did between the runs cannot be told"
+    elif drift > TIME_FLOOR:
+        yield (
+            f"full precision itself moved by {100 * drift:.1f} %: the machine, or what all rows share; only changes of "
+            "other rows beyond that count"
+        )
+    later = {row.name: row for row in after.report.rows}
+    for row in before.report.rows:
+        for pulses, what in PULSES.items() if row.name in later else ():
+            moved = machine_drift(row, later[row.name], pulses)
+            if moved > TIME_FLOOR:
+                end = "its times are not judged" if moved > STEADY else "only changes beyond that count"
+                yield f"{row.name}: the machine itself moved by {100 * moved:.1f} % {what}; {end}"
+    first, second = ([row.name for row in own.report.rows] for own in (before, after))
+    for when, lone in (("before", set(first) - set(second)), ("after", set(second) - set(first))):
+        if lone:
+            yield f"only {when}: {', '.join(sorted(lone))}"
+
+
+def _summary(found: Comparison) -> str:
+    real = [change for change in found.changes if change.verdict in ("better", "worse")]
+    if not real:
+        told = any(change.verdict == "no change" for change in found.changes)
+        return f"no change beyond noise{_left_open(found)}" if told else "nothing can be compared"
+    parts = {verdict: [change for change in real if change.verdict == verdict] for verdict in ("better", "worse")}
+    named = "; ".join(f"{verdict}: {_named(changes)}" for verdict, changes in parts.items() if changes)
+    return named + _left_open(found)
+
+
+def _left_open(found: Comparison) -> str:
+    return f"; not judged: {found.unjudged} of {len(found.changes)} figures" if found.unjudged else ""
+
+
+def _named(changes: Sequence[Change]) -> str:
+    return clean(", ".join(f"{change.row} ({change.what})" for change in changes))
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    write = _writer(change)
+    gap = "" if change.change is None else _gap(change)
+    values = ["-" if value is None else write(value) for value in (change.before, change.after)]
+    return (change.row, change.what, *values, gap, change.verdict)
+
+
+def _writer(change: Change) -> Callable[[float], str]:
+    if change.kind == "accuracy":
+        return lambda value: f"{100 * value:.1f} %"
+    if change.kind == "gate":
+        return lambda value: "yes" if value else "no"
+    return ms_text if change.kind == "time" else size_text
+
+
+def _gap(change: Change) -> str:
+    assert change.change is not None
+    if change.kind == "accuracy":
+        value, low, high = (None if end is None else signed(100 * end) for end in change.change)
+        unit = " points"
+    else:
+        value, low, high = (None if end is None else signed(100 * (end - 1)) for end in change.change)
+        unit = " %"
+    return f"{value}{unit}" if low is None or high is None else f"{value}{unit} ({low} to {high})"

@@ -1,0 +1,192 @@
+"""One row of a report against the same row of another: what changed, by how much, how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from emo_edge.benchmarks.measure.machine_pulse import STEADY, drift
+from emo_edge.benchmarks.measure.timing import LEAST_TIMES
+from emo_edge.benchmarks.report.compare.samples import Ids, answered_samples, common
+from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
+from emo_edge.benchmarks.report.schema import Accuracy, Interval, Latency, Report, Row, Times
+from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar, war
+
+TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01
+"""Smaller changes are no reason to act: a choice, not a measurement. Peak memory is one figure without an interval."""
+Verdict = Literal["better", "worse", "no change", "not comparable", "too few to tell"]
+Pairs = tuple[Ids, Ids, Ids]
+Pulses = Literal["machine", "clip_machine"]
+"""Of `Latency`: among the readings, and among the clips."""
+Kind = Literal["accuracy", "time", "memory", "size", "gate"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure in both reports."""
+
+    row: str
+    what: str
+    kind: Kind
+    before: float | None
+    after: float | None
+    verdict: Verdict
+    change: tuple[float, float | None, float | None] | None = None
+    """Difference of shares, or ratio of times and bytes (after over before), with its 95 % interval."""
+    p: float | None = None
+    """Before the correction for many comparisons; None where no test was made."""
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A report, and the folder that its samples are in."""
+
+    report: Report
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What both reports allow: why accuracy or times cannot be compared, and how far full precision itself moved."""
+
+    no_accuracy: str = ""
+    no_times: str = ""
+    drift: float | None = None
+
+
+def changes_of(before: Side, after: Side, grounds: Grounds) -> list[Change]:
+    """Compare every row that both reports have and ran; verdicts of tests are corrected over all of them."""
+    later, found = {row.name: row for row in after.report.rows}, []
+    for row in before.report.rows:
+        other = later.get(row.name)
+        if other and not row.unavailable and not other.unavailable:
+            found += [*_accuracy(row, other, before, after, grounds), *_times(row, other, grounds), *_rest(row, other)]
+        elif other and other.unavailable and not row.unavailable:
+            found.append(Change(row.name, "can be run", "gate", 1, 0, "worse"))
+    return _corrected(found)
+
+
+def drift_of(before: Report, after: Report) -> float | None:
+    """How far the time of full precision moved, to either side alike, as a share; None where too few times tell it."""
+    first, second = (_total(report.rows[0]) for report in (before, after))
+    if min(len(first), len(second)) < LEAST_TIMES:
+        return None
+    ratio = ratio_of_medians(first, second, TIME_FLOOR)[0].value
+    return max(ratio, 1 / ratio) - 1
+
+
+def machine_drift(row: Row, other: Row, pulses: Pulses) -> float:
+    """How far the machine itself moved while a row was timed, to either side alike, as a share; 0 if not told."""
+    first, second = (getattr(one.latency or Latency(), pulses) for one in (row, other))
+    if not first or not second or min(len(first.raw), len(second.raw)) < LEAST_TIMES:
+        return 0.0
+    return drift(first.raw, second.raw) if min(*first.raw, *second.raw) else 0.0
+
+
+def _accuracy(row: Row, other: Row, before: Side, after: Side, grounds: Grounds) -> Iterator[Change]:
+    first, second = row.accuracy or Accuracy(), other.accuracy or Accuracy()
+    pairs = None if grounds.no_accuracy else _pairs(row.name, before, after)
+    for name, figure, old, new in (("WAR", war, first.war, second.war), ("UAR", uar, first.uar, second.uar)):
+        if old is None or new is None:
+            continue
+        plain = Change(row.name, name, "accuracy", old.value, new.value, "not comparable", method=grounds.no_accuracy)
+        if grounds.no_accuracy:
+            yield plain
+            continue
+        if pairs is None:
+            gap, p = difference(old, new)
+            yield replace(plain, change=_ends(gap), p=p, method="unpaired: the samples are not the same, or not kept")
+            continue
+        truth, told, retold = pairs
+        low, high = paired_interval(figure, truth, told, retold)
+        gap = Interval(value=figure(truth, retold) - figure(truth, told), low=low, high=high)
+        p = mcnemar_p(truth, told, retold) if name == "WAR" else swapped_p(truth, told, retold)
+        test = "McNemar's exact test" if name == "WAR" else "labels swapped at random"
+        yield replace(plain, change=_ends(gap), p=p, method=f"{test} on {len(truth)} samples that both read")
+
+
+def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
+    """Return truth and both told labels of the common samples; None where they are not most of both."""
+    labels = len(before.report.dataset.labels)
+    kept = [answered_samples(side.folder, name, labels) for side in (before, after) if side.folder]
+    if len(kept) < 2 or kept[0] is None or kept[1] is None:
+        return None
+    pairs = common(kept[0], kept[1])
+    return pairs if 2 * len(pairs[0]) > max(len(kept[0].truth), len(kept[1].truth)) else None
+
+
+def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
+    shared = 0.0 if row.kind == "reference" else grounds.drift or 0.0
+    for name, old, new, pulses in _timed(row.latency or Latency(), other.latency or Latency()):
+        if old is None or new is None or not old.p50 or not new.p50:
+            continue
+        moved = machine_drift(row, other, pulses)
+        floor = max(TIME_FLOOR, shared, moved)
+        slow = f"the machine itself moved by {100 * moved:.0f} % meanwhile" if moved > STEADY else ""
+        plain = Change(row.name, name, "time", old.p50, new.p50, "not comparable", method=grounds.no_times or slow)
+        if plain.method:
+            yield plain
+        elif min(len(old.raw), len(new.raw)) < LEAST_TIMES or not min(*old.raw, *new.raw):
+            few = f"{len(old.raw)} and {len(new.raw)} raw times; {LEAST_TIMES} are needed"
+            yield replace(plain, verdict="too few to tell", method=few, change=(new.p50 / old.p50, None, None))
+        else:
+            ratio, p = ratio_of_medians(old.raw, new.raw, floor)
+            method = f"medians of {len(old.raw)} and {len(new.raw)} times, beyond {100 * floor:.1f} %"
+            yield replace(plain, change=_ends(ratio), p=p, method=method)
+
+
+def _timed(first: Latency, second: Latency) -> Iterator[tuple[str, Times | None, Times | None, Pulses]]:
+    """List what is compared, and the pulses of the machine that tell whether it can be."""
+    yield "one face, p50 ms", first.total, second.total, "machine"
+    yield "one face without detector, p50 ms", first.reading, second.reading, "machine"
+    yield "a clip, p50 ms", first.clip, second.clip, "clip_machine"
+    yield "cold start, p50 ms", first.cold_start, second.cold_start, "machine"
+
+
+def _rest(row: Row, other: Row) -> Iterator[Change]:
+    rss = [one.memory.peak_rss if one.memory else None for one in (row, other)]
+    device = [one.memory.device if one.memory else None for one in (row, other)]
+    yield from _bytes(row.name, "peak RSS", "memory", rss, MEMORY_FLOOR)
+    yield from _bytes(row.name, "device memory", "memory", device, MEMORY_FLOOR)
+    yield from _bytes(row.name, "size", "size", [row.size_bytes, other.size_bytes], SIZE_FLOOR)
+    if row.gate and other.gate:
+        kept = (row.gate.passed, other.gate.passed)
+        verdict: Verdict = "no change" if kept[0] == kept[1] else "better" if kept[1] else "worse"
+        yield Change(row.name, "gate kept", "gate", float(kept[0]), float(kept[1]), verdict)
+
+
+def _bytes(name: str, what: str, kind: Kind, pair: Sequence[int | None], floor: float) -> Iterator[Change]:
+    before, after = pair
+    if before and after:
+        ratio = after / before
+        verdict: Verdict = "no change" if abs(ratio - 1) <= floor else "worse" if ratio > 1 else "better"
+        method = f"one figure each; beyond {100 * floor:.0f} %"
+        yield Change(name, what, kind, before, after, verdict, (ratio, None, None), method=method)
+
+
+def _corrected(found: Sequence[Change]) -> list[Change]:
+    """Settle the verdict of every test."""
+    tested = [change for change in found if change.p is not None]
+    real = beyond_noise([change.p for change in tested if change.p is not None])
+    settled = dict(zip(map(id, tested), real, strict=True))
+    return [
+        replace(one, verdict=_verdict(one) if settled[id(one)] else "no change") if id(one) in settled else one
+        for one in found
+    ]
+
+
+def _verdict(change: Change) -> Verdict:
+    assert change.change is not None
+    more = change.change[0] > (0 if change.kind == "accuracy" else 1)
+    return "better" if more == (change.kind == "accuracy") else "worse"
+
+
+def _ends(found: Interval) -> tuple[float, float | None, float | None]:
+    return found.value, found.low, found.high
+
+
+def _total(row: Row) -> tuple[float, ...]:
+    return row.latency.total.raw if row.latency and row.latency.total else ()

@@ -1,0 +1,4 @@
+"""The report as one HTML page: elements, style, charts.
+
+May import `emo_edge.benchmarks.report` and the layers below it; not `emo_edge.benchmarks.report.compare`.
+"""

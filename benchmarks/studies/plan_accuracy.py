@@ -1,0 +1,241 @@
+"""Predicted against measured stage times: ``python -m emo_edge.benchmarks.studies.plan_accuracy BUNDLE``.
+
+The prediction comes from probes of this machine that are not the model (`emo_edge.planning.probes.machine`), taken just
+before; the measurement is the pipeline's own reading of packaged drawings, the prompt's beginning kept as in any
+reading that is not the first. Both take many short turns: the cores of a virtual machine may be half as fast again for
+some seconds, and then not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.manifest import FACE_TOKENS, QUESTION_INPUT
+from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import InputError
+from emo_edge.faces.detectors import WholeImage
+from emo_edge.inference.label_scoring import Answering
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.prompt_layout import Turn, frame_tokens
+from emo_edge.inference.results import Request
+from emo_edge.machine.summary import describe_processor
+from emo_edge.media.crops import Image
+from emo_edge.planning.models import BundleSubject
+from emo_edge.planning.planner import Wanted, make_plan
+from emo_edge.planning.probes.machine import measured_device
+from emo_edge.planning.roofline import Device
+from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.commands import EdgeCommand
+
+TOLERANCE = 0.30
+"""How far a prediction may be from what is measured, as a share of it."""
+WARM_UP = 3
+DESCRIBED = 24
+"""Tokens of a description, at most."""
+SENTENCE = "The person in the image is a White male aged 20-29. "
+"""Of the length that a face network's has."""
+LEAST_MS = 0.05
+"""A stage below this is the stopwatch's own business: it is shown, and not judged."""
+PARTS: tuple[str, ...] = ("vision", "face", "connector", "prefill", "score")
+"""Stages from the crops to the label."""
+PACKAGES = ("emo-edge", "numpy", "onnxruntime", "llama-cpp-python")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage of one profile, in milliseconds."""
+
+    profile: str
+    stage: str
+    predicted: float
+    measured: float
+    low: float
+    """Tenth percentile."""
+    high: float
+    """Ninetieth percentile."""
+    samples: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Predicted, as a share of the measured median."""
+        return self.predicted / self.measured
+
+    @property
+    def judged(self) -> bool:
+        """Whether the stage takes long enough to be timed."""
+        return self.measured >= LEAST_MS
+
+    @property
+    def near(self) -> bool:
+        """Whether the prediction is within the tolerance."""
+        return abs(self.ratio - 1) <= TOLERANCE
+
+
+def compared(bundle: Bundle, device: Device, profiles: Iterable[str], rounds: int, threads: int | None) -> list[Row]:
+    """Plan each profile on ``device``, which is this machine, and measure it there."""
+    subject = BundleSubject(bundle)
+    plan = make_plan(subject, device, Wanted(describe_tokens=DESCRIBED), profiles)
+    rows = []
+    for part in plan.profiles:
+        times = measured_stages(bundle, part.profile, rounds, threads)
+        predicted = {stage.name: stage.ms.least for stage in part.stages}
+        rows += [_row(part.profile, name, predicted[name], times[name]) for name in predicted if times.get(name)]
+        if part.description_ms is not None:
+            rows.append(_row(part.profile, "to the label", part.label_ms.least, _sums(times)))
+    return rows
+
+
+def together(taken: Sequence[Sequence[Row]]) -> list[Row]:
+    """Join repeats, so that a slow minute of the machine counts once: the median prediction, and every sample."""
+    return [
+        _row(
+            rows[0].profile,
+            rows[0].stage,
+            float(np.median([row.predicted for row in rows])),
+            [value for row in rows for value in row.samples],
+        )
+        for rows in zip(*taken, strict=True)
+    ]
+
+
+def measured_stages(bundle: Bundle, profile: str, rounds: int, threads: int | None) -> dict[str, list[float]]:
+    """Read packaged drawings in turns; return milliseconds of each stage, one value a round."""
+    images = [sample.image for sample in packaged_samples(2)]
+    times: dict[str, list[float]] = {}
+    random = np.random.default_rng(0)
+    with EmotionPipeline.open(
+        bundle, device="cpu", profile=profile, detector=WholeImage(), threads=threads
+    ) as pipeline:
+        for place in range(WARM_UP + rounds):
+            for name, values in _timed(pipeline, images[place % 2], random).items():
+                if place >= WARM_UP:
+                    times.setdefault(name, []).extend(values)
+    return times
+
+
+def _timed(pipeline: EmotionPipeline, image: Image, random: np.random.Generator) -> dict[str, list[float]]:
+    label = pipeline.read(image, Request())[0].stage_ms
+    found: dict[str, list[float]] = {name: [label[name]] for name in PARTS if name in label}
+    if pipeline.answering is None:
+        return found
+    found["first token"] = [_first_token(pipeline, pipeline.answering, random)]
+    pieces: list[float] = []
+    sampling = Sampling(max_new_tokens=DESCRIBED)
+    pipeline.read(
+        image, Request(describe=True, sampling=sampling, on_piece=lambda _: pieces.append(time.perf_counter()))
+    )
+    # What is called last ends the line, and takes no token.
+    found["per token"] = [float(value) for value in 1000 * np.diff(pieces[:-1])]
+    return found
+
+
+def _first_token(pipeline: EmotionPipeline, answering: Answering, random: np.random.Generator) -> float:
+    """Time connector and prefill of the question for a description, about frames that were not seen before.
+
+    Their features are random: times do not depend on them, and a reading would keep what both questions share.
+    """
+    manifest, chain = pipeline.manifest, answering.chain
+    question = manifest.prompt.describe
+    feed = {"features": _random(chain.connector.inputs[0], random)}
+    tokens = (
+        [output for output in pipeline.engines.face.outputs if output.name == FACE_TOKENS]
+        if pipeline.engines.face
+        else []
+    )
+    face = _random(tokens[0], random) if tokens else None
+    start = time.perf_counter()
+    if answering.questions:
+        ids = np.array([answering.questions.encode(question)], np.int64)
+        feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
+    visual = chain.connector.run(feed)["visual_tokens"]
+    turn = Turn(manifest, question, SENTENCE)
+    chain.language.prefill(turn.chunks(chain.language, frame_tokens(manifest, visual, face)))
+    return 1000 * (time.perf_counter() - start)
+
+
+def _random(spec: TensorSpec, random: np.random.Generator) -> Tensor:
+    shape = [1 if isinstance(axis, str) else axis for axis in spec.shape]
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def _sums(times: Mapping[str, Sequence[float]]) -> list[float]:
+    parts = [times[name] for name in PARTS if name in times]
+    return [float(sum(values)) for values in zip(*parts, strict=True)]
+
+
+def _row(profile: str, stage: str, predicted: float, samples: Sequence[float]) -> Row:
+    low, median, high = np.percentile(samples, (10, 50, 90))
+    return Row(profile, stage, predicted, float(median), float(low), float(high), tuple(samples))
+
+
+def table(rows: Sequence[Row], threads: int | None) -> str:
+    """Write the comparison as Markdown, with what it was measured on."""
+    lines = [
+        "| profile | stage | predicted ms | measured ms (p10–p90) | samples | predicted / measured |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        mark = "" if row.near or not row.judged else " (outside)"
+        spread = f"{row.measured:.3f} ({row.low:.3f}–{row.high:.3f})"
+        ratio = f"{row.ratio:.2f}{mark}" if row.judged else "too short to judge"
+        lines.append(f"| {row.profile} | {row.stage} | {row.predicted:.3f} | {spread} | {len(row.samples)} | {ratio} |")
+    judged = [row for row in rows if row.judged]
+    near = sum(row.near for row in judged)
+    lines += ["", f"{near} of {len(judged)} stages are within ±{TOLERANCE:.0%}."]
+    return "\n".join([*lines, "", f"{describe_processor()}, {threads or 'all'} threads, {_versions()}"])
+
+
+def _versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    def told(name: str) -> str:
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            return f"{name} not installed"
+
+    return ", ".join(map(told, PACKAGES))
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--profile", help="This one alone.")
+@click.option("--rounds", default=8, show_default=True, type=click.IntRange(3), help="Readings that count, a repeat.")
+@click.option("--repeats", default=8, show_default=True, type=click.IntRange(1), help="Of probes and readings.")
+@click.option("--threads", type=click.IntRange(1), help="Of each engine.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
+def main(
+    bundle: Path, profile: str | None, rounds: int, repeats: int, threads: int | None, json_path: Path | None
+) -> None:
+    """Compare the plan of BUNDLE on this machine's processor with what its stages take."""
+    opened = Bundle.open(bundle)
+    subject = BundleSubject(opened)
+    names = (profile,) if profile else tuple(subject.profiles)
+    if strangers := [name for name in names if name not in subject.profiles]:
+        raise InputError(f"no profile {strangers[0]!r}; there are: {', '.join(subject.profiles)}")
+    kept = {subject.profiles[name]["language"] for name in names}
+    types = {variant: number for variant, number in subject.file_types().items() if variant in kept}
+    taken = []
+    for repeat in range(repeats):
+        click.echo(f"repeat {repeat + 1} of {repeats}", err=True)
+        device = measured_device(subject.precisions(), types, device="cpu", threads=threads)
+        taken.append(compared(opened, device, names, rounds, threads))
+    rows = together(taken)
+    click.echo(table(rows, threads))
+    if json_path:
+        machine = f"{describe_processor()}, {_versions()}"
+        stages = [{**asdict(row), "ratio": row.ratio} for row in rows]
+        json_path.write_text(json.dumps({"machine": machine, "threads": threads, "stages": stages}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

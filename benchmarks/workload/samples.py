@@ -1,0 +1,166 @@
+"""Which samples every row of a benchmark reads, and where the face is in each: found once, the same for all rows."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emo_edge.benchmarks.datasets.items import Dataset, Frame, Item
+from emo_edge.benchmarks.workload.journal import Journal, Row
+from emo_edge.errors import InputError
+from emo_edge.faces.detector import FaceDetector, nearest_seen
+from emo_edge.media.crops import Box
+
+FACES = "faces"
+"""Name of the journal's file of boxes."""
+DRAW_SEED = 0
+
+
+@dataclass(frozen=True)
+class BenchSample:
+    """One sample that can be read."""
+
+    item: Item
+    truth: int
+    """Index into the labels that are asked for."""
+    boxes: tuple[Box | None, ...]
+    """One a frame; None reads the whole frame."""
+    sha256: str
+    """Of the frames' pixels and the data set's boxes."""
+
+    def frames(self) -> list[Frame]:
+        """Decode the frames, each with its box."""
+        frames = self.item.frames(len(self.boxes))
+        return [Frame(frame.image, box) for frame, box in zip(frames, self.boxes, strict=True)]
+
+
+@dataclass(frozen=True)
+class BenchSamples:
+    """What is read, and what a reader of the figures must know of it."""
+
+    dataset: Dataset
+    labels: tuple[str, ...]
+    """In the order they are asked for."""
+    samples: tuple[BenchSample, ...]
+    skipped: tuple[tuple[str, str], ...]
+    """Key and reason of every sample that could not be read."""
+    notes: tuple[str, ...]
+
+    @property
+    def clips(self) -> bool:
+        """Whether the samples are clips."""
+        return self.dataset.clips
+
+
+def drawn_items(dataset: Dataset, count: int | None) -> tuple[list[Item], list[str]]:
+    """Draw ``count`` items at random with a fixed seed, kept in the data set's order; and a note on it."""
+    if count is None or count >= len(dataset.items):
+        return list(dataset.items), []
+    places = np.random.default_rng(DRAW_SEED).permutation(len(dataset.items))[:count]
+    note = f"{count} of {len(dataset.items)} samples, drawn at random with seed {DRAW_SEED}"
+    return [dataset.items[place] for place in sorted(places)], [note]
+
+
+def found_faces(
+    dataset: Dataset,
+    labels: tuple[str, ...],
+    count: int | None,
+    frames: int,
+    journal: Journal,
+    detector: FaceDetector,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BenchSamples:
+    """Decode every sample once: find its face, and list those that do not open.
+
+    A picture without a box in the data set gets the detector's largest face. Where it finds none, and where pictures
+    are faces already cut out, the whole picture is read. What an earlier run found counts for the same pixels alone.
+    Raises InputError if no sample is left.
+    """
+    items, notes = drawn_items(dataset, count)
+    known = journal.rows(FACES, _fits)
+    for done, item in enumerate(items, 1):
+        row = _looked_at(dataset, item, frames, detector, known.get(item.key))
+        if row != known.get(item.key):
+            known[item.key] = row
+            journal.add(FACES, row)
+        progress(done, len(items))
+    rows = [known[item.key] for item in items]
+    order = [labels.index(label) for label in dataset.labels]
+    samples = tuple(
+        BenchSample(item, order[item.label], tuple(box and tuple(box) for box in row["boxes"]), row["sha256"])
+        for item, row in zip(items, rows, strict=True)
+        if row["reason"] is None
+    )
+    skipped = tuple((row["key"], row["reason"]) for row in rows if row["reason"] is not None)
+    if not samples:
+        raise InputError(f"{dataset.name}: no sample can be read; the first: {skipped[0][0]}: {skipped[0][1]}")
+    return BenchSamples(dataset, labels, samples, skipped, (*notes, *_notes(rows, samples, labels)))
+
+
+def spread(samples: Sequence[BenchSample], count: int) -> tuple[BenchSample, ...]:
+    """Take ``count`` of the samples, evenly; all if there are fewer."""
+    if count >= len(samples):
+        return tuple(samples)
+    return tuple(samples[place * len(samples) // count] for place in range(count))
+
+
+def _looked_at(dataset: Dataset, item: Item, count: int, detector: FaceDetector, known: Row | None) -> Row:
+    row: Row = {"key": item.key, "boxes": [], "found": True, "sha256": None, "reason": None}
+    try:
+        frames = item.frames(count if dataset.clips else 1)
+        seen = _digest(frames)
+        if known and known["sha256"] == seen:
+            return known
+        boxes = [None if dataset.cut and frame.box is None else _box(frame, detector) for frame in frames]
+    except InputError as error:
+        return row | {"reason": str(error)}
+    found = dataset.cut or any(box is not None for box in boxes)
+    return row | {"boxes": _filled(boxes), "found": found, "sha256": seen}
+
+
+def _digest(frames: Sequence[Frame]) -> str:
+    seen = hashlib.sha256()
+    for frame in frames:
+        seen.update(f"{frame.image.shape} {frame.box}".encode() + np.ascontiguousarray(frame.image).tobytes())
+    return seen.hexdigest()
+
+
+def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
+    if frame.box is None:
+        faces = detector.detect(frame.image)
+        return [float(value) for value in faces[0].box] if faces else None
+    height, width = frame.image.shape[:2]
+    x0, y0, x1, y1 = (float(value) for value in frame.box)
+    if not (all(map(math.isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1):
+        raise InputError(f"its face box {frame.box} is no box")
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise InputError(f"its face box {frame.box} lies outside the {width}x{height} frame")
+    return [x0, y0, x1, y1]
+
+
+def _filled(boxes: list[list[float] | None]) -> list[list[float] | None]:
+    """Give a frame without a face the box of the nearest frame that has one, as a clip is read on the device."""
+    return [boxes[place] for place in nearest_seen([box is not None for box in boxes])] or boxes
+
+
+def _fits(row: Row) -> bool:
+    boxes = row.get("boxes")
+    whole = isinstance(boxes, list) and all(box is None or (isinstance(box, list) and len(box) == 4) for box in boxes)
+    return whole and {"found", "sha256", "reason"} <= row.keys() and (bool(boxes) or row["reason"] is not None)
+
+
+def _notes(rows: list[Row], samples: tuple[BenchSample, ...], labels: tuple[str, ...]) -> list[str]:
+    unseen = sum(not row["found"] for row in rows)
+    same = sum(count - 1 for count in Counter(row["sha256"] for row in rows if row["sha256"]).values())
+    there = {sample.truth for sample in samples}
+    absent = [label for index, label in enumerate(labels) if index not in there]
+    return [
+        *([f"in {unseen} of {len(rows)} samples no face was found: read as a whole"] if unseen else []),
+        *([f"{same} samples show the same pixels as another one"] if same else []),
+        *([f"no sample of {', '.join(absent)}: means over classes leave them out"] if absent else []),
+    ]

@@ -1,0 +1,181 @@
+"""What a row of the benchmark is measured on: a profile on its engines, or the checkpoint in PyTorch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from emo_edge.benchmarks.datasets.items import Frame
+from emo_edge.bundle.manifest import ask_for_labels
+from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import InputError
+from emo_edge.faces.detector import DetectedFace
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Reading, Request
+from emo_edge.media.crops import Image
+from emo_edge.runtimes.base.sessions import Sampling
+
+WRITTEN = Sampling(max_new_tokens=80)
+"""How an answer is written; greedy."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Probabilities of the labels, and milliseconds by stage from the decoded frames on."""
+
+    probabilities: list[float]
+    stage_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A free-text answer; times count from the end of the prompt's prefill."""
+
+    text: str
+    first_ms: float
+    """Until the first piece of text."""
+    token_ms: float | None
+    """Of each further piece; None where there is none."""
+    ms: float
+
+
+class Subject(Protocol):
+    """Reads faces. Use it from one thread, and close it."""
+
+    name: str
+    device: str
+    variants: dict[str, str]
+
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+        """Tell the labels of one picture (a single frame) or clip, the face where its boxes are."""
+
+    def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
+        """Answer a question about the frames just read; None asks for the label."""
+
+    def read_faces(self, frames: Sequence[Frame]) -> None:
+        """Read the face of every frame at once, as of one picture with so many faces."""
+
+    def prefill(self, ids: Sequence[int]) -> None:
+        """Have the language model read tokens."""
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of a text."""
+
+    @property
+    def context(self) -> int:
+        """Positions the language model has."""
+
+    def close(self) -> None:
+        """Free the engines."""
+
+
+class GivenBoxes:
+    """Faces where the data set says, frame after frame; None is the whole frame."""
+
+    name = "given"
+
+    def __init__(self, faces: Sequence[Sequence[Frame]]) -> None:
+        self._left = iter(faces)
+
+    def detect(self, frame: Image) -> list[DetectedFace]:
+        """Return the next frame's faces."""
+        return [DetectedFace(box_of(one), None) for one in next(self._left)]
+
+
+def box_of(frame: Frame) -> tuple[float, float, float, float]:
+    """Return a frame's box, or the whole of it."""
+    height, width = frame.image.shape[:2]
+    return frame.box or (0.0, 0.0, float(width), float(height))
+
+
+class ProfileSubject:
+    """A profile of a bundle, by the pipeline that a device runs."""
+
+    def __init__(
+        self, bundle: Bundle, profile: str, labels: tuple[str, ...], *, device: str, threads: int | None
+    ) -> None:
+        self.name, self.labels = profile, labels
+        self.pipeline = EmotionPipeline.open(
+            bundle, device=device, profile=profile, detector=GivenBoxes([]), threads=threads
+        )
+        if self.pipeline.engines.chain is None:
+            self.close()
+            raise InputError(f"{bundle.manifest.name} is a face network alone: it has no labels to measure")
+        self.device, self.variants = self.pipeline.engines.device, self.pipeline.engines.variants()
+        self._language = self.pipeline.engines.chain.language
+
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+        """Score the labels."""
+        return told_by(self.pipeline, frames, self.labels, clip=clip)
+
+    def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
+        """Write an answer, piece by piece."""
+        heard: list[float] = []
+        asked = question or ask_for_labels(self.pipeline.manifest, self.labels, clip=clip)
+        request = Request(
+            labels=self.labels, ask=asked, sampling=WRITTEN, on_piece=lambda _: heard.append(time.perf_counter())
+        )
+        reading = _reading(self.pipeline, frames, request, clip=clip)
+        # The last piece is the line's end, which comes when the answer does.
+        ms, pieces = reading.stage_ms["answer"], [1000 * (moment - heard[-1]) for moment in heard[:-1]]
+        first = ms + pieces[0] if pieces else ms
+        each = (pieces[-1] - pieces[0]) / (len(pieces) - 1) if len(pieces) > 1 else None
+        return Written(reading.answers[asked], first, each, ms)
+
+    def read_faces(self, frames: Sequence[Frame]) -> None:
+        """Read one wide picture with all faces side by side."""
+        picture, faces = side_by_side(frames)
+        self.pipeline.detector = GivenBoxes([faces])
+        self.pipeline.read(picture, Request(labels=self.labels))
+
+    def prefill(self, ids: Sequence[int]) -> None:
+        """Read tokens alone."""
+        self._language.prefill([list(ids)])
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokenize as the language model does."""
+        return self._language.tokenize(text)
+
+    @property
+    def context(self) -> int:
+        """Positions of prompt and answer."""
+        return self._language.context_size
+
+    def close(self) -> None:
+        """Free the engines."""
+        self.pipeline.close()
+
+
+def told_by(pipeline: EmotionPipeline, frames: Sequence[Frame], labels: tuple[str, ...], *, clip: bool) -> Told:
+    """Have a pipeline read the face where the frames' boxes are."""
+    reading = _reading(pipeline, frames, Request(labels=labels), clip=clip)
+    stages = {stage: ms for stage, ms in reading.stage_ms.items() if stage != "detect"}
+    return Told(list(reading.probabilities.values()), stages)
+
+
+def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Request, *, clip: bool) -> Reading:
+    pipeline.detector = GivenBoxes([[frame] for frame in frames])
+    if not clip:
+        return pipeline.read(frames[0].image, request)[0]
+    pipeline.check(request, len(frames))
+    reading = pipeline.read_clip([frame.image for frame in frames], request)
+    assert reading is not None
+    return reading
+
+
+def side_by_side(frames: Sequence[Frame]) -> tuple[Image, list[Frame]]:
+    """Lay pictures beside each other, and return the wide one and its faces."""
+    height = max(frame.image.shape[0] for frame in frames)
+    picture = np.zeros((height, sum(frame.image.shape[1] for frame in frames), 3), np.uint8)
+    faces, left = [], 0
+    for frame in frames:
+        high, wide = frame.image.shape[:2]
+        picture[:high, left : left + wide] = frame.image
+        x0, y0, x1, y1 = box_of(frame)
+        faces.append(Frame(picture, (x0 + left, y0, x1 + left, y1)))
+        left += wide
+    return picture, faces

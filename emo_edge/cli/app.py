@@ -1,0 +1,46 @@
+"""The command line: ``emo-edge COMMAND``."""
+
+from __future__ import annotations
+
+import click
+
+from emo_edge import __version__
+from emo_edge.utils.commands import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "demo": LazyCommand(
+        "emo_edge.cli.demo:main", "Export emo-tiny, read the packaged drawings, print what each profile costs."
+    ),
+    "import": LazyCommand("emo_edge.cli.import_:main", "Turn an upstream model's pieces into one checkpoint."),
+    "export": LazyCommand("emo_edge.cli.export:main", "Turn CHECKPOINT into one verified bundle."),
+    "calibrate": LazyCommand(
+        "emo_edge.cli.calibrate:main", "Quantize BUNDLE with what its own prompts and frames show, inside gates."
+    ),
+    "infer": LazyCommand("emo_edge.cli.infer:main", "Read the faces in SOURCES with BUNDLE."),
+    "inspect": LazyCommand("emo_edge.cli.inspect:inspect", "Print what BUNDLE holds and what was measured of it."),
+    "verify": LazyCommand("emo_edge.cli.inspect:verify", "Check every file of BUNDLE against its manifest."),
+    "bench": LazyCommand(
+        "emo_edge.cli.bench:main",
+        "Measure BUNDLE's profiles beside its full-precision checkpoint, on the same samples.",
+    ),
+    "plan": LazyCommand(
+        "emo_edge.cli.plan:main",
+        "Say whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.",
+    ),
+    "engines": LazyCommand("emo_edge.cli.engines:main", "Build, list and clear the TensorRT engines of this machine."),
+    "selftest": LazyCommand(
+        "emo_edge.cli.selftest:main", "Build, compare and time BUNDLE on every device of this machine."
+    ),
+    "doctor": LazyCommand(
+        "emo_edge.cli.doctor:main",
+        "Say what this machine is, which engines work here, and how to fix the rest.",
+    ),
+}
+
+
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True
+)
+@click.version_option(__version__, prog_name="emo-edge")
+def main() -> None:
+    """Take a full-precision facial-emotion multimodal LLM to the edge."""

@@ -1,0 +1,99 @@
+"""``emo-edge calibrate``: quantize a bundle with what the model really reads and sees, inside gates."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emo_edge.errors import InputError
+from emo_edge.utils.byte_sizes import size_of
+from emo_edge.utils.commands import EdgeCommand
+
+if TYPE_CHECKING:
+    from emo_edge.assets.packaged import Sample
+    from emo_edge.calibration.workflow.config import CalibrationPlan
+
+SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
+
+
+def listed(source: str, seed: int) -> list[Sample]:
+    """List what ``--samples`` names: a folder, a CSV or JSONL list, or drawings (``synthetic:N``)."""
+    from emo_edge.calibration.samples.lists import listed_samples
+
+    match = SYNTHETIC.fullmatch(source)
+    if match is None:
+        return listed_samples(Path(source))
+    from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, synthetic_samples
+
+    return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed, workers=os.cpu_count() or 1)
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--checkpoint", required=True, help="What BUNDLE was exported from: a directory, or emo-tiny.")
+@click.option("--samples", required=True, help="Folder, folder of a folder a label, .csv, .jsonl, or synthetic:N.")
+@click.option("--collect", default=128, show_default=True, type=click.IntRange(1), help="Samples for statistics.")
+@click.option("--measure", default=500, show_default=True, type=click.IntRange(1), help="Other samples, to measure.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
+@click.option("--labels", default="rafdb7", show_default=True, help="Label set to measure on.")
+@click.option("--profile", help="Calibrate what this profile of BUNDLE takes, and no other.")
+@click.option("--types", help="GGUF types, comma-separated, or none; by default the quantized ones of BUNDLE.")
+@click.option("--target-size", help="Search a mixture of types whose file is at most this large: 800MB.")
+@click.option("--target-kl", type=click.FloatRange(0, min_open=True), help="Search the smallest mixture of this KL.")
+@click.option("--int8", default="vision,connector,face", show_default=True, help="Graphs to make in INT8, or none.")
+@click.option("--int8-base", type=click.Choice(["fp32", "fp16"]), default="fp32", help="What stays out of INT8 is in.")
+@click.option("--int8-gate", help="Of each graph in INT8; its own by default.")
+@click.option("--sensitivity", default=32, show_default=True, type=click.IntRange(1), help="Samples for each block.")
+@click.option("--gate", help="Of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
+@click.option("--strict", is_flag=True, help="Whatever misses its gate ends the command (exit 7).")
+@click.option("--keep-imatrix", type=click.Path(path_type=Path), help="Write the statistics there, too.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write everything measured there, as JSON.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
+def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any) -> None:
+    """Quantize BUNDLE with what its own prompts and frames show, inside gates.
+
+    Makes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
+    figure from others. A profile whose variants miss its gate takes more precise ones, and says so.
+    BUNDLE is replaced as a whole at the end.
+    """
+    from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.calibration.workflow.calibrate import calibrate
+    from emo_edge.utils.progress import shown_reports
+
+    places = {name: choices.pop(name) for name in ("keep_imatrix", "report", "threads")}
+    plan = plan_of(seed=seed, **choices)
+    directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
+    with shown_reports() as reports:
+        calibrate(bundle, directory, partial(listed, samples, seed), plan, reports=reports, **places)
+    click.echo(bundle)
+
+
+def plan_of(
+    *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
+) -> CalibrationPlan:
+    """Read the options that are text; raise InputError for one that cannot be read."""
+    from emo_edge.bundle.manifest import GRAPHS
+    from emo_edge.calibration.workflow.config import CalibrationPlan
+    from emo_edge.metrics.gates import INT8_GATE, Gate
+
+    graphs = _names(int8)
+    if strangers := [name for name in graphs if name not in GRAPHS]:
+        raise InputError(f"--int8 {', '.join(strangers)}: choose from {', '.join(GRAPHS)}, or none")
+    return CalibrationPlan(
+        types=None if types is None else _names(types),
+        target_size=size_of(target_size) if target_size else None,
+        int8=graphs,
+        int8_gate=Gate.parse(int8_gate) if int8_gate else INT8_GATE,
+        gate=Gate.parse(gate) if gate else None,
+        **rest,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    return () if names == ("none",) else names

@@ -1,0 +1,29 @@
+"""`emo-edge doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from emo_edge.diagnostics.doctor import described, examine
+from emo_edge.utils.commands import EdgeCommand
+
+
+@click.command(cls=EdgeCommand)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Compute a prompt with this bundle's language model (default: the demo's bundle, if there is one).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def main(bundle: Path | None, as_json: bool) -> None:
+    """Say what this machine is, which engines work here, and how to fix the rest.
+
+    Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
+    """
+    click.echo("trying the engines, one after another, each for at most 60 s", err=True)
+    report = examine(bundle=bundle)
+    click.echo(json.dumps(asdict(report), indent=2) if as_json else described(report))

@@ -1,0 +1,98 @@
+"""``emo-edge inspect`` and ``emo-edge verify``: what a bundle holds, and whether it is intact."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
+from emo_edge.bundle.reader import Bundle, read_manifest
+from emo_edge.cli.evidence_table import evidence_table
+from emo_edge.utils.commands import EdgeCommand
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest itself.")
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Print what BUNDLE holds and what was measured of it.
+
+    Reads the manifest alone; verify reads every file.
+    """
+    manifest = read_manifest(bundle)
+    click.echo(manifest.model_dump_json(indent=2) if as_json else described(manifest))
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path))
+def verify(bundle: Path) -> None:
+    """Check every file of BUNDLE against its manifest.
+
+    Path, kind, size and sha256; every file is read again, whatever was verified before.
+    """
+    found = Bundle.open(bundle, use_cache=False)
+    files = found.manifest.files()
+    known = {file.path for file in files} | {MANIFEST_NAME}
+    strangers = sorted(
+        path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file() or path.is_symlink()
+    )
+    for name in strangers:
+        if name not in known:
+            click.echo(f"note: {name} is not part of the bundle; nothing opens it", err=True)
+    click.echo(f"{bundle}: intact, {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
+
+
+def described(manifest: Manifest) -> str:
+    """Write a manifest for people."""
+    parts = manifest.components
+    components = {"vision": parts.vision, "connector": parts.connector, "face": parts.face, "language": parts.language}
+    lines = [
+        f"{manifest.name}, bundle version {manifest.bundle_version}",
+        "",
+        f"{'component':<10} {'variant':<8} {'size':>9}  distance from the PyTorch reference",
+    ]
+    for name, component in components.items():
+        for variant_name, variant in component.variants.items() if component else ():
+            size = sum(file.size for file in variant.files) / 1e6
+            lines.append(f"{name:<10} {variant_name:<8} {size:>6.1f} MB  {_distance(variant)}")
+    lines += ["", f"{'profile':<10} {'vision':<8} {'face':<8} {'language':<9} whole chain"]
+    for name, profile in manifest.profiles.items():
+        mark = " (default)" if name == manifest.default_profile else ""
+        row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
+        lines.append(row + (_labels(profile.evidence) if parts.language else "is the face graph alone") + mark)
+    lines += evidence_table(manifest)
+    lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}"]
+    lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
+    lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
+    return "\n".join(lines)
+
+
+def _prompt(manifest: Manifest) -> str:
+    language = manifest.components.language
+    if language is None:
+        return "a face network alone: face facts, no labels"
+    groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)
+    return f"tokens a frame: {groups}; context {language.context_size}"
+
+
+def _distance(variant: Variant) -> str:
+    rows = [row for row in variant.evidence.values() if "cosine" in row]
+    texts = []
+    if rows:
+        error = max(row.get("relative_error", math.nan) for row in rows)
+        cosine = min(row.get("cosine", math.nan) for row in rows)
+        texts.append(f"relative error {error:.1e}, cosine {cosine:.7f}")
+    if "labels" in variant.evidence or not rows:
+        texts.append(_labels(variant.evidence.get("labels", {})))
+    return "; ".join(texts)
+
+
+def _labels(evidence: dict[str, float]) -> str:
+    if not evidence:
+        return "not measured"
+    agreement, divergence, samples = (
+        evidence.get(name, math.nan) for name in ("label_agreement", "kl_mean", "samples")
+    )
+    return f"label agreement {agreement:.4f}, mean KL {divergence:.1e} on {samples:.0f} pictures"

@@ -1,0 +1,158 @@
+"""A row that fails costs itself alone: what was read stays, the reason is told, no process is waited for forever."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emo_edge.benchmarks.datasets.items import Frame, Item, Pictures
+from emo_edge.benchmarks.measure import cold_start
+from emo_edge.benchmarks.measure.cold_start import cold_starts
+from emo_edge.benchmarks.measure.predictions import Readings, read_samples
+from emo_edge.benchmarks.measure.versus import Versus
+from emo_edge.benchmarks.runner import row as bench_row
+from emo_edge.benchmarks.workload import open
+from emo_edge.benchmarks.workload.config import BenchPlan
+from emo_edge.benchmarks.workload.images import Shot
+from emo_edge.benchmarks.workload.journal import Journal
+from emo_edge.benchmarks.workload.open import OpenedWith, open_subject
+from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples
+from emo_edge.benchmarks.workload.subjects import Told
+from emo_edge.errors import DeviceError, EmoEdgeError
+from emo_edge.media.images import write_image
+from emo_edge.utils.processes import run_bounded
+from emo_edge.utils.progress import QUIET
+
+
+class Scripted:
+    """A subject that says one thing of every picture."""
+
+    device, context = "cpu", 100
+
+    def __init__(self, share: float = 0.75) -> None:
+        self.variants: dict[str, str] = {}
+        self.share = share
+
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+        return Told([self.share, 1 - self.share], {"vision": 1.0})
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> BenchSamples:
+    write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    media = Pictures(tmp_path)
+    found = [BenchSample(Item(key, 0, media, "a.png", {}, None), 0, (None,), "seen") for key in ("a", "b")]
+    dataset: Any = SimpleNamespace(name="made up", clips=False)
+    return BenchSamples(dataset, ("fear", "joy"), found, (), ())
+
+
+def bench_of(samples: BenchSamples, journal: Journal) -> Any:
+    plan = BenchPlan("made up", written=0, cold=0, batches=(), sweep=False, latency_rounds=1)
+    wanted = SimpleNamespace(stream=False)
+    return SimpleNamespace(
+        bundle=None, plan=plan, samples=samples, shots=(), clip=(), opened_with=wanted,
+        detector=None, ceiling=None, journal=journal, reports=QUIET, speed=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("CUDA error"), "CUDA error"),
+        (OSError("no file"), "no file"),
+        (EmoEdgeError("no card"), "no card"),
+    ],
+)
+def test_what_fails_is_a_row_that_says_why(
+    samples: BenchSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fails(*arguments: object, **options: object) -> Any:
+        raise error
+
+    reference = Readings(np.array([[0.75, 0.25]] * 2), (None, None))
+    with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(bench_row, "open_subject", fails)
+            row = bench_row.profile_row(bench_of(samples, journal), "small", 1, reference)
+        assert row["unavailable"] == words and row["accuracy"] is None
+        monkeypatch.setattr(bench_row, "open_subject", lambda *arguments, **options: Scripted())
+        monkeypatch.setattr(bench_row, "latency_of", fails)
+        row = bench_row.profile_row(bench_of(samples, journal), "small", 1, reference)
+    assert row["unavailable"] is None and row["latency"] is None and row["notes"] == [f"latency, energy: {words}"]
+    assert row["accuracy"]["war"]["value"] == 1.0 and row["against_reference"]["agreement"]["value"] == 1.0
+
+
+def test_opencv_keeps_to_the_threads_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("cv2.setNumThreads", told.append)
+    monkeypatch.setattr(open, "ProfileSubject", lambda *arguments, **options: Scripted())
+    bundle: Any = None
+    for threads in (3, None):
+        open_subject(bundle, "small", OpenedWith("model", ("fear",), threads=threads))
+    assert told == [3]
+
+
+def test_probabilities_that_are_not_finite_are_an_error(samples: BenchSamples, tmp_path: Path) -> None:
+    subject: Any = Scripted(float("nan"))
+    with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
+        with pytest.raises(DeviceError, match="a: its probabilities are not finite"):
+            read_samples(subject, "small", samples, 0, journal)
+        journal.add("small", {"key": "a", "sha256": "seen", "scores": [float("nan"), 0.5], "answer": None})
+        found = read_samples(Scripted(), "small", samples, 0, journal)  # type: ignore[arg-type]
+    assert np.isfinite(found.shares).all(), "a row of an earlier run that is not finite is read again"
+
+
+def test_what_was_said_of_other_pixels_is_asked_again(samples: BenchSamples, tmp_path: Path) -> None:
+    first, second = samples.samples
+    changed = replace(samples, samples=(first, replace(second, sha256="other")))
+    with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
+        read_samples(Scripted(0.75), "small", samples, 0, journal)  # type: ignore[arg-type]
+        found = read_samples(Scripted(0.5), "small", changed, 0, journal)  # type: ignore[arg-type]
+    assert found.shares[:, 0].tolist() == [0.75, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import time; time.sleep(60)", "was not done in 0.3 s"),
+        ("print('{}', flush=True); import time; time.sleep(60)", "was not done in 0.3 s"),
+        ("print('no JSON')", "said what cannot be read"),
+        ("print('[1]'); print('{}')", "said what cannot be read"),
+        ("raise SystemExit('no card')", "ended with 1: no card"),
+    ],
+)
+def test_a_fresh_process_that_fails_or_hangs_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    real = cold_start.subprocess.Popen
+    monkeypatch.setattr(cold_start, "LONGEST_S", 0.3 if "sleep" in code else 60.0)
+    monkeypatch.setattr(
+        cold_start.subprocess, "Popen", lambda command, **options: real([sys.executable, "-c", code], **options)
+    )
+    with pytest.raises(EmoEdgeError, match=words):
+        cold_starts(Path("bundle"), "small", OpenedWith("model", ("fear",)), [], 1, writes=False)
+
+
+def test_a_fresh_process_finds_no_modules_of_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cold_start, "LONGEST_S", 60.0)
+    with pytest.raises(EmoEdgeError, match="ended with 1") as told:
+        cold_starts(
+            Path("nowhere"), "small", OpenedWith("model", ("fear",)), [Shot(Path("a.png"), None)], 1, writes=False
+        )
+    assert "wrong json" not in str(told.value) and str(tmp_path / "nowhere") in str(told.value)
+    versus = Versus("true", tmp_path / "nowhere", [Shot(Path("a.png"), None)], "cpu", None)
+    ended = run_bounded(versus.ours, 60.0)
+    assert ended.problem and "wrong json" not in ended.errors

@@ -1,0 +1,323 @@
+"""Bundles: what is refused before any native loader sees a byte, and that a half-written one never has the name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from emo_edge.bundle import reader as bundle_module
+from emo_edge.bundle.manifest import MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
+from emo_edge.bundle.reader import Bundle, read_manifest
+from emo_edge.bundle.writer import BundleWriter
+from emo_edge.cli.inspect import inspect, verify
+from emo_edge.errors import BundleError
+
+FILES = ("vision-fp32.onnx", "connector-fp32.onnx", "face-fp32.onnx", "language-f16.gguf", "question_tokenizer.json")
+
+
+def values(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def variants(name: str, path: str) -> dict[str, Any]:
+        return {name: {"files": [entries[path]]}}
+
+    def graph(part: str, path: str) -> dict[str, Any]:
+        tensor = {"name": "image", "dtype": "uint8", "shape": ["N", 8, 8, 3]}
+        question = {"name": "question_ids", "dtype": "int64", "shape": ["N", "L"]}
+        outputs = [{"name": name, "dtype": "float32", "shape": ["N"]} for name in sorted(OUTPUTS[part])]
+        inputs = [tensor, question] if part == "connector" else [tensor]
+        return {"inputs": inputs, "outputs": outputs, "variants": variants("fp32", path)}
+
+    return {
+        "bundle_version": 1,
+        "name": "toy",
+        "components": {
+            "vision": graph("vision", FILES[0]),
+            "connector": graph("connector", FILES[1]),
+            "face": graph("face", FILES[2]),
+            "language": {"context_size": 64, "embedding_size": 8, "variants": variants("f16", FILES[3])},
+        },
+        "preprocessing": {
+            "vision": {"method": "padded", "size": 8, "margin": 0.5, "fill": [0.1, 0.2, 0.3]},
+            "face": {"method": "stretched", "size": 8, "margin": 0.25},
+        },
+        "layout": [
+            {"kind": "begin"},
+            {"kind": "text", "text": "USER: "},
+            {"kind": "frames", "groups": [{"name": "context", "count": 1, "component": "connector"}]},
+            {"kind": "text", "text": "{demographics}{question} ASSISTANT:"},
+        ],
+        "prompt": {},
+        "label_sets": {"two": ["joy", "fear"]},
+        "face_labels": {},
+        "question_tokenizer": entries[FILES[4]],
+        "max_question_tokens": 16,
+        "profiles": {"exact": {"vision": "fp32", "connector": "fp32", "face": "fp32", "language": "f16"}},
+        "default_profile": "exact",
+    }
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    with BundleWriter(tmp_path / "toy") as writer:
+        entries = {}
+        for number, name in enumerate(FILES):
+            path = writer.path(name)
+            path.write_bytes(bytes([number]) * (1000 + number))
+            entries[name] = writer.entry(path).model_dump()
+        writer.path("left-over.tmp").write_text("scratch")
+        writer.finish(Manifest.model_validate(values(entries)))
+    return tmp_path / "toy"
+
+
+def change(directory: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    path = directory / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    edit(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def refusal(directory: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(directory)
+    done = CliRunner().invoke(verify, [str(directory)])
+    assert done.exit_code == 5
+    assert done.output.startswith("Error: ")
+    return str(caught.value)
+
+
+def test_a_written_bundle_opens_and_holds_nothing_else(toy: Path) -> None:
+    bundle = Bundle.open(toy)
+    assert bundle.manifest.name == "toy"
+    assert sorted(path.name for path in toy.iterdir()) == sorted([*FILES, MANIFEST_NAME])
+    variant = bundle.manifest.components.vision.variants["fp32"]
+    assert bundle.files(variant) == [toy / FILES[0]]
+    assert CliRunner().invoke(verify, [str(toy)]).output == f"{toy}: intact, 5 files, 0.0 MB\n"
+
+
+def test_one_flipped_byte_is_found(toy: Path) -> None:
+    path = toy / FILES[3]
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+    assert "language-f16.gguf: its content is not what the manifest's sha256 says" in refusal(toy)
+
+
+def test_every_missing_and_truncated_file_is_named_at_once(toy: Path) -> None:
+    (toy / FILES[0]).unlink()
+    (toy / FILES[1]).write_bytes(b"short")
+    message = refusal(toy)
+    assert "2 problem(s)" in message
+    assert "vision-fp32.onnx: no such file" in message
+    assert "connector-fp32.onnx: 5 bytes, the manifest says 1001" in message
+
+
+@pytest.mark.parametrize("target", ["outside", "inside", "folder"])
+def test_links_are_refused(toy: Path, tmp_path: Path, target: str) -> None:
+    path = toy / FILES[0]
+    content = path.read_bytes()
+    path.unlink()
+    if target == "folder":
+        change(toy, lambda m: m["components"]["vision"]["variants"]["fp32"]["files"][0].update(path="sub/v.onnx"))
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "v.onnx").write_bytes(content)
+        (toy / "sub").symlink_to(tmp_path / "elsewhere")
+    else:
+        real = (toy if target == "inside" else tmp_path) / "real.bin"
+        real.write_bytes(content)
+        path.symlink_to(real)
+    assert "a link; a bundle holds plain files only" in refusal(toy)
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../b", "a\\b", "", ".", "a//b", "c:/x", "./a"])
+def test_paths_that_lead_elsewhere_are_refused(toy: Path, path: str) -> None:
+    change(toy, lambda m: m["question_tokenizer"].update(path=path))
+    assert "is no plain path inside the bundle" in refusal(toy)
+
+
+def test_a_bundle_under_a_linked_directory_is_fine(toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(toy)
+    assert Bundle.open(tmp_path / "alias").manifest.name == "toy"
+
+
+def test_every_problem_of_the_manifest_is_named_at_once(toy: Path) -> None:
+    def spoil(manifest: dict[str, Any]) -> None:
+        manifest["colour"] = "red"
+        manifest["components"]["vision"]["speed"] = 9
+        manifest["preprocessing"]["face"]["size"] = 0
+        manifest["question_tokenizer"]["sha256"] = "abc"
+        manifest["layout"][1]["size"] = 3
+
+    change(toy, spoil)
+    message = refusal(toy)
+    assert "5 problem(s)" in message
+    for place in (
+        "layout.1.text.size: unknown key",
+        "colour: unknown key",
+        "components.vision.speed: unknown key",
+        "preprocessing.face.size",
+        "sha256",
+    ):
+        assert place in message
+
+
+@pytest.mark.parametrize(
+    ("edit", "part"),
+    [
+        (lambda m: m["profiles"]["exact"].update(language="q9"), "profiles.exact.language: 'q9' is not one of ['f16']"),
+        (lambda m: m.update(default_profile="fast"), "default_profile 'fast' is no profile"),
+        (lambda m: m["layout"].pop(2), "exactly one frames segment"),
+        (lambda m: m["layout"].pop(3), "layout lacks {question}"),
+        (lambda m: m["label_sets"].update(two=["joy", "joy"]), "label_sets.two needs two different labels"),
+        (lambda m: m["question_tokenizer"].update(path=FILES[0]), "two files have the same path"),
+        (lambda m: m.update(question_tokenizer=None), "components.language needs question_tokenizer"),
+        (
+            lambda m: m["components"]["connector"]["inputs"].pop(),
+            "components.connector reads no question: there is no use for question_tokenizer, max_question_tokens",
+        ),
+        (
+            lambda m: m["layout"][2]["groups"].append({"name": "face", "count": 1, "component": "face"}),
+            "layout has face tokens, components.face lacks face_tokens",
+        ),
+        (
+            lambda m: m["components"]["face"].update(
+                outputs=[{"name": "face_tokens", "dtype": "float32", "shape": ["N", 1, 8]}]
+            ),
+            "components.face gives tokens alone, and the layout has none",
+        ),
+        (
+            lambda m: m["components"]["face"]["outputs"].pop(),
+            "components.face lacks the outputs",
+        ),
+        (lambda m: m["components"].update(vision=None), "components.language needs components.vision"),
+        (
+            lambda m: m["components"].update(language=None),
+            "without components.language there is no use for components.vision, components.connector",
+        ),
+        (
+            lambda m: m["components"].update(language=None, face=None),
+            "there is neither a language model nor a face network",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(toy: Path, edit: Callable[[dict[str, Any]], None], part: str) -> None:
+    change(toy, edit)
+    assert part in refusal(toy)
+
+
+def test_a_newer_version_asks_for_an_update(toy: Path) -> None:
+    change(toy, lambda m: m.update(bundle_version=2, novelty={}))
+    assert "has version 2, this emo-edge reads up to 1: update emo-edge" in refusal(toy)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b'"text"', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_manifest_is_refused(toy: Path, content: bytes) -> None:
+    (toy / MANIFEST_NAME).write_bytes(content)
+    assert MANIFEST_NAME in refusal(toy)
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    assert "a bundle is a directory that emo-edge export wrote" in refusal(tmp_path / "nothing")
+
+
+def test_an_unchanged_file_is_not_hashed_again(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Bundle.open(toy)
+    hashed: list[str] = []
+    real = bundle_module.sha256_of
+    monkeypatch.setattr(bundle_module, "sha256_of", lambda path: hashed.append(path.name) or real(path))
+    Bundle.open(toy)
+    assert hashed == []
+    os.utime(toy / FILES[1], ns=(1, 1))
+    Bundle.open(toy)
+    assert hashed == [FILES[1]]
+    Bundle.open(toy, use_cache=False)
+    assert len(hashed) == 1 + len(FILES)
+
+
+def test_a_changed_manifest_entry_is_hashed_again_even_if_the_file_is_old(toy: Path) -> None:
+    Bundle.open(toy)
+    change(toy, lambda m: m["question_tokenizer"].update(sha256="0" * 64))
+    assert "sha256" in refusal(toy)
+
+
+def test_a_broken_cache_is_no_error(toy: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "emo-edge"
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "verified.json").write_text("[broken")
+    Bundle.open(toy)
+
+
+def test_nothing_is_overwritten_silently(toy: Path) -> None:
+    before = read_manifest(toy)
+    with pytest.raises(BundleError, match="already there; give another name or --overwrite"):
+        BundleWriter(toy)
+    assert read_manifest(toy) == before
+
+
+def test_an_interrupted_writer_leaves_nothing_under_the_name_and_the_next_one_finishes(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), BundleWriter(tmp_path / "new") as writer:
+        writer.path("half.onnx").write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert not (tmp_path / "new").exists()
+    killed = tmp_path / ".new.partial"
+    killed.mkdir()
+    (killed / "old.onnx").write_bytes(b"what a killed process left")
+    with BundleWriter(tmp_path / "new") as writer:
+        assert list(writer.partial.iterdir()) == []
+
+
+def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom emo_edge.bundle.reader import BundleWriter\n"
+        f"with BundleWriter({str(tmp_path / 'new')!r}) as writer:\n"
+        "    writer.path('half.onnx').write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
+    with BundleWriter(tmp_path / "new") as writer:
+        assert list(writer.partial.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(toy: Path) -> None:
+    toy.rename(toy.with_name(f".{toy.name}.replaced"))
+    with pytest.raises(BundleError, match="already there"):
+        BundleWriter(toy)
+    assert Bundle.open(toy).manifest.name
+    assert not toy.with_name(f".{toy.name}.replaced").exists()
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(BundleError, match="cannot be written"), BundleWriter(tmp_path / "file" / "new"):
+        pass
+
+
+def test_the_published_schema_is_the_one_in_the_code() -> None:
+    path = Path(bundle_module.__file__).parent / "schemas" / "manifest-1.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == schema()
+
+
+def test_a_manifest_reads_back_equal(toy: Path) -> None:
+    manifest = read_manifest(toy)
+    assert manifest_from_json(manifest.model_dump_json()) == manifest
+
+
+def test_inspect_prints_components_profiles_and_labels(toy: Path) -> None:
+    done = CliRunner().invoke(inspect, [str(toy)])
+    assert done.exit_code == 0, done.output
+    for part in ("toy, bundle version 1", "language   f16", "exact", "(default)", "label set two: joy, fear"):
+        assert part in done.output
+    assert json.loads(CliRunner().invoke(inspect, [str(toy), "--json"]).output)["name"] == "toy"

@@ -1,0 +1,137 @@
+"""``emo-edge selftest``: every device is tried, compared and timed, and one report says it all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from emo_edge.cli import selftest
+from emo_edge.cli.selftest import main, nameless, raise_for
+from emo_edge.diagnostics.selftest_report import distance, judged, lines, summary
+from emo_edge.errors import AccuracyGateError, DeviceError
+
+CPU = {"a": {"joy": 0.75, "fear": 0.25}, "b": {"joy": 0.4, "fear": 0.6}}
+
+
+def ran(probabilities: dict[str, dict[str, float]]) -> dict[str, Any]:
+    times = [{"vision": 2.0, "score": 1.0}, {"vision": 4.0, "score": 1.0}]
+    return {"probabilities": probabilities, "stage_ms": times, "peak_memory_bytes": 500_000_000, "pose": {}, "log": []}
+
+
+def test_distances_are_by_drawing() -> None:
+    other = {"a": {"joy": 0.75, "fear": 0.25}, "b": {"joy": 0.6, "fear": 0.4}}
+    found = distance(CPU, other)
+    assert found["label_agreement"] == 0.5
+    assert found["max_probability_error"] == pytest.approx(0.2)
+    assert found["kl_mean"] == pytest.approx((0.4 * 0.405465 * -1 + 0.6 * 0.405465) / 2, rel=1e-4)
+
+
+def test_what_strays_is_told_and_what_did_not_run_is_kept() -> None:
+    runs = judged({"cpu": ran(CPU), "cuda": {"problem": "no card"}, "tensorrt": ran({"a": CPU["b"], "b": CPU["a"]})})
+    assert runs["cpu"]["distance_from_cpu"]["max_probability_error"] == 0
+    assert "strays" not in runs["cpu"]
+    assert runs["tensorrt"]["strays"] == "a probability differs by 0.350 from the CPU's, the gate is 0.05"
+    report = {"bundle": {"name": "tiny", "files": 3}, "profile": "exact", "devices": runs}
+    text = "\n".join(lines(report))
+    assert "tiny: 3 files intact; profile exact" in text
+    assert "cuda                -         -         -  not run: no card" in text
+    assert "STRAYS" in text
+    with pytest.raises(AccuracyGateError, match=r"^tensorrt: a probability differs"):
+        raise_for(report, ())
+    del runs["tensorrt"]
+    with pytest.raises(DeviceError, match=r"^not run: cuda; the report says why"):
+        raise_for(report, ())
+    runs["cuda"]["absent"] = "no card"
+    raise_for(report, ())
+    with pytest.raises(DeviceError, match=r"^not run: cuda; the report says why"):
+        raise_for(report, ("cuda",))
+    runs["tensorrt"] = {"problem": "vision strays", "exit_code": 7}
+    with pytest.raises(AccuracyGateError, match=r"^tensorrt: vision strays"):
+        raise_for(report, ())
+
+
+def test_a_bundle_without_labels_is_compared_by_pose() -> None:
+    runs = {
+        name: ran({"a": {}}) | {"pose": {"a": {"yaw": yaw}}} for name, yaw in (("cpu", 1.0), ("cuda", 1.25), ("x", 9.0))
+    }
+    found = judged(runs)
+    assert found["cuda"]["pose_difference_degrees"] == 0.25
+    assert "strays" not in found["cuda"]
+    assert found["x"]["strays"] == "a head's pose differs by 8.00 degrees, the gate is 1.0"
+
+
+def test_times_are_summed_by_round() -> None:
+    found = summary(ran(CPU)["stage_ms"])
+    assert found["vision"] == {"p50": 3.0, "p90": pytest.approx(3.8), "min": 2.0}
+    assert found["total"]["p50"] == 4.0
+
+
+def test_a_whole_test_writes_one_report(tiny_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    arguments = [str(tiny_bundle), "--samples", "3", "--rounds", "5", "--device", "cpu", "--out", str(out)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    text = out.read_text(encoding="utf-8")
+    report = json.loads(text)
+    run = report["devices"]["cpu"]
+    assert list(report["devices"]) == ["cpu"]
+    assert (run["device"], len(run["stage_ms"]), len(run["probabilities"])) == ("cpu", 5, 3)
+    assert run["distance_from_cpu"]["label_agreement"] == 1.0
+    assert run["peak_memory_bytes"] > 50_000_000
+    assert str(tiny_bundle) not in text
+    assert sys.prefix not in text
+    assert "the measure" in result.stdout
+    again = CliRunner().invoke(main, arguments)
+    assert again.exit_code == 4
+    assert "already there; give another name or --overwrite" in again.stderr
+
+
+def test_a_device_that_is_not_here_is_a_line_and_if_named_an_error(tiny_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    arguments = ["--samples", "1", "--rounds", "5", "--device", "tensorrt", "--out", str(out)]
+    result = CliRunner().invoke(main, [str(tiny_bundle), *arguments])
+    if json.loads(out.read_text(encoding="utf-8"))["devices"]["tensorrt"].get("problem") is None:
+        pytest.skip("waits for a machine without TensorRT or CUDA")
+    assert result.exit_code == 6
+    assert "tensorrt   " in result.stdout
+    assert " not run: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "the process ended with code -11: it said nothing"),
+        ("print('no json')", "the process ended with code 0: it said nothing"),
+        ("raise SystemExit('a reason')", "the process ended with code 1: a reason"),
+    ],
+)
+def test_a_child_that_ends_badly_is_a_line(
+    body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(f"#!{sys.executable}\n{body}\n", encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setattr(selftest.sys, "executable", str(fake))
+    assert selftest._run({}, 20)["problem"] == told
+
+
+def test_folders_are_not_in_a_report() -> None:
+    home = str(Path.home())
+    text = json.dumps({"a": f"{home}/secret/bundle/x.onnx", "b": sys.prefix, "c": home, "d": f"{home}-other"})
+    found = json.loads(nameless(text, Path.home() / "secret" / "bundle"))
+    assert found == {"a": "BUNDLE/x.onnx", "b": "PYTHON", "c": "HOME", "d": f"{home}-other"}
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    from emo_edge.errors import InputError
+
+    with pytest.raises(InputError, match="give another place with --out"):
+        selftest._write(tmp_path / "missing" / "report.json", "{}")
+    result = CliRunner().invoke(main, ["no-bundle", "--out", str(tmp_path / "missing" / "report.json")])
+    assert result.exit_code == 4
+    assert "there is no folder" in result.stderr
