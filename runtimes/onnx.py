@@ -12,10 +12,10 @@ from typing import Any
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
-from emo_edge.runtimes.base.row_batches import RowParts
+from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Held, differences, fixed_sizes
-from emo_edge.runtimes.onnx_io_binding import BoundRuns
+from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.tensors import Tensor, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class OnnxSession(TensorSession):
     ) -> None:
         super().__init__(inputs, outputs)
         self._path, self._device, self._threads = path, device, threads
-        self._parts = RowParts()
+        self._parts = RowBatches()
         self._open(cuda or CudaSettings())
         problems = differences("input", self.inputs, _held(self._session.get_inputs()))
         problems += differences("output", self.outputs, _held(self._session.get_outputs()))
@@ -86,9 +86,9 @@ class OnnxSession(TensorSession):
         self._cuda = cuda
         self._session: Any
         self._session, self._graphs = _opened(self._path, self._device, self._threads, cuda)
-        self._bound: BoundRuns | None = None
+        self._bound: IoBinding | None = None
         if self._device != "cpu":
-            self._bound = BoundRuns(self._session, self.inputs, self.outputs, self._device, graphs=self._graphs)
+            self._bound = IoBinding(self._session, self.inputs, self.outputs, self._device, graphs=self._graphs)
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""

@@ -32,7 +32,7 @@ class _Bound:
     captured: bool
 
 
-class BoundRuns:
+class IoBinding:
     """Runs of one session, a binding for each size of feed.
 
     Args:

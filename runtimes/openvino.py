@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
-from emo_edge.runtimes.base.row_batches import RowParts
+from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Held, differences
 from emo_edge.tensors import Tensor, TensorSpec
@@ -55,7 +55,7 @@ class OpenVinoSession(TensorSession):
         if problems:
             raise CheckpointError(f"{path}: not the graph described: {'; '.join(problems)}")
         self._request: Any = compiled.create_infer_request()
-        self._parts = RowParts()
+        self._parts = RowBatches()
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""

@@ -118,11 +118,11 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the packaged emo-tiny, compared on a few drawings only."""
     from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
-    from emo_edge.export.bundles.config import ExportPlan
+    from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 
     target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
-    plan = ExportPlan(language=("f16", "q4_k_m"))
+    plan = ExportConfig(language=("f16", "q4_k_m"))
     bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
     return target
 

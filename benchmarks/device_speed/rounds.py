@@ -15,7 +15,7 @@ import numpy as np
 
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.errors import EmoEdgeError
-from emo_edge.metrics.tensor_parity import nearness
+from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.tensors import Tensor
 
 EAGER = "PyTorch eager"
@@ -42,7 +42,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Contender:
     """An engine that takes its turn at a stage."""
 
     engine: str
@@ -64,7 +64,7 @@ class Row:
     """Round by round; empty where it did not run."""
     first_ms: float | None = None
     """The first call, with whatever is compiled then."""
-    nearness: float | None = None
+    similarity: float | None = None
     """To PyTorch's first precision on the same kind of device, 1 where equal; None where nothing is compared."""
     positions: int = 0
     """Of the prompt; 0 for a graph."""
@@ -81,7 +81,7 @@ class Row:
         return float(np.median(self.times_ms))
 
 
-class Held:
+class SessionCache:
     """Engines that several stages use: opened when first asked for, closed together; a failure is told again."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Held:
             raise self._found[key]
         return self._found[key]
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> SessionCache:
         return self
 
     def __exit__(
@@ -114,7 +114,7 @@ def place_of(device: str) -> str:
     return "cpu" if device in ("cpu", "openvino") else "cuda"
 
 
-def measured(stage: str, entrants: Sequence[Entrant], *, rounds: int, warm_up: int) -> list[Row]:
+def measured(stage: str, entrants: Sequence[Contender], *, rounds: int, warm_up: int) -> list[Row]:
     """Warm every entrant up, then time all in turns A B C, B C A, C A B, …; one that cannot be used is a row, too."""
     rows, calls, references = list[Row](), list[Call](), dict[str, Outputs]()
     for entrant in entrants:
@@ -128,7 +128,7 @@ def measured(stage: str, entrants: Sequence[Entrant], *, rounds: int, warm_up: i
         if entrant.engine == EAGER:
             references.setdefault(row.place, found)
         near = _near(references.get(row.place), found)
-        rows.append(replace(row, first_ms=first, nearness=near, positions=call.positions))
+        rows.append(replace(row, first_ms=first, similarity=near, positions=call.positions))
         calls.append(call)
     times = iter(_in_turns(calls, rounds))
     return [row if row.problem else replace(row, times_ms=tuple(next(times))) for row in rows]
@@ -157,7 +157,7 @@ def _in_turns(calls: Sequence[Call], rounds: int) -> list[list[float]]:
 def _near(reference: Outputs, found: Outputs) -> float | None:
     if reference is None or found is None:
         return None
-    return min(nearness(reference, found).values())
+    return min(similarity(reference, found).values())
 
 
 def _reason(error: BaseException) -> str:

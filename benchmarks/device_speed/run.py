@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from emo_edge.benchmarks.device_speed.rounds import Entrant, Held, Row, measured, place_of
+from emo_edge.benchmarks.device_speed.rounds import Contender, Row, SessionCache, measured, place_of
 from emo_edge.benchmarks.device_speed.stages import (
     DECODED,
     Asked,
@@ -37,7 +37,7 @@ LANGUAGE_STAGES = ("prefill", "labels", "decode")
 
 
 @dataclass(frozen=True)
-class Plan:
+class DeviceSpeedConfig:
     """What is measured, and how often."""
 
     devices: tuple[str, ...]
@@ -57,12 +57,12 @@ class Plan:
         return list(dict.fromkeys(place_of(device) for device in self.devices))
 
 
-def run(work: Work, plan: Plan) -> Iterator[tuple[str, list[Row]]]:
+def run(work: Work, plan: DeviceSpeedConfig) -> Iterator[tuple[str, list[Row]]]:
     """Measure stage after stage; an engine is open only as long as stages need it."""
     openers = {device: GraphOpener(work.bundle, device, plan.threads) for device in plan.devices}
-    with Held() as models:
+    with SessionCache() as models:
         for part in work.parts:
-            with Held() as sessions:
+            with SessionCache() as sessions:
                 entrants = _torch_graphs(work, part, plan, models)
                 for device, opener in openers.items():
                     entrants += graph_entrants(opener, work, part, device, plan.variants[part], sessions)
@@ -70,7 +70,7 @@ def run(work: Work, plan: Plan) -> Iterator[tuple[str, list[Row]]]:
     if work.bundle.manifest.components.language is None:
         return
     asked = work.asked()
-    with Held() as engines:
+    with SessionCache() as engines:
         for stage in LANGUAGE_STAGES:
             entrants = _torch_language(stage, asked, plan, engines)
             for place in plan.places:
@@ -80,7 +80,7 @@ def run(work: Work, plan: Plan) -> Iterator[tuple[str, list[Row]]]:
             yield stage, measured(stage, entrants, rounds=plan.rounds, warm_up=plan.warm_up)
 
 
-def _torch_graphs(work: Work, part: str, plan: Plan, models: Held) -> list[Entrant]:
+def _torch_graphs(work: Work, part: str, plan: DeviceSpeedConfig, models: SessionCache) -> list[Contender]:
     if plan.checkpoint is None:
         return []
     from emo_edge.benchmarks.device_speed import torch as theirs
@@ -94,7 +94,7 @@ def _torch_graphs(work: Work, part: str, plan: Plan, models: Held) -> list[Entra
     ]
 
 
-def _torch_language(stage: str, asked: Asked, plan: Plan, models: Held) -> list[Entrant]:
+def _torch_language(stage: str, asked: Asked, plan: DeviceSpeedConfig, models: SessionCache) -> list[Contender]:
     if plan.checkpoint is None:
         return []
     from emo_edge.benchmarks.device_speed import torch as theirs
@@ -140,7 +140,7 @@ def main(
     if json_path and json_path.exists():
         raise InputError(f"{json_path}: already exists; name another file")
     opened = Bundle.open(bundle)
-    plan = Plan(
+    plan = DeviceSpeedConfig(
         tuple(dict.fromkeys(devices)),
         None if no_torch else _checkpoint(opened, checkpoint),
         chosen_variants(opened, wanted),
@@ -183,7 +183,7 @@ def _torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _conditions(plan: Plan, faces: int, machine: Mapping[str, Any]) -> str:
+def _conditions(plan: DeviceSpeedConfig, faces: int, machine: Mapping[str, Any]) -> str:
     busy = f"; BUSY: {machine['busy_reason']}" if machine["busy"] else ""
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
@@ -193,7 +193,9 @@ def _conditions(plan: Plan, faces: int, machine: Mapping[str, Any]) -> str:
     )
 
 
-def _content(bundle: Bundle, plan: Plan, faces: int, machine: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def _content(
+    bundle: Bundle, plan: DeviceSpeedConfig, faces: int, machine: Mapping[str, Any], rows: Sequence[Row]
+) -> dict[str, Any]:
     provenance = bundle.manifest.provenance
     return {
         "bundle": bundle.manifest.name,

@@ -10,15 +10,15 @@ from itertools import chain, cycle, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.device_speed.rounds import Call, Entrant, Held, Outputs
+from emo_edge.benchmarks.device_speed.rounds import Call, Contender, Outputs, SessionCache
 from emo_edge.bundle.manifest import FACE_TOKENS, GRAPHS, OUTPUTS, GraphComponent, ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.inference.probability import softmax
-from emo_edge.inference.prompt_layout import Turn, demographics_of, frame_tokens
+from emo_edge.inference.prompt_layout import Prompt, demographics_of, frame_tokens
 from emo_edge.runtimes.base.sessions import LanguageSession, TensorSession
 from emo_edge.runtimes.loading.engines import GraphOpener, open_language
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 
 DECODED = 16
@@ -31,7 +31,7 @@ LANGUAGE_ENGINE = "llama.cpp"
 class Asked:
     """One question about one face."""
 
-    turn: Turn
+    turn: Prompt
     labels: tuple[str, ...]
     frames: NDArray[np.float32]
     """Its visual tokens [T, E]."""
@@ -45,7 +45,7 @@ class Work:
     """The packaged drawings as a bundle's stages see them; what one stage hands to the next comes from the CPU."""
 
     def __init__(self, bundle: Bundle, faces: int, threads: int | None) -> None:
-        self.bundle, self._feeds = bundle, StoredFeeds(bundle, threads, faces)
+        self.bundle, self._feeds = bundle, ReferenceFeeds(bundle, threads, faces)
         self.parts = [part for part in GRAPHS if getattr(bundle.manifest.components, part) is not None]
 
     def feed(self, part: str) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ class Work:
         tokens = frame_tokens(manifest, self._first("connector")["visual_tokens"], face.get(FACE_TOKENS))
         told = manifest.prompt.use_demographics and face.keys() >= OUTPUTS["face"]
         sentence = demographics_of(manifest, face, slice(0, 1), clip=False) if told else ""
-        return Asked(Turn(manifest, ask_for_labels(manifest, labels, clip=False), sentence), labels, tokens)
+        return Asked(Prompt(manifest, ask_for_labels(manifest, labels, clip=False), sentence), labels, tokens)
 
     def _first(self, part: str) -> dict[str, Tensor]:
         component: GraphComponent = getattr(self.bundle.manifest.components, part)
@@ -80,8 +80,8 @@ def chosen_variants(bundle: Bundle, wanted: Collection[str]) -> dict[str, list[s
 
 
 def graph_entrants(
-    opener: GraphOpener, work: Work, part: str, device: str, variants: Sequence[str], sessions: Held
-) -> list[Entrant]:
+    opener: GraphOpener, work: Work, part: str, device: str, variants: Sequence[str], sessions: SessionCache
+) -> list[Contender]:
     """Return a graph's variants on one device."""
     component, feed = getattr(work.bundle.manifest.components, part), work.feed(part)
 
@@ -89,7 +89,7 @@ def graph_entrants(
         session = sessions.get((device, variant), lambda: _opened(opener, part, component, variant))
         return Call(partial(session.run, feed))
 
-    return [Entrant(ENGINES[device], device, variant, partial(opened, variant)) for variant in variants]
+    return [Contender(ENGINES[device], device, variant, partial(opened, variant)) for variant in variants]
 
 
 def _opened(opener: GraphOpener, part: str, component: GraphComponent, variant: str) -> TensorSession:
@@ -103,8 +103,14 @@ def _opened(opener: GraphOpener, part: str, component: GraphComponent, variant: 
 
 
 def language_entrants(
-    bundle: Bundle, stage: str, place: str, variants: Sequence[str], asked: Asked, threads: int | None, sessions: Held
-) -> list[Entrant]:
+    bundle: Bundle,
+    stage: str,
+    place: str,
+    variants: Sequence[str],
+    asked: Asked,
+    threads: int | None,
+    sessions: SessionCache,
+) -> list[Contender]:
     """Return the language model's variants for ``prefill``, ``labels`` or ``decode`` on ``cpu`` or ``cuda``."""
     language = bundle.manifest.components.language
     if language is None:
@@ -114,7 +120,7 @@ def language_entrants(
         session = sessions.get((place, variant), lambda: open_language(bundle, language, variant, place, threads))
         return language_call(session, stage, asked)
 
-    return [Entrant(LANGUAGE_ENGINE, place, variant, partial(opened, variant)) for variant in variants]
+    return [Contender(LANGUAGE_ENGINE, place, variant, partial(opened, variant)) for variant in variants]
 
 
 def language_call(session: LanguageSession, stage: str, asked: Asked) -> Call:

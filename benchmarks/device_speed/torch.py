@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Entrant, Held, Outputs
+from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Contender, Outputs, SessionCache
 from emo_edge.benchmarks.device_speed.stages import DECODED, Asked
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.export.models.config import EmoLlamaConfig
@@ -36,8 +36,8 @@ Feed = Mapping[str, Tensor]
 
 
 def graph_entrants(
-    checkpoint: Path, part: str, place: str, feed: Feed, models: Held, *, compiled: bool
-) -> list[Entrant]:
+    checkpoint: Path, part: str, place: str, feed: Feed, models: SessionCache, *, compiled: bool
+) -> list[Contender]:
     """Return the entrants of ``vision``, ``connector`` or ``face`` on ``cpu`` or ``cuda``.
 
     The models are shared by the stages; the language model's layers stay on the disk.
@@ -47,21 +47,23 @@ def graph_entrants(
         model = partial(
             models.get, ("graphs", place, precision), partial(_loaded, checkpoint, place, precision, stream=True)
         )
-        found.append(Entrant(EAGER, place, precision, partial(_graph_call, model, part, feed)))
+        found.append(Contender(EAGER, place, precision, partial(_graph_call, model, part, feed)))
         if part == "vision" and compiled:
             for name, mode in COMPILED[place].items():
-                found.append(Entrant(f"PyTorch, {name}", place, precision, partial(_compiled_call, model, mode, feed)))
+                found.append(
+                    Contender(f"PyTorch, {name}", place, precision, partial(_compiled_call, model, mode, feed))
+                )
     return sorted(found, key=lambda entrant: entrant.engine != EAGER)
 
 
-def language_entrants(checkpoint: Path, stage: str, place: str, asked: Asked, models: Held) -> list[Entrant]:
+def language_entrants(checkpoint: Path, stage: str, place: str, asked: Asked, models: SessionCache) -> list[Contender]:
     """Return the entrants of ``prefill``, ``labels`` or ``decode``."""
 
     def opened(precision: str) -> Call:
         load = partial(_loaded, checkpoint, place, precision, stream=False)
         return _language_call(models.get(("whole", place, precision), load), stage, asked)
 
-    return [Entrant(EAGER, place, precision, partial(opened, precision)) for precision in PRECISIONS[place]]
+    return [Contender(EAGER, place, precision, partial(opened, precision)) for precision in PRECISIONS[place]]
 
 
 def _loaded(checkpoint: Path, place: str, precision: str, *, stream: bool) -> Model:

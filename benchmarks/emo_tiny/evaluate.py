@@ -25,7 +25,7 @@ from emo_edge.benchmarks.emo_tiny.data import TEST_CLIPS, TEST_IMAGES, Arrays, S
 from emo_edge.benchmarks.emo_tiny.instructions import OPEN_QUESTIONS
 from emo_edge.benchmarks.emo_tiny.model_card import model_card
 from emo_edge.bundle.prompts import classify_question
-from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.export.reference.weights import WEIGHTS_NAME
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
@@ -91,11 +91,11 @@ def answer(
     return Answers({name: np.concatenate(scores).argmax(-1) for name, scores in found.items()}, said)
 
 
-def _turns(batch: Sequence[slice], question: str, setting: Setting) -> list[Turn]:
+def _turns(batch: Sequence[slice], question: str, setting: Setting) -> list[PromptInput]:
     lengths = [item.stop - item.start for item in batch]
     stops = np.cumsum(lengths).tolist()
     return [
-        Turn(slice(stop - length, stop), question, length > 1, setting.demographics)
+        PromptInput(slice(stop - length, stop), question, length > 1, setting.demographics)
         for stop, length in zip(stops, lengths, strict=True)
     ]
 

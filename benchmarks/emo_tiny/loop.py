@@ -16,7 +16,7 @@ Losses = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class StagePlan:
+class StageConfig:
     """How long and how fast one stage learns."""
 
     name: str
@@ -45,7 +45,7 @@ class RunFiles:
 
 
 def train_stage(
-    plan: StagePlan,
+    plan: StageConfig,
     module: nn.Module,
     parameters: Iterable[nn.Parameter],
     losses_at: Callable[[int], Losses],
@@ -91,7 +91,7 @@ def train_stage(
         log_entry(files, {"stage": plan.name, "finished": True})
 
 
-def _schedule(step: int, plan: StagePlan) -> float:
+def _schedule(step: int, plan: StageConfig) -> float:
     """Linear warm-up, then a cosine to 2 % of the peak."""
     if step < plan.warmup_steps:
         return (step + 1) / plan.warmup_steps

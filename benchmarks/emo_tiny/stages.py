@@ -29,7 +29,7 @@ from emo_edge.benchmarks.emo_tiny.loop import Losses
 from emo_edge.export.models.facexformer import FaceOutputs
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
 from emo_edge.export.reference.frames import FrameFeatures
-from emo_edge.export.reference.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 ReadFeatures = Callable[[NDArray[np.int64]], FrameFeatures]
@@ -245,17 +245,17 @@ def _embedded_turns(
     examples: Sequence[Example],
     pairs: Sequence[Instruction],
     rng: random.Random,
-) -> list[EmbeddedTurn]:
+) -> list[EmbeddedPrompt]:
     turns, start = [], 0
     for pair, example in zip(pairs, examples, strict=True):
         own = slice(start, start + len(example.rows))
-        turns.append(Turn(own, pair.question, example.clip, rng.random() < DEMOGRAPHICS_SHARE))
+        turns.append(PromptInput(own, pair.question, example.clip, rng.random() < DEMOGRAPHICS_SHARE))
         start = own.stop
     return model.embed_turns(features, turns)
 
 
 def _answer_rows(
-    model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedTurn], pairs: Sequence[Instruction]
+    model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedPrompt], pairs: Sequence[Instruction]
 ) -> list[PackedRow]:
     eos = model.config.language.eos_token_id
     return [
@@ -264,7 +264,7 @@ def _answer_rows(
     ]
 
 
-def _shared_start(model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedTurn]) -> int:
+def _shared_start(model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedPrompt]) -> int:
     """How many embeddings every prompt starts with, begin-of-sequence included: those before the visual tokens."""
     places = zip(*(model.tokenizer.encode(turn.prompt.before) for turn in turns), strict=False)
     return 1 + sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, places))

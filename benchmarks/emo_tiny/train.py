@@ -25,7 +25,7 @@ from emo_edge.benchmarks.emo_tiny import data
 from emo_edge.benchmarks.emo_tiny.config import TINY
 from emo_edge.benchmarks.emo_tiny.frozen_features import FrozenFeatures, encode_rows
 from emo_edge.benchmarks.emo_tiny.linear_probes import BranchProbes
-from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StagePlan, log_entry, train_stage
+from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StageConfig, log_entry, train_stage
 from emo_edge.benchmarks.emo_tiny.stages import (
     TrunkProbe,
     VisionProbe,
@@ -41,10 +41,10 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.commands import EdgeCommand
 
-FACE = StagePlan("face", steps=4000, batch_size=32, learning_rate=1.5e-3)
-VISION = StagePlan("vision", steps=7000, batch_size=32, learning_rate=1e-3, warmup_steps=200)
-LANGUAGE = StagePlan("language", steps=1600, batch_size=48, learning_rate=1e-3)
-SETTLE = StagePlan("settle", steps=600, batch_size=48, learning_rate=5e-4, warmup_steps=30)
+FACE = StageConfig("face", steps=4000, batch_size=32, learning_rate=1.5e-3)
+VISION = StageConfig("vision", steps=7000, batch_size=32, learning_rate=1e-3, warmup_steps=200)
+LANGUAGE = StageConfig("language", steps=1600, batch_size=48, learning_rate=1e-3)
+SETTLE = StageConfig("settle", steps=600, batch_size=48, learning_rate=5e-4, warmup_steps=30)
 CLIPS_AT_ONCE = 16
 IMAGES_EVERY = 3
 """Of so many steps of the language stage one reads images, the others clips; the settle stage reads clips alone."""
@@ -77,7 +77,7 @@ class Run:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
 
 
-def train_face(run: Run, plan: StagePlan = FACE) -> None:
+def train_face(run: Run, plan: StageConfig = FACE) -> None:
     """Fit the face network to landmarks, pose, attributes, visibility, age, gender, race and parsing."""
     network, settings = run.model.face, run.model.config.face
     assert network is not None and settings is not None
@@ -101,7 +101,7 @@ def train_face(run: Run, plan: StagePlan = FACE) -> None:
     train_stage(plan, probed, probed.parameters(), losses_at, run.files)
 
 
-def train_vision(run: Run, plan: StagePlan = VISION) -> None:
+def train_vision(run: Run, plan: StageConfig = VISION) -> None:
     """Pre-train the vision tower under a probe; the probe stays in the run's directory."""
     probe = VisionProbe(run.model.config.vision.hidden_size, run.mean_face())
     probed = torch.nn.ModuleDict({"tower": run.model.vision, "probe": probe}).to(run.model.device)
@@ -115,18 +115,18 @@ def train_vision(run: Run, plan: StagePlan = VISION) -> None:
     train_stage(plan, probed, probed.parameters(), losses_at, run.files)
 
 
-def train_language(run: Run, plan: StagePlan = LANGUAGE) -> None:
+def train_language(run: Run, plan: StageConfig = LANGUAGE) -> None:
     """Teach connector, Face Info Mining and LLaMA to answer, under probes; the two networks stay as they are."""
     _train_answers(run, plan, images_every=IMAGES_EVERY, probes=BranchProbes(run.model.config))
 
 
-def train_settle(run: Run, plan: StagePlan = SETTLE) -> None:
+def train_settle(run: Run, plan: StageConfig = SETTLE) -> None:
     """Go on where the language stage ended, on clips, with a second, lower cosine."""
     _train_answers(run, plan, first_draw=LANGUAGE.steps)
 
 
 def _train_answers(
-    run: Run, plan: StagePlan, *, first_draw: int = 0, images_every: int = 0, probes: BranchProbes | None = None
+    run: Run, plan: StageConfig, *, first_draw: int = 0, images_every: int = 0, probes: BranchProbes | None = None
 ) -> None:
     model = run.model
     parts = {"connector": model.connector, "face_info": model.face_info, "language": model.language, "probes": probes}
@@ -150,7 +150,7 @@ def _train_answers(
     train_stage(plan, trained, trained.parameters(), losses_at, run.files)
 
 
-STAGES: tuple[tuple[StagePlan, Callable[[Run, StagePlan], None]], ...] = (
+STAGES: tuple[tuple[StageConfig, Callable[[Run, StageConfig], None]], ...] = (
     (FACE, train_face),
     (VISION, train_vision),
     (LANGUAGE, train_language),

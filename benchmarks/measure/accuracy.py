@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.datasets.listing import ADJECTIVES
-from emo_edge.benchmarks.measure.predictions import Readings
+from emo_edge.benchmarks.measure.predictions import Predictions
 from emo_edge.benchmarks.workload.samples import BenchSample
 from emo_edge.metrics.classification import confusion, macro_f1, uar, war, wilson_interval
 from emo_edge.metrics.gates import GATES, Gate
@@ -24,7 +24,7 @@ NOT_NAMED = -1
 """Predicted label of an answer that names none: never right."""
 
 
-def accuracy_of(readings: Readings, samples: Sequence[BenchSample], labels: Sequence[str]) -> dict[str, Any]:
+def accuracy_of(readings: Predictions, samples: Sequence[BenchSample], labels: Sequence[str]) -> dict[str, Any]:
     """Return the ``accuracy`` of a row; classes without a sample are left out of every mean over classes."""
     truth, predicted = truth_of(samples), readings.shares.argmax(-1)
     counts = confusion(truth, predicted, len(labels))
@@ -44,7 +44,7 @@ def accuracy_of(readings: Readings, samples: Sequence[BenchSample], labels: Sequ
     }
 
 
-def against(reference: Readings, found: Readings, samples: Sequence[BenchSample]) -> dict[str, Any]:
+def against(reference: Predictions, found: Predictions, samples: Sequence[BenchSample]) -> dict[str, Any]:
     """Return ``against_reference`` of a row: both read the same samples."""
     truth = truth_of(samples)
     evidence = label_evidence(reference.shares, found.shares, truth.tolist())
@@ -62,7 +62,7 @@ def against(reference: Readings, found: Readings, samples: Sequence[BenchSample]
     }
 
 
-def gate_of(profile: str, reference: Readings, found: Readings, samples: Sequence[BenchSample]) -> dict[str, Any]:
+def gate_of(profile: str, reference: Predictions, found: Predictions, samples: Sequence[BenchSample]) -> dict[str, Any]:
     """Hold a profile to the gate that ``emo-edge calibrate`` has for its name, on these samples."""
     gate: Gate = GATES.get(profile, GATES["small"])
     failures = gate.failures(label_evidence(reference.shares, found.shares, truth_of(samples).tolist()))
@@ -107,7 +107,7 @@ def _of_class(counts: NDArray[np.int64], index: int) -> dict[str, float | int | 
     }
 
 
-def _text(readings: Readings, truth: Ids, labels: Sequence[str]) -> dict[str, Any] | None:
+def _text(readings: Predictions, truth: Ids, labels: Sequence[str]) -> dict[str, Any] | None:
     """Score the free-text answers by the label they name; one that names none is wrong."""
     asked = [place for place, answer in enumerate(readings.answers) if answer is not None]
     if not asked:

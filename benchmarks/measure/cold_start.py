@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from emo_edge.benchmarks.measure.timing import DIGITS
-from emo_edge.benchmarks.workload.images import Shot
+from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.open import OpenedWith
 from emo_edge.errors import EmoEdgeError
 
@@ -24,7 +24,7 @@ LONGEST_S = 1800.0
 
 
 def cold_starts(
-    bundle: Path, name: str, wanted: OpenedWith, shots: Sequence[Shot], count: int, *, writes: bool
+    bundle: Path, name: str, wanted: OpenedWith, shots: Sequence[LatencyImage], count: int, *, writes: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Start ``count`` processes, one after the other, that each import, open and read.
 

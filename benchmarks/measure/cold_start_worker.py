@@ -20,11 +20,11 @@ from emo_edge.utils.processes import TOOL_SECONDS, read_text, run_bounded
 def main(spec: dict[str, Any]) -> None:
     """Read as ``spec`` says: see `bench_cold.Cold`."""
     started = time.perf_counter()
-    from emo_edge.benchmarks.workload.images import Shot
+    from emo_edge.benchmarks.workload.images import LatencyImage
     from emo_edge.benchmarks.workload.open import OpenedWith, open_subject
     from emo_edge.bundle.reader import Bundle
 
-    shots = [Shot(Path(path), tuple(box) if box else None) for path, box in spec["shots"]]
+    shots = [LatencyImage(Path(path), tuple(box) if box else None) for path, box in spec["shots"]]
     imported = time.perf_counter()
     bundle = Bundle.open(spec["bundle"])
     subject = open_subject(bundle, spec["name"], OpenedWith.from_json(spec["opened_with"]))

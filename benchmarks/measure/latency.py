@@ -13,8 +13,8 @@ import numpy as np
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.measure.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.measure.timing import DIGITS, LEAST_TIMES, Distribution, distribution, timed_ms, warm_up
-from emo_edge.benchmarks.workload.images import Shot
-from emo_edge.benchmarks.workload.subjects import Subject
+from emo_edge.benchmarks.workload.images import LatencyImage
+from emo_edge.benchmarks.workload.subjects import BenchTarget
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.media.images import read_image
@@ -29,7 +29,7 @@ SHARED = ("decode", "detect")
 
 
 def latency_of(
-    subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector, speed: MachineSpeed
+    subject: BenchTarget, shots: Sequence[LatencyImage], rounds: int, detector: FaceDetector, speed: MachineSpeed
 ) -> dict[str, Any]:
     """Time whole readings of one face, from the file to the label; the pictures in turn, the same for every row.
 
@@ -49,7 +49,7 @@ def latency_of(
 
 
 def _timed_readings(
-    subject: Subject, shots: Sequence[Shot], rounds: int, detector: FaceDetector, look: Callable[[], None]
+    subject: BenchTarget, shots: Sequence[LatencyImage], rounds: int, detector: FaceDetector, look: Callable[[], None]
 ) -> dict[str, Any]:
     stages: dict[str, list[float]] = {}
     totals: list[float] = []
@@ -71,7 +71,7 @@ def _timed_readings(
     }
 
 
-def written_of(subject: Subject, shots: Sequence[Shot], rounds: int, describe: str) -> dict[str, Any]:
+def written_of(subject: BenchTarget, shots: Sequence[LatencyImage], rounds: int, describe: str) -> dict[str, Any]:
     """Time free-text answers: the label as a word (what users of such models do today), and a description.
 
     Returns:
@@ -96,7 +96,9 @@ def written_of(subject: Subject, shots: Sequence[Shot], rounds: int, describe: s
     }
 
 
-def throughput_of(subject: Subject, shots: Sequence[Shot], batches: Sequence[int], rounds: int) -> dict[str, Any]:
+def throughput_of(
+    subject: BenchTarget, shots: Sequence[LatencyImage], batches: Sequence[int], rounds: int
+) -> dict[str, Any]:
     """Time pictures of several faces, each face another picture's; one warm-up call each."""
     found = {}
     for batch in batches:
@@ -114,7 +116,7 @@ def throughput_of(subject: Subject, shots: Sequence[Shot], batches: Sequence[int
     return found
 
 
-def sweep_of(subject: Subject, text: str) -> list[dict[str, Any]]:
+def sweep_of(subject: BenchTarget, text: str) -> list[dict[str, Any]]:
     """Time prompts of several lengths, tokens of ``text`` in random order with a fixed seed, none known from before."""
     pool, draw = subject.tokens(text), np.random.default_rng(0)
     found: list[dict[str, Any]] = []
@@ -130,7 +132,7 @@ def sweep_of(subject: Subject, text: str) -> list[dict[str, Any]]:
 
 
 def clip_of(
-    subject: Subject, frames: Sequence[Frame], rounds: int, speed: MachineSpeed
+    subject: BenchTarget, frames: Sequence[Frame], rounds: int, speed: MachineSpeed
 ) -> tuple[dict[str, Distribution | None], str | None]:
     """Time a clip, decoded frames to label, at most as often as two reports need to be compared.
 
@@ -162,7 +164,7 @@ def _looks(place: int, rounds: int) -> bool:
     return place % -(-rounds // PULSES) == 0
 
 
-def _round(subject: Subject, shot: Shot, detector: FaceDetector) -> dict[str, float]:
+def _round(subject: BenchTarget, shot: LatencyImage, detector: FaceDetector) -> dict[str, float]:
     started = time.perf_counter()
     image = read_image(shot.path)
     decoded = time.perf_counter()

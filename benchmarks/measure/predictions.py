@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.workload.journal import Journal, Row
 from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spread
-from emo_edge.benchmarks.workload.subjects import Subject
+from emo_edge.benchmarks.workload.subjects import BenchTarget
 from emo_edge.errors import DeviceError
 
 
 @dataclass(frozen=True)
-class Readings:
+class Predictions:
     """N samples as one subject reads them, in the order of the samples."""
 
     shares: NDArray[np.float64]
@@ -27,13 +27,13 @@ class Readings:
 
 
 def read_samples(
-    subject: Subject,
+    subject: BenchTarget,
     name: str,
     samples: BenchSamples,
     written: int,
     journal: Journal,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Readings:
+) -> Predictions:
     """Read every sample that the journal has not, with the same pixels, from an earlier run.
 
     Args:
@@ -60,12 +60,12 @@ def read_samples(
     return readings_of([rows[sample.item.key] for sample in samples.samples])
 
 
-def readings_of(rows: Sequence[Row]) -> Readings:
+def readings_of(rows: Sequence[Row]) -> Predictions:
     """Gather rows in their order."""
-    return Readings(np.array([row["scores"] for row in rows], np.float64), tuple(row["answer"] for row in rows))
+    return Predictions(np.array([row["scores"] for row in rows], np.float64), tuple(row["answer"] for row in rows))
 
 
-def _read(subject: Subject, sample: BenchSample, *, clip: bool, written: bool) -> Row:
+def _read(subject: BenchTarget, sample: BenchSample, *, clip: bool, written: bool) -> Row:
     frames = sample.frames()
     told = subject.read(frames, clip=clip)
     if not all(map(math.isfinite, told.probabilities)):

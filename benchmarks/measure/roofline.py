@@ -16,8 +16,8 @@ from typing import Any, get_args
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.bundle.reader import Bundle
 from emo_edge.planning.cost.work import Kind
-from emo_edge.planning.models import BundleSubject
-from emo_edge.planning.planner import Wanted, make_plan
+from emo_edge.planning.models import BundleModel
+from emo_edge.planning.planner import PlanRequest, make_plan
 from emo_edge.planning.roofline import Device, Engine, Speed, constant
 
 COPIED = 1 << 28
@@ -68,7 +68,7 @@ def roofline_of(
     names = [name for name, known in bundle.manifest.label_sets.items() if known == tuple(labels)]
     if not names:
         return None
-    plan = make_plan(BundleSubject(bundle), _device(ceiling), Wanted(labels=names[0]), [profile])
+    plan = make_plan(BundleModel(bundle), _device(ceiling), PlanRequest(labels=names[0]), [profile])
     found = {}
     for stage in plan.profiles[0].stages:
         if stage.name in stages and (stage.flops or stage.weight_bytes or stage.activation_bytes):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.benchmarks.measure.timing import DIGITS, timed_ms
-from emo_edge.benchmarks.workload.images import Shot
+from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.errors import InputError
 from emo_edge.utils.processes import Ended, run_bounded
 
@@ -26,7 +26,9 @@ OURS = "import sys; sys.path = [place for place in sys.path if place]; from emo_
 class Versus:
     """Two commands that read the same files. Raises InputError for words that no shell would take."""
 
-    def __init__(self, command: str, bundle: Path, shots: Sequence[Shot], device: str, threads: int | None) -> None:
+    def __init__(
+        self, command: str, bundle: Path, shots: Sequence[LatencyImage], device: str, threads: int | None
+    ) -> None:
         """Prepare both.
 
         Args:

@@ -29,7 +29,7 @@ from emo_edge.media.crops import Image
 from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
 from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
 from emo_edge.runtimes.loading.engines import Engines, GraphOpener, open_engines, open_language
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 
 LABELS = "rafdb7"
@@ -100,7 +100,7 @@ def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int)
     from emo_edge.bundle.prompts import classify_question
     from emo_edge.export.models.llama import generate_tokens
     from emo_edge.export.reference.frames import as_clip
-    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, Turn
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 
     if threads:
         torch.set_num_threads(threads)
@@ -109,7 +109,7 @@ def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int)
     written: list[int] = []
 
     def answer(image: Image) -> None:
-        turn = model.embed_turns(model.encode(as_clip(image, None)), [Turn(slice(0, 1), question)])[0]
+        turn = model.embed_turns(model.encode(as_clip(image, None)), [PromptInput(slice(0, 1), question)])[0]
         written.append(len(generate_tokens(model.language, [turn.embeddings], Sampling(max_new_tokens=ANSWER))[0]))
 
     images, ms = _images(), []
@@ -242,7 +242,7 @@ def mtmd_prompt(bundle: Bundle) -> str:
 
 
 def _pictures(opened: Bundle, run: Callable[[dict[str, Tensor]], object], calls: int) -> Timed:
-    pictures = StoredFeeds(opened, samples=2).feed("vision")["image"]
+    pictures = ReferenceFeeds(opened, samples=2).feed("vision")["image"]
     feeds = [{"image": pictures[place : place + 1]} for place in range(2)]
     return Timed([timed_ms(partial(run, feeds[place % 2])) for place in range(1 + calls)][1:])
 

@@ -33,7 +33,7 @@ from emo_edge.utils.files import write_json
 
 
 @dataclass(frozen=True)
-class Plan:
+class PeersConfig:
     """What is measured."""
 
     bundle: Path
@@ -51,7 +51,7 @@ class Plan:
     cmake: tuple[str, ...]
 
 
-def run(plan: Plan, report: Callable[[str], None]) -> list[Row]:
+def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
     """Measure section after section, in each side after side, round after round."""
     tools = llama_tools(plan.work, plan.cmake, report)
     gguf = _gguf(plan)
@@ -91,7 +91,7 @@ def _one(stage: str, work: Callable[..., sides.Timed], *arguments: Any) -> Turn:
     return lambda: {stage: in_child(work, *arguments)}
 
 
-def _gguf(plan: Plan) -> Path:
+def _gguf(plan: PeersConfig) -> Path:
     """Return the language model's file."""
     opened = Bundle.open(plan.bundle)
     language = opened.manifest.components.language
@@ -99,7 +99,7 @@ def _gguf(plan: Plan) -> Path:
     return opened.files(language.variants[plan.variants["language"]])[0]
 
 
-def _asked(plan: Plan) -> dict[str, Any]:
+def _asked(plan: PeersConfig) -> dict[str, Any]:
     """Return what a reader has to know to do the same."""
     kept = ("device", "profile", "threads", "rounds", "calls", "prompt", "written", "clip_layers")
     provenance = Bundle.open(plan.bundle).manifest.provenance
@@ -143,7 +143,7 @@ def main(
     if not {"vision", "language"} <= variants.keys():
         raise InputError(f"profile {name} has no vision graph or no language model")
     before = watched_state()
-    plan = Plan(bundle, checkpoint, work.resolve(), profile=name, variants=variants, **options)
+    plan = PeersConfig(bundle, checkpoint, work.resolve(), profile=name, variants=variants, **options)
     rows = run(plan, lambda line: click.echo(line, err=True))
     machine = machine_section(before, read_state(), plan.device, plan.threads)
     found = as_json(rows, read_gguf_header(_gguf(plan)), measured_ceiling(plan.threads), machine, _asked(plan))

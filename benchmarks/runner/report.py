@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from emo_edge.benchmarks.workload.checkpoint import Checkpoint
-from emo_edge.benchmarks.workload.config import BenchPlan
+from emo_edge.benchmarks.workload.config import BenchConfig
 from emo_edge.benchmarks.workload.journal import HTML_NAME, MARKDOWN_NAME
 from emo_edge.benchmarks.workload.samples import BenchSamples
 from emo_edge.bundle.manifest import MANIFEST_NAME
@@ -30,7 +30,7 @@ def checkpoint_section(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"name": checkpoint.directory.name, "weights_sha256": checkpoint.sha256}
 
 
-def dataset_section(plan: BenchPlan, samples: BenchSamples) -> dict[str, Any]:
+def dataset_section(plan: BenchConfig, samples: BenchSamples) -> dict[str, Any]:
     """Return ``dataset``."""
     counts, dataset = Counter(sample.truth for sample in samples.samples), samples.dataset
     return {
@@ -48,7 +48,7 @@ def dataset_section(plan: BenchPlan, samples: BenchSamples) -> dict[str, Any]:
     }
 
 
-def report_notes(plan: BenchPlan, samples: BenchSamples, files: str, clip: str | None) -> list[str]:
+def report_notes(plan: BenchConfig, samples: BenchSamples, files: str, clip: str | None) -> list[str]:
     """Say what the figures mean where their names do not."""
     written = min(plan.written, len(samples.samples))
     asked = ", ".join(samples.labels)
@@ -70,7 +70,7 @@ def report_notes(plan: BenchPlan, samples: BenchSamples, files: str, clip: str |
     ]
 
 
-def _left_out(plan: BenchPlan) -> list[str]:
+def _left_out(plan: BenchConfig) -> list[str]:
     """Name what the options left out."""
     parts: dict[str, object] = {
         "free-text answers": plan.written,

@@ -12,15 +12,15 @@ from emo_edge.benchmarks.measure.cold_start import cold_starts
 from emo_edge.benchmarks.measure.energy import energy_of
 from emo_edge.benchmarks.measure.latency import clip_of, latency_of, sweep_of, throughput_of, written_of
 from emo_edge.benchmarks.measure.machine_pulse import MachineSpeed
-from emo_edge.benchmarks.measure.predictions import Readings, read_samples
+from emo_edge.benchmarks.measure.predictions import Predictions, read_samples
 from emo_edge.benchmarks.measure.roofline import Ceiling, roofline_of
 from emo_edge.benchmarks.measure.timing import Distribution
-from emo_edge.benchmarks.workload.config import REFERENCE, BenchPlan
-from emo_edge.benchmarks.workload.images import Shot
+from emo_edge.benchmarks.workload.config import REFERENCE, BenchConfig
+from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.journal import Journal
 from emo_edge.benchmarks.workload.open import OpenedWith, open_subject
 from emo_edge.benchmarks.workload.samples import FACES, BenchSamples
-from emo_edge.benchmarks.workload.subjects import Subject
+from emo_edge.benchmarks.workload.subjects import BenchTarget
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
@@ -38,9 +38,9 @@ class Bench:
     """All that the rows of one benchmark share."""
 
     bundle: Bundle
-    plan: BenchPlan
+    plan: BenchConfig
     samples: BenchSamples
-    shots: tuple[Shot, ...]
+    shots: tuple[LatencyImage, ...]
     clip: tuple[Frame, ...]
     opened_with: OpenedWith
     detector: FaceDetector
@@ -50,7 +50,7 @@ class Bench:
     speed: MachineSpeed
 
 
-def reference_row(bench: Bench, size_bytes: int) -> tuple[dict[str, Any], Readings]:
+def reference_row(bench: Bench, size_bytes: int) -> tuple[dict[str, Any], Predictions]:
     """Measure the checkpoint, without which there is no benchmark."""
     row = _row(REFERENCE, REFERENCE, size_bytes)
     found = _measured(bench, REFERENCE, row)
@@ -59,7 +59,7 @@ def reference_row(bench: Bench, size_bytes: int) -> tuple[dict[str, Any], Readin
     return row, found
 
 
-def profile_row(bench: Bench, name: str, size_bytes: int, reference: Readings) -> dict[str, Any]:
+def profile_row(bench: Bench, name: str, size_bytes: int, reference: Predictions) -> dict[str, Any]:
     """Measure a profile; one that this machine or device cannot run is a row that says why.
 
     One that reads the samples and then fails keeps its accuracy, and a note says why there are no times.
@@ -93,7 +93,7 @@ def _row(name: str, kind: str, size_bytes: int) -> dict[str, Any]:
     return {**head, **absent, "notes": []}
 
 
-def _measured(bench: Bench, name: str, row: dict[str, Any]) -> Readings:
+def _measured(bench: Bench, name: str, row: dict[str, Any]) -> Predictions:
     """Fill in what is measured of every subject, and return what it says."""
     subject = open_subject(bench.bundle, name, bench.opened_with)
     try:
@@ -114,7 +114,7 @@ def _measured(bench: Bench, name: str, row: dict[str, Any]) -> Readings:
     return found
 
 
-def _add_times(bench: Bench, name: str, subject: Subject, row: dict[str, Any]) -> None:
+def _add_times(bench: Bench, name: str, subject: BenchTarget, row: dict[str, Any]) -> None:
     """Time a subject that has read every sample; if it fails now, what it said of them stays."""
     shots = cycle(bench.shots)
     try:
@@ -146,7 +146,7 @@ def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
         row["notes"].append(f"cold start and memory: {_told(error)}")
 
 
-def _latency(bench: Bench, subject: Subject, notes: list[str]) -> dict[str, Any]:
+def _latency(bench: Bench, subject: BenchTarget, notes: list[str]) -> dict[str, Any]:
     rounds, shots, plan = bench.plan.latency_rounds, bench.shots, bench.plan
     found = latency_of(subject, shots, rounds, bench.detector, bench.speed)
     clip, reason = clip_of(subject, bench.clip, rounds, bench.speed)

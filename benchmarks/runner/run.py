@@ -28,7 +28,7 @@ from emo_edge.benchmarks.runner.report import (
 )
 from emo_edge.benchmarks.runner.row import Bench, profile_row, reference_row
 from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes
-from emo_edge.benchmarks.workload.config import BenchPlan, asked_labels
+from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.images import open_shots, shot_clip
 from emo_edge.benchmarks.workload.journal import Journal
 from emo_edge.benchmarks.workload.open import OpenedWith
@@ -43,7 +43,7 @@ from emo_edge.utils.progress import QUIET, Reports
 
 def bench(
     bundle: Path,
-    plan: BenchPlan,
+    plan: BenchConfig,
     out: Path | None = None,
     *,
     checkpoint: str | None = None,
@@ -108,7 +108,7 @@ def bench(
 def _prepared(
     bundle: Bundle,
     checkpoint: Checkpoint,
-    plan: BenchPlan,
+    plan: BenchConfig,
     dataset: Dataset,
     labels: tuple[str, ...],
     journal: Journal,
@@ -148,7 +148,7 @@ def _timed_beside(versus: Versus, notes: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _identity(bundle: Bundle, checkpoint: Checkpoint, plan: BenchPlan) -> dict[str, Any]:
+def _identity(bundle: Bundle, checkpoint: Checkpoint, plan: BenchConfig) -> dict[str, Any]:
     """List what makes a sample's row: with any other of these, a row of an earlier run would be another."""
     return {
         "bundle": bundle_section(bundle)["manifest_sha256"],

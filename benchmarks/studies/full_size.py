@@ -18,7 +18,7 @@ import torch
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.studies.subprocess_step import SAMPLED_EVERY_S, Measured, measured
 from emo_edge.benchmarks.studies.upstream_files import LORA_RANK, UPSTREAM_SHAPES, upstream_pieces
-from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
@@ -33,7 +33,7 @@ from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import read_json, write_json
 
-PLAN = ExportPlan(vision=("fp16",), face=("fp16",), language=("q4_k_m",))
+PLAN = ExportConfig(vision=("fp16",), face=("fp16",), language=("q4_k_m",))
 COMPARED = 2
 """Pictures of the export's evidence: enough to run every step once."""
 

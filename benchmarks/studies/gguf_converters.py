@@ -68,7 +68,7 @@ class Tools:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Round:
     """What one side took in one round, and what its files hold."""
 
     side: str
@@ -105,7 +105,7 @@ def tensor_digests(path: Path) -> dict[str, str]:
     return found
 
 
-def take_turn(side: str, sources: Sources, tools: Tools, work: Path) -> Turn:
+def take_turn(side: str, sources: Sources, tools: Tools, work: Path) -> Round:
     """Let one side make both files, digest them and remove them."""
     full, small = (work / f"converted-{side}-{kind}.gguf" for kind in (F16, Q8_0))
     for path in (full, small):
@@ -116,7 +116,7 @@ def take_turn(side: str, sources: Sources, tools: Tools, work: Path) -> Turn:
         written = write()
         os.sync()
         steps = {F16: written, Q8_0: quantize()}
-        return Turn(side, steps, {F16: tensor_digests(full), Q8_0: tensor_digests(small)})
+        return Round(side, steps, {F16: tensor_digests(full), Q8_0: tensor_digests(small)})
     finally:
         for path in (full, small):
             path.unlink(missing_ok=True)
@@ -149,20 +149,20 @@ def _write_f16(checkpoint: Path, target: Path) -> None:
     gguf_from_checkpoint(checkpoint, EmoLlamaConfig.from_pretrained(checkpoint).language, target, name="random")
 
 
-def in_turn(rounds: int, take: Callable[[str], Turn]) -> list[Turn]:
+def in_turn(rounds: int, take: Callable[[str], Round]) -> list[Round]:
     """Let both sides take turns; who begins changes each round."""
     orders = [(OURS, THEIRS), (THEIRS, OURS)]
     return [take(side) for number in range(rounds) for side in orders[number % 2]]
 
 
-def differing(turns: Sequence[Turn], kind: str) -> list[str]:
+def differing(turns: Sequence[Round], kind: str) -> list[str]:
     """Name the tensors that are not in every turn's file of a type, or not the same."""
     found = [turn.digests[kind] for turn in turns]
     names = set().union(*found)
     return sorted(name for name in names if len({digests.get(name) for digests in found}) > 1)
 
 
-def table(shape: str, turns: Sequence[Turn]) -> str:
+def table(shape: str, turns: Sequence[Round]) -> str:
     """Write what was measured as Markdown: every turn's seconds, and the ratio of the medians."""
     lines = [
         f"| language model of {shape}, random weights | {OURS}, seconds | {THEIRS}, seconds | {THEIRS} / {OURS} "

@@ -22,7 +22,7 @@ from emo_edge.bundle.imatrix import Imatrix, write_imatrix
 from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.calibration.language.mixed_types import BASE, measured_options
 from emo_edge.calibration.language.mixture_search import Mixture, MixtureSearch
-from emo_edge.calibration.language.variants import UNWEIGHTED, Truth, measured_file
+from emo_edge.calibration.language.variants import UNWEIGHTED, GroundTruth, measured_file
 from emo_edge.export.gguf.file_types import FILE_TYPES, available_file_types
 from emo_edge.export.gguf.trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.reference.answers import answered_prompts
@@ -70,7 +70,7 @@ class Search:
 class Measured:
     """Files of one language model, each made, measured on the held-out samples and removed."""
 
-    def __init__(self, trials: LanguageTrials, truth: Truth, work: Path) -> None:
+    def __init__(self, trials: LanguageTrials, truth: GroundTruth, work: Path) -> None:
         self.trials, self.truth, self.path = trials, truth, work / "measured.gguf"
 
     def row(
@@ -185,7 +185,7 @@ def main(
     trials, searched = _trials(model, source, held), _trials(model, source, seen)
     labels = [LABELS.index(str(sample.expression)) for sample in held]
     cues = [sample.cues or frozenset() for sample in held[:ANSWERED]]
-    truth = Truth(trials.reference.probabilities, labels, trials.answered.descriptions, cues)
+    truth = GroundTruth(trials.reference.probabilities, labels, trials.answered.descriptions, cues)
     measured = Measured(trials, truth, work)
     rows = stock_rows(measured, wanted, statistics, _told)
     sizes = {row.file_type: row.size for row in rows if row.file_type in MIXED_LIKE and row.statistics == MULTIMODAL}

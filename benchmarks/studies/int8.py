@@ -18,7 +18,7 @@ import click
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
-from emo_edge.calibration.int8.component import Judged, PlannedInt8, planned_component
+from emo_edge.calibration.int8.component import EvalSet, Int8Result, planned_component
 from emo_edge.calibration.int8.graph_files import stored_bytes
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
@@ -83,9 +83,9 @@ class Component:
             kind: save_graph(in_precision(full, kind), work / f"{name}-{kind}.onnx")[0] for kind in PRECISIONS
         }
 
-    def judged(self, reference: Reference) -> Judged:
+    def judged(self, reference: Reference) -> EvalSet:
         """Return the component's inputs on these samples, and how its outputs are judged."""
-        return Judged(reference.of(self.name)[1], lambda outputs: self.evidence(outputs, reference, None))
+        return EvalSet(reference.of(self.name)[1], lambda outputs: self.evidence(outputs, reference, None))
 
     def ranges(self) -> ActivationRanges:
         """Gather the activations' ranges."""
@@ -96,7 +96,7 @@ class Component:
         shares = probabilities_with(self.model, reference, self.name, outputs)
         return {} if shares is None else label_evidence(reference.probabilities, shares, truth)
 
-    def planned(self, ranges: ActivationRanges, gate: Gate, target: Path) -> PlannedInt8:
+    def planned(self, ranges: ActivationRanges, gate: Gate, target: Path) -> Int8Result:
         """Choose the method, then the blocks to keep, on the samples of the search."""
         few = self.judged(self.searched.first(SENSITIVITY))
         return planned_component(self.files["fp32"], target, ranges, self.judged(self.searched), few, gate)

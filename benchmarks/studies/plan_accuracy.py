@@ -22,14 +22,14 @@ from emo_edge.bundle.manifest import FACE_TOKENS, QUESTION_INPUT
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detectors import WholeImage
-from emo_edge.inference.label_scoring import Answering
+from emo_edge.inference.label_scoring import LabelScorer
 from emo_edge.inference.pipeline import EmotionPipeline
-from emo_edge.inference.prompt_layout import Turn, frame_tokens
+from emo_edge.inference.prompt_layout import Prompt, frame_tokens
 from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_processor
 from emo_edge.media.crops import Image
-from emo_edge.planning.models import BundleSubject
-from emo_edge.planning.planner import Wanted, make_plan
+from emo_edge.planning.models import BundleModel
+from emo_edge.planning.planner import PlanRequest, make_plan
 from emo_edge.planning.probes.machine import measured_device
 from emo_edge.planning.roofline import Device
 from emo_edge.runtimes.base.sessions import Sampling
@@ -82,8 +82,8 @@ class Row:
 
 def compared(bundle: Bundle, device: Device, profiles: Iterable[str], rounds: int, threads: int | None) -> list[Row]:
     """Plan each profile on ``device``, which is this machine, and measure it there."""
-    subject = BundleSubject(bundle)
-    plan = make_plan(subject, device, Wanted(describe_tokens=DESCRIBED), profiles)
+    subject = BundleModel(bundle)
+    plan = make_plan(subject, device, PlanRequest(describe_tokens=DESCRIBED), profiles)
     rows = []
     for part in plan.profiles:
         times = measured_stages(bundle, part.profile, rounds, threads)
@@ -138,7 +138,7 @@ def _timed(pipeline: EmotionPipeline, image: Image, random: np.random.Generator)
     return found
 
 
-def _first_token(pipeline: EmotionPipeline, answering: Answering, random: np.random.Generator) -> float:
+def _first_token(pipeline: EmotionPipeline, answering: LabelScorer, random: np.random.Generator) -> float:
     """Time connector and prefill of the question for a description, about frames that were not seen before.
 
     Their features are random: times do not depend on them, and a reading would keep what both questions share.
@@ -157,7 +157,7 @@ def _first_token(pipeline: EmotionPipeline, answering: Answering, random: np.ran
         ids = np.array([answering.questions.encode(question)], np.int64)
         feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
     visual = chain.connector.run(feed)["visual_tokens"]
-    turn = Turn(manifest, question, SENTENCE)
+    turn = Prompt(manifest, question, SENTENCE)
     chain.language.prefill(turn.chunks(chain.language, frame_tokens(manifest, visual, face)))
     return 1000 * (time.perf_counter() - start)
 
@@ -218,7 +218,7 @@ def main(
 ) -> None:
     """Compare the plan of BUNDLE on this machine's processor with what its stages take."""
     opened = Bundle.open(bundle)
-    subject = BundleSubject(opened)
+    subject = BundleModel(opened)
     names = (profile,) if profile else tuple(subject.profiles)
     if strangers := [name for name in names if name not in subject.profiles]:
         raise InputError(f"no profile {strangers[0]!r}; there are: {', '.join(subject.profiles)}")

@@ -15,7 +15,7 @@ QUICK_SAMPLES, QUICK_WRITTEN, QUICK_ROUNDS = 70, 14, 5
 
 
 @dataclass(frozen=True)
-class BenchPlan:
+class BenchConfig:
     """What to measure, and on what. Raises InputError for counts that cannot be used."""
 
     dataset: str
@@ -55,7 +55,7 @@ class BenchPlan:
         if wrong or any(batch < 1 for batch in self.batches):
             raise InputError(f"a benchmark cannot be made with {', '.join(wrong) or 'a batch below 1'}")
 
-    def quick(self) -> BenchPlan:
+    def quick(self) -> BenchConfig:
         """Return the same with fewer samples and rounds: to see that it runs, not to publish."""
         return replace(
             self,

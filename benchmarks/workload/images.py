@@ -16,7 +16,7 @@ SHOTS = 8
 
 
 @dataclass(frozen=True)
-class Shot:
+class LatencyImage:
     """A picture file and the face in it."""
 
     path: Path
@@ -27,7 +27,7 @@ class Shot:
         return Frame(read_image(self.path), self.box)
 
 
-def open_shots(samples: BenchSamples, folder: Path) -> tuple[list[Shot], str]:
+def open_shots(samples: BenchSamples, folder: Path) -> tuple[list[LatencyImage], str]:
     """Choose `SHOTS` samples, evenly, and say what their files are.
 
     Files of the data set are taken as they are. What has none (drawings) or is a clip is written to ``folder`` as PNG,
@@ -36,17 +36,19 @@ def open_shots(samples: BenchSamples, folder: Path) -> tuple[list[Shot], str]:
     chosen = spread(samples.samples, SHOTS)
     files = [_file(sample) for sample in chosen]
     if all(files) and len(files) > 1:
-        return [Shot(path, sample.boxes[0]) for path, sample in zip(files, chosen, strict=True) if path], "own files"
+        return [
+            LatencyImage(path, sample.boxes[0]) for path, sample in zip(files, chosen, strict=True) if path
+        ], "own files"
     shots = [_written(sample.frames(), folder / f"{number}.png") for number, sample in enumerate(chosen)]
     if len(shots) == 1:
         image, box = shots[0].frame()
         width, path = image.shape[1], folder / "mirrored.png"
         write_image(path, image[:, ::-1].copy())
-        shots.append(Shot(path, (width - box[2], box[1], width - box[0], box[3]) if box else None))
+        shots.append(LatencyImage(path, (width - box[2], box[1], width - box[0], box[3]) if box else None))
     return shots, "written as PNG"
 
 
-def shot_clip(samples: BenchSamples, shots: Sequence[Shot], count: int) -> tuple[list[Frame], str | None]:
+def shot_clip(samples: BenchSamples, shots: Sequence[LatencyImage], count: int) -> tuple[list[Frame], str | None]:
     """Return ``count`` frames that are read as one clip, and a note if they are no clip of the data set."""
     if samples.clips:
         return samples.samples[0].frames(), None
@@ -59,7 +61,7 @@ def _file(sample: BenchSample) -> Path | None:
     return media.root / sample.item.place if isinstance(media, Pictures) else None
 
 
-def _written(frames: Sequence[Frame], path: Path) -> Shot:
+def _written(frames: Sequence[Frame], path: Path) -> LatencyImage:
     image, box = frames[len(frames) // 2]
     write_image(path, image)
-    return Shot(path, box)
+    return LatencyImage(path, box)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.benchmarks.workload.config import REFERENCE
-from emo_edge.benchmarks.workload.subjects import ProfileSubject, Subject
+from emo_edge.benchmarks.workload.subjects import BenchTarget, ProfileTarget
 from emo_edge.bundle.reader import Bundle
 
 
@@ -33,7 +33,7 @@ class OpenedWith:
         return cls(**{**values, "labels": tuple(values["labels"])})
 
 
-def open_subject(bundle: Bundle, name: str, wanted: OpenedWith, *, half: bool = False) -> Subject:
+def open_subject(bundle: Bundle, name: str, wanted: OpenedWith, *, half: bool = False) -> BenchTarget:
     """Open a profile, or the checkpoint in PyTorch for the name `REFERENCE`; ``half`` takes bfloat16 there.
 
     Where threads are named, OpenCV, which reads and crops in every row, is held to them in this process as well.
@@ -43,12 +43,12 @@ def open_subject(bundle: Bundle, name: str, wanted: OpenedWith, *, half: bool = 
 
         cv2.setNumThreads(wanted.threads)
     if name != REFERENCE:
-        return ProfileSubject(bundle, name, wanted.labels, device=wanted.device, threads=wanted.threads)
+        return ProfileTarget(bundle, name, wanted.labels, device=wanted.device, threads=wanted.threads)
     import torch
 
-    from emo_edge.benchmarks.workload.reference import TorchSubject, reference_device
+    from emo_edge.benchmarks.workload.reference import TorchTarget, reference_device
 
-    return TorchSubject(
+    return TorchTarget(
         bundle,
         Path(wanted.checkpoint),
         wanted.labels,

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload.config import REFERENCE
-from emo_edge.benchmarks.workload.subjects import WRITTEN, Told, Written
+from emo_edge.benchmarks.workload.subjects import WRITTEN, Prediction, Written
 from emo_edge.bundle.manifest import GRAPHS
 from emo_edge.bundle.prompts import Prompt, classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.models.llama import generate_tokens
 from emo_edge.export.reference.frames import FrameFeatures
-from emo_edge.export.reference.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.devices import GPU_DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
@@ -33,7 +33,7 @@ MALLOPT = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_MMAP_THRESHOLD": (-3, 1 << 25
 """Numbers of glibc's settings (malloc.h), and their largest values."""
 
 
-class TorchSubject:
+class TorchTarget:
     """A checkpoint. Labels are scored in one packed pass, answers are written with transformers' cache."""
 
     def __init__(
@@ -74,19 +74,19 @@ class TorchSubject:
         self.variants = dict.fromkeys(parts, str(dtype).removeprefix("torch."))
 
     @torch.inference_mode()
-    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Score the labels; the packed pass that reads the prompt and all labels is the stage ``score``."""
         watch = Stopwatch()
-        turn = self._embedded(frames, [Turn(slice(0, len(frames)), self._question(clip), clip)], watch)[0]
+        turn = self._embedded(frames, [PromptInput(slice(0, len(frames)), self._question(clip), clip)], watch)[0]
         scores = self._scores(turn, watch)
         if self.manifest.scoring.prior_correction:
             scores = scores - self._blank(turn, watch)
-        return Told(softmax(scores / self.manifest.scoring.temperature).tolist(), watch.milliseconds)
+        return Prediction(softmax(scores / self.manifest.scoring.temperature).tolist(), watch.milliseconds)
 
     @torch.inference_mode()
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
         """Write an answer with transformers' ``generate``; its prefill is timed with the first token."""
-        asked = Turn(slice(0, len(frames)), question or self._question(clip), clip)
+        asked = PromptInput(slice(0, len(frames)), question or self._question(clip), clip)
         turn = self._embedded(frames, [asked], Stopwatch())[0]
         (_, first), (ids, whole) = self._timed(turn, FIRST), self._timed(turn, WRITTEN)
         # The end of the sequence is computed as a token, too.
@@ -96,7 +96,7 @@ class TorchSubject:
     @torch.inference_mode()
     def read_faces(self, frames: Sequence[Frame]) -> None:
         """Score the labels of all faces in one batch."""
-        turns = [Turn(slice(row, row + 1), self._question(False)) for row in range(len(frames))]
+        turns = [PromptInput(slice(row, row + 1), self._question(False)) for row in range(len(frames))]
         self.model.score_turns(self._embedded(frames, turns, Stopwatch()), self.labels)
 
     @torch.inference_mode()
@@ -126,17 +126,17 @@ class TorchSubject:
     def _question(self, clip: bool) -> str:
         return classify_question(self.model.config.prompt, self.labels, clip=clip)
 
-    def _scores(self, turn: EmbeddedTurn, watch: Stopwatch) -> NDArray[np.float64]:
+    def _scores(self, turn: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
         with watch("score"):
             scores: NDArray[np.float64] = self.model.score_turns([turn], self.labels)[0].astype(np.float64)
         return scores
 
-    def _blank(self, turn: EmbeddedTurn, watch: Stopwatch) -> NDArray[np.float64]:
+    def _blank(self, turn: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
         """Label scores of the same words about an even picture, kept by the words as the pipeline keeps them."""
         if turn.prompt not in self._blank_scores:
             side = self.model.config.vision.image_size
             grey = Frame(np.full((side, side, 3), 127, np.uint8), (0.0, 0.0, side, side))
-            blank = self._embedded([grey], [Turn(slice(0, 1), turn.prompt.question)], watch)[0]
+            blank = self._embedded([grey], [PromptInput(slice(0, 1), turn.prompt.question)], watch)[0]
             self._blank_scores[turn.prompt] = self._scores(self.model.with_visual(turn, blank.visual), watch)
         return self._blank_scores[turn.prompt]
 
@@ -151,7 +151,9 @@ class TorchSubject:
         if self.device == "cuda":
             torch.cuda.synchronize()
 
-    def _embedded(self, frames: Sequence[Frame], turns: Sequence[Turn], watch: Stopwatch) -> list[EmbeddedTurn]:
+    def _embedded(
+        self, frames: Sequence[Frame], turns: Sequence[PromptInput], watch: Stopwatch
+    ) -> list[EmbeddedPrompt]:
         with watch("crop"):
             pairs = [self.model.crops(frame.image, frame.box) for frame in frames]
             seen, faces = np.stack([one.pixels for one, _ in pairs]), [crop.pixels for _, crop in pairs if crop]
@@ -170,7 +172,7 @@ class TorchSubject:
             return FrameFeatures(vision, None, torch.from_numpy(self.model.landmark_network.run(crops)).to(vision))
         return FrameFeatures(vision, self.model.face_outputs(crops, with_segmentation=False))
 
-    def _timed(self, turn: EmbeddedTurn, sampling: Sampling) -> tuple[list[int], float]:
+    def _timed(self, turn: EmbeddedPrompt, sampling: Sampling) -> tuple[list[int], float]:
         started = time.perf_counter()
         ids = generate_tokens(self.model.language, [turn.embeddings], sampling)[0]
         return ids, 1000 * (time.perf_counter() - started)

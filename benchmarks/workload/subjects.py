@@ -15,7 +15,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.inference.pipeline import EmotionPipeline
-from emo_edge.inference.results import Reading, Request
+from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Image
 from emo_edge.runtimes.base.sessions import Sampling
 
@@ -24,7 +24,7 @@ WRITTEN = Sampling(max_new_tokens=80)
 
 
 @dataclass(frozen=True)
-class Told:
+class Prediction:
     """Probabilities of the labels, and milliseconds by stage from the decoded frames on."""
 
     probabilities: list[float]
@@ -43,14 +43,14 @@ class Written:
     ms: float
 
 
-class Subject(Protocol):
+class BenchTarget(Protocol):
     """Reads faces. Use it from one thread, and close it."""
 
     name: str
     device: str
     variants: dict[str, str]
 
-    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Tell the labels of one picture (a single frame) or clip, the face where its boxes are."""
 
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
@@ -92,7 +92,7 @@ def box_of(frame: Frame) -> tuple[float, float, float, float]:
     return frame.box or (0.0, 0.0, float(width), float(height))
 
 
-class ProfileSubject:
+class ProfileTarget:
     """A profile of a bundle, by the pipeline that a device runs."""
 
     def __init__(
@@ -108,7 +108,7 @@ class ProfileSubject:
         self.device, self.variants = self.pipeline.engines.device, self.pipeline.engines.variants()
         self._language = self.pipeline.engines.chain.language
 
-    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Score the labels."""
         return told_by(self.pipeline, frames, self.labels, clip=clip)
 
@@ -150,14 +150,14 @@ class ProfileSubject:
         self.pipeline.close()
 
 
-def told_by(pipeline: EmotionPipeline, frames: Sequence[Frame], labels: tuple[str, ...], *, clip: bool) -> Told:
+def told_by(pipeline: EmotionPipeline, frames: Sequence[Frame], labels: tuple[str, ...], *, clip: bool) -> Prediction:
     """Have a pipeline read the face where the frames' boxes are."""
     reading = _reading(pipeline, frames, Request(labels=labels), clip=clip)
     stages = {stage: ms for stage, ms in reading.stage_ms.items() if stage != "detect"}
-    return Told(list(reading.probabilities.values()), stages)
+    return Prediction(list(reading.probabilities.values()), stages)
 
 
-def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Request, *, clip: bool) -> Reading:
+def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Request, *, clip: bool) -> EmotionResult:
     pipeline.detector = GivenBoxes([[frame] for frame in frames])
     if not clip:
         return pipeline.read(frames[0].image, request)[0]

@@ -21,7 +21,7 @@ Evidence = Callable[[Outputs], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvalSet:
     """Samples that a network's graphs are measured on."""
 
     feed: Mapping[str, Tensor]
@@ -42,7 +42,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class PlannedInt8:
+class Int8Result:
     """A plan, and the method its ranges are by."""
 
     method: str
@@ -67,15 +67,15 @@ def planned_component(
     source: Path,
     target: Path,
     ranges: ActivationRanges,
-    searched: Judged,
-    blocks_on: Judged,
+    searched: EvalSet,
+    blocks_on: EvalSet,
     gate: Gate,
     *,
     base: Path | None = None,
     kept: Callable[[str], Path] | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> PlannedInt8:
+) -> Int8Result:
     """Write the INT8 form of a float graph that holds ``gate`` with the fewest blocks kept.
 
     Args:
@@ -94,7 +94,11 @@ def planned_component(
     """
     remembered = _Remembered(searched.evidence)
     trials = Trials(
-        source, ranges.thresholds("mse"), searched.feeds(), Judged(searched.feed, remembered).agreement, threads=threads
+        source,
+        ranges.thresholds("mse"),
+        searched.feeds(),
+        EvalSet(searched.feed, remembered).agreement,
+        threads=threads,
     )
     methods = method_costs(trials, ranges)
     method = next(iter(methods))
@@ -108,7 +112,7 @@ def planned_component(
     plan = planned_int8(trials, costs, missed, target, base=base, rounds=0)
     peaks = ranges.peaks()
     stream = [peaks[name] for name in residual_sums(load_graph(source).graph) if name in peaks]
-    return PlannedInt8(method, methods, plan, max(stream, default=0.0))
+    return Int8Result(method, methods, plan, max(stream, default=0.0))
 
 
 def centred(reference: Outputs, found: Outputs) -> float:

@@ -14,7 +14,7 @@ _MODULE = re.compile(r"(?:\d+\.)*(.+)\.[^.]+")
 
 
 @dataclass(frozen=True)
-class Product:
+class Matmul:
     """A Conv, Gemm or MatMul of an activation and a constant weight."""
 
     node: str
@@ -28,11 +28,11 @@ class Product:
     """Numbers in the weight."""
 
 
-def products(graph: GraphProto) -> list[Product]:
+def products(graph: GraphProto) -> list[Matmul]:
     """Find the products of ``graph``; attention's own, of two activations, are none of them."""
     constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type in WEIGHT_TYPES}
     return [
-        Product(
+        Matmul(
             node.name or node.output[0],
             node.output[0],
             node.input[0],

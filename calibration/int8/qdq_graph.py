@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from emo_edge.calibration.int8.graph_files import load_graph, refuse_existing, save_model
-from emo_edge.calibration.int8.matmuls import Product, products
+from emo_edge.calibration.int8.matmuls import Matmul, products
 from emo_edge.calibration.int8.thresholds import LEVELS
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
@@ -102,7 +102,7 @@ class _Writer:
         self.nodes: list[NodeProto] = []
         self.written: set[str] = set()
 
-    def write(self, chosen: list[Product]) -> None:
+    def write(self, chosen: list[Matmul]) -> None:
         by_output = {product.output: product for product in chosen}
         for node in list(self.graph.node):
             product = by_output.get(node.output[0])
@@ -126,7 +126,7 @@ class _Writer:
             self._append("DequantizeLinear", [f"{name}_quantized", *parameters], f"{name}_dequantized")
         return f"{name}_dequantized"
 
-    def _weight(self, product: Product) -> str:
+    def _weight(self, product: Matmul) -> str:
         name, axis = f"{product.weight}_int8_{product.axis}", product.axis
         if f"{name}_dequantized" not in self.written:
             values = numpy_helper.to_array(self.constants[product.weight], str(self.source.parent))

@@ -22,7 +22,7 @@ Heard = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """What variants are compared with, on the samples they are measured on."""
 
     probabilities: NDArray[np.float64]
@@ -55,7 +55,7 @@ class LanguageVariant:
     """Of each matrix, where a search chose them."""
 
 
-def measured_file(trials: Trials, path: Path, file_type: str, truth: Truth) -> dict[str, float]:
+def measured_file(trials: Trials, path: Path, file_type: str, truth: GroundTruth) -> dict[str, float]:
     """Score the reference's prompts with one file: labels, described cues, and ``perplexity`` of its answers."""
     found = truth.evidence(trials.probabilities(path, file_type), trials.descriptions(path, file_type))
     return found | {"perplexity": math.exp(-trials.answer_log_prob(path, file_type))}
@@ -67,7 +67,7 @@ def calibrated_type(
     file_type: str,
     importance: Path,
     reference: NDArray[np.float64],
-    truth: Truth,
+    truth: GroundTruth,
     place: Callable[[str], Path],
     *,
     needs_statistics: bool,
@@ -109,7 +109,7 @@ def mixed_variant(
     trials: Trials,
     importance: Path,
     reference: NDArray[np.float64],
-    truth: Truth,
+    truth: GroundTruth,
     target: int | float,
     place: Callable[[str], Path],
     work: Path,

@@ -22,9 +22,9 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.language.imatrix import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.language.mixed_types import BASE, require_reachable
-from emo_edge.calibration.language.variants import LanguageVariant, Truth, calibrated_type, mixed_variant
+from emo_edge.calibration.language.variants import GroundTruth, LanguageVariant, calibrated_type, mixed_variant
 from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
-from emo_edge.calibration.workflow.config import CalibrationPlan, language_of, require_origin
+from emo_edge.calibration.workflow.config import CalibrationConfig, language_of, require_origin
 from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
 from emo_edge.calibration.workflow.graphs import GraphCalibration, GraphSamples, Int8Variant
 from emo_edge.calibration.workflow.profiles import calibrated_profiles, gate_of, with_floats
@@ -44,7 +44,7 @@ from emo_edge.faces.detectors import open_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.utils.cache import cache_directory
-from emo_edge.utils.files import require_room, sha256_of, write_json
+from emo_edge.utils.files import require_disk_space, sha256_of, write_json
 from emo_edge.utils.progress import QUIET, Reports
 
 PART = 16
@@ -59,7 +59,7 @@ def calibrate(
     bundle: Path,
     checkpoint: Path,
     listed: Callable[[], Sequence[Sample]],
-    plan: CalibrationPlan,
+    plan: CalibrationConfig,
     *,
     keep_imatrix: Path | None = None,
     report: Path | None = None,
@@ -119,7 +119,7 @@ class _Calibration:
         old: Bundle,
         checkpoint: Path,
         drawn: DrawnSamples,
-        plan: CalibrationPlan,
+        plan: CalibrationConfig,
         threads: int | None,
         reports: Reports,
     ) -> None:
@@ -139,7 +139,7 @@ class _Calibration:
         self.answered = answered_prompts(self.model, self.measured[:ANSWERED], self.labels)
         cues = [sample.cues for sample in self.measured[:ANSWERED] if sample.cues is not None]
         known = cues if len(cues) == len(self.answered.descriptions) else None
-        self.truth = Truth(self.reference.probabilities, labels, self.answered.descriptions, known)
+        self.truth = GroundTruth(self.reference.probabilities, labels, self.answered.descriptions, known)
         # What a gate asks for and no sample can tell would pass unseen.
         told = {**self.truth.evidence(self.truth.probabilities, self.truth.descriptions), CENTRED: 1.0}
         for option, gate in (("--gate", plan.gate), ("--int8-gate", plan.int8_gate)):
@@ -154,7 +154,7 @@ class _Calibration:
             return []
         samples = GraphSamples(self.collected, self.searched, self.reference, self.truth)
         calibration = GraphCalibration(self.old, self.model, samples, self.plan, self.work, self.threads, self.reports)
-        require_room(writer.partial, calibration.bytes_at_most())
+        require_disk_space(writer.partial, calibration.bytes_at_most())
         made = [calibration.variant(component, writer) for component in self.plan.int8]
         return [variant for variant in made if variant is not None]
 
@@ -170,7 +170,7 @@ class _Calibration:
         )
         if self.plan.target is not None:
             require_reachable(source, self.plan.target)
-            require_room(self.work, source.stat().st_size)
+            require_disk_space(self.work, source.stat().st_size)
         for name in types:
             needed = name not in FILE_TYPES
             made.append(
@@ -317,7 +317,7 @@ class _Calibration:
         source = lossless_type(self.checkpoint)
         written = export_bytes(self.config, {}, [*types, *([BASE] if self.plan.target is not None else [])], source)
         spared = sum(file.size for file in own.files) if own else 0
-        require_room(writer.partial, written - spared)
+        require_disk_space(writer.partial, written - spared)
         if own:
             return self.old.files(own)[0]
         return unrounded_gguf(self.checkpoint, self.config.language, writer.partial)

@@ -20,7 +20,7 @@ from emo_edge.utils.files import sha256_of
 
 
 @dataclass(frozen=True)
-class CalibrationPlan:
+class CalibrationConfig:
     """What to make, and on what."""
 
     collect: int = 128
@@ -56,7 +56,7 @@ class CalibrationPlan:
             return self.target_size
         return None if self.target_kl is None else float(self.target_kl)
 
-    def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationPlan:
+    def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationConfig:
         """Fill in what follows from the bundle; raise InputError for what it or its model has not."""
         manifest, language = bundle.manifest, language_of(bundle)
         if self.target_size is not None and self.target_kl is not None:

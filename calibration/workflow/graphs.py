@@ -14,13 +14,13 @@ from emo_edge.bundle.manifest import GraphComponent, Variant
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.calibration.int8.component import AT_ONCE, Judged, PlannedInt8, centred, planned_component
+from emo_edge.calibration.int8.component import AT_ONCE, EvalSet, Int8Result, centred, planned_component
 from emo_edge.calibration.int8.graph_files import fingerprint, stored_bytes
 from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.calibration.int8.sensitivity import Outputs
 from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
-from emo_edge.calibration.language.variants import Truth
-from emo_edge.calibration.workflow.config import CalibrationPlan
+from emo_edge.calibration.language.variants import GroundTruth
+from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.calibration.workflow.gated_profile import INT8
 from emo_edge.errors import AccuracyGateError, CheckpointError
 from emo_edge.export.onnx.export import PRECISIONS
@@ -45,7 +45,7 @@ class Int8Variant:
 
     component: str
     variant: Variant
-    planned: PlannedInt8
+    planned: Int8Result
     speed: SpeedCheck
     """Against the fastest of the bundle's float variants, here."""
     beside: str
@@ -68,7 +68,7 @@ class GraphSamples:
     """For the plan: the first of those collected."""
     measured: Reference
     """For every figure; other samples."""
-    truth: Truth
+    truth: GroundTruth
     """Of those measured."""
 
 
@@ -90,7 +90,7 @@ class GraphCalibration:
         bundle: Bundle,
         model: EmoLlamaForConditionalGeneration,
         samples: GraphSamples,
-        plan: CalibrationPlan,
+        plan: CalibrationConfig,
         work: Path,
         threads: int | None,
         reports: Reports,
@@ -199,12 +199,12 @@ class GraphCalibration:
         question = classify_question(self.model.config.prompt, self.samples.searched.labels)
         return {name: ids.cpu().numpy() for name, ids in self.model.question_inputs([question] * count).items()}
 
-    def _judged(self, component: str, reference: Reference) -> Judged:
+    def _judged(self, component: str, reference: Reference) -> EvalSet:
         def evidence(outputs: Outputs) -> Mapping[str, float]:
             shares = probabilities_with(self.model, reference, component, outputs)
             return {} if shares is None else label_evidence(reference.probabilities, shares)
 
-        return Judged(reference.of(component)[1], evidence)
+        return EvalSet(reference.of(component)[1], evidence)
 
     def _evidence(self, component: str, graph: Path) -> dict[str, dict[str, float]]:
         """Measure a graph on the samples that nothing was chosen on: its outputs, and the labels that follow.

@@ -15,7 +15,7 @@ from emo_edge.runtimes.base.devices import DEVICES
 from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
-    from emo_edge.benchmarks.workload.config import BenchPlan
+    from emo_edge.benchmarks.workload.config import BenchConfig
 
 COMPARE = "compare"
 
@@ -83,9 +83,9 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
 
 def plan_of(
     *, label_map: tuple[str, ...], generate: bool, generated: int, batch: str, quick: bool, **rest: Any
-) -> BenchPlan:
+) -> BenchConfig:
     """Read the options that are text; raise InputError for one that cannot be read."""
-    from emo_edge.benchmarks.workload.config import BenchPlan
+    from emo_edge.benchmarks.workload.config import BenchConfig
 
     pairs = [entry.partition("=") for entry in label_map]
     if wrong := [entry for entry, (theirs, sign, _) in zip(label_map, pairs, strict=True) if not (theirs and sign)]:
@@ -94,7 +94,7 @@ def plan_of(
         batches = tuple(dict.fromkeys(int(word) for word in batch.split(",")))
     except ValueError as error:
         raise InputError(f"--batch reads like 1,2,4, not {batch!r}") from error
-    plan = BenchPlan(
+    plan = BenchConfig(
         label_map=tuple((theirs, ours) for theirs, _, ours in pairs),
         written=generated if generate else 0,
         batches=batches,

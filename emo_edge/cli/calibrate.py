@@ -16,7 +16,7 @@ from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
     from emo_edge.assets.packaged import Sample
-    from emo_edge.calibration.workflow.config import CalibrationPlan
+    from emo_edge.calibration.workflow.config import CalibrationConfig
 
 SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
 
@@ -75,16 +75,16 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
 
 def plan_of(
     *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
-) -> CalibrationPlan:
+) -> CalibrationConfig:
     """Read the options that are text; raise InputError for one that cannot be read."""
     from emo_edge.bundle.manifest import GRAPHS
-    from emo_edge.calibration.workflow.config import CalibrationPlan
+    from emo_edge.calibration.workflow.config import CalibrationConfig
     from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)
     if strangers := [name for name in graphs if name not in GRAPHS]:
         raise InputError(f"--int8 {', '.join(strangers)}: choose from {', '.join(GRAPHS)}, or none")
-    return CalibrationPlan(
+    return CalibrationConfig(
         types=None if types is None else _names(types),
         target_size=size_of(target_size) if target_size else None,
         int8=graphs,

@@ -16,7 +16,7 @@ from emo_edge.benchmarks.emo_tiny.data import BASIC
 from emo_edge.benchmarks.synthetic.generator import render_face
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError
-from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import PROFILE_OF, bundle_from_checkpoint
 from emo_edge.export.models.config import CONFIG_NAME
 from emo_edge.export.reference.weights import WEIGHTS_NAME
@@ -48,7 +48,7 @@ class ProfileRun:
 
 def demo_bundle(compared: int = COMPARED) -> Bundle:
     """Open the packaged checkpoint's bundle; export it first if the cache does not hold all of its profiles."""
-    directory, plan = packaged_checkpoint("emo-tiny"), ExportPlan()
+    directory, plan = packaged_checkpoint("emo-tiny"), ExportConfig()
     made_of = [sha256_of(directory / name) for name in (WEIGHTS_NAME, CONFIG_NAME)]
     made_of += [f"{tool} {version(tool)}" for tool in ("torch", "onnx", "llama-cpp-python", "gguf")]
     digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]

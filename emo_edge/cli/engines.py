@@ -26,7 +26,7 @@ RTX = ("tensorrt_rtx",)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EngineRequest:
     """One variant of one component."""
 
     part: str
@@ -84,7 +84,7 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
     click.echo(f"freed {cache.clear(None if everything else list(keys)) / 1e6:.1f} MB")
 
 
-def wanted_graphs(bundle: Bundle, profiles: Sequence[str]) -> list[Wanted]:
+def wanted_graphs(bundle: Bundle, profiles: Sequence[str]) -> list[EngineRequest]:
     """List each variant that the profiles (all if none is named) use of a graph, once."""
     chosen = [profile_of(bundle, name)[1] for name in profiles or bundle.manifest.profiles]
     found = {}
@@ -92,11 +92,11 @@ def wanted_graphs(bundle: Bundle, profiles: Sequence[str]) -> list[Wanted]:
         component = getattr(bundle.manifest.components, part)
         for variant in dict.fromkeys(getattr(profile, part) for profile in chosen):
             if component is not None and variant is not None:
-                found[part, variant] = Wanted(part, component, variant)
+                found[part, variant] = EngineRequest(part, component, variant)
     return list(found.values())
 
 
-def kept_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
+def kept_builds(bundle: Bundle, wanted: Sequence[EngineRequest]) -> Iterator[str]:
     """Build into the user's cache, on this machine's device, and tell of each graph how it went.
 
     Goes on after a graph that fails, unless the card is to blame; raises the first one's error at the end.
@@ -121,7 +121,7 @@ def kept_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
         raise failed[0]
 
 
-def trial_builds(bundle: Bundle, wanted: Sequence[Wanted]) -> Iterator[str]:
+def trial_builds(bundle: Bundle, wanted: Sequence[EngineRequest]) -> Iterator[str]:
     """Build each graph into a folder that is deleted: it parses and builds, and was not run."""
     engine_from_onnx = builder.engine_from_onnx
     with tempfile.TemporaryDirectory(prefix="emo-edge-engines-") as folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from emo_edge.assets.packaged import folder_samples, packaged_checkpoint, packaged_samples
-from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.models.config import is_face_network
@@ -53,7 +53,7 @@ def main(
     """
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
-    plan = ExportPlan(vision, face, language, labels)
+    plan = ExportConfig(vision, face, language, labels)
 
     with shown_reports() as reports:
         if is_face_network(directory):

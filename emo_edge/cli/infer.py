@@ -16,7 +16,7 @@ from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.detectors import FixedBox, WholeImage
 from emo_edge.faces.yunet import YuNetDetector
 from emo_edge.inference.pipeline import EmotionPipeline
-from emo_edge.inference.results import ClipPlan, Request, Result
+from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
 from emo_edge.media.sources import shown
 from emo_edge.rendering.outputs import Drawer
@@ -65,7 +65,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     """
     level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
-    plan, drawn = ClipPlan(options["frames"], options["fps"]), options["draw"] is not None
+    plan, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
     with EmotionPipeline.open(
         bundle,
         device=options["device"],
@@ -83,7 +83,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     raise SystemExit(code)
 
 
-def _print_all(results: Iterable[Result], drawer: Drawer | None, screen: _Screen) -> int:
+def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
     code = 0
     screen.begin()
@@ -110,7 +110,7 @@ def _print_all(results: Iterable[Result], drawer: Drawer | None, screen: _Screen
     return code
 
 
-def _draw(drawer: Drawer | None, result: Result) -> EmoEdgeError | None:
+def _draw(drawer: Drawer | None, result: SourceResult) -> EmoEdgeError | None:
     """Draw a result; what cannot be drawn keeps nothing else from being read."""
     try:
         if drawer:
@@ -129,7 +129,7 @@ class _Screen:
         self.live = sys.stderr.isatty()
         self.shown = 0
 
-    def show(self, result: Result) -> None:
+    def show(self, result: SourceResult) -> None:
         """Print one result."""
         self.clear()
         comma = "," if self.shown else ""

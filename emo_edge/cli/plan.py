@@ -15,7 +15,7 @@ from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
-    from emo_edge.planning.models import Subject
+    from emo_edge.planning.models import PlannedModel
     from emo_edge.planning.roofline import Device
 
 PLAN_VERSION = 1
@@ -50,10 +50,10 @@ def main(
     """
     from emo_edge.planning.advice import require_choice
     from emo_edge.planning.models import open_subject
-    from emo_edge.planning.planner import Wanted, make_plan
+    from emo_edge.planning.planner import PlanRequest, make_plan
     from emo_edge.planning.text import plan_text
 
-    wanted = Wanted(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
+    wanted = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
     opened, names = open_subject(subject), (profile,) if profile else None
     chosen = device_for(opened, device, profile, threads)
     plan = make_plan(opened, chosen, wanted, names)
@@ -61,7 +61,7 @@ def main(
     require_choice(opened, chosen, plan, names)
 
 
-def device_for(subject: Subject, name: str, profile: str | None, threads: int | None) -> Device:
+def device_for(subject: PlannedModel, name: str, profile: str | None, threads: int | None) -> Device:
     """Look a device up, or measure this machine for the types of the profiles that are planned."""
     from emo_edge.planning.device_catalogue import catalogue_device
     from emo_edge.planning.probes.machine import measured_device

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emo_edge.bundle.prompts import FaceLabels
 from emo_edge.inference.probability import softmax
 from emo_edge.inference.prompt_layout import HEADS
-from emo_edge.inference.results import FaceFacts
+from emo_edge.inference.results import FaceAttributes
 from emo_edge.media.crops import Crop
 from emo_edge.tensors import Tensor
 
@@ -18,9 +18,9 @@ DEMOGRAPHIC_ATTRIBUTES = ("Male", "Young")
 """Of CelebA's: what they tell is gender and age."""
 
 
-def face_facts(
+def face_attributes(
     outputs: Mapping[str, Tensor], rows: slice, shown: int, crop: Crop, labels: FaceLabels, *, demographics: bool
-) -> FaceFacts:
+) -> FaceAttributes:
     """Read landmarks, pose, attributes and visibility of row ``shown``, and age, gender, race over ``rows``.
 
     Args:
@@ -35,7 +35,7 @@ def face_facts(
     pose = np.degrees(outputs["pose"][shown])
     attributes = dict(zip(labels.attributes, _sigmoid(outputs["attributes"][shown]).tolist(), strict=True))
     shares = {name: softmax(outputs[name][rows]).mean(0) for name in HEADS} if demographics else {}
-    return FaceFacts(
+    return FaceAttributes(
         landmarks=crop.to_frame(outputs["landmarks"][shown]),
         pose_degrees=dict(zip(("pitch", "yaw", "roll"), pose.tolist(), strict=True)),
         attributes={

@@ -14,7 +14,7 @@ from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.inference.probability import softmax
-from emo_edge.inference.prompt_layout import Turn, frame_tokens
+from emo_edge.inference.prompt_layout import Prompt, frame_tokens
 from emo_edge.inference.results import Request
 from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.tensors import Tensor
@@ -22,7 +22,7 @@ from emo_edge.utils.timing import Stopwatch
 
 
 @dataclass(frozen=True)
-class Shown:
+class VisualInput:
     """F frames as the networks give them to the language model; nothing here depends on the question."""
 
     features: Tensor
@@ -32,7 +32,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Said:
+class LabelScores:
     """What was asked of the language model, and what it said."""
 
     labels: tuple[str, ...]
@@ -43,11 +43,11 @@ class Said:
     answers: dict[str, str]
 
 
-NOTHING_SAID = Said((), "", 1.0, prior_correction=False, probabilities={}, answers={})
+NO_LABEL_SCORES = LabelScores((), "", 1.0, prior_correction=False, probabilities={}, answers={})
 """Of a bundle without a language model."""
 
 
-class Answering:
+class LabelScorer:
     """A bundle's prompts and labels over its open language chain."""
 
     def __init__(self, bundle: Bundle, chain: LanguageChain) -> None:
@@ -64,8 +64,15 @@ class Answering:
             raise InputError(f"{frames} frames need {needed} positions, the context has {room}: use fewer frames")
 
     def ask(
-        self, shown: Shown, sentence: str, request: Request, watch: Stopwatch, blank: Callable[[], Shown], *, clip: bool
-    ) -> Said:
+        self,
+        shown: VisualInput,
+        sentence: str,
+        request: Request,
+        watch: Stopwatch,
+        blank: Callable[[], VisualInput],
+        *,
+        clip: bool,
+    ) -> LabelScores:
         """Score the labels and answer the questions of a request.
 
         Args:
@@ -77,7 +84,7 @@ class Answering:
             clip: whether the prompt says "video".
         """
         manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
-        turn = Turn(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
+        turn = Prompt(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
         scores = self._label_scores(shown, turn, labels, watch)
         wanted, temperature = request.prior_correction, _temperature(manifest, request)
         corrected = manifest.scoring.prior_correction if wanted is None else wanted
@@ -85,14 +92,14 @@ class Answering:
             scores = scores - self._blank(blank, turn, labels, watch)
         shares = softmax(scores / temperature)
         answers = {
-            question: self._answer(shown, Turn(manifest, question, sentence), request, watch)
+            question: self._answer(shown, Prompt(manifest, question, sentence), request, watch)
             for question in (manifest.prompt.describe if request.describe else None, request.ask)
             if question is not None
         }
         probabilities = dict(zip(labels, shares.tolist(), strict=True))
-        return Said(labels, turn.question, temperature, corrected, probabilities, answers)
+        return LabelScores(labels, turn.question, temperature, corrected, probabilities, answers)
 
-    def _prefill(self, shown: Shown, turn: Turn, watch: Stopwatch) -> None:
+    def _prefill(self, shown: VisualInput, turn: Prompt, watch: Stopwatch) -> None:
         """Make the prompt about these frames the language model's context."""
         feed: dict[str, Tensor] = {"features": shown.features}
         if self.questions:
@@ -104,7 +111,9 @@ class Answering:
             tokens = frame_tokens(self.manifest, visual, shown.face_tokens)
             self.chain.language.prefill(turn.chunks(self.chain.language, tokens))
 
-    def _label_scores(self, shown: Shown, turn: Turn, labels: tuple[str, ...], watch: Stopwatch) -> NDArray[np.float64]:
+    def _label_scores(
+        self, shown: VisualInput, turn: Prompt, labels: tuple[str, ...], watch: Stopwatch
+    ) -> NDArray[np.float64]:
         """Log-probability of each label's whole token sequence as the answer: one prefill, no decoding."""
         self._prefill(shown, turn, watch)
         with watch("score"):
@@ -112,7 +121,7 @@ class Answering:
         return np.array([float(tokens.sum()) for tokens in found])
 
     def _blank(
-        self, blank: Callable[[], Shown], turn: Turn, labels: tuple[str, ...], watch: Stopwatch
+        self, blank: Callable[[], VisualInput], turn: Prompt, labels: tuple[str, ...], watch: Stopwatch
     ) -> NDArray[np.float64]:
         """Label scores of the same prompt about an even picture: what the words alone suggest."""
         key = (turn.question, turn.demographics, *labels)
@@ -120,7 +129,7 @@ class Answering:
             self._blank_scores[key] = self._label_scores(blank(), turn, labels, watch)
         return self._blank_scores[key]
 
-    def _answer(self, shown: Shown, turn: Turn, request: Request, watch: Stopwatch) -> str:
+    def _answer(self, shown: VisualInput, turn: Prompt, request: Request, watch: Stopwatch) -> str:
         self._prefill(shown, turn, watch)
         with watch("answer"):
             pieces = []

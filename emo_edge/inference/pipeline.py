@@ -15,10 +15,10 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_seen
 from emo_edge.faces.detectors import open_detector
-from emo_edge.inference.face_attributes import face_facts
-from emo_edge.inference.label_scoring import NOTHING_SAID, Answering, Said, Shown
+from emo_edge.inference.face_attributes import face_attributes
+from emo_edge.inference.label_scoring import NO_LABEL_SCORES, LabelScorer, LabelScores, VisualInput
 from emo_edge.inference.prompt_layout import demographics_of
-from emo_edge.inference.results import Reading, Request, Settings
+from emo_edge.inference.results import EmotionResult, Request, Settings
 from emo_edge.media.crops import Crop, Image, checked_frame, face_crop, padded_crop
 from emo_edge.runtimes.base.sessions import Sampling, TensorSession
 from emo_edge.runtimes.loading.engines import Engines, open_engines
@@ -32,7 +32,7 @@ AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameFeatures:
     """What both networks make of F crops; nothing here depends on the question."""
 
     face_crops: list[Crop]
@@ -42,12 +42,12 @@ class Seen:
     face: dict[str, Tensor]
     """Outputs of the face graph, [F, ...] each; empty without a face network."""
 
-    def shown(self, rows: slice) -> Shown:
+    def shown(self, rows: slice) -> VisualInput:
         """Pick the frames ``rows`` for the language model."""
         if self.features is None:
             raise ValueError("the vision net did not run")
         face = self.face.get(FACE_TOKENS)
-        return Shown(self.features[rows], None if face is None else face[rows])
+        return VisualInput(self.features[rows], None if face is None else face[rows])
 
 
 class EmotionPipeline:
@@ -56,7 +56,7 @@ class EmotionPipeline:
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
-        self.answering = Answering(bundle, engines.chain) if engines.chain else None
+        self.answering = LabelScorer(bundle, engines.chain) if engines.chain else None
 
     @classmethod
     def open(
@@ -81,7 +81,7 @@ class EmotionPipeline:
         finder = detector or open_detector(found.manifest.detector)
         return cls(found, open_engines(found, profile=profile, device=device, threads=threads), finder)
 
-    def read(self, image: Image, request: Request | None = None) -> list[Reading]:
+    def read(self, image: Image, request: Request | None = None) -> list[EmotionResult]:
         """Read every face of an image (uint8 RGB [H, W, 3]), largest first; no face gives an empty list."""
         watch, asked = Stopwatch(), request or Request()
         with watch("detect"):
@@ -91,7 +91,7 @@ class EmotionPipeline:
         seen = self._look([image] * len(faces), faces, watch)
         return [self._reading(seen, slice(row, row + 1), faces, asked, watch, clip=False) for row in range(len(faces))]
 
-    def read_clip(self, frames: Sequence[Image], request: Request | None = None) -> Reading | None:
+    def read_clip(self, frames: Sequence[Image], request: Request | None = None) -> EmotionResult | None:
         """Read one face through a clip, every frame's tokens in one prompt; None if no frame shows a face.
 
         The largest face of each frame counts; a frame without one borrows the box of the nearest frame that has one.
@@ -131,7 +131,7 @@ class EmotionPipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _look(self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch) -> Seen:
+    def _look(self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch) -> FrameFeatures:
         """Crop every face and run both networks on all of them at once."""
         settings = self.manifest.preprocessing
         pairs = list(zip(frames, faces, strict=True))
@@ -144,18 +144,18 @@ class EmotionPipeline:
                 features = _run(self.engines.chain.vision, vision_crops)["features"]
         with watch("face"):
             known = _run(self.engines.face, face_crops) if self.engines.face else {}
-        return Seen(face_crops, features, known)
+        return FrameFeatures(face_crops, features, known)
 
     def _reading(
         self,
-        seen: Seen,
+        seen: FrameFeatures,
         rows: slice,
         faces: Sequence[DetectedFace],
         request: Request,
         measured: Stopwatch,
         *,
         clip: bool,
-    ) -> Reading:
+    ) -> EmotionResult:
         """Tell the facts of one face's frames ``rows``, and what the language model says of them."""
         watch, middle, manifest = measured.branch(), (rows.start + rows.stop) // 2, self.manifest
         wanted = manifest.prompt.use_demographics if request.demographics is None else request.demographics
@@ -163,15 +163,15 @@ class EmotionPipeline:
         sentence = demographics_of(manifest, seen.face, rows, clip=clip) if wanted and told else ""
         if self.answering is None:
             self._check_facts_alone(request)
-            said = NOTHING_SAID
+            said = NO_LABEL_SCORES
         else:
             blank = partial(self._blank, watch)
             said = self.answering.ask(seen.shown(rows), sentence, request, watch, blank, clip=clip)
         facts = None
         if told:
             crop = seen.face_crops[middle]
-            facts = face_facts(seen.face, rows, middle, crop, manifest.face_labels, demographics=wanted)
-        return Reading(
+            facts = face_attributes(seen.face, rows, middle, crop, manifest.face_labels, demographics=wanted)
+        return EmotionResult(
             box=faces[middle].box,
             detection_score=faces[middle].score,
             frames=rows.stop - rows.start,
@@ -182,13 +182,13 @@ class EmotionPipeline:
             settings=self._settings(said, wanted=wanted),
         )
 
-    def _blank(self, watch: Stopwatch) -> Shown:
+    def _blank(self, watch: Stopwatch) -> VisualInput:
         """Show an even picture."""
         side = self.manifest.preprocessing.vision.size if self.manifest.preprocessing.vision else 0
         grey = np.full((side, side, 3), 127, np.uint8)
         return self._look([grey], [DetectedFace((0.0, 0.0, side, side), None)], watch).shown(slice(0, 1))
 
-    def _settings(self, said: Said, *, wanted: bool) -> Settings:
+    def _settings(self, said: LabelScores, *, wanted: bool) -> Settings:
         return Settings(
             bundle=self.manifest.name,
             profile=self.engines.profile_name,

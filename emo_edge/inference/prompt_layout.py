@@ -49,7 +49,7 @@ def frame_tokens(manifest: Manifest, visual: Tensor, face: Tensor | None) -> NDA
     return np.ascontiguousarray(joined.reshape(-1, joined.shape[-1]), np.float32)
 
 
-class Turn:
+class Prompt:
     """One question about some frames, filled into the layout."""
 
     def __init__(self, manifest: Manifest, question: str, demographics: str = "") -> None:

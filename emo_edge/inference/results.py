@@ -1,6 +1,6 @@
 """What the pipeline says of a face or a clip, with the settings and the times that made it.
 
-`Reading.to_dict` is the JSON that ``emo-edge infer`` prints: it is part of ``emo_edge/schemas/result-1.json``.
+`EmotionResult.to_dict` is the JSON that ``emo-edge infer`` prints: it is part of ``emo_edge/schemas/result-1.json``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class FaceFacts:
+class FaceAttributes:
     """What the face network says; of a clip, of its middle frame, with age, gender and race over all frames."""
 
     landmarks: NDArray[np.float32]
@@ -91,7 +91,7 @@ class FaceFacts:
 
 
 @dataclass(frozen=True)
-class Reading:
+class EmotionResult:
     """One face of an image, or one face through a clip."""
 
     box: Box
@@ -101,7 +101,7 @@ class Reading:
     """How many frames were read: 1 for an image."""
     probabilities: dict[str, float]
     """By label, in the order of the labels; they add up to one. Empty where the bundle has no language model."""
-    facts: FaceFacts | None
+    facts: FaceAttributes | None
     answers: dict[str, str]
     """Question to answer."""
     stage_ms: dict[str, float]
@@ -134,7 +134,7 @@ def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class ClipPlan:
+class ClipSampling:
     """How moving pictures are read: ``frames`` a clip, taken evenly from a whole video, or at ``fps`` as it plays."""
 
     frames: int = 8
@@ -146,13 +146,13 @@ class ClipPlan:
 
 
 @dataclass(frozen=True)
-class Result:
+class SourceResult:
     """The readings of one image or one clip, or what kept it from being read."""
 
     source: str
     kind: str
     """image or clip."""
-    readings: list[Reading]
+    readings: list[EmotionResult]
     image: Image | None
     """The picture the boxes lie in (a clip's middle frame); None after an error."""
     seconds: tuple[float, float] | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.inference.pipeline import EmotionPipeline
-from emo_edge.inference.results import ClipPlan, Request, Result
+from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.media.images import image_paths, read_image
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
@@ -17,8 +17,8 @@ Progress = Callable[[str, int, int], None]
 
 
 def stream(
-    pipeline: EmotionPipeline, source: str | Path, request: Request | None = None, plan: ClipPlan | None = None
-) -> Iterator[Result]:
+    pipeline: EmotionPipeline, source: str | Path, request: Request | None = None, plan: ClipSampling | None = None
+) -> Iterator[SourceResult]:
     """Read an image, a folder, a video, a camera or a stream, one result at a time, as ``emo-edge infer`` does.
 
     Args:
@@ -30,16 +30,16 @@ def stream(
     What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
     """
     pipeline.check(request or Request())
-    return read_sources(pipeline, [str(source)], request or Request(), plan or ClipPlan())
+    return read_sources(pipeline, [str(source)], request or Request(), plan or ClipSampling())
 
 
 def read_sources(
     pipeline: EmotionPipeline,
     sources: Iterable[str],
     request: Request,
-    plan: ClipPlan,
+    plan: ClipSampling,
     progress: Progress = lambda what, done, total: None,
-) -> Iterator[Result]:
+) -> Iterator[SourceResult]:
     """Read images, folders, videos, cameras and streams in order; ``progress`` hears of long work within one of them.
 
     One source that cannot be read gives a result with its error, and the next one is read. Raises InputError, before
@@ -52,12 +52,12 @@ def read_sources(
             kind = "image" if classify_source(source) in ("image", "folder") else "clip"
             yield from _read_source(pipeline, source, request, plan, progress)
         except (InputError, DeviceError) as error:
-            yield Result(source, kind, [], None, error=error)
+            yield SourceResult(source, kind, [], None, error=error)
 
 
 def _read_source(
-    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipPlan, progress: Progress
-) -> Iterator[Result]:
+    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipSampling, progress: Progress
+) -> Iterator[SourceResult]:
     kind = classify_source(source)
     if kind not in ("image", "folder"):
         pipeline.check(request, plan.frames)
@@ -70,7 +70,7 @@ def _read_source(
             try:
                 yield _image_result(pipeline, path, request)
             except InputError as error:
-                yield Result(str(path), "image", [], None, error=error)
+                yield SourceResult(str(path), "image", [], None, error=error)
     elif kind == "video" and plan.fps is None:
 
         def heard(done: int, total: int) -> None:
@@ -82,16 +82,18 @@ def _read_source(
             yield _clip_result(pipeline, source, window, request)
 
 
-def _image_result(pipeline: EmotionPipeline, path: Path, request: Request) -> Result:
+def _image_result(pipeline: EmotionPipeline, path: Path, request: Request) -> SourceResult:
     image = read_image(path)
-    return Result(str(path), "image", pipeline.read(image, request), image)
+    return SourceResult(str(path), "image", pipeline.read(image, request), image)
 
 
-def _clip_result(pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request) -> Result:
+def _clip_result(
+    pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request
+) -> SourceResult:
     reading = pipeline.read_clip([frame.image for frame in frames], request)
     seconds = (frames[0].time_s, frames[-1].time_s)
     middle = frames[len(frames) // 2].image
-    return Result(source, "clip", [reading] if reading else [], middle, seconds)
+    return SourceResult(source, "clip", [reading] if reading else [], middle, seconds)
 
 
 def _windows(frames: Iterable[TimedFrame], size: int) -> Iterator[list[TimedFrame]]:

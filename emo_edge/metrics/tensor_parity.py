@@ -103,7 +103,7 @@ def exact_failures(measured: Mapping[str, float]) -> list[str]:
     return [message for holds, message in checks if not holds]
 
 
-def nearness(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, float]:
+def similarity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, float]:
     """Compare by output: the smallest cosine over samples, times the shorter vector's share of the longer one's length.
 
     1 is equal; a scale that was lost shows as well as a direction. What is not finite is 0.

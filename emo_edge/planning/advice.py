@@ -8,14 +8,16 @@ from typing import Any
 
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.planning.device_catalogue import CATALOGUE, catalogue_device
-from emo_edge.planning.models import Subject
-from emo_edge.planning.planner import Plan, Wanted, make_plan, span
+from emo_edge.planning.models import PlannedModel
+from emo_edge.planning.planner import CapacityPlan, PlanRequest, make_plan, span
 from emo_edge.planning.roofline import Device
 
 SMALLEST_CONTEXT = 32
 
 
-def require_choice(subject: Subject, device: Device, plan: Plan, profiles: Iterable[str] | None = None) -> None:
+def require_choice(
+    subject: PlannedModel, device: Device, plan: CapacityPlan, profiles: Iterable[str] | None = None
+) -> None:
     """Raise DeviceError if the plan chose no profile, with what would have to change in one message."""
     if plan.chosen is not None:
         return
@@ -30,7 +32,7 @@ def require_choice(subject: Subject, device: Device, plan: Plan, profiles: Itera
     raise DeviceError(f"{what}. What would do: {'; or '.join(helps) or 'nothing that is known here: a smaller model'}")
 
 
-def _too_large(plan: Plan) -> str:
+def _too_large(plan: CapacityPlan) -> str:
     least = min(plan.profiles, key=lambda profile: profile.memory.total)
     parts = {name: value for name, value in vars(least.memory).items() if value}
     largest = max(parts, key=parts.__getitem__).replace("_", " ")
@@ -40,7 +42,7 @@ def _too_large(plan: Plan) -> str:
     )
 
 
-def _too_slow(plan: Plan) -> str:
+def _too_slow(plan: CapacityPlan) -> str:
     fastest = min((profile for profile in plan.profiles if profile.fits), key=lambda profile: profile.label_ms.most)
     slowest = max(fastest.stages, key=lambda stage: stage.ms.most)
     return (
@@ -49,7 +51,7 @@ def _too_slow(plan: Plan) -> str:
     )
 
 
-def _changes(subject: Subject, device: Device, plan: Plan, names: tuple[str, ...] | None) -> Iterator[str]:
+def _changes(subject: PlannedModel, device: Device, plan: CapacityPlan, names: tuple[str, ...] | None) -> Iterator[str]:
     """Yield what less of one thing would do: the largest half, quarter and so on of each that does."""
     asked = {"context": plan.context or 0, "frames": plan.wanted.frames, "faces": plan.wanted.faces}
     for name, count in asked.items():
@@ -66,21 +68,23 @@ def _halves(count: int, least: int) -> Iterator[int]:
         yield count
 
 
-def _chosen(subject: Subject, device: Device, wanted: Wanted, names: tuple[str, ...] | None) -> bool:
+def _chosen(subject: PlannedModel, device: Device, wanted: PlanRequest, names: tuple[str, ...] | None) -> bool:
     try:
         return make_plan(subject, device, wanted, names).chosen is not None
     except InputError:  # a context that no longer holds the prompt
         return False
 
 
-def _other_profiles(subject: Subject, device: Device, wanted: Wanted, names: tuple[str, ...] | None) -> Iterator[str]:
+def _other_profiles(
+    subject: PlannedModel, device: Device, wanted: PlanRequest, names: tuple[str, ...] | None
+) -> Iterator[str]:
     for name in subject.profiles if names else ():
         known = device.knows(subject.profiles[name]["language"])
         if name not in (names or ()) and known and _chosen(subject, device, wanted, (name,)):
             yield name
 
 
-def _other_devices(subject: Subject, plan: Plan, names: tuple[str, ...] | None) -> list[str]:
+def _other_devices(subject: PlannedModel, plan: CapacityPlan, names: tuple[str, ...] | None) -> list[str]:
     """Name the first device, from the smallest on, where a profile is chosen."""
     devices = sorted((catalogue_device(name) for name in CATALOGUE), key=lambda device: device.memory)
     for device in devices:

@@ -25,7 +25,7 @@ SHAPE_PROFILES = {"exact": ("fp32", "f16"), "balanced": ("fp16", "q8_0"), "small
 """Precision of the graphs and type of the language model, as ``emo-edge export`` names them."""
 
 
-class Subject(Protocol):
+class PlannedModel(Protocol):
     """What is planned; weights are in bytes as they are stored."""
 
     name: str
@@ -55,15 +55,15 @@ class Subject(Protocol):
         """Return llama.cpp's number of each language variant's type."""
 
 
-def open_subject(name: str) -> Subject:
+def open_subject(name: str) -> PlannedModel:
     """Open a bundle's directory, or find a known shape.
 
     Raises BundleError for a directory that is no intact bundle, InputError listing the shapes for any other name.
     """
-    return BundleSubject(Bundle.open(name)) if Path(name).is_dir() else ShapeSubject(name)
+    return BundleModel(Bundle.open(name)) if Path(name).is_dir() else ShapeModel(name)
 
 
-class BundleSubject:
+class BundleModel:
     """A bundle: graphs are counted, weights are those of its files."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -118,7 +118,7 @@ class BundleSubject:
         return self._path(part.variants[variant])
 
 
-class ShapeSubject:
+class ShapeModel:
     """A model of known sizes: graphs are counted by hand, weights by their types."""
 
     def __init__(self, name: str) -> None:

@@ -16,7 +16,7 @@ from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.errors import InputError
 from emo_edge.planning.cost.stages import language_work
 from emo_edge.planning.cost.work import FLOAT, Work, joined
-from emo_edge.planning.models import Subject
+from emo_edge.planning.models import PlannedModel
 from emo_edge.planning.prompt_lengths import Prompt, Prompts
 from emo_edge.planning.roofline import NOTHING, Device, Engine, Interval
 
@@ -31,7 +31,7 @@ LIVE = 2
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlanRequest:
     """What is asked of the device."""
 
     context: int | None = None
@@ -105,7 +105,7 @@ class ProfilePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     """What a model needs and takes on a device; ``chosen`` is None where nothing fits or no profile is fast enough."""
 
     subject: str
@@ -114,7 +114,7 @@ class Plan:
     measured: bool
     memory_total: float
     memory_limit: float
-    wanted: Wanted
+    wanted: PlanRequest
     context: int | None
     prompt_positions: int | None
     profiles: tuple[ProfilePlan, ...]
@@ -122,7 +122,9 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def make_plan(subject: Subject, device: Device, wanted: Wanted, profiles: Iterable[str] | None = None) -> Plan:
+def make_plan(
+    subject: PlannedModel, device: Device, wanted: PlanRequest, profiles: Iterable[str] | None = None
+) -> CapacityPlan:
     """Plan every profile, or the ones named, and choose the most precise that fits and is fast enough.
 
     Raises InputError for an unknown profile, and for a context that the model was not trained with or that does not
@@ -139,7 +141,7 @@ def make_plan(subject: Subject, device: Device, wanted: Wanted, profiles: Iterab
     plans = tuple(_planned(subject, device, wanted, name, context, prompts, limit) for name in names)
     good = [plan for plan in plans if plan.fits and plan.meets_latency]
     best = max(good, key=lambda plan: _precision(subject, plan.variants), default=None)
-    return Plan(
+    return CapacityPlan(
         subject.name,
         device.name,
         device.title,
@@ -166,12 +168,12 @@ def span(value: Interval, digits: int = 1) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _precision(subject: Subject, variants: Mapping[str, str | None]) -> float:
+def _precision(subject: PlannedModel, variants: Mapping[str, str | None]) -> float:
     """Return the bytes stored: between variants of one model, more bits are more precise."""
     return sum(subject.stored(part, variant) for part, variant in variants.items() if variant)
 
 
-def _context(subject: Subject, shape: LanguageShape, prompts: Prompts, wanted: Wanted) -> tuple[int, int]:
+def _context(subject: PlannedModel, shape: LanguageShape, prompts: Prompts, wanted: PlanRequest) -> tuple[int, int]:
     frames = wanted.frames * subject.tokens_per_frame
     context = wanted.context or shape.context
     sizes = [prompt.before + frames + prompt.after for prompt in (prompts.label, prompts.describe)]
@@ -187,9 +189,9 @@ def _context(subject: Subject, shape: LanguageShape, prompts: Prompts, wanted: W
 
 
 def _planned(
-    subject: Subject,
+    subject: PlannedModel,
     device: Device,
-    wanted: Wanted,
+    wanted: PlanRequest,
     name: str,
     context: int | None,
     prompts: Prompts | None,
@@ -215,7 +217,9 @@ def _planned(
 class _Reader:
     """One profile on one device."""
 
-    def __init__(self, subject: Subject, device: Device, wanted: Wanted, variants: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, subject: PlannedModel, device: Device, wanted: PlanRequest, variants: Mapping[str, str | None]
+    ) -> None:
         self.subject, self.device, self.wanted, self.variants = subject, device, wanted, variants
         self.crops = wanted.faces * wanted.frames
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emo_edge.planning.planner import Plan, ProfilePlan, Stage, span
+from emo_edge.planning.planner import CapacityPlan, ProfilePlan, Stage, span
 
 PROFILE_HEAD = ("profile", "graphs", "language", "KV cache", "activations", "engines", "needs", "", "labels", "answer")
 STAGE_HEAD = ("stage", "GFLOP", "weights", "activations", "bound", "ms")
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: CapacityPlan) -> str:
     """Write what each profile needs and takes, the stages of the chosen one, and what the figures rest on."""
     shown = next((part for part in plan.profiles if part.profile == plan.chosen), None)
     shown = shown or min(plan.profiles, key=lambda part: part.memory.total)
@@ -25,7 +25,7 @@ def plan_text(plan: Plan) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in plan.notes)])
 
 
-def _head(plan: Plan) -> Iterator[str]:
+def _head(plan: CapacityPlan) -> Iterator[str]:
     wanted = plan.wanted
     yield (
         f"{plan.subject} on {plan.device_title}: {plan.memory_total / 1e9:.1f} GB, "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.inference.results import Reading
+from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Image
 
 SHORTEST_SIDE = 720
@@ -23,7 +23,7 @@ SHOWN = 5
 """Labels a panel lists."""
 
 
-def annotated(image: Image, readings: Sequence[Reading], *, geometry: bool = True) -> Image:
+def annotated(image: Image, readings: Sequence[EmotionResult], *, geometry: bool = True) -> Image:
     """Return a copy of a picture (uint8 RGB [H, W, 3]) with its readings drawn; small pictures come out larger.
 
     Without ``geometry`` landmarks and pose are left out: they belong to another frame.
@@ -83,7 +83,9 @@ def _draw_pose(canvas: Image, box: NDArray[Any], pose: dict[str, float], unit: f
         cv2.line(canvas, ends[0], ends[1], colour, max(2, round(3 * unit)), cv2.LINE_AA)
 
 
-def _draw_panel(canvas: Image, box: NDArray[Any], reading: Reading, colour: tuple[int, int, int], unit: float) -> None:
+def _draw_panel(
+    canvas: Image, box: NDArray[Any], reading: EmotionResult, colour: tuple[int, int, int], unit: float
+) -> None:
     """List the likeliest labels with bars, beside the box where there is room, else inside the picture's edge.
 
     A reading without labels lists the face's clearest attributes.

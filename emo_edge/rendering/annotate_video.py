@@ -11,7 +11,7 @@ from typing import Any
 
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
-from emo_edge.inference.results import Result
+from emo_edge.inference.results import SourceResult
 from emo_edge.media.captures import opened_capture, promised_frames
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.videos import TimedFrame, sampled_frames
@@ -27,7 +27,7 @@ USUAL_FPS = 30.0
 def write_annotated_video(
     source: str,
     target: Path,
-    results: Sequence[Result],
+    results: Sequence[SourceResult],
     detector: FaceDetector,
     *,
     overwrite: bool = False,
@@ -61,7 +61,7 @@ def write_annotated_video(
         beside.unlink(missing_ok=True)
 
 
-def _drawn(source: str, results: Sequence[Result], detector: FaceDetector) -> Iterator[Image]:
+def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector) -> Iterator[Image]:
     box: Box | None = None
     clips = [result for result in results if result.seconds]
     for frame in _frames_there(source):
@@ -88,7 +88,7 @@ def _frames_there(source: str) -> Iterator[TimedFrame]:
         log.warning("%s", error)
 
 
-def _distance(result: Result, time_s: float) -> float:
+def _distance(result: SourceResult, time_s: float) -> float:
     assert result.seconds is not None
     first, last = result.seconds
     return max(first - time_s, time_s - last, 0.0)

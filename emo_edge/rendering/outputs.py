@@ -11,7 +11,7 @@ import click
 
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
-from emo_edge.inference.results import Result
+from emo_edge.inference.results import SourceResult
 from emo_edge.media.images import EXTENSIONS, write_image
 from emo_edge.media.sources import classify_source, shown
 from emo_edge.rendering.annotate import annotated
@@ -30,7 +30,7 @@ class Drawer:
         self.target, self.detector, self.overwrite = target, detector, overwrite
         self.several = len(sources) > 1 or Path(sources[0]).is_dir()
         self.as_video = not self.several and target.suffix.lower() in CODECS
-        self._clips: list[Result] = []
+        self._clips: list[SourceResult] = []
         self._drawn = False
         self._names: Counter[str] = Counter()
         if self.several:
@@ -51,7 +51,7 @@ class Drawer:
         if self.as_video and classify_source(source) != "video":
             raise InputError(f"{self.target}: only a video file is drawn as a video; give a picture's name")
 
-    def add(self, result: Result) -> None:
+    def add(self, result: SourceResult) -> None:
         """Draw a result, or keep a clip's reading until its video is whole."""
         if self.as_video:
             self._clips.append(replace(result, image=None))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from emo_edge.inference.results import Reading, Result
+from emo_edge.inference.results import EmotionResult, SourceResult
 from emo_edge.media.sources import shown
 
 BAR = 20
 
 
-def reading_text(reading: Reading, number: int, count: int) -> str:
+def reading_text(reading: EmotionResult, number: int, count: int) -> str:
     """Write one reading: label, distribution, face facts, answers, times."""
     x0, y0, x1, y1 = (round(value) for value in reading.box)
     what = f"clip of {reading.frames} frames" if reading.frames > 1 else f"face {number} of {count}"
@@ -32,7 +32,7 @@ def _bar(label: str, share: float) -> str:
     return f"    {label:<22} {share:6.1%} {'█' * round(BAR * share)}".rstrip()
 
 
-def _facts(reading: Reading) -> list[str]:
+def _facts(reading: EmotionResult) -> list[str]:
     facts = reading.facts
     assert facts is not None
     pose = ", ".join(f"{name} {value:+.0f}°" for name, value in facts.pose_degrees.items())
@@ -48,7 +48,7 @@ def _facts(reading: Reading) -> list[str]:
     return lines
 
 
-def result_text(result: Result) -> str:
+def result_text(result: SourceResult) -> str:
     """Write one image's or clip's readings; no face is said plainly."""
     source = shown(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""

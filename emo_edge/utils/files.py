@@ -49,7 +49,7 @@ def sync(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def require_room(directory: Path, needed: int) -> None:
+def require_disk_space(directory: Path, needed: int) -> None:
     """Raise InputError if ``directory``'s disk has fewer than ``needed`` bytes left."""
     free = shutil.disk_usage(directory).free
     if needed > free:
@@ -60,7 +60,7 @@ def require_room(directory: Path, needed: int) -> None:
 
 
 @contextmanager
-def written_beside(target: Path) -> Iterator[Path]:
+def new_file(target: Path) -> Iterator[Path]:
     """Give a path to write to, renamed to ``target`` when all is well and removed when not."""
     if target.exists():
         raise CheckpointError(f"{target}: already there; give another name")

@@ -22,7 +22,7 @@ from emo_edge.media.crops import Image
 
 
 @dataclass(frozen=True)
-class ExportPlan:
+class ExportConfig:
     """Which variants to write, and on which labels to compare them."""
 
     vision: tuple[str, ...] = ("fp32", "fp16")

@@ -15,7 +15,7 @@ from emo_edge.bundle.manifest import EXACT_LANGUAGE, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError
-from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
 from emo_edge.export.bundles.size_estimate import export_bytes
@@ -33,7 +33,7 @@ from emo_edge.export.reference.weights import weight_files
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.tensor_parity import Distances, exact_failures, label_distance
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-from emo_edge.utils.files import require_room, sha256_of
+from emo_edge.utils.files import require_disk_space, sha256_of
 from emo_edge.utils.progress import QUIET, Reports
 
 EXACT_TYPES = ("f32", "f16")
@@ -46,7 +46,7 @@ PROFILE_OF = {"f32": "exact", "f16": "exact", "q8_0": "balanced", "q4_k_m": "sma
 def bundle_from_checkpoint(
     directory: Path,
     target: Path,
-    plan: ExportPlan,
+    plan: ExportConfig,
     samples: Sequence[Sample],
     *,
     overwrite: bool = False,
@@ -71,7 +71,7 @@ def bundle_from_checkpoint(
     with BundleWriter(target, overwrite=overwrite, plan=plan.fingerprint(directory, config, samples)) as writer:
         there = sum(file.size for variant in writer.finished.values() for file in variant.files)
         wanted = export_bytes(config, plan.graphs(config), plan.language, lossless_type(directory))
-        require_room(writer.partial, wanted - there)
+        require_disk_space(writer.partial, wanted - there)
         export = _Export(directory, writer, plan, samples, threads, reports)
         for component, precisions in plan.graphs(config).items():
             export.graphs(component, precisions)
@@ -93,7 +93,7 @@ class _Export:
         self,
         directory: Path,
         writer: BundleWriter,
-        plan: ExportPlan,
+        plan: ExportConfig,
         samples: Sequence[Sample],
         threads: int | None,
         reports: Reports,

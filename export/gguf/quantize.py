@@ -15,7 +15,7 @@ from emo_edge.bundle.imatrix import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, block_size, require_offered
 from emo_edge.runtimes.llama_cpp.library import library, native_errors
-from emo_edge.utils.files import written_beside
+from emo_edge.utils.files import new_file
 
 QUANTIZED_AT_ONCE = 1 << 29
 """Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""
@@ -61,7 +61,7 @@ def quantize_gguf(
     parameters.max_buf_size = QUANTIZED_AT_ONCE
     # Kept until the call returns: ctypes does not keep what a pointer points to.
     kept = [_set_overrides(native, parameters, overrides), _set_importance(native, parameters, statistics)]
-    with written_beside(target) as partial:
+    with new_file(target) as partial:
         if native.llama_model_quantize(os.fsencode(source), os.fsencode(partial), byref(parameters)):
             # What is wrong with the source was refused before: this is the machine.
             raise InputError(f"{target}: llama.cpp cannot make {file_type}: {native_errors()}; is there room?")

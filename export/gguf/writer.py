@@ -24,7 +24,7 @@ from emo_edge.export.models.config import LanguageConfig
 from emo_edge.export.reference.tensor_files import tensors_of_directory
 from emo_edge.export.reference.tokenizer import LanguageTokenizer
 from emo_edge.export.reference.weights import all_finite, open_weights, structure_problems, weight_files
-from emo_edge.utils.files import written_beside
+from emo_edge.utils.files import new_file
 from emo_edge.utils.prefetch import computed_ahead
 
 PREFIX = "language."
@@ -66,7 +66,7 @@ def gguf_from_checkpoint(
     weights, dtype = _weights(config), WRITTEN_TYPES[file_type]
     with ExitStack() as stack:
         stored = _stored_weights(directory, weights, stack)
-        partial = stack.enter_context(written_beside(out))
+        partial = stack.enter_context(new_file(out))
         writer = stack.enter_context(closing(gguf.GGUFWriter(partial, "llama")))
         _add_metadata(writer, config, name, FILE_TYPES[file_type])
         _add_tokenizer(writer, directory, config)

@@ -19,7 +19,7 @@ from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.importers.tensors import listing
 from emo_edge.export.models.config import CheckpointConfig
 from emo_edge.export.reference.weights import INDEX_NAME, WEIGHTS_NAME, all_finite, save_tensors
-from emo_edge.utils.files import require_room, write_json
+from emo_edge.utils.files import require_disk_space, write_json
 
 SHARD_BYTES = 1 << 29
 """safetensors copies a shard once more while it writes it, so twice this is held in memory."""
@@ -89,7 +89,7 @@ def write_checkpoint(
     names = _shard_names(len(shards))
     total = sum(_size(tensor, dtype) for tensor in tensors)
     with _partial_directory(target, _fingerprint(config, tensors, dtype)) as partial:
-        require_room(partial, total - sum(path.stat().st_size for path in partial.glob("*.safetensors")))
+        require_disk_space(partial, total - sum(path.stat().st_size for path in partial.glob("*.safetensors")))
         done, problems = 0, list[str]()
         for name, shard in zip(names, shards, strict=True):
             if not (partial / name).exists():

@@ -13,7 +13,7 @@ from torch import Tensor
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens
-from emo_edge.export.reference.model import BRANCHES, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import BRANCHES, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.runtimes.base.sessions import Sampling
 
 DESCRIPTION = Sampling(max_new_tokens=80)
@@ -53,7 +53,7 @@ def answered_prompts(
     features = model.encode_crops(np.stack([shown.pixels for shown, _ in pairs]), np.stack(faces) if faces else None)
     found = AnsweredPrompts([], [], [])
     for question in (classify_question(model.config.prompt, labels), model.config.prompt.describe):
-        turns = model.embed_turns(features, [Turn(slice(row, row + 1), question) for row in range(len(samples))])
+        turns = model.embed_turns(features, [PromptInput(slice(row, row + 1), question) for row in range(len(samples))])
         prompts = [turn.embeddings for turn in turns]
         if question == model.config.prompt.describe:
             answers = generate_tokens(model.language, prompts, DESCRIPTION)
@@ -62,7 +62,7 @@ def answered_prompts(
             branches = [model.tokenizer.encode_answer(turns[0].prompt.after, label) for label in labels]
             answers = _likeliest(model, prompts, branches)
         if not seen:
-            blind = [Turn(slice(row, row + 1), question) for row in range(len(samples))]
+            blind = [PromptInput(slice(row, row + 1), question) for row in range(len(samples))]
             prompts = [turn.embeddings for turn in model.embed_turns(features, blind, ablate=BRANCHES)]
         end = model.config.language.eos_token_id
         found.prompts.extend(prompts)

@@ -42,7 +42,7 @@ BRANCHES = ("vision", "face")
 
 
 @dataclass(frozen=True)
-class Turn:
+class PromptInput:
     """One question about some of the encoded frames."""
 
     frames: slice
@@ -53,7 +53,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class EmbeddedTurn:
+class EmbeddedPrompt:
     """A turn as LLaMA reads it."""
 
     prompt: Prompt
@@ -304,7 +304,7 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         found = {"question_ids": ids, "question_mask": mask}
         return {name: torch.tensor(values, device=self.device) for name, values in found.items()}
 
-    def prompt_text(self, features: FrameFeatures, turn: Turn) -> Prompt:
+    def prompt_text(self, features: FrameFeatures, turn: PromptInput) -> Prompt:
         """Write a turn's prompt; a clip's age, gender and race are the mean over its frames."""
         wanted = self.config.prompt.use_demographics if turn.demographics is None else turn.demographics
         if not wanted or features.face is None:
@@ -318,22 +318,22 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         return build_prompt(self.config.prompt, turn.question, sentence)
 
     def embed_turns(
-        self, features: FrameFeatures, turns: Sequence[Turn], ablate: Collection[str] = ()
-    ) -> list[EmbeddedTurn]:
+        self, features: FrameFeatures, turns: Sequence[PromptInput], ablate: Collection[str] = ()
+    ) -> list[EmbeddedPrompt]:
         """Join each turn's text and visual tokens; the turns cover the frames in order, each frame once."""
         questions = [turn.question for turn in turns for _ in range(len(features))[turn.frames]]
         visual = self.visual_tokens(features, questions, ablate)
         prompts = [self.prompt_text(features, turn) for turn in turns]
         return [
-            EmbeddedTurn(prompt, self._embedded_prompt(prompt, visual[turn.frames]), visual[turn.frames])
+            EmbeddedPrompt(prompt, self._embedded_prompt(prompt, visual[turn.frames]), visual[turn.frames])
             for prompt, turn in zip(prompts, turns, strict=True)
         ]
 
-    def with_visual(self, turn: EmbeddedTurn, visual: Tensor) -> EmbeddedTurn:
+    def with_visual(self, turn: EmbeddedPrompt, visual: Tensor) -> EmbeddedPrompt:
         """Ask the same words of a turn about other visual tokens [F, T, E]."""
-        return EmbeddedTurn(turn.prompt, self._embedded_prompt(turn.prompt, visual), visual)
+        return EmbeddedPrompt(turn.prompt, self._embedded_prompt(turn.prompt, visual), visual)
 
-    def score_turns(self, turns: Sequence[EmbeddedTurn], labels: Sequence[str]) -> NDArray[np.float32]:
+    def score_turns(self, turns: Sequence[EmbeddedPrompt], labels: Sequence[str]) -> NDArray[np.float32]:
         """Log-probability of each label after each turn, one forward pass for all: float32 [turns, labels]."""
         if not labels:
             raise InputError("label_scores needs at least one label")
@@ -344,13 +344,15 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         scores = branch_log_probs(self.language, rows)
         return np.array([[float(tokens.sum()) for tokens in branches] for branches in scores], np.float32)
 
-    def answer_turns(self, turns: Sequence[EmbeddedTurn], sampling: Sampling) -> list[str]:
+    def answer_turns(self, turns: Sequence[EmbeddedPrompt], sampling: Sampling) -> list[str]:
         """Write the answer to each turn, as one batch."""
         answers = generate_tokens(self.language, [turn.embeddings for turn in turns], sampling)
         return [self.tokenizer.decode(ids) for ids in answers]
 
-    def _embedded(self, clip: Clip, question: str, demographics: bool | None, ablate: Collection[str]) -> EmbeddedTurn:
-        turn = Turn(slice(0, len(clip.frames)), question, clip.moving, demographics)
+    def _embedded(
+        self, clip: Clip, question: str, demographics: bool | None, ablate: Collection[str]
+    ) -> EmbeddedPrompt:
+        turn = PromptInput(slice(0, len(clip.frames)), question, clip.moving, demographics)
         return self.embed_turns(self.encode(clip), [turn], ablate)[0]
 
     def _embedded_prompt(self, prompt: Prompt, visual: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
 from emo_edge.export.reference.frames import FrameFeatures
-from emo_edge.export.reference.model import EmbeddedTurn, EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.inference.probability import softmax
 from emo_edge.tensors import Tensor
 
@@ -81,12 +81,12 @@ def reference_on(
     face = np.stack(faces) if faces else None
     question = classify_question(model.config.prompt, labels)
     parts: list[dict[str, NDArray[np.float32]]] = []
-    turns: list[EmbeddedTurn] = []
+    turns: list[EmbeddedPrompt] = []
     for start in range(0, len(samples), BATCH):
         rows = slice(start, start + BATCH)
         features = model.encode_crops(vision[rows], None if face is None else face[rows])
         parts.append(_outputs(model, features, question))
-        each = [Turn(slice(row, row + 1), question) for row in range(len(features))]
+        each = [PromptInput(slice(row, row + 1), question) for row in range(len(features))]
         turns += model.embed_turns(features, each)
         progress(len(turns), len(samples))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

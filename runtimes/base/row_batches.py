@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 Outputs = dict[str, Tensor]
 
 
-class RowParts:
+class RowBatches:
     """Remembers how many rows fit; what did not fit once is not tried again."""
 
     def __init__(self, most: int | None = None) -> None:

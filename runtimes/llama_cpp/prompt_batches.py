@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.runtimes.llama_cpp.token_embeddings import TokenRows
+from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 from emo_edge.tensors import Tensor
 
 Place = int | bytes
@@ -16,7 +16,7 @@ Place = int | bytes
 
 
 def prompt_batches(
-    places: Sequence[Place], start: int, limit: int, rows: TokenRows | None
+    places: Sequence[Place], start: int, limit: int, rows: TokenEmbeddings | None
 ) -> Iterator[tuple[int, Tensor]]:
     """Cut the places from ``start`` on into batches of one kind: token ids int32 [N] or embeddings float32 [N, E].
 
@@ -33,7 +33,7 @@ def prompt_batches(
         start += len(run)
 
 
-def _embedded(part: Sequence[Place], rows: TokenRows | None) -> NDArray[np.float32]:
+def _embedded(part: Sequence[Place], rows: TokenEmbeddings | None) -> NDArray[np.float32]:
     tokens = [place for place in part if isinstance(place, int)]
     known = iter(rows(tokens)) if rows and tokens else iter(())
     return np.stack([next(known) if isinstance(place, int) else np.frombuffer(place, np.float32) for place in part])

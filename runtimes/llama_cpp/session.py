@@ -30,7 +30,7 @@ from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load
 from emo_edge.runtimes.llama_cpp.prompt_batches import Place, prompt_batches
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
-from emo_edge.runtimes.llama_cpp.token_embeddings import token_rows
+from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.tensors import Tensor
 from emo_edge.utils.text import writable
 
@@ -86,7 +86,7 @@ class LlamaSession(LanguageSession):
                 native.llama_model_free(model)
         self._context, self._memory = context, native.llama_get_memory(context)
         self._vocabulary = native.llama_model_get_vocab(model)
-        self._token_rows = token_rows(path, native)
+        self._token_rows = token_embeddings(path, native)
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._free = weakref.finalize(self, _release, native, context, model)

@@ -35,8 +35,8 @@ FUNCTIONS = {
 FLOAT32 = 0
 
 
-class TokenRows:
-    """The table of one file; `token_rows` makes it."""
+class TokenEmbeddings:
+    """The table of one file; `token_embeddings` makes it."""
 
     def __init__(self, stored: NDArray[np.uint8], width: int, widen: Callable[..., object] | None) -> None:
         """Take the rows as they are stored, uint8 [V, B], their values, and what turns one into float32."""
@@ -52,7 +52,7 @@ class TokenRows:
         return found
 
 
-def token_rows(path: Path, native: Any) -> TokenRows | None:
+def token_embeddings(path: Path, native: Any) -> TokenEmbeddings | None:
     """Open the table of a LLaMA's file; None where llama.cpp's own lookup is not known to be these rows.
 
     ``native`` is llama.cpp's module. Another architecture may scale what it looks up, an unknown type of values has
@@ -75,7 +75,7 @@ def token_rows(path: Path, native: Any) -> TokenRows | None:
     if name and widen is None:
         return None
     stored = np.memmap(path, np.uint8, "r", table.start, (count, width // values * size))
-    return TokenRows(stored, width, widen)
+    return TokenEmbeddings(stored, width, widen)
 
 
 def _function(native: Any, name: str) -> Callable[..., object] | None:

@@ -17,10 +17,10 @@ import numpy as np
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError
-from emo_edge.metrics.tensor_parity import gate_problem, nearness
+from emo_edge.metrics.tensor_parity import gate_problem, similarity
 from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.sessions import TensorSession
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import read_cached, write_cached
 
@@ -35,7 +35,7 @@ class OpenVinoGraphs:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self._bundle, self._threads = bundle, threads
-        self._feeds = StoredFeeds(bundle, threads)
+        self._feeds = ReferenceFeeds(bundle, threads)
 
     def open(self, part: str, component: GraphComponent, variant: str) -> TensorSession:
         """Open a variant, in float32 where less strays; raise AccuracyGateError where that does, too."""
@@ -54,7 +54,7 @@ class OpenVinoGraphs:
             if expected is None:
                 return session
             try:
-                distance = nearness(expected, _row_by_row(session, self._feeds.feed(part)))
+                distance = similarity(expected, _row_by_row(session, self._feeds.feed(part)))
             except BaseException:
                 session.close()
                 raise

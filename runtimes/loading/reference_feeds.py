@@ -18,7 +18,7 @@ SAMPLES = 7
 """One drawing of each expression."""
 
 
-class StoredFeeds:
+class ReferenceFeeds:
     """Feeds of each graph and ONNX Runtime's answers on the CPU, computed when first asked for."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None, samples: int = SAMPLES) -> None:

@@ -15,9 +15,9 @@ from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
-from emo_edge.metrics.tensor_parity import GATES, gate_problem, nearness
+from emo_edge.metrics.tensor_parity import GATES, gate_problem, similarity
 from emo_edge.runtimes.base.sessions import TensorSession
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import build_config, engine_cache, fingerprint
 from emo_edge.runtimes.tensorrt import session as tensorrt_session
@@ -34,7 +34,7 @@ class OpenedGraph:
     session: TensorSession
     variant: str
     distance: Mapping[str, float]
-    """How near it is to ONNX Runtime, by output: see `nearness`."""
+    """How near it is to ONNX Runtime, by output: see `similarity`."""
     size: int
     """Bytes of the engine."""
     seconds: float
@@ -48,7 +48,7 @@ class GraphCompiler:
     def __init__(self, bundle: Bundle, cache: Any = None, threads: int | None = None) -> None:
         self._bundle = bundle
         self._cache = cache or engine_cache.EngineCache()
-        self._feeds = StoredFeeds(bundle, threads)
+        self._feeds = ReferenceFeeds(bundle, threads)
 
     def open(self, part: str, variant: str, progress: Progress | None = None) -> OpenedGraph:
         """Open the component ``part`` in ``variant``, or in the next more precise one that builds and holds its gate.
@@ -113,7 +113,7 @@ class GraphCompiler:
         entry, session = self._session(order, entry, device, trt)
         if expected is not None:
             with _closed_on_error(session):
-                entry = self._cache.judged(entry, nearness(expected, session.run(self._feeds.feed(order.part))))
+                entry = self._cache.judged(entry, similarity(expected, session.run(self._feeds.feed(order.part))))
             refused = gate_problem(order.variant, entry.distance)
             if refused:
                 session.close()
@@ -189,7 +189,7 @@ def engine_recipe(
     manifest, chosen = bundle.manifest, component.variants[variant]
     axes = axis_ranges(rows or manifest.engines.rows, manifest.max_question_tokens)
     settings = manifest.engines.tensorrt
-    return build_config.EngineRecipe(
+    return build_config.EngineConfig(
         graph=str(bundle.files(chosen)[0]),
         digest=build_config.files_digest([file.sha256 for file in chosen.files]),
         name=f"{part} {variant}",

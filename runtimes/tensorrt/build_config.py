@@ -14,7 +14,7 @@ Shapes = dict[str, tuple[list[int], list[int], list[int]]]
 
 
 @dataclass(frozen=True)
-class EngineRecipe:
+class EngineConfig:
     """One graph in one precision, and the sizes, memory and effort it is compiled with."""
 
     graph: str
@@ -36,7 +36,7 @@ class EngineRecipe:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> EngineRecipe:
+    def from_json(cls, text: str) -> EngineConfig:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         shapes = {name: tuple(list(sizes) for sizes in triple) for name, triple in values.pop("shapes").items()}
@@ -48,7 +48,7 @@ def files_digest(hashes: list[str]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def engine_key(recipe: EngineRecipe, machine: dict[str, str]) -> str:
+def engine_key(recipe: EngineConfig, machine: dict[str, str]) -> str:
     """Name of the engine in the cache: changes with graph, sizes, flags, TensorRT, GPU, driver or system."""
     facts = {"recipe": recipe.flags(), "machine": machine}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

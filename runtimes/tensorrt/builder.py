@@ -23,7 +23,7 @@ from typing import Any
 
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 
 START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
 """A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
@@ -43,7 +43,7 @@ class Built:
 
 
 def engine_from_onnx(
-    recipe: EngineRecipe,
+    recipe: EngineConfig,
     target: Path,
     *,
     timing: Path | None = None,
@@ -121,7 +121,7 @@ def _ending(code: int, errors: str) -> str:
     return f"the building process {how}" + (f": {lines[-1][:200]}" if lines else "")
 
 
-def _error(recipe: EngineRecipe, last: Mapping[str, Any]) -> Exception:
+def _error(recipe: EngineConfig, last: Mapping[str, Any]) -> Exception:
     text = f"{recipe.name}: {last['problem']}"
     if last["kind"] == "disk":
         return OSError(int(last["errno"]), os.strerror(int(last["errno"])), str(last["file"]))
@@ -164,7 +164,7 @@ def main() -> None:
 
 def _build(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     started = time.monotonic()
-    recipe, target = EngineRecipe.from_json(order["recipe"]), Path(order["target"])
+    recipe, target = EngineConfig.from_json(order["recipe"]), Path(order["target"])
     timing = Path(order["timing"]) if order["timing"] else None
     trt = tensorrt_api.tensorrt_module(order["modules"])
     complaints: list[str] = []
@@ -190,7 +190,7 @@ def _build(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     }
 
 
-def _parsed(trt: Any, builder: Any, logger: Any, recipe: EngineRecipe) -> tuple[Any, Any]:
+def _parsed(trt: Any, builder: Any, logger: Any, recipe: EngineConfig) -> tuple[Any, Any]:
     network = tensorrt_api.strongly_typed_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(recipe.graph):
@@ -202,7 +202,7 @@ def _parsed(trt: Any, builder: Any, logger: Any, recipe: EngineRecipe) -> tuple[
     return network, parser
 
 
-def _configured(trt: Any, builder: Any, recipe: EngineRecipe, monitor: Any) -> Any:
+def _configured(trt: Any, builder: Any, recipe: EngineConfig, monitor: Any) -> Any:
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
     for name, (least, likely, most) in recipe.shapes.items():
         profile.set_shape(name, least, likely, most)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe, engine_key
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
 from emo_edge.runtimes.tensorrt.builder import Progress, engine_from_onnx
 from emo_edge.utils.cache import cache_directory
 
@@ -60,7 +60,7 @@ class EngineCache:
         self.limit = limit
 
     def engine(
-        self, recipe: EngineRecipe, machine: dict[str, str], progress: Progress | None = None, **build: Any
+        self, recipe: EngineConfig, machine: dict[str, str], progress: Progress | None = None, **build: Any
     ) -> Entry:
         """Return the engine of a recipe on this machine, building it unless a verified one is there.
 
@@ -114,12 +114,12 @@ class EngineCache:
         """Remember that no engine of this TensorRT runs on this machine's card, so that none is built to find out."""
         self._keep(REFUSED, self._kept(REFUSED) | {_machine_key(machine): reason})
 
-    def rows_that_fit(self, recipe: EngineRecipe, machine: dict[str, str]) -> int | None:
+    def rows_that_fit(self, recipe: EngineConfig, machine: dict[str, str]) -> int | None:
         """Return how many rows an earlier build of the graph here had to come down to; None if it never had to."""
         found = self._kept(ROWS).get(self._rows_key(recipe, machine))
         return found if isinstance(found, int) and found > 0 else None
 
-    def note_rows(self, recipe: EngineRecipe, machine: dict[str, str], most: int) -> None:
+    def note_rows(self, recipe: EngineConfig, machine: dict[str, str], most: int) -> None:
         """Remember how many rows fitted, so that the next start does not run out of memory first."""
         self._keep(ROWS, self._kept(ROWS) | {self._rows_key(recipe, machine): most})
 
@@ -136,7 +136,7 @@ class EngineCache:
             return found if isinstance(found, dict) else {}
         return {}
 
-    def _rows_key(self, recipe: EngineRecipe, machine: dict[str, str]) -> str:
+    def _rows_key(self, recipe: EngineConfig, machine: dict[str, str]) -> str:
         return engine_key(replace(recipe, shapes={}), machine)
 
     def entries(self) -> list[tuple[Entry | None, str, Path]]:
@@ -162,7 +162,7 @@ class EngineCache:
         return freed
 
     def _build(
-        self, key: str, recipe: EngineRecipe, machine: dict[str, str], progress: Progress | None, build: dict[str, Any]
+        self, key: str, recipe: EngineConfig, machine: dict[str, str], progress: Progress | None, build: dict[str, Any]
     ) -> Entry:
         partial = self.directory / f"{PARTIAL}{key}"
         try:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
-from emo_edge.runtimes.base.row_batches import RowParts
+from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.cuda import CudaDevice, Memory, PinnedPool
@@ -59,7 +59,7 @@ class TensorRtSession(TensorSession):
     ) -> None:
         super().__init__(inputs, outputs)
         self._trt = module or tensorrt_api.tensorrt_module()
-        self._device, self._parts, self._capture = device, RowParts(most_rows), graphs
+        self._device, self._parts, self._capture = device, RowBatches(most_rows), graphs
         self._complaints: list[str] = []
         self._logger = tensorrt_api.complaints_logger(self._trt, self._complaints)
         trt, logger = self._trt, self._logger

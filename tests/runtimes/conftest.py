@@ -31,11 +31,11 @@ def small_graph(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def recipe_of() -> Callable[..., Any]:
-    from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+    from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 
-    def recipe(graph: Path, **changes: Any) -> EngineRecipe:
+    def recipe(graph: Path, **changes: Any) -> EngineConfig:
         shapes = {"x": ([1, 4], [1, 4], [8, 4])}
-        return EngineRecipe(
+        return EngineConfig(
             **{"graph": str(graph), "digest": "0" * 64, "name": "small fp32", "shapes": shapes} | changes
         )
 

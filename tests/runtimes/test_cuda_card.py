@@ -16,8 +16,8 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
-from emo_edge.metrics.tensor_parity import nearness
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.metrics.tensor_parity import similarity
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.onnx import OnnxSession, graphs_are_safe
 from emo_edge.runtimes.onnx_io_binding import CAPTURED
 from emo_edge.tensors import Tensor
@@ -46,7 +46,7 @@ def test_every_size_of_feed_gives_what_the_cpu_gives(
     component = getattr(bundle.manifest.components, part)
     inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
     path = bundle.files(component.variants[variant])[0]
-    feed = StoredFeeds(bundle, samples=max(SIZES)).feed(part)
+    feed = ReferenceFeeds(bundle, samples=max(SIZES)).feed(part)
     with OnnxSession(path, inputs, outputs) as cpu:
         expected = cpu.run(feed)
     with (
@@ -57,10 +57,10 @@ def test_every_size_of_feed_gives_what_the_cpu_gives(
             # Other rows each time: a replay that read old memory would tell the rows before.
             chosen = (np.arange(rows) + turn) % max(SIZES)
             found = cuda.run({name: value[chosen] for name, value in feed.items()})
-            near = nearness({name: value[chosen] for name, value in expected.items()}, found)
+            near = similarity({name: value[chosen] for name, value in expected.items()}, found)
             assert min(near.values()) >= NEAR[variant], (rows, near)
             before = {name: value[(chosen + 1) % max(SIZES)] for name, value in expected.items()}
-            assert min(nearness(before, found).values()) < NEAR[variant], "the measure tells drawings apart"
+            assert min(similarity(before, found).values()) < NEAR[variant], "the measure tells drawings apart"
         assert cuda._graphs == (settings.graphs and graphs_are_safe(onnxruntime.__version__)), caplog.text
 
 
@@ -70,11 +70,11 @@ def test_what_does_not_fit_is_computed_in_parts(tiny_bundle: Path, part: str, se
     component = getattr(bundle.manifest.components, part)
     inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
     path = bundle.files(component.variants["fp16"])[0]
-    feed = {name: np.concatenate([value] * 10) for name, value in StoredFeeds(bundle).feed(part).items()}
+    feed = {name: np.concatenate([value] * 10) for name, value in ReferenceFeeds(bundle).feed(part).items()}
     with OnnxSession(path, inputs, outputs) as cpu:
         expected = cpu.run(feed)
     with OnnxSession(path, inputs, outputs, device="cuda", cuda=small) as cuda:
-        near = nearness(expected, cuda.run(feed))
+        near = similarity(expected, cuda.run(feed))
         assert cuda._parts.most, "all rows at once need more than the limit"
     assert min(near.values()) >= NEAR["fp16"], near
 

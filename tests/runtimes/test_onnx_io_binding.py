@@ -13,15 +13,15 @@ from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.runtimes import onnx, onnx_io_binding
-from emo_edge.runtimes.base.row_batches import RowParts
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.base.row_batches import RowBatches
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.onnx import OnnxSession, _translated, providers
-from emo_edge.runtimes.onnx_io_binding import BoundRuns
+from emo_edge.runtimes.onnx_io_binding import IoBinding
 
 
-def bound_session(path: Path, inputs: Any, outputs: Any) -> tuple[OnnxSession, BoundRuns]:
+def bound_session(path: Path, inputs: Any, outputs: Any) -> tuple[OnnxSession, IoBinding]:
     session = OnnxSession(path, inputs, outputs, device="cpu", threads=1)
-    return session, BoundRuns(session._session, session.inputs, session.outputs, "cpu", graphs=False)
+    return session, IoBinding(session._session, session.inputs, session.outputs, "cpu", graphs=False)
 
 
 @pytest.mark.parametrize("part", ["vision", "connector", "face"])
@@ -30,7 +30,7 @@ def test_every_graph_gives_what_an_unbound_run_gives(tiny_bundle: Path, part: st
     component = getattr(bundle.manifest.components, part)
     specs = [[contract.spec() for contract in side] for side in (component.inputs, component.outputs)]
     session, bound = bound_session(bundle.files(component.variants["fp16"])[0], *specs)
-    feed = StoredFeeds(bundle, samples=3).feed(part)
+    feed = ReferenceFeeds(bundle, samples=3).feed(part)
     with session:
         for rows in (3, 1, 3):
             some = {name: value[:rows] for name, value in feed.items()}
@@ -74,7 +74,7 @@ def test_the_first_sizes_are_captured_and_the_others_make_room(monkeypatch: pyte
         told.append(options.get_run_config_entry(onnx_io_binding.GRAPH_OPTION))
 
     session = SimpleNamespace(io_binding=Binding, run_with_iobinding=run_with_iobinding)
-    bound = BoundRuns(session, *specs, "cpu", graphs=True)
+    bound = IoBinding(session, *specs, "cpu", graphs=True)
     for rows in (1, 2, 1, 3, 4, 5, 6, 4, 2):
         bound.run({"x": np.zeros((rows, 4), np.float32)})
     assert told == ["0", "1", "0", "2", "-1", "-1", "-1", "-1", "1"]
@@ -149,7 +149,7 @@ def test_a_capture_that_fails_while_it_runs_is_given_up_for_good(
             raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing ; cudaMalloc")
 
         broken = SimpleNamespace(io_binding=opened.io_binding, run_with_iobinding=run_with_iobinding)
-        session._bound, session._graphs = BoundRuns(broken, *specs, "cpu", graphs=True), True
+        session._bound, session._graphs = IoBinding(broken, *specs, "cpu", graphs=True), True
         np.testing.assert_array_equal(session.run(feed)["y"], expected)
         assert session._session is not opened
         assert not session._graphs
@@ -170,7 +170,7 @@ def test_a_size_that_failed_keeps_no_memory() -> None:
             raise fails.pop()
 
     session = SimpleNamespace(io_binding=Binding, run_with_iobinding=run_with_iobinding)
-    bound, feed = BoundRuns(session, *specs, "cpu", graphs=True), {"x": np.zeros((2, 4), np.float32)}
+    bound, feed = IoBinding(session, *specs, "cpu", graphs=True), {"x": np.zeros((2, 4), np.float32)}
     with pytest.raises(RuntimeError, match="out of memory"):
         bound.run(feed)
     assert not bound._kept
@@ -220,7 +220,7 @@ def test_a_feed_that_does_not_fit_is_halved_and_the_size_remembered() -> None:
             raise DeviceMemoryError("out of memory")
         return {"y": feed["x"] * 2}
 
-    parts, feed = RowParts(), {"x": np.arange(10)}
+    parts, feed = RowBatches(), {"x": np.arange(10)}
     for _ in range(2):
         np.testing.assert_array_equal(parts.run(compute, feed)["y"], feed["x"] * 2)
     assert asked == [10, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
@@ -231,4 +231,4 @@ def test_one_row_that_does_not_fit_is_an_error() -> None:
         raise DeviceMemoryError("out of memory")
 
     with pytest.raises(DeviceMemoryError, match="out of memory"):
-        RowParts().run(compute, {"x": np.arange(3)})
+        RowBatches().run(compute, {"x": np.arange(3)})

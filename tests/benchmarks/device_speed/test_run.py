@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.benchmarks.device_speed import rounds as turns
-from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Entrant, Held, Row, measured
+from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Contender, Row, SessionCache, measured
 from emo_edge.benchmarks.device_speed.run import main
 from emo_edge.benchmarks.device_speed.stages import DECODED, Asked, Work, language_call
 from emo_edge.benchmarks.device_speed.table import as_json, ratio, table
@@ -21,13 +21,13 @@ from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 
-def entrant(name: str, heard: list[str], *, engine: str = "ONNX Runtime", **settings: Any) -> Entrant:
+def entrant(name: str, heard: list[str], *, engine: str = "ONNX Runtime", **settings: Any) -> Contender:
     def compute() -> dict[str, Any]:
         heard.append(name)
         return {"features": np.array([[1.0, 2.0]])}
 
     prepare = lambda: heard.append(f"({name})")  # noqa: E731
-    return Entrant(engine, "cpu", name, lambda: Call(compute, prepare, **settings))
+    return Contender(engine, "cpu", name, lambda: Call(compute, prepare, **settings))
 
 
 def test_all_take_turns_and_who_begins_changes() -> None:
@@ -71,8 +71,8 @@ def test_an_engine_that_cannot_be_used_is_a_row_with_the_reason_and_the_rest_is_
         return Call(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
 
     entrants = [
-        Entrant("TensorRT", "tensorrt", "fp16", refuse),
-        Entrant("TensorRT", "tensorrt", "fp32", absent),
+        Contender("TensorRT", "tensorrt", "fp16", refuse),
+        Contender("TensorRT", "tensorrt", "fp32", absent),
         entrant("fp32", []),
     ]
     rows = measured("vision", entrants, rounds=2, warm_up=1)
@@ -82,7 +82,7 @@ def test_an_engine_that_cannot_be_used_is_a_row_with_the_reason_and_the_rest_is_
     assert "- TensorRT on tensorrt (vision fp16): there is no CUDA device" in table(rows)
     # A mistake of ours is none of the engine's.
     with pytest.raises(ZeroDivisionError):
-        measured("vision", [Entrant("x", "cpu", "fp32", broken)], rounds=2, warm_up=1)
+        measured("vision", [Contender("x", "cpu", "fp32", broken)], rounds=2, warm_up=1)
 
 
 def test_the_table_sets_each_row_beside_eager_pytorch_of_the_same_processor() -> None:
@@ -117,7 +117,7 @@ def test_engines_are_opened_once_closed_together_and_fail_once() -> None:
         tries.append(1)
         raise DeviceError("no")
 
-    with Held() as held:
+    with SessionCache() as held:
         engine = held.get(("a",), Engine)
         assert held.get(("a",), Engine) is engine
         for _ in range(2):

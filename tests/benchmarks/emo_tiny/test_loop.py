@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StagePlan, train_stage
+from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StageConfig, train_stage
 
-PLAN = StagePlan("toy", steps=12, batch_size=32, learning_rate=0.05, warmup_steps=3)
+PLAN = StageConfig("toy", steps=12, batch_size=32, learning_rate=0.05, warmup_steps=3)
 
 
 class Interrupted(Exception):
@@ -39,7 +39,7 @@ def losses_of(module: nn.Module, *, stop_at: int | None = None, spoil_at: int | 
 
 
 def train(
-    directory: Path, module: nn.Module | None = None, *, plan: StagePlan = PLAN, **faults: int
+    directory: Path, module: nn.Module | None = None, *, plan: StageConfig = PLAN, **faults: int
 ) -> dict[str, Tensor]:
     module = module or network()
     train_stage(
@@ -75,7 +75,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
 
 
 def test_training_lowers_the_loss_and_moves_every_weight(tmp_path: Path) -> None:
-    ended = train(tmp_path, plan=StagePlan("toy", steps=80, batch_size=32, learning_rate=0.05, warmup_steps=3))
+    ended = train(tmp_path, plan=StageConfig("toy", steps=80, batch_size=32, learning_rate=0.05, warmup_steps=3))
     entries = [entry for entry in log(tmp_path) if "error" in entry]
     assert entries[-1]["error"] < 0.5 * entries[0]["error"]
     start = network().state_dict()
@@ -168,7 +168,7 @@ def test_only_the_given_parameters_learn(tmp_path: Path) -> None:
 
 
 def test_stages_keep_their_own_state(tmp_path: Path) -> None:
-    other = StagePlan("other", steps=2, batch_size=32, learning_rate=0.01)
+    other = StageConfig("other", steps=2, batch_size=32, learning_rate=0.01)
     train(tmp_path)
     train(tmp_path, plan=other)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.pt", "toy.pt", "training_log.jsonl"]

@@ -12,10 +12,10 @@ from scipy import stats
 
 from emo_edge.benchmarks.datasets.items import Item, Pictures
 from emo_edge.benchmarks.measure.accuracy import accuracy_of, against, gate_of, named_label, with_interval
-from emo_edge.benchmarks.measure.predictions import Readings
+from emo_edge.benchmarks.measure.predictions import Predictions
 from emo_edge.benchmarks.measure.timing import distribution
 from emo_edge.benchmarks.measure.versus import ratio_of
-from emo_edge.benchmarks.workload.config import BenchPlan, asked_labels
+from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.samples import BenchSample, spread
 from emo_edge.errors import InputError
 from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar
@@ -34,8 +34,8 @@ def samples(truth: Sequence[int], genders: Sequence[str] = ()) -> list[BenchSamp
     ]
 
 
-def readings(predicted: Sequence[int], answers: Sequence[str | None] | None = None) -> Readings:
-    return Readings(0.1 + 0.7 * np.eye(3)[list(predicted)], tuple(answers or [None] * len(predicted)))
+def readings(predicted: Sequence[int], answers: Sequence[str | None] | None = None) -> Predictions:
+    return Predictions(0.1 + 0.7 * np.eye(3)[list(predicted)], tuple(answers or [None] * len(predicted)))
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_labels_are_asked_for_in_the_order_of_training() -> None:
 
 def test_a_plan_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="samples 0, latency_rounds 0"):
-        BenchPlan("synthetic:7", samples=0, latency_rounds=0)
+        BenchConfig("synthetic:7", samples=0, latency_rounds=0)
     with pytest.raises(InputError, match="batch below 1"):
-        BenchPlan("synthetic:7", batches=(1, 0))
-    quick = BenchPlan("synthetic:700").quick()
+        BenchConfig("synthetic:7", batches=(1, 0))
+    quick = BenchConfig("synthetic:700").quick()
     assert (quick.samples, quick.latency_rounds, quick.cold, quick.sweep) == (70, 5, 1, False)
 
 

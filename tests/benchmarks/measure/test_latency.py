@@ -14,8 +14,8 @@ from emo_edge.benchmarks.measure import latency
 from emo_edge.benchmarks.measure.latency import clip_of, latency_of, sweep_of, throughput_of, written_of
 from emo_edge.benchmarks.measure.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.measure.timing import LEAST_TIMES, distribution, warm_up
-from emo_edge.benchmarks.workload.images import Shot
-from emo_edge.benchmarks.workload.subjects import Told, Written, side_by_side
+from emo_edge.benchmarks.workload.images import LatencyImage
+from emo_edge.benchmarks.workload.subjects import Prediction, Written, side_by_side
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Image
@@ -33,11 +33,11 @@ class Scripted:
         self.faces: list[int] = []
         self.prompts: list[list[int]] = []
 
-    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         self.seen.append(int(frames[0].image[0, 0, 0]))
         if clip and len(frames) > 8:
             raise InputError("too long")
-        return Told([0.5, 0.5], {"vision": 2.0, "prefill": 3.0, "score": 1.0})
+        return Prediction([0.5, 0.5], {"vision": 2.0, "prefill": 3.0, "score": 1.0})
 
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
         return Written("neutral", 4.0, None if question is None else 0.5, 10.0)
@@ -63,10 +63,10 @@ class Nobody:
 
 
 @pytest.fixture
-def shots(tmp_path: Path) -> list[Shot]:
+def shots(tmp_path: Path) -> list[LatencyImage]:
     for place in range(3):
         write_image(tmp_path / f"{place}.png", np.full((4, 5, 3), place, np.uint8))
-    return [Shot(tmp_path / f"{place}.png", (0.0, 0.0, 4.0, 4.0)) for place in range(3)]
+    return [LatencyImage(tmp_path / f"{place}.png", (0.0, 0.0, 4.0, 4.0)) for place in range(3)]
 
 
 def test_a_distribution_keeps_the_raw_times() -> None:
@@ -84,7 +84,7 @@ def test_warm_up_ends_when_two_windows_agree_or_after_some(medians: list[float],
     assert warm_up(lambda place: next(times), 2) == (calls, stable)
 
 
-def test_every_row_times_the_same_pictures_in_turn(shots: list[Shot], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_times_the_same_pictures_in_turn(shots: list[LatencyImage], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "LONGEST_WARMUP", 2)
     subject = Scripted()
     found = latency_of(subject, shots, 4, Nobody(), MachineSpeed(lambda: [7.0, 8.0], 0.0))
@@ -98,14 +98,14 @@ def test_every_row_times_the_same_pictures_in_turn(shots: list[Shot], monkeypatc
     assert found["warmup_rounds"] == 6
 
 
-def test_an_answers_times_start_with_the_picture(shots: list[Shot]) -> None:
+def test_an_answers_times_start_with_the_picture(shots: list[LatencyImage]) -> None:
     found = written_of(Scripted(), shots, 2, "Describe.")
     assert found["label"]["raw"] == [15.0, 15.0], "vision, prefill, then the answer; no score"
     assert found["first_token"]["raw"] == [9.0, 9.0]
     assert found["per_token"]["raw"] == [0.5, 0.5]
 
 
-def test_faces_at_once(shots: list[Shot]) -> None:
+def test_faces_at_once(shots: list[LatencyImage]) -> None:
     subject = Scripted()
     found = throughput_of(subject, shots, (1, 4), 2)
     assert subject.faces == [1, 1, 1, 4, 4, 4] and found.keys() == {"1", "4"}
@@ -121,7 +121,7 @@ def test_prompts_of_several_lengths_share_no_first_token() -> None:
     assert all(row["prefill_ms"]["samples"] == 5 for row in found)
 
 
-def test_a_clip_that_does_not_fit_is_a_reason(shots: list[Shot]) -> None:
+def test_a_clip_that_does_not_fit_is_a_reason(shots: list[LatencyImage]) -> None:
     frames = [shot.frame() for shot in shots]
     speed = MachineSpeed(lambda: [7.0], 0.0)
     found, reason = clip_of(Scripted(), frames, 3, speed)
@@ -133,7 +133,7 @@ def test_a_clip_that_does_not_fit_is_a_reason(shots: list[Shot]) -> None:
     assert clip_of(Scripted(), frames * 3, 3, speed) == (none, "no clip of 9 frames: too long")
 
 
-def test_faces_side_by_side_keep_their_boxes(shots: list[Shot]) -> None:
+def test_faces_side_by_side_keep_their_boxes(shots: list[LatencyImage]) -> None:
     tall = Frame(np.full((7, 2, 3), 9, np.uint8), None)
     picture, faces = side_by_side([shots[1].frame(), tall])
     assert picture.shape == (7, 7, 3) and picture[:4, :5].max() == 1 and picture[4:, :5].max() == 0

@@ -15,16 +15,16 @@ import pytest
 from emo_edge.benchmarks.datasets.items import Frame, Item, Pictures
 from emo_edge.benchmarks.measure import cold_start
 from emo_edge.benchmarks.measure.cold_start import cold_starts
-from emo_edge.benchmarks.measure.predictions import Readings, read_samples
+from emo_edge.benchmarks.measure.predictions import Predictions, read_samples
 from emo_edge.benchmarks.measure.versus import Versus
 from emo_edge.benchmarks.runner import row as bench_row
 from emo_edge.benchmarks.workload import open
-from emo_edge.benchmarks.workload.config import BenchPlan
-from emo_edge.benchmarks.workload.images import Shot
+from emo_edge.benchmarks.workload.config import BenchConfig
+from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.journal import Journal
 from emo_edge.benchmarks.workload.open import OpenedWith, open_subject
 from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples
-from emo_edge.benchmarks.workload.subjects import Told
+from emo_edge.benchmarks.workload.subjects import Prediction
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.media.images import write_image
 from emo_edge.utils.processes import run_bounded
@@ -40,8 +40,8 @@ class Scripted:
         self.variants: dict[str, str] = {}
         self.share = share
 
-    def read(self, frames: Sequence[Frame], *, clip: bool) -> Told:
-        return Told([self.share, 1 - self.share], {"vision": 1.0})
+    def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
+        return Prediction([self.share, 1 - self.share], {"vision": 1.0})
 
     def close(self) -> None:
         pass
@@ -57,7 +57,7 @@ def samples(tmp_path: Path) -> BenchSamples:
 
 
 def bench_of(samples: BenchSamples, journal: Journal) -> Any:
-    plan = BenchPlan("made up", written=0, cold=0, batches=(), sweep=False, latency_rounds=1)
+    plan = BenchConfig("made up", written=0, cold=0, batches=(), sweep=False, latency_rounds=1)
     wanted = SimpleNamespace(stream=False)
     return SimpleNamespace(
         bundle=None, plan=plan, samples=samples, shots=(), clip=(), opened_with=wanted,
@@ -80,7 +80,7 @@ def test_what_fails_is_a_row_that_says_why(
     def fails(*arguments: object, **options: object) -> Any:
         raise error
 
-    reference = Readings(np.array([[0.75, 0.25]] * 2), (None, None))
+    reference = Predictions(np.array([[0.75, 0.25]] * 2), (None, None))
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         with monkeypatch.context() as patch:
             patch.setattr(bench_row, "open_subject", fails)
@@ -150,9 +150,14 @@ def test_a_fresh_process_finds_no_modules_of_the_users_folder(tmp_path: Path, mo
     monkeypatch.setattr(cold_start, "LONGEST_S", 60.0)
     with pytest.raises(EmoEdgeError, match="ended with 1") as told:
         cold_starts(
-            Path("nowhere"), "small", OpenedWith("model", ("fear",)), [Shot(Path("a.png"), None)], 1, writes=False
+            Path("nowhere"),
+            "small",
+            OpenedWith("model", ("fear",)),
+            [LatencyImage(Path("a.png"), None)],
+            1,
+            writes=False,
         )
     assert "wrong json" not in str(told.value) and str(tmp_path / "nowhere") in str(told.value)
-    versus = Versus("true", tmp_path / "nowhere", [Shot(Path("a.png"), None)], "cpu", None)
+    versus = Versus("true", tmp_path / "nowhere", [LatencyImage(Path("a.png"), None)], "cpu", None)
     ended = run_bounded(versus.ours, 60.0)
     assert ended.problem and "wrong json" not in ended.errors

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from emo_edge.benchmarks.measure import machine, versus
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.runner import run
-from emo_edge.benchmarks.workload.subjects import ProfileSubject
+from emo_edge.benchmarks.workload.subjects import ProfileTarget
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.cli.bench import main
 from emo_edge.errors import InputError
@@ -120,16 +120,16 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_figures(
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert bench(whole, "--profile", "small").exit_code == 0
-    read, left = ProfileSubject.read, [5]
+    read, left = ProfileTarget.read, [5]
 
-    def until_killed(self: ProfileSubject, frames: Sequence[Any], *, clip: bool) -> Any:
+    def until_killed(self: ProfileTarget, frames: Sequence[Any], *, clip: bool) -> Any:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
         return read(self, frames, clip=clip)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ProfileSubject, "read", until_killed)
+        patch.setattr(ProfileTarget, "read", until_killed)
         assert bench(killed, "--profile", "small").exit_code == 130
     kept = killed / "samples" / "small.jsonl"
     assert len(kept.read_text().splitlines()) == 5 and not (killed / "report.json").exists()

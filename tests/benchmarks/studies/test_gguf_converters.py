@@ -20,9 +20,9 @@ from emo_edge.benchmarks.studies.gguf_converters import (
     OURS,
     Q8_0,
     THEIRS,
+    Round,
     Sources,
     Tools,
-    Turn,
     differing,
     in_turn,
     main,
@@ -86,7 +86,7 @@ def test_what_cannot_work_is_told_before_anything_is_written(tmp_path: Path, opt
 
 
 def test_a_tensor_that_differs_or_is_missing_is_named() -> None:
-    one = Turn(OURS, {}, {F16: {"a": "1", "b": "2", "c": "3"}})
+    one = Round(OURS, {}, {F16: {"a": "1", "b": "2", "c": "3"}})
     other = replace(one, side=THEIRS, digests={F16: {"a": "1", "b": "9"}})
     assert differing([one, other], F16) == ["b", "c"]
 
@@ -112,14 +112,14 @@ def test_a_digest_tells_types_shapes_and_bytes_apart(tmp_path: Path) -> None:
 
 
 def test_who_begins_changes_each_round() -> None:
-    turns = in_turn(3, lambda side: Turn(side, {}, {}))
+    turns = in_turn(3, lambda side: Round(side, {}, {}))
     assert [turn.side for turn in turns] == [OURS, THEIRS, THEIRS, OURS, OURS, THEIRS]
 
 
 def test_the_table_shows_every_turn_and_the_ratio_of_the_medians() -> None:
-    def turn(side: str, seconds: float, digest: str) -> Turn:
+    def turn(side: str, seconds: float, digest: str) -> Round:
         steps = {kind: Measured(kind, seconds, 1.5, 13.5) for kind in (F16, Q8_0)}
-        return Turn(side, steps, {F16: {"a": "1", "b": "2"}, Q8_0: {"a": digest, "b": "2"}})
+        return Round(side, steps, {F16: {"a": "1", "b": "2"}, Q8_0: {"a": digest, "b": "2"}})
 
     text = table(TINY, [turn(OURS, 10, "1"), turn(THEIRS, 14, "1"), turn(THEIRS, 16, "1"), turn(OURS, 10, "3")])
     assert "| f16 | 10.0, 10.0 | 14.0, 16.0 | 1.50 | 1.50 GB | 1.50 GB | 0 of 2 |" in text

@@ -10,7 +10,7 @@ import pytest
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload import reference
-from emo_edge.benchmarks.workload.reference import TorchSubject, reference_device
+from emo_edge.benchmarks.workload.reference import TorchTarget, reference_device
 from emo_edge.benchmarks.workload.subjects import GivenBoxes, told_by
 from emo_edge.bundle.manifest import Scoring
 from emo_edge.bundle.reader import Bundle
@@ -26,10 +26,10 @@ def test_scores_are_corrected_as_the_pipeline_corrects_them(tiny_bundle: Path, c
     plain = Bundle.open(tiny_bundle)
     scoring = Scoring(temperature=8.0, prior_correction=True)
     bundle = Bundle(plain.directory, plain.manifest.model_copy(update={"scoring": scoring}))
-    subject = TorchSubject(bundle, packaged_checkpoint(), LABELS)
+    subject = TorchTarget(bundle, packaged_checkpoint(), LABELS)
     pipeline = EmotionPipeline(bundle, reference_engines(subject.model, bundle.manifest), GivenBoxes([]))
     shown = [Frame(sample.image, sample.box) for sample in packaged_samples(4)]
-    uncorrected = TorchSubject(plain, packaged_checkpoint(), LABELS)
+    uncorrected = TorchTarget(plain, packaged_checkpoint(), LABELS)
     for frames in [shown] if clip else [[frame] for frame in shown]:
         told, expected = subject.read(frames, clip=clip), told_by(pipeline, frames, LABELS, clip=clip)
         assert told.probabilities == pytest.approx(expected.probabilities, abs=1e-4)

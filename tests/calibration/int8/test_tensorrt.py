@@ -16,7 +16,7 @@ from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import observed_tensors
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.tensors import TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that the package tensorrt-rtx is made for")
@@ -29,7 +29,7 @@ def built(path: Path, inputs: Sequence[TensorSpec]) -> tuple[bool, list[str], li
     In this process, because a builder that complains and still gives a plan is not an error to the child.
     """
     shapes = shape_ranges(inputs, axis_ranges(RowRange(), LONGEST_QUESTION))
-    recipe, complaints = EngineRecipe(str(path), "0" * 64, path.stem, shapes), list[str]()
+    recipe, complaints = EngineConfig(str(path), "0" * 64, path.stem, shapes), list[str]()
     logger = tensorrt_api.complaints_logger(trt, complaints)
     builder = trt.Builder(logger)
     network, parser = engine_builder._parsed(trt, builder, logger, recipe)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.engines import main, wanted_graphs
 from emo_edge.runtimes.loading import devices
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
 
 
@@ -26,7 +26,7 @@ def run(*arguments: str) -> Any:
 
 def kept_engine(graph: Path) -> str:
     shapes = {"x": ([1, 2], [1, 2], [1, 2])}
-    recipe = EngineRecipe(str(graph), "0" * 64, "vision fp16", shapes)
+    recipe = EngineConfig(str(graph), "0" * 64, "vision fp16", shapes)
     machine = {"library": "tensorrt_rtx 1", "gpu": "none"}
     return EngineCache().engine(recipe, machine, modules=["tensorrt_rtx"]).key
 

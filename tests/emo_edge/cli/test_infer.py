@@ -18,7 +18,7 @@ import emo_edge
 from emo_edge.assets.packaged import SAMPLES
 from emo_edge.cli import infer as infer_command
 from emo_edge.cli.infer import main
-from emo_edge.inference.results import Result
+from emo_edge.inference.results import SourceResult
 from emo_edge.inference.stream import stream
 from emo_edge.media.images import read_image, write_image
 
@@ -154,7 +154,7 @@ def test_a_broken_bundle_is_refused_before_anything_opens(tmp_path: Path) -> Non
 def test_interrupted_it_keeps_what_was_read(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = infer_command.read_sources
 
-    def interrupted(*arguments: Any) -> Iterator[Result]:
+    def interrupted(*arguments: Any) -> Iterator[SourceResult]:
         yield next(real(*arguments))
         raise KeyboardInterrupt
 

@@ -16,7 +16,7 @@ from emo_edge.errors import BundleError, DeviceError, InputError
 from emo_edge.faces.detectors import FixedBox, WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.probability import softmax
-from emo_edge.inference.results import Reading, Request
+from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.runtimes.base.sessions import Sampling
 
 EXACT = 0.01
@@ -42,7 +42,7 @@ def exact(tiny_bundle: Path) -> Iterator[EmotionPipeline]:
         yield pipeline
 
 
-def read_at_box(pipeline: EmotionPipeline, sample: Sample, request: Request | None = None) -> Reading:
+def read_at_box(pipeline: EmotionPipeline, sample: Sample, request: Request | None = None) -> EmotionResult:
     assert sample.box is not None
     pipeline.detector = FixedBox(sample.box)
     return pipeline.read(sample.image, request)[0]

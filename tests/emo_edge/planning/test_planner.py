@@ -20,8 +20,8 @@ from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.planning.advice import require_choice
 from emo_edge.planning.cost.stages import language_work
 from emo_edge.planning.cost.work import Node, Work, linear
-from emo_edge.planning.models import ShapeSubject, open_subject
-from emo_edge.planning.planner import BATCH, FORK_CELLS, FORKS, Wanted, kv_cache_bytes, make_plan
+from emo_edge.planning.models import ShapeModel, open_subject
+from emo_edge.planning.planner import BATCH, FORK_CELLS, FORKS, PlanRequest, kv_cache_bytes, make_plan
 from emo_edge.planning.roofline import Curve, Device, Engine, Interval, Speed, constant
 from emo_edge.runtimes.llama_cpp import session
 
@@ -53,7 +53,7 @@ def test_what_llama_sets_aside_is_what_a_plan_counts() -> None:
 
 
 def test_the_weights_of_seven_billion_parameters() -> None:
-    subject = ShapeSubject("emo-llama-7b")
+    subject = ShapeModel("emo-llama-7b")
     assert subject.stored("language", "f16") == pytest.approx(13.48e9, rel=0.001)
     assert subject.stored("language", "q4_k_m") == pytest.approx(4.08e9, rel=0.005)
     assert subject.stored("vision", "fp16") == pytest.approx(1.97e9, rel=0.005)
@@ -86,7 +86,7 @@ def test_a_token_reads_every_weight_once() -> None:
 
 
 def test_the_stages_of_a_description_add_up() -> None:
-    plan = make_plan(ShapeSubject("emo-llama-7b"), device(), Wanted(faces=2, describe_tokens=11), ["small"])
+    plan = make_plan(ShapeModel("emo-llama-7b"), device(), PlanRequest(faces=2, describe_tokens=11), ["small"])
     (part,) = plan.profiles
     ms = {stage.name: stage.ms.least for stage in part.stages}
     assert list(ms) == ["vision", "face", "connector", "prefill", "score", "first token", "per token"]
@@ -98,8 +98,8 @@ def test_the_stages_of_a_description_add_up() -> None:
 
 
 def test_a_longer_clip_is_computed_in_full_batches() -> None:
-    subject = ShapeSubject("emola-7b")
-    one, two = (make_plan(subject, device(), Wanted(frames=count), ["small"]).profiles[0] for count in (1, 2))
+    subject = ShapeModel("emola-7b")
+    one, two = (make_plan(subject, device(), PlanRequest(frames=count), ["small"]).profiles[0] for count in (1, 2))
     first, second = ({stage.name: stage for stage in part.stages}["prefill"] for part in (one, two))
     # 577 embeddings are two calls and the text a third; 1,154 are three and a fourth. Each reads the weights.
     assert second.weight_bytes > 1.25 * first.weight_bytes
@@ -107,17 +107,19 @@ def test_a_longer_clip_is_computed_in_full_batches() -> None:
 
 @given(st.integers(200, 2048), st.integers(0, 2000))
 def test_more_context_never_needs_less_memory(context: int, more: int) -> None:
-    subject = ShapeSubject("emo-llama-7b")
-    first, second = (make_plan(subject, device(), Wanted(context=size)).profiles for size in (context, context + more))
+    subject = ShapeModel("emo-llama-7b")
+    first, second = (
+        make_plan(subject, device(), PlanRequest(context=size)).profiles for size in (context, context + more)
+    )
     for low, high in zip(first, second, strict=True):
         assert low.memory.total <= high.memory.total
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 3), st.integers(1, 3))
 def test_more_faces_and_frames_never_take_less(faces: int, frames: int, more: int, longer: int) -> None:
-    subject, place = ShapeSubject("emo-tiny"), device(call_s=1e-4)
+    subject, place = ShapeModel("emo-tiny"), device(call_s=1e-4)
     low, high = (
-        make_plan(subject, place, Wanted(faces=count, frames=length), ["small"]).profiles[0]
+        make_plan(subject, place, PlanRequest(faces=count, frames=length), ["small"]).profiles[0]
         for count, length in ((faces, frames), (faces * more, frames * longer))
     )
     assert low.label_ms.least <= high.label_ms.least + 1e-9
@@ -126,40 +128,42 @@ def test_more_faces_and_frames_never_take_less(faces: int, frames: int, more: in
 
 @given(st.floats(1e9, 1e15), st.floats(1.0, 100.0))
 def test_a_faster_device_is_never_slower(flops: float, factor: float) -> None:
-    subject = ShapeSubject("emo-tiny")
-    slow, fast = (make_plan(subject, device(flops * part), Wanted(), ["small"]).profiles[0] for part in (1.0, factor))
+    subject = ShapeModel("emo-tiny")
+    slow, fast = (
+        make_plan(subject, device(flops * part), PlanRequest(), ["small"]).profiles[0] for part in (1.0, factor)
+    )
     assert fast.label_ms.least <= slow.label_ms.least
 
 
 def test_the_most_precise_profile_that_meets_the_limits_is_chosen() -> None:
-    subject = ShapeSubject("emo-llama-7b")
-    plan = make_plan(subject, device(), Wanted())
+    subject = ShapeModel("emo-llama-7b")
+    plan = make_plan(subject, device(), PlanRequest())
     needs = {part.profile: part.memory.total for part in plan.profiles}
     assert plan.chosen == "exact" and needs["exact"] > needs["balanced"] > needs["small"]
-    assert make_plan(subject, device(), Wanted(max_memory=needs["exact"] - 1)).chosen == "balanced"
-    assert make_plan(subject, device(left=needs["small"]), Wanted()).chosen == "small"
+    assert make_plan(subject, device(), PlanRequest(max_memory=needs["exact"] - 1)).chosen == "balanced"
+    assert make_plan(subject, device(left=needs["small"]), PlanRequest()).chosen == "small"
     fastest = min(part.label_ms.most for part in plan.profiles)
-    assert make_plan(subject, device(), Wanted(max_latency_ms=fastest * 0.99)).chosen is None
+    assert make_plan(subject, device(), PlanRequest(max_latency_ms=fastest * 0.99)).chosen is None
 
 
 def test_what_would_help_is_named_when_nothing_fits() -> None:
-    subject, place = ShapeSubject("emo-llama-7b"), device(left=8e9)
-    plan = make_plan(subject, place, Wanted())
+    subject, place = ShapeModel("emo-llama-7b"), device(left=8e9)
+    plan = make_plan(subject, place, PlanRequest())
     with pytest.raises(DeviceError, match=r"nothing fits fake: .*small, needs .*--context 2048.*--device orin-nx-16gb"):
         require_choice(subject, place, plan)
-    limited = make_plan(subject, device(), Wanted(max_memory=1e9))
+    limited = make_plan(subject, device(), PlanRequest(max_memory=1e9))
     with pytest.raises(DeviceError, match=r"1\.00 GB may be used\. What would do: --max-memory \d+\.\d\dGB$"):
         require_choice(subject, device(), limited)
-    require_choice(subject, device(), make_plan(subject, device(), Wanted()))
+    require_choice(subject, device(), make_plan(subject, device(), PlanRequest()))
 
 
 def test_what_would_help_is_named_when_nothing_is_fast_enough() -> None:
-    subject, place = ShapeSubject("emo-llama-7b"), device()
-    one = make_plan(subject, place, Wanted(), ["small"]).profiles[0].label_ms.most
-    asked = Wanted(frames=8, max_latency_ms=1.5 * one)
+    subject, place = ShapeModel("emo-llama-7b"), device()
+    one = make_plan(subject, place, PlanRequest(), ["small"]).profiles[0].label_ms.most
+    asked = PlanRequest(frames=8, max_latency_ms=1.5 * one)
     with pytest.raises(DeviceError, match=r"fast enough: small, the fastest, takes .* most of it vision.*--frames 2"):
         require_choice(subject, place, make_plan(subject, place, asked))
-    alone = make_plan(subject, place, Wanted(max_memory=12e9), ["exact"])
+    alone = make_plan(subject, place, PlanRequest(max_memory=12e9), ["exact"])
     with pytest.raises(DeviceError, match="--profile small"):
         require_choice(subject, place, alone, ["exact"])
 
@@ -176,26 +180,26 @@ def test_what_would_help_is_named_when_nothing_is_fast_enough() -> None:
 )
 def test_counts_and_limits_of_nothing_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=f"cannot be made for {words}:"):
-        Wanted(**values)
+        PlanRequest(**values)
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (Wanted(context=5000), "trained with 4096 positions: --context 5000 is too large"),
-        (Wanted(context=120), "need .* the context has 120: use fewer --frames"),
-        (Wanted(frames=900), "use fewer --frames"),
-        (Wanted(labels="moods"), "no label set 'moods'; there are: rafdb7"),
+        (PlanRequest(context=5000), "trained with 4096 positions: --context 5000 is too large"),
+        (PlanRequest(context=120), "need .* the context has 120: use fewer --frames"),
+        (PlanRequest(frames=900), "use fewer --frames"),
+        (PlanRequest(labels="moods"), "no label set 'moods'; there are: rafdb7"),
     ],
 )
-def test_what_the_model_cannot_hold_is_refused(wanted: Wanted, words: str) -> None:
+def test_what_the_model_cannot_hold_is_refused(wanted: PlanRequest, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        make_plan(ShapeSubject("emo-llama-7b"), device(), wanted)
+        make_plan(ShapeModel("emo-llama-7b"), device(), wanted)
 
 
 def test_an_unknown_profile_or_model_lists_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no profile 'tiny' in emo-tiny; there are: exact, balanced, small"):
-        make_plan(ShapeSubject("emo-tiny"), device(), Wanted(), ["tiny"])
+        make_plan(ShapeModel("emo-tiny"), device(), PlanRequest(), ["tiny"])
     with pytest.raises(InputError, match=r"neither a bundle, .* nor a known shape: emo-llama-7b, emola-7b, emo-tiny"):
         open_subject("nothing")
     with pytest.raises(CheckpointError, match=r"manifest\.json: no such file"):
@@ -246,14 +250,14 @@ def test_shapes_are_those_of_the_configs(name: str, config: EmoLlamaConfig) -> N
 
 
 def test_a_bundle_and_its_shape_give_the_same_plan(tiny_bundle: Path) -> None:
-    bundle, shape = open_subject(str(tiny_bundle)), ShapeSubject("emo-tiny")
+    bundle, shape = open_subject(str(tiny_bundle)), ShapeModel("emo-tiny")
     assert bundle.language == shape.language
     for clip in (False, True):
         told, guessed = (subject.prompts("rafdb7", clip=clip) for subject in (bundle, shape))
         assert (told.branch_rows, told.labels) == (guessed.branch_rows, guessed.labels)
         sizes = [prompt.label.before + prompt.label.after for prompt in (told, guessed)]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
-    plans = [make_plan(subject, device(), Wanted(), ["exact"]).profiles[0] for subject in (bundle, shape)]
+    plans = [make_plan(subject, device(), PlanRequest(), ["exact"]).profiles[0] for subject in (bundle, shape)]
     assert plans[0].memory.total == pytest.approx(plans[1].memory.total, rel=0.05)
     assert plans[0].label_ms.least == pytest.approx(plans[1].label_ms.least, rel=0.1)
     assert {stage.name for stage in plans[0].stages} == {stage.name for stage in plans[1].stages}

@@ -18,7 +18,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.export import main
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
 from emo_edge.export.bundles import emo_llama, size_estimate
-from emo_edge.export.bundles.config import ExportPlan
+from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.utils.progress import Reports
@@ -125,7 +125,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
         return replace(made, weights={**made.weights, **rounded})
 
     monkeypatch.setattr(emo_llama, "in_precision", coarse)
-    plan = ExportPlan(vision=("fp32", "fp16"), face=("fp32",), language=("f16",))
+    plan = ExportConfig(vision=("fp32", "fp16"), face=("fp32",), language=("f16",))
     lines: list[str] = []
     seen: list[tuple[str, int, int]] = []
     with pytest.raises(AccuracyGateError) as caught:
@@ -147,7 +147,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
 
 def test_where_nothing_passes_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emo_edge.metrics.tensor_parity.FP32_RELATIVE", 0.0)
-    plan = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16",))
+    plan = ExportConfig(vision=("fp32",), face=("fp32",), language=("f16",))
     with pytest.raises(AccuracyGateError, match="no variant of vision, connector, face holds its gate"):
         bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2))
     assert list(tmp_path.iterdir()) == []
@@ -169,7 +169,7 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
             return real(measured)
 
     monkeypatch.setattr(emo_llama, "exact_failures", strict)
-    plan = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16", "q8_0"))
+    plan = ExportConfig(vision=("fp32",), face=("fp32",), language=("f16", "q8_0"))
     with pytest.raises(AccuracyGateError, match=f"{gates[0]} [a-z0-9]+: probability error .*, the gate is 0"):
         bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2))
     manifest = Bundle.open(tmp_path / "new").manifest
@@ -178,7 +178,7 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
 
 
 def test_every_variant_is_in_a_profile(tmp_path: Path) -> None:
-    plan = ExportPlan(language=("f32", "f16", "bf16", "q8_0"))
+    plan = ExportConfig(language=("f32", "f16", "bf16", "q8_0"))
     manifest = bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2)).manifest
     chosen = {name: (profile.vision, profile.language) for name, profile in manifest.profiles.items()}
     assert chosen == {
@@ -187,7 +187,7 @@ def test_every_variant_is_in_a_profile(tmp_path: Path) -> None:
         "bf16": ("fp16", "bf16"),
         "balanced": ("fp16", "q8_0"),
     }
-    plan = ExportPlan(language=("f16",))
+    plan = ExportConfig(language=("f16",))
     manifest = bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "two", plan, packaged_samples(2)).manifest
     chosen = {name: (profile.vision, profile.language) for name, profile in manifest.profiles.items()}
     assert chosen == {"exact": ("fp32", "f16"), "half": ("fp16", "f16")}
@@ -247,7 +247,7 @@ def stopped_export(target: Path, monkeypatch: pytest.MonkeyPatch, error: type[Ba
             bundle_from_checkpoint(packaged_checkpoint(), target, RESUMED, packaged_samples(2))
 
 
-RESUMED = ExportPlan(vision=("fp32",), face=("fp32",), language=("f16",))
+RESUMED = ExportConfig(vision=("fp32",), face=("fp32",), language=("f16",))
 
 
 @pytest.mark.parametrize(("error", "kept"), [(KeyboardInterrupt, True), (InputError, True), (CheckpointError, False)])
@@ -293,7 +293,7 @@ def test_no_room_is_told_before_anything_slow(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_room_asked_for_is_what_is_written(tiny_bundle: Path) -> None:
-    config, plan = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), ExportPlan(language=("f16", "q4_k_m"))
+    config, plan = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), ExportConfig(language=("f16", "q4_k_m"))
     manifest = Bundle.open(tiny_bundle).manifest
     written = sum(file.size for file in manifest.files())
     assert written <= size_estimate.export_bytes(config, plan.graphs(config), plan.language, "f16") <= 1.25 * written

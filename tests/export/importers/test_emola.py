@@ -27,7 +27,7 @@ from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.frames import as_clip
-from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, Turn
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 
 State = dict[str, Tensor]
 SAMPLES = Path(__file__).parents[3] / "emo_edge" / "samples"
@@ -281,7 +281,7 @@ def test_the_landmark_token_is_upstreams(upstream: Upstream, model: EmoLlamaForC
 @torch.inference_mode()
 def test_the_landmark_token_follows_the_patches(model: EmoLlamaForConditionalGeneration) -> None:
     features = model.encode(as_clip(picture(5), None))
-    (turn,) = model.embed_turns(features, [Turn(slice(0, 1), "What is the emotion of this face?")])
+    (turn,) = model.embed_turns(features, [PromptInput(slice(0, 1), "What is the emotion of this face?")])
     expected = torch.cat([model.connector(features.vision), model.landmark(features.landmarks)], dim=1)
     assert torch.equal(turn.visual, expected)
     before = 1 + len(model.tokenizer.encode(turn.prompt.before))

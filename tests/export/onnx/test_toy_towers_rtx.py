@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.calibration.int8.component import Judged, planned_component
+from emo_edge.calibration.int8.component import EvalSet, planned_component
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.export.importers.random_weights import random_landmark_network
@@ -29,7 +29,7 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.tensors import Tensor, TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
@@ -109,7 +109,7 @@ def made_network(name: str, toy: Any, folder: Path) -> Network:
     for form in ("fp32", "fp16"):
         save_graph(in_precision(graph, form), files[form])
     (spec,) = graph.inputs
-    searched, few = (Judged({spec.name: pictures(spec, count)}, lambda outputs: {}) for count in (SAMPLES, FEW))
+    searched, few = (EvalSet({spec.name: pictures(spec, count)}, lambda outputs: {}) for count in (SAMPLES, FEW))
     ranges = gather_ranges(files["fp32"], searched.feeds(), threads=1)
     made = planned_component(files["fp32"], files["int8"], ranges, searched, few, INT8_GATE, threads=1)
     kept = [node for block in made.plan.kept for node in block.nodes]
@@ -124,7 +124,7 @@ def test_it_builds_with_a_dynamic_batch(
 ) -> None:
     network = network_of(name)
     shapes = shape_ranges(network.graph.inputs, axis_ranges(RowRange(), None))
-    recipe = EngineRecipe(str(network.files[form]), "0" * 64, f"{name} {form}", shapes)
+    recipe = EngineConfig(str(network.files[form]), "0" * 64, f"{name} {form}", shapes)
     built = engine_builder.engine_from_onnx(recipe, tmp_path / "engine.plan", modules=[trt.__name__])
     assert built.size == (tmp_path / "engine.plan").stat().st_size > 1000
     # What the child read, types included: it is strongly typed, so that they are the file's.

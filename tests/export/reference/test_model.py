@@ -20,7 +20,7 @@ from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.facexformer import FaceOutputs
 from emo_edge.export.reference.frames import FrameFeatures, as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration as Model
-from emo_edge.export.reference.model import Turn
+from emo_edge.export.reference.model import PromptInput
 from emo_edge.runtimes.base.sessions import Sampling
 
 Image = NDArray[np.uint8]
@@ -81,7 +81,7 @@ def test_label_scores_equal_naive_forward_passes(toy_model: Model, clip: list[Im
 @torch.inference_mode()
 def test_label_scores_equal_naive_forward_passes_with_the_sentence(toy_model: Model, clip: list[Image]) -> None:
     features = toy_model.encode(as_clip(clip[:1], BOX))
-    prompt = toy_model.prompt_text(features, Turn(slice(0, 1), QUESTION, clip=True))
+    prompt = toy_model.prompt_text(features, PromptInput(slice(0, 1), QUESTION, clip=True))
     assert "The person in the video is a " in prompt.after
     actual = toy_model.label_scores(clip[:1], QUESTION, LABELS, boxes=BOX)
     expected = naive_scores(toy_model, clip[:1], (prompt.before, prompt.after), QUESTION)
@@ -92,12 +92,12 @@ def test_label_scores_equal_naive_forward_passes_with_the_sentence(toy_model: Mo
 def test_a_batch_of_turns_equals_one_by_one(toy_model: Model, clip: list[Image]) -> None:
     features = toy_model.encode(as_clip(clip, None))
     turns = [
-        Turn(slice(0, 1), classify_question(toy_model.config.prompt, LABELS)),
-        Turn(slice(1, 3), "Why?", clip=True, demographics=False),
+        PromptInput(slice(0, 1), classify_question(toy_model.config.prompt, LABELS)),
+        PromptInput(slice(1, 3), "Why?", clip=True, demographics=False),
     ]
     together = toy_model.embed_turns(features, turns)
     alone = [
-        toy_model.embed_turns(features.frames(turn.frames), [Turn(slice(0, None), turn.question, *rest)])[0]
+        toy_model.embed_turns(features.frames(turn.frames), [PromptInput(slice(0, None), turn.question, *rest)])[0]
         for turn, rest in zip(turns, ([False, None], [True, False]), strict=True)
     ]
     for batched, single in zip(together, alone, strict=True):
@@ -124,7 +124,9 @@ def test_an_image_is_a_clip_of_one_frame(toy_model: Model) -> None:
 @torch.inference_mode()
 def test_an_image_and_a_clip_differ_in_one_word(toy_model: Model) -> None:
     features = toy_model.encode(as_clip(image(1), None))
-    texts = [toy_model.prompt_text(features, Turn(slice(0, 1), "Who?", clip=moving)).after for moving in (False, True)]
+    texts = [
+        toy_model.prompt_text(features, PromptInput(slice(0, 1), "Who?", clip=moving)).after for moving in (False, True)
+    ]
     assert texts[0] != texts[1]
     assert texts[0].replace("in the image", "in the video") == texts[1]
 
@@ -144,7 +146,7 @@ def test_the_order_is_context_content_face(toy_model: Model, clip: list[Image]) 
 @torch.inference_mode()
 def test_frames_follow_one_another_inside_the_prompt(toy_model: Model, clip: list[Image]) -> None:
     features = toy_model.encode(as_clip(clip, None))
-    (turn,) = toy_model.embed_turns(features, [Turn(slice(0, 3), QUESTION, clip=True)])
+    (turn,) = toy_model.embed_turns(features, [PromptInput(slice(0, 3), QUESTION, clip=True)])
     embed, text = toy_model.language.get_input_embeddings(), toy_model.tokenizer
     before = embed(torch.tensor([1, *text.encode(turn.prompt.before)]))
     after = embed(torch.tensor(text.encode(turn.prompt.after)))
@@ -161,7 +163,7 @@ def test_ablation_removes_exactly_its_tokens(toy_model: Model, clip: list[Image]
     assert torch.equal(toy_model.visual_tokens(features, questions, ["vision"]), whole[:, 5:])
     assert torch.equal(toy_model.visual_tokens(features, questions, ["face"]), whole[:, :5])
     assert toy_model.visual_tokens(features, questions, ["face", "vision"]).shape == (3, 0, 32)
-    turn = Turn(slice(0, 3), QUESTION, clip=True)
+    turn = PromptInput(slice(0, 3), QUESTION, clip=True)
     kept, cut = (toy_model.embed_turns(features, [turn], names)[0] for names in ([], ["face", "vision"]))
     assert kept.prompt == cut.prompt
     assert len(kept.embeddings) - len(cut.embeddings) == 3 * 8
@@ -184,7 +186,7 @@ def test_the_sentence_follows_the_config_unless_asked(
     for model, default in ((toy_model, True), (silent, False)):
         features = model.encode(as_clip(image(1), None))
         for asked, told in ((None, default), (True, True), (False, False)):
-            prompt = model.prompt_text(features, Turn(slice(0, 1), QUESTION, demographics=asked))
+            prompt = model.prompt_text(features, PromptInput(slice(0, 1), QUESTION, demographics=asked))
             assert ("The person in the image is a " in prompt.after) == told
     asked = toy_model.label_scores(image(1), QUESTION, LABELS, demographics=True)
     assert np.array_equal(asked, silent.label_scores(image(1), QUESTION, LABELS, demographics=True))
@@ -201,9 +203,9 @@ def test_a_clips_person_is_the_mean_of_probabilities_over_its_frames(toy_model: 
     gender = torch.tensor([[0.0, 3.0], [0.0, 3.0], [9.0, 0.0]])
     race = torch.tensor([[0.0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 0]])
     features = FrameFeatures(features.vision, features.face._replace(age=age, gender=gender, race=race))
-    sentence = toy_model.prompt_text(features, Turn(slice(0, 3), "?", clip=True)).after
+    sentence = toy_model.prompt_text(features, PromptInput(slice(0, 3), "?", clip=True)).after
     assert sentence == "\nThe person in the video is a Asian female aged 0-9. ? ASSISTANT:"
-    part = toy_model.prompt_text(features, Turn(slice(1, 2), "?")).after
+    part = toy_model.prompt_text(features, PromptInput(slice(1, 2), "?")).after
     assert part == "\nThe person in the image is a Asian female aged 10-19. ? ASSISTANT:"
     means = [logits.softmax(-1).mean(0).numpy() for logits in (age, gender, race)]
     config = toy_model.config
@@ -235,7 +237,7 @@ def test_a_face_network_without_face_info_still_tells_the_person(
     features = model.encode(as_clip(image(1), None))
     assert isinstance(features.face, FaceOutputs)
     assert model.visual_tokens(features, [QUESTION]).shape == (1, 5, 32)
-    assert "The person in the image is a " in model.prompt_text(features, Turn(slice(0, 1), QUESTION)).after
+    assert "The person in the image is a " in model.prompt_text(features, PromptInput(slice(0, 1), QUESTION)).after
 
 
 def test_save_and_load_give_identical_scores(toy_model: Model, toy_checkpoint: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from emo_edge.runtimes.llama_cpp import session as llama
 from emo_edge.runtimes.llama_cpp.library import library
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-from emo_edge.runtimes.llama_cpp.token_embeddings import token_rows
+from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_s", "q4_k_m", "q5_k_m", "q6_k")
 
@@ -46,7 +46,7 @@ def test_rows_are_what_ggufs_own_package_reads(gguf: Path) -> None:
 
     (table,) = [one for one in reference.GGUFReader(gguf).tensors if one.name == "token_embd.weight"]
     expected = reference.dequantize(table.data, table.tensor_type)
-    rows = token_rows(gguf, library())
+    rows = token_embeddings(gguf, library())
     assert rows is not None
     chosen = [5, 0, len(expected) - 1, 5]
     np.testing.assert_array_equal(rows(chosen), np.asarray(expected[chosen], np.float32))
@@ -70,7 +70,7 @@ def test_one_call_tells_what_three_told(
     told: dict[bool, list[Any]] = {True: [], False: []}
     for one in (True, False):
         if not one:
-            monkeypatch.setattr(llama, "token_rows", lambda path, native: None)
+            monkeypatch.setattr(llama, "token_embeddings", lambda path, native: None)
         with LlamaSession(gguf, context_size=1024, exact_cache=True) as session:
             for seed in range(PROMPTS):
                 prompt = prompt_of(session.embedding_size, embeddings, after, seed)
@@ -127,11 +127,11 @@ def test_without_known_rows_there_are_none(gguf: Path, change: str, monkeypatch:
     monkeypatch.setattr(module, "read_gguf_header", lambda path: header)
     native = SimpleNamespace(_lib=Hidden()) if change == "hidden" else library()
     if change == "hidden" and table.type == module.FLOAT32:
-        assert token_rows(gguf, native) is not None
+        assert token_embeddings(gguf, native) is not None
     else:
-        assert token_rows(gguf, native) is None
+        assert token_embeddings(gguf, native) is None
 
 
 def test_a_file_that_is_no_llama_has_none(tmp_path: Path) -> None:
     (tmp_path / "no.gguf").write_bytes(b"GGUF")
-    assert token_rows(tmp_path / "no.gguf", library()) is None
+    assert token_embeddings(tmp_path / "no.gguf", library()) is None

@@ -19,7 +19,7 @@ from emo_edge.runtimes.loading import devices
 from emo_edge.runtimes.loading import openvino as openvino_graph
 from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_reading_is_that_of_onnx_runtime(bundle: Bundle) -> None:
 
 def test_a_graph_is_compared_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     open_vision(bundle, "fp32").close()
-    monkeypatch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again by ONNX Runtime"))
+    monkeypatch.setattr(ReferenceFeeds, "expected", lambda *_: pytest.fail("computed again by ONNX Runtime"))
     with open_vision(bundle, "fp32") as session:
         assert session.run({"image": np.zeros((2, 112, 112, 3), np.uint8)})["features"].shape[0] == 2
 

@@ -24,15 +24,15 @@ from emo_edge.errors import (
     MissingExtraError,
     UnsupportedCardError,
 )
-from emo_edge.metrics.tensor_parity import gate_problem, nearness
+from emo_edge.metrics.tensor_parity import gate_problem, similarity
 from emo_edge.runtimes.loading import devices
 from emo_edge.runtimes.loading import tensorrt as compiled_graph
 from emo_edge.runtimes.loading.engines import open_engines
-from emo_edge.runtimes.loading.reference_feeds import StoredFeeds
+from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.loading.tensorrt import GraphCompiler
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import engine_cache, fingerprint
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.runtimes.tensorrt.builder import Built
 from emo_edge.runtimes.tensorrt.cuda import CudaDevice
 from emo_edge.tensors import TensorSpec
@@ -44,11 +44,11 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 @pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch, fake_tensorrt: Any, tmp_path: Path) -> list[EngineRecipe]:
+def built(monkeypatch: pytest.MonkeyPatch, fake_tensorrt: Any, tmp_path: Path) -> list[EngineConfig]:
     """Put the fake in TensorRT's place and list the recipes it was asked to build."""
-    asked: list[EngineRecipe] = []
+    asked: list[EngineConfig] = []
 
-    def engine_from_onnx(recipe: EngineRecipe, target: Path, **_: Any) -> Built:
+    def engine_from_onnx(recipe: EngineConfig, target: Path, **_: Any) -> Built:
         asked.append(recipe)
         target.write_text(recipe.graph, encoding="utf-8")
         return Built("tensorrt 10.3.0", target.stat().st_size, 2.0, timing_cache=False)
@@ -61,12 +61,12 @@ def built(monkeypatch: pytest.MonkeyPatch, fake_tensorrt: Any, tmp_path: Path) -
 
 
 def test_an_engine_that_holds_its_gate_is_used_and_compared_once(
-    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with GraphCompiler(bundle).open("vision", "fp16").session as session:
         image = np.zeros((3, 112, 112, 3), np.uint8)
         assert session.run({"image": image})["features"].shape[0] == 3
-    monkeypatch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
+    monkeypatch.setattr(ReferenceFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
     opened = GraphCompiler(bundle).open("vision", "fp16")
     opened.session.close()
     assert len(built) == 1
@@ -76,7 +76,7 @@ def test_an_engine_that_holds_its_gate_is_used_and_compared_once(
 
 
 @pytest.mark.parametrize("part", ["vision", "connector", "face"])
-def test_every_graph_is_compared_on_what_it_sees(part: str, bundle: Bundle, built: list[EngineRecipe]) -> None:
+def test_every_graph_is_compared_on_what_it_sees(part: str, bundle: Bundle, built: list[EngineConfig]) -> None:
     opened = GraphCompiler(bundle).open(part, "fp32")
     opened.session.close()
     outputs = {contract.name for contract in getattr(bundle.manifest.components, part).outputs}
@@ -84,7 +84,7 @@ def test_every_graph_is_compared_on_what_it_sees(part: str, bundle: Bundle, buil
 
 
 def test_one_that_strays_gives_way_to_float32(
-    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, caplog: pytest.LogCaptureFixture,
+    bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     judge = compiled_graph.gate_problem
@@ -100,7 +100,7 @@ def test_one_that_strays_gives_way_to_float32(
 
 
 def test_where_every_engine_strays_the_gate_is_told(
-    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any
+    bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any
 ) -> None:
     fake_tensorrt.noise = 0.3
     for _ in range(2):  # the second time from the cache
@@ -112,11 +112,11 @@ def test_where_every_engine_strays_the_gate_is_told(
 
 
 def test_a_build_without_memory_is_tried_with_fewer_rows(
-    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bundle: Bundle, built: list[EngineConfig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = engine_cache.engine_from_onnx
 
-    def tight(recipe: EngineRecipe, target: Path, **build: Any) -> Built:
+    def tight(recipe: EngineConfig, target: Path, **build: Any) -> Built:
         if recipe.shapes["image"][2][0] > 4:
             raise DeviceMemoryError("vision fp16: out of memory")
         return whole(recipe, target, **build)
@@ -132,9 +132,9 @@ def test_a_build_without_memory_is_tried_with_fewer_rows(
 
 
 def test_a_build_without_memory_for_one_row_is_told(
-    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(recipe: EngineRecipe, target: Path, **_: Any) -> Built:
+    def full(recipe: EngineConfig, target: Path, **_: Any) -> Built:
         raise DeviceMemoryError("vision fp16: out of memory")
 
     monkeypatch.setattr(engine_cache, "engine_from_onnx", full)
@@ -143,11 +143,11 @@ def test_a_build_without_memory_for_one_row_is_told(
 
 
 def test_a_graph_tensorrt_does_not_take_gives_way_too(
-    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = engine_cache.engine_from_onnx
 
-    def picky(recipe: EngineRecipe, target: Path, **build: Any) -> Built:
+    def picky(recipe: EngineConfig, target: Path, **build: Any) -> Built:
         if recipe.name == "vision fp16":
             raise EngineError("vision fp16: no implementation of a node")
         return whole(recipe, target, **build)
@@ -160,7 +160,7 @@ def test_a_graph_tensorrt_does_not_take_gives_way_too(
 
 
 def test_an_engine_tensorrt_no_longer_takes_is_built_once_more(
-    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     GraphCompiler(bundle).open("vision", "fp16").session.close()
     whole, refused = fake_tensorrt.Runtime, []
@@ -179,7 +179,7 @@ def test_an_engine_tensorrt_no_longer_takes_is_built_once_more(
 
 def test_a_card_tensorrt_was_not_made_for_is_found_out_once(
     bundle: Bundle,
-    built: list[EngineRecipe],
+    built: list[EngineConfig],
     fake_tensorrt: Any,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -189,7 +189,7 @@ def test_a_card_tensorrt_was_not_made_for_is_found_out_once(
         with pytest.raises(UnsupportedCardError, match=r"does not run on this card .*9\.0"):
             GraphCompiler(bundle).open("vision", "fp16")
         with monkeypatch.context() as patch, pytest.raises(UnsupportedCardError):
-            patch.setattr(StoredFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
+            patch.setattr(ReferenceFeeds, "expected", lambda *_: pytest.fail("computed again on the CPU"))
             GraphCompiler(bundle).open("connector", "fp32")
     assert [recipe.name for recipe in built] == ["vision fp16"]
     assert "building it again" not in caplog.text
@@ -202,7 +202,7 @@ def test_a_card_tensorrt_was_not_made_for_is_found_out_once(
 
 
 def test_engines_build_stops_where_the_card_is_to_blame(
-    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines_command, "usable_devices", lambda *_, **__: [])
     fake_tensorrt.refuses.add("card")
@@ -212,12 +212,12 @@ def test_engines_build_stops_where_the_card_is_to_blame(
 
 
 def test_no_memory_for_the_comparison_is_told_and_not_halved(
-    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> Any:
         raise DeviceMemoryError("out of memory")
 
-    monkeypatch.setattr(StoredFeeds, "expected", full)
+    monkeypatch.setattr(ReferenceFeeds, "expected", full)
     with pytest.raises(DeviceError, match="no memory to compute vision fp16 on the CPU, to compare with") as caught:
         GraphCompiler(bundle).open("vision", "fp16")
     assert not isinstance(caught.value, DeviceMemoryError)
@@ -245,7 +245,7 @@ def usable(monkeypatch: pytest.MonkeyPatch, **problems: str | None) -> None:
 
 
 def test_a_whole_pipeline_runs_on_it(
-    bundle: Bundle, built: list[EngineRecipe], monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, built: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usable(monkeypatch, tensorrt=None)
     with open_engines(bundle, profile="exact", device="tensorrt", threads=1) as engines:
@@ -254,7 +254,7 @@ def test_a_whole_pipeline_runs_on_it(
 
 
 def test_auto_tries_tensorrt_then_cuda_then_the_cpu_and_says_why(
-    bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch,
+    bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     usable(monkeypatch, tensorrt=None, cuda=None)
@@ -277,7 +277,7 @@ def test_auto_without_a_gpu_says_what_is_missing(bundle: Bundle, monkeypatch: py
 
 @pytest.mark.parametrize("device", ["tensorrt", "cuda"])
 def test_a_named_device_never_falls_back(
-    device: str, bundle: Bundle, built: list[EngineRecipe], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
+    device: str, bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usable(monkeypatch)
     with pytest.raises(DeviceError, match=f"^{device} cannot be used: no (TensorRT|CUDA); use --device cpu"):
@@ -325,12 +325,12 @@ def test_gates_are_by_precision_and_tell_what_is_not_finite() -> None:
     assert gate_problem("int8-fp16", {"a": 0.9899}).endswith("the gate is 0.99")
     assert gate_problem("fp32", {"a": float("nan")}) != ""
     rows = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    assert nearness({"a": rows}, {"a": rows[::-1]}) == {"a": 0.0}
-    assert nearness({"a": rows}, {"a": rows * np.nan}) == {"a": 0.0}
-    assert nearness({"a": rows * 0}, {"a": rows * 0}) == {"a": 1.0}
-    assert nearness({"a": rows}, {"a": rows * 0}) == {"a": 0.0}
-    assert nearness({"a": rows}, {"a": rows * 2}) == {"a": 0.5}
-    assert nearness({"a": rows}, {"a": rows * -1}) == {"a": -1.0}
+    assert similarity({"a": rows}, {"a": rows[::-1]}) == {"a": 0.0}
+    assert similarity({"a": rows}, {"a": rows * np.nan}) == {"a": 0.0}
+    assert similarity({"a": rows * 0}, {"a": rows * 0}) == {"a": 1.0}
+    assert similarity({"a": rows}, {"a": rows * 0}) == {"a": 0.0}
+    assert similarity({"a": rows}, {"a": rows * 2}) == {"a": 0.5}
+    assert similarity({"a": rows}, {"a": rows * -1}) == {"a": -1.0}
 
 
 def test_ranges_come_from_the_manifest() -> None:

@@ -1,9 +1,9 @@
 """Record which classes, methods and flags the Python bindings of TensorRT have, one JSON file a version.
 
-``python tests/runtimes/tensorrt/record_tensorrt_surface.py --download`` fetches the pinned wheels with pip and
-records them; ``--check`` compares them with the files instead and exits with 1 on a difference; ``WHEEL...`` takes wheels that are
-there already; ``--walk tensorrt`` prints the surface of an installed module. Wheels need Linux, a C compiler, binutils
-and Python 3.10 to 3.12, the last that 10.3 has wheels for.
+``python tests/runtimes/tensorrt/record_tensorrt_surface.py --download`` fetches the pinned wheels with pip and records
+them; ``--check`` compares them with the files instead and exits with 1 on a difference; ``WHEEL...`` takes wheels that
+are there already; ``--walk tensorrt`` prints the surface of an installed module. Wheels need Linux, a C compiler,
+binutils and Python 3.10 to 3.12, the last that 10.3 has wheels for.
 
 A wheel of bindings lacks the libraries they are linked with, and those need no GPU to be stood in for: every function
 they would bring gets a stub, so that the module imports and can be looked at, in a process of its own.

@@ -13,11 +13,11 @@ import pytest
 
 from emo_edge.errors import DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import builder
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe, engine_key
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
 from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
 
 pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
-Recipes = Callable[..., EngineRecipe]
+Recipes = Callable[..., EngineConfig]
 RTX = ["tensorrt_rtx"]
 
 
@@ -132,4 +132,4 @@ def test_the_key_changes_with_all_an_engine_depends_on(small_graph: Path, recipe
     keys += [engine_key(recipe_of(small_graph, **change), machine) for change in changes]
     assert len({engine_key(recipe_of(small_graph), machine), *keys}) == 9
     assert engine_key(recipe_of(small_graph), machine) == engine_key(recipe_of(Path("elsewhere.onnx")), machine)
-    assert EngineRecipe.from_json(recipe_of(small_graph).to_json()) == recipe_of(small_graph)
+    assert EngineConfig.from_json(recipe_of(small_graph).to_json()) == recipe_of(small_graph)

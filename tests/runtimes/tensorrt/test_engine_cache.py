@@ -14,11 +14,11 @@ import pytest
 
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt import engine_cache
-from emo_edge.runtimes.tensorrt.build_config import EngineRecipe
+from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.runtimes.tensorrt.builder import Built
 from emo_edge.runtimes.tensorrt.engine_cache import ENTRY, PLAN, EngineCache, Entry
 
-Recipes = Callable[..., EngineRecipe]
+Recipes = Callable[..., EngineConfig]
 MACHINE = {"library": "tensorrt 10.3.0", "gpu": "Orin", "driver": "540.4.0, CUDA 12.6", "system": "L4T 36.4.0"}
 
 
@@ -30,7 +30,7 @@ class Builder:
         self.error: Exception | None = None
         self.hold: threading.Barrier | None = None
 
-    def __call__(self, recipe: EngineRecipe, target: Path, *, timing: Path, progress: Any = None, **_: Any) -> Built:
+    def __call__(self, recipe: EngineConfig, target: Path, *, timing: Path, progress: Any = None, **_: Any) -> Built:
         self.built += 1
         self.timings.append(timing.read_bytes() if timing.exists() else None)
         target.write_bytes(bytes([self.built]) * self.size)
