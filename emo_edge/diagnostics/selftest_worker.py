@@ -53,7 +53,7 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
             "variants": pipeline.engines.variants(),
             "open_seconds": round(opened, 3),
             "probabilities": {name: reading.probabilities for name, reading in told.items()},
-            "pose": {name: reading.facts.pose_degrees for name, reading in told.items() if reading.facts},
+            "pose": {name: reading.face.pose_degrees for name, reading in told.items() if reading.face},
             "stage_ms": times,
             "peak_memory_bytes": _peak_memory(),
         }

@@ -176,7 +176,7 @@ class EmotionPipeline:
             detection_score=faces[middle].score,
             frames=rows.stop - rows.start,
             probabilities=said.probabilities,
-            facts=facts,
+            face=facts,
             answers=said.answers,
             stage_ms=watch.milliseconds,
             settings=self._settings(said, wanted=wanted),

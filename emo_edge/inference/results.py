@@ -101,7 +101,7 @@ class EmotionResult:
     """How many frames were read: 1 for an image."""
     probabilities: dict[str, float]
     """By label, in the order of the labels; they add up to one. Empty where the bundle has no language model."""
-    facts: FaceAttributes | None
+    face: FaceAttributes | None
     answers: dict[str, str]
     """Question to answer."""
     stage_ms: dict[str, float]
@@ -122,7 +122,7 @@ class EmotionResult:
             "box": [round(float(value), 1) for value in self.box],
             "detection_score": None if self.detection_score is None else round(self.detection_score, 3),
             "frames": self.frames,
-            "face": self.facts.to_dict() if self.facts else None,
+            "face": self.face.to_dict() if self.face else None,
             "answers": dict(self.answers),
             "stage_ms": _rounded(self.stage_ms, 2),
             "settings": {**asdict(self.settings), "labels": list(self.settings.labels)},
@@ -152,7 +152,7 @@ class SourceResult:
     source: str
     kind: str
     """image or clip."""
-    readings: list[EmotionResult]
+    faces: list[EmotionResult]
     image: Image | None
     """The picture the boxes lie in (a clip's middle frame); None after an error."""
     seconds: tuple[float, float] | None = None
@@ -167,6 +167,6 @@ class SourceResult:
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
             "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
-            "readings": [reading.to_dict() for reading in self.readings],
+            "readings": [reading.to_dict() for reading in self.faces],
             "error": None if self.error is None else str(self.error),
         }

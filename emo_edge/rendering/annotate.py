@@ -37,9 +37,9 @@ def annotated(image: Image, readings: Sequence[EmotionResult], *, geometry: bool
     for number, reading in enumerate(readings):
         colour = COLOURS[number % len(COLOURS)]
         box = np.array(reading.box) * scale
-        if reading.facts and geometry:
-            _draw_landmarks(canvas, reading.facts.landmarks * scale, unit)
-            _draw_pose(canvas, box, reading.facts.pose_degrees, unit)
+        if reading.face and geometry:
+            _draw_landmarks(canvas, reading.face.landmarks * scale, unit)
+            _draw_pose(canvas, box, reading.face.pose_degrees, unit)
         _draw_box(canvas, box, colour, unit)
     for number, reading in enumerate(readings):
         _draw_panel(canvas, np.array(reading.box) * scale, reading, COLOURS[number % len(COLOURS)], unit)
@@ -95,8 +95,8 @@ def _draw_panel(
     shares, title = reading.probabilities, "attributes"
     if reading.label:
         title = f"{reading.label} {shares[reading.label]:.0%}"
-    elif reading.facts:
-        shares = {name.replace("_", " "): share for name, share in reading.facts.attributes.items()}
+    elif reading.face:
+        shares = {name.replace("_", " "): share for name, share in reading.face.attributes.items()}
     else:
         return
     ranked = sorted(shares.items(), key=lambda item: -item[1])[:SHOWN]

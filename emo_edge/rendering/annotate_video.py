@@ -69,7 +69,7 @@ def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector)
         box = faces[0].box if faces else box
         while len(clips) > 1 and _distance(clips[1], frame.time_s) <= _distance(clips[0], frame.time_s):
             clips.pop(0)
-        reading = clips[0].readings[0] if clips and clips[0].readings else None
+        reading = clips[0].faces[0] if clips and clips[0].faces else None
         shown = [replace(reading, box=box)] if reading and box else []
         # Landmarks and pose were read in the clip's middle frame alone.
         yield annotated(frame.image, shown, geometry=False)

@@ -57,7 +57,7 @@ class Drawer:
             self._clips.append(replace(result, image=None))
         elif result.image is not None:
             path = self._free_path(result.source) if self.several else self.target
-            drawing = annotated(result.image, result.readings)
+            drawing = annotated(result.image, result.faces)
             write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
             self._drawn = True
             click.echo(f"drawn: {path}", err=True)

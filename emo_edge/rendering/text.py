@@ -15,7 +15,7 @@ def reading_text(reading: EmotionResult, number: int, count: int) -> str:
     found = f": {reading.label} {reading.probabilities[reading.label]:.0%}" if reading.label else ""
     head = f"  {what} at {x0},{y0} {x1 - x0}x{y1 - y0}{found}"
     lines = [head, *(_bar(label, share) for label, share in _ranked(reading.probabilities))]
-    if reading.facts:
+    if reading.face:
         lines += _facts(reading)
     for question, answer in reading.answers.items():
         lines += [f"    {question}", f"      {answer}"]
@@ -33,7 +33,7 @@ def _bar(label: str, share: float) -> str:
 
 
 def _facts(reading: EmotionResult) -> list[str]:
-    facts = reading.facts
+    facts = reading.face
     assert facts is not None
     pose = ", ".join(f"{name} {value:+.0f}°" for name, value in facts.pose_degrees.items())
     held = [name.replace("_", " ") for name, share in facts.attributes.items() if share >= 0.5]
@@ -52,8 +52,8 @@ def result_text(result: SourceResult) -> str:
     """Write one image's or clip's readings; no face is said plainly."""
     source = shown(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
-    count = len(result.readings)
+    count = len(result.faces)
     if not count:
         return f"{source}{when}: no face found; --whole-image reads the whole picture"
-    texts = [reading_text(reading, number, count) for number, reading in enumerate(result.readings, 1)]
+    texts = [reading_text(reading, number, count) for number, reading in enumerate(result.faces, 1)]
     return "\n".join([f"{source}{when}", *texts])

@@ -66,7 +66,7 @@ class OpenVinoGraphs:
             log.warning(STRAYS, part, variant, precision, refused)
         raise AccuracyGateError(f"{part} {variant} in OpenVINO strays: {refused}; use --device cpu")
 
-    def _session(self, component: GraphComponent, variant: str, precision: str) -> TensorSession:
+    def _session(self, component: GraphComponent, variant: str, precision: openvino.Precision) -> TensorSession:
         inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
         session: TensorSession = openvino.OpenVinoSession(
             self._bundle.files(component.variants[variant])[0],
@@ -77,7 +77,7 @@ class OpenVinoGraphs:
         )
         return session
 
-    def _key(self, component: GraphComponent, variant: str, precision: str) -> str:
+    def _key(self, component: GraphComponent, variant: str, precision: openvino.Precision) -> str:
         """Name the comparison after all that it depends on."""
         facts: list[Any] = [file.sha256 for file in component.variants[variant].files]
         facts += [precision, *openvino.engine_facts()]

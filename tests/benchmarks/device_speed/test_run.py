@@ -35,7 +35,7 @@ def test_all_take_turns_and_who_begins_changes() -> None:
     rows = measured("vision", [entrant(name, heard) for name in "ABC"], rounds=3, warm_up=2)
     assert "".join(heard) == "(A)A(A)A(B)B(B)B(C)C(C)C(A)A(B)B(C)C(B)B(C)C(A)A(C)C(A)A(B)B"
     assert [len(row.times_ms) for row in rows] == [3, 3, 3]
-    assert all(row.first_ms is not None and row.nearness is None for row in rows)
+    assert all(row.first_ms is not None and row.similarity is None for row in rows)
 
 
 @pytest.fixture
@@ -87,11 +87,11 @@ def test_an_engine_that_cannot_be_used_is_a_row_with_the_reason_and_the_rest_is_
 
 def test_the_table_sets_each_row_beside_eager_pytorch_of_the_same_processor() -> None:
     rows = [
-        Row("vision", EAGER, "cpu", "fp32", (10.0, 20.0, 30.0), nearness=1.0),
-        Row("vision", EAGER, "cpu", "bf16", (5.0, 5.0, 5.0), nearness=0.99),
-        Row("vision", EAGER, "cuda", "fp16", (1.0, 1.0, 1.0), nearness=1.0),
-        Row("vision", "ONNX Runtime", "cpu", "fp32", (5.0, 10.0, 15.0), nearness=1.0),
-        Row("vision", "TensorRT", "tensorrt", "fp16", (0.5, 0.5, 0.25), nearness=1.0),
+        Row("vision", EAGER, "cpu", "fp32", (10.0, 20.0, 30.0), similarity=1.0),
+        Row("vision", EAGER, "cpu", "bf16", (5.0, 5.0, 5.0), similarity=0.99),
+        Row("vision", EAGER, "cuda", "fp16", (1.0, 1.0, 1.0), similarity=1.0),
+        Row("vision", "ONNX Runtime", "cpu", "fp32", (5.0, 10.0, 15.0), similarity=1.0),
+        Row("vision", "TensorRT", "tensorrt", "fp16", (0.5, 0.5, 0.25), similarity=1.0),
         Row("connector", "ONNX Runtime", "cpu", "fp32", (2.0, 2.0, 2.0)),
     ]
     assert (ratio(rows[3], rows[0]).value, ratio(rows[3], rows[0]).low) == (0.5, 0.5)

@@ -232,7 +232,7 @@ def test_a_stream_of_results_is_what_the_command_prints(tiny_bundle: Path) -> No
     with EmotionPipeline.open(tiny_bundle, device="cpu") as pipeline:
         found = list(stream(pipeline, SAMPLES, Request(labels="ferplus8")))
     assert len(found) == 210
-    assert list(found[0].readings[0].probabilities) == list(pipeline.manifest.label_sets["ferplus8"])
+    assert list(found[0].faces[0].probabilities) == list(pipeline.manifest.label_sets["ferplus8"])
 
 
 @pytest.mark.parametrize("name", ["drawn.mkv", "missing/drawn.avi"])

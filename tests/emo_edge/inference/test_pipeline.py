@@ -79,12 +79,12 @@ def test_without_demographics_neither_prompt_nor_reading_has_them(
     labels = exact.manifest.label_sets["rafdb7"]
     expected = reference(model, samples[1], labels, demographics=False)
     np.testing.assert_allclose(list(reading.probabilities.values()), expected, atol=EXACT)
-    assert reading.facts is not None and reading.facts.demographics == {}
+    assert reading.face is not None and reading.face.demographics == {}
     assert not reading.settings.demographics
 
 
 def test_face_facts_are_the_networks_in_people_units(exact: EmotionPipeline, model: Any, samples: list[Sample]) -> None:
-    facts = read_at_box(exact, samples[2]).facts
+    facts = read_at_box(exact, samples[2]).face
     assert facts is not None
     _, crop = model.crops(samples[2].image, samples[2].box)
     outputs = model.face_outputs(crop.pixels[None], with_segmentation=False)

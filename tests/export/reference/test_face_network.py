@@ -90,7 +90,7 @@ def test_it_tells_the_facts_that_the_whole_model_tells(tiny_face: Path, tiny_bun
     for directory in (tmp_path / "alone", tiny_bundle):
         box = FixedBox(sample.box)
         with EmotionPipeline.open(directory, device="cpu", profile="exact", detector=box) as pipeline:
-            facts.append(pipeline.read(sample.image)[0].facts)
+            facts.append(pipeline.read(sample.image)[0].face)
     alone, whole = facts
     assert alone is not None and whole is not None
     assert np.allclose(alone.landmarks, whole.landmarks, atol=0.05)
