@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 from typing import Any, NamedTuple, NoReturn
 
@@ -80,8 +81,14 @@ class LazyGroup(click.Group):
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
     """Print the error on stderr and leave with its exit code."""
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
     ctx.exit(error.exit_code)
+
+
+def with_flags(message: str, command: click.Command) -> str:
+    """Replace each field that a library's error names, such as ```target_size```, by the command's flag for it."""
+    flags = {param.name: max(param.opts, key=len) for param in command.params if isinstance(param, click.Option)}
+    return re.sub(r"`(\w+)`", lambda field: flags.get(field[1], field[0]), message)
 
 
 def _forget_stdout() -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import emo_edge
 from emo_edge import errors
 from emo_edge.cli.app import main
-from emo_edge.utils.commands import EdgeCommand, LazyCommand, LazyGroup
+from emo_edge.utils.commands import EdgeCommand, LazyCommand, LazyGroup, with_flags
 from emo_edge.utils.extras import EXTRAS, missing_extra
 
 HELP = """\
@@ -217,3 +217,10 @@ def test_on_a_jetson_no_extra_is_named_that_would_hide_jetpacks_own(
     text = str(missing_extra(ModuleNotFoundError("no", name=module)))
     assert told in text
     assert "emo-edge[" not in text
+
+
+def test_a_field_of_a_librarys_error_is_the_commands_flag() -> None:
+    command = click.Command("search", params=[click.Option(["-t", "--target-size", "target_size"])])
+    assert (
+        with_flags("`target_size` 3: too small; `profile` too", command) == "--target-size 3: too small; `profile` too"
+    )
