@@ -14,9 +14,9 @@ from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MO
 
 WRITE = """
 from pathlib import Path
-from emo_edge.benchmarks import tiny_tokenizers
-tiny_tokenizers.CORPUS_LINES = 500
-tiny_tokenizers.write_tokenizers(Path({!r}), 3)
+from emo_edge.benchmarks.emo_tiny import tokenizers
+tokenizers.CORPUS_LINES = 500
+tokenizers.write_tokenizers(Path({!r}), 3)
 """
 
 
