@@ -1,28 +1,74 @@
-"""What several tests share: hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
+"""What several tests share: workers, hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
 
 from __future__ import annotations
 
+import os
 import random
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
+
+MOST_WORKERS = 8
+"""Each takes about 2 GB."""
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+"""Name of this process, gw0 for the first, where pytest-xdist runs."""
+
+if WORKER and hasattr(os, "sched_setaffinity"):
+    # One CPU a worker, and so one thread of every library: engines of several workers would wait for each other.
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[int(WORKER.removeprefix("gw")) % len(cpus)]})
 
 settings.register_profile("emo-edge", deadline=None, derandomize=True)
 settings.load_profile("emo-edge")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the workers of ``-n auto``."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers begin with the modules of the most slow tests: one that is left for the end has all others wait."""
+    if WORKER:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.fixture(scope="session")
-def tokenizer_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a file or folder once for all workers: ``write`` gets the path, unless another worker made it."""
+    common = tmp_path_factory.getbasetemp().parent if WORKER else tmp_path_factory.mktemp("made-once")
+
+    def make(name: str, write: Callable[[Path], object]) -> Path:
+        done = common / f"{name}.done"
+        with FileLock(common / f"{name}.lock"):
+            if not done.exists():
+                write(common / name)
+                done.touch()
+        return common / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer_directory(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Both tokenizers of emo-tiny, trained on a tenth of its corpus."""
     from emo_edge.benchmarks import tiny_tokenizers
 
-    directory = tmp_path_factory.mktemp("tokenizers")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_tokenizers, "CORPUS_LINES", 2000)
-        tiny_tokenizers.write_tokenizers(directory, seed=0)
-    return directory
+    def write(directory: Path) -> None:
+        directory.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tiny_tokenizers, "CORPUS_LINES", 2000)
+            tiny_tokenizers.write_tokenizers(directory, seed=0)
+
+    return made_once("tokenizers", write)
 
 
 @pytest.fixture(scope="session")
@@ -115,17 +161,17 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of the packaged emo-tiny, compared on a few drawings only."""
+def tiny_bundle(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A bundle of the packaged emo-tiny, compared on a few drawings only. Copy it before changing a file."""
     from emo_edge.export.bundle_export import bundle_from_checkpoint
     from emo_edge.export.export_plan import ExportPlan
     from emo_edge.packaged import packaged_checkpoint
     from emo_edge.samples import packaged_samples
 
-    target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
     plan = ExportPlan(language=("f16", "q4_k_m"))
-    bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
-    return target
+    return made_once(
+        "emo-tiny", lambda target: bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
+    )
 
 
 @pytest.fixture(scope="session")

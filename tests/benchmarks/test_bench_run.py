@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge import registry
-from emo_edge.benchmarks import bench_machine, bench_run, bench_versus
+from emo_edge.benchmarks import bench_run, bench_versus
 from emo_edge.benchmarks.bench_command import main
 from emo_edge.benchmarks.bench_subjects import ProfileSubject
+from emo_edge.benchmarks.machine_pulse import Waiting
 from emo_edge.benchmarks.report_file import checked_report
 from emo_edge.errors import InputError
 from emo_edge.manifest import MANIFEST_NAME
@@ -36,15 +37,15 @@ LATENCY = {
     "written",
 }
 FAST = ("--latency-rounds", "1", "--cold", "0", "--batch", "1", "--threads", "1", "--device", "cpu", "--generated", "2")
+NO_WAITING = Waiting(watch_s=0.0, patience_s=0.0)
 Bench = Callable[..., Result]
 
 
 @pytest.fixture
-def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(bench_machine, "WATCH_S", 0.0)
-
+def bench(tiny_bundle: Path) -> Bench:
     def run(out: Path, *options: str, dataset: str = "synthetic:14", bundle: Path = tiny_bundle) -> Result:
-        return CliRunner().invoke(main, [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options])
+        words = [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options]
+        return CliRunner().invoke(main, words, obj=NO_WAITING)
 
     return run
 
