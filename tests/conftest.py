@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections import Counter
@@ -161,17 +162,69 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def traces(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Any]:
+    """Trace a part of a model as the exporter does, or read the graph that a trace of the same part made."""
+    from emo_edge.export import onnx_graphs
+    from emo_edge.export.graph_file import save_graph
+
+    real = onnx_graphs._traced
+
+    def traced(name: str, part: Any, device: Any) -> Any:
+        key = f"trace-{name}-{_digest(part)}.onnx"
+        return _read_graph(made_once(key, lambda path: save_graph(real(name, part, device), path)), part)
+
+    return traced
+
+
+def _digest(part: Any) -> str:
+    """Digest all that a part is traced from: settings and numbers of every module, inputs and outputs."""
+    module, *specs = part
+    found = hashlib.sha256(repr(specs).encode())
+    for name, one in module.named_modules():
+        settings = {key: value for key, value in vars(one).items() if not key.startswith("_")}
+        found.update(f"{name} {type(one)} {settings}".encode())
+    for name, values in (*module.named_parameters(), *module.named_buffers()):
+        found.update(f"{name} {values.dtype} {values.shape}".encode() + values.detach().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _read_graph(path: Path, part: Any) -> Any:
+    import numpy as np
+    import onnx
+
+    from emo_edge.export.graph_file import Graph, Weight, declared
+    from emo_edge.export.onnx_graphs import WEIGHT_BYTES
+
+    model, weights = onnx.load(path), {}
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.nbytes >= WEIGHT_BYTES:
+            weights[tensor.name] = Weight(values, values.dtype)
+            tensor.CopyFrom(declared(tensor.name, weights[tensor.name]))
+    return Graph(model, *part[1:], weights)
+
+
+@pytest.fixture
+def traced_once(traces: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test export without tracing what another test traced: the slowest step, and the same each time."""
+    monkeypatch.setattr("emo_edge.export.onnx_graphs._traced", traces)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(made_once: Callable[[str, Callable[[Path], object]], Path], traces: Callable[..., Any]) -> Path:
     """A bundle of the packaged emo-tiny, compared on a few drawings only. Copy it before changing a file."""
     from emo_edge.export.bundle_export import bundle_from_checkpoint
     from emo_edge.export.export_plan import ExportPlan
     from emo_edge.packaged import packaged_checkpoint
     from emo_edge.samples import packaged_samples
 
-    plan = ExportPlan(language=("f16", "q4_k_m"))
-    return made_once(
-        "emo-tiny", lambda target: bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
-    )
+    def write(target: Path) -> None:
+        plan = ExportPlan(language=("f16", "q4_k_m"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("emo_edge.export.onnx_graphs._traced", traces)
+            bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
+
+    return made_once("emo-tiny", write)
 
 
 @pytest.fixture(scope="session")
