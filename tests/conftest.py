@@ -36,10 +36,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let workers begin with the modules of the most slow tests: one that is left for the end has all others wait."""
+    """Let workers begin with the modules of slow tests: one that is left for the end has all others wait.
+
+    Those that do not wait for the bundle, which one worker makes, come first.
+    """
     if WORKER:
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[item.path])
+        waiting = {item.path for item in items if "tiny_bundle" in getattr(item, "fixturenames", ())}
+        items.sort(key=lambda item: (not slow[item.path], item.path in waiting, -slow[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge import registry
-from emo_edge.benchmarks import bench_run, bench_versus
+from emo_edge.benchmarks import bench_latency, bench_roofline, bench_run, bench_versus
 from emo_edge.benchmarks.bench_command import main
 from emo_edge.benchmarks.bench_subjects import ProfileSubject
 from emo_edge.benchmarks.machine_pulse import Waiting
@@ -42,7 +42,13 @@ Bench = Callable[..., Result]
 
 
 @pytest.fixture
-def bench(tiny_bundle: Path) -> Bench:
+def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Run the command with a roofline of small products, short warm-ups and one prompt of each length."""
+    monkeypatch.setattr(bench_roofline, "SIDE", 256)
+    monkeypatch.setattr(bench_roofline, "COPIED", 1 << 24)
+    monkeypatch.setattr(bench_latency, "LONGEST_WARMUP", 2)
+    monkeypatch.setattr(bench_latency, "SWEEP_ROUNDS", 1)
+
     def run(out: Path, *options: str, dataset: str = "synthetic:14", bundle: Path = tiny_bundle) -> Result:
         words = [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options]
         return CliRunner().invoke(main, words, obj=NO_WAITING)
@@ -77,6 +83,7 @@ def check(report: dict[str, Any]) -> None:
         assert parts <= 1.5 * row["latency"]["total"]["p50"] + 5
 
 
+@pytest.mark.slow
 def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_versus, "ROUNDS", 1)
     theirs = tmp_path / "theirs.py"
@@ -115,6 +122,7 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     assert compared.exit_code == 0, compared.output
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_figures(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

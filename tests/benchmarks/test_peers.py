@@ -204,6 +204,7 @@ def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path, monkeypatch: py
         llama_tools.llama_tools(tmp_path, [], lambda line: None)
 
 
+@pytest.mark.slow
 def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours, PyTorch and OpenVINO run; llama.cpp's programs, which take minutes to build, are stood in for."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
