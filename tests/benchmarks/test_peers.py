@@ -211,7 +211,7 @@ def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkey
     tools = Tools(program(tmp_path / "bench", BENCH_SAID), program(tmp_path / "mtmd", MTMD_SAID), "stand-ins")
     monkeypatch.setattr(peers, "llama_tools", lambda *_: tools)
     options = ["--checkpoint", str(packaged_checkpoint()), "--work", str(tmp_path / "work"), "--rounds", "1"]
-    options += ["--calls", "1", "--prompt", "8", "--written", "4", "--clip-layers", "1"]
+    options += ["--calls", "1", "--prompt", "8", "--written", "4", "--clip-layers", "1", "--threads", "1"]
     out = tmp_path / "peers.json"
     result = CliRunner().invoke(peers.main, [str(tiny_bundle), *options, "--json", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
