@@ -1,28 +1,79 @@
-"""What several tests share: hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
+"""What several tests share: workers, hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
+
+MOST_WORKERS = 8
+"""Each takes about 2 GB."""
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+"""Name of this process, gw0 for the first, where pytest-xdist runs."""
+
+if WORKER and hasattr(os, "sched_setaffinity"):
+    # One CPU a worker, and so one thread of every library: engines of several workers would wait for each other.
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[int(WORKER.removeprefix("gw")) % len(cpus)]})
 
 settings.register_profile("emo-edge", deadline=None, derandomize=True)
 settings.load_profile("emo-edge")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the workers of ``-n auto``."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers begin with the modules of slow tests: one that is left for the end has all others wait.
+
+    Those that do not wait for the bundle, which one worker makes, come first.
+    """
+    if WORKER:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        waiting = {item.path for item in items if "tiny_bundle" in getattr(item, "fixturenames", ())}
+        items.sort(key=lambda item: (not slow[item.path], item.path in waiting, -slow[item.path]))
+
+
 @pytest.fixture(scope="session")
-def tokenizer_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a file or folder once for all workers: ``write`` gets the path, unless another worker made it."""
+    common = tmp_path_factory.getbasetemp().parent if WORKER else tmp_path_factory.mktemp("made-once")
+
+    def make(name: str, write: Callable[[Path], object]) -> Path:
+        done = common / f"{name}.done"
+        with FileLock(common / f"{name}.lock"):
+            if not done.exists():
+                write(common / name)
+                done.touch()
+        return common / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer_directory(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Both tokenizers of emo-tiny, trained on a tenth of its corpus."""
     from emo_edge.benchmarks.emo_tiny import tokenizers
 
-    directory = tmp_path_factory.mktemp("tokenizers")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenizers, "CORPUS_LINES", 2000)
-        tokenizers.write_tokenizers(directory, seed=0)
-    return directory
+    def write(directory: Path) -> None:
+        directory.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tokenizers, "CORPUS_LINES", 2000)
+            tokenizers.write_tokenizers(directory, seed=0)
+
+    return made_once("tokenizers", write)
 
 
 @pytest.fixture(scope="session")
@@ -115,16 +166,68 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of the packaged emo-tiny, compared on a few drawings only."""
+def traces(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Any]:
+    """Trace a part of a model as the exporter does, or read the graph that a trace of the same part made."""
+    from emo_edge.export.onnx import export
+    from emo_edge.export.onnx.graph_file import save_graph
+
+    real = export._traced
+
+    def traced(name: str, part: Any, device: Any) -> Any:
+        key = f"trace-{name}-{_digest(part)}.onnx"
+        return _read_graph(made_once(key, lambda path: save_graph(real(name, part, device), path)), part)
+
+    return traced
+
+
+def _digest(part: Any) -> str:
+    """Digest all that a part is traced from: settings and numbers of every module, inputs and outputs."""
+    module, *specs = part
+    found = hashlib.sha256(repr(specs).encode())
+    for name, one in module.named_modules():
+        settings = {key: value for key, value in vars(one).items() if not key.startswith("_")}
+        found.update(f"{name} {type(one)} {settings}".encode())
+    for name, values in (*module.named_parameters(), *module.named_buffers()):
+        found.update(f"{name} {values.dtype} {values.shape}".encode() + values.detach().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _read_graph(path: Path, part: Any) -> Any:
+    import numpy as np
+    import onnx
+
+    from emo_edge.export.onnx.export import WEIGHT_BYTES
+    from emo_edge.export.onnx.graph_file import Graph, Weight, declared
+
+    model, weights = onnx.load(path), {}
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.nbytes >= WEIGHT_BYTES:
+            weights[tensor.name] = Weight(values, values.dtype)
+            tensor.CopyFrom(declared(tensor.name, weights[tensor.name]))
+    return Graph(model, *part[1:], weights)
+
+
+@pytest.fixture
+def traced_once(traces: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test export without tracing what another test traced: the slowest step, and the same each time."""
+    monkeypatch.setattr("emo_edge.export.onnx.export._traced", traces)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(made_once: Callable[[str, Callable[[Path], object]], Path], traces: Callable[..., Any]) -> Path:
+    """A bundle of the packaged emo-tiny, compared on a few drawings only. Copy it before changing a file."""
     from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
     from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 
-    target = tmp_path_factory.mktemp("bundle") / "emo-tiny"
-    plan = ExportConfig(language=("f16", "q4_k_m"))
-    bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
-    return target
+    def write(target: Path) -> None:
+        plan = ExportConfig(language=("f16", "q4_k_m"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("emo_edge.export.onnx.export._traced", traces)
+            bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
+
+    return made_once("emo-tiny", write)
 
 
 @pytest.fixture(scope="session")

@@ -67,10 +67,10 @@ def read_state(root: Path = ROOT) -> State:
     )
 
 
-def watched_state(root: Path = ROOT) -> State:
-    """Look at the machine for `WATCH_S`, then as `read_state`."""
+def watched_state(root: Path = ROOT, watch_s: float = WATCH_S) -> State:
+    """Look at the machine for ``watch_s`` seconds, then as `read_state`."""
     first = read_state(root)
-    time.sleep(WATCH_S)
+    time.sleep(watch_s)
     last = read_state(root)
     return replace(last, others=_others(first, last))
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+
+from emo_edge.benchmarks.measure.machine import WATCH_S
 
 T = TypeVar("T")
 Pulse = Callable[[], list[float]]
@@ -21,6 +24,19 @@ STEPS, ROWS, WIDTH, CALLS = 40, 96, 256, 3
 STEADY = 0.1
 """How much slower than at its best the machine may be while something is timed, as a share: a choice."""
 PATIENCE_S, PAUSE_S = 30.0, 0.2
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Seconds that a benchmark spends on a quiet machine. A caller that needs no steady times gives zeros."""
+
+    watch_s: float = WATCH_S
+    """The machine is watched for so long before the start."""
+    patience_s: float = PATIENCE_S
+    """A timed block waits at most so long for the machine's own speed."""
+
+
+DEFAULT_WAITING = Waiting()
 
 
 def chain_pulse(threads: int | None) -> Pulse:

@@ -14,7 +14,7 @@ from typing import Any
 from emo_edge import __version__
 from emo_edge.benchmarks.datasets.registry import Dataset, open_dataset
 from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
-from emo_edge.benchmarks.measure.machine_pulse import MachineSpeed, chain_pulse
+from emo_edge.benchmarks.measure.machine_pulse import DEFAULT_WAITING, MachineSpeed, Waiting, chain_pulse
 from emo_edge.benchmarks.measure.roofline import measured_ceiling
 from emo_edge.benchmarks.measure.versus import Versus
 from emo_edge.benchmarks.runner.redact import private_places, without_places
@@ -49,6 +49,7 @@ def bench(
     checkpoint: str | None = None,
     command: str = "",
     overwrite: bool = False,
+    waiting: Waiting = DEFAULT_WAITING,
     reports: Reports = QUIET,
 ) -> Path:
     """Measure a bundle's profiles beside its full-precision checkpoint, on the same samples in the same run.
@@ -61,6 +62,7 @@ def bench(
         checkpoint: what the bundle was exported from, a directory or a packaged name.
         command: what was typed, for the report.
         overwrite: whether a finished report, or another run's samples, are removed.
+        waiting: for a quiet machine.
         reports: told of every step.
 
     Returns:
@@ -77,8 +79,9 @@ def bench(
     labels = resolve_labels(opened.manifest, asked_labels(opened.manifest, dataset.labels))
     folder = out or Path(f"bench-{opened.manifest.name}")
     with Journal(folder, _identity(opened, source, plan), overwrite=overwrite) as journal:
-        before = watched_state()
-        with _prepared(opened, source, plan, dataset, labels, journal, reports) as (run, versus, notes):
+        before = watched_state(watch_s=waiting.watch_s)
+        patience_s = waiting.patience_s
+        with _prepared(opened, source, plan, dataset, labels, journal, patience_s, reports) as (run, versus, notes):
             report = {
                 "schema": SCHEMA,
                 "command": command,
@@ -112,6 +115,7 @@ def _prepared(
     dataset: Dataset,
     labels: tuple[str, ...],
     journal: Journal,
+    patience_s: float,
     reports: Reports,
 ) -> Iterator[tuple[Bench, Versus | None, list[str]]]:
     """Find the faces, choose the pictures of the timings, and see that the other command runs."""
@@ -127,7 +131,7 @@ def _prepared(
         frames, clip = shot_clip(samples, shots, plan.frames)
         wanted = OpenedWith(str(checkpoint.directory), labels, plan.device, plan.threads, checkpoint.stream)
         ceiling = measured_ceiling(plan.threads)
-        speed = MachineSpeed(chain_pulse(plan.threads))
+        speed = MachineSpeed(chain_pulse(plan.threads), patience_s)
         run = Bench(
             bundle, plan, samples, tuple(shots), tuple(frames), wanted, detector, ceiling, journal, reports, speed
         )

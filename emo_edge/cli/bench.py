@@ -70,13 +70,21 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     Writes report.json (every raw time), report.md and report.html, and what each row says of each
     sample. Stopped, the same command goes on. A profile that cannot run here is a row that says why.
     """
+    from emo_edge.benchmarks.measure.machine_pulse import DEFAULT_WAITING, Waiting
     from emo_edge.benchmarks.runner.run import bench
     from emo_edge.utils.progress import shown_reports
 
     overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
     with shown_reports() as reports:
         folder = bench(
-            bundle, plan, out, checkpoint=checkpoint, command=typed(context), overwrite=overwrite, reports=reports
+            bundle,
+            plan,
+            out,
+            checkpoint=checkpoint,
+            command=typed(context),
+            overwrite=overwrite,
+            waiting=context.find_object(Waiting) or DEFAULT_WAITING,
+            reports=reports,
         )
     click.echo(folder)
 

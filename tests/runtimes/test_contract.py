@@ -148,10 +148,12 @@ def test_an_answer_ends_when_the_prompt_changes(language: LanguageSession, promp
 
 
 @pytest.fixture(scope="module")
-def graph(model: Any) -> Any:
+def graph(model: Any, traces: Any) -> Any:
     from emo_edge.export.onnx.export import onnx_from_component
 
-    return onnx_from_component(model, "connector", "fp32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emo_edge.export.onnx.export._traced", traces)
+        return onnx_from_component(model, "connector", "fp32")
 
 
 @pytest.fixture(params=["torch", "onnx", "openvino"])

@@ -172,6 +172,7 @@ def test_the_prompt_is_the_pipelines(tiny_bundle: Path, asked: Asked) -> None:
     assert asked.forced([[3], [4, 5]])[:4] == [3, 4, 5, 3]
 
 
+@pytest.mark.slow
 def test_the_command_measures_every_stage_and_computes_the_same(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,8 @@ def test_evaluation_runs_from_rendering_to_table(model: EmoLlamaForConditionalGe
     assert "| clips, 3 frames | 4 |" in table(report)
 
 
+@pytest.mark.usefixtures("traced_once")
+@pytest.mark.slow
 def test_demo_exports_once_and_prints_readings_and_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     arguments = ["--show", "2", "--samples", "7", "--compared", "14"]

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from emo_edge.benchmarks.emo_tiny.train import main
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 
+@pytest.mark.slow
 def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(tmp_path: Path) -> None:
     arguments = ["--out", str(tmp_path), "--scale", "0.0005", "--workers", "1", "--device", "cpu"]
     done = CliRunner().invoke(main, arguments)

@@ -94,10 +94,9 @@ def test_a_busy_machine_says_so() -> None:
 def test_what_others_take_is_watched_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = [state(taken=10.0, own=1.0, moment=0.0), state(taken=12.0, own=1.5, moment=1.5)]
     monkeypatch.setattr(machine, "read_state", lambda root: moments.pop(0))
-    monkeypatch.setattr(machine, "WATCH_S", 0.0)
-    assert watched_state(tmp_path).others == pytest.approx(1.0)
+    assert watched_state(tmp_path, watch_s=0.0).others == pytest.approx(1.0)
     moments[:] = [state(taken=None), state(taken=None, moment=1.5)]
-    assert watched_state(tmp_path).others is None
+    assert watched_state(tmp_path, watch_s=0.0).others is None
 
 
 @pytest.fixture

@@ -204,13 +204,14 @@ def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path, monkeypatch: py
         llama_cpp_tools.llama_tools(tmp_path, [], lambda line: None)
 
 
+@pytest.mark.slow
 def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours, PyTorch and OpenVINO run; llama.cpp's programs, which take minutes to build, are stood in for."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     tools = Tools(program(tmp_path / "bench", BENCH_SAID), program(tmp_path / "mtmd", MTMD_SAID), "stand-ins")
     monkeypatch.setattr(run, "llama_tools", lambda *_: tools)
     options = ["--checkpoint", str(packaged_checkpoint()), "--work", str(tmp_path / "work"), "--rounds", "1"]
-    options += ["--calls", "1", "--prompt", "8", "--written", "4", "--clip-layers", "1"]
+    options += ["--calls", "1", "--prompt", "8", "--written", "4", "--clip-layers", "1", "--threads", "1"]
     out = tmp_path / "peers.json"
     result = CliRunner().invoke(run.main, [str(tiny_bundle), *options, "--json", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output

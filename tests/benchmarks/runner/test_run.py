@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from emo_edge.benchmarks.measure import machine, versus
+from emo_edge.benchmarks.measure import latency, roofline, versus
+from emo_edge.benchmarks.measure.machine_pulse import Waiting
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.runner import run
 from emo_edge.benchmarks.workload.subjects import ProfileTarget
@@ -37,15 +38,21 @@ LATENCY = {
     "written",
 }
 FAST = ("--latency-rounds", "1", "--cold", "0", "--batch", "1", "--threads", "1", "--device", "cpu", "--generated", "2")
+NO_WAITING = Waiting(watch_s=0.0, patience_s=0.0)
 Bench = Callable[..., Result]
 
 
 @pytest.fixture
 def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(machine, "WATCH_S", 0.0)
+    """Run the command with a roofline of small products, short warm-ups and one prompt of each length."""
+    monkeypatch.setattr(roofline, "SIDE", 256)
+    monkeypatch.setattr(roofline, "COPIED", 1 << 24)
+    monkeypatch.setattr(latency, "LONGEST_WARMUP", 2)
+    monkeypatch.setattr(latency, "SWEEP_ROUNDS", 1)
 
     def run(out: Path, *options: str, dataset: str = "synthetic:14", bundle: Path = tiny_bundle) -> Result:
-        return CliRunner().invoke(main, [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options])
+        words = [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options]
+        return CliRunner().invoke(main, words, obj=NO_WAITING)
 
     return run
 
@@ -77,6 +84,7 @@ def check(report: dict[str, Any]) -> None:
         assert parts <= 1.5 * row["latency"]["total"]["p50"] + 5
 
 
+@pytest.mark.slow
 def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versus, "ROUNDS", 1)
     theirs = tmp_path / "theirs.py"
@@ -115,6 +123,7 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     assert compared.exit_code == 0, compared.output
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_figures(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

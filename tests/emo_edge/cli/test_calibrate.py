@@ -40,6 +40,7 @@ def calibrate(bundle: Path) -> Callable[..., Result]:
     return run
 
 
+@pytest.mark.slow
 def test_variants_and_profiles_carry_their_evidence(
     bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_variants_and_profiles_carry_their_evidence(
     assert not list((tmp_path / "cache" / "emo-edge" / "calibration").iterdir())
 
 
+@pytest.mark.slow
 def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
     bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -102,6 +104,7 @@ def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
     assert read.exit_code == 0, read.output
 
 
+@pytest.mark.slow
 def test_an_int8_graph_that_misses_its_gate_is_left_out_or_ends_it(
     bundle: Path, calibrate: Callable[..., Result]
 ) -> None:
@@ -115,6 +118,7 @@ def test_an_int8_graph_that_misses_its_gate_is_left_out_or_ends_it(
     assert contents(bundle) == before
 
 
+@pytest.mark.slow
 def test_one_profile_alone_can_be_calibrated(bundle: Path, calibrate: Callable[..., Result]) -> None:
     before = Bundle.open(bundle).manifest
     done = calibrate("--profile", "small", "--gate", "agreement>=0.8")
@@ -129,6 +133,7 @@ def contents(bundle: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in bundle.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: Callable[..., Result]) -> None:
     before = contents(bundle)
     done = calibrate("--types", "q4_k_m", "--gate", "agreement>=1.1", "--strict")
@@ -171,6 +176,7 @@ def test_a_bundle_of_another_checkpoint_is_refused(bundle: Path, toy_checkpoint:
     assert done.exit_code == 4 and "was not exported from" in done.stderr
 
 
+@pytest.mark.slow
 def test_pictures_of_the_users_own_are_found_by_the_bundles_detector(
     bundle: Path, calibrate: Callable[..., Result]
 ) -> None:
@@ -183,6 +189,7 @@ def test_pictures_of_the_users_own_are_found_by_the_bundles_detector(
         assert refused.exit_code == 4 and f"{option} uar: not known of these samples" in refused.stderr
 
 
+@pytest.mark.slow
 def test_pictures_that_cannot_be_used_are_skipped_counted_and_listed(
     bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
 ) -> None:

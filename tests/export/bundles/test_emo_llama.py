@@ -23,21 +23,7 @@ from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.utils.progress import Reports
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _traced_once() -> Any:
-    """Trace the packaged model once for all tests of this file: the slowest step, and the same each time."""
-    with pytest.MonkeyPatch.context() as patch:
-        traced: dict[str, Any] = {}
-        real = emo_llama.onnx_from_component
-
-        def from_component(model: Any, component: str) -> Any:
-            if component not in traced:
-                traced[component] = real(model, component)
-            return traced[component]
-
-        patch.setattr(emo_llama, "onnx_from_component", from_component)
-        yield
+pytestmark = pytest.mark.usefixtures("traced_once")
 
 
 def export(*arguments: object) -> Any:

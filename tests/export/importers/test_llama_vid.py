@@ -320,6 +320,8 @@ def test_another_import_of_the_same_name_starts_anew(
     assert same(state, expected_state(upstream))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("traced_once")
 def test_it_goes_on_to_a_bundle_that_reads_a_picture(upstream: Any, face: Callable[..., State], tmp_path: Path) -> None:
     """The whole way as a user walks it: import, export with its gates, infer."""
     torch.save({"state_dict_backbone": face()}, tmp_path / "model.pt")

@@ -80,6 +80,7 @@ def test_emolas_shape_has_a_landmark_network(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "a" / "landmarks.onnx").read_bytes() != (tmp_path / "b" / "landmarks.onnx").read_bytes()
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_it_goes_on_to_a_bundle_that_says_random_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, bundle, written = tmp_path / "checkpoint", tmp_path / "bundle", list[str]()
     real = emo_llama.gguf_from_checkpoint

@@ -49,9 +49,11 @@ def checkpoint(face: Callable[..., State], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(checkpoint: Path, traces: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("face-bundle") / "bundle"
-    done = run("export", checkpoint, "--out", target, "--limit", 7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emo_edge.export.onnx.export._traced", traces)
+        done = run("export", checkpoint, "--out", target, "--limit", 7)
     assert done.exit_code == 0, done.output
     return target
 
@@ -83,6 +85,7 @@ def test_the_checkpoint_holds_the_files_tensors_and_nothing_else(checkpoint: Pat
     )
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_it_tells_the_facts_that_the_whole_model_tells(tiny_face: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     bundle_from_face_network(tiny_face, tmp_path / "alone", ("fp32", "fp16"), packaged_samples(4))
     sample = packaged_samples(5)[4]
@@ -181,6 +184,7 @@ def test_bad_files_are_one_error_each(checkpoint: Path, face: Callable[..., Stat
         FaceNetwork.from_pretrained(packaged_checkpoint())
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_precision_that_misses_its_gate_is_left_out(
     tiny_face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
