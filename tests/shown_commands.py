@@ -5,23 +5,42 @@ Test modules use it with ``from tests.shown_commands import ...``.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import click
 
 ROOT = Path(__file__).parent.parent
-main: click.Group = next(iter(entry_points(group="console_scripts", name="emo-edge"))).load()
-"""The program, as it is installed."""
+_HOOKS = ROOT / "docs" / "_hooks"
 SOURCES = {
     "emo_edge": ROOT / "emo_edge",
     **{f"emo_edge.{name}": ROOT / name for name in ("runtimes", "export", "calibration", "benchmarks")},
 }
 """Folder of each installed package."""
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+
+
+def hook(name: str) -> Any:
+    """Load a hook of the documentation's build."""
+    spec = importlib.util.spec_from_file_location(f"docs_hook_{name}", _HOOKS / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_CLI = hook("cli_reference")
+main: click.Group = _CLI.program()
+"""The program, as it is installed."""
+
+
+def leaf_commands() -> dict[str, click.Command]:
+    """Return everything the program can do by its name: "infer", "engines build"."""
+    return dict(_CLI.leaf_commands(main))
 
 
 def shell_lines(text: str) -> Iterator[str]:
@@ -70,6 +89,9 @@ def parse(arguments: Sequence[str]) -> None:
             raise click.UsageError(f"no such command {name!r}")
         command, context = found, click.Context(found, parent=context)
     assert command is not None
+    hidden = _CLI.behind(command, rest[0]) if rest else None
+    if hidden is not None:
+        command, context, rest = hidden, click.Context(hidden, parent=context), rest[1:]
     if rest == ["--help"]:
         return
     values, left, _ = command.make_parser(context).parse_args(rest)
@@ -80,18 +102,6 @@ def parse(arguments: Sequence[str]) -> None:
             raise click.MissingParameter(param=parameter, ctx=context)
         if isinstance(value, str) and not isinstance(parameter.type, click.Path):
             parameter.type_cast_value(context, value)
-
-
-def leaf_commands(command: click.Command = main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Yield the name ("engines build") and the command of everything the program can do."""
-    if not isinstance(command, click.Group):
-        yield " ".join(path), command
-        return
-    context = click.Context(command)
-    for name in command.list_commands(context):
-        found = command.get_command(context, name)
-        assert found is not None
-        yield from leaf_commands(found, (*path, name))
 
 
 def options_of(command: click.Command) -> set[str]:

@@ -74,7 +74,7 @@ def test_a_wrong_command_would_not_pass(line: str, complaint: str) -> None:
 
 
 def test_options_named_in_the_text_exist() -> None:
-    options = options_of(dict(leaf_commands())["infer"])
+    options = options_of(leaf_commands()["infer"])
     text = re.sub(r"^```.*?^```", "", GUIDE, flags=re.MULTILINE | re.DOTALL)
     for option in ("--no-demographics", "--profile", "--device"):
         assert option in options and f"`{option}" in text
