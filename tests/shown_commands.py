@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,8 @@ def anchors_of(text: str) -> set[str]:
     for heading in re.findall(r"^#{1,6} +(.+?) *#*$", _FENCE.sub("", text), re.MULTILINE):
         explicit = re.search(r"\{ *#([\w.-]+)[^}]*\}$", heading)
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").replace("*", "")
-        words = re.sub(r"[^\w\s-]", "", plain).strip().lower()
+        ascii_only = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode("ascii")
+        words = re.sub(r"[^\w\s-]", "", ascii_only).strip().lower()
         slug = explicit[1] if explicit else re.sub(r"[-\s]+", "-", words)
         count = 1
         while slug in found and not explicit:

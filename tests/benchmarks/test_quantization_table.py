@@ -17,7 +17,7 @@ from emo_edge.benchmarks.tiny_data import TEST_CLIPS, TEST_IMAGES, TRAIN_CLIPS, 
 from emo_edge.calibration.label_evidence import label_evidence
 from emo_edge.calibration.speed_check import SpeedCheck
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+DOCS = Path(__file__).parent.parent.parent / "docs" / "results"
 EVIDENCE = label_evidence(np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.2, 0.8]]), [0, 1])
 
 
