@@ -97,7 +97,7 @@ def test_commands_are_understood(document: Path) -> None:
 def options_anywhere() -> set[str]:
     """Collect every option that a command or a script of this repository declares."""
     files = [path for folder in SOURCES.values() for path in folder.rglob("*.py")]
-    files.append(ROOT / "tests" / "runtimes" / "record_tensorrt_surface.py")
+    files += (ROOT / "tests").rglob("record_*.py")
     texts = (path.read_text(encoding="utf-8") for path in files)
     return {option for text in texts for option in re.findall(r"[\"/](--[a-z][a-z0-9-]*)(?=[\"/])", text)} | OF_OTHERS
 
@@ -137,6 +137,7 @@ def test_modules_and_files_exist(document: Path) -> None:
     paths = {
         span for span in inline_code(text) if re.fullmatch(rf"(?:{FOLDERS})/[\w./-]*", span) and "NAME" not in span
     }
+    paths |= set(re.findall(r"python (tests/[\w./-]+\.py)", text))
     free = set(re.findall(r"`([^`]+)`", text.partition("\nKept free")[2].partition("\n")[0]))
     missing |= {path for path in paths - free if not (ROOT / path).exists()}
     assert not missing
