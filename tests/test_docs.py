@@ -143,12 +143,27 @@ def test_modules_and_files_exist(document: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_lists_and_tables_follow_a_blank_line(document: Path) -> None:
+    """The site's Markdown makes one paragraph of them otherwise."""
+    before, fenced = "", False
+    for number, line in enumerate(source(document).splitlines(), 1):
+        fenced ^= line.lstrip().startswith("```")
+        begins = re.match(r"- |\d+\. ", line) and not re.match(r"- |\d+\. | {2}", before)
+        begins = begins or (line.startswith("|") and not before.startswith(("|", "<!--")))
+        assert fenced or not begins or not before.strip(), f"line {number}: {line}"
+        before = line
+
+
 def test_the_python_reference_covers_the_public_names() -> None:
     page = source(DOCS / "reference" / "python.md")
     for directive in re.findall(r"^::: (\S+)$", page, re.MULTILINE):
         module = directive if directive == "emo_edge.errors" else directive.rpartition(".")[0]
         installed = module if module.startswith("emo_edge") else f"emo_edge.{module}"
-        assert module_file(installed) is not None, directive
+        file = module_file(installed)
+        assert file is not None, directive
+        defined = rf"^(?:class|def) {directive.rpartition('.')[2]}\b"
+        assert installed == directive or re.search(defined, file.read_text("utf-8"), re.MULTILINE), directive
     public = {one for one in getattr(emo_edge, "__all__", ()) if not one.startswith("_") and not one.endswith("Error")}
     assert {one for one in public if f"`emo_edge.{one}`" not in page} == set()
 
