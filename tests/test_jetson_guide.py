@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,32 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.benchmarks.studies.resolve_extras import main as resolve_extras
-from emo_edge.cli.app import main
+from tests.shown_commands import leaf_commands, options_of, parse, program_arguments, shell_lines
 
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDE, DOCKERFILE, SERVICE = (
-    (DOCS / name).read_text(encoding="utf-8") for name in ("jetson.md", "Dockerfile.jetson", "emo-edge.service")
+    (DOCS / name).read_text(encoding="utf-8")
+    for name in ("get-started/jetson.md", "deploy/Dockerfile.jetson", "deploy/emo-edge.service")
 )
 AWAITED: tuple[str, ...] = ()
 """Commands the guide shows before they are in the table; a test fails for each that is there by now: take it out."""
 IMAGE = "emo-edge:jetpack6"
-
-
-def shell_lines(text: str) -> Iterator[str]:
-    """Yield the commands of a text's sh blocks, continued lines joined."""
-    for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield from block.replace("\\\n", " ").splitlines()
-
-
-def program_arguments(words: list[str]) -> list[str] | None:
-    """Return what follows the program's name in a command, or in a container of it; None where it runs neither."""
-    if IMAGE in words and "run" in words[: words.index(IMAGE)]:
-        return words[words.index(IMAGE) + 1 :]
-    if words[:1] == ["emo-edge"]:
-        return words[1:]
-    # Elsewhere, as behind sudo, the bare word is the name of the user or of the service.
-    starts = [place for place, word in enumerate(words) if word.endswith("/bin/emo-edge")]
-    return words[starts[0] + 1 :] if starts else None
 
 
 def shown() -> list[tuple[str, ...]]:
@@ -46,30 +29,9 @@ def shown() -> list[tuple[str, ...]]:
     inline = [text for text in re.findall(r"`([^`\n]+)`", GUIDE) if text.startswith("emo-edge ")]
     service = re.findall(r"^ExecStart=(.*)$", SERVICE, re.MULTILINE)
     lines = [*shell_lines(GUIDE), *inline, *service]
-    found = [program_arguments(shlex.split(line, comments=True)) for line in lines if "emo-edge" in line]
+    found = [program_arguments(shlex.split(line, comments=True), IMAGE) for line in lines if "emo-edge" in line]
     found.append(json.loads(re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[0]))
     return sorted({tuple(arguments) for arguments in found if arguments})
-
-
-def parse(arguments: tuple[str, ...]) -> None:
-    """Parse arguments as the program would, short of looking for the files they name; raise click's UsageError."""
-    command: click.Command | None = main
-    context, rest = click.Context(main), list(arguments)
-    while isinstance(command, click.Group):
-        name = rest.pop(0)
-        found = command.get_command(context, name)
-        if found is None:
-            raise click.UsageError(f"no such command {name!r}")
-        command, context = found, click.Context(found, parent=context)
-    assert command is not None
-    values, left, _ = command.make_parser(context).parse_args(rest)
-    assert left == []
-    for parameter in command.params:
-        value = values.get(parameter.name or "")
-        if parameter.required and parameter.value_is_missing(value):
-            raise click.MissingParameter(param=parameter, ctx=context)
-        if isinstance(value, str) and not isinstance(parameter.type, click.Path):
-            parameter.type_cast_value(context, value)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +75,7 @@ def test_a_wrong_command_would_not_pass(line: str, complaint: str) -> None:
 
 
 def test_options_named_in_the_text_exist() -> None:
-    infer = main.get_command(click.Context(main), "infer")
-    assert infer is not None
-    options = {option for parameter in infer.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    options = options_of(leaf_commands()["infer"])
     text = re.sub(r"^```.*?^```", "", GUIDE, flags=re.MULTILINE | re.DOTALL)
     for option in ("--no-demographics", "--profile", "--device"):
         assert option in options and f"`{option}" in text
@@ -125,14 +85,6 @@ def test_the_proof_that_the_page_names_can_be_started() -> None:
     assert "python -m emo_edge.benchmarks.studies.resolve_extras" in GUIDE
     usage = CliRunner().invoke(resolve_extras, ["--help"])
     assert usage.exit_code == 0 and "--uv" in usage.stdout
-
-
-def test_files_the_page_links_to_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", GUIDE):
-        assert (DOCS / target).exists(), target
-    headings = {re.sub(r"[^\w -]", "", line[3:]).strip().lower().replace(" ", "-") for line in GUIDE.splitlines()}
-    for anchor in re.findall(r"\]\(#([^)]+)\)", GUIDE):
-        assert anchor in headings, anchor
 
 
 def test_the_image_is_made_from_the_folders_that_are_packaged() -> None:

@@ -106,7 +106,7 @@ def table(found: Mapping[str, Any]) -> str:
             spread = f"{np.median(ms):.1f} ({min(ms):.1f}–{max(ms):.1f})"
             stage = f"| {row['section']} | {row['stage']} | {row['side']} | {spread} | {len(ms)} "
             lines.append(f"{stage}| {_interval(row.get('ratio'))} |")
-    lines += ["", "Targets:", *(f"- {_told(target)}" for target in found["targets"])]
+    lines += ["", "Targets:", "", *(f"- {_told(target)}" for target in found["targets"])]
     lines += [f"- outside the engines at most {OUTSIDE:.0%} of a reading: {_outside(found['rows'])}"]
     ceiling, floor, prompt = found["ceiling"], found["floor_ms"], found["plan"]["prompt"]
     lines += [

@@ -47,7 +47,7 @@ class CudaSettings(Section):
     graphs: bool = True
     """Capture a CUDA graph for each size of feed, where ONNX Runtime can and is new enough to do it safely: a small
     network waits for its launches (on an H200 a reading of emo-tiny took 5.0 ms with, 11.8 and 19.4 ms without:
-    docs/h200.md)."""
+    docs/results/h200.md)."""
     tensorrt_provider: bool = False
     """Let ONNX Runtime's own TensorRT provider take what it can; it compiles anew at each start."""
 

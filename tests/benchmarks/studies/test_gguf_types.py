@@ -17,7 +17,7 @@ from emo_edge.calibration.int8.speed import SpeedCheck
 from emo_edge.cli.demo import DEMO_SEED
 from emo_edge.metrics.label_agreement import label_evidence
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[3] / "docs" / "results"
 EVIDENCE = label_evidence(np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.2, 0.8]]), [0, 1])
 
 
