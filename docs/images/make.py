@@ -10,9 +10,9 @@ python docs/images/make.py strip drawn.mp4 docs/images/video.jpg
 
 python docs/images/make.py terminal docs/images/terminal.png \
     emo-edge infer emo-tiny.bundle emo_edge/samples/078-happiness.jpg --describe
-python docs/images/make.py page docs/bench/report.html docs/images/bench.png
+python docs/images/make.py page docs/results/bench/report.html docs/images/bench.png
 python -m emo_edge.benchmarks.synthetic.contact_sheet --out sheet.png --strip strip.png
-python docs/images/make.py fit sheet.png docs/images/contact-sheet.jpg --width 1000
+python docs/images/make.py fit sheet.png docs/images/contact-sheet.jpg --width 860
 python docs/images/make.py fit strip.png docs/images/clip-strip.jpg
 """
 
@@ -115,8 +115,12 @@ def terminal(out: Path, command: tuple[str, ...]) -> None:
 @click.argument("out", type=PICTURE)
 @click.option("--height", default=790, show_default=True, help="Pixels from the top of the page.")
 def page(report: Path, out: Path, height: int) -> None:
-    """Picture the beginning of an HTML page."""
-    screenshot(report, out, 1300, height)
+    """Picture the beginning of an HTML page, so wide that no table scrolls."""
+    wide = "<style>main, body { max-width: none !important }</style>"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / report.name
+        path.write_text(report.read_text(encoding="utf-8") + wide, encoding="utf-8")
+        screenshot(path, out, 1300, height)
 
 
 def screenshot(path: Path, out: Path, width: int, height: int) -> None:
