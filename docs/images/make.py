@@ -9,7 +9,7 @@ emo-edge infer emo-tiny.bundle clip.mp4 --fps 8 --frames 4 --draw drawn.mp4
 python docs/images/make.py strip drawn.mp4 docs/images/video.jpg
 
 python docs/images/make.py terminal docs/images/terminal.png \
-    emo-edge infer emo-tiny.bundle emo_edge/samples/078-happiness.jpg --describe
+    emo-edge infer emo-tiny.bundle emo_edge/samples/078-happiness.jpg --describe --threads 1
 python docs/images/make.py page docs/results/bench/report.html docs/images/bench.png
 python -m emo_edge.benchmarks.synthetic.contact_sheet --out sheet.png --strip strip.png
 python docs/images/make.py fit sheet.png docs/images/contact-sheet.jpg --width 860
