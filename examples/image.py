@@ -13,7 +13,8 @@ for face in faces:
     for label, probability in face.probabilities.items():
         print(f"  {label:<12} {probability:6.1%}")
     if face.face:
-        print("  head pose in degrees:", face.face.pose_degrees)
+        pose = ", ".join(f"{name} {value:+.0f}" for name, value in face.face.pose_degrees.items())
+        print(f"  head pose in degrees: {pose}")
     for question, answer in face.answers.items():
         print(f"  {question} {answer}")
 if not faces:

@@ -97,6 +97,15 @@ def test_own_bundle(toy_checkpoint: Path, tmp_path: Path) -> None:
     assert output("own_bundle.py", "not needed", target, PICTURE) in shown, "it is exported once"
 
 
+def test_the_pictures_of_the_documentation_can_be_made_again(tmp_path: Path) -> None:
+    make = [sys.executable, str(ROOT / "docs" / "images" / "make.py")]
+    group, fitted = tmp_path / "group.png", tmp_path / "fitted.jpg"
+    subprocess.run([*make, "group", str(group), "150-surprise", "078-happiness", "121-sadness"], check=True)
+    subprocess.run([*make, "fit", str(group), str(fitted), "--width", "336"], check=True)
+    assert cv2.imread(str(group)).shape == (224, 672, 3)
+    assert cv2.imread(str(fitted)).shape == (112, 336, 3)
+
+
 def test_an_error_of_the_library_is_a_public_one() -> None:
     import emo_edge
 
