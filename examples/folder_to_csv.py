@@ -1,4 +1,7 @@
-"""Read a folder of pictures into a table, one row a face: python examples/folder_to_csv.py BUNDLE FOLDER TABLE.csv."""
+"""Read a folder of pictures into a table, one row a face: python examples/folder_to_csv.py BUNDLE FOLDER TABLE.csv.
+
+A picture without a face, or that cannot be read, is a row without a label.
+"""
 
 import csv
 import sys
@@ -15,9 +18,8 @@ for result in results:
 
 # With pandas: pandas.DataFrame(emo_edge.rows(results)).to_csv(table)
 rows = emo_edge.rows(results)
-columns = list(dict.fromkeys(name for row in rows for name in row))
 with open(table, "w", newline="", encoding="utf-8") as file:
-    writer = csv.DictWriter(file, columns)
+    writer = csv.DictWriter(file, rows[0].keys() if rows else ())
     writer.writeheader()
     writer.writerows(rows)
-print(f"{len(rows)} faces of {len(results)} pictures in {table}")
+print(f"{len(rows)} rows of {len(results)} pictures in {table}")

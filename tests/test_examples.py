@@ -65,7 +65,8 @@ def test_a_folder(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "broken.jpg" in done.stderr, "one broken picture is a message, and the others are read"
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["label"] for row in rows] == ["happiness", "surprise"]
+    assert [row["label"] for row in rows] == ["happiness", "surprise", ""]
+    assert rows[-1]["error"]
     assert sum(float(value) for name, value in rows[0].items() if name.startswith("p_")) == pytest.approx(1, abs=1e-3)
 
 
