@@ -1,0 +1,159 @@
+"""Make the pictures of the documentation. All faces are drawings.
+
+python docs/images/make.py group group.png 150-surprise 078-happiness 121-sadness
+emo-edge infer emo-tiny.bundle group.png --draw faces.png
+python docs/images/make.py fit faces.png docs/images/faces.jpg
+
+python docs/images/make.py clip clip.mp4
+emo-edge infer emo-tiny.bundle clip.mp4 --fps 8 --frames 4 --draw drawn.mp4
+python docs/images/make.py strip drawn.mp4 docs/images/video.jpg
+
+python docs/images/make.py terminal docs/images/terminal.png \
+    emo-edge infer emo-tiny.bundle emo_edge/samples/078-happiness.jpg --describe --threads 1
+python docs/images/make.py page docs/results/bench/report.html docs/images/bench.png
+python -m emo_edge.benchmarks.synthetic.contact_sheet --out sheet.png --strip strip.png
+python docs/images/make.py fit sheet.png docs/images/contact-sheet.jpg --width 860
+python docs/images/make.py fit strip.png docs/images/clip-strip.jpg
+"""
+
+from __future__ import annotations
+
+import html
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+
+WIDTH = 1280
+SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"
+PICTURE = click.Path(path_type=Path, dir_okay=False)
+TERMINAL = (
+    "<body style='margin:0;background:#1c1c1e;color:#f5f5f7'>"
+    "<pre style='font:15px/1.45 DejaVu Sans Mono,monospace;margin:18px;white-space:pre-wrap'>"
+    "<b style='color:#34c759'>$</b> <b>{command}</b>\n{output}</pre>"
+)
+
+
+def main() -> None:
+    """Run one of the commands."""
+    cli()
+
+
+@click.group()
+def cli() -> None:
+    """Make the pictures of the documentation."""
+
+
+@cli.command()
+@click.argument("out", type=PICTURE)
+@click.argument("names", nargs=-1, required=True)
+def group(out: Path, names: tuple[str, ...]) -> None:
+    """Put packaged drawings NAMES into one picture, as faces of one group."""
+    write(out, np.concatenate([read(SAMPLES / f"{name}.jpg") for name in names], axis=1))
+
+
+@cli.command()
+@click.argument("out", type=PICTURE)
+@click.option("--seed", default=0, show_default=True, help="Set of clips.")
+@click.option("--index", default=16, show_default=True, help="Clip of the set.")
+def clip(out: Path, seed: int, index: int) -> None:
+    """Draw a video of three seconds: one face, an expression that comes and goes."""
+    from emo_edge.benchmarks.synthetic.generator import render_clip
+
+    drawn = render_clip(seed, index, size=320)
+    size = drawn.frames[0].image.shape[1::-1]
+    writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), drawn.fps, size)
+    for frame in drawn.frames:
+        writer.write(frame.image[..., ::-1])
+    writer.release()
+    click.echo(f"{out}: {drawn.expression}, {len(drawn.frames)} frames")
+
+
+@cli.command()
+@click.argument("video", type=PICTURE)
+@click.argument("out", type=PICTURE)
+@click.option("--count", default=5, show_default=True, help="Frames of the strip.")
+def strip(video: Path, out: Path, count: int) -> None:
+    """Put frames of VIDEO, evenly spaced, side by side."""
+    capture, frames = cv2.VideoCapture(str(video)), []
+    while (got := capture.read())[0]:
+        frames.append(got[1])
+    places = [round((part + 0.5) * len(frames) / count) for part in range(count)]
+    write(out, fitted(np.concatenate([frames[place] for place in places], axis=1), 1600))
+
+
+@cli.command()
+@click.argument("picture", type=PICTURE)
+@click.argument("out", type=PICTURE)
+@click.option("--width", default=WIDTH, show_default=True, help="Pixels.")
+def fit(picture: Path, out: Path, width: int) -> None:
+    """Shrink PICTURE to a width and write it as OUT."""
+    write(out, fitted(read(picture), width))
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("out", type=PICTURE)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def terminal(out: Path, command: tuple[str, ...]) -> None:
+    """Run COMMAND and picture what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    page = TERMINAL.format(command=html.escape(shlex.join(command)), output=html.escape(done.stdout))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "terminal.html"
+        path.write_text(f"<meta charset='utf-8'>{page}", encoding="utf-8")
+        screenshot(path, out, 900, 60 + 22 * (2 + done.stdout.count("\n")))
+
+
+@cli.command()
+@click.argument("report", type=PICTURE)
+@click.argument("out", type=PICTURE)
+@click.option("--height", default=790, show_default=True, help="Pixels from the top of the page.")
+def page(report: Path, out: Path, height: int) -> None:
+    """Picture the beginning of an HTML page, so wide that no table scrolls."""
+    wide = "<style>main, body { max-width: none !important }</style>"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / report.name
+        path.write_text(report.read_text(encoding="utf-8") + wide, encoding="utf-8")
+        screenshot(path, out, 1300, height)
+
+
+def screenshot(path: Path, out: Path, width: int, height: int) -> None:
+    """Picture a page with headless Chromium, which must be installed."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise click.ClickException("no chromium on the path")
+    # No sandbox: it does not start as root in a container; the page is this repository's own.
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},{height}"]
+    target = f"--screenshot={out.absolute()}"
+    subprocess.run([chromium, *options, target, path.absolute().as_uri()], capture_output=True, check=True)
+
+
+def read(path: Path) -> Any:
+    """Return a picture, BGR; raise ClickException without one."""
+    image = cv2.imread(str(path))
+    if image is None:
+        raise click.ClickException(f"{path}: no picture")
+    return image
+
+
+def fitted(image: Any, width: int) -> Any:
+    """Shrink a picture to a width."""
+    scale = min(1.0, width / image.shape[1])
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def write(path: Path, image: Any) -> None:
+    """Write a picture, as JPEG with a quality that keeps lines clear."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 85] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), image, options):
+        raise click.ClickException(f"{path}: could not be written")
+
+
+if __name__ == "__main__":
+    main()
