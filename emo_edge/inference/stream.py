@@ -17,7 +17,10 @@ Progress = Callable[[str, int, int], None]
 
 
 def stream(
-    pipeline: EmotionPipeline, source: str | Path, request: Request | None = None, plan: ClipSampling | None = None
+    pipeline: EmotionPipeline,
+    source: str | Path,
+    request: Request | None = None,
+    sampling: ClipSampling | None = None,
 ) -> Iterator[SourceResult]:
     """Read an image, a folder, a video, a camera or a stream, one result at a time, as ``emo-edge infer`` does.
 
@@ -25,19 +28,19 @@ def stream(
         pipeline: an open one.
         source: what the command takes as SOURCE.
         request: what is asked of every face.
-        plan: how moving pictures are cut into clips.
+        sampling: how videos, cameras and streams are cut into clips.
 
     What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
     """
     pipeline.check(request or Request())
-    return read_sources(pipeline, [str(source)], request or Request(), plan or ClipSampling())
+    return read_sources(pipeline, [str(source)], request or Request(), sampling or ClipSampling())
 
 
 def read_sources(
     pipeline: EmotionPipeline,
     sources: Iterable[str],
     request: Request,
-    plan: ClipSampling,
+    sampling: ClipSampling,
     progress: Progress = lambda what, done, total: None,
 ) -> Iterator[SourceResult]:
     """Read images, folders, videos, cameras and streams in order; ``progress`` hears of long work within one of them.
@@ -50,17 +53,17 @@ def read_sources(
         kind = "image"
         try:
             kind = "image" if classify_source(source) in ("image", "folder") else "clip"
-            yield from _read_source(pipeline, source, request, plan, progress)
+            yield from _read_source(pipeline, source, request, sampling, progress)
         except (InputError, DeviceError) as error:
             yield SourceResult(source, kind, [], None, error=error)
 
 
 def _read_source(
-    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipSampling, progress: Progress
+    pipeline: EmotionPipeline, source: str, request: Request, sampling: ClipSampling, progress: Progress
 ) -> Iterator[SourceResult]:
     kind = classify_source(source)
     if kind not in ("image", "folder"):
-        pipeline.check(request, plan.frames)
+        pipeline.check(request, sampling.frames)
     if kind == "image":
         yield _image_result(pipeline, Path(source), request)
     elif kind == "folder":
@@ -71,14 +74,14 @@ def _read_source(
                 yield _image_result(pipeline, path, request)
             except InputError as error:
                 yield SourceResult(str(path), "image", [], None, error=error)
-    elif kind == "video" and plan.fps is None:
+    elif kind == "video" and sampling.fps is None:
 
         def heard(done: int, total: int) -> None:
             progress(source, done, total)
 
-        yield _clip_result(pipeline, source, clip_frames(Path(source), count=plan.frames, progress=heard), request)
+        yield _clip_result(pipeline, source, clip_frames(Path(source), count=sampling.frames, progress=heard), request)
     else:
-        for window in _windows(sampled_frames(source, fps=plan.fps), plan.frames):
+        for window in _windows(sampled_frames(source, fps=sampling.fps), sampling.frames):
             yield _clip_result(pipeline, source, window, request)
 
 
