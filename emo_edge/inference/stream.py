@@ -1,4 +1,4 @@
-"""From what the user points at to results, one at a time, so that memory stays flat however long the input is."""
+"""Results of images, folders, videos, cameras and streams, one at a time, so that memory stays flat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
 
 Progress = Callable[[str, int, int], None]
-"""Hears what is under way, how much of it is done, and of how much (0 if nobody knows)."""
+"""Gets a source, the steps that are done, and their total (0 if unknown)."""
 
 
 def stream(
@@ -26,11 +26,12 @@ def stream(
 
     Args:
         pipeline: an open one.
-        source: what the command takes as SOURCE.
-        request: what is asked of every face.
+        source: an image, a folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
+        request: labels, questions and options; None is ``Request()``.
         sampling: how videos, cameras and streams are cut into clips.
 
-    What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
+    A source that cannot be read gives a result with its error. Raises InputError, before anything is read, for a
+    request that no source could fulfil.
     """
     pipeline.check(request or Request())
     return read_sources(pipeline, [str(source)], request or Request(), sampling or ClipSampling())
@@ -41,12 +42,12 @@ def read_sources(
     sources: Iterable[str],
     request: Request,
     sampling: ClipSampling,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda source, done, total: None,
 ) -> Iterator[SourceResult]:
-    """Read images, folders, videos, cameras and streams in order; ``progress`` hears of long work within one of them.
+    """Read images, folders, videos, cameras and streams in order; ``progress`` is called during long work on one of them.
 
     One source that cannot be read gives a result with its error, and the next one is read. Raises InputError, before
-    anything is read, for a request that no source could answer.
+    anything is read, for a request that no source could fulfil.
     """
     pipeline.check(request)
     for source in sources:
@@ -76,10 +77,11 @@ def _read_source(
                 yield SourceResult(str(path), "image", [], None, error=error)
     elif kind == "video" and sampling.fps is None:
 
-        def heard(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             progress(source, done, total)
 
-        yield _clip_result(pipeline, source, clip_frames(Path(source), count=sampling.frames, progress=heard), request)
+        frames = clip_frames(Path(source), count=sampling.frames, progress=report)
+        yield _clip_result(pipeline, source, frames, request)
     else:
         for window in _windows(sampled_frames(source, fps=sampling.fps), sampling.frames):
             yield _clip_result(pipeline, source, window, request)
@@ -93,14 +95,14 @@ def _image_result(pipeline: EmotionPipeline, path: Path, request: Request) -> So
 def _clip_result(
     pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request
 ) -> SourceResult:
-    reading = pipeline.read_clip([frame.image for frame in frames], request)
+    result = pipeline.read_clip([frame.image for frame in frames], request)
     seconds = (frames[0].time_s, frames[-1].time_s)
     middle = frames[len(frames) // 2].image
-    return SourceResult(source, "clip", [reading] if reading else [], middle, seconds)
+    return SourceResult(source, "clip", [result] if result else [], middle, seconds)
 
 
 def _windows(frames: Iterable[TimedFrame], size: int) -> Iterator[list[TimedFrame]]:
-    """Cut a stream into clips of ``size`` frames; what is left at the end is a shorter one, also after an error."""
+    """Cut a stream into clips of ``size`` frames; the rest at the end is a shorter one, also after an error."""
     window: list[TimedFrame] = []
     try:
         for frame in frames:
