@@ -37,9 +37,10 @@ class FaceDetector(Protocol):
 def nearest_with_face(has_face: Sequence[bool]) -> list[int]:
     """Return for each frame of a clip the nearest frame with a face, the earlier of two; empty if none has one."""
     with_face = [index for index, present in enumerate(has_face) if present]
-    return [
-        min(with_face, key=lambda other: (abs(other - index), other)) for index in range(len(has_face)) if with_face
-    ]
+    if not with_face:
+        return []
+    distances = [[(abs(other - index), other) for other in with_face] for index in range(len(has_face))]
+    return [min(candidates)[1] for candidates in distances]
 
 
 def search_picture(frame: Image, *, grey: bool) -> tuple[Image, float]:

@@ -1,8 +1,9 @@
 """The data's path on the device, from a frame to results.
 
-frame: `rgb_frame` -> faces: a detector, or boxes -> crops, vision net, face net: `run_networks`
--> age/gender/race sentence: `demographics_of` -> connector, tokens, prompt, label scores, answers: `LabelScorer`
--> face attributes: `face_attributes` -> `EmotionResult`
+`rgb_frame` gives the frame; a detector or the caller gives its faces; `run_networks` cuts the crops and runs the vision
+and the face net; `demographics_of` writes the age/gender/race sentence; `LabelScorer` runs the connector, fills the
+prompt, scores the labels and writes answers; `face_attributes` gives the face's geometry. `EmotionPipeline.read`,
+`read_clip` and `_result` show these steps in this order.
 """
 
 from __future__ import annotations

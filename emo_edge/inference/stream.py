@@ -44,7 +44,7 @@ def read_sources(
     sampling: ClipSampling,
     progress: Progress = lambda source, done, total: None,
 ) -> Iterator[SourceResult]:
-    """Read images, folders, videos, cameras and streams in order; ``progress`` is called during long work on one of them.
+    """Read images, folders, videos, cameras and streams in order; ``progress`` is called during long work.
 
     One source that cannot be read gives a result with its error, and the next one is read. Raises InputError, before
     anything is read, for a request that no source could fulfil.
