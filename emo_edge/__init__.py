@@ -1,3 +1,122 @@
-"""Take a full-precision facial-emotion multimodal LLM to the edge, with proof of what it cost."""
+"""Take a full-precision facial-emotion multimodal LLM to the edge, with proof of what it cost.
+
+The names in `__all__` are the public API. Every other module and name of the package is private and may change.
+Importing loads the standard library, numpy and click alone; a public name loads its module at the first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emo_edge.bundle.manifest import Manifest
+    from emo_edge.bundle.reader import Bundle
+    from emo_edge.errors import (
+        AccuracyGateError,
+        BundleError,
+        CheckpointError,
+        DeviceError,
+        DeviceMemoryError,
+        EmoEdgeError,
+        EngineError,
+        InputError,
+        MissingExtraError,
+        PipelineStateError,
+        UnsupportedCardError,
+    )
+    from emo_edge.faces.detector import DetectedFace, FaceDetector
+    from emo_edge.faces.detectors import open_detector
+    from emo_edge.inference.pipeline import EmotionPipeline
+    from emo_edge.inference.results import (
+        ClipSampling,
+        EmotionResult,
+        FaceAttributes,
+        Request,
+        Settings,
+        SourceResult,
+    )
+    from emo_edge.inference.rows import rows
+    from emo_edge.inference.stream import stream
+    from emo_edge.media.images import read_image
+    from emo_edge.runtimes.base.sessions import Sampling
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AccuracyGateError",
+    "Bundle",
+    "BundleError",
+    "CheckpointError",
+    "ClipSampling",
+    "DetectedFace",
+    "DeviceError",
+    "DeviceMemoryError",
+    "EmoEdgeError",
+    "EmotionPipeline",
+    "EmotionResult",
+    "EngineError",
+    "FaceAttributes",
+    "FaceDetector",
+    "InputError",
+    "Manifest",
+    "MissingExtraError",
+    "PipelineStateError",
+    "Request",
+    "Sampling",
+    "Settings",
+    "SourceResult",
+    "UnsupportedCardError",
+    "__version__",
+    "open_detector",
+    "read_image",
+    "rows",
+    "stream",
+]
+
+_MODULES = {
+    ".bundle.manifest": ("Manifest",),
+    ".bundle.reader": ("Bundle",),
+    ".errors": (
+        "AccuracyGateError",
+        "BundleError",
+        "CheckpointError",
+        "DeviceError",
+        "DeviceMemoryError",
+        "EmoEdgeError",
+        "EngineError",
+        "InputError",
+        "MissingExtraError",
+        "PipelineStateError",
+        "UnsupportedCardError",
+    ),
+    ".faces.detector": ("DetectedFace", "FaceDetector"),
+    ".faces.detectors": ("open_detector",),
+    ".inference.pipeline": ("EmotionPipeline",),
+    ".inference.results": (
+        "ClipSampling",
+        "EmotionResult",
+        "FaceAttributes",
+        "Request",
+        "Settings",
+        "SourceResult",
+    ),
+    ".inference.rows": ("rows",),
+    ".inference.stream": ("stream",),
+    ".media.images": ("read_image",),
+    ".runtimes.base.sessions": ("Sampling",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module of a public name at its first use (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

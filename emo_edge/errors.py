@@ -50,6 +50,10 @@ class UnsupportedCardError(DeviceError):
     """An installed library runs on other cards than this one, whatever the graph."""
 
 
+class PipelineStateError(EmoEdgeError, RuntimeError):
+    """A pipeline is used after it was closed, or in a process forked from the one that opened it."""
+
+
 class AccuracyGateError(EmoEdgeError):
     """A measured accuracy is outside its gate."""
 

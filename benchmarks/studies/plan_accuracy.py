@@ -125,9 +125,9 @@ def measured_stages(bundle: Bundle, profile: str, rounds: int, threads: int | No
 def _timed(pipeline: EmotionPipeline, image: Image, random: np.random.Generator) -> dict[str, list[float]]:
     label = pipeline.read(image, Request())[0].stage_ms
     found: dict[str, list[float]] = {name: [label[name]] for name in PARTS if name in label}
-    if pipeline.answering is None:
+    if pipeline.label_scorer is None:
         return found
-    found["first token"] = [_first_token(pipeline, pipeline.answering, random)]
+    found["first token"] = [_first_token(pipeline, pipeline.label_scorer, random)]
     pieces: list[float] = []
     sampling = Sampling(max_new_tokens=DESCRIBED)
     pipeline.read(
@@ -138,12 +138,12 @@ def _timed(pipeline: EmotionPipeline, image: Image, random: np.random.Generator)
     return found
 
 
-def _first_token(pipeline: EmotionPipeline, answering: LabelScorer, random: np.random.Generator) -> float:
+def _first_token(pipeline: EmotionPipeline, scorer: LabelScorer, random: np.random.Generator) -> float:
     """Time connector and prefill of the question for a description, about frames that were not seen before.
 
     Their features are random: times do not depend on them, and a reading would keep what both questions share.
     """
-    manifest, chain = pipeline.manifest, answering.chain
+    manifest, chain = pipeline.manifest, scorer.chain
     question = manifest.prompt.describe
     feed = {"features": _random(chain.connector.inputs[0], random)}
     tokens = (
@@ -153,8 +153,8 @@ def _first_token(pipeline: EmotionPipeline, answering: LabelScorer, random: np.r
     )
     face = _random(tokens[0], random) if tokens else None
     start = time.perf_counter()
-    if answering.questions:
-        ids = np.array([answering.questions.encode(question)], np.int64)
+    if scorer.questions:
+        ids = np.array([scorer.questions.encode(question)], np.int64)
         feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
     visual = chain.connector.run(feed)["visual_tokens"]
     turn = Prompt(manifest, question, SENTENCE)

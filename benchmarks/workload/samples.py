@@ -13,7 +13,7 @@ import numpy as np
 from emo_edge.benchmarks.datasets.items import Dataset, Frame, Item
 from emo_edge.benchmarks.workload.journal import Journal, Row
 from emo_edge.errors import InputError
-from emo_edge.faces.detector import FaceDetector, nearest_seen
+from emo_edge.faces.detector import FaceDetector, nearest_with_face
 from emo_edge.media.crops import Box
 
 FACES = "faces"
@@ -145,7 +145,7 @@ def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
 
 def _filled(boxes: list[list[float] | None]) -> list[list[float] | None]:
     """Give a frame without a face the box of the nearest frame that has one, as a clip is read on the device."""
-    return [boxes[place] for place in nearest_seen([box is not None for box in boxes])] or boxes
+    return [boxes[place] for place in nearest_with_face([box is not None for box in boxes])] or boxes
 
 
 def _fits(row: Row) -> bool:

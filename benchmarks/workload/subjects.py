@@ -13,7 +13,7 @@ from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.bundle.manifest import ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.detector import DetectedFace
+from emo_edge.faces.detectors import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Image
@@ -73,19 +73,6 @@ class BenchTarget(Protocol):
         """Free the engines."""
 
 
-class GivenBoxes:
-    """Faces where the data set says, frame after frame; None is the whole frame."""
-
-    name = "given"
-
-    def __init__(self, faces: Sequence[Sequence[Frame]]) -> None:
-        self._left = iter(faces)
-
-    def detect(self, frame: Image) -> list[DetectedFace]:
-        """Return the next frame's faces."""
-        return [DetectedFace(box_of(one), None) for one in next(self._left)]
-
-
 def box_of(frame: Frame) -> tuple[float, float, float, float]:
     """Return a frame's box, or the whole of it."""
     height, width = frame.image.shape[:2]
@@ -100,7 +87,7 @@ class ProfileTarget:
     ) -> None:
         self.name, self.labels = profile, labels
         self.pipeline = EmotionPipeline.open(
-            bundle, device=device, profile=profile, detector=GivenBoxes([]), threads=threads
+            bundle, device=device, profile=profile, detector=WholeImage(), threads=threads
         )
         if self.pipeline.engines.chain is None:
             self.close()
@@ -129,8 +116,7 @@ class ProfileTarget:
     def read_faces(self, frames: Sequence[Frame]) -> None:
         """Read one wide picture with all faces side by side."""
         picture, faces = side_by_side(frames)
-        self.pipeline.detector = GivenBoxes([faces])
-        self.pipeline.read(picture, Request(labels=self.labels))
+        self.pipeline.read(picture, Request(labels=self.labels), boxes=[box_of(face) for face in faces])
 
     def prefill(self, ids: Sequence[int]) -> None:
         """Read tokens alone."""
@@ -158,11 +144,11 @@ def told_by(pipeline: EmotionPipeline, frames: Sequence[Frame], labels: tuple[st
 
 
 def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Request, *, clip: bool) -> EmotionResult:
-    pipeline.detector = GivenBoxes([[frame] for frame in frames])
+    boxes = [box_of(frame) for frame in frames]
     if not clip:
-        return pipeline.read(frames[0].image, request)[0]
+        return pipeline.read(frames[0].image, request, boxes=boxes[:1])[0]
     pipeline.check(request, len(frames))
-    reading = pipeline.read_clip([frame.image for frame in frames], request)
+    reading = pipeline.read_clip([frame.image for frame in frames], request, boxes=boxes)
     assert reading is not None
     return reading
 

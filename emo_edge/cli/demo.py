@@ -20,7 +20,6 @@ from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import PROFILE_OF, bundle_from_checkpoint
 from emo_edge.export.models.config import CONFIG_NAME
 from emo_edge.export.reference.weights import WEIGHTS_NAME
-from emo_edge.faces.detectors import FixedBox
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_machine
@@ -72,9 +71,8 @@ def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileR
     with EmotionPipeline.open(bundle, device="cpu", profile=profile) as pipeline:
         for sample in (samples[0], *samples):
             assert sample.box is not None
-            pipeline.detector = FixedBox(sample.box)
             started = time.perf_counter()
-            reading = pipeline.read(sample.image)[0]
+            reading = pipeline.read(sample.image, boxes=[sample.box])[0]
             times.append(1000 * (time.perf_counter() - started))
             labels.append(reading.label or "")
     return ProfileRun(labels[1:], times[1:])

@@ -26,7 +26,6 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
     Returns the label probabilities and face facts by drawing, the milliseconds of each stage and round, the variants
     that ran, seconds to open, and the peak of resident memory in bytes.
     """
-    from emo_edge.faces.detectors import FixedBox
     from emo_edge.inference.pipeline import EmotionPipeline
     from emo_edge.inference.results import Request
 
@@ -40,8 +39,7 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
         def read(number: int) -> Any:
             name, image, box = drawings[number % len(drawings)]
             assert box is not None
-            pipeline.detector = FixedBox(box)
-            return name, pipeline.read(image, request)[0]
+            return name, pipeline.read(image, request, boxes=[box])[0]
 
         told = dict(read(number) for number in range(len(drawings)))
         for number in range(WARM_UP):

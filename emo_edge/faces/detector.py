@@ -1,4 +1,4 @@
-"""What a face detector returns, and what the detectors share: the searched picture and the way back to the frame."""
+"""The detector protocol and its result, and common steps: shrink the picture, map boxes back to the frame."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ class DetectedFace:
     box: Box
     """x0, y0, x1, y1 in frame pixels, forehead to chin and ear to ear."""
     score: float | None
-    """Higher is surer, on the detector's own scale; None where nothing was measured."""
+    """Confidence on the detector's own scale, higher is surer; None where nothing was measured."""
 
 
 class FaceDetector(Protocol):
-    """Whatever finds faces. A detector belongs to one thread."""
+    """A face detector. It belongs to one thread at a time."""
 
     @property
     def name(self) -> str:
-        """Return the name it is opened by."""
+        """Return the name that `open_detector` accepts."""
 
     def detect(self, frame: Image) -> list[DetectedFace]:
         """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first; no face is an empty list."""
 
 
-def nearest_seen(seen: Sequence[bool]) -> list[int]:
-    """Return for each frame of a clip the nearest frame that shows a face, the earlier of two; empty if none does."""
-    places = [place for place, there in enumerate(seen) if there]
-    nearest = [[(abs(place - at), place) for place in places] for at in range(len(seen))] if places else []
-    return [min(found)[1] for found in nearest]
+def nearest_with_face(has_face: Sequence[bool]) -> list[int]:
+    """Return for each frame of a clip the nearest frame with a face, the earlier of two; empty if none has one."""
+    with_face = [index for index, present in enumerate(has_face) if present]
+    if not with_face:
+        return []
+    distances = [[(abs(other - index), other) for other in with_face] for index in range(len(has_face))]
+    return [min(candidates)[1] for candidates in distances]
 
 
 def search_picture(frame: Image, *, grey: bool) -> tuple[Image, float]:

@@ -1,9 +1,9 @@
-"""Find the faces of a frame: Haar cascades, YuNet with the user's weights, or where the user says."""
+"""Open a face detector: Haar cascades, YuNet with the user's weights, or boxes that the user gives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,21 @@ __all__ = [
     "HaarDetector",
     "WholeImage",
     "YuNetDetector",
+    "faces_in_boxes",
     "open_detector",
 ]
 
 
 class FixedBox:
-    """The same box in every frame, for a camera that looks at one place."""
+    """The same box in every frame, for a camera that does not move."""
 
     name = "box"
 
     def __init__(self, box: Box) -> None:
-        x0, y0, x1, y1 = (float(value) for value in box)
+        try:
+            x0, y0, x1, y1 = (float(value) for value in box)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a face box is four numbers x0, y0, x1, y1 in pixels, not {box!r}") from error
         if not all(map(math.isfinite, (x0, y0, x1, y1))) or x1 <= x0 or y1 <= y0:
             raise InputError(f"a face box is x0, y0, x1, y1 in pixels with x1 > x0 and y1 > y0, not {tuple(box)}")
         self._face = DetectedFace((x0, y0, x1, y1), None)
@@ -45,6 +49,11 @@ class FixedBox:
         return [self._face]
 
 
+def faces_in_boxes(frame: Image, boxes: Iterable[Box]) -> list[DetectedFace]:
+    """Return one face a box, in the order of ``boxes``; raise InputError as `FixedBox` does."""
+    return [face for box in boxes for face in FixedBox(box).detect(frame)]
+
+
 class WholeImage:
     """The whole frame as the face, for pictures that are cropped already."""
 
@@ -56,20 +65,20 @@ class WholeImage:
         return [DetectedFace((0.0, 0.0, float(width), float(height)), None)]
 
 
-def _needed(value: Any, detector: str, what: str) -> Any:
+def _required(value: Any, detector: str, argument: str) -> Any:
     if value is None:
-        raise InputError(f"face detector {detector!r} needs {what}")
+        raise InputError(f"face detector {detector!r} needs {argument}")
     return value
 
 
 _OPENERS: dict[str, Callable[[str | Path | None, Box | None], FaceDetector]] = {
     "haar": lambda model, box: HaarDetector(),
-    "yunet": lambda model, box: YuNetDetector(_needed(model, "yunet", "model_path, its ONNX file")),
-    "box": lambda model, box: FixedBox(_needed(box, "box", "box: x0, y0, x1, y1 in pixels")),
+    "yunet": lambda model, box: YuNetDetector(_required(model, "yunet", "model_path, its ONNX file")),
+    "box": lambda model, box: FixedBox(_required(box, "box", "box: x0, y0, x1, y1 in pixels")),
     "whole-image": lambda model, box: WholeImage(),
 }
 DETECTORS = tuple(_OPENERS)
-"""Names `open_detector` knows."""
+"""Names that `open_detector` accepts."""
 
 
 def open_detector(name: str, *, model_path: str | Path | None = None, box: Box | None = None) -> FaceDetector:

@@ -16,19 +16,19 @@ from emo_edge.utils.opencv import open_cv2
 Profiles = Literal["fallback", "always", "never"]
 
 MIN_FACE = 0.1
-"""Smallest face that is looked for, as a share of the frame's shorter side."""
+"""Smallest face that is searched for, as a fraction of the frame's shorter side."""
 SYSTEM_FOLDERS = ("/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades")
-"""Where distributions and JetPack put the cascades; pip's wheel holds its own."""
+"""Folders of the cascades in distributions and JetPack; pip's wheel holds its own."""
 SAME_FACE = 0.4
-"""Two hits are one face when they share more than this of the smaller one's area."""
+"""Two hits are one face when they overlap by more than this fraction of the smaller one's area."""
 
 
 @dataclass(frozen=True)
 class _Cascade:
     """A cascade and how the face lies in the square window it reports.
 
-    ``shift_y``, ``width`` and ``height`` are shares of the window's side: how far the middle of the face lies below the
-    window's and how large the face is. They are means over synthetic faces, whose boxes are what the networks were
+    ``shift_y``, ``width`` and ``height`` are fractions of the window's side: the distance of the face's middle below
+    the window's, and the face's size. They are means over synthetic faces, whose boxes are what the networks were
     trained on (forehead to chin, ear to ear; the windows are wider).
     """
 
@@ -46,7 +46,7 @@ class _Cascade:
         return (x - half_x, y - half_y, x + half_x, y + half_y)
 
 
-# Measured against 287 frontal hits (one sigma 0.03 in place, 0.08 in size) and 80 hits on faces turned by 0.4 to
+# Measured against 287 frontal hits (one sigma 0.03 in position, 0.08 in size) and 80 hits on faces turned by 0.4 to
 # 1.1 rad. Sideways both are centred within 0.01.
 FRONTAL = _Cascade("haarcascade_frontalface_alt2.xml", 3, shift_y=0.010, width=0.830, height=0.937)
 PROFILE = _Cascade("haarcascade_profileface.xml", 4, shift_y=0.035, width=0.715, height=0.900)
@@ -56,17 +56,17 @@ class HaarDetector:
     """OpenCV's frontal and profile cascades, with boxes corrected to the face (see `_Cascade`).
 
     The profile cascade costs twice the frontal one and finds nothing more up to a yaw of 0.5 rad, so by default it
-    only looks where no frontal face was found; "always" also finds turned faces beside frontal ones. The score is the
-    number of raw hits that fell on the face.
+    only runs where there is no frontal face; "always" also finds turned faces next to frontal ones. The score is the
+    number of raw hits on the face.
     """
 
     name = "haar"
 
     def __init__(self, *, profiles: Profiles = "fallback", min_face: float = MIN_FACE) -> None:
         if profiles not in ("fallback", "always", "never"):
-            raise InputError(f"profiles is fallback, always or never, not {profiles!r}")
+            raise InputError(f"`profiles` is fallback, always or never, not {profiles!r}")
         if not 0 < min_face <= 1:
-            raise InputError(f"the smallest face is a share of the frame in (0, 1], not {min_face}")
+            raise InputError(f"`min_face` is a fraction of the frame in (0, 1], not {min_face}")
         self._profiles, self._min_face = profiles, min_face
         self._frontal = _opened_cascade(FRONTAL.file)
         self._profile = None if profiles == "never" else _opened_cascade(PROFILE.file)
@@ -103,8 +103,8 @@ def _opened_cascade(file: str) -> Any:
         classifier = cv2.CascadeClassifier(str(folder / file)) if (folder / file).is_file() else None
         if classifier is not None and not classifier.empty():
             return classifier
-    looked = ", ".join(map(str, _cascade_folders(cv2)))
-    raise MissingExtraError(f"OpenCV's {file} is in none of {looked}. Install the package opencv-data")
+    folders = ", ".join(map(str, _cascade_folders(cv2)))
+    raise MissingExtraError(f"OpenCV's {file} is in none of {folders}. Install the package opencv-data")
 
 
 def _cascade_folders(cv2: Any) -> list[Path]:
@@ -117,18 +117,18 @@ def _mirrored(face: DetectedFace, width: int) -> DetectedFace:
     return DetectedFace((width - x1, y0, width - x0, y1), face.score)
 
 
-def _shared(one: Box, other: Box) -> float:
-    """Return the overlap as a share of the smaller box, so that a box inside another counts fully."""
-    overlap = box_area(
+def _overlap(one: Box, other: Box) -> float:
+    """Return the overlap as a fraction of the smaller box, so that a box inside another counts fully."""
+    area = box_area(
         (max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])),
     )
-    return overlap / min(box_area(one), box_area(other))
+    return area / min(box_area(one), box_area(other))
 
 
 def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
     """Keep the surest of overlapping hits."""
     kept: list[DetectedFace] = []
     for face in sorted(faces, key=lambda face: -(face.score or 0)):
-        if all(_shared(face.box, other.box) <= SAME_FACE for other in kept):
+        if all(_overlap(face.box, other.box) <= SAME_FACE for other in kept):
             kept.append(face)
     return kept

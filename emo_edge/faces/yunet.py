@@ -13,7 +13,7 @@ from emo_edge.utils.opencv import open_cv2
 
 
 class YuNetDetector:
-    """YuNet through OpenCV's FaceDetectorYN; the user brings the ONNX file. Its boxes are taken as they are.
+    """YuNet through OpenCV's FaceDetectorYN; the user brings the ONNX file. Its boxes are not corrected.
 
     Raises InputError when the file is missing, is not ONNX or is another network. Scores are in [0, 1].
     """
@@ -39,6 +39,6 @@ class YuNetDetector:
         picture, scale = search_picture(frame, grey=False)
         self._network.setInputSize((picture.shape[1], picture.shape[0]))
         rows = self._network.detect(picture)[1]
-        found = [] if rows is None else [[float(value) for value in row] for row in rows]
-        faces = [DetectedFace((x, y, x + w, y + h), score) for x, y, w, h, *_, score in found]
+        values = [] if rows is None else [[float(value) for value in row] for row in rows]
+        faces = [DetectedFace((x, y, x + w, y + h), score) for x, y, w, h, *_, score in values]
         return in_frame(faces, scale, frame)

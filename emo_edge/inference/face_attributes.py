@@ -1,4 +1,4 @@
-"""From the face network's outputs to facts in the units people use."""
+"""Face attributes in common units from the face network's outputs."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from emo_edge.media.crops import Crop
 from emo_edge.tensors import Tensor
 
 DEMOGRAPHIC_ATTRIBUTES = ("Male", "Young")
-"""Of CelebA's: what they tell is gender and age."""
+"""CelebA attributes that give gender and age away."""
 
 
 def face_attributes(
-    outputs: Mapping[str, Tensor], rows: slice, shown: int, crop: Crop, labels: FaceLabels, *, demographics: bool
+    outputs: Mapping[str, Tensor], rows: slice, middle: int, crop: Crop, labels: FaceLabels, *, demographics: bool
 ) -> FaceAttributes:
-    """Read landmarks, pose, attributes and visibility of row ``shown``, and age, gender, race over ``rows``.
+    """Compute landmarks, pose, attributes and visibility of row ``middle``, and age, gender, race over ``rows``.
 
     Args:
         outputs: of the face graph, float32: landmarks [N, 68, 2] in [-1, 1] of the crop, pose [N, 3] in radians
             (pitch, yaw, roll), attributes [N, 40], visibility [N, 29], age [N, 8], gender [N, 2], race [N, 5] logits.
         rows: frames of the one face that is described.
-        shown: the row whose geometry is told.
-        crop: of that row, to bring the landmarks back to its frame.
+        middle: the row whose geometry is described.
+        crop: of that row, to map the landmarks to its frame.
         labels: names of the heads' rows.
-        demographics: whether age, gender and race are told, and the attributes that come to the same.
+        demographics: False leaves out age, gender and race, and the attributes that give them away.
     """
-    pose = np.degrees(outputs["pose"][shown])
-    attributes = dict(zip(labels.attributes, _sigmoid(outputs["attributes"][shown]).tolist(), strict=True))
-    shares = {name: softmax(outputs[name][rows]).mean(0) for name in HEADS} if demographics else {}
+    pose = np.degrees(outputs["pose"][middle])
+    attributes = dict(zip(labels.attributes, _sigmoid(outputs["attributes"][middle]).tolist(), strict=True))
+    heads = {name: softmax(outputs[name][rows]).mean(0).tolist() for name in HEADS} if demographics else {}
     return FaceAttributes(
-        landmarks=crop.to_frame(outputs["landmarks"][shown]),
+        landmarks=crop.to_frame(outputs["landmarks"][middle]),
         pose_degrees=dict(zip(("pitch", "yaw", "roll"), pose.tolist(), strict=True)),
         attributes={
-            name: share for name, share in attributes.items() if demographics or name not in DEMOGRAPHIC_ATTRIBUTES
+            name: probability
+            for name, probability in attributes.items()
+            if demographics or name not in DEMOGRAPHIC_ATTRIBUTES
         },
-        hidden_points=_sigmoid(outputs["visibility"][shown]),
+        hidden_points=_sigmoid(outputs["visibility"][middle]),
         demographics={
-            name: dict(zip(getattr(labels, name), share.tolist(), strict=True)) for name, share in shares.items()
+            name: dict(zip(getattr(labels, name), probabilities, strict=True)) for name, probabilities in heads.items()
         },
     )
 

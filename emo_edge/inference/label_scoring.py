@@ -1,4 +1,4 @@
-"""What the language model says of some frames: label scores from one prefill, and written answers."""
+"""Label scores of the language model from one prefill, and written answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest, ask_for_labels, r
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
+from emo_edge.inference.frame_features import VisualInput
 from emo_edge.inference.probability import softmax
 from emo_edge.inference.prompt_layout import Prompt, frame_tokens
 from emo_edge.inference.results import Request
@@ -20,20 +21,13 @@ from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
-
-@dataclass(frozen=True)
-class VisualInput:
-    """F frames as the networks give them to the language model; nothing here depends on the question."""
-
-    features: Tensor
-    """[F, T, D], of the vision net."""
-    face_tokens: Tensor | None
-    """[F, k, E]; None where the face network gives none."""
+BLANK_SCORES = 32
+"""Prompts and label lists whose blank-image scores are kept, the latest ones."""
 
 
 @dataclass(frozen=True)
 class LabelScores:
-    """What was asked of the language model, and what it said."""
+    """The request as it was resolved, the probability of each label, and the answers."""
 
     labels: tuple[str, ...]
     question: str
@@ -56,16 +50,16 @@ class LabelScorer:
         self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
     def check(self, request: Request, frames: int) -> None:
-        """Raise InputError for what no picture could answer, or a clip of more frames than the context holds."""
+        """Raise InputError for a request that no image could fulfil, or a clip longer than the context."""
         resolve_labels(self.manifest, request.labels)
         _temperature(self.manifest, request)
-        needed, room = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
-        if needed >= room:
-            raise InputError(f"{frames} frames need {needed} positions, the context has {room}: use fewer frames")
+        needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
+        if needed >= size:
+            raise InputError(f"{frames} frames need {needed} positions, the context has {size}: use fewer frames")
 
-    def ask(
+    def score(
         self,
-        shown: VisualInput,
+        visual: VisualInput,
         sentence: str,
         request: Request,
         watch: Stopwatch,
@@ -76,61 +70,65 @@ class LabelScorer:
         """Score the labels and answer the questions of a request.
 
         Args:
-            shown: the frames of one face.
+            visual: the frames of one face.
             sentence: age, gender and race, or nothing.
-            request: what is asked.
+            request: labels, questions and sampling.
             watch: measures the stages.
-            blank: gives an even picture, if scores are set against one.
-            clip: whether the prompt says "video".
+            blank: returns an evenly grey image, for prior correction.
+            clip: True if the prompt speaks of a video.
         """
         manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
-        turn = Prompt(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
-        scores = self._label_scores(shown, turn, labels, watch)
-        wanted, temperature = request.prior_correction, _temperature(manifest, request)
-        corrected = manifest.scoring.prior_correction if wanted is None else wanted
+        prompt = Prompt(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
+        temperature, choice = _temperature(manifest, request), request.prior_correction
+        corrected = manifest.scoring.prior_correction if choice is None else choice
+        scores = self._label_scores(visual, prompt, labels, watch)
         if corrected:
-            scores = scores - self._blank(blank, turn, labels, watch)
-        shares = softmax(scores / temperature)
+            scores = scores - self._scores_of_blank(blank, prompt, labels, watch)
         answers = {
-            question: self._answer(shown, Prompt(manifest, question, sentence), request, watch)
+            question: self._answer(visual, Prompt(manifest, question, sentence), request, watch)
             for question in (manifest.prompt.describe if request.describe else None, request.ask)
             if question is not None
         }
-        probabilities = dict(zip(labels, shares.tolist(), strict=True))
-        return LabelScores(labels, turn.question, temperature, corrected, probabilities, answers)
+        probabilities = dict(zip(labels, softmax(scores / temperature).tolist(), strict=True))
+        return LabelScores(labels, prompt.question, temperature, corrected, probabilities, answers)
 
-    def _prefill(self, shown: VisualInput, turn: Prompt, watch: Stopwatch) -> None:
+    def _prefill(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> None:
         """Make the prompt about these frames the language model's context."""
-        feed: dict[str, Tensor] = {"features": shown.features}
+        feed: dict[str, Tensor] = {"features": visual.features}
         if self.questions:
-            ids = np.array([self.questions.encode(turn.question)] * len(shown.features), np.int64)
+            ids = np.array([self.questions.encode(prompt.question)] * len(visual.features), np.int64)
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
         with watch("connector"):
-            visual = self.chain.connector.run(feed)["visual_tokens"]
+            visual_tokens = self.chain.connector.run(feed)["visual_tokens"]
         with watch("prefill"):
-            tokens = frame_tokens(self.manifest, visual, shown.face_tokens)
-            self.chain.language.prefill(turn.chunks(self.chain.language, tokens))
+            tokens = frame_tokens(self.manifest, visual_tokens, visual.face_tokens)
+            self.chain.language.prefill(prompt.chunks(self.chain.language, tokens))
 
     def _label_scores(
-        self, shown: VisualInput, turn: Prompt, labels: tuple[str, ...], watch: Stopwatch
+        self, visual: VisualInput, prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch
     ) -> NDArray[np.float64]:
         """Log-probability of each label's whole token sequence as the answer: one prefill, no decoding."""
-        self._prefill(shown, turn, watch)
+        self._prefill(visual, prompt, watch)
         with watch("score"):
-            found = self.chain.language.score(turn.branches(self.chain.language, labels))
-        return np.array([float(tokens.sum()) for tokens in found])
+            log_probs = self.chain.language.score(prompt.branches(self.chain.language, labels))
+        return np.array([float(tokens.sum()) for tokens in log_probs])
 
-    def _blank(
-        self, blank: Callable[[], VisualInput], turn: Prompt, labels: tuple[str, ...], watch: Stopwatch
+    def _scores_of_blank(
+        self, blank: Callable[[], VisualInput], prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch
     ) -> NDArray[np.float64]:
-        """Label scores of the same prompt about an even picture: what the words alone suggest."""
-        key = (turn.question, turn.demographics, *labels)
-        if key not in self._blank_scores:
-            self._blank_scores[key] = self._label_scores(blank(), turn, labels, watch)
-        return self._blank_scores[key]
+        """Label scores of the same prompt about a blank image: the prior of the words alone."""
+        key = (prompt.question, prompt.demographics, *labels)
+        scores = self._blank_scores.pop(key, None)
+        if scores is None:
+            scores = self._label_scores(blank(), prompt, labels, watch)
+        self._blank_scores[key] = scores
+        if len(self._blank_scores) > BLANK_SCORES:
+            # The first key is the one whose use is longest ago: each use moves its key to the end.
+            del self._blank_scores[next(iter(self._blank_scores))]
+        return scores
 
-    def _answer(self, shown: VisualInput, turn: Prompt, request: Request, watch: Stopwatch) -> str:
-        self._prefill(shown, turn, watch)
+    def _answer(self, visual: VisualInput, prompt: Prompt, request: Request, watch: Stopwatch) -> str:
+        self._prefill(visual, prompt, watch)
         with watch("answer"):
             pieces = []
             for piece in self.chain.language.generate(request.sampling):
@@ -143,7 +141,7 @@ class LabelScorer:
 
 
 def _temperature(manifest: Manifest, request: Request) -> float:
-    wanted = manifest.scoring.temperature if request.temperature is None else request.temperature
-    if not 0 < wanted < math.inf:
-        raise InputError(f"the temperature of the labels must be above 0, not {wanted}")
-    return wanted
+    temperature = manifest.scoring.temperature if request.temperature is None else request.temperature
+    if not 0 < temperature < math.inf:
+        raise InputError(f"the temperature of the labels must be above 0, not {temperature}")
+    return temperature

@@ -1,4 +1,4 @@
-"""From a bundle's layout and prompts to what the language model reads, and from its scores to probabilities."""
+"""A bundle's layout and prompts as token ids and embeddings for the language model."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def frame_tokens(manifest: Manifest, visual: Tensor, face: Tensor | None) -> NDA
     Returns:
         float32 [F * tokens per frame, E].
     """
-    given, parts = {"connector": visual, "face": face}, []
-    taken = dict.fromkeys(given, 0)
+    outputs, parts = {"connector": visual, "face": face}, []
+    used = dict.fromkeys(outputs, 0)
     for group in manifest.frames_segment.groups:
-        output, start = given[group.component], taken[group.component]
-        taken[group.component] += group.count
+        output, start = outputs[group.component], used[group.component]
+        used[group.component] += group.count
         if output is not None:
             parts.append(output[:, start : start + group.count])
-    for component, output in given.items():
-        seen = 0 if output is None else output.shape[1]
-        if taken[component] and seen != taken[component]:
-            raise BundleError(f"the layout has {taken[component]} tokens a frame of {component}, which gave {seen}")
+    for component, output in outputs.items():
+        count = 0 if output is None else output.shape[1]
+        if used[component] and count != used[component]:
+            raise BundleError(f"the layout has {used[component]} tokens a frame of {component}, which gave {count}")
     joined = np.concatenate(parts, axis=1)
     return np.ascontiguousarray(joined.reshape(-1, joined.shape[-1]), np.float32)
 
@@ -57,7 +57,7 @@ class Prompt:
         self.demographics = demographics
 
     def chunks(self, language: LanguageSession, frames: NDArray[np.float32]) -> list[Chunk]:
-        """Token ids and embeddings in prompt order; adjoining tokens are one chunk."""
+        """Return token ids and embeddings in prompt order; adjoining tokens are one chunk."""
         chunks: list[Chunk] = []
         for segment in self.layout:
             if isinstance(segment, FramesSegment):
@@ -73,7 +73,7 @@ class Prompt:
         return chunks
 
     def branches(self, language: LanguageSession, labels: Sequence[str]) -> list[list[int]]:
-        """Token ids that each label adds to the prompt, tokenised together with the text before it."""
+        """Return the token ids that each label adds to the prompt, tokenised together with the text before it."""
         context = self._fill(self.layout[-1]) if isinstance(self.layout[-1], TextSegment) else ""
         return label_branches(language, context, labels)
 
@@ -84,10 +84,10 @@ class Prompt:
 def label_branches(language: LanguageSession, context: str, labels: Sequence[str]) -> list[list[int]]:
     """Return the token ids that each label adds behind ``context``; raise InputError where they merge with it."""
     before = language.tokenize(context)
-    found = []
+    branches = []
     for label in labels:
         both = language.tokenize(f"{context} {label}")
         if both[: len(before)] != before or len(both) == len(before):
             raise InputError(f"the label {label!r} cannot be scored: it merges with the text before it")
-        found.append(both[len(before) :])
-    return found
+        branches.append(both[len(before) :])
+    return branches

@@ -1,4 +1,4 @@
-"""What the pipeline says of a face or a clip, with the settings and the times that made it.
+"""Requests and results of the pipeline: results carry their settings and the time of each stage.
 
 `EmotionResult.to_dict` is the JSON that ``emo-edge infer`` prints: it is part of ``emo_edge/schemas/result-1.json``.
 """
@@ -18,36 +18,37 @@ from emo_edge.media.sources import shown
 from emo_edge.runtimes.base.sessions import Sampling
 
 RESULT_VERSION = 1
-
-
 READING_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every face."""
+    """Labels, questions and options for every face of a reading."""
 
     labels: str | tuple[str, ...] = "rafdb7"
     """Name of one of the bundle's label sets, or the labels themselves."""
     describe: bool = False
-    """Whether the bundle's own question for a description is answered."""
+    """True also answers the bundle's own question for a description."""
     ask: str | None = None
-    """A question of the user's to answer."""
+    """A question of the user's, answered too."""
     demographics: bool | None = None
-    """Whether age, gender and race are in the prompt and the reading; None follows the bundle."""
+    """True puts age, gender and race into the prompt and the result; None follows the bundle."""
     prior_correction: bool | None = None
-    """Whether scores are set against those of a blank image; None follows the bundle."""
+    """True subtracts the scores of a blank image; None follows the bundle."""
     temperature: float | None = None
     """Divides the label scores; None follows the bundle."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How answers are written."""
+    """Options of answers: length, temperature, top-p, seed."""
     on_piece: Callable[[str], None] | None = None
-    """Called with each piece of an answer as it is written, and with a line's end after it."""
+    """Called with each piece of an answer as it is written, and with a line's end after the last.
+
+    It runs under the pipeline's lock: it must not use the pipeline, and other threads wait while it runs.
+    """
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What made a reading: enough to make it again."""
+    """Everything that a result depends on but the image, so that it can be computed again."""
 
     bundle: str
     profile: str
@@ -60,13 +61,13 @@ class Settings:
     temperature: float
     prior_correction: bool
     purpose: str
-    """What the checkpoint says it is for."""
+    """The checkpoint's own statement of what it is for."""
     emo_edge: str
 
 
 @dataclass(frozen=True)
 class FaceAttributes:
-    """What the face network says; of a clip, of its middle frame, with age, gender and race over all frames."""
+    """Outputs of the face network; of a clip, of its middle frame, with age, gender and race over all frames."""
 
     landmarks: NDArray[np.float32]
     """[68, 2] x, y in frame pixels, iBUG order."""
@@ -77,10 +78,10 @@ class FaceAttributes:
     hidden_points: NDArray[np.float32]
     """[29] probability that a COFW point is not visible."""
     demographics: dict[str, dict[str, float]]
-    """Probabilities of age, gender and race by label; empty if they were not wanted."""
+    """Probabilities of age, gender and race by label; empty if they were not requested."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values, rounded to what the network resolves."""
+        """Return JSON values, rounded to the network's resolution."""
         return {
             "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.landmarks],
             "pose_degrees": _rounded(self.pose_degrees, 1),
@@ -98,12 +99,12 @@ class EmotionResult:
     """x0, y0, x1, y1 in frame pixels; of a clip, in its middle frame."""
     detection_score: float | None
     frames: int
-    """How many frames were read: 1 for an image."""
+    """Number of frames that were read: 1 for an image."""
     probabilities: dict[str, float]
     """By label, in the order of the labels; they add up to one. Empty where the bundle has no language model."""
     face: FaceAttributes | None
     answers: dict[str, str]
-    """Question to answer."""
+    """Answers by question."""
     stage_ms: dict[str, float]
     """Wall time by stage; networks that read several faces at once are counted in each of them."""
     settings: Settings
@@ -114,7 +115,7 @@ class EmotionResult:
         return max(self.probabilities, key=self.probabilities.__getitem__, default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of this reading."""
+        """Return the JSON object of this face."""
         return {
             "reading_version": READING_VERSION,
             "label": self.label,
@@ -135,7 +136,7 @@ def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """How moving pictures are read: ``frames`` a clip, taken evenly from a whole video, or at ``fps`` as it plays."""
+    """Frames of a clip: ``frames`` of them, evenly from a whole video, or clip after clip at ``fps`` as it plays."""
 
     frames: int = 8
     fps: float | None = None
@@ -147,7 +148,7 @@ class ClipSampling:
 
 @dataclass(frozen=True)
 class SourceResult:
-    """The readings of one image or one clip, or what kept it from being read."""
+    """The faces of one image or one clip, or the error that kept it from being read."""
 
     source: str
     kind: str
@@ -167,6 +168,6 @@ class SourceResult:
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
             "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
-            "readings": [reading.to_dict() for reading in self.faces],
+            "readings": [face.to_dict() for face in self.faces],
             "error": None if self.error is None else str(self.error),
         }

@@ -1,4 +1,4 @@
-"""From what the user points at to results, one at a time, so that memory stays flat however long the input is."""
+"""Results of images, folders, videos, cameras and streams, one at a time, so that memory stays flat."""
 
 from __future__ import annotations
 
@@ -13,54 +13,58 @@ from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
 
 Progress = Callable[[str, int, int], None]
-"""Hears what is under way, how much of it is done, and of how much (0 if nobody knows)."""
+"""Gets a source, the steps that are done, and their total (0 if unknown)."""
 
 
 def stream(
-    pipeline: EmotionPipeline, source: str | Path, request: Request | None = None, plan: ClipSampling | None = None
+    pipeline: EmotionPipeline,
+    source: str | Path,
+    request: Request | None = None,
+    sampling: ClipSampling | None = None,
 ) -> Iterator[SourceResult]:
     """Read an image, a folder, a video, a camera or a stream, one result at a time, as ``emo-edge infer`` does.
 
     Args:
         pipeline: an open one.
-        source: what the command takes as SOURCE.
-        request: what is asked of every face.
-        plan: how moving pictures are cut into clips.
+        source: an image, a folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
+        request: labels, questions and options; None is ``Request()``.
+        sampling: how videos, cameras and streams are cut into clips.
 
-    What cannot be read gives a result with its error. Raises InputError for a request that nothing could answer.
+    A source that cannot be read gives a result with its error. Raises InputError, before anything is read, for a
+    request that no source could fulfil.
     """
     pipeline.check(request or Request())
-    return read_sources(pipeline, [str(source)], request or Request(), plan or ClipSampling())
+    return read_sources(pipeline, [str(source)], request or Request(), sampling or ClipSampling())
 
 
 def read_sources(
     pipeline: EmotionPipeline,
     sources: Iterable[str],
     request: Request,
-    plan: ClipSampling,
-    progress: Progress = lambda what, done, total: None,
+    sampling: ClipSampling,
+    progress: Progress = lambda source, done, total: None,
 ) -> Iterator[SourceResult]:
-    """Read images, folders, videos, cameras and streams in order; ``progress`` hears of long work within one of them.
+    """Read images, folders, videos, cameras and streams in order; ``progress`` is called during long work.
 
     One source that cannot be read gives a result with its error, and the next one is read. Raises InputError, before
-    anything is read, for a request that no source could answer.
+    anything is read, for a request that no source could fulfil.
     """
     pipeline.check(request)
     for source in sources:
         kind = "image"
         try:
             kind = "image" if classify_source(source) in ("image", "folder") else "clip"
-            yield from _read_source(pipeline, source, request, plan, progress)
+            yield from _read_source(pipeline, source, request, sampling, progress)
         except (InputError, DeviceError) as error:
             yield SourceResult(source, kind, [], None, error=error)
 
 
 def _read_source(
-    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipSampling, progress: Progress
+    pipeline: EmotionPipeline, source: str, request: Request, sampling: ClipSampling, progress: Progress
 ) -> Iterator[SourceResult]:
     kind = classify_source(source)
     if kind not in ("image", "folder"):
-        pipeline.check(request, plan.frames)
+        pipeline.check(request, sampling.frames)
     if kind == "image":
         yield _image_result(pipeline, Path(source), request)
     elif kind == "folder":
@@ -71,14 +75,15 @@ def _read_source(
                 yield _image_result(pipeline, path, request)
             except InputError as error:
                 yield SourceResult(str(path), "image", [], None, error=error)
-    elif kind == "video" and plan.fps is None:
+    elif kind == "video" and sampling.fps is None:
 
-        def heard(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             progress(source, done, total)
 
-        yield _clip_result(pipeline, source, clip_frames(Path(source), count=plan.frames, progress=heard), request)
+        frames = clip_frames(Path(source), count=sampling.frames, progress=report)
+        yield _clip_result(pipeline, source, frames, request)
     else:
-        for window in _windows(sampled_frames(source, fps=plan.fps), plan.frames):
+        for window in _windows(sampled_frames(source, fps=sampling.fps), sampling.frames):
             yield _clip_result(pipeline, source, window, request)
 
 
@@ -90,14 +95,14 @@ def _image_result(pipeline: EmotionPipeline, path: Path, request: Request) -> So
 def _clip_result(
     pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request
 ) -> SourceResult:
-    reading = pipeline.read_clip([frame.image for frame in frames], request)
+    result = pipeline.read_clip([frame.image for frame in frames], request)
     seconds = (frames[0].time_s, frames[-1].time_s)
     middle = frames[len(frames) // 2].image
-    return SourceResult(source, "clip", [reading] if reading else [], middle, seconds)
+    return SourceResult(source, "clip", [result] if result else [], middle, seconds)
 
 
 def _windows(frames: Iterable[TimedFrame], size: int) -> Iterator[list[TimedFrame]]:
-    """Cut a stream into clips of ``size`` frames; what is left at the end is a shorter one, also after an error."""
+    """Cut a stream into clips of ``size`` frames; the rest at the end is a shorter one, also after an error."""
     window: list[TimedFrame] = []
     try:
         for frame in frames:

@@ -39,7 +39,7 @@ def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int 
                 f"this {header.format} has {header.width}x{header.height} pixels, more than the limit of "
                 f"{max_pixels:,}: shrink it"
             )
-        return _upright(_decoded(header), header.orientation)
+        return upright(_decoded(header), header.orientation)
     except BrokenImageError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -132,11 +132,16 @@ def _as_rgb(pixels: Image, cv2: Any) -> Image:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
     if pixels.shape[2] == 3:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    return over_white(pixels[..., [2, 1, 0, 3]])
+
+
+def over_white(pixels: Image) -> Image:
+    """Lay uint8 RGBA pixels [H, W, 4] over white; returns RGB [H, W, 3]."""
     alpha = pixels[..., 3:].astype(np.uint16)
-    return ((pixels[..., 2::-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _upright(image: Image, orientation: int) -> Image:
+def upright(image: Image, orientation: int) -> Image:
     """Undo an Exif orientation: 2 mirrored, 3 upside down, 4 both, 5 to 8 the same with rows and columns exchanged."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.reference.answers import DESCRIPTION
-from emo_edge.faces.detectors import FixedBox, WholeImage
+from emo_edge.faces.detectors import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 
@@ -48,9 +48,8 @@ def chain_probabilities(
     with opened as pipeline:
         started = time.perf_counter()
         for sample in samples:
-            pipeline.detector = FixedBox(sample.box) if sample.box else WholeImage()
             request = Request(labels=labels, describe=len(rows) < described, sampling=DESCRIPTION)
-            reading = pipeline.read(sample.image, request)[0]
+            reading = pipeline.read(sample.image, request, boxes=[sample.box] if sample.box else None)[0]
             rows.append(list(reading.probabilities.values()))
             said += reading.answers.values()
             progress(len(rows), len(samples))

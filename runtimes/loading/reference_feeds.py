@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from emo_edge.assets.packaged import Sample, packaged_samples
+from emo_edge.bundle.face_crops import crop_face
 from emo_edge.bundle.manifest import QUESTION_INPUT, CropSettings, GraphComponent, ask_for_labels
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
-from emo_edge.media.crops import face_crop, padded_crop
 from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES, runtime
 from emo_edge.tensors import Tensor
 
@@ -72,6 +72,4 @@ class ReferenceFeeds:
 def _crop(sample: Sample, settings: CropSettings) -> Tensor:
     image = sample.image
     box = sample.box or (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
-    if settings.method == "padded":
-        return padded_crop(image, box, margin=settings.margin, size=settings.size, fill=settings.fill).pixels
-    return face_crop(image, box, margin=settings.margin, size=settings.size).pixels
+    return crop_face(image, box, settings).pixels

@@ -11,10 +11,11 @@ from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload import reference
 from emo_edge.benchmarks.workload.reference import TorchTarget, reference_device
-from emo_edge.benchmarks.workload.subjects import GivenBoxes, told_by
+from emo_edge.benchmarks.workload.subjects import told_by
 from emo_edge.bundle.manifest import Scoring
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.reference.engines import reference_engines
+from emo_edge.faces.detectors import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -27,7 +28,7 @@ def test_scores_are_corrected_as_the_pipeline_corrects_them(tiny_bundle: Path, c
     scoring = Scoring(temperature=8.0, prior_correction=True)
     bundle = Bundle(plain.directory, plain.manifest.model_copy(update={"scoring": scoring}))
     subject = TorchTarget(bundle, packaged_checkpoint(), LABELS)
-    pipeline = EmotionPipeline(bundle, reference_engines(subject.model, bundle.manifest), GivenBoxes([]))
+    pipeline = EmotionPipeline(bundle, reference_engines(subject.model, bundle.manifest), WholeImage())
     shown = [Frame(sample.image, sample.box) for sample in packaged_samples(4)]
     uncorrected = TorchTarget(plain, packaged_checkpoint(), LABELS)
     for frames in [shown] if clip else [[frame] for frame in shown]:

@@ -125,8 +125,19 @@ def test_fixed_box_and_whole_image(sample: FaceSample) -> None:
         FixedBox((300, 0, 310, 10)).detect(sample.image)
 
 
-@pytest.mark.parametrize("box", [(0, 0, 0, 5), (5, 5, 1, 9), (0, 0, float("nan"), 1), (0, 0, float("inf"), 1)])
-def test_fixed_box_refuses_what_is_no_box(box: Box) -> None:
+NO_BOXES: list[Any] = [
+    (0, 0, 0, 5),
+    (5, 5, 1, 9),
+    (0, 0, float("nan"), 1),
+    (0, 0, float("inf"), 1),
+    (1, 2, 3),
+    7,
+    "abcd",
+]
+
+
+@pytest.mark.parametrize("box", NO_BOXES)
+def test_fixed_box_refuses_what_is_no_box(box: Any) -> None:
     with pytest.raises(InputError, match="x0, y0, x1, y1"):
         FixedBox(box)
 
@@ -195,8 +206,8 @@ def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
 
 
 def test_a_frame_without_a_face_takes_the_nearest_that_has_one() -> None:
-    from emo_edge.faces.detector import nearest_seen
+    from emo_edge.faces.detector import nearest_with_face
 
-    assert nearest_seen([False, True, False, False, False, True]) == [1, 1, 1, 1, 5, 5]
-    assert nearest_seen([False, True, False, True]) == [1, 1, 1, 3]
-    assert nearest_seen([False, False]) == nearest_seen([]) == []
+    assert nearest_with_face([False, True, False, False, False, True]) == [1, 1, 1, 1, 5, 5]
+    assert nearest_with_face([False, True, False, True]) == [1, 1, 1, 3]
+    assert nearest_with_face([False, False]) == nearest_with_face([]) == []

@@ -13,7 +13,7 @@ from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, DeviceError, InputError
-from emo_edge.faces.detectors import FixedBox, WholeImage
+from emo_edge.faces.detectors import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.probability import softmax
 from emo_edge.inference.results import EmotionResult, Request
@@ -44,8 +44,7 @@ def exact(tiny_bundle: Path) -> Iterator[EmotionPipeline]:
 
 def read_at_box(pipeline: EmotionPipeline, sample: Sample, request: Request | None = None) -> EmotionResult:
     assert sample.box is not None
-    pipeline.detector = FixedBox(sample.box)
-    return pipeline.read(sample.image, request)[0]
+    return pipeline.read(sample.image, request, boxes=[sample.box])[0]
 
 
 def reference(model: Any, sample: Sample, labels: tuple[str, ...], **options: Any) -> np.ndarray:
@@ -101,8 +100,7 @@ def test_a_clip_is_one_prompt_of_all_its_frames(exact: EmotionPipeline, model: A
 
     frames = render_clip(77, 0, frame_indices=[20, 40, 60]).frames
     boxes = [tuple(frame.box.tolist()) for frame in frames]
-    exact.detector = Boxes({frame.image.tobytes(): box for frame, box in zip(frames, boxes, strict=True)})
-    reading = exact.read_clip([frame.image for frame in frames])
+    reading = exact.read_clip([frame.image for frame in frames], boxes=boxes)
     labels = exact.manifest.label_sets["rafdb7"]
     question = classify_question(model.config.prompt, labels, clip=True)
     expected = softmax(model.label_scores([frame.image for frame in frames], question, labels, boxes=boxes))
@@ -111,51 +109,26 @@ def test_a_clip_is_one_prompt_of_all_its_frames(exact: EmotionPipeline, model: A
     np.testing.assert_allclose(list(reading.probabilities.values()), expected, atol=EXACT)
 
 
-class Boxes:
-    """A detector that knows the truth."""
-
-    name = "truth"
-
-    def __init__(self, known: dict[bytes, Any]) -> None:
-        self.known = known
-
-    def detect(self, frame: Any) -> list[Any]:
-        from emo_edge.faces.detector import DetectedFace
-
-        box = self.known.get(frame.tobytes())
-        return [DetectedFace(box, 1.0)] if box else []
-
-
 def test_a_frame_without_a_face_borrows_the_nearest_box(exact: EmotionPipeline, samples: list[Sample]) -> None:
     blank = np.zeros_like(samples[0].image)
-    exact.detector = Boxes({samples[0].image.tobytes(): samples[0].box})
-    reading = exact.read_clip([blank, samples[0].image, blank])
+    reading = exact.read_clip([blank, samples[0].image, blank], boxes=[None, samples[0].box, None])
     assert reading is not None and reading.box == samples[0].box
-    assert exact.read_clip([blank, blank]) is None
+    assert exact.read_clip([blank, blank], boxes=[None, None]) is None
 
 
 def test_no_face_is_an_empty_list(exact: EmotionPipeline) -> None:
-    exact.detector = Boxes({})
-    assert exact.read(np.zeros((50, 60, 3), np.uint8)) == []
+    grey = np.full((50, 60, 3), 90, np.uint8)
+    assert exact.read(grey) == exact.read(grey, boxes=[]) == []
+    assert exact.read_clip([grey, grey]) is None
 
 
 def test_several_faces_are_each_read_as_if_alone(exact: EmotionPipeline, samples: list[Sample]) -> None:
     side_by_side = np.concatenate([sample.image for sample in samples[:2]], axis=1)
     boxes = [samples[0].box, tuple(np.add(samples[1].box, (224, 0, 224, 0)).tolist())]
 
-    class Both:
-        name = "both"
-
-        def detect(self, _: Any) -> list[Any]:
-            from emo_edge.faces.detector import DetectedFace
-
-            return [DetectedFace(box, None) for box in boxes]
-
-    exact.detector = Both()
-    together = exact.read(side_by_side)
+    together = exact.read(side_by_side, boxes=boxes)
     for reading, box in zip(together, boxes, strict=True):
-        exact.detector = FixedBox(box)
-        alone = exact.read(side_by_side)[0]
+        alone = exact.read(side_by_side, boxes=[box])[0]
         assert reading.probabilities == pytest.approx(alone.probabilities, abs=1e-4)
 
 
@@ -181,8 +154,7 @@ def test_prior_correction_and_temperature_reshape_the_distribution(
     assert sum(corrected.probabilities.values()) == pytest.approx(1)
     assert max(warm.probabilities.values()) < 0.3
     blank = np.full((112, 112, 3), 127, np.uint8)
-    exact.detector = WholeImage()
-    even = exact.read(blank, Request(prior_correction=True, demographics=False))[0]
+    even = exact.read(blank, Request(prior_correction=True, demographics=False), boxes=[(0, 0, 112, 112)])[0]
     assert list(even.probabilities.values()) == pytest.approx([1 / 7] * 7, abs=1e-3)
 
 
@@ -199,9 +171,8 @@ def test_labels_that_cannot_be_scored_are_refused(exact: EmotionPipeline, sample
 
 
 def test_too_many_frames_say_so(exact: EmotionPipeline, samples: list[Sample]) -> None:
-    exact.detector = WholeImage()
     with pytest.raises(InputError, match="use fewer frames"):
-        exact.read_clip([samples[0].image] * 120)
+        exact.read_clip([samples[0].image] * 120, boxes=[(0, 0, 224, 224)])
 
 
 def test_times_and_settings_travel_with_the_reading(exact: EmotionPipeline, samples: list[Sample]) -> None:

@@ -1,0 +1,97 @@
+"""Faces of some frames, their crops, and the outputs of both networks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emo_edge.bundle.face_crops import crop_face
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, Preprocessing
+from emo_edge.faces.detector import DetectedFace
+from emo_edge.media.crops import Crop, Image
+from emo_edge.runtimes.base.sessions import TensorSession
+from emo_edge.runtimes.loading.engines import Engines
+from emo_edge.tensors import Tensor
+from emo_edge.utils.timing import Stopwatch
+
+FACE_ATTRIBUTE_OUTPUTS = OUTPUTS["face"]
+"""Outputs of a face graph that face attributes are computed from."""
+AT_ONCE = 32
+"""Crops that a network computes at once: every face of a group photo, and memory that stays bounded."""
+
+
+@dataclass(frozen=True)
+class VisualInput:
+    """F frames as the networks give them to the language model; nothing here depends on the question."""
+
+    features: Tensor
+    """[F, T, D], of the vision net."""
+    face_tokens: Tensor | None
+    """[F, k, E]; None where the face network gives none."""
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """F faces and the networks' outputs for their crops; nothing here depends on the question."""
+
+    faces: Sequence[DetectedFace]
+    """One a row, in its frame's pixels."""
+    face_crops: list[Crop]
+    """Empty without a face network."""
+    features: Tensor | None
+    """[F, T, D]; None without a language model."""
+    face_outputs: dict[str, Tensor]
+    """Outputs of the face graph, [F, ...] each; empty without a face network."""
+
+    @property
+    def has_attributes(self) -> bool:
+        """True if the face network gives landmarks, pose, attributes and demographics."""
+        return self.face_outputs.keys() >= FACE_ATTRIBUTE_OUTPUTS
+
+    def visual_input(self, rows: slice) -> VisualInput:
+        """Return the frames ``rows`` for the language model."""
+        if self.features is None:
+            raise ValueError("the vision net did not run")
+        face_tokens = self.face_outputs.get(FACE_TOKENS)
+        return VisualInput(self.features[rows], None if face_tokens is None else face_tokens[rows])
+
+
+def run_networks(
+    engines: Engines,
+    preprocessing: Preprocessing,
+    frames: Sequence[Image],
+    faces: Sequence[DetectedFace],
+    watch: Stopwatch,
+) -> FrameFeatures:
+    """Crop one face of each frame and run both networks on all crops at once.
+
+    Args:
+        engines: the open sessions.
+        preprocessing: the crops that the bundle's networks were trained on.
+        frames: F frames, uint8 RGB [H, W, 3]; the same one for several of its faces.
+        faces: F faces, one a frame.
+        watch: measures crop, vision and face.
+    """
+    pairs = list(zip(frames, faces, strict=True))
+    vision, face = preprocessing.vision, preprocessing.face
+    with watch("crop"):
+        vision_crops = [crop_face(frame, one.box, vision) for frame, one in pairs] if vision else []
+        face_crops = [crop_face(frame, one.box, face) for frame, one in pairs] if face else []
+    features = None
+    if engines.chain:
+        with watch("vision"):
+            features = _run(engines.chain.vision, vision_crops)["features"]
+    with watch("face"):
+        face_outputs = _run(engines.face, face_crops) if engines.face else {}
+    return FrameFeatures(faces, face_crops, features, face_outputs)
+
+
+def _run(network: TensorSession, crops: Sequence[Crop]) -> dict[str, Tensor]:
+    """Run a network on crops, a bounded number at once."""
+    parts = [
+        network.run({"image": np.stack([crop.pixels for crop in crops[start : start + AT_ONCE]])})
+        for start in range(0, len(crops), AT_ONCE)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,120 @@
+"""Images as users have them, as frames: paths, PIL images and arrays in either channel order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.errors import InputError
+from emo_edge.media.crops import Box, Image
+from emo_edge.media.images import over_white, read_image, upright
+
+Channels = Literal["rgb", "bgr"]
+CHANNELS = ("rgb", "bgr")
+ACCEPTED = "a path, a PIL.Image.Image or a uint8 array [height, width, 3]"
+EXIF_ORIENTATION = 0x0112
+WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+"""PIL modes with an alpha channel."""
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+"""PIL modes of 16-bit grey."""
+
+
+class PillowImage(Protocol):
+    """The part of ``PIL.Image.Image`` that is used, so that Pillow stays optional."""
+
+    @property
+    def mode(self) -> str:
+        """Return the pixel format."""
+
+    def convert(self, mode: str) -> Any:
+        """Return the image in another pixel format."""
+
+
+ImageInput = str | os.PathLike[str] | PillowImage | NDArray[np.uint8]
+
+
+def rgb_frame(image: ImageInput, channels: str = "rgb") -> Image:
+    """Return ``image`` as a frame, uint8 RGB [H, W, 3].
+
+    Args:
+        image: a path, read as `read_image` does; a ``PIL.Image.Image``, converted by the same rules (upright by its
+            Exif orientation, transparent pixels over white, 16 bits rounded to 8); or a uint8 array [H, W, 3].
+        channels: order of an array's channels, "rgb" or "bgr" (OpenCV's).
+
+    Raises InputError for anything else.
+    """
+    if channels not in CHANNELS:
+        raise InputError(f'`channels` is "rgb" or "bgr", not {channels!r}')
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(os.fspath(image))
+    if isinstance(image, np.ndarray):
+        frame = _checked_array(image)
+        return frame if channels == "rgb" else np.ascontiguousarray(frame[..., ::-1])
+    if _is_pillow(image):
+        return _frame_from_pillow(image)
+    raise InputError(f"an image is {ACCEPTED}, not {type(image).__name__}")
+
+
+def rgb_frames(frames: Iterable[ImageInput], channels: str = "rgb") -> list[Image]:
+    """Return the frames of a clip, each as `rgb_frame` does; raise InputError for a single path."""
+    if isinstance(frames, (str, os.PathLike)) or not isinstance(frames, Iterable):
+        raise InputError(f"a clip is a sequence of frames, each {ACCEPTED}; emo_edge.stream reads a video file")
+    return [rgb_frame(frame, channels) for frame in frames]
+
+
+def boxes_by_frame(boxes: Sequence[Box | None] | None, frames: int) -> list[list[Box] | None]:
+    """Return the boxes of each frame of a clip.
+
+    Args:
+        boxes: one a frame, None for a frame without a face; or a single one for all frames. Without ``boxes`` every
+            frame is searched, and gets None here.
+        frames: number of frames.
+
+    Raises InputError for another number of boxes.
+    """
+    if boxes is None:
+        return [None] * frames
+    given = list(boxes) * (frames if len(boxes) == 1 else 1)
+    if len(given) != frames:
+        raise InputError(f"`boxes` holds {len(given)} boxes for {frames} frames: give one a frame, or one for all")
+    return [[] if box is None else [box] for box in given]
+
+
+def _checked_array(image: NDArray[Any]) -> Image:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(f"an image is {ACCEPTED}, not an array of {image.dtype} {list(image.shape)}")
+    return image
+
+
+def _is_pillow(image: object) -> bool:
+    """Return True for a ``PIL.Image.Image`` or an instance of a subclass, without importing PIL."""
+    return any((base.__module__, base.__name__) == ("PIL.Image", "Image") for base in type(image).__mro__)
+
+
+def _frame_from_pillow(image: Any) -> Image:
+    try:
+        # A file is decoded here: PIL only reads the header before.
+        pixels = _rgb_from_pillow(image)
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the PIL image cannot be decoded ({error}): open the file again, or save it again") from error
+    return upright(_checked_array(pixels), orientation)
+
+
+def _rgb_from_pillow(image: Any) -> Image:
+    if image.mode in SIXTEEN_BITS or image.mode == "I":
+        grey = np.asarray(image).astype(np.int64)
+        if grey.size and not 0 <= grey.min() <= grey.max() <= 65535:
+            raise ValueError(f"mode {image.mode} holds values from {grey.min()} to {grey.max()}, not 16 bits")
+        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("mode F has no defined range: convert it to 8 bits")
+    # A BMP's fourth byte is padding, as in `read_image`.
+    transparent = image.mode in WITH_ALPHA or "transparency" in image.info
+    if transparent and getattr(image, "format", None) != "BMP":
+        return over_white(np.asarray(image.convert("RGBA"), np.uint8))
+    return np.array(image.convert("RGB"), np.uint8)

@@ -1,0 +1,115 @@
+"""Results as flat rows, for `pandas.DataFrame` and `csv.DictWriter`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from emo_edge.errors import InputError
+from emo_edge.inference.prompt_layout import HEADS
+from emo_edge.inference.results import EmotionResult, SourceResult
+from emo_edge.media.sources import shown
+
+Value = str | int | float | None
+Sections = tuple[dict[str, Value], ...]
+"""One row, cut where columns that differ from result to result begin and end."""
+ACCEPTED = "an EmotionResult, a SourceResult, None (a clip without a face) or an iterable of them"
+
+
+def rows(results: Any) -> list[dict[str, Value]]:
+    """Return one flat row a face, every row with the same keys in the same order.
+
+    A source without a face, or with an error, gives one row whose other values are None.
+
+    Args:
+        results: an `EmotionResult`, a `SourceResult`, or an iterable of them: a list that ``pipeline.read`` returned,
+            the iterator of `stream`, a list of such lists. None, a clip without a face, counts as an empty source.
+
+    The columns are, in this order:
+
+    - ``source``, ``kind`` (image or clip), ``start_s``, ``end_s`` (of a clip, in seconds from the source's start);
+    - ``face``: the index in ``SourceResult.faces``, or in the list that holds an `EmotionResult`;
+    - ``label``, ``confidence`` (its probability), and ``p_<label>`` for each label;
+    - ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1`` in pixels, ``detection_score``, ``frames``;
+    - ``pose_pitch``, ``pose_yaw``, ``pose_roll`` in degrees;
+    - ``age``, ``gender``, ``race``: the most probable label, only where a result has them;
+    - ``answer_1``, ``answer_2`` …: in the order of ``EmotionResult.answers``, only where a result has them;
+    - ``profile``, ``device``, ``error``.
+
+    Raises InputError for anything else in ``results``.
+    """
+    table = list(_table(results))
+    columns = [
+        list(dict.fromkeys(name for sections in table for name in sections[number]))
+        for number in range(len(table[0]) if table else 0)
+    ]
+    return [
+        {name: values.get(name) for values, names in zip(sections, columns, strict=True) for name in names}
+        for sections in table
+    ]
+
+
+def _table(results: Any) -> Iterator[Sections]:
+    if results is None or isinstance(results, (EmotionResult, SourceResult)):
+        results = [results]
+    if isinstance(results, (str, bytes, dict)) or not isinstance(results, Iterable):
+        raise InputError(f"rows are made of {ACCEPTED}, not of {type(results).__name__}")
+    for index, result in enumerate(results):
+        if result is None:
+            yield _row(_source(None, "clip"), None, None)
+        elif isinstance(result, EmotionResult):
+            yield _row(_source(None, "clip" if result.frames > 1 else "image"), index, result)
+        elif isinstance(result, SourceResult):
+            yield from _source_rows(result)
+        else:
+            yield from _table(result)
+
+
+def _source_rows(result: SourceResult) -> Iterator[Sections]:
+    source = _source(shown(result.source), result.kind, result.seconds or (None, None))
+    error = None if result.error is None else str(result.error)
+    if not result.faces:
+        yield _row(source, None, None, error)
+    for index, face in enumerate(result.faces):
+        yield _row(source, index, face, error)
+
+
+def _source(
+    name: str | None, kind: str, seconds: tuple[float, float] | tuple[None, None] = (None, None)
+) -> dict[str, Value]:
+    return {"source": name, "kind": kind, "start_s": seconds[0], "end_s": seconds[1]}
+
+
+def _row(
+    source: dict[str, Value], index: int | None, result: EmotionResult | None, error: str | None = None
+) -> Sections:
+    label = result.label if result else None
+    probabilities = result.probabilities if result else {}
+    return (
+        {**source, "face": index, "label": label, "confidence": probabilities[label] if label else None},
+        {f"p_{name}": float(value) for name, value in probabilities.items()},
+        _geometry(result),
+        _demographics(result),
+        {f"answer_{number}": text for number, text in enumerate(result.answers.values() if result else (), 1)},
+        {
+            "profile": result.settings.profile if result else None,
+            "device": result.settings.device if result else None,
+            "error": error,
+        },
+    )
+
+
+def _geometry(result: EmotionResult | None) -> dict[str, Value]:
+    box = [float(value) for value in result.box] if result else [None] * 4
+    pose = result.face.pose_degrees if result and result.face else {}
+    return {
+        **dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), box, strict=True)),
+        "detection_score": result.detection_score if result else None,
+        "frames": result.frames if result else None,
+        **{f"pose_{axis}": pose.get(axis) for axis in ("pitch", "yaw", "roll")},
+    }
+
+
+def _demographics(result: EmotionResult | None) -> dict[str, Value]:
+    given = result.face.demographics if result and result.face else {}
+    return {name: max(given[name], key=given[name].__getitem__) for name in HEADS if name in given}
