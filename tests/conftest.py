@@ -6,7 +6,8 @@ import hashlib
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +167,10 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def traces(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Any]:
-    """Trace a part of a model as the exporter does, or read the graph that a trace of the same part made."""
+def tracing_once(
+    made_once: Callable[[str, Callable[[Path], object]], Path],
+) -> Callable[[], AbstractContextManager[None]]:
+    """Let the exporter read the graph of a part that was traced before: the slowest step, and the same each time."""
     from emo_edge.export.onnx import export
     from emo_edge.export.onnx.graph_file import save_graph
 
@@ -177,7 +180,13 @@ def traces(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callab
         key = f"trace-{name}-{_digest(part)}.onnx"
         return _read_graph(made_once(key, lambda path: save_graph(real(name, part, device), path)), part)
 
-    return traced
+    @contextmanager
+    def once() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(export, "_traced", traced)
+            yield
+
+    return once
 
 
 def _digest(part: Any) -> str:
@@ -193,6 +202,7 @@ def _digest(part: Any) -> str:
 
 
 def _read_graph(path: Path, part: Any) -> Any:
+    """Read a saved float32 graph as the exporter holds it, large weights apart."""
     import numpy as np
     import onnx
 
@@ -209,22 +219,24 @@ def _read_graph(path: Path, part: Any) -> Any:
 
 
 @pytest.fixture
-def traced_once(traces: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test export without tracing what another test traced: the slowest step, and the same each time."""
-    monkeypatch.setattr("emo_edge.export.onnx.export._traced", traces)
+def traced_once(tracing_once: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Run a test inside `tracing_once`."""
+    with tracing_once():
+        yield
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(made_once: Callable[[str, Callable[[Path], object]], Path], traces: Callable[..., Any]) -> Path:
+def tiny_bundle(
+    made_once: Callable[[str, Callable[[Path], object]], Path],
+    tracing_once: Callable[[], AbstractContextManager[None]],
+) -> Path:
     """A bundle of the packaged emo-tiny, compared on a few drawings only. Copy it before changing a file."""
     from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
-    from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 
     def write(target: Path) -> None:
         plan = ExportConfig(language=("f16", "q4_k_m"))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("emo_edge.export.onnx.export._traced", traces)
+        with tracing_once():
             bundle_from_checkpoint(packaged_checkpoint(), target, plan, packaged_samples(14))
 
     return made_once("emo-tiny", write)

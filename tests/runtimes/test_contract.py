@@ -148,11 +148,10 @@ def test_an_answer_ends_when_the_prompt_changes(language: LanguageSession, promp
 
 
 @pytest.fixture(scope="module")
-def graph(model: Any, traces: Any) -> Any:
+def graph(model: Any, tracing_once: Any) -> Any:
     from emo_edge.export.onnx.export import onnx_from_component
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("emo_edge.export.onnx.export._traced", traces)
+    with tracing_once():
         return onnx_from_component(model, "connector", "fp32")
 
 

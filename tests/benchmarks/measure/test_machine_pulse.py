@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from emo_edge.benchmarks.measure import machine_pulse
-from emo_edge.benchmarks.measure.machine_pulse import CALLS, MachineSpeed, chain_pulse, drift, slowness
+from emo_edge.benchmarks.measure.machine_pulse import CALLS, DEFAULT_WAITING, MachineSpeed, chain_pulse, drift, slowness
 
 
 def test_a_pulse_leaves_the_threads_as_they_were() -> None:
@@ -45,6 +45,10 @@ def test_a_block_is_timed_at_the_machines_own_speed(monkeypatch: pytest.MonkeyPa
 
 def test_a_machine_that_stays_slow_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timed([4.0, 5.6], 0.0, monkeypatch) == (0, [5.6, 5.6], 0)
+
+
+def test_a_benchmark_waits_unless_its_caller_gives_no_time_for_it() -> None:
+    assert (DEFAULT_WAITING.watch_s, DEFAULT_WAITING.patience_s) == (1.5, 30.0)
 
 
 def test_how_far_two_series_lie_apart() -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from emo_edge.assets.packaged import SAMPLES
 from emo_edge.bundle.imatrix import read_imatrix
 from emo_edge.bundle.reader import Bundle
-from emo_edge.calibration.language import mixed_types
+from emo_edge.calibration.language import mixed_types, mixture_search
 from emo_edge.cli.app import main
 from emo_edge.errors import InputError
 from emo_edge.media.images import write_image
@@ -23,8 +23,9 @@ from emo_edge.utils.byte_sizes import size_of
 
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to replace, a cache of its own, and a search of two types: seven would be measured for minutes."""
+    """A copy to replace, a cache of its own, and a search of two types and a few changes: all would take minutes."""
     monkeypatch.setattr(mixed_types, "SEARCHED", ("q4_k", "q8_0"))
+    monkeypatch.setattr(mixture_search, "TRIES", 4)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(tiny_bundle, tmp_path / "bundle")
     return tmp_path / "bundle"

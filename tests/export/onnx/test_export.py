@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.onnx import export, graph_file
-from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS, onnx_from_component
+from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS, in_precision, onnx_from_component
 from emo_edge.export.onnx.float16 import half_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, save_graph
 from emo_edge.runtimes.onnx import OnnxSession
@@ -189,6 +189,19 @@ def test_the_same_model_gives_the_same_bytes_that_tell_nothing_of_this_machine(
         written = files[component, "fp32"].read_bytes()
         assert not [word for word in (b"eva_vit.py", b"stack_trace", b"site-packages") if word in written]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_trace_that_other_tests_read_again_gives_the_same_files(
+    toy_model: Any, full: dict[str, Graph], tmp_path: Path, tracing_once: Any
+) -> None:
+    for _ in range(2):
+        with tracing_once():
+            kept = onnx_from_component(toy_model, "vision")
+    assert kept.weights.keys() == full["vision"].weights.keys()
+    for precision in PRECISIONS:
+        pair = [in_precision(graph, precision) for graph in (kept, full["vision"])]
+        one, other = (save_graph(graph, tmp_path / f"{place}-{precision}.onnx") for place, graph in enumerate(pair))
+        assert one[0].read_bytes() == other[0].read_bytes()
 
 
 def test_a_model_without_face_info_has_no_face_tokens(build_model: Any, toy_config: Any, full: Any) -> None:

@@ -49,10 +49,9 @@ def checkpoint(face: Callable[..., State], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint: Path, traces: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(checkpoint: Path, tracing_once: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("face-bundle") / "bundle"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("emo_edge.export.onnx.export._traced", traces)
+    with tracing_once():
         done = run("export", checkpoint, "--out", target, "--limit", 7)
     assert done.exit_code == 0, done.output
     return target
