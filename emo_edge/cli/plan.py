@@ -1,11 +1,10 @@
-"""``emo-edge plan``: does a model fit a device, how long does each stage take there, and which profile to take."""
+"""`emo-edge plan`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,12 +12,6 @@ from emo_edge.bundle.model_shape import SHAPES
 from emo_edge.planning.device_catalogue import CATALOGUE, THIS
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.commands import EdgeCommand
-
-if TYPE_CHECKING:
-    from emo_edge.planning.models import PlannedModel
-    from emo_edge.planning.roofline import Device
-
-PLAN_VERSION = 1
 
 
 @click.command(cls=EdgeCommand)
@@ -49,27 +42,15 @@ def main(
     documents: a range, estimated, not measured. Ends with 6 where nothing fits or no profile is fast enough.
     """
     from emo_edge.planning.advice import require_choice
+    from emo_edge.planning.capacity_plan import PlanRequest
     from emo_edge.planning.models import open_subject
-    from emo_edge.planning.planner import PlanRequest, make_plan
+    from emo_edge.planning.planner import make_plan
+    from emo_edge.planning.probes.machine import device_for
     from emo_edge.planning.text import plan_text
 
-    wanted = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
-    opened, names = open_subject(subject), (profile,) if profile else None
-    chosen = device_for(opened, device, profile, threads)
-    plan = make_plan(opened, chosen, wanted, names)
-    click.echo(json.dumps({"plan_version": PLAN_VERSION, **asdict(plan)}, indent=2) if as_json else plan_text(plan))
-    require_choice(opened, chosen, plan, names)
-
-
-def device_for(subject: PlannedModel, name: str, profile: str | None, threads: int | None) -> Device:
-    """Look a device up, or measure this machine for the types of the profiles that are planned."""
-    from emo_edge.planning.device_catalogue import catalogue_device
-    from emo_edge.planning.probes.machine import measured_device
-
-    if name != THIS:
-        return catalogue_device(name)
-    kept = {profile} if profile in subject.profiles else set(subject.profiles)
-    wanted = {variants["language"] for own, variants in subject.profiles.items() if own in kept}
-    types = {variant: number for variant, number in subject.file_types().items() if variant in wanted}
-    report = partial(click.echo, err=True)
-    return measured_device(subject.precisions(), types, threads=threads, cuda=subject.cuda, report=report)
+    request = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
+    model, profiles = open_subject(subject), (profile,) if profile else None
+    target = device_for(model, device, profile=profile, threads=threads, report=partial(click.echo, err=True))
+    plan = make_plan(model, target, request, profiles)
+    click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan_text(plan))
+    require_choice(model, target, plan, profiles)
