@@ -36,7 +36,7 @@ def main(
     as_json: bool,
     **counts: Any,
 ) -> None:
-    """Say whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.
+    """Estimate whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.
 
     Times on "this" come from rates that are measured here with probes, those on any other device from its
     documents: a range, estimated, not measured. Ends with 6 where nothing fits or no profile is fast enough.
