@@ -33,7 +33,7 @@ def main() -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--profile", "profiles", multiple=True, help="A profile to build for; every profile if left out.")
 @click.option(
-    "--no-device", is_flag=True, help="See whether the graphs build with tensorrt-rtx, without a GPU; keep nothing."
+    "--no-device", is_flag=True, help="Check that the graphs build with tensorrt-rtx, without a GPU; keep nothing."
 )
 def build(bundle: Path, profiles: tuple[str, ...], no_device: bool) -> None:
     """Compile the graphs of BUNDLE now, so that the first reading need not wait.

@@ -16,16 +16,20 @@ from emo_edge.utils.commands import EdgeCommand
 
 @click.command(cls=EdgeCommand)
 @click.argument("subject", metavar=f"BUNDLE|{'|'.join(SHAPES)}")
-@click.option("--device", type=click.Choice([*CATALOGUE, THIS]), default=THIS, show_default=True)
+@click.option(
+    "--device", type=click.Choice([*CATALOGUE, THIS]), default=THIS, show_default=True, help="Device to plan for."
+)
 @click.option("--context", type=click.IntRange(1), help="Positions of prompt and answer (default: as trained).")
-@click.option("--faces", type=click.IntRange(1), default=1, show_default=True, help="Faces at once.")
+@click.option("--faces", type=click.IntRange(1), default=1, show_default=True, help="Number of faces at once.")
 @click.option("--frames", type=click.IntRange(1), default=1, show_default=True, help="Frames of a clip in one prompt.")
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set.")
-@click.option("--describe-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of a description.")
-@click.option("--profile", help="Plan this one alone.")
-@click.option("--max-memory", help="What may be used: 4GB (default: what the device leaves).")
-@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="From frames to labels, at most.")
-@click.option("--threads", type=click.IntRange(1), help="Of each engine that is measured, on this machine.")
+@click.option(
+    "--describe-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of a description."
+)
+@click.option("--profile", help="Plan this profile alone.")
+@click.option("--max-memory", help="Memory that may be used, such as 4GB (default: what the device leaves).")
+@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Longest time from frames to labels.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def main(
     subject: str,

@@ -16,12 +16,28 @@ from emo_edge.utils.commands import EdgeCommand
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--device", "devices", multiple=True, type=click.Choice(RUN_DEVICES), help="Only these, and the CPU.")
-@click.option("--profile", help="One of the bundle's profiles; its default if left out.")
-@click.option("--samples", default=28, show_default=True, type=click.IntRange(1, 210), help="Drawings to compare on.")
-@click.option("--rounds", default=30, show_default=True, type=click.IntRange(5), help="Readings that are timed.")
-@click.option("--minutes", default=60.0, show_default=True, help="For one device; engines are built in them.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("selftest.json"), show_default=True)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Choice(RUN_DEVICES),
+    help="Test this device and the CPU alone; may be repeated.",
+)
+@click.option("--profile", help="Profile of the bundle (default: its own default).")
+@click.option(
+    "--samples", default=28, show_default=True, type=click.IntRange(1, 210), help="Number of drawings to compare on."
+)
+@click.option("--rounds", default=30, show_default=True, type=click.IntRange(5), help="Number of timed readings.")
+@click.option(
+    "--minutes", default=60.0, show_default=True, help="Longest time for one device, with building its engines."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("selftest.json"),
+    show_default=True,
+    help="File of the report.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a report that is there.")
 def main(bundle: Path, devices: tuple[str, ...], out: Path, overwrite: bool, **load: Any) -> None:
     """Build, compare and time BUNDLE on every device of this machine.
