@@ -232,6 +232,7 @@ def tiny_bundle(
 ) -> Path:
     """A bundle of the packaged emo-tiny, compared on a few drawings only. Copy it before changing a file."""
     from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
+    from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 
     def write(target: Path) -> None:

@@ -26,7 +26,9 @@ LAYERS = (
     ("emo_edge.planning.cost",),
     ("emo_edge.planning",),
     ("emo_edge.planning.probes",),
-    ("emo_edge.rendering", "emo_edge.diagnostics"),
+    ("emo_edge.rendering", "emo_edge.diagnostics.trials"),
+    ("emo_edge.diagnostics.doctor",),
+    ("emo_edge.diagnostics.selftest",),
     ("emo_edge.export.models",),
     ("emo_edge.export.reference",),
     ("emo_edge.export.onnx", "emo_edge.export.gguf"),
@@ -55,7 +57,7 @@ UNUSED_BY = {
     "emo_edge.export": ABOVE_INFERENCE,
 }
 """Packages that the layers would allow and that stay independent of each other all the same."""
-NAMESPACES = ("emo_edge.export", "emo_edge.calibration", "emo_edge.benchmarks")
+NAMESPACES = ("emo_edge.diagnostics", "emo_edge.export", "emo_edge.calibration", "emo_edge.benchmarks")
 """Packages of packages: they hold no module of their own."""
 PUBLIC = "emo_edge"
 """Its `__init__` names the public API lazily; no module of the package imports from there but `__version__`."""

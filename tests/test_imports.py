@@ -42,7 +42,9 @@ DEVICE_SIDE = (
     "emo_edge.planning.cost",
     "emo_edge.planning.probes",
     "emo_edge.rendering",
-    "emo_edge.diagnostics",
+    "emo_edge.diagnostics.trials",
+    "emo_edge.diagnostics.doctor",
+    "emo_edge.diagnostics.selftest",
     "emo_edge.benchmarks.synthetic",
 )
 COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "plan", "selftest")

@@ -15,9 +15,10 @@ from typing import Any, get_args
 
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.bundle.reader import Bundle
+from emo_edge.planning.capacity_plan import PlanRequest
 from emo_edge.planning.cost.work import Kind
 from emo_edge.planning.models import BundleModel
-from emo_edge.planning.planner import PlanRequest, make_plan
+from emo_edge.planning.planner import make_plan
 from emo_edge.planning.roofline import Device, Engine, Speed, constant
 
 COPIED = 1 << 28

@@ -28,8 +28,9 @@ from emo_edge.inference.prompt_layout import Prompt, frame_tokens
 from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_processor
 from emo_edge.media.crops import Image
+from emo_edge.planning.capacity_plan import PlanRequest
 from emo_edge.planning.models import BundleModel
-from emo_edge.planning.planner import PlanRequest, make_plan
+from emo_edge.planning.planner import make_plan
 from emo_edge.planning.probes.machine import measured_device
 from emo_edge.planning.roofline import Device
 from emo_edge.runtimes.base.sessions import Sampling

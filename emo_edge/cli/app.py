@@ -25,7 +25,7 @@ COMMANDS = {
     ),
     "plan": LazyCommand(
         "emo_edge.cli.plan:main",
-        "Say whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.",
+        "Estimate whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.",
     ),
     "engines": LazyCommand("emo_edge.cli.engines:main", "Build, list and clear the TensorRT engines of this machine."),
     "selftest": LazyCommand(
@@ -33,7 +33,7 @@ COMMANDS = {
     ),
     "doctor": LazyCommand(
         "emo_edge.cli.doctor:main",
-        "Say what this machine is, which engines work here, and how to fix the rest.",
+        "Examine this machine: its hardware, the engines that work here, and how to fix the rest.",
     ),
 }
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from emo_edge.diagnostics.doctor import described, examine
+from emo_edge.diagnostics.doctor.examine import examine
+from emo_edge.diagnostics.doctor.text import report_text
 from emo_edge.utils.commands import EdgeCommand
 
 
@@ -20,10 +21,10 @@ from emo_edge.utils.commands import EdgeCommand
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def main(bundle: Path | None, as_json: bool) -> None:
-    """Say what this machine is, which engines work here, and how to fix the rest.
+    """Examine this machine: its hardware, the engines that work here, and how to fix the rest.
 
     Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
     """
     click.echo("trying the engines, one after another, each for at most 60 s", err=True)
     report = examine(bundle=bundle)
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else described(report))
+    click.echo(json.dumps(asdict(report), indent=2) if as_json else report_text(report))

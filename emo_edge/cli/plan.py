@@ -1,11 +1,10 @@
-"""``emo-edge plan``: does a model fit a device, how long does each stage take there, and which profile to take."""
+"""`emo-edge plan`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,25 +13,23 @@ from emo_edge.planning.device_catalogue import CATALOGUE, THIS
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.commands import EdgeCommand
 
-if TYPE_CHECKING:
-    from emo_edge.planning.models import PlannedModel
-    from emo_edge.planning.roofline import Device
-
-PLAN_VERSION = 1
-
 
 @click.command(cls=EdgeCommand)
 @click.argument("subject", metavar=f"BUNDLE|{'|'.join(SHAPES)}")
-@click.option("--device", type=click.Choice([*CATALOGUE, THIS]), default=THIS, show_default=True)
+@click.option(
+    "--device", type=click.Choice([*CATALOGUE, THIS]), default=THIS, show_default=True, help="Device to plan for."
+)
 @click.option("--context", type=click.IntRange(1), help="Positions of prompt and answer (default: as trained).")
-@click.option("--faces", type=click.IntRange(1), default=1, show_default=True, help="Faces at once.")
+@click.option("--faces", type=click.IntRange(1), default=1, show_default=True, help="Number of faces at once.")
 @click.option("--frames", type=click.IntRange(1), default=1, show_default=True, help="Frames of a clip in one prompt.")
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set.")
-@click.option("--describe-tokens", type=click.IntRange(1), default=64, show_default=True, help="Of a description.")
-@click.option("--profile", help="Plan this one alone.")
-@click.option("--max-memory", help="What may be used: 4GB (default: what the device leaves).")
-@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="From frames to labels, at most.")
-@click.option("--threads", type=click.IntRange(1), help="Of each engine that is measured, on this machine.")
+@click.option(
+    "--describe-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of a description."
+)
+@click.option("--profile", help="Plan this profile alone.")
+@click.option("--max-memory", help="Memory that may be used, such as 4GB (default: what the device leaves).")
+@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Longest time from frames to labels.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def main(
     subject: str,
@@ -43,33 +40,21 @@ def main(
     as_json: bool,
     **counts: Any,
 ) -> None:
-    """Say whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.
+    """Estimate whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.
 
     Times on "this" come from rates that are measured here with probes, those on any other device from its
     documents: a range, estimated, not measured. Ends with 6 where nothing fits or no profile is fast enough.
     """
     from emo_edge.planning.advice import require_choice
+    from emo_edge.planning.capacity_plan import PlanRequest
     from emo_edge.planning.models import open_subject
-    from emo_edge.planning.planner import PlanRequest, make_plan
+    from emo_edge.planning.planner import make_plan
+    from emo_edge.planning.probes.machine import device_for
     from emo_edge.planning.text import plan_text
 
-    wanted = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
-    opened, names = open_subject(subject), (profile,) if profile else None
-    chosen = device_for(opened, device, profile, threads)
-    plan = make_plan(opened, chosen, wanted, names)
-    click.echo(json.dumps({"plan_version": PLAN_VERSION, **asdict(plan)}, indent=2) if as_json else plan_text(plan))
-    require_choice(opened, chosen, plan, names)
-
-
-def device_for(subject: PlannedModel, name: str, profile: str | None, threads: int | None) -> Device:
-    """Look a device up, or measure this machine for the types of the profiles that are planned."""
-    from emo_edge.planning.device_catalogue import catalogue_device
-    from emo_edge.planning.probes.machine import measured_device
-
-    if name != THIS:
-        return catalogue_device(name)
-    kept = {profile} if profile in subject.profiles else set(subject.profiles)
-    wanted = {variants["language"] for own, variants in subject.profiles.items() if own in kept}
-    types = {variant: number for variant, number in subject.file_types().items() if variant in wanted}
-    report = partial(click.echo, err=True)
-    return measured_device(subject.precisions(), types, threads=threads, cuda=subject.cuda, report=report)
+    request = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
+    model, profiles = open_subject(subject), (profile,) if profile else None
+    target = device_for(model, device, profile=profile, threads=threads, report=partial(click.echo, err=True))
+    plan = make_plan(model, target, request, profiles)
+    click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan_text(plan))
+    require_choice(model, target, plan, profiles)

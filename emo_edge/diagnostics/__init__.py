@@ -1,4 +1,4 @@
-"""Diagnostics: doctor, trials of each engine in a process of its own, selftest.
+"""Diagnostics: trials of each engine, the doctor, the self-test of a bundle.
 
-May import `emo_edge.planning` and the layers below it; not `emo_edge.rendering`.
+Its sub-packages may import `emo_edge.planning` and the layers below it; not `emo_edge.rendering`.
 """

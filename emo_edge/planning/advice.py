@@ -1,4 +1,4 @@
-"""What would have to change where no profile fits a device or none is fast enough."""
+"""Changes that help where no profile fits a device or none is fast enough."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from emo_edge.errors import DeviceError, InputError
+from emo_edge.planning.capacity_plan import CapacityPlan, PlanRequest
 from emo_edge.planning.device_catalogue import CATALOGUE, catalogue_device
 from emo_edge.planning.models import PlannedModel
-from emo_edge.planning.planner import CapacityPlan, PlanRequest, make_plan, span
+from emo_edge.planning.planner import make_plan
 from emo_edge.planning.roofline import Device
 
 SMALLEST_CONTEXT = 32
@@ -18,18 +19,20 @@ SMALLEST_CONTEXT = 32
 def require_choice(
     subject: PlannedModel, device: Device, plan: CapacityPlan, profiles: Iterable[str] | None = None
 ) -> None:
-    """Raise DeviceError if the plan chose no profile, with what would have to change in one message."""
+    """Raise DeviceError if the plan chose no profile; the message names each change that helps."""
     if plan.chosen is not None:
         return
     names = None if profiles is None else tuple(profiles)
-    what = _too_large(plan) if not any(profile.fits for profile in plan.profiles) else _too_slow(plan)
+    problem = _too_large(plan) if not any(profile.fits for profile in plan.profiles) else _too_slow(plan)
     helps = list(_changes(subject, device, plan, names))
-    helps += [f"--profile {name}" for name in _other_profiles(subject, device, plan.wanted, names)]
+    helps += [f"`profile` {name}" for name in _other_profiles(subject, device, plan.request, names)]
     least = min(profile.memory.total for profile in plan.profiles)
     if plan.memory_limit < least <= device.left:
-        helps.append(f"--max-memory {-(-least // 1e7) / 100:.2f}GB")
+        helps.append(f"`max_memory` {-(-least // 1e7) / 100:.2f}GB")
     helps += _other_devices(subject, plan, names)
-    raise DeviceError(f"{what}. What would do: {'; or '.join(helps) or 'nothing that is known here: a smaller model'}")
+    raise DeviceError(
+        f"{problem}. What would do: {'; or '.join(helps) or 'nothing that is known here: a smaller model'}"
+    )
 
 
 def _too_large(plan: CapacityPlan) -> str:
@@ -47,18 +50,18 @@ def _too_slow(plan: CapacityPlan) -> str:
     slowest = max(fastest.stages, key=lambda stage: stage.ms.most)
     return (
         f"no profile that fits {plan.device} is fast enough: {fastest.profile}, the fastest, takes "
-        f"{span(fastest.label_ms)} ms, most of it {slowest.name}, and {plan.wanted.max_latency_ms:g} ms may be taken"
+        f"{fastest.label_ms.text()} ms, most of it {slowest.name}, and {plan.request.max_latency_ms:g} ms may be taken"
     )
 
 
 def _changes(subject: PlannedModel, device: Device, plan: CapacityPlan, names: tuple[str, ...] | None) -> Iterator[str]:
-    """Yield what less of one thing would do: the largest half, quarter and so on of each that does."""
-    asked = {"context": plan.context or 0, "frames": plan.wanted.frames, "faces": plan.wanted.faces}
-    for name, count in asked.items():
+    """Yield each count that helps when it alone is halved, or quartered and so on."""
+    counts = {"context": plan.context or 0, "frames": plan.request.frames, "faces": plan.request.faces}
+    for name, count in counts.items():
         for less in _halves(count, SMALLEST_CONTEXT if name == "context" else 1):
             changed: dict[str, Any] = {name: less}
-            if _chosen(subject, device, replace(plan.wanted, **changed), names):
-                yield f"--{name} {less}"
+            if _chosen(subject, device, replace(plan.request, **changed), names):
+                yield f"`{name}` {less}"
                 break
 
 
@@ -68,26 +71,26 @@ def _halves(count: int, least: int) -> Iterator[int]:
         yield count
 
 
-def _chosen(subject: PlannedModel, device: Device, wanted: PlanRequest, names: tuple[str, ...] | None) -> bool:
+def _chosen(subject: PlannedModel, device: Device, request: PlanRequest, names: tuple[str, ...] | None) -> bool:
     try:
-        return make_plan(subject, device, wanted, names).chosen is not None
+        return make_plan(subject, device, request, names).chosen is not None
     except InputError:  # a context that no longer holds the prompt
         return False
 
 
 def _other_profiles(
-    subject: PlannedModel, device: Device, wanted: PlanRequest, names: tuple[str, ...] | None
+    subject: PlannedModel, device: Device, request: PlanRequest, names: tuple[str, ...] | None
 ) -> Iterator[str]:
     for name in subject.profiles if names else ():
         known = device.knows(subject.profiles[name]["language"])
-        if name not in (names or ()) and known and _chosen(subject, device, wanted, (name,)):
+        if name not in (names or ()) and known and _chosen(subject, device, request, (name,)):
             yield name
 
 
 def _other_devices(subject: PlannedModel, plan: CapacityPlan, names: tuple[str, ...] | None) -> list[str]:
-    """Name the first device, from the smallest on, where a profile is chosen."""
+    """Return the first device, from the smallest on, where a profile is chosen."""
     devices = sorted((catalogue_device(name) for name in CATALOGUE), key=lambda device: device.memory)
     for device in devices:
-        if device.name != plan.device and _chosen(subject, device, plan.wanted, names):
-            return [f"--device {device.name}"]
+        if device.name != plan.device and _chosen(subject, device, plan.request, names):
+            return [f"`device` {device.name}"]
     return []

@@ -1,16 +1,15 @@
-"""Devices that a plan can be made for without having one, each figure with the document it is from.
+"""Devices that a plan can be made for without having one, each figure with its document.
 
-NVIDIA's documents are cited as public pages quote them. What no document tells is derived, and says how; what was
-assumed says so. No figure of this file was measured by this project: not yet run on any of these devices.
+NVIDIA's documents are cited as public pages quote them. A figure that no document has is derived or assumed, and says
+so. No figure of this file was measured by this project: not yet run on any of these devices.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from emo_edge.errors import InputError
-from emo_edge.planning.cost.work import Kind, Precision
+from emo_edge.planning.cost.work import KINDS, Precision
 from emo_edge.planning.roofline import Device, Engine, Interval, Speed, constant
 
 GB = 1e9
@@ -20,7 +19,7 @@ TERA = 1e12
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and where it is from."""
+    """A number and its source."""
 
     value: float
     source: str
@@ -108,14 +107,14 @@ CATALOGUE: dict[str, Entry] = {
 }
 THIS = "this"
 COMPUTE = Interval(0.25, 0.60)
-"""Share of the dense rate that products reach.
+"""Fraction of the dense rate that matmuls reach.
 
 Low: TinyLlama's prompts of 4,096 tokens on an RTX 4090 reach 0.25 (geerlingguy/ai-benchmarks issue 43). High: between
-the 0.35 to 0.52 of Thor's fp16 rate and the 0.79 of its fp32 that torch's products reach
+the 0.35 to 0.52 of Thor's fp16 rate and the 0.79 of its fp32 that torch's matmuls reach
 (zzc0721/torch-performance-test-data issue 151). For EVA ViT-g on any Orin there is no public measurement.
 """
 BANDWIDTH = Interval(0.45, 0.75)
-"""Share of the bandwidth that reading weights reaches.
+"""Fraction of the bandwidth that reading weights reaches.
 
 Low: llama.cpp on an AGX Orin, 22 to 25 tokens a second at 4 bits of 50 (nvidia-holoscan/holohub issue 170,
 OpenBMB/MiniCPM issue 331). High: MLC on an Orin Nano Super, 19 of 25 (NVIDIA's page on the Super); llama.cpp on an RTX
@@ -143,7 +142,7 @@ def catalogue_device(name: str) -> Device:
     )
     notes = (
         "estimated, not measured: not yet run on this device",
-        f"products at {COMPUTE.least:.0%} to {COMPUTE.most:.0%} of the dense rate, weights at {BANDWIDTH.least:.0%} "
+        f"matmuls at {COMPUTE.least:.0%} to {COMPUTE.most:.0%} of the dense rate, weights at {BANDWIDTH.least:.0%} "
         f"to {BANDWIDTH.most:.0%} of the bandwidth",
         f"memory left: {entry.system.source}",
         f"engines: {RUNTIME.source}",
@@ -168,5 +167,4 @@ def catalogue_device(name: str) -> Device:
 def _speed(entry: Entry, compute: float, memory: float, node_s: float, call_s: float) -> Speed:
     rates = {str(precision): constant(compute * figure.value) for precision, figure in entry.rates.items()}
     bandwidth = constant(memory * entry.bandwidth.value)
-    kinds = cast("tuple[Kind, ...]", ("product", "attention", "function", "move", "cast"))
-    return Speed(rates, dict.fromkeys(kinds, bandwidth), node_s, call_s)
+    return Speed(rates, dict.fromkeys(KINDS, bandwidth), node_s, call_s)

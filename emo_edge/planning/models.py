@@ -1,4 +1,4 @@
-"""What a plan is made for: a bundle, whose files tell everything, or a known shape, with or without a checkpoint."""
+"""Models that a plan is made for: a bundle, by its files, or a known shape, with or without a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emo_edge.errors import InputError
 from emo_edge.planning.cost.onnx_graphs import graph_work
 from emo_edge.planning.cost.stages import connector_work, face_work, vision_work
 from emo_edge.planning.cost.work import Precision, Work
-from emo_edge.planning.prompt_lengths import Prompts, bundle_prompts, shape_prompts
+from emo_edge.planning.prompt_lengths import PromptLengths, bundle_prompts, shape_prompts
 
 TYPE_BITS = {"f16": (16.0, 16.0, 16.0), "q8_0": (8.5, 8.5, 8.5), "q4_k_m": (4.82, 6.5625, 4.5)}
 """Bits a number of layers, output matrix and table of embeddings: ggml's block sizes. Of q4_k_m's layers it is the mean
@@ -26,7 +26,7 @@ SHAPE_PROFILES = {"exact": ("fp32", "f16"), "balanced": ("fp16", "q8_0"), "small
 
 
 class PlannedModel(Protocol):
-    """What is planned; weights are in bytes as they are stored."""
+    """A model to plan; weights are in bytes as they are stored."""
 
     name: str
     profiles: Mapping[str, Mapping[str, str | None]]
@@ -45,11 +45,11 @@ class PlannedModel(Protocol):
     def language_bytes(self, variant: str) -> tuple[float, float]:
         """Return the size of one layer and of the output matrix."""
 
-    def prompts(self, labels: str, *, clip: bool) -> Prompts:
+    def prompts(self, labels: str, *, clip: bool) -> PromptLengths:
         """Measure both questions, for labels and for a description."""
 
     def precisions(self) -> Sequence[Precision]:
-        """List what the products of the graphs are in."""
+        """List the precisions of the graphs' matmuls."""
 
     def file_types(self) -> Mapping[str, int]:
         """Return llama.cpp's number of each language variant's type."""
@@ -93,21 +93,21 @@ class BundleModel:
         header = self._headers[variant]
         return header.layer_bytes, float(header.output_bytes)
 
-    def prompts(self, labels: str, *, clip: bool) -> Prompts:
-        """Tokenize both questions as a reading does; raises InputError for an unknown label set."""
+    def prompts(self, labels: str, *, clip: bool) -> PromptLengths:
+        """Tokenize both questions as inference does; raise InputError for an unknown label set."""
         language = self.bundle.manifest.components.language
         if language is None:
             raise InputError(f"{self.name} is a face network alone: it has no prompts")
         return bundle_prompts(self.bundle, self._path(next(iter(language.variants.values()))), labels, clip=clip)
 
     def precisions(self) -> Sequence[Precision]:
-        """List what the products of the graphs are in, by the variants' names."""
+        """List the precisions of the graphs' matmuls, by the variants' names."""
         names = {variant for profile in self.profiles.values() for part in GRAPHS if (variant := profile[part])}
-        found = ("int8" if "int8" in name else "fp16" if "fp16" in name else "fp32" for name in sorted(names))
-        return cast("Sequence[Precision]", tuple(dict.fromkeys(found)))
+        precisions = ("int8" if "int8" in name else "fp16" if "fp16" in name else "fp32" for name in sorted(names))
+        return cast("Sequence[Precision]", tuple(dict.fromkeys(precisions)))
 
     def file_types(self) -> Mapping[str, int]:
-        """Return llama.cpp's number of each language variant's type, as its file tells it."""
+        """Return llama.cpp's number of each language variant's type, from its file."""
         return {name: int(header.metadata.get("general.file_type", 1)) for name, header in self._headers.items()}
 
     def _path(self, variant: Variant) -> Path:
@@ -153,12 +153,12 @@ class ShapeModel:
         language = self.shape.language
         return language.layer_parameters * layer / 8, language.output_parameters * output / 8
 
-    def prompts(self, labels: str, *, clip: bool) -> Prompts:
-        """Estimate the tokens of both questions from their letters; raises InputError for an unknown label set."""
+    def prompts(self, labels: str, *, clip: bool) -> PromptLengths:
+        """Estimate the tokens of both questions from their letters; raise InputError for an unknown label set."""
         return shape_prompts(self.shape, labels, clip=clip)
 
     def precisions(self) -> Sequence[Precision]:
-        """List what the products of the graphs are in."""
+        """List the precisions of the graphs' matmuls."""
         return ("fp32", "fp16")
 
     def file_types(self) -> Mapping[str, int]:
@@ -179,5 +179,5 @@ def _variants(profile: Profile) -> dict[str, str | None]:
     return {name: getattr(profile, name) for name in (*GRAPHS, "language")}
 
 
-def _graph_work(place: Callable[[str, str], Path], component: str, variant: str, batch: int, question: int) -> Work:
-    return graph_work(place(component, variant), {"N": batch, "L": max(question, 1)})
+def _graph_work(path_of: Callable[[str, str], Path], component: str, variant: str, batch: int, question: int) -> Work:
+    return graph_work(path_of(component, variant), {"N": batch, "L": max(question, 1)})

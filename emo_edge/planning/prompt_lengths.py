@@ -1,4 +1,4 @@
-"""How long the prompts of a bundle, or of a known shape, are, in positions, and what scoring labels adds."""
+"""Lengths of the prompts of a bundle or of a known shape, in positions, and of the labels that are scored."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from emo_edge.taxonomy import LABEL_SETS
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One prompt without its frames; what is before them is kept from reading to reading."""
+class PromptLength:
+    """One prompt without its frames; the text before them stays in the attention cache between inferences."""
 
     before: int
     """Positions, begin-of-sequence included."""
@@ -29,13 +29,17 @@ class Prompt:
     question: int
     """Tokens that the connector reads; 0 where it reads no question."""
 
+    def positions(self, visual: int) -> int:
+        """Return the positions of the whole prompt with ``visual`` tokens of its frames."""
+        return self.before + visual + self.after
+
 
 @dataclass(frozen=True)
-class Prompts:
-    """What is asked of a face."""
+class PromptLengths:
+    """Both prompts of a face, for labels and for a description, and the labels."""
 
-    label: Prompt
-    describe: Prompt
+    label: PromptLength
+    describe: PromptLength
     labels: int
     branch_rows: int
     """Positions that scoring the labels computes: all their tokens but the first ones."""
@@ -43,64 +47,64 @@ class Prompts:
     """Tokens."""
 
 
-def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool) -> Prompts:
-    """Tokenize both questions as a reading does; raises InputError for an unknown label set.
+def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool) -> PromptLengths:
+    """Tokenize both questions as inference does; raise InputError for an unknown label set.
 
     ``vocabulary`` is one of the bundle's GGUF files.
     """
     manifest = bundle.manifest
     names = resolve_labels(manifest, labels)
     file, limit = manifest.question_tokenizer, manifest.max_question_tokens
-    reads = QuestionTokenizer(bundle.directory / file.path, limit) if file and limit else None
+    tokenizer = QuestionTokenizer(bundle.directory / file.path, limit) if file and limit else None
     with _tokenizer(vocabulary) as count:
 
-        def prompt(question: str) -> Prompt:
+        def length(question: str) -> PromptLength:
             before, after, begins = _texts(manifest, question, clip)
-            return Prompt(
+            return PromptLength(
                 begins + sum(map(count, before)),
                 sum(map(count, after)),
-                len(reads.encode(question)) if reads else 0,
+                len(tokenizer.encode(question)) if tokenizer else 0,
             )
 
-        asked, told = prompt(classify_question(manifest.prompt, names, clip=clip)), prompt(manifest.prompt.describe)
-        # The last text of the layout's, so that a label is cut as it is behind it.
+        label = length(classify_question(manifest.prompt, names, clip=clip))
+        describe = length(manifest.prompt.describe)
+        # The last text of the layout, so that a label is tokenized as it is after that text.
         stem = (_texts(manifest, "", clip)[1] or [""])[-1]
         sizes = [max(count(f"{stem} {label}") - count(stem), 1) for label in names]
-    return Prompts(asked, told, len(names), sum(sizes) - len(sizes), max(sizes))
+    return PromptLengths(label, describe, len(names), sum(sizes) - len(sizes), max(sizes))
 
 
-def shape_prompts(shape: ModelShape, labels: str, *, clip: bool) -> Prompts:
-    """Estimate the tokens of both questions from their letters; raises InputError for an unknown label set."""
+def shape_prompts(shape: ModelShape, labels: str, *, clip: bool) -> PromptLengths:
+    """Estimate the tokens of both questions from their letters; raise InputError for an unknown label set."""
     if labels not in LABEL_SETS:
         raise InputError(f"no label set {labels!r}; there are: {', '.join(LABEL_SETS)}")
     config, names = PromptConfig(), LABEL_SETS[labels]
     sentence = _sentence(config, FaceLabels(), clip) if shape.face else ""
 
-    def prompt(question: str) -> Prompt:
+    def length(question: str) -> PromptLength:
         text = build_prompt(config, question, sentence)
         before, after = (math.ceil(len(part) / shape.characters_a_token) for part in (text.before, text.after))
-        asked = len(question) if shape.connector.qformer else 0
-        read = math.ceil(asked / shape.characters_a_word)
-        return Prompt(1 + before, after, read)
+        letters = len(question) if shape.connector.qformer else 0
+        return PromptLength(1 + before, after, math.ceil(letters / shape.characters_a_word))
 
-    asked, told = prompt(classify_question(config, names, clip=clip)), prompt(config.describe)
-    return Prompts(asked, told, len(names), len(names) * (shape.tokens_a_label - 1), shape.tokens_a_label)
+    label, describe = length(classify_question(config, names, clip=clip)), length(config.describe)
+    return PromptLengths(label, describe, len(names), len(names) * (shape.tokens_a_label - 1), shape.tokens_a_label)
 
 
 def _texts(manifest: Manifest, question: str, clip: bool) -> tuple[list[str], list[str], int]:
     """Return the texts before and after the frames, and how many begin-of-sequence tokens there are before."""
-    place = next(index for index, part in enumerate(manifest.layout) if isinstance(part, FramesSegment))
+    frames = next(index for index, part in enumerate(manifest.layout) if isinstance(part, FramesSegment))
     face = manifest.components.face
-    told = face is not None and any(output.name == "age" for output in face.outputs)
-    wanted = told and manifest.prompt.use_demographics
-    sentence = _sentence(manifest.prompt, manifest.face_labels, clip) if wanted else ""
+    predicted = face is not None and any(output.name == "age" for output in face.outputs)
+    described = predicted and manifest.prompt.use_demographics
+    sentence = _sentence(manifest.prompt, manifest.face_labels, clip) if described else ""
 
     def filled(parts: Sequence[object]) -> list[str]:
         texts = [part.text for part in parts if isinstance(part, TextSegment)]
         return [text.replace("{demographics}", sentence).replace("{question}", question) for text in texts]
 
-    before, after = filled(manifest.layout[:place]), filled(manifest.layout[place + 1 :])
-    return before, after, place - len(before)
+    before, after = filled(manifest.layout[:frames]), filled(manifest.layout[frames + 1 :])
+    return before, after, frames - len(before)
 
 
 def _sentence(config: PromptConfig, labels: FaceLabels, clip: bool) -> str:

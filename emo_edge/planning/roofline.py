@@ -1,6 +1,6 @@
-"""How fast a device can go at most, and how long a given work takes at least and at most.
+"""The roofline of a device, and the least and the most time that given work takes there.
 
-A node's time is that of starting it, and of what limits it then: products by the rate of multiplications or by the
+A node's time is that of starting it, and of what limits it then: matmuls by the rate of multiplications or by the
 memory, all else by the memory (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009).
 """
 
@@ -27,6 +27,11 @@ class Interval:
     def __mul__(self, factor: float) -> Interval:
         return Interval(self.least * factor, self.most * factor)
 
+    def text(self, digits: int = 1) -> str:
+        """Format the interval; one number where both ends are the same to ``digits``."""
+        low, high = f"{self.least:.{digits}f}", f"{self.most:.{digits}f}"
+        return low if low == high else f"{low} to {high}"
+
 
 NOTHING = Interval(0.0, 0.0)
 
@@ -50,8 +55,8 @@ class Curve:
             return first / rate
         for (low, slow), (high, fast) in pairwise(self.points):
             if size <= high:
-                share = math.log(size / low) / math.log(high / low)
-                return size / (slow * math.pow(fast / slow, share))
+                fraction = math.log(size / low) / math.log(high / low)
+                return size / (slow * math.pow(fast / slow, fraction))
         raise AssertionError("the sizes are in order")
 
 
@@ -64,8 +69,8 @@ def constant(rate: float) -> Curve:
 class Speed:
     """One set of rates of one engine on one device."""
 
-    products: Mapping[str, Curve]
-    """Operations a second by precision; ``attention`` is of products of two activations, where it differs."""
+    matmuls: Mapping[str, Curve]
+    """Operations a second by precision; ``attention`` is of matmuls of two activations, where it differs."""
     memory: Mapping[Kind, Curve]
     """Bytes a second by kind of node."""
     node_s: float = 0.0
@@ -78,7 +83,7 @@ class Speed:
         return self.call_s + sum(node.count * self.node(node) for node in work.nodes) if work.nodes else 0.0
 
     def bound(self, work: Work) -> str:
-        """Name what takes most of the time: compute, memory or overhead."""
+        """Return the largest part of the time: compute, memory or overhead."""
         compute = memory = 0.0
         overhead = self.call_s
         for node in work.nodes:
@@ -89,8 +94,8 @@ class Speed:
             compute += node.count * (flops if flops > moved else 0.0)
             memory += node.count * (moved if moved >= flops else 0.0)
             overhead += node.count * self.node_s
-        shares = {"compute": compute, "memory": memory, "overhead": overhead}
-        return max(shares, key=shares.__getitem__)
+        parts = {"compute": compute, "memory": memory, "overhead": overhead}
+        return max(parts, key=parts.__getitem__)
 
     def node(self, node: Node) -> float:
         """Return how long one node takes; a view takes nothing where it was not measured."""
@@ -99,16 +104,16 @@ class Speed:
         return self.node_s + max(self._parts(node))
 
     def _parts(self, node: Node) -> tuple[float, float]:
-        curve = self.products.get(node.precision) or self.products["fp32"]
+        curve = self.matmuls.get(node.precision) or self.matmuls["fp32"]
         if node.kind == "attention":
-            curve = self.products.get("attention", curve)
-        flops = curve.seconds(node.flops) if node.kind in ("product", "attention") else 0.0
+            curve = self.matmuls.get("attention", curve)
+        flops = curve.seconds(node.flops) if node.kind in ("matmul", "attention") else 0.0
         return flops, self.memory[node.kind].seconds(node.bytes)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine on one device: the fastest and the slowest that it is to be expected."""
+    """One engine on one device: the fastest and the slowest speed to expect of it."""
 
     fast: Speed
     slow: Speed
@@ -120,7 +125,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Device:
-    """What a plan needs to know of a device."""
+    """Memory and speeds of a device."""
 
     name: str
     title: str
@@ -129,16 +134,16 @@ class Device:
     left: float
     """Bytes that the system leaves for us."""
     runtime: float
-    """Bytes that the engines take beside weights and activations."""
+    """Bytes that the engines take besides weights and activations."""
     graphs: Engine
     language: Mapping[str, Engine]
     """By variant of the language model; ``""`` is any other."""
     label_s: float
-    """Seconds that scoring takes for each label, beside the engine's work and the softmax, on the processor."""
+    """Seconds that scoring takes for each label, besides the engine's work and the softmax, on the processor."""
     softmax_s: float
     """Seconds that a session's own softmax takes for one logit, on the processor."""
     half_is_native: bool
-    """Whether float16 graphs stay float16; a processor without such arithmetic keeps them in float32."""
+    """Float16 graphs stay float16; a processor without such arithmetic keeps them in float32."""
     measured: bool
     notes: tuple[str, ...] = field(default=())
 
@@ -147,5 +152,5 @@ class Device:
         return self.language.get(variant) or self.language[""]
 
     def knows(self, variant: str | None) -> bool:
-        """Tell whether the speed of a language variant is known; it is not where others alone were measured."""
+        """Return True if the speed of a language variant is known; it is not where others alone were measured."""
         return variant is None or variant in self.language or "" in self.language

@@ -37,6 +37,10 @@ from emo_edge.utils.text import writable
 log = logging.getLogger(__name__)
 BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
+MAX_BRANCHES = 64
+"""Continuations scored in one round, unless a caller names another number."""
+MAX_BRANCHES = 64
+"""Continuations scored in one round, unless a caller names another number."""
 FORK_CELLS = 2
 """Attention-cache cells set aside for each branch; longer branches take more rounds, never fail."""
 Token = tuple[int, int, int]
@@ -51,7 +55,7 @@ class LlamaSession(LanguageSession):
         path: Path,
         *,
         context_size: int,
-        max_branches: int = 64,
+        max_branches: int = MAX_BRANCHES,
         threads: int | None = None,
         gpu_layers: int = 0,
         exact_cache: bool = False,

@@ -1,7 +1,7 @@
-"""Count what an ONNX graph computes and moves, for given sizes of its varying axes.
+"""Count the operations and bytes of an ONNX graph, for given sizes of its varying axes.
 
-What is known before the graph runs counts nothing: constants, arithmetic on them and on shapes. Views count as nodes
-that move no byte. No fusion is assumed: ONNX Runtime's CPU leaves even the bias of most products a node of its own.
+Values that are known before the graph runs count nothing: constants, arithmetic on them and on shapes. Views count as
+nodes that move no byte. No fusion is assumed: ONNX Runtime's CPU leaves even the bias of most matmuls a separate node.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from emo_edge.utils.extras import missing_extra
 
 IDLE = frozenset({"Constant", "DequantizeLinear", "Identity", "Shape"})
 VIEWS = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
-PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+MATMULS = frozenset({"Conv", "Gemm", "MatMul"})
 FUNCTIONS = frozenset({"Cos", "Erf", "Exp", "Gelu", "LayerNormalization", "Sigmoid", "Sin", "Softmax", "Tanh"})
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
 """Of each element type: ONNX's ``TensorProto.DataType``."""
@@ -67,7 +67,7 @@ def model_work(model: Any, sizes: Mapping[str, int], name: str = "graph") -> Wor
     return Work(tuple(node for node in counted if node is not None))
 
 
-def product_flops(node: Any, reads: Sequence[tuple[int, ...]], made: tuple[int, ...]) -> float:
+def matmul_flops(node: Any, reads: Sequence[tuple[int, ...]], made: tuple[int, ...]) -> float:
     """Count two operations a multiplication of a Conv, Gemm or MatMul from the shapes it reads and makes."""
     if node.op_type == "Conv":
         return 2.0 * math.prod(made) * math.prod(reads[1][1:])
@@ -111,13 +111,13 @@ def _counted(node: Any, values: Mapping[str, Value], quantized: set[str]) -> Nod
     if node.op_type in VIEWS:
         return Node("view")
     moved = sum(value.bytes for value in (*reads, *outputs) if not value.settled)
-    if node.op_type not in PRODUCTS:
+    if node.op_type not in MATMULS:
         kind: Kind = "cast" if node.op_type == "Cast" else "function" if node.op_type in FUNCTIONS else "move"
         return Node(kind, 0.0, 0.0, moved)
-    flops = product_flops(node, [value.shape for value in reads], outputs[0].shape)
+    flops = matmul_flops(node, [value.shape for value in reads], outputs[0].shape)
     weights = sum(value.bytes for value in reads if value.settled)
     whole = any(value.settled for value in reads[:2])
     precision: Precision = "fp16" if outputs[0].kind in HALVES else "fp32"
     if set(node.input[:2]) <= quantized:
         precision = "int8"
-    return Node("product" if whole else "attention", flops, weights, moved, 1, precision)
+    return Node("matmul" if whole else "attention", flops, weights, moved, 1, precision)

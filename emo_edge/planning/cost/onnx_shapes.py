@@ -38,14 +38,14 @@ def sized_graph(model: Any, sizes: Mapping[str, int], name: str) -> Any:
 
 
 def shapes_of(graph: Any) -> dict[str, tuple[int, ...] | None]:
-    """Shapes by name, constants included; None where an axis is open."""
-    found: dict[str, tuple[int, ...] | None] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    """Return shapes by name, constants included; None where an axis is open."""
+    shapes: dict[str, tuple[int, ...] | None] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.input, *graph.output):
         kind = value.type.tensor_type
         if kind.HasField("shape"):
             closed = all(axis.HasField("dim_value") for axis in kind.shape.dim)
-            found[value.name] = tuple(axis.dim_value for axis in kind.shape.dim) if closed else None
-    return found
+            shapes[value.name] = tuple(axis.dim_value for axis in kind.shape.dim) if closed else None
+    return shapes
 
 
 def _require_sizes(graph: Any, name: str) -> None:

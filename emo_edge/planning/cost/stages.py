@@ -52,7 +52,7 @@ def _context(shape: ConnectorShape, vision: VisionShape, width: int, batch: int,
     former = shape.qformer
     if former is None:
         return
-    queries, seen, wide = former.queries, 1 + vision.patches, vision.width
+    queries, tokens, wide = former.queries, 1 + vision.patches, vision.width
     for layer in range(former.layers):
         last, both = layer == former.layers - 1, queries + question
         rows = batch * (queries if last else both)
@@ -61,8 +61,8 @@ def _context(shape: ConnectorShape, vision: VisionShape, width: int, batch: int,
         yield from attention(rows, both, former.width, former.heads)
         if layer % former.cross_every == 0:
             yield linear(batch * queries, former.width, former.width, count=2)
-            yield linear(batch * seen, wide, former.width, count=2)
-            yield from attention(batch * queries, seen, former.width, former.heads)
+            yield linear(batch * tokens, wide, former.width, count=2)
+            yield from attention(batch * queries, tokens, former.width, former.heads)
         for part in (queries,) if last else (queries, question):
             yield linear(batch * part, former.width, former.mlp)
             yield linear(batch * part, former.mlp, former.width)
@@ -73,12 +73,12 @@ def _context(shape: ConnectorShape, vision: VisionShape, width: int, batch: int,
     yield linear(batch * vision.patches, wide, wide)
     yield from attention(batch * queries, vision.patches, wide, 1)
     yield linear(batch, wide, width)
-    yield function(batch * seen * wide)
+    yield function(batch * tokens * wide)
     yield move(batch * vision.patches * wide, count=3)
 
 
 def face_work(shape: ModelShape, batch: int) -> Work:
-    """Count the network of the face's crops, with its tokens; a landmark network that the user gives is not counted."""
+    """Count the network of the face's crops, with its tokens; a landmark network of the user's is not counted."""
     width, outputs = shape.language.width, shape.landmark_outputs
     if outputs is not None:
         return Work((linear(batch, outputs, width), linear(batch, width, width), function(batch * width)))
@@ -159,22 +159,22 @@ def _mined(shape: FaceInfoShape, face: FaceShape, width: int, batch: int) -> Ite
 
 
 def language_work(
-    shape: LanguageShape, rows: int, seen: float, layer_bytes: float, output_bytes: float, outputs: int = 1
+    shape: LanguageShape, rows: int, attended: float, layer_bytes: float, output_bytes: float, outputs: int = 1
 ) -> Work:
     """Count one call of the language model.
 
     Args:
         shape: its sizes.
         rows: positions computed.
-        seen: positions that each of them attends to, on average.
+        attended: positions that each of them attends to, on average.
         layer_bytes: size of one layer's weights as they are stored.
         output_bytes: the same of the output matrix.
         outputs: rows that give logits.
     """
-    cache = 2 * 2.0 * seen * shape.kv_width
+    cache = 2 * 2.0 * attended * shape.kv_width
     layer = Node(
-        "product",
-        2.0 * rows * shape.layer_parameters + 4.0 * rows * seen * shape.width,
+        "matmul",
+        2.0 * rows * shape.layer_parameters + 4.0 * rows * attended * shape.width,
         layer_bytes,
         cache + FLOAT * rows * (10 * shape.width + 3 * shape.mlp),
         shape.layers,
@@ -183,4 +183,4 @@ def language_work(
     if not outputs:
         return Work((layer,))
     logits = 2.0 * outputs * shape.output_parameters
-    return Work((layer, Node("product", logits, output_bytes, FLOAT * outputs * shape.vocabulary, 1, "fp16")))
+    return Work((layer, Node("matmul", logits, output_bytes, FLOAT * outputs * shape.vocabulary, 1, "fp16")))

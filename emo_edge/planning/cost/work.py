@@ -1,4 +1,4 @@
-"""What a stage computes and moves, node by node, with no word of how fast that is."""
+"""Operations and bytes of a stage, node by node, independent of any device's speed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Precision = Literal["fp32", "fp16", "int8"]
-Kind = Literal["product", "attention", "function", "move", "cast", "view"]
-"""A product with weights, a product of two activations, a function of each value or row, a copy or sum, a change of
+Kind = Literal["matmul", "attention", "function", "move", "cast", "view"]
+"""A matmul with weights, a matmul of two activations, a function of each value or row, a copy or sum, a change of
 type, a new shape."""
+KINDS: tuple[Kind, ...] = ("matmul", "attention", "function", "move", "cast")
+"""Kinds that take time on every device."""
 
 FLOAT = 4
 """Bytes of a float32."""
@@ -21,29 +23,29 @@ class Node:
 
     kind: Kind
     flops: float = 0.0
-    """Of products alone: two a multiplication with its sum."""
+    """Of matmuls alone: two a multiplication with its sum."""
     weight_bytes: float = 0.0
     activation_bytes: float = 0.0
     """Read and written."""
     count: int = 1
     precision: Precision = "fp32"
-    """What a product multiplies in."""
+    """Of a matmul's operands."""
 
     @property
     def bytes(self) -> float:
-        """All that one of them reads and writes."""
+        """Bytes that one of them reads and writes."""
         return self.weight_bytes + self.activation_bytes
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one stage does, in any order."""
+    """All nodes of one stage, in any order."""
 
     nodes: tuple[Node, ...]
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of all products."""
+        """Floating-point operations of all matmuls."""
         return sum(node.count * node.flops for node in self.nodes)
 
     @property
@@ -57,13 +59,8 @@ class Work:
         return sum(node.count * node.activation_bytes for node in self.nodes)
 
     @property
-    def launches(self) -> int:
-        """How many operations an engine starts."""
-        return sum(node.count for node in self.nodes)
-
-    @property
     def largest_activation(self) -> float:
-        """Bytes that the hungriest node reads and writes at once."""
+        """Bytes that the largest node reads and writes at once."""
         return max((node.activation_bytes for node in self.nodes), default=0.0)
 
     def in_precision(self, precision: Precision) -> Work:
@@ -77,7 +74,7 @@ class Work:
                     node,
                     weight_bytes=weight * node.weight_bytes,
                     activation_bytes=activation * node.activation_bytes,
-                    precision=precision if node.kind == "product" or precision == "fp16" else node.precision,
+                    precision=precision if node.kind == "matmul" or precision == "fp16" else node.precision,
                 )
                 for node in self.nodes
             )
@@ -92,13 +89,13 @@ class Work:
 
 
 def joined(parts: Iterable[Work]) -> Work:
-    """Return the work of doing all of them."""
+    """Return the work of all parts together."""
     return Work(tuple(node for part in parts for node in part.nodes))
 
 
 def linear(rows: float, read: int, written: int, *, count: int = 1) -> Node:
     """Describe a weight [read, written] on activations [rows, read], float32 both."""
-    return Node("product", 2.0 * rows * read * written, FLOAT * read * written, FLOAT * rows * (read + written), count)
+    return Node("matmul", 2.0 * rows * read * written, FLOAT * read * written, FLOAT * rows * (read + written), count)
 
 
 def attention(queries: float, keys: float, width: int, heads: int, *, count: int = 1) -> list[Node]:

@@ -1,4 +1,4 @@
-"""Probes that measure what this machine reaches: matrix products, graphs, the language model.
+"""Probes that measure what this machine reaches: matmuls, graphs, the language model.
 
 May import `emo_edge.planning` and the layers below it.
 """

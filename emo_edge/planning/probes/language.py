@@ -1,4 +1,4 @@
-"""Language models of random weights, whose speed tells llama.cpp's rates on this machine."""
+"""Language models of random weights, whose speed gives llama.cpp's rates on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALIGNMENT = 32
 VOCABULARY = 1024
 STD = 0.02
 F16 = 1
-"""llama.cpp's file type of what is written here; it makes every other one."""
+"""llama.cpp's file type of the models written here; llama.cpp quantizes them to every other type."""
 UNKNOWN, CONTROL, BYTE, NORMAL = 2, 3, 6, 1
 """Kinds of tokens in GGUF."""
 Metadata = dict[str, str | int | float | Sequence[str] | Sequence[int] | Sequence[float]]
@@ -36,7 +36,7 @@ class LanguageProbe:
     file_type: int
 
     def write(self, path: Path) -> Path:
-        """Write the model in float16, then have llama.cpp quantize it if it is to be something else."""
+        """Write the model in float16, then quantize it with llama.cpp if it has another type."""
         if self.file_type == F16:
             self._write(path)
             return path
@@ -49,7 +49,7 @@ class LanguageProbe:
         plain.unlink()
         if failed:
             raise DeviceError(
-                f"llama.cpp cannot make file type {self.file_type} of random weights; plan another device"
+                f"llama.cpp cannot quantize random weights to file type {self.file_type}; plan another `device`"
             )
         return path
 
@@ -103,12 +103,12 @@ class LanguageProbe:
 
 
 def _vocabulary() -> Metadata:
-    """Make a vocabulary as SentencePiece has it: every byte, every letter, and pairs of letters until it is full."""
+    """Return a vocabulary as SentencePiece has it: every byte, every letter, and pairs of letters until it is full."""
     letters = ["\u2581", *string.ascii_letters, *string.punctuation]
     pairs = ("".join(pair) for pair in product(["\u2581", *string.ascii_lowercase], string.ascii_lowercase))
     plain = ["<unk>", "<s>", "</s>", *(f"<0x{value:02X}>" for value in range(256)), *letters]
     tokens = [*plain, *islice(pairs, VOCABULARY - len(plain))]
-    tokens += [f"[{place}]" for place in range(len(tokens), VOCABULARY)]
+    tokens += [f"[{index}]" for index in range(len(tokens), VOCABULARY)]
     kinds = [UNKNOWN, CONTROL, CONTROL, *[BYTE] * 256, *[NORMAL] * (VOCABULARY - 259)]
     return {
         "tokenizer.ggml.model": "llama",
@@ -122,7 +122,7 @@ def _vocabulary() -> Metadata:
 
 
 def _head(metadata: Metadata, tensors: Sequence[tuple[str, tuple[int, ...]]]) -> bytes:
-    """Write what comes before the data: see `emo_edge.bundle.gguf_header` for the layout."""
+    """Return the bytes before the data: see `emo_edge.bundle.gguf_header` for the layout."""
     parts = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(metadata))]
     parts += [_string(name) + _value(value) for name, value in metadata.items()]
     start = 0

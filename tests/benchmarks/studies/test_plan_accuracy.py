@@ -8,7 +8,7 @@ import pytest
 
 from emo_edge.benchmarks.studies.plan_accuracy import Row, compared, table
 from emo_edge.bundle.reader import Bundle
-from emo_edge.planning.probes.machine import KINDS
+from emo_edge.planning.cost.work import KINDS
 from emo_edge.planning.roofline import Device, Engine, Speed, constant
 
 SPEED = Speed({"fp32": constant(1e11)}, dict.fromkeys(KINDS, constant(1e10)), 0.0, 1e-4)

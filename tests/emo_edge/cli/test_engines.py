@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.bundle.reader import Bundle
-from emo_edge.cli.engines import main, wanted_graphs
+from emo_edge.cli.engines import main
 from emo_edge.runtimes.loading import devices
+from emo_edge.runtimes.loading.engine_builds import profile_graphs
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
 
@@ -33,8 +34,8 @@ def kept_engine(graph: Path) -> str:
 
 def test_graphs_are_those_of_the_profiles_once(tiny_bundle: Path) -> None:
     bundle = Bundle.open(tiny_bundle)
-    assert [str(graph) for graph in wanted_graphs(bundle, ["exact"])] == ["vision fp32", "connector fp32", "face fp32"]
-    assert len(wanted_graphs(bundle, [])) == 6
+    assert [str(graph) for graph in profile_graphs(bundle, ["exact"])] == ["vision fp32", "connector fp32", "face fp32"]
+    assert len(profile_graphs(bundle)) == 6
 
 
 def test_without_a_gpu_the_graphs_are_built_and_not_kept(tiny_bundle: Path) -> None:
@@ -78,7 +79,7 @@ def test_what_is_there_is_listed_and_cleared(small_onnx: Path) -> None:
 
 @pytest.fixture
 def small_onnx(tmp_path: Path) -> Path:
-    from emo_edge.diagnostics.engine_trials import SMALL_GRAPH
+    from emo_edge.diagnostics.trials.small_graph import SMALL_GRAPH
 
     path = tmp_path / "small.onnx"
     path.write_bytes(SMALL_GRAPH)

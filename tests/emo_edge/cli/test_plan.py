@@ -13,9 +13,12 @@ from click.testing import CliRunner, Result
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.cli.plan import main
+from emo_edge.planning.cost.work import KINDS
 from emo_edge.planning.device_catalogue import CATALOGUE
-from emo_edge.planning.probes import machine
-from emo_edge.planning.probes.machine import KINDS, graph_engine, label_seconds, language_engine, measured_device
+from emo_edge.planning.probes import graph_rates, language_rates, machine, timing
+from emo_edge.planning.probes.graph_rates import graph_engine
+from emo_edge.planning.probes.language_rates import label_seconds, language_engine
+from emo_edge.planning.probes.machine import measured_device
 from emo_edge.planning.roofline import Device, Engine, Speed, constant
 from emo_edge.runtimes.onnx import OnnxSession
 
@@ -85,8 +88,8 @@ def test_every_probe_of_graphs_opens_its_session_as_asked(tmp_path: Path, monkey
         asked.append(cuda)
         return OnnxSession(*parts, cuda=cuda, **options)
 
-    monkeypatch.setattr(machine, "runtime", lambda target: session)
-    monkeypatch.setattr(machine, "ROUNDS", 3)
+    monkeypatch.setattr(graph_rates, "runtime", lambda target: session)
+    monkeypatch.setattr(timing, "ROUNDS", 3)
     wanted = CudaSettings(graphs=False)
     graph_engine(tmp_path, ("fp32",), "cpu", 1, wanted)
     assert asked
@@ -129,6 +132,8 @@ def test_a_bundle_is_planned_by_its_files(plan: Any, tiny_bundle: Path) -> None:
     done = plan(str(tiny_bundle), "--json")
     assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
+    keys = ("plan_version", "subject", "device", "device_title", "measured", "memory_total", "memory_limit", "wanted")
+    assert tuple(told) == (*keys, "context", "prompt_positions", "profiles", "chosen", "notes")
     assert (told["plan_version"], told["subject"], told["chosen"]) == (1, "emo-tiny", "exact")
     assert [part["profile"] for part in told["profiles"]] == ["exact", "small"]
     assert told["profiles"][1]["memory"]["language"] == (tiny_bundle / "language-q4_k_m.gguf").stat().st_size
@@ -179,10 +184,10 @@ def test_an_unknown_device_is_a_usage_error_that_lists_all(plan: Any) -> None:
         (("emo-tiny", "--context", "0"), 2, "--context"),
         (("emo-tiny", "--context", "99999999"), 4, "trained with 1024 positions"),
         (("emo-tiny", "--frames", "500"), 4, "use fewer --frames"),
-        (("emo-tiny", "--max-latency-ms", "nan"), 4, "max_latency_ms nan"),
+        (("emo-tiny", "--max-latency-ms", "nan"), 4, "--max-latency-ms nan"),
         (("emo-tiny", "--max-latency-ms", "-1"), 2, "--max-latency-ms"),
         (("emo-tiny", "--max-memory", "lots"), 4, "a size reads like 800MB"),
-        (("emo-tiny", "--max-memory", "0GB"), 4, "max_memory 0.0"),
+        (("emo-tiny", "--max-memory", "0GB"), 4, "--max-memory 0.0"),
         (("emo-tiny", "--profile", "best"), 4, "there are: exact, balanced, small"),
         (("emo-tiny", "--labels", "moods"), 4, "no label set 'moods'"),
     ],
@@ -200,27 +205,29 @@ def test_a_directory_that_is_no_bundle_ends_with_five(plan: Any, tmp_path: Path)
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes of a few rounds and small sizes: whether they run, not what they tell."""
-    for name, value in {
-        "ROUNDS": 2,
-        "LEAST_ROUNDS": 1,
-        "EVICTED": 1 << 10,
-        "LARGE": (256, 256),
-        "PRODUCT_SHAPES": ((8, 64), (16, 64)),
-        "ATTENTION_SHAPES": ((2, 8, 8), (2, 16, 16)),
-        "PLAIN_SHAPES": ((8, 64), (16, 64)),
-        "CHAINS": (4, 8),
-    }.items():
-        monkeypatch.setattr(machine, name, value)
+    small: dict[Any, dict[str, Any]] = {
+        timing: {"ROUNDS": 2, "LEAST_ROUNDS": 1, "EVICTED": 1 << 10},
+        language_rates: {"LARGE": (256, 256)},
+        graph_rates: {
+            "MATMUL_SHAPES": ((8, 64), (16, 64)),
+            "ATTENTION_SHAPES": ((2, 8, 8), (2, 16, 16)),
+            "PLAIN_SHAPES": ((8, 64), (16, 64)),
+            "CHAINS": (4, 8),
+        },
+    }
+    for module, values in small.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
 
 
 def test_probes_tell_rates_of_every_kind(hasty: None, tmp_path: Path) -> None:
     graphs = graph_engine(tmp_path, ("fp32", "fp16", "int8"), "cpu", 1)
-    assert graphs.fast.products.keys() == {"fp32", "fp16", "int8", "attention"}
-    curves = [*graphs.fast.products.values(), graphs.fast.memory["move"], graphs.fast.memory["function"]]
+    assert graphs.fast.matmuls.keys() == {"fp32", "fp16", "int8", "attention"}
+    curves = [*graphs.fast.matmuls.values(), graphs.fast.memory["move"], graphs.fast.memory["function"]]
     assert all(0 < rate < float("inf") for curve in curves for _, rate in curve.points)
     for file_type in (1, 15):
         language = language_engine(tmp_path, file_type, "cpu", 1)
-        sizes = [size for size, _ in language.fast.products["fp32"].points]
+        sizes = [size for size, _ in language.fast.matmuls["fp32"].points]
         assert sizes == sorted(sizes) and language.fast.call_s >= 0
     assert 0 <= label_seconds(tmp_path) < 1e-2
 

@@ -26,17 +26,15 @@ from onnx import TensorProto, helper
 
 import emo_edge
 from emo_edge.cli.app import main
-from emo_edge.diagnostics import doctor, engine_trials
-from emo_edge.diagnostics.doctor import Step, described, report_of
-from emo_edge.diagnostics.engine_trials import (
-    ENGINES,
-    NO_MODEL,
-    SMALL_GRAPH,
-    Engine,
-    EngineReport,
-    check_engine,
-    check_engines,
-)
+from emo_edge.diagnostics.doctor import facts as doctor_facts
+from emo_edge.diagnostics.doctor.examine import conclude
+from emo_edge.diagnostics.doctor.facts import Facts
+from emo_edge.diagnostics.doctor.report import DoctorReport, Step
+from emo_edge.diagnostics.doctor.text import report_text
+from emo_edge.diagnostics.trials import cuda, llama
+from emo_edge.diagnostics.trials.check import ENGINES, Engine, EngineReport, check_engine, check_engines
+from emo_edge.diagnostics.trials.llama import NO_MODEL
+from emo_edge.diagnostics.trials.small_graph import SMALL_GRAPH
 from emo_edge.errors import DeviceError
 from emo_edge.machine.hardware import Camera, CudaDevice, Drive, Machine, read_machine
 from emo_edge.machine.jetson import PowerMode, fastest_mode
@@ -212,6 +210,10 @@ def machine(
     return replace(read, **(fixed | facts))
 
 
+def report_of(machine: Machine, engines: Sequence[EngineReport]) -> DoctorReport:
+    return conclude(Facts(machine, tuple(engines)))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -260,7 +262,7 @@ def test_plain_machines_are_no_jetson_and_a_container_has_its_limit(tmp_path: Pa
     assert (x86.memory.total, x86.memory.limit, x86.memory.swap) == (32878080 * 1024, 1 << 33, 0)
 
 
-def test_a_machine_without_any_file_is_still_described(tmp_path: Path) -> None:
+def test_a_machine_without_any_file_is_still_report_text(tmp_path: Path) -> None:
     found = machine(tmp_path, {}, architecture="x86_64")
     assert (found.memory, found.jetson, found.cuda_devices, found.cuda_problem, found.cameras) == (
         None,
@@ -271,7 +273,7 @@ def test_a_machine_without_any_file_is_still_described(tmp_path: Path) -> None:
     )
     assert found.processor.features is None
     assert machine(tmp_path, {}, architecture="arm64").processor.features == ("NEON",)
-    text = described(report_of(found, []))
+    text = report_text(report_of(found, []))
     assert "memory    unknown" in text and "features unknown" in text
 
 
@@ -322,7 +324,7 @@ def test_cards_are_read_from_nvidia_smi(tmp_path: Path) -> None:
 def test_a_jetson_whose_nvidia_smi_knows_little(tmp_path: Path, row: str) -> None:
     found = machine(tmp_path, TREES["orin-nx"], smi(row + "\n"))
     assert [(card.name, card.memory) for card in found.cuda_devices] == [("Orin (nvgpu)", None)]
-    assert "Orin (nvgpu), shares the memory above" in described(report_of(found, []))
+    assert "Orin (nvgpu), shares the memory above" in report_text(report_of(found, []))
 
 
 def test_an_old_driver_is_asked_again_without_the_word_it_refuses(tmp_path: Path) -> None:
@@ -425,8 +427,8 @@ def test_an_engine_that_crashes_is_told_by_its_signal_with_what_it_said_before()
     [
         ("import time; time.sleep(60)", "gave no answer in 0.5 s"),
         ("raise SystemExit('no CUDA today')", "failed with code 1: no CUDA today"),
-        ("pass", "said nothing"),
-        ("print('[1, 2]')", "said nothing"),
+        ("pass", "printed no result"),
+        ("print('[1, 2]')", "printed no result"),
         ('print(\'{"problem": "OSError: libfoo.so"}\')', "OSError: libfoo.so"),
     ],
 )
@@ -463,8 +465,8 @@ def test_the_engines_of_this_machine_work(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_llama_computes_a_bundles_language_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    llama = [engine for engine in ENGINES if engine.module == "llama_cpp"]
-    found = check_engines(tiny_bundle, llama)[0]
+    engines = [engine for engine in ENGINES if engine.module == "llama_cpp"]
+    found = check_engines(tiny_bundle, engines)[0]
     assert found.state == "works"
     assert found.facts["model"].startswith(f"q4_k_m of {tiny_bundle.name}")
 
@@ -476,7 +478,7 @@ def test_amx_is_proved_before_it_is_used(
     computed: list[Path] = []
     monkeypatch.setattr(library, "fast_path_is_safe", lambda _: safe)
     monkeypatch.setattr(library, "main", computed.append)
-    assert engine_trials._compute(tiny_bundle, True)["amx"] == amx
+    assert llama.compute_prompt(tiny_bundle, True)["amx"] == amx
     assert [path.suffix for path in computed] == ([".gguf"] if safe else [])
 
 
@@ -530,7 +532,7 @@ class SmallTensorRt(ModuleType):
         (None, "", "parses and builds a small graph; nothing was run"),
         (ImportError("libcudart.so.13"), "", "parses and builds a small graph; nothing was run"),
         (True, "", "builds a small graph, which this card takes; nothing was run"),
-        (True, "The engine cannot run on this GPU, which has 9.0", f"which {engine_trials.NOT_TAKEN}: The engine"),
+        (True, "The engine cannot run on this GPU, which has 9.0", f"which {cuda.NOT_TAKEN}: The engine"),
         (True, "out of memory", "which cannot be loaded: out of memory"),
     ],
 )
@@ -545,9 +547,9 @@ def test_tensorrts_small_graph_is_loaded_where_there_is_a_card(
     monkeypatch.setattr(fingerprint, "open_device", open_device)
     if complaint:
         with pytest.raises(RuntimeError, match=told):
-            engine_trials._try_tensorrt("tensorrt_rtx")
+            cuda.try_tensorrt("tensorrt_rtx")
     else:
-        assert engine_trials._try_tensorrt("tensorrt_rtx") == {"version": "1.7.1", "builder": told}
+        assert cuda.try_tensorrt("tensorrt_rtx") == {"version": "1.7.1", "builder": told}
 
 
 def engine(module: str, state: str = "works", **facts: Any) -> EngineReport:
@@ -590,7 +592,7 @@ TWO_RUNTIMES = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
     [
         (engine("tensorrt", "broken", problem="no GPU"), (), []),
         (
-            engine("tensorrt_rtx", "broken", problem=f"builds a small graph, which {engine_trials.NOT_TAKEN}: 9.0"),
+            engine("tensorrt_rtx", "broken", problem=f"builds a small graph, which {cuda.NOT_TAKEN}: 9.0"),
             RTX,
             [
                 'pip install "emo-edge[tensorrt]"',
@@ -679,23 +681,23 @@ def test_a_machine_without_a_home_or_a_folder_is_still_examined(monkeypatch: pyt
     def nowhere() -> Path:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr(doctor, "cache_directory", nowhere)
-    monkeypatch.setattr(engine_trials, "cache_directory", nowhere)
-    assert len(doctor._written_folders()) == 1
-    assert engine_trials.demo_bundle_folder() is None
+    monkeypatch.setattr(doctor_facts, "cache_directory", nowhere)
+    monkeypatch.setattr(llama, "cache_directory", nowhere)
+    assert len(doctor_facts.written_folders()) == 1
+    assert llama.demo_bundle_folder() is None
 
 
 def test_little_room_and_a_closed_camera_are_things_to_do(tmp_path: Path) -> None:
     full, camera = Drive("/", 8_000_000_000, 300_000_000), Camera("/dev/video0", None, False)
     report = report_of(machine(tmp_path, {}, drives=(full,), cameras=(camera,)), healthy())
     assert [step.command for step in report.steps] == ['sudo usermod -aG video "$USER"', None]
-    assert "camera    /dev/video0, no name, may not be opened" in described(report)
-    assert "room: 0.3 GB free at /" in described(report)
+    assert "camera    /dev/video0, no name, may not be opened" in report_text(report)
+    assert "disk space: 0.3 GB free at /" in report_text(report)
 
 
 def test_a_language_engine_that_computed_nothing_only_starts(tmp_path: Path) -> None:
     idle = engine("llama_cpp", version="0.3.36", gpu="not built in", model=NO_MODEL)
-    text = described(report_of(machine(tmp_path, {}), healthy(llama_cpp=idle)))
+    text = report_text(report_of(machine(tmp_path, {}), healthy(llama_cpp=idle)))
     assert "llama_cpp     0.3.36      starts; " in text
     assert "nothing: all that a reading needs works, as far as it was tried\n" in text
 
@@ -738,8 +740,8 @@ def test_on_a_jetson_pip_never_installs_what_jetpack_brings(
 
 def test_tensorrt_can_be_asked_for_where_all_it_needs_works(tmp_path: Path) -> None:
     found = machine(tmp_path, TREES["orin-nano-super"])
-    llama = engine("llama_cpp", gpu="built in", model="q4_k_m of demo computes a prompt")
-    ready = {"tensorrt": engine("tensorrt", version="10.3.0"), "llama_cpp": llama}
+    language = engine("llama_cpp", gpu="built in", model="q4_k_m of demo computes a prompt")
+    ready = {"tensorrt": engine("tensorrt", version="10.3.0"), "llama_cpp": language}
     assert report_of(found, healthy(**ready)).devices == ("cpu", "tensorrt")
     report = report_of(found, healthy(**ready, **{"cuda.bindings": engine("cuda.bindings", "missing")}))
     assert report.devices == ("cpu",)
@@ -747,8 +749,8 @@ def test_tensorrt_can_be_asked_for_where_all_it_needs_works(tmp_path: Path) -> N
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, found: Machine, engines: list[EngineReport], *arguments: str) -> Any:
-    monkeypatch.setattr(doctor, "read_machine", lambda **_: found)
-    monkeypatch.setattr(doctor, "check_engines", lambda _: engines)
+    monkeypatch.setattr(doctor_facts, "read_machine", lambda **_: found)
+    monkeypatch.setattr(doctor_facts, "check_engines", lambda _: engines)
     return CliRunner().invoke(main, ["doctor", *arguments], prog_name="emo-edge")
 
 

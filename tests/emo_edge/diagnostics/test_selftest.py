@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.cli import selftest
-from emo_edge.cli.selftest import main, nameless, raise_for
-from emo_edge.diagnostics.selftest_report import distance, judged, lines, summary
-from emo_edge.errors import AccuracyGateError, DeviceError
+from emo_edge.cli.selftest import main
+from emo_edge.diagnostics.selftest import run
+from emo_edge.diagnostics.selftest.comparison import compared_runs, distance, summary
+from emo_edge.diagnostics.selftest.report_file import without_folders, write_text
+from emo_edge.diagnostics.selftest.run import require_passed
+from emo_edge.diagnostics.selftest.text import report_lines
+from emo_edge.errors import AccuracyGateError, DeviceError, InputError
 
 CPU = {"a": {"joy": 0.75, "fear": 0.25}, "b": {"joy": 0.4, "fear": 0.6}}
 
@@ -31,35 +34,37 @@ def test_distances_are_by_drawing() -> None:
     assert found["kl_mean"] == pytest.approx((0.4 * 0.405465 * -1 + 0.6 * 0.405465) / 2, rel=1e-4)
 
 
-def test_what_strays_is_told_and_what_did_not_run_is_kept() -> None:
-    runs = judged({"cpu": ran(CPU), "cuda": {"problem": "no card"}, "tensorrt": ran({"a": CPU["b"], "b": CPU["a"]})})
+def test_what_exceeds_a_tolerance_is_named_and_what_did_not_run_is_kept() -> None:
+    runs = compared_runs(
+        {"cpu": ran(CPU), "cuda": {"problem": "no card"}, "tensorrt": ran({"a": CPU["b"], "b": CPU["a"]})}
+    )
     assert runs["cpu"]["distance_from_cpu"]["max_probability_error"] == 0
     assert "strays" not in runs["cpu"]
     assert runs["tensorrt"]["strays"] == "a probability differs by 0.350 from the CPU's, the gate is 0.05"
     report = {"bundle": {"name": "tiny", "files": 3}, "profile": "exact", "devices": runs}
-    text = "\n".join(lines(report))
+    text = "\n".join(report_lines(report))
     assert "tiny: 3 files intact; profile exact" in text
     assert "cuda                -         -         -  not run: no card" in text
-    assert "STRAYS" in text
+    assert "EXCEEDS THE TOLERANCE: a probability" in text
     with pytest.raises(AccuracyGateError, match=r"^tensorrt: a probability differs"):
-        raise_for(report, ())
+        require_passed(report, ())
     del runs["tensorrt"]
     with pytest.raises(DeviceError, match=r"^not run: cuda; the report says why"):
-        raise_for(report, ())
+        require_passed(report, ())
     runs["cuda"]["absent"] = "no card"
-    raise_for(report, ())
+    require_passed(report, ())
     with pytest.raises(DeviceError, match=r"^not run: cuda; the report says why"):
-        raise_for(report, ("cuda",))
-    runs["tensorrt"] = {"problem": "vision strays", "exit_code": 7}
-    with pytest.raises(AccuracyGateError, match=r"^tensorrt: vision strays"):
-        raise_for(report, ())
+        require_passed(report, ("cuda",))
+    runs["tensorrt"] = {"problem": "vision fails its gate", "exit_code": 7}
+    with pytest.raises(AccuracyGateError, match=r"^tensorrt: vision fails its gate"):
+        require_passed(report, ())
 
 
 def test_a_bundle_without_labels_is_compared_by_pose() -> None:
     runs = {
         name: ran({"a": {}}) | {"pose": {"a": {"yaw": yaw}}} for name, yaw in (("cpu", 1.0), ("cuda", 1.25), ("x", 9.0))
     }
-    found = judged(runs)
+    found = compared_runs(runs)
     assert found["cuda"]["pose_difference_degrees"] == 0.25
     assert "strays" not in found["cuda"]
     assert found["x"]["strays"] == "a head's pose differs by 8.00 degrees, the gate is 1.0"
@@ -78,14 +83,14 @@ def test_a_whole_test_writes_one_report(tiny_bundle: Path, tmp_path: Path) -> No
     assert result.exit_code == 0, result.output
     text = out.read_text(encoding="utf-8")
     report = json.loads(text)
-    run = report["devices"]["cpu"]
+    cpu = report["devices"]["cpu"]
     assert list(report["devices"]) == ["cpu"]
-    assert (run["device"], len(run["stage_ms"]), len(run["probabilities"])) == ("cpu", 5, 3)
-    assert run["distance_from_cpu"]["label_agreement"] == 1.0
-    assert run["peak_memory_bytes"] > 50_000_000
+    assert (cpu["device"], len(cpu["stage_ms"]), len(cpu["probabilities"])) == ("cpu", 5, 3)
+    assert cpu["distance_from_cpu"]["label_agreement"] == 1.0
+    assert cpu["peak_memory_bytes"] > 50_000_000
     assert str(tiny_bundle) not in text
     assert sys.prefix not in text
-    assert "the measure" in result.stdout
+    assert "the baseline" in result.stdout
     again = CliRunner().invoke(main, arguments)
     assert again.exit_code == 4
     assert "already there; give another name or --overwrite" in again.stderr
@@ -103,35 +108,33 @@ def test_a_device_that_is_not_here_is_a_line_and_if_named_an_error(tiny_bundle: 
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "problem"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "the process ended with code -11: it said nothing"),
-        ("print('no json')", "the process ended with code 0: it said nothing"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "the process ended with code -11: no message"),
+        ("print('no json')", "the process ended with code 0: no message"),
         ("raise SystemExit('a reason')", "the process ended with code 1: a reason"),
     ],
 )
 def test_a_child_that_ends_badly_is_a_line(
-    body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    body: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = tmp_path / "python"
     fake.write_text(f"#!{sys.executable}\n{body}\n", encoding="utf-8")
     fake.chmod(0o755)
-    monkeypatch.setattr(selftest.sys, "executable", str(fake))
-    assert selftest._run({}, 20)["problem"] == told
+    monkeypatch.setattr(run.sys, "executable", str(fake))
+    assert run.run_device({}, 20)["problem"] == problem
 
 
 def test_folders_are_not_in_a_report() -> None:
     home = str(Path.home())
     text = json.dumps({"a": f"{home}/secret/bundle/x.onnx", "b": sys.prefix, "c": home, "d": f"{home}-other"})
-    found = json.loads(nameless(text, Path.home() / "secret" / "bundle"))
+    found = json.loads(without_folders(text, Path.home() / "secret" / "bundle"))
     assert found == {"a": "BUNDLE/x.onnx", "b": "PYTHON", "c": "HOME", "d": f"{home}-other"}
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    from emo_edge.errors import InputError
-
-    with pytest.raises(InputError, match="give another place with --out"):
-        selftest._write(tmp_path / "missing" / "report.json", "{}")
+    with pytest.raises(InputError, match="give another place with `out`"):
+        write_text(tmp_path / "missing" / "report.json", "{}")
     result = CliRunner().invoke(main, ["no-bundle", "--out", str(tmp_path / "missing" / "report.json")])
     assert result.exit_code == 4
     assert "there is no folder" in result.stderr

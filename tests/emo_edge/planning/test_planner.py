@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +19,18 @@ from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.export.importers.random_weights import random_config
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.planning.advice import require_choice
+from emo_edge.planning.capacity_plan import PlanRequest
 from emo_edge.planning.cost.stages import language_work
-from emo_edge.planning.cost.work import Node, Work, linear
+from emo_edge.planning.cost.work import KINDS, Node, Work, linear
 from emo_edge.planning.models import ShapeModel, open_subject
-from emo_edge.planning.planner import BATCH, FORK_CELLS, FORKS, PlanRequest, kv_cache_bytes, make_plan
+from emo_edge.planning.planner import make_plan
+from emo_edge.planning.profile_estimate import kv_cache_bytes
 from emo_edge.planning.roofline import Curve, Device, Engine, Interval, Speed, constant
-from emo_edge.runtimes.llama_cpp import session
-
-KINDS = ("product", "attention", "function", "move", "cast")
+from emo_edge.runtimes.llama_cpp.session import FORK_CELLS, MAX_BRANCHES, LlamaSession
 
 
 def device(flops: float = 1e12, bandwidth: float = 1e11, left: float = 1e12, call_s: float = 0.0) -> Device:
-    speed = Speed({"fp32": constant(flops)}, dict.fromkeys(KINDS, constant(bandwidth)), 0.0, call_s)  # type: ignore[arg-type]
+    speed = Speed({"fp32": constant(flops)}, dict.fromkeys(KINDS, constant(bandwidth)), 0.0, call_s)
     engine = Engine(speed, speed)
     return Device(
         "fake", "a fake", 2 * left, left, 0.0, engine, {"": engine}, 0.0, 0.0, half_is_native=True, measured=True
@@ -38,7 +39,7 @@ def device(flops: float = 1e12, bandwidth: float = 1e11, left: float = 1e12, cal
 
 def test_the_attention_cache_of_vicuna_takes_half_a_mebibyte_a_position() -> None:
     vicuna = ModelShape().language
-    cells = 4096 + FORKS * FORK_CELLS
+    cells = 4096 + MAX_BRANCHES * FORK_CELLS
     assert kv_cache_bytes(vicuna, 4096, exact=False) == cells * 2 * 32 * 4096 * 2 == cells * 512 * 1024
     assert kv_cache_bytes(vicuna, 4096, exact=True) == 2 * kv_cache_bytes(vicuna, 4096, exact=False)
 
@@ -48,8 +49,8 @@ def test_grouped_keys_take_their_share_of_the_cache() -> None:
     assert kv_cache_bytes(grouped, 100, exact=False) * 4 == kv_cache_bytes(ModelShape().language, 100, exact=False)
 
 
-def test_what_llama_sets_aside_is_what_a_plan_counts() -> None:
-    assert (BATCH, FORK_CELLS) == (session.BATCH, session.FORK_CELLS)
+def test_the_branches_that_a_plan_counts_are_those_that_a_session_sets_aside() -> None:
+    assert inspect.signature(LlamaSession).parameters["max_branches"].default == MAX_BRANCHES
 
 
 def test_the_weights_of_seven_billion_parameters() -> None:
@@ -61,7 +62,7 @@ def test_the_weights_of_seven_billion_parameters() -> None:
 
 def test_a_roofline_takes_the_slower_of_its_two_sides() -> None:
     speed = device(flops=1e9, bandwidth=1e8).graphs.fast
-    compute, memory = linear(1000, 100, 100), Node("product", 1.0, 1e6, 1e6)
+    compute, memory = linear(1000, 100, 100), Node("matmul", 1.0, 1e6, 1e6)
     assert speed.seconds(Work((compute,))) == pytest.approx(2e7 / 1e9)
     assert speed.seconds(Work((memory,))) == pytest.approx(2e6 / 1e8)
     assert (speed.bound(Work((compute,))), speed.bound(Work((memory,)))) == ("compute", "memory")
@@ -149,10 +150,10 @@ def test_the_most_precise_profile_that_meets_the_limits_is_chosen() -> None:
 def test_what_would_help_is_named_when_nothing_fits() -> None:
     subject, place = ShapeModel("emo-llama-7b"), device(left=8e9)
     plan = make_plan(subject, place, PlanRequest())
-    with pytest.raises(DeviceError, match=r"nothing fits fake: .*small, needs .*--context 2048.*--device orin-nx-16gb"):
+    with pytest.raises(DeviceError, match=r"nothing fits fake: .*small, needs .*`context` 2048.*`device` orin-nx-16gb"):
         require_choice(subject, place, plan)
     limited = make_plan(subject, device(), PlanRequest(max_memory=1e9))
-    with pytest.raises(DeviceError, match=r"1\.00 GB may be used\. What would do: --max-memory \d+\.\d\dGB$"):
+    with pytest.raises(DeviceError, match=r"1\.00 GB may be used\. What would do: `max_memory` \d+\.\d\dGB$"):
         require_choice(subject, device(), limited)
     require_choice(subject, device(), make_plan(subject, device(), PlanRequest()))
 
@@ -161,21 +162,21 @@ def test_what_would_help_is_named_when_nothing_is_fast_enough() -> None:
     subject, place = ShapeModel("emo-llama-7b"), device()
     one = make_plan(subject, place, PlanRequest(), ["small"]).profiles[0].label_ms.most
     asked = PlanRequest(frames=8, max_latency_ms=1.5 * one)
-    with pytest.raises(DeviceError, match=r"fast enough: small, the fastest, takes .* most of it vision.*--frames 2"):
+    with pytest.raises(DeviceError, match=r"fast enough: small, the fastest, takes .* most of it vision.*`frames` 2"):
         require_choice(subject, place, make_plan(subject, place, asked))
     alone = make_plan(subject, place, PlanRequest(max_memory=12e9), ["exact"])
-    with pytest.raises(DeviceError, match="--profile small"):
+    with pytest.raises(DeviceError, match="`profile` small"):
         require_choice(subject, place, alone, ["exact"])
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"context": 0}, "context 0"),
-        ({"faces": 0, "frames": -1}, "faces 0, frames -1"),
-        ({"max_latency_ms": math.nan}, "max_latency_ms nan"),
-        ({"max_memory": math.inf}, "max_memory inf"),
-        ({"max_memory": 0.0}, "max_memory 0.0"),
+        ({"context": 0}, "`context` 0"),
+        ({"faces": 0, "frames": -1}, "`faces` 0, `frames` -1"),
+        ({"max_latency_ms": math.nan}, "`max_latency_ms` nan"),
+        ({"max_memory": math.inf}, "`max_memory` inf"),
+        ({"max_memory": 0.0}, "`max_memory` 0.0"),
     ],
 )
 def test_counts_and_limits_of_nothing_are_refused(values: dict[str, Any], words: str) -> None:
@@ -184,17 +185,17 @@ def test_counts_and_limits_of_nothing_are_refused(values: dict[str, Any], words:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("impossible", "words"),
     [
-        (PlanRequest(context=5000), "trained with 4096 positions: --context 5000 is too large"),
-        (PlanRequest(context=120), "need .* the context has 120: use fewer --frames"),
-        (PlanRequest(frames=900), "use fewer --frames"),
+        (PlanRequest(context=5000), "trained with 4096 positions: `context` 5000 is too large"),
+        (PlanRequest(context=120), "need .* the context has 120: use fewer `frames`"),
+        (PlanRequest(frames=900), "use fewer `frames`"),
         (PlanRequest(labels="moods"), "no label set 'moods'; there are: rafdb7"),
     ],
 )
-def test_what_the_model_cannot_hold_is_refused(wanted: PlanRequest, words: str) -> None:
+def test_what_the_model_cannot_hold_is_refused(impossible: PlanRequest, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        make_plan(ShapeModel("emo-llama-7b"), device(), wanted)
+        make_plan(ShapeModel("emo-llama-7b"), device(), impossible)
 
 
 def test_an_unknown_profile_or_model_lists_those_there_are(tmp_path: Path) -> None:

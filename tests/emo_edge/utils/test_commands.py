@@ -39,12 +39,12 @@ Commands:
   verify     Check every file of BUNDLE against its manifest.
   bench      Measure BUNDLE's profiles beside its full-precision checkpoint, on
              the same samples.
-  plan       Say whether BUNDLE, or a model of known sizes, fits a device, and
-             how long each stage takes there.
+  plan       Estimate whether BUNDLE, or a model of known sizes, fits a device,
+             and how long each stage takes there.
   engines    Build, list and clear the TensorRT engines of this machine.
   selftest   Build, compare and time BUNDLE on every device of this machine.
-  doctor     Say what this machine is, which engines work here, and how to fix
-             the rest.
+  doctor     Examine this machine: its hardware, the engines that work here, and
+             how to fix the rest.
 """
 
 

@@ -13,8 +13,6 @@ import pytest
 
 from emo_edge.bundle.engine_settings import AxisRange, RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.reader import Bundle
-from emo_edge.cli import engines as engines_command
-from emo_edge.cli.engines import kept_builds, wanted_graphs
 from emo_edge.errors import (
     AccuracyGateError,
     BundleError,
@@ -25,8 +23,9 @@ from emo_edge.errors import (
     UnsupportedCardError,
 )
 from emo_edge.metrics.tensor_parity import gate_problem, similarity
-from emo_edge.runtimes.loading import devices
+from emo_edge.runtimes.loading import devices, engine_builds
 from emo_edge.runtimes.loading import tensorrt as compiled_graph
+from emo_edge.runtimes.loading.engine_builds import build_engines, profile_graphs
 from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.loading.tensorrt import GraphCompiler
@@ -204,10 +203,10 @@ def test_a_card_tensorrt_was_not_made_for_is_found_out_once(
 def test_engines_build_stops_where_the_card_is_to_blame(
     bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines_command, "usable_devices", lambda *_, **__: [])
+    monkeypatch.setattr(engine_builds, "usable_devices", lambda *_, **__: [])
     fake_tensorrt.refuses.add("card")
     with pytest.raises(UnsupportedCardError):
-        list(kept_builds(bundle, wanted_graphs(bundle, [])))
+        list(build_engines(bundle, profile_graphs(bundle)))
     assert len(built) == 1
 
 

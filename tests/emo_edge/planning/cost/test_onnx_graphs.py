@@ -42,7 +42,7 @@ def test_a_product_with_a_weight() -> None:
     assert work.flops == 2 * (2 * 3) * 8 * 5
     assert work.weight_bytes == 4 * 8 * 5
     assert work.activation_bytes == 4 * (2 * 3 * 8 + 2 * 3 * 5)
-    assert kinds(work) == ["product"]
+    assert kinds(work) == ["matmul"]
 
 
 @pytest.mark.parametrize("transposed", [0, 1])
@@ -90,7 +90,7 @@ def test_an_int8_product_counts_its_weight_as_it_is_stored() -> None:
     ]
     constants = {"w": np.zeros((8, 5), np.int8), "s": np.float32(1), "z": np.int8(0)}
     work = model_work(model(nodes, {"x": [3, 8]}, {"y": [3, 5]}, constants), {})
-    (product,) = (node for node in work.nodes if node.kind == "product")
+    (product,) = (node for node in work.nodes if node.kind == "matmul")
     assert (product.precision, product.weight_bytes, product.flops) == ("int8", 40, 240)
 
 
@@ -110,7 +110,7 @@ def test_what_is_known_before_the_run_costs_nothing_and_a_view_moves_nothing() -
         "rest": np.array([2, 3]),
     }
     work = model_work(model(nodes, {"x": ["N", 8]}, {"y": ["N", 2, 3]}, constants), {"N": 4})
-    assert kinds(work) == ["product", "view"]
+    assert kinds(work) == ["matmul", "view"]
     assert (work.flops, work.weight_bytes) == (2 * 4 * 8 * 6, 4 * 8 * 6)
 
 

@@ -23,8 +23,8 @@ WARM_UP = 3
 def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, rounds: int) -> dict[str, Any]:
     """Open the bundle on ``device`` and read ``samples`` drawings, then ``rounds`` of them again for their times.
 
-    Returns the label probabilities and face facts by drawing, the milliseconds of each stage and round, the variants
-    that ran, seconds to open, and the peak of resident memory in bytes.
+    Returns the label probabilities and poses by drawing, the milliseconds of each stage and round, the variants that
+    ran, seconds to open, and the peak of resident memory in bytes.
     """
     from emo_edge.inference.pipeline import EmotionPipeline
     from emo_edge.inference.results import Request
@@ -41,7 +41,7 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
             assert box is not None
             return name, pipeline.read(image, request, boxes=[box])[0]
 
-        told = dict(read(number) for number in range(len(drawings)))
+        results = dict(read(number) for number in range(len(drawings)))
         for number in range(WARM_UP):
             read(number)
         times = [read(number)[1].stage_ms for number in range(rounds)]
@@ -50,11 +50,47 @@ def read_drawings(bundle: Path, device: str, profile: str | None, samples: int, 
             "profile": pipeline.engines.profile_name,
             "variants": pipeline.engines.variants(),
             "open_seconds": round(opened, 3),
-            "probabilities": {name: reading.probabilities for name, reading in told.items()},
-            "pose": {name: reading.face.pose_degrees for name, reading in told.items() if reading.face},
+            "probabilities": {name: result.probabilities for name, result in results.items()},
+            "pose": {name: result.face.pose_degrees for name, result in results.items() if result.face},
             "stage_ms": times,
             "peak_memory_bytes": _peak_memory(),
         }
+
+
+def run_order(order: dict[str, Any]) -> dict[str, Any]:
+    """Run what the parent ordered; whatever fails is ``problem`` of the answer."""
+    try:
+        usable_devices(order["device"], language=order["language"])
+    except (EmoEdgeError, ModuleNotFoundError) as error:
+        return {"absent": str(error), "problem": str(error)}
+    try:
+        bundle = Path(order["bundle"])
+        return read_drawings(bundle, order["device"], order["profile"], order["samples"], order["rounds"])
+    except EmoEdgeError as error:
+        return {"problem": str(error), "exit_code": error.exit_code}
+    except Exception as error:
+        # The report matters most where something unforeseen breaks.
+        return {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
+
+
+def main() -> None:
+    """Read the order on stdin, print the answer as the last line of stdout."""
+    order = json.loads(sys.stdin.read())
+    messages: list[str] = []
+    handler = _Messages(messages)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    print("\n" + json.dumps(run_order(order) | {"log": messages}))
+
+
+class _Messages(logging.Handler):
+    """Collects log messages."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.append(record.getMessage())
 
 
 def _peak_memory() -> int | None:
@@ -63,30 +99,6 @@ def _peak_memory() -> int | None:
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return None
-
-
-def main() -> None:
-    """Read the request on stdin, print the result as the last line of stdout."""
-    order = json.loads(sys.stdin.read())
-    said: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    try:
-        usable_devices(order["device"], language=order["language"])
-    except (EmoEdgeError, ModuleNotFoundError) as error:
-        print("\n" + json.dumps({"absent": str(error), "problem": str(error), "log": said}))
-        return
-    try:
-        found = read_drawings(
-            Path(order["bundle"]), order["device"], order["profile"], order["samples"], order["rounds"]
-        )
-    except EmoEdgeError as error:
-        found = {"problem": str(error), "exit_code": error.exit_code}
-    except Exception as error:
-        # The report is wanted most where something unforeseen breaks.
-        found = {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
-    print("\n" + json.dumps(found | {"log": said}))
 
 
 if __name__ == "__main__":

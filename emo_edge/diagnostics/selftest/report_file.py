@@ -1,0 +1,53 @@
+"""Write the self-test's report without the names of this machine's folders."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emo_edge.errors import InputError
+from emo_edge.utils.cache import cache_directory
+
+
+def require_new_report(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if a report cannot be written to ``path``, or is there and ``overwrite`` is False."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}; make it, or give another place with `out`")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: already there; give another name or `overwrite`")
+
+
+def write_report(path: Path, report: Mapping[str, Any], bundle: Path) -> None:
+    """Write a report of ``bundle`` as JSON, without the names of folders."""
+    write_text(path, without_folders(json.dumps(report, indent=1), bundle) + "\n")
+
+
+def without_folders(text: str, bundle: Path) -> str:
+    """Replace the folders of this machine, whose names may be a person's, in a report's JSON."""
+    named = {"BUNDLE": bundle, "PYTHON": Path(sys.prefix), "BASE": Path(sys.base_prefix), "CACHE": cache_directory()}
+    named |= {"HERE": Path.cwd(), "TEMPORARY": Path(tempfile.gettempdir())}
+    with suppress(RuntimeError):  # a user without a home
+        named["HOME"] = Path.home()
+    folders = {str(form): name for name, path in named.items() for form in (path.absolute(), path.resolve())}
+    for folder in sorted(folders, key=len, reverse=True):
+        if len(folder) > 1:
+            text = re.sub(re.escape(json.dumps(folder)[1:-1]) + r"(?![\w.-])", folders[folder], text)
+    return text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all; raise InputError where it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror}); give another place with `out`") from error
