@@ -281,7 +281,7 @@ def test_the_landmark_token_is_upstreams(upstream: Upstream, model: EmoLlamaForC
 @torch.inference_mode()
 def test_the_landmark_token_follows_the_patches(model: EmoLlamaForConditionalGeneration) -> None:
     features = model.encode(as_clip(picture(5), None))
-    (turn,) = model.embed_turns(features, [PromptInput(slice(0, 1), "What is the emotion of this face?")])
+    (turn,) = model.embed_prompts(features, [PromptInput(slice(0, 1), "What is the emotion of this face?")])
     expected = torch.cat([model.connector(features.vision), model.landmark(features.landmarks)], dim=1)
     assert torch.equal(turn.visual, expected)
     before = 1 + len(model.tokenizer.encode(turn.prompt.before))
