@@ -1,4 +1,4 @@
-"""Which profiles a calibrated bundle has, before their gates. Of the command line's layer."""
+"""Profiles of a calibrated bundle, before their gates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile
 from emo_edge.calibration.workflow.gated_profile import INT8, with_int8
-from emo_edge.export.bundles.emo_llama import EXACT_TYPES, PROFILE_OF
+from emo_edge.export.bundles.profiles import EXACT_TYPES, PROFILE_OF
 from emo_edge.metrics.gates import GATES, Gate
 
 OTHERS_GATE = "small"
@@ -19,7 +19,7 @@ def gate_of(name: str) -> Gate:
 
 
 def takes_int8(name: str, profile: Profile) -> bool:
-    """Tell whether a profile is one of those that graphs in INT8 are chosen for: quantized, with the widest gate."""
+    """Return whether graphs in INT8 are chosen for a profile: a quantized one, with the widest gate."""
     return name == INT8 or (gate_of(name) == GATES[OTHERS_GATE] and profile.language not in EXACT_TYPES)
 
 
@@ -37,12 +37,12 @@ def calibrated_profiles(
         only: the one profile that may change; None lets all.
     """
     profiles = dict(old.profiles)
-    # An export lists its smallest graphs last: what a quantized language model goes with.
+    # An export lists its smallest graphs last: those that a quantized language model goes with.
     smallest = with_floats(old, list(profiles.values())[-1], GRAPHS)
     for name in made:
         if not any(profile.language == name for profile in profiles.values()):
-            wanted = PROFILE_OF.get(name, name)
-            profiles[wanted] = profiles.get(wanted, smallest).model_copy(update={"language": name})
+            own = PROFILE_OF.get(name, name)
+            profiles[own] = profiles.get(own, smallest).model_copy(update={"language": name})
     chosen = [part for part, is_faster in faster.items() if is_faster]
     for name, profile in profiles.items():
         if name != INT8 and takes_int8(name, profile):

@@ -1,4 +1,4 @@
-"""Everything a device must know of a checkpoint, as the bundle's manifest."""
+"""The bundle's manifest: everything that a device must know of a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from emo_edge.tensors import TensorSpec
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
 DEFAULTS = ("balanced", "exact")
-"""Which profile is the default: the first of these that there is, else the first of all."""
+"""Default profile: the first of these that there is, else the first of all."""
 
 
 def bundle_manifest(
@@ -112,7 +112,7 @@ def face_manifest(
 
 
 def _default(profiles: Mapping[str, Profile]) -> str:
-    return next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles)))
+    return next((name for name in DEFAULTS if name in profiles), next(iter(profiles)))
 
 
 def _provenance(own: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:
