@@ -18,7 +18,8 @@ FACE_PROFILE_OF = {"fp32": "exact", "fp16": "balanced"}
 def language_profiles(variants: Mapping[str, Mapping[str, Variant]]) -> dict[str, Profile]:
     """Return a profile for each language variant.
 
-    Unquantized ones take the most precise graphs, the others the smallest. Smallest graphs that none of these takes make the profile ``half``, so that every file can be chosen.
+    Unquantized ones take the most precise graphs, the others the smallest. Smallest graphs that none of
+    these takes make the profile ``half``, so that every file can be chosen.
     """
 
     def graphs(order: Sequence[str]) -> dict[str, str | None]:

@@ -36,20 +36,20 @@ class WrittenTensor(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What it will have."""
+        """Shape of the written tensor."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it is written in unless told otherwise."""
+        """Default type of the written tensor."""
 
     def value(self) -> torch.Tensor:
-        """Make it."""
+        """Compute it."""
 
     def origin(self) -> str:
         """Name it and what it is made of, for an error."""
 
     def stamp(self) -> str:
-        """Tell apart what it is made of: the same stamp, the same value."""
+        """Identify what it is made of: the same stamp, the same value."""
 
 
 def check_target(target: Path) -> None:

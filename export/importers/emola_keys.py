@@ -87,13 +87,13 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
 def checkpoint_config(
     settings: Mapping[str, Any], tensors: StoredTensors, network: LandmarkNetwork, problems: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Say what the model's config, its tensors' shapes and the landmark network tell, as ``EmoLlamaConfig``'s keys.
+    """Return the sizes by the model's config, its tensors and the landmark network, as ``EmoLlamaConfig``'s keys.
 
     Args:
         settings: LLaVA's ``config.json``.
-        tensors: the tensors found, by the checkpoint's names.
+        tensors: by the checkpoint's names.
         network: the user's.
-        problems: found before, and told with what is found here.
+        problems: of earlier steps, reported together with those of this one.
 
     Raises CheckpointError, listing them, if tensors are missing that tell a size.
     """

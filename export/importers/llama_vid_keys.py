@@ -1,4 +1,4 @@
-"""LLaMA-VID's names and sizes (``llamavid/model``): what its files call the parts of a checkpoint."""
+"""LLaMA-VID's names and sizes (``llamavid/model``): the names in its files, and those of the checkpoint."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
 def checkpoint_config(
     settings: Mapping[str, Any], tensors: StoredTensors, image_size: int, problems: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Say what the model's config and its tensors' shapes tell of the checkpoint, as ``EmoLlamaConfig``'s keys.
+    """Return the sizes by the model's config and its tensors' shapes, as ``EmoLlamaConfig``'s keys.
 
     Args:
         settings: LLaMA-VID's ``config.json``.
-        tensors: the tensors found, by the checkpoint's names.
-        image_size: pixels along one side of what the vision tower reads.
-        problems: found before, and told with what is found here.
+        tensors: by the checkpoint's names.
+        image_size: pixels along one side of the vision tower's input.
+        problems: of earlier steps, reported together with those of this one.
 
     Raises CheckpointError, listing them, if tensors are missing that tell a size.
     """

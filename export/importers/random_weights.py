@@ -53,7 +53,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "prompt": {"use_demographics": False},
     },
 }
-"""What differs from ``EmoLlamaConfig``'s defaults, which are LLaMA-VID-7B and FaceXFormer.
+"""Differences from ``EmoLlamaConfig``'s defaults, which are LLaMA-VID-7B and FaceXFormer.
 
 ``llama-vid-tiny`` has the networks at true size and a language model that takes a second.
 """
@@ -85,7 +85,7 @@ class RandomTensor:
         return f"{self.name} (random)"
 
     def stamp(self) -> str:
-        """Tell the seed."""
+        """Return the seed and the type."""
         return f"{self.seed} {self.dtype}"
 
 

@@ -28,7 +28,7 @@ HEADS = {
 
 
 class FaceOutputs(NamedTuple):
-    """What FaceXFormer says about a batch of N face crops; ``map`` is ``FaceConfig.map_size``."""
+    """FaceXFormer's outputs for a batch of N face crops; ``map`` is ``FaceConfig.map_size``."""
 
     landmarks: Tensor
     """[N, 68, 2] x, y in [-1, 1]; pixel = ((p + 1) * size - 1) / 2."""

@@ -66,10 +66,10 @@ class LandmarkNetwork:
         Raises CheckpointError if the graph fails, or gives numbers that are not finite.
         """
         try:
-            (found,) = self._session.run(None, {"image": crops})
+            (outputs,) = self._session.run(None, {"image": crops})
         except Exception as error:  # ONNX Runtime has an exception type for each of its statuses
             raise CheckpointError(f"{self.name}: fails on {len(crops)} picture(s): {_reason(error)}") from error
-        values = np.asarray(found, np.float32)
+        values = np.asarray(outputs, np.float32)
         if not np.isfinite(values).all():
             raise CheckpointError(f"{self.name}: gives numbers that are not finite")
         return values

@@ -10,7 +10,7 @@ from emo_edge.export.models.config import QFormerConfig
 from emo_edge.export.models.init import init_weights
 
 MASKED = -10000.0
-"""Added to the score of a padded text token, as BERT does; it stays finite in half precision."""
+"""Added to the score of a padded text token, as BERT does; it stays finite in float16."""
 
 
 class SelfProjections(nn.Module):
@@ -129,7 +129,7 @@ class Encoder(nn.Module):
 
 
 class Bert(nn.Module):
-    """What upstream's keys call ``bert``: embeddings and encoder, no pooler."""
+    """The part that upstream's keys call ``bert``: embeddings and encoder, no pooler."""
 
     def __init__(self, config: QFormerConfig, encoder_hidden_size: int) -> None:
         super().__init__()
