@@ -24,7 +24,8 @@ from emo_edge.bundle.manifest import (
     Variant,
 )
 from emo_edge.bundle.prompts import IMAGE_MARK, PromptConfig
-from emo_edge.export.models.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, LandmarkConfig
+from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig
+from emo_edge.export.models.network_config import FaceConfig, LandmarkConfig
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec
 

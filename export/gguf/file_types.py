@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.models.network_config import LanguageConfig
 
 FILE_TYPES = {
     "f32": 0,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emo_edge.bundle.manifest import EXACT_LANGUAGE
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
-from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.answers import DESCRIPTION, AnsweredPrompts
 from emo_edge.export.reference.outputs import Reference
 from emo_edge.inference.probability import softmax
