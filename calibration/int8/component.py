@@ -120,9 +120,9 @@ def planned_component(
     return Int8Result(method, methods, plan, max(stream, default=0.0))
 
 
-def centred(reference: Outputs, found: Outputs) -> float:
+def centred(reference: Outputs, outputs: Outputs) -> float:
     """Return the smallest `centred_cosine` of any output."""
-    return min(centred_cosine(value, found[name]) for name, value in reference.items())
+    return min(centred_cosine(value, outputs[name]) for name, value in reference.items())
 
 
 class _LastEvidence:

@@ -53,7 +53,7 @@ class GraphRun:
         except Exception as error:
             # ONNX Runtime's errors share no class of their own.
             if "alloc" in str(error):
-                raise DeviceError(f"out of memory; feed fewer samples at once. ONNX Runtime says: {error}") from error
+                raise DeviceError(f"out of memory; feed fewer samples at once. ONNX Runtime: {error}") from error
             raise InputError(f"the graph cannot be fed {_shapes(feed)}: {error}") from error
         return dict(zip(self.outputs, values, strict=True))
 

@@ -36,7 +36,7 @@ class MagnitudeHistogram:
 
     @property
     def total(self) -> int:
-        """How many values were counted."""
+        """Number of values counted."""
         return int(self.counts.sum())
 
     def add(self, values: NDArray[Any]) -> None:

@@ -1,8 +1,8 @@
-"""Which type each tensor gets: the least measured damage that fits a size.
+"""Choice of each tensor's type: the least measured damage that fits a size.
 
 Each group of tensors is measured alone in each type, everything else nearly lossless; damages are taken to add up.
-The size is met as in rate-distortion coding: one price a byte for all groups (Shoham and Gersho 1988), then what room
-is left goes where a byte buys most.
+The size is met as in rate-distortion coding: one price a byte for all groups (Shoham and Gersho 1988), then the bytes
+that are left go where a byte buys most.
 """
 
 from __future__ import annotations

@@ -57,7 +57,5 @@ def test_graphs_in_int8_give_way_before_the_language_model_grows() -> None:
     assert taken("kl<=0.08", profile=both)[0].vision == "int8"
     found, said = taken("kl<=0.05", profile=both)
     assert (found.vision, found.face, found.language) == ("fp16", "fp16", "q4_k_m")
-    assert said[0].startswith(
-        "profile small, q4_k_m with int8 vision, face: agreement 0.9900, mean KL 7.00e-02; fails"
-    )
+    assert said[0].startswith("profile small, q4_k_m with int8 vision, face: agreement 0.9900, mean KL 7.00e-02; fails")
     assert taken("kl<=0.002", profile=both)[0].language == "q8_0"
