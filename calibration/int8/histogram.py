@@ -13,7 +13,7 @@ from emo_edge.errors import InputError
 BINS = 8192
 LEAST_EXPONENT = -100
 CHUNK = 1 << 20
-"""Values counted at once, so that temporaries stay small beside the activation itself."""
+"""Values counted at once, so that temporaries stay small against the activation itself."""
 
 
 class MagnitudeHistogram:

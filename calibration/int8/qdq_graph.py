@@ -52,7 +52,7 @@ def int8_from_float(
 
     Args:
         source: a float32 graph, or its float16 form: scales then are float16.
-        target: ``NAME.onnx``; weights too large for one message lie beside it.
+        target: ``NAME.onnx``; weights too large for one message go to a file next to it.
         thresholds: largest magnitude of each activation that is not clipped, by the names of the float32 graph.
         keep: nodes not to quantize.
 

@@ -59,7 +59,7 @@ def gather_ranges(
     to the bit wherever feeds and pieces end, as far as ONNX Runtime's is.
 
     Args:
-        graph: with its data file beside it, if it has one.
+        graph: with its data file next to it, if it has one.
         feeds: named arrays [n, ...] of any n, read once and in order; nothing of them is kept.
         state: a small file written after every feed. If it is there, the feeds that it counted are read, compared
             with what it counted, and not run again.

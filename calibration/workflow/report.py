@@ -27,7 +27,7 @@ class NewVariants:
 
 
 def calibration_provenance(counts: str, drawn: DrawnSamples, seed: int, variants: NewVariants) -> dict[str, str]:
-    """Describe the samples, used as ``counts`` says, and how each variant was made."""
+    """Describe the samples, with ``counts`` of their use, and how each variant was made."""
     # A later calibration may keep a variant of this one: each names the samples it was made and measured on.
     stamp = f" (samples {drawn.digest[:8]})"
     used = f"{counts}, {len(drawn.skipped)} pictures skipped, seed {seed}, sha256 {drawn.digest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,14 +37,11 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 def main(
     checkpoint: Path,
     out: Path,
-    vision: tuple[str, ...],
-    face: tuple[str, ...],
-    language: tuple[str, ...],
-    labels: str,
     samples: Path | None,
     limit: int,
     threads: int | None,
     overwrite: bool,
+    **variants: Any,
 ) -> None:
     """Write CHECKPOINT as one verified bundle.
 
@@ -53,11 +51,11 @@ def main(
     """
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
-    config = ExportConfig(vision, face, language, labels)
+    config = ExportConfig(**variants)
 
     with shown_reports() as reports:
         if is_face_network(directory):
-            export = partial(bundle_from_face_network, directory, out, face)
+            export = partial(bundle_from_face_network, directory, out, config.face)
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)
         export(pictures, overwrite=overwrite, threads=threads, reports=reports)

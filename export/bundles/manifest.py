@@ -44,7 +44,7 @@ def bundle_manifest(
     name: str,
     origin: Mapping[str, str],
 ) -> Manifest:
-    """Join what was exported with what the config says.
+    """Join the exported variants with the settings of the config.
 
     Args:
         config: of the checkpoint.

@@ -102,7 +102,7 @@ class ExportRun:
 
     def origin(self) -> dict[str, str]:
         """Return provenance: the weights, and the pictures that every variant was compared on."""
-        # First and last name: enough to tell a folder from the packaged drawings.
+        # First and last name: enough to distinguish a folder from the packaged drawings.
         names = f"{self.samples[0].name} to {self.samples[-1].name}"
         return {
             "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(self.directory)),

@@ -104,10 +104,10 @@ def _check_finite(tensors: Iterable[Any], source: Path) -> None:
 
 
 def _check_overrides(columns: Mapping[str, int], overrides: Mapping[str, str], source: Path) -> None:
-    strangers = sorted(overrides.keys() - columns.keys())
+    unknown = sorted(overrides.keys() - columns.keys())
     unknown = sorted(set(overrides.values()) - set(TENSOR_TYPES))
-    if strangers:
-        raise CheckpointError(f"{source}: has no matrix called {', '.join(strangers)}")
+    if unknown:
+        raise CheckpointError(f"{source}: has no matrix called {', '.join(unknown)}")
     if unknown:
         raise CheckpointError(f"no tensor type {', '.join(unknown)}; there are: {', '.join(TENSOR_TYPES)}")
 

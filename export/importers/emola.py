@@ -48,7 +48,7 @@ class EmolaPieces:
     lora: Path | None = None
     """EmoLA's directory: the adapter, ``non_lora_trainables.bin`` and, mostly, ``landmark_feature_projector.bin``."""
     landmark_projector: Path | None = None
-    """``landmark_feature_projector.bin``; None takes the one beside the adapter."""
+    """``landmark_feature_projector.bin``; None takes the one next to the adapter."""
 
 
 def checkpoint_from_emola(

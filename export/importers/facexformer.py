@@ -22,7 +22,7 @@ from emo_edge.export.reference.face_network import face_network_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_file
 
 INSIDE = "state_dict_backbone"
-"""Entry of ``model.pt`` that holds the whole model, whatever the name says."""
+"""Entry of ``model.pt`` that holds the whole model, in spite of its name."""
 KEYS = KeyMap(
     renames={
         r"(backbone\.0\.(?!.*relative_position_index).*)": r"face.\1",
@@ -75,7 +75,7 @@ def face_config(tensors: StoredTensors, image_size: int = 224) -> dict[str, Any]
 
     The picture's size and the numbers of layers are FaceXFormer's own: a file with fewer layers is a damaged one.
 
-    Raises CheckpointError naming the tensor that should tell a size and is not there.
+    Raises CheckpointError naming the missing tensor that a size is read from.
     """
 
     def size(name: str, axis: int) -> int:

@@ -68,7 +68,7 @@ def config_of_model(path: Path) -> dict[str, Any]:
 
 
 def tuned_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick what LLaMA-VID's trainer may have changed from the config it saves beside an adapter."""
+    """Pick what LLaMA-VID's trainer may have changed from the config it saves with an adapter."""
     return {name: settings[name] for name in _TUNED if name in settings}
 
 
@@ -91,7 +91,7 @@ def checkpoint_config(
         image_size: pixels along one side of the vision tower's input.
         problems: of earlier steps, reported together with those of this one.
 
-    Raises CheckpointError, listing them, if tensors are missing that tell a size.
+    Raises CheckpointError, listing them, if tensors are missing that a size is read from.
     """
     shapes = Shapes(tensors)
     width, bert = "vision.cls_token", "connector.vlm_att_encoder.bert"

@@ -82,7 +82,7 @@ class Shapes:
         return shape[axis]
 
     def check(self, problems: Sequence[str]) -> None:
-        """Raise CheckpointError, listing ``problems`` too, if tensors are missing that tell a size."""
+        """Raise CheckpointError, listing ``problems`` too, if tensors are missing that a size is read from."""
         if self.missing:
             lines = [*problems, *(f"missing: {name}, which tells a size" for name in self.missing)]
             raise CheckpointError(f"{len(lines)} problem(s) in the weights:\n" + listing(lines))

@@ -22,7 +22,7 @@ from emo_edge.utils.files import read_json
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE_NAME = "non_lora_trainables.bin"
-"""File that LLaVA's trainer saves beside the adapter: tensors that were trained as a whole."""
+"""File that LLaVA's trainer saves next to the adapter: tensors that were trained as a whole."""
 _PREFIX = "base_model.model."
 _SIDE = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight")
 _UNLESS: dict[str, tuple[Any, ...]] = {

@@ -1,4 +1,4 @@
-"""Face Info Mining: what the face says, as language-model tokens. Our reconstruction of EMO-LLaMA's module."""
+"""Face Info Mining: the face network's outputs as language-model tokens. Our reconstruction of EMO-LLaMA's module."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class FaceInfoConfig(Section):
 
 
 class LandmarkConfig(Section):
-    """EmoLA's landmark token: what ``landmarks.onnx``, which lies beside the weights, reads and gives.
+    """EmoLA's landmark token: input and output sizes of ``landmarks.onnx``, which lies next to the weights.
 
     Its numbers go through a projector of the connector's type.
     """

@@ -86,7 +86,7 @@ class Layer(nn.Module):
         self.is_last = index == config.num_layers - 1
 
     def forward(self, queries: Tensor, text: Tensor, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Update queries [N, Q, d] and text [N, L, d]; the last layer leaves the text, which nobody reads."""
+        """Update queries [N, Q, d] and text [N, L, d]; the last layer leaves the text, which nothing reads."""
         both = torch.cat([queries, text], dim=1)
         mixed = self.attention(queries if self.is_last else both, both, mask)
         rows = queries.shape[1]

@@ -16,7 +16,7 @@ from emo_edge.errors import CheckpointError
 from emo_edge.tensors import TensorSpec
 
 EXTERNAL_BYTES = 1_500_000_000
-"""More weights than this lie beside the graph; protobuf ends at 2 GiB."""
+"""More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
 
 
 @dataclass(frozen=True)

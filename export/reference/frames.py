@@ -25,7 +25,7 @@ class Clip:
     frames: list[Image]
     boxes: list[Box | None]
     moving: bool
-    """Whether a clip was given, so that the prompts say "video"."""
+    """True for a clip, so that the prompts name a video."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         self.question_tokenizer: QuestionTokenizer | None = None
         """None where no token depends on the question."""
         self._files: dict[str, bytes] = {}
-        """Content of the files that `save_pretrained` writes beside config and weights, by name."""
+        """Content of the files that `save_pretrained` writes next to config and weights, by name."""
 
     @classmethod
     def from_pretrained(
@@ -113,7 +113,7 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
             self._files[name] = Path(directory, name).read_bytes()
 
     def load_landmark_network(self, path: Path) -> None:
-        """Open the user's landmark graph; it must read and give what the config says."""
+        """Open the user's landmark graph; it must have the sizes of the config."""
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; the landmark token reads what this graph finds")
         network, settings = LandmarkNetwork(path.read_bytes(), str(path)), self.config.landmark
@@ -123,7 +123,7 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         self.landmark_network, self._files[LANDMARKS_NAME] = network, network.content
 
     def save_pretrained(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Write config, tokenizers and weights beside the final name, then rename.
+        """Write config, tokenizers and weights under a temporary name, then rename.
 
         Raises CheckpointError if ``directory`` holds anything, unless ``overwrite`` replaces it as a whole.
         """

@@ -26,7 +26,7 @@ TOWERS = {"eva": EvaVit, "clip": ClipVit}
 
 
 class EmoLlamaNetworks(nn.Module):
-    """The networks of one checkpoint: frames in, features and face tokens out; LLaMA beside them."""
+    """The networks of one checkpoint: frames in, features and face tokens out; and LLaMA."""
 
     def __init__(self, config: EmoLlamaConfig) -> None:
         super().__init__()

@@ -104,7 +104,7 @@ def tensor_files(directory: Path) -> dict[str, Path]:
 
 
 def shard_names(index: Path) -> dict[str, str]:
-    """Read an index: tensor name to the file beside it that holds the tensor."""
+    """Read an index: tensor name to the file in its folder that holds the tensor."""
     try:
         placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = set(placed.values())
