@@ -52,8 +52,8 @@ class MagnitudeHistogram:
         # A power of two, so the product is exact and no value reaches the end of the last bin.
         scale = np.float32(1 / self.width)
         for start in range(0, flat.size, CHUNK):
-            places = (flat[start : start + CHUNK] * scale).astype(np.int32)
-            self.counts += np.bincount(places, minlength=BINS)
+            bins = (flat[start : start + CHUNK] * scale).astype(np.int32)
+            self.counts += np.bincount(bins, minlength=BINS)
 
     def merge(self, other: MagnitudeHistogram) -> None:
         """Count what ``other`` counted."""

@@ -81,13 +81,13 @@ def int8_model(
 
 
 def int8_weight(values: NDArray[np.floating], axis: int) -> tuple[NDArray[np.int8], NDArray[np.floating]]:
-    """Round a weight to `LEVELS` steps a side with one scale for each place on ``axis``: values and scales.
+    """Round a weight to `LEVELS` steps a side with one scale for each index on ``axis``: values and scales.
 
     Scales have the weight's own type and are no smaller than its least normal number.
     """
-    others = tuple(place for place in range(values.ndim) if place != axis)
+    others = tuple(other for other in range(values.ndim) if other != axis)
     scales = _scale(np.abs(values.astype(np.float32)).max(others), values.dtype)
-    spread = scales.astype(np.float32).reshape([-1 if place == axis else 1 for place in range(values.ndim)])
+    spread = scales.astype(np.float32).reshape([-1 if other == axis else 1 for other in range(values.ndim)])
     rounded = np.rint(values.astype(np.float32) / spread)
     return np.clip(rounded, -LEVELS, LEVELS).astype(np.int8), scales
 

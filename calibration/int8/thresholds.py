@@ -39,8 +39,8 @@ def max_threshold(histogram: MagnitudeHistogram) -> float:
 def percentile_threshold(histogram: MagnitudeHistogram, percentile: float = PERCENTILE) -> float:
     """Return the magnitude that ``percentile`` per cent of the values do not exceed, rounded up by less than a bin."""
     reached = np.cumsum(histogram.counts)
-    place = int(np.searchsorted(reached, reached[-1] * (percentile / 100)))
-    return min((place + 1) * histogram.width, histogram.peak)
+    index = int(np.searchsorted(reached, reached[-1] * (percentile / 100)))
+    return min((index + 1) * histogram.width, histogram.peak)
 
 
 def mse_threshold(histogram: MagnitudeHistogram) -> float:

@@ -77,12 +77,12 @@ def _price(options: Options, budget: int) -> float:
 def _filled(options: Options, types: dict[str, str], budget: int) -> dict[str, str]:
     """Spend what is left: one change at a time, the largest gain for a byte first."""
     while True:
-        room, best, gain = budget - total_size(options, types), None, 0.0
+        spare, best, gain = budget - total_size(options, types), None, 0.0
         for group, name in types.items():
             now = options[group][name]
             for other, option in options[group].items():
                 added, won = option.size - now.size, now.damage - option.damage
-                if won > 0 and added <= room and won / max(added, 1) > gain:
+                if won > 0 and added <= spare and won / max(added, 1) > gain:
                     best, gain = (group, other), won / max(added, 1)
         if best is None:
             return types

@@ -24,22 +24,22 @@ def takes_int8(name: str, profile: Profile) -> bool:
 
 
 def calibrated_profiles(
-    old: Manifest, made: Sequence[str], faster: Mapping[str, bool], only: str | None = None
+    old: Manifest, new: Sequence[str], faster: Mapping[str, bool], only: str | None = None
 ) -> dict[str, Profile]:
     """Give each new language variant a profile, and quantized profiles the graphs in INT8 that are faster here.
 
-    All graphs in INT8 there are make the profile ``int8``: for machines that are not this one.
+    All graphs in INT8, fast or not, make the profile ``int8``: for machines that are not this one.
 
     Args:
         old: the bundle's manifest before.
-        made: language variants made now.
-        faster: graphs made in INT8 now, and whether each is faster than every float form.
+        new: language variants of this calibration.
+        faster: graphs of this calibration in INT8, and whether each is faster than every float form.
         only: the one profile that may change; None lets all.
     """
     profiles = dict(old.profiles)
     # An export lists its smallest graphs last: those that a quantized language model goes with.
     smallest = with_floats(old, list(profiles.values())[-1], GRAPHS)
-    for name in made:
+    for name in new:
         if not any(profile.language == name for profile in profiles.values()):
             own = PROFILE_OF.get(name, name)
             profiles[own] = profiles.get(own, smallest).model_copy(update={"language": name})
@@ -47,9 +47,9 @@ def calibrated_profiles(
     for name, profile in profiles.items():
         if name != INT8 and takes_int8(name, profile):
             profiles[name] = with_int8(with_floats(old, profile, faster), chosen)
-    there = [part for part in GRAPHS if part in faster or INT8 in _variants(old, part)]
-    if there:
-        profiles[INT8] = with_int8(profiles.get(INT8, smallest), there)
+    in_int8 = [part for part in GRAPHS if part in faster or INT8 in _variants(old, part)]
+    if in_int8:
+        profiles[INT8] = with_int8(profiles.get(INT8, smallest), in_int8)
     if only is None:
         return profiles
     return {**old.profiles, only: profiles[only]}

@@ -26,8 +26,8 @@ def sample_bilinear(face_map: Tensor, points: Tensor) -> Tensor:
 def _hats(position: Tensor, size: int) -> Tensor:
     # [N, P] in [-1, 1] -> [N, P, size]: the two neighbouring pixels share a weight of one
     pixel = (((position + 1) * size - 1) / 2).clamp(0, size - 1)
-    places = torch.arange(size, device=position.device, dtype=position.dtype)
-    return F.relu(1 - (pixel[..., None] - places).abs())
+    pixels = torch.arange(size, device=position.device, dtype=position.dtype)
+    return F.relu(1 - (pixel[..., None] - pixels).abs())
 
 
 class CrossAttention(nn.Module):

@@ -34,8 +34,8 @@ class AnsweredPrompts:
     @property
     def described(self) -> list[NDArray[np.float32]]:
         """Prompts that ask for a description, [P, E] each."""
-        asked = self.prompts[len(self.prompts) - len(self.descriptions) :]
-        return [np.ascontiguousarray(prompt.float().cpu().numpy()) for prompt in asked]
+        prompts = self.prompts[len(self.prompts) - len(self.descriptions) :]
+        return [np.ascontiguousarray(prompt.float().cpu().numpy()) for prompt in prompts]
 
 
 @torch.inference_mode()

@@ -142,9 +142,9 @@ def _connected(
     parts = []
     for start in range(0, len(features), BATCH):
         rows = slice(start, start + BATCH)
-        asked = {name: torch.from_numpy(ids[rows]).to(model.device) for name, ids in question.items()}
+        inputs = {name: torch.from_numpy(ids[rows]).to(model.device) for name, ids in question.items()}
         batch = torch.from_numpy(features[rows]).to(model.device, model.dtype)
-        parts.append(_array(model.connector(batch, **asked)))
+        parts.append(_array(model.connector(batch, **inputs)))
     return np.concatenate(parts)
 
 
