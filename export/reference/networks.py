@@ -106,11 +106,12 @@ class EmoLlamaNetworks(nn.Module):
 
     def face_tokens(self, features: FrameFeatures) -> Tensor | None:
         """Tokens of Face Info Mining, or the landmark token: [F, k, E]; None without either."""
+        tokens: Tensor | None = None
         if self.landmark is not None and features.landmarks is not None:
-            return self.landmark(features.landmarks)  # type: ignore[no-any-return]
-        if self.face_info is not None and features.face is not None:
-            return self.face_info(features.face.face_map, features.face.landmarks)  # type: ignore[no-any-return]
-        return None
+            tokens = self.landmark(features.landmarks)
+        elif self.face_info is not None and features.face is not None:
+            tokens = self.face_info(features.face.face_map, features.face.landmarks)
+        return tokens
 
     def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
         return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)
