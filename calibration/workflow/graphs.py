@@ -1,34 +1,30 @@
-"""Second stage of a calibration: INT8 variants of a bundle's graphs, with ranges, plan, evidence and speed."""
+"""Third stage of a calibration: INT8 variants of a bundle's graphs, with ranges, plan, evidence and speed."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from emo_edge.bundle.manifest import GraphComponent, Variant
-from emo_edge.bundle.prompts import classify_question
+from emo_edge.bundle.manifest import Variant
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.calibration.int8.component import AT_ONCE, EvalSet, Int8Result, Int8Task, centred, planned_component
-from emo_edge.calibration.int8.graph_files import fingerprint, stored_bytes
+from emo_edge.calibration.int8.component import EvalSet, Int8Result, Int8Task, centred, planned_component
+from emo_edge.calibration.int8.graph_files import stored_bytes
 from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.calibration.int8.sensitivity import Outputs
 from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
+from emo_edge.calibration.workflow.float_graphs import FloatGraphs
 from emo_edge.calibration.workflow.gated_profile import INT8
 from emo_edge.calibration.workflow.prepare import CalibrationRun
 from emo_edge.errors import AccuracyGateError, CheckpointError
-from emo_edge.export.onnx.export import PRECISIONS
 from emo_edge.export.onnx.verify import run_in_batches
 from emo_edge.export.reference.outputs import Reference, probabilities_with
 from emo_edge.machine.summary import describe_processor
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.metrics.label_agreement import label_evidence
 from emo_edge.metrics.tensor_parity import distances
-from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.tensors import Tensor, TensorSpec
 from emo_edge.utils.files import require_disk_space
 
 ROUNDS = 20
@@ -72,11 +68,11 @@ class GraphCalibration:
 
     def __init__(self, run: CalibrationRun) -> None:
         self.run, self.config, self.reports = run, run.config, run.reports
-        self.bundle, self.model = run.source.bundle, run.source.model
+        self.model, self.graphs = run.source.model, FloatGraphs(run)
 
     def bytes_at_most(self) -> int:
         """Bytes that the graphs in INT8 take: no more than those they are made of."""
-        return sum(stored_bytes(self._floats(component)[1]) for component in self.config.int8)
+        return sum(stored_bytes(self.graphs.floats(component)[1]) for component in self.config.int8)
 
     def variant(self, component: str, writer: BundleWriter) -> Int8Variant | None:
         """Write and measure one; None, and a line with the reason, where no INT8 form holds the gate.
@@ -109,11 +105,11 @@ class GraphCalibration:
 
     def _quantized(self, component: str, target: Path) -> Int8Result:
         """Gather the ranges and write the form in INT8."""
-        source, base = self._floats(component)
-        stamp, searched = self._stamp(component), self.run.searched
+        source, base = self.graphs.floats(component)
+        stamp, searched = self.graphs.stamp(component), self.run.searched
         ranges = gather_ranges(
             source,
-            self._feeds(component),
+            self.graphs.feeds(component),
             state=self.run.work / f"{component}-{stamp}.ranges.npz",
             threads=self.run.threads,
             progress=lambda done: self.reports.progress(f"{component} ranges", done, len(self.run.collected)),
@@ -134,53 +130,9 @@ class GraphCalibration:
             progress=self.reports.of(f"{component} blocks in INT8"),
         )
 
-    def _stamp(self, component: str) -> str:
-        """Hash the graphs that a partial result depends on; a connector reads the vision net's features."""
-        read = ("vision", component) if component == "connector" else (component,)
-        graphs = [fingerprint(self._path(part, self._float_names(part)[0])) for part in read]
-        return hashlib.sha256("".join(graphs).encode()).hexdigest()[:12]
-
     def _files(self, component: str, writer: BundleWriter) -> list[Path]:
         """List the files written of a graph, the one to open first."""
         return sorted(writer.partial.glob(f"{component}-{INT8}.onnx*"))
-
-    def _graph(self, component: str) -> GraphComponent:
-        graph: GraphComponent = getattr(self.bundle.manifest.components, component)
-        return graph
-
-    def _path(self, component: str, variant: str) -> Path:
-        return self.bundle.files(self._graph(component).variants[variant])[0]
-
-    def _float_names(self, component: str) -> list[str]:
-        return [name for name in PRECISIONS if name in self._graph(component).variants]
-
-    def _floats(self, component: str) -> tuple[Path, Path]:
-        """Return the most precise graph, which is measured, and the one that is written in INT8."""
-        names = self._float_names(component)
-        base = self.config.int8_base if self.config.int8_base in names else names[0]
-        return self._path(component, names[0]), self._path(component, base)
-
-    def _feeds(self, component: str) -> Iterator[dict[str, Tensor]]:
-        """Yield the inputs of every collected sample, a batch at a time; nothing of them is kept."""
-        if component != "connector":
-            for vision, face in self._crops():
-                yield {"image": face if component == "face" else vision}
-            return
-        with self._opened("vision", self._path("vision", self._float_names("vision")[0])) as session:
-            for vision, _ in self._crops():
-                yield {**session.run({"image": vision}), **self._question(len(vision))}
-
-    def _crops(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Cut the collected samples for both networks, uint8 [n, H, W, 3] each; without a face network n is 0 there."""
-        samples = self.run.collected
-        for start in range(0, len(samples), AT_ONCE):
-            pairs = [self.model.crops(sample.image, sample.box) for sample in samples[start : start + AT_ONCE]]
-            faces = [face.pixels for _, face in pairs if face]
-            yield np.stack([crop.pixels for crop, _ in pairs]), np.stack(faces) if faces else np.empty(0, np.uint8)
-
-    def _question(self, count: int) -> dict[str, Tensor]:
-        question = classify_question(self.model.config.prompt, self.run.searched.labels)
-        return {name: ids.cpu().numpy() for name, ids in self.model.question_inputs([question] * count).items()}
 
     def _eval_set(self, component: str, reference: Reference) -> EvalSet:
         def evidence(outputs: Outputs) -> Mapping[str, float]:
@@ -195,7 +147,7 @@ class GraphCalibration:
         Raises AccuracyGateError if it fails its gate there.
         """
         truth, feed = self.run.reference.of(component)
-        with self._opened(component, graph) as session:
+        with self.graphs.opened(component, graph) as session:
             outputs = run_in_batches(session, feed, progress=self.reports.of(f"measure {component} {INT8}"))
         if broken := [name for name, value in outputs.items() if not np.isfinite(value).all()]:
             raise AccuracyGateError(f"its output {', '.join(broken)} is not finite on the samples it is measured on")
@@ -208,20 +160,14 @@ class GraphCalibration:
         evidence = {**distances(truth, outputs), "all outputs": whole}
         return {**evidence, "labels": labels} if labels else evidence
 
-    def _opened(self, component: str, graph: Path) -> OnnxSession:
-        return OnnxSession(graph, *_specs(self._graph(component)), threads=self.run.threads)
-
     def _speed(self, component: str, graph: Path) -> tuple[str, SpeedCheck]:
         """Time a graph against each float variant, one sample at a time; the fastest float one is the baseline."""
         feed = {name: value[:1] for name, value in self.run.reference.of(component)[1].items()}
         checks = {
-            name: compared_speed(self._path(component, name), graph, feed, rounds=ROUNDS, threads=self.run.threads)
-            for name in self._float_names(component)
+            name: compared_speed(
+                self.graphs.path(component, name), graph, feed, rounds=ROUNDS, threads=self.run.threads
+            )
+            for name in self.graphs.float_names(component)
         }
         name = max(checks, key=lambda name: checks[name].ratio)
         return name, checks[name]
-
-
-def _specs(component: GraphComponent) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
-    return inputs, outputs
