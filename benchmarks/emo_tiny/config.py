@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from emo_edge.export.models.config import (
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.network_config import (
     ConnectorConfig,
-    EmoLlamaConfig,
     FaceConfig,
     FaceInfoConfig,
     LanguageConfig,

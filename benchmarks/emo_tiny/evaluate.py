@@ -83,11 +83,11 @@ def answer(
         rows = np.concatenate([np.arange(item.start, item.stop) for item in batch])
         features = model.encode_crops(arrays["vision"][rows], arrays["face"][rows])
         for setting in settings:
-            turns = model.embed_turns(features, _turns(batch, question, setting), setting.ablate)
-            found[setting.name].append(model.score_turns(turns, LABELS))
+            turns = model.embed_prompts(features, _turns(batch, question, setting), setting.ablate)
+            found[setting.name].append(model.score_prompts(turns, LABELS))
         if asked:
-            turns = model.embed_turns(features, _turns(batch, DESCRIBE, FULL))
-            said += model.answer_turns(turns, Sampling(max_new_tokens=80))
+            turns = model.embed_prompts(features, _turns(batch, DESCRIBE, FULL))
+            said += model.answer_prompts(turns, Sampling(max_new_tokens=80))
     return Answers({name: np.concatenate(scores).argmax(-1) for name, scores in found.items()}, said)
 
 

@@ -251,7 +251,7 @@ def _embedded_turns(
         own = slice(start, start + len(example.rows))
         turns.append(PromptInput(own, pair.question, example.clip, rng.random() < DEMOGRAPHICS_SHARE))
         start = own.stop
-    return model.embed_turns(features, turns)
+    return model.embed_prompts(features, turns)
 
 
 def _answer_rows(

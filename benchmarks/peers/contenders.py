@@ -109,7 +109,7 @@ def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int)
     written: list[int] = []
 
     def answer(image: Image) -> None:
-        turn = model.embed_turns(model.encode(as_clip(image, None)), [PromptInput(slice(0, 1), question)])[0]
+        turn = model.embed_prompts(model.encode(as_clip(image, None)), [PromptInput(slice(0, 1), question)])[0]
         written.append(len(generate_tokens(model.language, [turn.embeddings], Sampling(max_new_tokens=ANSWER))[0]))
 
     images, ms = _images(), []

@@ -24,7 +24,8 @@ from emo_edge.benchmarks.studies.subprocess_step import Measured, measured, meas
 from emo_edge.export.gguf.writer import PREFIX, gguf_from_checkpoint
 from emo_edge.export.importers.checkpoint_writer import write_checkpoint
 from emo_edge.export.importers.random_weights import SHAPES, RandomTensor
-from emo_edge.export.models.config import CheckpointConfig, EmoLlamaConfig, LanguageConfig
+from emo_edge.export.models.config import CheckpointConfig, EmoLlamaConfig
+from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME
 from emo_edge.machine.summary import describe_machine

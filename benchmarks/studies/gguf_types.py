@@ -95,7 +95,7 @@ def collect(model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], 
     """Statistics over the samples' prompts, with or without what the frames show."""
     collector = ImportanceCollector(model.language)
     for start in range(0, len(samples), AT_ONCE):
-        asked = answered_prompts(model, samples[start : start + AT_ONCE], LABELS, seen=seen)
+        asked = answered_prompts(model, samples[start : start + AT_ONCE], LABELS, visual=seen)
         collector.add(asked.prompts, asked.answers)
     return collector.imatrix(f"{len(samples)} samples, {'frames and text' if seen else 'text alone'}")
 

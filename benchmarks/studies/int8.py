@@ -18,7 +18,7 @@ import click
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
-from emo_edge.calibration.int8.component import EvalSet, Int8Result, planned_component
+from emo_edge.calibration.int8.component import EvalSet, Int8Result, Int8Task, planned_component
 from emo_edge.calibration.int8.graph_files import stored_bytes
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
@@ -99,7 +99,7 @@ class Component:
     def planned(self, ranges: ActivationRanges, gate: Gate, target: Path) -> Int8Result:
         """Choose the method, then the blocks to keep, on the samples of the search."""
         few = self.judged(self.searched.first(SENSITIVITY))
-        return planned_component(self.files["fp32"], target, ranges, self.judged(self.searched), few, gate)
+        return planned_component(Int8Task(self.files["fp32"], ranges, self.judged(self.searched), few, gate), target)
 
     def row(self, name: str, graph: Path, kept: tuple[str, ...] = ()) -> Row:
         """Measure one graph on the held-out samples."""

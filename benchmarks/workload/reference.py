@@ -97,7 +97,7 @@ class TorchTarget:
     def read_faces(self, frames: Sequence[Frame]) -> None:
         """Score the labels of all faces in one batch."""
         turns = [PromptInput(slice(row, row + 1), self._question(False)) for row in range(len(frames))]
-        self.model.score_turns(self._embedded(frames, turns, Stopwatch()), self.labels)
+        self.model.score_prompts(self._embedded(frames, turns, Stopwatch()), self.labels)
 
     @torch.inference_mode()
     def prefill(self, ids: Sequence[int]) -> None:
@@ -128,7 +128,7 @@ class TorchTarget:
 
     def _scores(self, turn: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
         with watch("score"):
-            scores: NDArray[np.float64] = self.model.score_turns([turn], self.labels)[0].astype(np.float64)
+            scores: NDArray[np.float64] = self.model.score_prompts([turn], self.labels)[0].astype(np.float64)
         return scores
 
     def _blank(self, turn: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ class TorchTarget:
         with self._timed_stage(watch, "face"):
             features = self._with_face(vision, np.stack(faces) if faces else None)
         with self._timed_stage(watch, "connector"):
-            return self.model.embed_turns(features, turns)
+            return self.model.embed_prompts(features, turns)
 
     def _with_face(self, vision: torch.Tensor, crops: NDArray[np.uint8] | None) -> FrameFeatures:
         """Run the network that the face's crops are for."""

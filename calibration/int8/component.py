@@ -17,7 +17,7 @@ from emo_edge.tensors import Tensor
 AT_ONCE = 16
 """Samples a graph is run on at once."""
 Evidence = Callable[[Outputs], Mapping[str, float]]
-"""What follows from a graph's outputs for the labels: see `label_evidence`; nothing for a graph without tokens."""
+"""Label evidence that follows from a graph's outputs, see `label_evidence`; empty for a graph without tokens."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Int8Result:
 
     method: str
     methods: Mapping[str, Measured]
-    """What everything in INT8 costs by each method."""
+    """Cost of everything in INT8 by each method."""
     plan: Int8Plan
     residual_peak: float
     """Largest magnitude of the residual stream, which a float16 form keeps in float32; 0 where there is none."""
 
-    def told(self) -> str:
-        """Say in one line what was decided."""
+    def summary(self) -> str:
+        """Describe in one line what was decided."""
         plan = self.plan
         kept = "; ".join(f"{block.block} ({block.reason})" for block in plan.kept)
         saved = (plan.bytes_before - plan.bytes_after) / 1e6
@@ -63,65 +63,70 @@ class Int8Result:
         )
 
 
+@dataclass(frozen=True)
+class Int8Task:
+    """One float graph to write in INT8, and the samples that decide how."""
+
+    source: Path
+    """The float graph."""
+    ranges: ActivationRanges
+    """Of its activations."""
+    searched: EvalSet
+    """Samples that the method and the number of blocks are chosen on."""
+    blocks_on: EvalSet
+    """Samples that each block is measured on, a run of the graph a block."""
+    gate: Gate
+    """Of the evidence of ``searched``, ``centred_cosine`` of its outputs among it."""
+    base: Path | None = None
+    """The float16 form of ``source``, where that is to be written in INT8."""
+    threads: int | None = None
+    """Of the CPU, for one operator."""
+
+    def trials(self, samples: EvalSet, thresholds: Mapping[str, float]) -> Trials:
+        """Return trials of the graph on ``samples``."""
+        return Trials(self.source, thresholds, samples.feeds(), samples.agreement, threads=self.threads)
+
+
 def planned_component(
-    source: Path,
+    task: Int8Task,
     target: Path,
-    ranges: ActivationRanges,
-    searched: EvalSet,
-    blocks_on: EvalSet,
-    gate: Gate,
     *,
-    base: Path | None = None,
     kept: Callable[[str], Path] | None = None,
-    threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Int8Result:
-    """Write the INT8 form of a float graph that holds ``gate`` with the fewest blocks kept.
+    """Write the INT8 form of a float graph that holds its gate with the fewest blocks kept.
 
     Args:
-        source: the float graph that ``ranges`` are of.
+        task: the graph and its samples.
         target: ``NAME.onnx``, not there yet.
-        ranges: of its activations.
-        searched: samples that the method and the number of blocks are chosen on.
-        blocks_on: samples that each block is measured on, a run of the graph a block.
-        gate: of the evidence of ``searched``, ``centred_cosine`` of its outputs among it.
-        base: the float16 form of ``source``, where that is to be written in INT8.
         kept: gives the file that keeps what the blocks cost, for a method.
-        threads: of the CPU, for one operator.
-        progress: told of the blocks.
+        progress: gets the blocks done and in all.
 
     Raises what `planned_int8` does.
     """
-    remembered = _Remembered(searched.evidence)
-    trials = Trials(
-        source,
-        ranges.thresholds("mse"),
-        searched.feeds(),
-        EvalSet(searched.feed, remembered).agreement,
-        threads=threads,
-    )
-    methods = method_costs(trials, ranges)
+    evidence, peaks = _LastEvidence(task.searched.evidence), task.ranges.peaks()
+    trials = task.trials(EvalSet(task.searched.feed, evidence), task.ranges.thresholds("mse"))
+    methods = method_costs(trials, task.ranges)
     method = next(iter(methods))
-    trials = trials.using(ranges.thresholds(method))
-    alone = Trials(source, trials.thresholds, blocks_on.feeds(), blocks_on.agreement, threads=threads)
-    costs = block_costs(alone, ranges.peaks(), kept=kept(method) if kept else None, progress=progress)
+    trials = trials.using(task.ranges.thresholds(method))
+    alone = task.trials(task.blocks_on, trials.thresholds)
+    costs = block_costs(alone, peaks, kept=kept(method) if kept else None, progress=progress)
 
-    def missed(outputs: Outputs) -> list[str]:
-        return gate.failures({**remembered(outputs), CENTRED: centred(trials.reference, outputs)})
+    def failures(outputs: Outputs) -> list[str]:
+        return task.gate.failures({**evidence(outputs), CENTRED: centred(trials.reference, outputs)})
 
-    plan = planned_int8(trials, costs, missed, target, base=base, rounds=0)
-    peaks = ranges.peaks()
-    stream = [peaks[name] for name in residual_sums(load_graph(source).graph) if name in peaks]
+    plan = planned_int8(trials, costs, failures, target, base=task.base, rounds=0)
+    stream = [peaks[name] for name in residual_sums(load_graph(task.source).graph) if name in peaks]
     return Int8Result(method, methods, plan, max(stream, default=0.0))
 
 
-def centred(reference: Outputs, found: Outputs) -> float:
+def centred(reference: Outputs, outputs: Outputs) -> float:
     """Return the smallest `centred_cosine` of any output."""
-    return min(centred_cosine(value, found[name]) for name, value in reference.items())
+    return min(centred_cosine(value, outputs[name]) for name, value in reference.items())
 
 
-class _Remembered:
-    """Evidence of the outputs asked about last: it is asked for twice, and costs a language model each time."""
+class _LastEvidence:
+    """Evidence of the last outputs, kept: it is needed twice, and costs a run of the language model each time."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence

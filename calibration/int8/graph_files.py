@@ -1,4 +1,4 @@
-"""Graphs as calibration handles them: small messages whose large weights stay in the file beside the source."""
+"""Graphs as calibration handles them: small messages whose large weights stay in the file next to the source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emo_edge.runtimes.onnx import FATAL
 from emo_edge.tensors import Tensor
 
 EXTERNAL_BYTES = 1_500_000_000
-"""More weights than this lie beside the graph; protobuf ends at 2 GiB."""
+"""More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
 BLOCK_BYTES = 1 << 24
 
 
@@ -53,7 +53,7 @@ class GraphRun:
         except Exception as error:
             # ONNX Runtime's errors share no class of their own.
             if "alloc" in str(error):
-                raise DeviceError(f"out of memory; feed fewer samples at once. ONNX Runtime says: {error}") from error
+                raise DeviceError(f"out of memory; feed fewer samples at once. ONNX Runtime: {error}") from error
             raise InputError(f"the graph cannot be fed {_shapes(feed)}: {error}") from error
         return dict(zip(self.outputs, values, strict=True))
 

@@ -13,7 +13,7 @@ from emo_edge.errors import InputError
 BINS = 8192
 LEAST_EXPONENT = -100
 CHUNK = 1 << 20
-"""Values counted at once, so that temporaries stay small beside the activation itself."""
+"""Values counted at once, so that temporaries stay small against the activation itself."""
 
 
 class MagnitudeHistogram:
@@ -36,7 +36,7 @@ class MagnitudeHistogram:
 
     @property
     def total(self) -> int:
-        """How many values were counted."""
+        """Number of values counted."""
         return int(self.counts.sum())
 
     def add(self, values: NDArray[Any]) -> None:
@@ -52,8 +52,8 @@ class MagnitudeHistogram:
         # A power of two, so the product is exact and no value reaches the end of the last bin.
         scale = np.float32(1 / self.width)
         for start in range(0, flat.size, CHUNK):
-            places = (flat[start : start + CHUNK] * scale).astype(np.int32)
-            self.counts += np.bincount(places, minlength=BINS)
+            bins = (flat[start : start + CHUNK] * scale).astype(np.int32)
+            self.counts += np.bincount(bins, minlength=BINS)
 
     def merge(self, other: MagnitudeHistogram) -> None:
         """Count what ``other`` counted."""

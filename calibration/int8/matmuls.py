@@ -1,4 +1,4 @@
-"""The products of a graph that INT8 can compute, and the block of the network each belongs to."""
+"""The matmuls of a graph that INT8 can compute, and the block of the network each belongs to."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Matmul:
     """Numbers in the weight."""
 
 
-def products(graph: GraphProto) -> list[Matmul]:
-    """Find the products of ``graph``; attention's own, of two activations, are none of them."""
+def matmuls(graph: GraphProto) -> list[Matmul]:
+    """Return the matmuls of ``graph`` with a constant weight, which excludes attention's own."""
     constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type in WEIGHT_TYPES}
     return [
         Matmul(
@@ -46,24 +46,24 @@ def products(graph: GraphProto) -> list[Matmul]:
 
 
 def blocks(graph: GraphProto) -> dict[str, tuple[str, ...]]:
-    """Group the products' nodes by block, in the order of computation.
+    """Group the matmuls' nodes by block, in the order of computation.
 
-    A block is named by its parameters' path up to the first number: ``blocks.3``, ``face.backbone.0.1.0``. A product
+    A block is named by its parameters' path up to the first number: ``blocks.3``, ``face.backbone.0.1.0``. A matmul
     whose own weight has lost its name, as a transposed one has, belongs where the bias added to it does, else where
     the last parameter read before it does.
     """
-    found: dict[str, list[str]] = {}
-    wanted = {product.output: product.node for product in products(graph)}
+    grouped: dict[str, list[str]] = {}
+    nodes = {matmul.output: matmul.node for matmul in matmuls(graph)}
     names = {tensor.name for tensor in graph.initializer}
     biases = {read: node for node in graph.node if node.op_type == "Add" for read in node.input}
     current = "start"
     for node in graph.node:
         after = [biases[node.output[0]]] if node.output[0] in biases else []
         own = [block for part in (node, *after) for block in _named_blocks(part, names)]
-        if node.output[0] in wanted:
-            found.setdefault(own[0] if own else current, []).append(wanted[node.output[0]])
+        if node.output[0] in nodes:
+            grouped.setdefault(own[0] if own else current, []).append(nodes[node.output[0]])
         current = next(_named_blocks(node, names), current)
-    return {name: tuple(nodes) for name, nodes in found.items()}
+    return {name: tuple(members) for name, members in grouped.items()}
 
 
 def residual_sums(graph: GraphProto) -> list[str]:
@@ -73,7 +73,7 @@ def residual_sums(graph: GraphProto) -> list[str]:
 
 
 def block_of(parameter: str) -> str | None:
-    """Tell the block of a parameter by its path; None where the exporter made the name up."""
+    """Return the block of a parameter by its path; None where the exporter made the name up."""
     match = _BLOCK.match(parameter) or _MODULE.match(parameter)
     return match[1] if match else None
 

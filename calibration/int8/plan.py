@@ -1,4 +1,4 @@
-"""Which blocks stay in their own precision so that an INT8 graph holds its gate."""
+"""Choice of the blocks that stay in their own precision so that an INT8 graph holds its gate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
 from emo_edge.errors import AccuracyGateError, InputError
 
 Gate = Callable[[Outputs], list[str]]
-"""Says what in a graph's outputs misses the gate; an empty list lets it pass."""
+"""Returns the failures of a graph's outputs; an empty list lets it pass."""
 ROUNDS = 20
 """Of the speed check."""
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Step:
     """Blocks."""
     measured: Measured
     failures: tuple[str, ...]
-    """What the gate said."""
+    """Of the gate."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Int8Plan:
     bytes_before: int
     bytes_after: int
     speed: SpeedCheck | None
-    """On this machine, against the graph it was made of; None if not asked for."""
+    """On this machine, against the graph it was made of; None if not requested."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as JSON holds it."""
@@ -75,18 +75,18 @@ def planned_int8(
 ) -> Int8Plan:
     """Write the INT8 graph that holds ``gate`` with the fewest blocks kept in their own precision.
 
-    Blocks of massive activations are kept from the start, then the dearest of ``costs``. Their number is found by
-    halving, which takes it that one more kept does no harm; whatever is chosen was itself measured.
+    Blocks of massive activations are kept from the start, then the most sensitive of ``costs``. Their number is
+    found by halving, which takes it that one more kept does no harm; whatever is chosen was itself measured.
 
     Args:
         trials: the graph, its thresholds and the samples.
-        costs: of `block_costs`, the dearest first.
+        costs: of `block_costs`, the most sensitive first.
         gate: of the outputs over these samples.
         target: ``NAME.onnx``, not there yet.
         base: the graph that is written in INT8, where it is not the one tried but that one's float16 form.
         rounds: of the speed check against the source on the first of the samples; 0 leaves it out.
 
-    Raises AccuracyGateError naming the best graph reached if every one with a block in INT8 misses the gate,
+    Raises AccuracyGateError naming the best graph reached if every one with a block in INT8 fails the gate,
     InputError if ``costs`` are empty, CheckpointError if ``target`` exists.
     """
     if not costs:
@@ -127,8 +127,8 @@ class _Search:
             return best
         best = self._tried(most) if most > least else best
         if best.failures:
-            raise AccuracyGateError(self._words())
-        # `least` misses the gate, `most` holds it.
+            raise AccuracyGateError(self._failure())
+        # `least` fails the gate, `most` holds it.
         while most - least > 1:
             middle = (least + most) // 2
             step = self._tried(middle)
@@ -146,12 +146,12 @@ class _Search:
         logger.info("%d blocks kept: %s; %s", count, measured, "; ".join(failures) or "the gate holds")
         return self.steps[-1]
 
-    def _words(self) -> str:
+    def _failure(self) -> str:
         best = max(self.steps, key=lambda step: (step.measured.agreement, step.measured.overall))
         return (
             f"no INT8 form of {self.trials.source.name} holds the gate: the best one keeps {len(best.kept)} of "
             f"{len(self.order)} blocks, has cosine {best.measured.cosine:.5f} and label agreement "
-            f"{best.measured.agreement:.4f}, and misses: {'; '.join(best.failures)}. "
+            f"{best.measured.agreement:.4f}, and fails: {'; '.join(best.failures)}. "
             "Calibrate with more samples or another method, lower the gate, or use fp16"
         )
 
@@ -161,7 +161,7 @@ def _timed(trials: Trials, base: Path, target: Path, rounds: int) -> SpeedCheck:
 
 
 def _kept(cost: BlockCost) -> KeptBlock:
-    found = cost.measured
-    alone = f"alone in INT8: cosine {found.cosine:.5f}, label agreement {found.agreement:.4f}"
-    reason = f"massive activations, up to {cost.peak:.4g}" if cost.massive else "among the dearest blocks"
+    measured = cost.measured
+    alone = f"alone in INT8: cosine {measured.cosine:.5f}, label agreement {measured.agreement:.4f}"
+    reason = f"massive activations, up to {cost.peak:.4g}" if cost.massive else "among the most sensitive blocks"
     return KeptBlock(cost.block, cost.nodes, f"{reason}; {alone}")

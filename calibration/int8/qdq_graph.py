@@ -1,7 +1,7 @@
-"""A float graph with its products in INT8: QuantizeLinear and DequantizeLinear around them, types all in the graph.
+"""A float graph with its matmuls in INT8: QuantizeLinear and DequantizeLinear around them, types all in the graph.
 
 ONNX Runtime's own writer (`QDQQuantizer`) gives the same numbers where both apply, and a test holds ours to it. It is
-not used because it rewires every reader of a quantized activation, the residual stream too, unless each product gets
+not used because it rewires every reader of a quantized activation, the residual stream too, unless each matmul gets
 a pair of its own, and because it copies every float32 weight for every trial of a plan.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from emo_edge.calibration.int8.graph_files import load_graph, refuse_existing, save_model
-from emo_edge.calibration.int8.matmuls import Matmul, products
+from emo_edge.calibration.int8.matmuls import Matmul, matmuls
 from emo_edge.calibration.int8.thresholds import LEVELS
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
@@ -27,7 +27,7 @@ LEAST_OPSET = {TensorProto.FLOAT: 13, TensorProto.FLOAT16: 19}
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """What was written."""
+    """The written graph: its nodes in INT8 and its size."""
 
     files: list[Path]
     quantized: tuple[str, ...]
@@ -44,20 +44,20 @@ class QuantizedGraph:
 def int8_from_float(
     source: Path, target: Path, thresholds: Mapping[str, float], *, keep: Collection[str] = ()
 ) -> QuantizedGraph:
-    """Write ``source`` with its products in INT8 to ``target``.
+    """Write ``source`` with its matmuls in INT8 to ``target``.
 
     Activations are symmetric int8 of one scale each, weights symmetric int8 of one scale an output channel, zero
-    points 0 throughout (TensorRT refuses others). Biases, products of two activations and everything else stay as
-    they are: a product's result is float at once.
+    points 0 throughout (TensorRT refuses others). Biases, matmuls of two activations and everything else stay as
+    they are: a matmul's result is float at once.
 
     Args:
         source: a float32 graph, or its float16 form: scales then are float16.
-        target: ``NAME.onnx``; weights too large for one message lie beside it.
+        target: ``NAME.onnx``; weights too large for one message go to a file next to it.
         thresholds: largest magnitude of each activation that is not clipped, by the names of the float32 graph.
         keep: nodes not to quantize.
 
-    Raises CheckpointError if ``target`` exists or the graph is malformed, of too old an opset or has no product,
-    InputError for a threshold that is missing or not finite, or a node to keep that is no product.
+    Raises CheckpointError if ``target`` exists or the graph is malformed, of too old an opset or has no matmul,
+    InputError for a threshold that is missing or not finite, or a node to keep that is no matmul.
     """
     refuse_existing(target)
     model, quantized = int8_model(source, thresholds, keep=keep)
@@ -70,30 +70,30 @@ def int8_model(
 ) -> tuple[ModelProto, tuple[str, ...]]:
     """Return what `int8_from_float` writes, and the nodes in INT8; other large weights stay in ``source``'s file."""
     model = load_graph(source)
-    every = products(model.graph)
+    every = matmuls(model.graph)
     if not every:
         raise CheckpointError(f"{source}: has no Conv, Gemm or MatMul with a constant weight: nothing to quantize")
-    if strange := set(keep) - {product.node for product in every}:
-        raise InputError(f"{', '.join(sorted(strange))}: no product of {source.name}, so nothing to keep")
-    chosen = [product for product in every if product.node not in set(keep)]
+    if strange := set(keep) - {matmul.node for matmul in every}:
+        raise InputError(f"{', '.join(sorted(strange))}: no matmul of {source.name}, so nothing to keep")
+    chosen = [matmul for matmul in every if matmul.node not in set(keep)]
     _Writer(model, source, thresholds).write(chosen)
-    return model, tuple(product.node for product in chosen)
+    return model, tuple(matmul.node for matmul in chosen)
 
 
 def int8_weight(values: NDArray[np.floating], axis: int) -> tuple[NDArray[np.int8], NDArray[np.floating]]:
-    """Round a weight to `LEVELS` steps a side with one scale for each place on ``axis``: values and scales.
+    """Round a weight to `LEVELS` steps a side with one scale for each index on ``axis``: values and scales.
 
     Scales have the weight's own type and are no smaller than its least normal number.
     """
-    others = tuple(place for place in range(values.ndim) if place != axis)
+    others = tuple(other for other in range(values.ndim) if other != axis)
     scales = _scale(np.abs(values.astype(np.float32)).max(others), values.dtype)
-    spread = scales.astype(np.float32).reshape([-1 if place == axis else 1 for place in range(values.ndim)])
+    spread = scales.astype(np.float32).reshape([-1 if other == axis else 1 for other in range(values.ndim)])
     rounded = np.rint(values.astype(np.float32) / spread)
     return np.clip(rounded, -LEVELS, LEVELS).astype(np.int8), scales
 
 
 class _Writer:
-    """Put Q/DQ before the chosen products of a graph, each activation's and each weight's once."""
+    """Put Q/DQ before the chosen matmuls of a graph, each activation's and each weight's once."""
 
     def __init__(self, model: ModelProto, source: Path, thresholds: Mapping[str, float]) -> None:
         self.model, self.graph, self.source, self.thresholds = model, model.graph, source, thresholds
@@ -103,14 +103,14 @@ class _Writer:
         self.written: set[str] = set()
 
     def write(self, chosen: list[Matmul]) -> None:
-        by_output = {product.output: product for product in chosen}
+        by_output = {matmul.output: matmul for matmul in chosen}
         for node in list(self.graph.node):
-            product = by_output.get(node.output[0])
-            if product is not None:
-                kind = self.constants[product.weight].data_type
+            matmul = by_output.get(node.output[0])
+            if matmul is not None:
+                kind = self.constants[matmul.weight].data_type
                 self._require_opset(kind)
-                node.input[0] = self._activation(product.activation, kind)
-                node.input[1] = self._weight(product)
+                node.input[0] = self._activation(matmul.activation, kind)
+                node.input[1] = self._weight(matmul)
             self.nodes.append(node)
         self.graph.ClearField("node")
         self.graph.node.extend(self.nodes)
@@ -126,12 +126,12 @@ class _Writer:
             self._append("DequantizeLinear", [f"{name}_quantized", *parameters], f"{name}_dequantized")
         return f"{name}_dequantized"
 
-    def _weight(self, product: Matmul) -> str:
-        name, axis = f"{product.weight}_int8_{product.axis}", product.axis
+    def _weight(self, matmul: Matmul) -> str:
+        name, axis = f"{matmul.weight}_int8_{matmul.axis}", matmul.axis
         if f"{name}_dequantized" not in self.written:
-            values = numpy_helper.to_array(self.constants[product.weight], str(self.source.parent))
+            values = numpy_helper.to_array(self.constants[matmul.weight], str(self.source.parent))
             if not np.isfinite(values).all():
-                raise CheckpointError(f"{self.source}: weight {product.weight} of {product.node} is not finite")
+                raise CheckpointError(f"{self.source}: weight {matmul.weight} of {matmul.node} is not finite")
             rounded, scales = int8_weight(values, axis)
             self._add(name, rounded)
             self._add(f"{name}_scale", scales)
@@ -181,4 +181,4 @@ def _scale(peaks: NDArray[np.float32], dtype: np.dtype[np.floating]) -> NDArray[
 
 
 def _names(source: Path) -> list[str]:
-    return [product.node for product in products(load_graph(source).graph)]
+    return [matmul.node for matmul in matmuls(load_graph(source).graph)]

@@ -1,4 +1,4 @@
-"""What a stopped run over calibration samples leaves on the disk, so that the next one goes on after it."""
+"""State that a stopped run over calibration samples leaves on the disk, so that the next one goes on after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emo_edge.tensors import Tensor
 
 @dataclass
 class RangeState:
-    """Histograms by tensor, and which samples they counted."""
+    """Histograms by tensor, and the samples that they counted."""
 
     graph: str
     """Fingerprint of the graph the activations are of."""
@@ -35,7 +35,7 @@ class RangeState:
         self.digest = _next_digest(self.digest, feed)
 
     def remaining(self, feeds: Iterable[Mapping[str, Tensor]]) -> Iterator[Mapping[str, Tensor]]:
-        """Give the feeds not counted yet; raise InputError if those counted are not the first of ``feeds``."""
+        """Yield the feeds not counted yet; raise InputError if those counted are not the first of ``feeds``."""
         digest, before, given = "", self.feeds, 0
         for given, feed in enumerate(feeds, start=1):
             if given > before:

@@ -14,7 +14,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from emo_edge.calibration.int8.graph_files import GraphRun, fingerprint, load_graph
 from emo_edge.calibration.int8.histogram import MagnitudeHistogram
-from emo_edge.calibration.int8.matmuls import products, residual_sums
+from emo_edge.calibration.int8.matmuls import matmuls, residual_sums
 from emo_edge.calibration.int8.range_state import RangeState, load_state, new_state
 from emo_edge.calibration.int8.thresholds import threshold
 from emo_edge.errors import CheckpointError, InputError
@@ -23,13 +23,13 @@ from emo_edge.tensors import Tensor
 LEAST_SAMPLES = 16
 RUN_BYTES = 256 << 20
 """Activations held at once. Those of 39 EVA-g blocks take 0.5 GB an image: there one image is run at a time."""
-Heard = Callable[[int], None]
-"""Gets how many samples are counted."""
+Progress = Callable[[int], None]
+"""Gets the number of samples counted."""
 
 
 @dataclass(frozen=True)
 class ActivationRanges:
-    """Histograms of every tensor that quantization or the plan asks about."""
+    """Histograms of every tensor that quantization or the plan needs."""
 
     histograms: Mapping[str, MagnitudeHistogram]
     samples: int
@@ -50,16 +50,16 @@ def gather_ranges(
     state: Path | None = None,
     least: int = LEAST_SAMPLES,
     threads: int | None = None,
-    progress: Heard | None = None,
+    progress: Progress | None = None,
 ) -> ActivationRanges:
     """Run the float32 ``graph`` over ``feeds`` and count the magnitudes of its activations.
 
-    Counted are the inputs of every product with a constant weight, and the residual stream. A feed of many samples
+    Counted are the inputs of every matmul with a constant weight, and the residual stream. A feed of many samples
     is run in pieces whose activations fit `RUN_BYTES`; each is counted at once and dropped. The result is the same
     to the bit wherever feeds and pieces end, as far as ONNX Runtime's is.
 
     Args:
-        graph: with its data file beside it, if it has one.
+        graph: with its data file next to it, if it has one.
         feeds: named arrays [n, ...] of any n, read once and in order; nothing of them is kept.
         state: a small file written after every feed. If it is there, the feeds that it counted are read, compared
             with what it counted, and not run again.
@@ -68,7 +68,7 @@ def gather_ranges(
         progress: called after every feed.
 
     Raises InputError for too few samples, a non-finite activation (named), or a ``state`` of another graph or other
-    samples; CheckpointError for a graph that cannot be read or has no product.
+    samples; CheckpointError for a graph that cannot be read or has no matmul.
     """
     model = load_graph(graph)
     tensors = observed_tensors(model)
@@ -88,7 +88,7 @@ def gather_ranges(
 
 def observed_tensors(model: ModelProto) -> list[str]:
     """Name the activations that `gather_ranges` counts, each once; raise CheckpointError if there is none."""
-    inputs = [product.activation for product in products(model.graph)]
+    inputs = [matmul.activation for matmul in matmuls(model.graph)]
     if not inputs:
         raise CheckpointError(
             f"the graph {model.graph.name} has no Conv, Gemm or MatMul with a constant weight: nothing to quantize"
@@ -106,20 +106,20 @@ class _Observed:
         extended.graph.output.extend(ValueInfoProto(name=name) for name in tensors if name not in known)
         self.run, self.tensors = GraphRun(extended, folder, threads), tensors
         self.rows = 1
-        """Samples a run; the first tells how large their activations are."""
+        """Samples a run; the first shows how large their activations are."""
 
     def count(self, feed: Mapping[str, Tensor], histograms: Mapping[str, MagnitudeHistogram]) -> None:
         for piece in self._pieces(feed):
-            found = {**piece, **self.run.run(piece)}
+            tensors = {**piece, **self.run.run(piece)}
             for name in self.tensors:
                 try:
-                    histograms[name].add(found[name])
+                    histograms[name].add(tensors[name])
                 except InputError as error:
                     raise InputError(
                         f"activation {name}: {error}; look for broken samples, or for overflow in the checkpoint"
                     ) from error
-            held = sum(value.nbytes for value in found.values())
-            self.rows = max(1, RUN_BYTES * len(next(iter(piece.values()))) // max(held, 1))
+            size = sum(value.nbytes for value in tensors.values())
+            self.rows = max(1, RUN_BYTES * len(next(iter(piece.values()))) // max(size, 1))
 
     def _pieces(self, feed: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         count, start = len(next(iter(feed.values()))), 0

@@ -1,4 +1,4 @@
-"""What INT8 costs, block by block, and which blocks hold massive activations."""
+"""Cost of INT8, block by block, and the blocks that hold massive activations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 
 from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
-from emo_edge.calibration.int8.matmuls import blocks, products
+from emo_edge.calibration.int8.matmuls import blocks, matmuls
 from emo_edge.calibration.int8.qdq_graph import int8_model
 from emo_edge.calibration.int8.ranges import ActivationRanges
 from emo_edge.calibration.int8.thresholds import METHODS
@@ -21,7 +21,7 @@ from emo_edge.tensors import Tensor
 
 Outputs = Mapping[str, Tensor]
 """A graph's outputs for all samples, [N, ...] each."""
-Judge = Callable[[Outputs], float]
+Agreement = Callable[[Outputs], float]
 """Share of samples whose label stays, 0..1, given the graph's outputs."""
 Blocks = Mapping[str, Sequence[str]]
 """Nodes by block."""
@@ -31,24 +31,24 @@ MASSIVE_RATIO = 8.0
 
 @dataclass(frozen=True)
 class Measured:
-    """How far a graph is from the original."""
+    """Distance of a graph from the original."""
 
     cosine: float
     """Smallest of any sample of any output."""
     overall: float
     """Smallest of any output, all its samples as one vector: one whose values are next to zero counts little."""
     agreement: float
-    """What the judge said."""
+    """Share of samples whose label stays."""
 
 
 @dataclass(frozen=True)
 class BlockCost:
-    """What it costs to have one block in INT8, all others being left."""
+    """Cost of one block in INT8, all others being left."""
 
     block: str
     nodes: tuple[str, ...]
     peak: float
-    """Largest magnitude that one of its products reads."""
+    """Largest magnitude that one of its matmuls reads."""
     massive: bool
     measured: Measured
 
@@ -60,7 +60,7 @@ class Trials:
         source: the float graph.
         thresholds: of its activations.
         feeds: samples to measure with; kept, as the original's outputs are.
-        judge: of label agreement.
+        agreement: computes the label agreement.
         threads: of the CPU, for one operator; None leaves it to ONNX Runtime.
 
     Raises InputError without samples, and whatever `GraphRun` does.
@@ -71,23 +71,23 @@ class Trials:
         source: Path,
         thresholds: Mapping[str, float],
         feeds: Iterable[Mapping[str, Tensor]],
-        judge: Judge,
+        agreement: Agreement,
         *,
         threads: int | None = None,
     ) -> None:
         self.source, self.thresholds, self.feeds = source, thresholds, list(feeds)
-        self.judge, self.threads = judge, threads
+        self.agreement, self.threads = agreement, threads
         if not self.feeds:
-            raise InputError("there is no sample to measure INT8 with: give some that calibration has not seen")
+            raise InputError("there is no sample to measure INT8 with: give some that calibration has not used")
         model = load_graph(source)
-        self.nodes = tuple(product.node for product in products(model.graph))
+        self.nodes = tuple(matmul.node for matmul in matmuls(model.graph))
         self.blocks: Blocks = blocks(model.graph)
         self.reference = self._outputs(GraphRun(model, source.parent, threads))
         if bad := [name for name, value in self.reference.items() if not np.isfinite(value).all()]:
             raise InputError(f"{source}: output {bad[0]} is not finite before quantization; check samples and weights")
 
     def outputs(self, keep: Iterable[str]) -> Outputs:
-        """Return the outputs of the graph with every product in INT8 but ``keep``."""
+        """Return the outputs of the graph with every matmul in INT8 but ``keep``."""
         model, _ = int8_model(self.source, self.thresholds, keep=set(keep))
         return self._outputs(GraphRun(model, self.source.parent, self.threads))
 
@@ -102,7 +102,7 @@ class Trials:
         pairs = [(self.reference[name], outputs[name]) for name in self.reference]
         cosine = min(smallest_cosine(*pair) for pair in pairs)
         overall = min(smallest_cosine(true[None], other[None]) for true, other in pairs)
-        return Measured(cosine, overall, float(self.judge(outputs)))
+        return Measured(cosine, overall, float(self.agreement(outputs)))
 
     def _outputs(self, run: GraphRun) -> Outputs:
         parts = [run.run(feed) for feed in self.feeds]
@@ -110,12 +110,12 @@ class Trials:
 
 
 def method_costs(trials: Trials, ranges: ActivationRanges) -> dict[str, Measured]:
-    """Measure the graph with every product in INT8 by each of `METHODS`, the least costly method first."""
-    found = {}
+    """Measure the graph with every matmul in INT8 by each of `METHODS`, the least costly method first."""
+    costs = {}
     for method in METHODS:
         tried = trials.using(ranges.thresholds(method))
-        found[method] = tried.measured(tried.outputs(()))
-    return dict(sorted(found.items(), key=lambda item: (-item[1].agreement, -item[1].overall)))
+        costs[method] = tried.measured(tried.outputs(()))
+    return dict(sorted(costs.items(), key=lambda item: (-item[1].agreement, -item[1].overall)))
 
 
 def block_costs(
@@ -126,17 +126,17 @@ def block_costs(
     kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[BlockCost]:
-    """Measure what each block costs in INT8 alone, the dearest first: by label agreement, then by overall cosine.
+    """Measure the cost of each block in INT8 alone, the most sensitive first: by agreement, then by overall cosine.
 
     Args:
         trials: the graph and its samples.
         peaks: largest magnitude of each activation, `ActivationRanges.peaks`.
-        grouped: nodes by block; by default the network's own blocks, and ``{node: [node]}`` looks at each product.
-        kept: a file of what was measured, so that a stopped pass goes on; it belongs to one graph, its thresholds
+        grouped: nodes by block; by default the network's own blocks, and ``{node: [node]}`` looks at each matmul.
+        kept: a file of the measurements, so that a stopped pass goes on; it belongs to one graph, its thresholds
             and its samples.
         progress: called with how many blocks are done, and of how many.
 
-    Raises InputError for a node that is no product or has no range.
+    Raises InputError for a node that is no matmul or has no range.
     """
     grouped = trials.blocks if grouped is None else grouped
     highest = block_peaks(trials.source, peaks, grouped)
@@ -149,21 +149,21 @@ def block_costs(
             if kept:
                 kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
                 kept.with_suffix(".new").replace(kept)
-        found = Measured(*known[name])
-        costs.append(BlockCost(name, tuple(nodes), highest[name], name in massive, found))
+        measured = Measured(*known[name])
+        costs.append(BlockCost(name, tuple(nodes), highest[name], name in massive, measured))
         if progress:
             progress(done, len(grouped))
     return sorted(costs, key=lambda cost: (cost.measured.agreement, cost.measured.overall))
 
 
 def block_peaks(source: Path, peaks: Mapping[str, float], grouped: Blocks) -> dict[str, float]:
-    """Return the largest magnitude that a product of each block reads; raise InputError if one is not known."""
+    """Return the largest magnitude that a matmul of each block reads; raise InputError if one is not known."""
     graph = load_graph(source).graph
     casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
-    reads = {product.node: product.activation for product in products(graph)}
+    reads = {matmul.node: matmul.activation for matmul in matmuls(graph)}
     strange = [node for nodes in grouped.values() for node in nodes if node not in reads]
     if strange:
-        raise InputError(f"{', '.join(strange)}: no product of {source.name}")
+        raise InputError(f"{', '.join(strange)}: no matmul of {source.name}")
     names = {node: name if name in peaks else casts.get(name, name) for node, name in reads.items()}
     if unknown := [name for name in names.values() if name not in peaks]:
         raise InputError(f"activation {unknown[0]}: has no range; gather the ranges of this graph's float32 form")

@@ -1,4 +1,4 @@
-"""Is a quantized graph faster here? Two graphs timed in turns on this machine."""
+"""Speed of a quantized graph against its baseline, both timed alternately on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_ROUNDS = 3
 
 @dataclass(frozen=True)
 class SpeedCheck:
-    """Times of two graphs for the same feed, taken in turns: what disturbs one round disturbs both."""
+    """Times of two graphs for the same feed, taken alternately: a disturbance of one round disturbs both."""
 
     baseline_ms: tuple[float, ...]
     candidate_ms: tuple[float, ...]
@@ -44,16 +44,16 @@ class SpeedCheck:
 
     @property
     def slower(self) -> bool:
-        """Whether the candidate takes longer."""
+        """True where the candidate takes longer."""
         return self.ratio > 1
 
     @property
     def faster(self) -> bool:
-        """Whether the candidate is faster beyond the spread of the rounds: only then a profile here chooses it."""
+        """True where the candidate is faster beyond the spread of the rounds: only then a profile here chooses it."""
         return self.spread[1] < 1
 
     def verdict(self) -> str:
-        """Say what was found in one line."""
+        """Describe the result in one line."""
         low, high = self.spread
         times = f"{np.median(self.candidate_ms):.2f} against {np.median(self.baseline_ms):.2f} ms"
         measured = f"{times}, ratio {self.ratio:.2f} ({low:.2f} to {high:.2f}) over {len(self.ratios)} rounds"
@@ -75,19 +75,19 @@ class SpeedCheck:
 def compared_speed(
     baseline: Path, candidate: Path, feed: Mapping[str, Tensor], *, rounds: int = 20, threads: int | None = None
 ) -> SpeedCheck:
-    """Time two graphs of the same inputs in turns on ONNX Runtime's CPU.
+    """Time two graphs of the same inputs alternately on ONNX Runtime's CPU.
 
     Which of them goes first changes every round. Raises InputError for too few rounds or a feed that does not fit.
     """
     if rounds < LEAST_ROUNDS:
-        raise InputError(f"{rounds} rounds tell nothing: time at least {LEAST_ROUNDS}")
+        raise InputError(f"{rounds} rounds are too few: time at least {LEAST_ROUNDS}")
     runs = [GraphRun(load_graph(path), path.parent, threads) for path in (baseline, candidate)]
     for run in runs:
         for _ in range(WARM_UP):
             run.run(feed)
     times: tuple[list[float], list[float]] = ([], [])
-    for place in range(rounds):
-        for which in (0, 1) if place % 2 == 0 else (1, 0):
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 == 0 else (1, 0):
             start = time.perf_counter()
             runs[which].run(feed)
             times[which].append(1e3 * (time.perf_counter() - start))

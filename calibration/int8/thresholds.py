@@ -32,15 +32,15 @@ def threshold(histogram: MagnitudeHistogram, method: str) -> float:
 
 
 def max_threshold(histogram: MagnitudeHistogram) -> float:
-    """Return the largest magnitude seen: nothing is clipped."""
+    """Return the largest magnitude: nothing is clipped."""
     return histogram.peak
 
 
 def percentile_threshold(histogram: MagnitudeHistogram, percentile: float = PERCENTILE) -> float:
     """Return the magnitude that ``percentile`` per cent of the values do not exceed, rounded up by less than a bin."""
     reached = np.cumsum(histogram.counts)
-    place = int(np.searchsorted(reached, reached[-1] * (percentile / 100)))
-    return min((place + 1) * histogram.width, histogram.peak)
+    index = int(np.searchsorted(reached, reached[-1] * (percentile / 100)))
+    return min((index + 1) * histogram.width, histogram.peak)
 
 
 def mse_threshold(histogram: MagnitudeHistogram) -> float:
@@ -93,8 +93,8 @@ def _lost_information(counts: NDArray[np.int64], end: int) -> float:
     sums = np.add.reduceat(reference, starts)
     reference[-1] += counts[end:].sum()
     filled = reference > 0
-    share = sums / np.maximum(np.add.reduceat(filled.astype(np.float64), starts), 1)
-    candidate = np.where(filled, np.repeat(share, np.diff([*starts, end])), 0)
+    mean_count = sums / np.maximum(np.add.reduceat(filled.astype(np.float64), starts), 1)
+    candidate = np.where(filled, np.repeat(mean_count, np.diff([*starts, end])), 0)
     p = reference[filled] / reference.sum()
     q = np.maximum(candidate[filled] / max(candidate.sum(), TINY), TINY)
     return float(p @ np.log(p / q))

@@ -1,4 +1,4 @@
-"""What every matrix of a LLaMA reads on the prompts it is really given: the statistics behind an imatrix.
+"""Importance statistics (an imatrix) of a LLaMA's matrices on the prompts it is really given.
 
 llama.cpp's own collector reads text alone. Here a prompt is embeddings, so that visual and face tokens count as they
 do on the device: system text, frames, question and answer, every position once. As there, the head is left out.
@@ -20,7 +20,7 @@ from emo_edge.errors import InputError
 
 
 class ImportanceCollector:
-    """Sums of squares of what the linear layers of a ``LlamaForCausalLM`` read on the prompts it is given here."""
+    """Sums of squares of the inputs of a ``LlamaForCausalLM``'s linear layers, on the prompts it is given here."""
 
     def __init__(self, language: Any) -> None:
         self._language, self._names = language, _gguf_names(language)
@@ -48,7 +48,7 @@ class ImportanceCollector:
         self._prompts += len(rows)
 
     def imatrix(self, dataset: str) -> Imatrix:
-        """Return what was collected so far; raise InputError before the first prompt."""
+        """Return the statistics so far; raise InputError before the first prompt."""
         if not self._prompts:
             raise InputError("no prompt was read: importance statistics need at least one sample")
         sums = {name: np.asarray(row, np.float32) for name, row in self._sums.items()}
@@ -56,15 +56,15 @@ class ImportanceCollector:
 
     @contextmanager
     def _listening(self, valid: Any) -> Iterator[None]:
-        """Count what the layers read at the ``valid`` positions [rows, length]; the others are padding."""
+        """Count the layers' inputs at the ``valid`` positions [rows, length]; the others are padding."""
 
-        def heard(name: str, _: Any, inputs: tuple[Any, ...]) -> None:
+        def count(name: str, _: Any, inputs: tuple[Any, ...]) -> None:
             self._count(name, inputs[0][valid])
 
         with ExitStack() as hooks:
             for module, name in self._names.items():
                 layer = self._language.get_submodule(module)
-                hooks.callback(layer.register_forward_pre_hook(partial(heard, name)).remove)
+                hooks.callback(layer.register_forward_pre_hook(partial(count, name)).remove)
             yield
 
     def _count(self, name: str, tokens: Any) -> None:
@@ -79,7 +79,7 @@ class ImportanceCollector:
 def collected_in_parts(parts: Sequence[str], folder: Path, collect: Callable[[str], Imatrix]) -> Imatrix:
     """Collect part by part and merge in order; a part whose file is in ``folder`` is read, not collected again.
 
-    ``folder`` belongs to one model and one set of samples. What it gives does not depend on where a run was stopped.
+    ``folder`` belongs to one model and one set of samples. The result does not depend on where a run was stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     merged: Imatrix | None = None
@@ -87,8 +87,8 @@ def collected_in_parts(parts: Sequence[str], folder: Path, collect: Callable[[st
         path = folder / f"{part}.imatrix.gguf"
         if not path.exists():
             write_imatrix(collect(part), path)
-        found = read_imatrix(path)
-        merged = found if merged is None else merged.merged(found)
+        collected = read_imatrix(path)
+        merged = collected if merged is None else merged.merged(collected)
     if merged is None:
         raise InputError("no samples: importance statistics need at least one")
     return merged
@@ -100,11 +100,11 @@ def _gguf_names(language: Any) -> dict[str, str]:
     from torch import nn
 
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, language.config.num_hidden_layers)
-    found = {}
+    gguf_names = {}
     for module, layer in language.named_modules():
         if isinstance(layer, nn.Linear) and module != "lm_head":
             name = names.get_name(module)
             if name is None:
                 raise InputError(f"{module}: not a matrix of a LLaMA; llama.cpp has no name for it")
-            found[module] = f"{name}.weight"
-    return found
+            gguf_names[module] = f"{name}.weight"
+    return gguf_names

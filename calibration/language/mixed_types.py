@@ -18,7 +18,7 @@ from emo_edge.metrics.label_agreement import kl_divergence
 BASE = "q8_0"
 """File type of every file that is made here; the type of each matrix is named."""
 EXACT = "f16"
-"""What everything else is in while one group is tried: its own rounding would hide, or undo, what the group does."""
+"""Type of everything else while one group is tried: its own rounding would hide, or undo, the group's effect."""
 SEARCHED = ("q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0")
 ALIGNMENT = 32
 """Of tensors in a GGUF file: llama.cpp's ``GGUF_DEFAULT_ALIGNMENT``."""
@@ -27,7 +27,7 @@ MOST_GROUPS = 64
 
 
 class Trials(Protocol):
-    """A language model that can be made in any type and scored: `export.language_trials` has one."""
+    """A language model that can be written in any type and scored: `export.gguf.trials` has one."""
 
     source: Path
     """The unquantized GGUF file."""
@@ -71,7 +71,7 @@ def matrices_of(source: Path) -> list[Matrix]:
 
 
 def grouped(matrices: Sequence[Matrix]) -> dict[str, list[Matrix]]:
-    """Give each matrix a group of its own, or join those of one role in one third of the layers if they are many."""
+    """Return a group for each matrix, or join those of one role in one third of the layers if they are many."""
     if len(matrices) <= MOST_GROUPS:
         return {matrix.name: [matrix] for matrix in matrices}
     depth = 1 + max(_layer(matrix.name) for matrix in matrices)
@@ -96,15 +96,15 @@ def measured_options(
 ) -> dict[str, dict[str, Option]]:
     """Measure every group in every type: the mean KL on the samples of ``reference`` [N, labels] that it adds.
 
-    What was measured stays in ``work``, so that a stopped search goes on; the folder belongs to one model, one set of
+    The measurements stay in ``work``, so that a stopped search goes on; the folder belongs to one model, one set of
     samples and one imatrix.
     """
     work.mkdir(parents=True, exist_ok=True)
     matrices, kept = matrices_of(trials.source), work / "damages.json"
     groups = grouped(matrices)
     known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    wanted = [(group, kind) for group in groups for kind in SEARCHED]
-    for number, (group, kind) in enumerate(wanted):
+    pairs = [(group, kind) for group in groups for kind in SEARCHED]
+    for number, (group, kind) in enumerate(pairs):
         key = f"{group} {kind}"
         if key not in known:
             types = dict.fromkeys((matrix.name for matrix in matrices), EXACT)
@@ -112,7 +112,7 @@ def measured_options(
             known[key] = divergence(trials, reference, importance, types, work / "searched.gguf", EXACT)
             kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
             kept.with_suffix(".new").replace(kept)
-        progress(number + 1, len(wanted))
+        progress(number + 1, len(pairs))
     return {
         group: {kind: Option(sum(matrix.size(kind) for matrix in own), known[f"{group} {kind}"]) for kind in SEARCHED}
         for group, own in groups.items()
@@ -132,7 +132,7 @@ def mixed_types(options: Options, source: Path, target_size: int, overhead: int)
 def require_reachable(source: Path, target: int | float) -> None:
     """Raise AccuracyGateError if the matrices alone are larger than ``target`` bytes in the smallest types there are.
 
-    A target that is a quality (float) is found out by measuring alone.
+    A target that is a quality (float) needs measurements.
     """
     smallest = sum(min(matrix.size(kind) for kind in SEARCHED) for matrix in matrices_of(source))
     if isinstance(target, int) and smallest > target:
@@ -169,7 +169,7 @@ def divergence(
     path.unlink(missing_ok=True)
     try:
         trials.make(path, BASE, importance, types)
-        found = trials.probabilities(path, cache, len(reference))
+        probabilities = trials.probabilities(path, cache, len(reference))
     finally:
         path.unlink(missing_ok=True)
-    return float(kl_divergence(reference, found).mean())
+    return float(kl_divergence(reference, probabilities).mean())

@@ -1,4 +1,4 @@
-"""A mixture of types for a size: what the measured damages choose, set against llama.cpp's recipes, and improved.
+"""A mixture of types for a size: the choice by measured damages, compared with llama.cpp's recipes and improved.
 
 Damages of single groups are taken to add up, and do so only nearly. So every candidate is made and measured as a
 whole, with and without statistics: the sum's own choice, and the largest stock recipe that fits. Changes that the
@@ -57,7 +57,7 @@ class MixtureSearch:
         trials: on the samples that types are chosen on.
         reference: full precision's label distributions there, [N, labels].
         options: of `measured_options`.
-        importance: statistics to make files with, beside files made without.
+        importance: statistics to write files with; each is written without them, too.
         work: where files are made and removed, and what was measured is kept: of one model, one set of samples and
             one ``importance``.
     """
@@ -76,23 +76,23 @@ class MixtureSearch:
             json.loads(self._kept.read_text(encoding="utf-8")) if self._kept.exists() else {}
         )
 
-    def best(self, target_size: int, tell: Callable[[Mixture], None] = lambda found: None) -> Mixture:
-        """Return the best mixture measured whose file has at most ``target_size`` bytes; ``tell`` hears of each.
+    def best(self, target_size: int, report: Callable[[Mixture], None] = lambda mixture: None) -> Mixture:
+        """Return the best mixture measured whose file has at most ``target_size`` bytes; ``report`` gets each.
 
         Raises AccuracyGateError if nothing is that small.
         """
-        start = min(self._candidates(target_size, tell), key=lambda found: found.divergence)
-        return self._improved(start, target_size, tell)
+        start = min(self._candidates(target_size, report), key=lambda one: one.divergence)
+        return self._improved(start, target_size, report)
 
-    def smallest(self, target_kl: float, tell: Callable[[Mixture], None] = lambda found: None) -> Mixture:
-        """Return the smallest mixture found whose mean KL on the samples of the search is at most ``target_kl``.
+    def smallest(self, target_kl: float, report: Callable[[Mixture], None] = lambda mixture: None) -> Mixture:
+        """Return the smallest measured mixture whose mean KL on the samples of the search is at most ``target_kl``.
 
         Sizes are halved between the smallest there is and everything in the largest type; whatever is returned was
-        measured itself. Raises AccuracyGateError if the largest misses the target.
+        measured itself. Raises AccuracyGateError if the largest exceeds the target.
         """
         low = self.overhead + sum(min(one.size for one in types.values()) for types in self.options.values())
         largest = {matrix.name: SEARCHED[-1] for matrix in self.matrices}
-        best = min(self._both(largest, f"everything in {SEARCHED[-1]}", tell), key=lambda found: found.divergence)
+        best = min(self._both(largest, f"everything in {SEARCHED[-1]}", report), key=lambda one: one.divergence)
         high = self.size(largest)
         if best.divergence > target_kl:
             raise AccuracyGateError(
@@ -101,9 +101,9 @@ class MixtureSearch:
             )
         while high - low > max(RESOLUTION * high, 1):
             middle = (low + high) // 2
-            holding = [one for one in self._candidates(middle, tell) if one.divergence <= target_kl]
+            holding = [one for one in self._candidates(middle, report) if one.divergence <= target_kl]
             if holding:
-                best = min(holding, key=lambda found: self.size(found.types))
+                best = min(holding, key=lambda one: self.size(one.types))
                 high = self.size(best.types)
             else:
                 low = middle
@@ -113,23 +113,23 @@ class MixtureSearch:
         """Bytes of a file with these types."""
         return self.overhead + sum(matrix.size(types[matrix.name]) for matrix in self.matrices)
 
-    def _candidates(self, target_size: int, tell: Callable[[Mixture], None]) -> list[Mixture]:
+    def _candidates(self, target_size: int, report: Callable[[Mixture], None]) -> list[Mixture]:
         """Measure the sum's own choice and the largest recipe that fits, with and without statistics."""
         chosen = mixed_types(self.options, self.trials.source, target_size, self.overhead)
         starts = {"the sum of measured damages": chosen}
         recipe = self._fitting_recipe(target_size)
         if recipe is not None:
             starts[f"the recipe of {recipe[0]}"] = recipe[1]
-        return [found for origin, types in starts.items() for found in self._both(types, origin, tell)]
+        return [one for origin, types in starts.items() for one in self._both(types, origin, report)]
 
-    def _both(self, types: Mapping[str, str], origin: str, tell: Callable[[Mixture], None]) -> list[Mixture]:
-        found = []
+    def _both(self, types: Mapping[str, str], origin: str, report: Callable[[Mixture], None]) -> list[Mixture]:
+        mixtures = []
         for importance in dict.fromkeys((self.importance, None)):
-            found.append(Mixture(types, importance, self._measure(types, importance), origin))
-            tell(found[-1])
-        return found
+            mixtures.append(Mixture(types, importance, self._measure(types, importance), origin))
+            report(mixtures[-1])
+        return mixtures
 
-    def _improved(self, start: Mixture, target_size: int, tell: Callable[[Mixture], None]) -> Mixture:
+    def _improved(self, start: Mixture, target_size: int, report: Callable[[Mixture], None]) -> Mixture:
         """Try the changes that the damages recommend, the most promising first, and keep each that helps."""
         best, tried, changes = start, {_key(start.types)}, 0
         while len(tried) <= TRIES:
@@ -137,27 +137,27 @@ class MixtureSearch:
             if types is None:
                 break
             tried.add(_key(types))
-            found = replace(best, types=types, divergence=self._measure(types, best.importance))
-            if found.divergence < best.divergence:
+            changed = replace(best, types=types, divergence=self._measure(types, best.importance))
+            if changed.divergence < best.divergence:
                 changes += 1
-                best = replace(found, origin=f"{start.origin}, {changes} changed")
-                tell(best)
+                best = replace(changed, origin=f"{start.origin}, {changes} changed")
+                report(best)
         return best
 
     def _changes(self, types: Mapping[str, str], target_size: int) -> Iterator[dict[str, str]]:
-        """Give the fitting changes of one group, or of two, that lessen the sum of damages: the largest gain first."""
-        room = target_size - self.size(types)
+        """Yield the fitting changes of one group, or of two, that lessen the sum of damages: the largest gain first."""
+        spare = target_size - self.size(types)
         moves = [
             (group, kind, *self._effect(types, group, kind)) for group in self.groups for kind in self.options[group]
         ]
-        offers = [(gain, [(group, kind)]) for group, kind, grown, gain in moves if gain > 0 and grown <= room]
-        dear = [move for move in moves if move[3] > 0 and move[2] > room]
+        offers = [(gain, [(group, kind)]) for group, kind, grown, gain in moves if gain > 0 and grown <= spare]
+        costly = [move for move in moves if move[3] > 0 and move[2] > spare]
         cheap = [move for move in moves if move[2] < 0]
-        for group, kind, grown, gain in dear:
+        for group, kind, grown, gain in costly:
             offers += [
                 (gain + lost, [(group, kind), (other, less)])
                 for other, less, shrunk, lost in cheap
-                if other != group and grown + shrunk <= room and gain + lost > 0
+                if other != group and grown + shrunk <= spare and gain + lost > 0
             ]
         for _, changes in sorted(offers, key=lambda offer: -offer[0]):
             changed = dict(types)
@@ -168,7 +168,7 @@ class MixtureSearch:
     def _effect(self, types: Mapping[str, str], group: str, kind: str) -> tuple[int, float]:
         """Bytes that a group grows by in another type, and the damage it loses."""
         own, options = self.groups[group], self.options[group]
-        # A recipe may part a group: its damage then counts by the share of each type.
+        # A recipe may split a group: its damage is then the mean over its matrices.
         now = sum(options[types[matrix.name]].damage for matrix in own if types[matrix.name] in options) / len(own)
         return sum(matrix.size(kind) - matrix.size(types[matrix.name]) for matrix in own), now - options[kind].damage
 

@@ -1,8 +1,8 @@
-"""Which type each tensor gets: the least measured damage that fits a size.
+"""Choice of each tensor's type: the least measured damage that fits a size.
 
 Each group of tensors is measured alone in each type, everything else nearly lossless; damages are taken to add up.
-The size is met as in rate-distortion coding: one price a byte for all groups (Shoham and Gersho 1988), then what room
-is left goes where a byte buys most.
+The size is met as in rate-distortion coding: one price a byte for all groups (Shoham and Gersho 1988), then the bytes
+that are left go where a byte buys most.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def _price(options: Options, budget: int) -> float:
 def _filled(options: Options, types: dict[str, str], budget: int) -> dict[str, str]:
     """Spend what is left: one change at a time, the largest gain for a byte first."""
     while True:
-        room, best, gain = budget - total_size(options, types), None, 0.0
+        spare, best, gain = budget - total_size(options, types), None, 0.0
         for group, name in types.items():
             now = options[group][name]
             for other, option in options[group].items():
                 added, won = option.size - now.size, now.damage - option.damage
-                if won > 0 and added <= room and won / max(added, 1) > gain:
+                if won > 0 and added <= spare and won / max(added, 1) > gain:
                     best, gain = (group, other), won / max(added, 1)
         if best is None:
             return types

@@ -1,4 +1,4 @@
-"""Draw what is calibrated on: by seed, label by label, and only pictures that open and show a face."""
+"""Draw calibration samples: by seed, label by label, and only pictures that open and show a face."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emo_edge.faces.detector import FaceDetector
 from emo_edge.media.crops import Box, Image
 
 FEWEST = 16
-"""Below this an interval of the agreement spans a fifth of all samples: nothing could be said."""
+"""Below this an interval of the agreement spans a fifth of all samples, too wide for any conclusion."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class DrawnSamples:
     skipped: tuple[str, ...]
     """Name and reason of every picture that was drawn and could not be used."""
     digest: str
-    """sha256 of what was seen: pixels, boxes and labels, in order."""
+    """sha256 of pixels, boxes and labels, in order."""
 
     def split(self, first: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-        """Part the samples: ``first`` of them, and the others; no picture is in both."""
+        """Split the samples: ``first`` of them, and the others; no picture is in both."""
         return self.samples[:first], self.samples[first:]
 
 
@@ -40,7 +40,7 @@ def draw_samples(
     detector: FaceDetector,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DrawnSamples:
-    """Draw ``count`` usable pictures, every label in turn as long as there are some.
+    """Draw ``count`` usable pictures, every label in rotation as long as there are some.
 
     A picture without a box gets the detector's largest face; one that does not open or shows none is skipped and
     listed, and another is drawn instead. Raises InputError if fewer than `FEWEST` can be used.
@@ -48,7 +48,7 @@ def draw_samples(
     used: list[Sample] = []
     skipped: list[str] = []
     digest = hashlib.sha256()
-    for sample in _in_turn(listed, seed):
+    for sample in _interleaved(listed, seed):
         if len(used) == count:
             break
         try:
@@ -69,14 +69,14 @@ def draw_samples(
     return DrawnSamples(tuple(used), tuple(skipped), digest.hexdigest())
 
 
-def _in_turn(listed: Sequence[Sample], seed: int) -> list[Sample]:
-    """Shuffle each label's pictures and deal them out in turn."""
+def _interleaved(listed: Sequence[Sample], seed: int) -> list[Sample]:
+    """Shuffle each label's pictures and interleave the labels."""
     rng = np.random.default_rng(seed)
     labels = sorted({sample.expression or "" for sample in listed})
     piles = []
     for label in labels:
         pile = [sample for sample in listed if (sample.expression or "") == label]
-        piles.append([pile[place] for place in rng.permutation(len(pile))])
+        piles.append([pile[index] for index in rng.permutation(len(pile))])
     dealt = chain.from_iterable(zip_longest(*piles))
     return [sample for sample in dealt if sample is not None]
 

@@ -1,4 +1,4 @@
-"""The pictures that ``--samples`` names: a folder, a folder a label, a CSV or a JSONL list."""
+"""Lists of pictures: a folder, a folder a label, a CSV or a JSONL list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = "image (a path beside the list), label (may be empty), and x0, y0, x1,
 def listed_samples(source: Path) -> list[Sample]:
     """List the pictures of a folder, of its subfolders (each named after a label), or of a ``.csv`` or ``.jsonl`` file.
 
-    Nothing is opened yet. Raises InputError for a place that holds no picture, and for a list with a broken line.
+    Nothing is opened yet. Raises InputError for a folder that holds no picture, and for a list with a broken line.
     """
     if source.is_dir():
         try:
@@ -27,10 +27,10 @@ def listed_samples(source: Path) -> list[Sample]:
         except OSError as error:
             raise InputError(f"{error.filename or source}: cannot be listed: {error.strerror}") from error
     if not source.is_file():
-        raise InputError(f"{source}: no such file or folder; --samples takes a folder, a .csv or a .jsonl")
+        raise InputError(f"{source}: no such file or folder; `samples` takes a folder, a .csv or a .jsonl")
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
     if source.suffix.lower() not in readers:
-        raise InputError(f"{source}: --samples takes a folder, a .csv or a .jsonl, not {source.suffix or 'this'}")
+        raise InputError(f"{source}: `samples` takes a folder, a .csv or a .jsonl, not {source.suffix or 'this'}")
     try:
         rows = list(readers[source.suffix.lower()](source))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
@@ -44,9 +44,9 @@ def _folder(folder: Path) -> list[Sample]:
     labelled = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     if not any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir()) and labelled:
         return [
-            Sample(f"{place.name}/{path.name}", path, None, place.name)
-            for place in labelled
-            for path in image_paths(place)
+            Sample(f"{label.name}/{path.name}", path, None, label.name)
+            for label in labelled
+            for path in image_paths(label)
         ]
     return [Sample(path.name, path, None, None) for path in image_paths(folder)]
 
@@ -72,14 +72,14 @@ def _sample(row: Mapping[str, Any], source: Path, line: int) -> Sample:
     return Sample(name, source.parent / name, _box(row, f"{source}, line {line}"), label)
 
 
-def _box(row: Mapping[str, Any], place: str) -> Box | None:
+def _box(row: Mapping[str, Any], line: str) -> Box | None:
     given = [row.get(name) for name in ("x0", "y0", "x1", "y1")]
     if all(value in (None, "") for value in given):
         return None
     try:
         x0, y0, x1, y1 = (float(value) for value in given)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{place}: x0, y0, x1, y1 are four numbers, not {given}") from error
+        raise InputError(f"{line}: x0, y0, x1, y1 are four numbers, not {given}") from error
     if not (abs(x0) < 1e6 and abs(y0) < 1e6 and x0 < x1 < 1e6 and y0 < y1 < 1e6):
-        raise InputError(f"{place}: a face box has x1 > x0 and y1 > y0 in pixels, not {given}")
+        raise InputError(f"{line}: a face box has x1 > x0 and y1 > y0 in pixels, not {given}")
     return (x0, y0, x1, y1)

@@ -1,4 +1,4 @@
-"""What a calibration is to make, checked before anything slow starts. Of the command line's layer."""
+"""Configuration of a calibration, checked before anything slow starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emo_edge.bundle.manifest import GRAPHS, LanguageComponent
+from emo_edge.bundle.manifest import GRAPHS, LanguageComponent, Manifest
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
 from emo_edge.calibration.language.variants import UNWEIGHTED
@@ -21,7 +21,7 @@ from emo_edge.utils.files import sha256_of
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """What to make, and on what."""
+    """Variants to make, and the samples to make and measure them on."""
 
     collect: int = 128
     """Samples for statistics, ranges and searches."""
@@ -36,7 +36,7 @@ class CalibrationConfig:
     int8: tuple[str, ...] = GRAPHS
     """Graphs to make in INT8, of those that the bundle has."""
     int8_base: str = "fp32"
-    """Precision of what stays out of INT8; one that the bundle has not is replaced by the one it has."""
+    """Precision of what stays out of INT8; one that the bundle does not have is replaced by the one it has."""
     int8_gate: Gate = INT8_GATE
     """Of each graph in INT8, all else in full precision."""
     target_size: int | None = None
@@ -44,53 +44,71 @@ class CalibrationConfig:
     target_kl: float | None = None
     """Or the mean KL that the smallest mixture may have; None of both searches none."""
     profile: str | None = None
-    """Make and measure what this one profile takes; None takes all."""
+    """The one profile to calibrate; None takes all."""
     gate: Gate | None = None
     """For every profile; None gives each its own."""
     strict: bool = False
 
     @property
     def target(self) -> int | float | None:
-        """What a mixture is searched for: bytes (int), a mean KL (float), or nothing."""
+        """Limit of a searched mixture: bytes (int), a mean KL (float), or None for no search."""
         if self.target_size is not None:
             return self.target_size
         return None if self.target_kl is None else float(self.target_kl)
 
     def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationConfig:
-        """Fill in what follows from the bundle; raise InputError for what it or its model has not."""
-        manifest, language = bundle.manifest, language_of(bundle)
-        if self.target_size is not None and self.target_kl is not None:
-            raise InputError("a mixture is searched for a size or for a quality: --target-size or --target-kl")
-        if self.profile is not None and self.profile not in manifest.profiles:
-            raise InputError(f"--profile {self.profile}: choose from {', '.join(manifest.profiles)}")
-        if self.labels not in config.label_sets:
-            raise InputError(f"--labels {self.labels}: choose from {', '.join(config.label_sets)}")
+        """Fill in what follows from the bundle; raise InputError for what it or its model does not have."""
+        self._check_names(bundle.manifest, config)
         known = available_file_types(config.language, importance=True)
-        held = [str(manifest.profiles[self.profile].language)] if self.profile else list(language.variants)
-        own = tuple(name for name in held if name in known and name not in UNWEIGHTED)
-        wanted = own if self.types is None else self.types
-        there = tuple(part for part in self.int8 if getattr(manifest.components, part) is not None)
+        types = self._requested_types(bundle, known)
+        graphs = self._requested_graphs(bundle.manifest)
+        if graphs and self.collect < LEAST_SAMPLES:
+            raise InputError(f"`collect` {self.collect}: INT8 ranges need at least {LEAST_SAMPLES}; or `int8` none")
+        _require_figures("gate", self.gate, GRAPH_FIGURES)
+        _require_figures("int8_gate", self.int8_gate, PROFILE_FIGURES)
+        self._require_work(types, graphs, known)
+        return replace(self, types=types, int8=graphs, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
+
+    def _check_names(self, manifest: Manifest, config: EmoLlamaConfig) -> None:
+        """Raise InputError for two targets, and for a profile or label set that is not there."""
+        if self.target_size is not None and self.target_kl is not None:
+            raise InputError("a mixture is searched for a size or for a quality: `target_size` or `target_kl`")
+        if self.profile is not None and self.profile not in manifest.profiles:
+            raise InputError(f"`profile` {self.profile}: choose from {', '.join(manifest.profiles)}")
+        if self.labels not in config.label_sets:
+            raise InputError(f"`labels` {self.labels}: choose from {', '.join(config.label_sets)}")
+
+    def _requested_types(self, bundle: Bundle, known: Sequence[str]) -> tuple[str, ...]:
+        """Return the GGUF types to make: by default the bundle's own, or the profile's, where they are quantized."""
+        if self.types is not None:
+            return self.types
+        profiles, variants = bundle.manifest.profiles, language_of(bundle).variants
+        own = [str(profiles[self.profile].language)] if self.profile else list(variants)
+        return tuple(name for name in own if name in known and name not in UNWEIGHTED)
+
+    def _requested_graphs(self, manifest: Manifest) -> tuple[str, ...]:
+        """Return the graphs to make in INT8: those that the bundle has, and none for a profile that takes none."""
         if self.profile is not None and not takes_int8(self.profile, manifest.profiles[self.profile]):
-            there = ()
-        if there and self.collect < LEAST_SAMPLES:
-            raise InputError(f"--collect {self.collect}: INT8 ranges need at least {LEAST_SAMPLES}; or --int8 none")
-        _require_figures("--gate", self.gate, GRAPH_FIGURES)
-        _require_figures("--int8-gate", self.int8_gate, PROFILE_FIGURES)
-        unknown = [name for name in wanted if name not in known]
-        if self.profile and self.types is None and not (wanted or there or self.target is not None):
+            return ()
+        return tuple(part for part in self.int8 if getattr(manifest.components, part) is not None)
+
+    def _require_work(self, types: Sequence[str], graphs: Sequence[str], known: Sequence[str]) -> None:
+        """Raise InputError for an unknown type, or if there is nothing to make."""
+        idle = not (types or graphs or self.target is not None)
+        if idle and self.profile and self.types is None:
             raise InputError(
-                f"--profile {self.profile} takes nothing that calibration changes: name --types, or another profile"
+                f"`profile` {self.profile} takes nothing that calibration changes: name `types`, or another profile"
             )
-        if unknown or not (wanted or there or self.target is not None):
-            raise InputError(f"--types {', '.join(unknown) or 'names none'}: choose from {', '.join(known)}")
-        return replace(self, types=wanted, int8=there, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
+        unknown = [name for name in types if name not in known]
+        if unknown or idle:
+            raise InputError(f"`types` {', '.join(unknown) or 'names none'}: choose from {', '.join(known)}")
 
 
-def _require_figures(option: str, gate: Gate | None, foreign: Sequence[str]) -> None:
-    """Refuse a bound that nothing could miss: one on a figure that is not measured there."""
-    asked = [bound.word for bound in gate.bounds if bound.word in foreign] if gate else []
-    if asked:
-        raise InputError(f"{option} {', '.join(asked)}: not measured there, so that nothing could miss it")
+def _require_figures(field: str, gate: Gate | None, foreign: Sequence[str]) -> None:
+    """Raise InputError for a bound that nothing could exceed: one on a figure that is not measured there."""
+    unmeasured = [bound.word for bound in gate.bounds if bound.word in foreign] if gate else []
+    if unmeasured:
+        raise InputError(f"`{field}` {', '.join(unmeasured)}: not measured there, so that nothing could miss it")
 
 
 def language_of(bundle: Bundle) -> LanguageComponent:
@@ -104,8 +122,8 @@ def language_of(bundle: Bundle) -> LanguageComponent:
 def require_origin(bundle: Bundle, checkpoint: Path) -> None:
     """Raise InputError unless the bundle was exported from this checkpoint."""
     known = bundle.manifest.provenance.get("checkpoint_sha256", "")
-    found = ", ".join(sha256_of(path) for path in weight_files(checkpoint))
-    if known != found:
+    own = ", ".join(sha256_of(path) for path in weight_files(checkpoint))
+    if known != own:
         raise InputError(
             f"{bundle.directory} was not exported from {checkpoint}: its weights are others; name that one"
         )

@@ -1,4 +1,4 @@
-"""Which variants a profile takes: its own if they hold the gate, else the next more precise ones that do."""
+"""The variants that a profile takes: its own if they hold the gate, else the next more precise ones that do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def with_int8(profile: Profile, parts: Sequence[str]) -> Profile:
 
 
 def rungs(profile: Profile, floats: Profile, variants: Mapping[str, Variant]) -> list[Profile]:
-    """List what a profile may fall back to, itself first.
+    """List the fallbacks of a profile, itself first.
 
     Graphs in INT8 give way to those of ``floats``, then each larger one of the language model's ``variants`` is tried.
     """
@@ -50,33 +50,34 @@ def gated_profile(
 
     Args:
         name: of the profile.
-        ladder: itself, and what it may fall back to: see `rungs`.
-        gate: what must hold.
+        ladder: itself and its fallbacks: see `rungs`.
+        gate: the one that must hold.
         measure: gives the evidence of the whole chain of a profile.
-        strict: whether the first miss ends it.
-        report: told of every try.
+        strict: whether the first failure ends it.
+        report: gets a line of every try.
 
     Returns:
         The rung that holds the gate, and its evidence.
 
-    Raises AccuracyGateError if none does, or at the first miss if ``strict``.
+    Raises AccuracyGateError if none does, or at the first failure if ``strict``.
     """
     failures: list[str] = []
     for tried in ladder:
         evidence = measure(tried)
         failures = gate.failures(evidence)
-        said = f"agreement {evidence['label_agreement']:.4f}, mean KL {evidence['kl_mean']:.2e}"
-        report(f"{_words(name, tried)}: {said}" + (f"; misses its gate ({'; '.join(failures)})" if failures else ""))
+        measured = f"agreement {evidence['label_agreement']:.4f}, mean KL {evidence['kl_mean']:.2e}"
+        failed = f"; fails its gate ({'; '.join(failures)})" if failures else ""
+        report(f"{_described(name, tried)}: {measured}{failed}")
         if not failures:
             return tried.model_copy(update={"evidence": evidence})
         if strict:
-            raise AccuracyGateError(f"{_words(name, tried)} misses its gate: {'; '.join(failures)}")
+            raise AccuracyGateError(f"{_described(name, tried)} fails its gate: {'; '.join(failures)}")
     raise AccuracyGateError(
         f"profile {name}: no variant holds {gate}; the last one tried: {'; '.join(failures)}. "
         "Ask for less, or export more precise variants"
     )
 
 
-def _words(name: str, profile: Profile) -> str:
+def _described(name: str, profile: Profile) -> str:
     quantized = int8_parts(profile)
     return f"profile {name}, {profile.language}" + (f" with int8 {', '.join(quantized)}" if quantized else "")

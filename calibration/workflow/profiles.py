@@ -1,4 +1,4 @@
-"""Which profiles a calibrated bundle has, before their gates. Of the command line's layer."""
+"""Profiles of a calibrated bundle, before their gates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile
 from emo_edge.calibration.workflow.gated_profile import INT8, with_int8
-from emo_edge.export.bundles.emo_llama import EXACT_TYPES, PROFILE_OF
+from emo_edge.export.bundles.profiles import EXACT_TYPES, PROFILE_OF
 from emo_edge.metrics.gates import GATES, Gate
 
 OTHERS_GATE = "small"
@@ -19,37 +19,37 @@ def gate_of(name: str) -> Gate:
 
 
 def takes_int8(name: str, profile: Profile) -> bool:
-    """Tell whether a profile is one of those that graphs in INT8 are chosen for: quantized, with the widest gate."""
+    """Return whether graphs in INT8 are chosen for a profile: a quantized one, with the widest gate."""
     return name == INT8 or (gate_of(name) == GATES[OTHERS_GATE] and profile.language not in EXACT_TYPES)
 
 
 def calibrated_profiles(
-    old: Manifest, made: Sequence[str], faster: Mapping[str, bool], only: str | None = None
+    old: Manifest, new: Sequence[str], faster: Mapping[str, bool], only: str | None = None
 ) -> dict[str, Profile]:
     """Give each new language variant a profile, and quantized profiles the graphs in INT8 that are faster here.
 
-    All graphs in INT8 there are make the profile ``int8``: for machines that are not this one.
+    All graphs in INT8, fast or not, make the profile ``int8``: for machines that are not this one.
 
     Args:
         old: the bundle's manifest before.
-        made: language variants made now.
-        faster: graphs made in INT8 now, and whether each is faster than every float form.
+        new: language variants of this calibration.
+        faster: graphs of this calibration in INT8, and whether each is faster than every float form.
         only: the one profile that may change; None lets all.
     """
     profiles = dict(old.profiles)
-    # An export lists its smallest graphs last: what a quantized language model goes with.
+    # An export lists its smallest graphs last: those that a quantized language model goes with.
     smallest = with_floats(old, list(profiles.values())[-1], GRAPHS)
-    for name in made:
+    for name in new:
         if not any(profile.language == name for profile in profiles.values()):
-            wanted = PROFILE_OF.get(name, name)
-            profiles[wanted] = profiles.get(wanted, smallest).model_copy(update={"language": name})
+            own = PROFILE_OF.get(name, name)
+            profiles[own] = profiles.get(own, smallest).model_copy(update={"language": name})
     chosen = [part for part, is_faster in faster.items() if is_faster]
     for name, profile in profiles.items():
         if name != INT8 and takes_int8(name, profile):
             profiles[name] = with_int8(with_floats(old, profile, faster), chosen)
-    there = [part for part in GRAPHS if part in faster or INT8 in _variants(old, part)]
-    if there:
-        profiles[INT8] = with_int8(profiles.get(INT8, smallest), there)
+    in_int8 = [part for part in GRAPHS if part in faster or INT8 in _variants(old, part)]
+    if in_int8:
+        profiles[INT8] = with_int8(profiles.get(INT8, smallest), in_int8)
     if only is None:
         return profiles
     return {**old.profiles, only: profiles[only]}

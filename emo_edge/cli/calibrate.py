@@ -1,4 +1,4 @@
-"""``emo-edge calibrate``: quantize a bundle with what the model really reads and sees, inside gates."""
+"""``emo-edge calibrate``: quantize a bundle with statistics of its own prompts and frames, inside gates."""
 
 from __future__ import annotations
 
@@ -50,30 +50,33 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--int8-gate", help="Of each graph in INT8; its own by default.")
 @click.option("--sensitivity", default=32, show_default=True, type=click.IntRange(1), help="Samples for each block.")
 @click.option("--gate", help="Of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
-@click.option("--strict", is_flag=True, help="Whatever misses its gate ends the command (exit 7).")
+@click.option("--strict", is_flag=True, help="A variant or profile that fails its gate ends the command (exit 7).")
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="Write the statistics there, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write everything measured there, as JSON.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
 def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any) -> None:
-    """Quantize BUNDLE with what its own prompts and frames show, inside gates.
+    """Quantize BUNDLE with statistics of its own prompts and frames, inside gates.
 
-    Makes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
-    figure from others. A profile whose variants miss its gate takes more precise ones, and says so.
+    Writes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
+    figure from others. A profile whose variants fail its gate takes more precise ones, and reports it.
     BUNDLE is replaced as a whole at the end.
     """
     from emo_edge.assets.packaged import packaged_checkpoint
-    from emo_edge.calibration.workflow.calibrate import calibrate
+    from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
     from emo_edge.utils.progress import shown_reports
 
-    places = {name: choices.pop(name) for name in ("keep_imatrix", "report", "threads")}
-    plan = plan_of(seed=seed, **choices)
+    extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
+    threads = choices.pop("threads")
+    config = config_of(seed=seed, **choices)
     directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
     with shown_reports() as reports:
-        calibrate(bundle, directory, partial(listed, samples, seed), plan, reports=reports, **places)
+        calibrate(
+            bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
+        )
     click.echo(bundle)
 
 
-def plan_of(
+def config_of(
     *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
 ) -> CalibrationConfig:
     """Read the options that are text; raise InputError for one that cannot be read."""
@@ -82,8 +85,8 @@ def plan_of(
     from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)
-    if strangers := [name for name in graphs if name not in GRAPHS]:
-        raise InputError(f"--int8 {', '.join(strangers)}: choose from {', '.join(GRAPHS)}, or none")
+    if unknown := [name for name in graphs if name not in GRAPHS]:
+        raise InputError(f"`int8` {', '.join(unknown)}: choose from {', '.join(GRAPHS)}, or none")
     return CalibrationConfig(
         types=None if types is None else _names(types),
         target_size=size_of(target_size) if target_size else None,

@@ -17,7 +17,8 @@ from emo_edge.benchmarks.synthetic.generator import render_face
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError
 from emo_edge.export.bundles.config import ExportConfig
-from emo_edge.export.bundles.emo_llama import PROFILE_OF, bundle_from_checkpoint
+from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+from emo_edge.export.bundles.profiles import PROFILE_OF
 from emo_edge.export.models.config import CONFIG_NAME
 from emo_edge.export.reference.weights import WEIGHTS_NAME
 from emo_edge.inference.pipeline import EmotionPipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,29 +37,26 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 def main(
     checkpoint: Path,
     out: Path,
-    vision: tuple[str, ...],
-    face: tuple[str, ...],
-    language: tuple[str, ...],
-    labels: str,
     samples: Path | None,
     limit: int,
     threads: int | None,
     overwrite: bool,
+    **variants: Any,
 ) -> None:
-    """Turn CHECKPOINT into one verified bundle.
+    """Write CHECKPOINT as one verified bundle.
 
     CHECKPOINT is a directory, or the name of a packaged one (emo-tiny). Every variant is compared
-    with PyTorch on held-out pictures; one that misses its gate is left out (exit 7). Of a face
+    with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of a face
     network alone, --face is the only component there is.
     """
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
-    plan = ExportConfig(vision, face, language, labels)
+    config = ExportConfig(**variants)
 
     with shown_reports() as reports:
         if is_face_network(directory):
-            export = partial(bundle_from_face_network, directory, out, face)
+            export = partial(bundle_from_face_network, directory, out, config.face)
         else:
-            export = partial(bundle_from_checkpoint, directory, out, plan)
+            export = partial(bundle_from_checkpoint, directory, out, config)
         export(pictures, overwrite=overwrite, threads=threads, reports=reports)
     click.echo(out)

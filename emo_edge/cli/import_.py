@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -24,7 +25,7 @@ PATH = click.Path(path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Turn an upstream model's pieces into one checkpoint."""
+    """Convert an upstream model's pieces to one checkpoint."""
 
 
 @main.command(cls=EdgeCommand, name="llama-vid")
@@ -33,31 +34,19 @@ def main() -> None:
 @click.option("--qformer", type=PATH, help="LAVIS's instruct_blip_vicuna7b_trimmed.pth, where the model has none.")
 @click.option("--lora", type=PATH, help="Directory of a PEFT adapter; merged in float32.")
 @click.option("--face", type=PATH, help="FaceXFormer's model.pt.")
-@click.option("--face-info", type=PATH, help="Face Info Mining's safetensors; nobody released one.")
-@click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: beside the model]")
+@click.option("--face-info", type=PATH, help="Face Info Mining's safetensors; none was released.")
+@click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: in the --model]")
 @click.option("--image-size", type=click.IntRange(14, 1008), help="Pixels the vision tower reads.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
 @click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
-def llama_vid(
-    model: Path,
-    vision: Path | None,
-    qformer: Path | None,
-    lora: Path | None,
-    face: Path | None,
-    face_info: Path | None,
-    question_vocabulary: Path | None,
-    image_size: int | None,
-    dtype: str,
-    out: Path,
-) -> None:
+def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     """Import LLaMA-VID, tuned or not, with or without FaceXFormer.
 
     Face Info Mining's weights were never released. Without --face-info the checkpoint has no face tokens: it
     reads as LLaMA-VID does, with face facts and, if there is a face network, the age/gender/race sentence.
     """
-    pieces = LlamaVidPieces(model, vision, qformer, lora, face, face_info, question_vocabulary, image_size)
     with _shown_bytes() as progress:
-        checkpoint_from_llama_vid(pieces, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+        checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
     click.echo(out)
 
 
@@ -65,26 +54,17 @@ def llama_vid(
 @click.option("--model", type=PATH, required=True, help="LLaVA-1.5-7B's directory: config, tokenizer.model, weights.")
 @click.option("--landmarks", type=PATH, required=True, help="Landmark network: InsightFace's 2d106det.onnx.")
 @click.option("--vision", type=PATH, help="CLIP ViT-L/14-336, directory or file; wins over the model's own.")
-@click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and what was trained beside it.")
+@click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and the projector trained with it.")
 @click.option("--landmark-projector", type=PATH, help="landmark_feature_projector.bin.  [default: in the --lora]")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
 @click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
-def emola(
-    model: Path,
-    landmarks: Path,
-    vision: Path | None,
-    lora: Path | None,
-    landmark_projector: Path | None,
-    dtype: str,
-    out: Path,
-) -> None:
+def emola(dtype: str, out: Path, **pieces: Any) -> None:
     """Import EmoLA: LLaVA-1.5 with a landmark token.
 
     EmoLA was trained to describe. That it can be asked to choose a label is this toolkit's doing, not upstream's.
     """
-    pieces = EmolaPieces(model, landmarks, vision, lora, landmark_projector)
     with _shown_bytes() as progress:
-        checkpoint_from_emola(pieces, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+        checkpoint_from_emola(EmolaPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
     click.echo(out)
 
 
@@ -95,7 +75,7 @@ def emola(
 def facexformer(model: Path, dtype: str, out: Path) -> None:
     """Import FaceXFormer's MODEL (model.pt) alone.
 
-    Its bundle tells face facts (landmarks, pose, attributes, age, gender, race), without a language model.
+    Its bundle gives face facts (landmarks, pose, attributes, age, gender, race), without a language model.
     """
     with _shown_bytes() as progress:
         checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=_report, progress=progress)
@@ -109,7 +89,7 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
 def random(shape: str, seed: int, out: Path) -> None:
     """Write a checkpoint of a real model's sizes with random weights.
 
-    It tries memory, disk and speed before there are weights. Its answers are noise, and its name says so.
+    It tests memory, disk and speed before there are weights. Its answers are noise, as its name warns.
     """
     with _shown_bytes() as progress:
         random_checkpoint(shape, out, seed=seed, progress=progress)

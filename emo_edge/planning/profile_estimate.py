@@ -13,7 +13,7 @@ from functools import cached_property
 
 from emo_edge.bundle.manifest import EXACT_LANGUAGE, GRAPHS
 from emo_edge.bundle.model_shape import LanguageShape
-from emo_edge.inference.pipeline import AT_ONCE
+from emo_edge.inference.frame_features import AT_ONCE
 from emo_edge.planning.capacity_plan import Memory, PlanRequest, Stage
 from emo_edge.planning.cost.stages import language_work
 from emo_edge.planning.cost.work import FLOAT, Work, joined

@@ -1,4 +1,4 @@
-"""Bundles from checkpoints: configuration, manifest, size estimate, evaluation of every variant.
+"""Bundles from checkpoints: configuration, stages, gates, profiles, manifest, size estimate.
 
 May import `emo_edge.export.importers` and the layers below it.
 """

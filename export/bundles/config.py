@@ -1,4 +1,4 @@
-"""What an export is to write, checked before anything slow starts."""
+"""Configuration of an export, checked before anything slow starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emo_edge.media.crops import Image
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Which variants to write, and on which labels to compare them."""
+    """Variants to write, and the label set to compare them on."""
 
     vision: tuple[str, ...] = ("fp32", "fp16")
     """Precisions of the vision net and the connector."""
@@ -33,27 +33,22 @@ class ExportConfig:
 
     def graphs(self, config: EmoLlamaConfig) -> dict[str, tuple[str, ...]]:
         """Precisions of each graph component that the checkpoint has."""
-        found = {"vision": self.vision, "connector": self.vision}
-        return {**found, "face": self.face} if config.face or config.landmark else found
+        graphs = {"vision": self.vision, "connector": self.vision}
+        return {**graphs, "face": self.face} if config.face or config.landmark else graphs
 
     def check(self, config: EmoLlamaConfig) -> None:
         """Raise InputError naming everything that cannot be written of this checkpoint."""
-        problems = []
-        for part, names, known in (
-            ("vision", self.vision, PRECISIONS),
-            ("face", self.face, PRECISIONS),
-            ("language", self.language, available_file_types(config.language)),
-        ):
-            problems += [f"--{part} {name}: choose from {', '.join(known)}" for name in names if name not in known]
-            if not names:
-                problems.append(f"--{part}: name at least one of {', '.join(known)}")
-        if self.labels not in config.label_sets:
-            problems.append(f"--labels {self.labels}: choose from {', '.join(config.label_sets)}")
+        problems = [
+            *choice_problems("vision", self.vision, PRECISIONS),
+            *choice_problems("face", self.face, PRECISIONS),
+            *choice_problems("language", self.language, available_file_types(config.language)),
+            *choice_problems("labels", [self.labels], list(config.label_sets)),
+        ]
         if problems:
             raise InputError("\n".join(problems))
 
     def fingerprint(self, directory: Path, config: EmoLlamaConfig, samples: Sequence[Sample]) -> str:
-        """Hash what makes the bundle this one: the checkpoint, this plan, the pictures and the tools."""
+        """Hash everything that the bundle depends on: the checkpoint, this config, the pictures and the tools."""
         names = (LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LANDMARKS_NAME)
         files = [*weight_files(directory), *(directory / name for name in names if (directory / name).is_file())]
         stamps = [_stamp(path) for path in files]
@@ -63,8 +58,15 @@ class ExportConfig:
         return hashlib.sha256(json.dumps(whole, default=str).encode()).hexdigest()
 
 
+def choice_problems(field: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Name every choice that is not known, and a field without any."""
+    if not names:
+        return [f"`{field}`: name at least one of {', '.join(known)}"]
+    return [f"`{field}` {name}: choose from {', '.join(known)}" for name in names if name not in known]
+
+
 def _stamp(source: Path | Image) -> list[object]:
-    """Tell a file's state, or what an array holds."""
+    """Return size and time of a file, or a hash of an array."""
     if isinstance(source, Path):
         return [source.name, source.stat().st_size, source.stat().st_mtime_ns]
     return [list(source.shape), hashlib.sha256(source.tobytes()).hexdigest()]

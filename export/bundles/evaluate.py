@@ -19,13 +19,13 @@ from emo_edge.inference.results import Request
 
 @dataclass(frozen=True)
 class ChainRun:
-    """What a profile says of N samples, and how long a sample took on average."""
+    """Outputs of a profile for N samples, and the mean time of a sample."""
 
     probabilities: NDArray[np.float64]
     """[N, labels]."""
     milliseconds: float
     descriptions: list[str]
-    """Of the first samples, as many as were asked for."""
+    """Of the first samples, as many as were requested."""
 
 
 def chain_probabilities(
@@ -43,15 +43,15 @@ def chain_probabilities(
     Of the first ``described`` samples a description is asked for, too.
     """
     rows: list[list[float]] = []
-    said: list[str] = []
+    descriptions: list[str] = []
     opened = EmotionPipeline.open(bundle, device="cpu", profile=profile, detector=WholeImage(), threads=threads)
     with opened as pipeline:
         started = time.perf_counter()
         for sample in samples:
             request = Request(labels=labels, describe=len(rows) < described, sampling=DESCRIPTION)
-            reading = pipeline.read(sample.image, request, boxes=[sample.box] if sample.box else None)[0]
-            rows.append(list(reading.probabilities.values()))
-            said += reading.answers.values()
+            result = pipeline.read(sample.image, request, boxes=[sample.box] if sample.box else None)[0]
+            rows.append(list(result.probabilities.values()))
+            descriptions += result.answers.values()
             progress(len(rows), len(samples))
         milliseconds = 1000 * (time.perf_counter() - started) / len(samples)
-    return ChainRun(np.array(rows), milliseconds, said)
+    return ChainRun(np.array(rows), milliseconds, descriptions)

@@ -1,4 +1,4 @@
-"""A checkpoint of the face network alone to a bundle: both graphs compared with PyTorch, no language model."""
+"""A checkpoint of the face network alone to a bundle: every precision compared with PyTorch, no language model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.manifest import Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.errors import AccuracyGateError, InputError
+from emo_edge.errors import InputError
+from emo_edge.export.bundles.config import choice_problems
 from emo_edge.export.bundles.manifest import face_manifest
-from emo_edge.export.onnx.export import PRECISIONS, in_precision, onnx_from_face_network
-from emo_edge.export.onnx.graph_file import save_graph
-from emo_edge.export.onnx.verify import compared_graph
+from emo_edge.export.bundles.profiles import face_profiles
+from emo_edge.export.bundles.run import ExportRun, GraphBaseline, since
+from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.outputs import FACE_OUTPUTS
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.media.crops import face_crop
 from emo_edge.tensors import Tensor
-from emo_edge.utils.files import sha256_of
 from emo_edge.utils.progress import QUIET, Reports
 
 BATCH = 16
-PROFILE_OF = {"fp32": "exact", "fp16": "balanced"}
 
 
 def bundle_from_face_network(
@@ -41,65 +37,42 @@ def bundle_from_face_network(
     threads: int | None = None,
     reports: Reports = QUIET,
 ) -> Bundle:
-    """Write the bundle of a face network; arguments as of `bundle_export.bundle_from_checkpoint`.
+    """Write the bundle of a face network; arguments as of `bundles.emo_llama.bundle_from_checkpoint`.
 
-    Raises AccuracyGateError, after writing what passed, if a precision missed its gate.
+    Raises AccuracyGateError, after writing what passed, if a precision fails its gate.
     """
-    unknown = [name for name in precisions if name not in PRECISIONS]
-    if unknown or not precisions:
-        raise InputError(f"--face {', '.join(unknown)}: choose from {', '.join(PRECISIONS)}")
+    if problems := choice_problems("face", precisions, PRECISIONS):
+        raise InputError("\n".join(problems))
     with BundleWriter(target, overwrite=overwrite) as writer:
+        run = ExportRun(directory, writer, samples, threads, reports)
         network = FaceNetwork.from_pretrained(directory)
-        crops, truth = _reference(network, samples, reports)
-        reports.progress("trace face", 0, 1)
-        full = onnx_from_face_network(network)
-        contracts, feed = (full.inputs, full.outputs), {"image": crops}
-        files = {
-            precision: save_graph(in_precision(full, precision), writer.path(f"face-{precision}.onnx"))
-            for precision in precisions
-        }
-        compared = {
-            precision: compared_graph(
-                files[precision],
-                contracts,
-                precision,
-                truth,
-                feed,
-                threads=threads,
-                progress=reports.of(f"face {precision}"),
-            )
-            for precision in precisions
-        }
-        for precision, one in compared.items():
-            reports.line(f"face {precision}: {'misses its gate, left out' if one.failures else one.summary()}")
-        failures = [f"face {name}: {failure}" for name, one in compared.items() for failure in one.failures]
-        variants = {
-            name: Variant(files=tuple(writer.entry(path) for path in one.files), evidence=one.evidence)
-            for name, one in compared.items()
-            if not one.failures
-        }
-        listing = "\n".join(f"  {failure}" for failure in failures)
-        if not variants:
-            raise AccuracyGateError(f"no precision of the face network holds its gate, nothing is written:\n{listing}")
-        profiles = {
-            PROFILE_OF[name]: Profile(vision=None, connector=None, face=name, language=None) for name in variants
-        }
-        origin = {
-            "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(directory)),
-            "compared_on": f"{len(samples)} pictures ({samples[0].name} to {samples[-1].name})",
-        }
-        bundle = writer.finish(face_manifest(network.config, contracts, variants, profiles, directory.name, origin))
-    reports.line(f"{target}: {len(bundle.manifest.files())} files, emo-edge {__version__}")
-    if failures:
-        raise AccuracyGateError(f"not everything holds its gate:\n{listing}")
+        baseline = _write_graphs(run, network, precisions)
+        run.require_variants(["face"])
+        variants = run.variants["face"]
+        profiles = face_profiles(list(variants))
+        manifest = face_manifest(network.config, baseline.contracts, variants, profiles, directory.name, run.origin())
+        bundle = run.finish(manifest, target)
+    run.require_no_failures()
     return bundle
 
 
-def _reference(
-    network: FaceNetwork, samples: Sequence[Sample], reports: Reports
-) -> tuple[np.ndarray, dict[str, Tensor]]:
+def _write_graphs(run: ExportRun, network: FaceNetwork, precisions: Sequence[str]) -> GraphBaseline:
+    """Trace the network, write every precision, and keep those that hold their gate on the samples."""
+    crops, outputs = _reference(run, network)
+    run.reports.progress("trace face", 0, 1)
+    full = onnx_from_face_network(network)
+    baseline = GraphBaseline((full.inputs, full.outputs), outputs, {"image": crops})
+    for precision, files in run.write_graphs(full, "face", precisions).items():
+        started = time.perf_counter()
+        if compared := run.compared("face", precision, files, baseline):
+            size = run.keep("face", precision, files, compared.evidence)
+            run.report(f"face {precision}: {size}, {compared.summary()}, {since(started)}")
+    return baseline
+
+
+def _reference(run: ExportRun, network: FaceNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
     """Cut every face and run PyTorch on it: crops [N, h, w, 3] and each head's output [N, ...]."""
-    started, settings = time.perf_counter(), network.config.face
+    started, settings, samples = time.perf_counter(), network.config.face, run.samples
     crops = np.stack(
         [
             face_crop(sample.image, sample.box, margin=settings.crop_margin, size=settings.image_size).pixels
@@ -108,9 +81,8 @@ def _reference(
     )
     parts = []
     for start in range(0, len(crops), BATCH):
-        said = network.outputs(crops[start : start + BATCH])
-        parts.append({name: getattr(said, name).numpy() for name in FACE_OUTPUTS})
-        reports.progress("reference", min(start + BATCH, len(crops)), len(crops))
-    seconds = time.perf_counter() - started
-    reports.line(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {seconds:.1f} s")
+        outputs = network.outputs(crops[start : start + BATCH])
+        parts.append({name: getattr(outputs, name).numpy() for name in FACE_OUTPUTS})
+        run.reports.progress("reference", min(start + BATCH, len(crops)), len(crops))
+    run.report(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {since(started)}")
     return crops, {name: np.concatenate([part[name] for part in parts]) for name in FACE_OUTPUTS}

@@ -1,4 +1,4 @@
-"""Everything a device must know of a checkpoint, as the bundle's manifest."""
+"""The bundle's manifest: everything that a device must know of a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from emo_edge.bundle.manifest import (
     Variant,
 )
 from emo_edge.bundle.prompts import IMAGE_MARK, PromptConfig
-from emo_edge.export.models.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, LandmarkConfig
+from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig
+from emo_edge.export.models.network_config import FaceConfig, LandmarkConfig
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec
 
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
 DEFAULTS = ("balanced", "exact")
-"""Which profile is the default: the first of these that there is, else the first of all."""
+"""Default profile: the first of these that there is, else the first of all."""
 
 
 def bundle_manifest(
@@ -43,7 +44,7 @@ def bundle_manifest(
     name: str,
     origin: Mapping[str, str],
 ) -> Manifest:
-    """Join what was exported with what the config says.
+    """Join the exported variants with the settings of the config.
 
     Args:
         config: of the checkpoint.
@@ -112,7 +113,7 @@ def face_manifest(
 
 
 def _default(profiles: Mapping[str, Profile]) -> str:
-    return next((wanted for wanted in DEFAULTS if wanted in profiles), next(iter(profiles)))
+    return next((name for name in DEFAULTS if name in profiles), next(iter(profiles)))
 
 
 def _provenance(own: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How much a command is going to write, and whether there is room for it."""
+"""Estimate of the bytes that an export writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BITS = {
     "iq1_m": 2.4,
     "iq1_s": 2.3,
 }
-"""Bits a weight to make room for: a tenth above what llama.cpp's ``tools/quantize`` tells of 8B models."""
+"""Bits a weight to make room for: a tenth above what llama.cpp's ``tools/quantize`` reports for 8B models."""
 MARGIN = 1.05
 """For what a graph holds besides its weights: window masks, position biases spread out."""
 PARTS = {
@@ -66,7 +66,7 @@ def export_bytes(
         config: of the checkpoint.
         graphs: precisions of each graph component.
         file_types: of the language model.
-        source: what the quantized ones are made of.
+        source: type of the file that the others are quantized from.
     """
     counts: Counter[str] = Counter()
     for name, shape in parameter_shapes(config).items():

@@ -1,9 +1,9 @@
-"""Which file types llama.cpp writes, and which of them fit a model's rows."""
+"""File types that llama.cpp writes, and those of them that fit a model's rows."""
 
 from __future__ import annotations
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.models.network_config import LanguageConfig
 
 FILE_TYPES = {
     "f32": 0,
@@ -64,7 +64,7 @@ def block_size(name: str) -> int:
 
 
 def require_offered(file_type: str, *, importance: bool) -> None:
-    """Raise CheckpointError for a file type that nobody knows, or that needs the statistics that are not there."""
+    """Raise CheckpointError for an unknown file type, or one that needs the statistics that are not there."""
     if file_type in IMATRIX_TYPES and not importance:
         raise CheckpointError(f"{file_type} needs importance statistics (an imatrix); without: {', '.join(FILE_TYPES)}")
     if file_type not in {**FILE_TYPES, **IMATRIX_TYPES}:

@@ -84,9 +84,9 @@ def _check_source(source: Path, file_type: str, overrides: Mapping[str, str], kn
             raise CheckpointError(f"{source}: {tensor.name} is {tensor.tensor_type.name}; quantize an f16 or f32 file")
     columns = {tensor.name: int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1}
     for name, row in columns.items():
-        wanted = overrides.get(name, file_type)
-        if row % block_size(wanted):
-            raise CheckpointError(f"{wanted} needs rows that are multiples of {block_size(wanted)}: {name} has {row}")
+        kind = overrides.get(name, file_type)
+        if row % block_size(kind):
+            raise CheckpointError(f"{kind} needs rows that are multiples of {block_size(kind)}: {name} has {row}")
     _check_overrides(columns, overrides, source)
     if not known_finite:
         _check_finite(tensors, source)
@@ -104,22 +104,22 @@ def _check_finite(tensors: Iterable[Any], source: Path) -> None:
 
 
 def _check_overrides(columns: Mapping[str, int], overrides: Mapping[str, str], source: Path) -> None:
-    strangers = sorted(overrides.keys() - columns.keys())
+    absent = sorted(overrides.keys() - columns.keys())
     unknown = sorted(set(overrides.values()) - set(TENSOR_TYPES))
-    if strangers:
-        raise CheckpointError(f"{source}: has no matrix called {', '.join(strangers)}")
+    if absent:
+        raise CheckpointError(f"{source}: has no matrix called {', '.join(absent)}")
     if unknown:
         raise CheckpointError(f"no tensor type {', '.join(unknown)}; there are: {', '.join(TENSOR_TYPES)}")
 
 
 def _require_same_model(statistics: Imatrix, columns: Mapping[str, int], importance: str, source: str) -> None:
-    """Refuse an imatrix of another model; llama.cpp itself would go on without what it does not find."""
-    wanted = {name: row for name, row in columns.items() if name not in UNWEIGHTED}
-    problems = [f"{name} is not in it" for name in wanted.keys() - statistics.sums.keys()]
+    """Raise CheckpointError for an imatrix of another model; llama.cpp itself ignores names that it does not know."""
+    weighted = {name: row for name, row in columns.items() if name not in UNWEIGHTED}
+    problems = [f"{name} is not in it" for name in weighted.keys() - statistics.sums.keys()]
     problems += [f"{name} is not in the model" for name in statistics.sums.keys() - columns.keys()]
     problems += [
         f"{name} has {row} columns, not {len(statistics.sums[name])}"
-        for name, row in wanted.items()
+        for name, row in weighted.items()
         if name in statistics.sums and len(statistics.sums[name]) != row
     ]
     if problems:

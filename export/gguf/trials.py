@@ -1,4 +1,4 @@
-"""A checkpoint's language model, made in any type and tried on the prompts of the PyTorch reference."""
+"""A checkpoint's language model, written in any type and scored on the prompts of the PyTorch reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emo_edge.bundle.manifest import EXACT_LANGUAGE
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
-from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.answers import DESCRIPTION, AnsweredPrompts
 from emo_edge.export.reference.outputs import Reference
 from emo_edge.inference.probability import softmax
@@ -22,17 +22,17 @@ Progress = Callable[[int, int], None]
 
 
 class LanguageTrials:
-    """Makes GGUF files of one language model and measures them against the reference."""
+    """Writes GGUF files of one language model and measures them against the reference."""
 
     def __init__(
         self, source: Path, config: LanguageConfig, reference: Reference, answered: AnsweredPrompts, threads: int | None
     ) -> None:
-        """Take what is measured against.
+        """Take the baseline of the measurements.
 
         Args:
-            source: the unquantized file that the others are made of: see `unrounded_gguf`.
+            source: the unquantized file that the others are quantized from: see `unrounded_gguf`.
             config: of the language model.
-            reference: what PyTorch says of the samples.
+            reference: PyTorch's outputs for the samples.
             answered: prompts with the reference's answers, for `answer_log_prob` and `descriptions`.
             threads: of llama.cpp; None leaves it to it.
         """
@@ -57,12 +57,12 @@ class LanguageTrials:
 
     def descriptions(self, path: Path, file_type: str) -> list[str]:
         """Let a file describe the pictures that the reference described."""
-        said = []
+        texts = []
         with self._opened(path, file_type) as session:
             for prompt in self.answered.described:
                 session.prefill([prompt])
-                said.append("".join(session.generate(DESCRIPTION)))
-        return said
+                texts.append("".join(session.generate(DESCRIPTION)))
+        return texts
 
     def _opened(self, path: Path, file_type: str) -> LlamaSession:
         size, exact = self.config.max_position_embeddings, file_type in EXACT_LANGUAGE
@@ -96,8 +96,8 @@ def label_scores(
 
 def answer_log_prob(session: LanguageSession, answered: AnsweredPrompts) -> float:
     """Mean log-probability of every token of the answers after their prompts."""
-    found = []
+    log_probs = []
     for prompt, answer in zip(answered.prompts, answered.answers, strict=True):
         session.prefill([np.ascontiguousarray(prompt.float().cpu().numpy())])
-        found.append(session.score([answer])[0])
-    return float(np.concatenate(found).mean())
+        log_probs.append(session.score([answer])[0])
+    return float(np.concatenate(log_probs).mean())

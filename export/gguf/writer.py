@@ -20,7 +20,7 @@ from torch import Tensor
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.gguf.file_types import FILE_TYPES
-from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.tensor_files import tensors_of_directory
 from emo_edge.export.reference.tokenizer import LanguageTokenizer
 from emo_edge.export.reference.weights import all_finite, open_weights, structure_problems, weight_files
@@ -29,7 +29,7 @@ from emo_edge.utils.prefetch import computed_ahead
 
 PREFIX = "language."
 WRITTEN_TYPES = {"f32": torch.float32, "f16": torch.float16}
-"""What a checkpoint is written in; every other file type is made from such a file."""
+"""Types that a checkpoint is written in; every other file type is quantized from such a file."""
 _BYTE_PIECES = frozenset(f"<0x{value:02X}>" for value in range(256))
 _BPE = 2
 
@@ -128,18 +128,18 @@ def _weights(config: LanguageConfig) -> list[Weight]:
 def _stored_weights(directory: Path, weights: list[Weight], stack: ExitStack) -> dict[str, Any]:
     """Open the checkpoint's files: name after the prefix to the file that holds it."""
     files = [stack.enter_context(open_weights(path)) for path in weight_files(directory)]
-    found = {
+    stored = {
         name.removeprefix(PREFIX): file
         for file in files
         for name in file.keys()  # noqa: SIM118 - safe_open is no mapping
         if name.startswith(PREFIX)
     }
-    shapes = {name: tuple(file.get_slice(PREFIX + name).get_shape()) for name, file in found.items()}
+    shapes = {name: tuple(file.get_slice(PREFIX + name).get_shape()) for name, file in stored.items()}
     problems = list(structure_problems({weight.source: weight.shape for weight in weights}, shapes))
     if problems:
         listing = "\n".join(f"  {problem}" for problem in sorted(problems))
         raise CheckpointError(f"{directory}: {len(problems)} problem(s) in the weights of {PREFIX}*:\n{listing}")
-    return found
+    return stored
 
 
 def _dtype(weight: Weight, dtype: torch.dtype) -> torch.dtype:
@@ -198,19 +198,19 @@ def _add_tokenizer(writer: Any, directory: Path, config: LanguageConfig) -> None
 
 
 def _check_tokenizer(path: Path, model: Any, rows: int) -> None:
-    """Refuse what llama.cpp reads otherwise than SentencePiece, or dies of (a byte without a piece)."""
+    """Raise CheckpointError for a model that llama.cpp reads otherwise, or dies of (a byte without a piece)."""
     normalizer, trainer = model.normalizer_spec, model.trainer_spec
     kinds = type(model).SentencePiece
-    bytes_found = {piece.piece for piece in model.pieces if piece.type == kinds.BYTE}
+    byte_pieces = {piece.piece for piece in model.pieces if piece.type == kinds.BYTE}
     own = [piece.piece for piece in model.pieces if piece.type == kinds.USER_DEFINED]
     problems = {
         "is not of the BPE kind": trainer.model_type != _BPE,
         "normalizes its text": bool(normalizer.precompiled_charsmap) or normalizer.remove_extra_whitespaces,
         "does not write spaces as a leading ▁": not normalizer.escape_whitespaces or trainer.treat_whitespace_as_suffix,
-        "lacks pieces for some bytes": not bytes_found >= _BYTE_PIECES,
+        "lacks pieces for some bytes": not byte_pieces >= _BYTE_PIECES,
         f"has user-defined pieces ({', '.join(own[:3])})": bool(own),
         f"has {len(model.pieces)} pieces, more than vocab_size {rows}": len(model.pieces) > rows,
     }
-    found = [problem for problem, there in problems.items() if there]
-    if found:
-        raise CheckpointError(f"{path}: llama.cpp cannot tokenise as this model, which {'; '.join(found)}")
+    present = [problem for problem, there in problems.items() if there]
+    if present:
+        raise CheckpointError(f"{path}: llama.cpp cannot tokenise as this model, which {'; '.join(present)}")

@@ -36,20 +36,20 @@ class WrittenTensor(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What it will have."""
+        """Shape of the written tensor."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it is written in unless told otherwise."""
+        """Default type of the written tensor."""
 
     def value(self) -> torch.Tensor:
-        """Make it."""
+        """Compute it."""
 
     def origin(self) -> str:
         """Name it and what it is made of, for an error."""
 
     def stamp(self) -> str:
-        """Tell apart what it is made of: the same stamp, the same value."""
+        """Identify what it is made of: the same stamp, the same value."""
 
 
 def check_target(target: Path) -> None:
@@ -69,7 +69,7 @@ def write_checkpoint(
     dtype: torch.dtype | None = None,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Write config, small files and weights beside the final name, then rename.
+    """Write config, small files and weights under a temporary name, then rename.
 
     A rerun of the same import keeps the shards that are whole.
 
@@ -164,7 +164,7 @@ def _fingerprint(config: CheckpointConfig, tensors: Sequence[WrittenTensor], dty
 
 @contextmanager
 def _partial_directory(target: Path, fingerprint: str) -> Iterator[Path]:
-    """Open the directory beside the target, emptied unless the same import left it; this process alone writes there."""
+    """Open the partial directory, emptied unless the same import left it; this process alone writes there."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         if partial.is_symlink():

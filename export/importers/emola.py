@@ -30,7 +30,7 @@ from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetw
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PROJECTOR_NAME = "landmark_feature_projector.bin"
 LANDMARK = "landmark."
 
@@ -48,7 +48,7 @@ class EmolaPieces:
     lora: Path | None = None
     """EmoLA's directory: the adapter, ``non_lora_trainables.bin`` and, mostly, ``landmark_feature_projector.bin``."""
     landmark_projector: Path | None = None
-    """``landmark_feature_projector.bin``; None takes the one beside the adapter."""
+    """``landmark_feature_projector.bin``; None takes the one next to the adapter."""
 
 
 def checkpoint_from_emola(
@@ -56,10 +56,10 @@ def checkpoint_from_emola(
     target: Path,
     *,
     dtype: torch.dtype | None = None,
-    report: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = logger.info,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Write EmoLA's pieces as one checkpoint; arguments as of `import_llama_vid.checkpoint_from_llama_vid`.
+    """Write EmoLA's pieces as one checkpoint; arguments as of `importers.llama_vid.checkpoint_from_llama_vid`.
 
     The landmark network is copied into the checkpoint as it is. Raises CheckpointError with every missing, unknown,
     misshapen or not finite tensor, and for a landmark network that cannot be run.
@@ -69,24 +69,24 @@ def checkpoint_from_emola(
     if pieces.lora and (pieces.lora / "config.json").is_file():
         settings |= tuned_settings(config_of_model(pieces.lora / "config.json"))
     if not pieces.landmarks.is_file():
-        raise CheckpointError(f"{pieces.landmarks}: no such file; --landmarks is InsightFace's 2d106det.onnx")
+        raise CheckpointError(f"{pieces.landmarks}: no such file; `landmarks` is InsightFace's 2d106det.onnx")
     network = LandmarkNetwork(pieces.landmarks.read_bytes(), str(pieces.landmarks))
     with ExitStack() as stack:
         adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
         opened = _open(pieces, adapter, stack)
-        found = joined(opened, report)
+        tensors = joined(opened, report)
         unknown = [problem for piece in opened for problem in piece.problems()]
-        _require_parts(pieces, found)
+        _require_parts(pieces, tensors)
         config = EmoLlamaConfig.from_dict(
-            {**checkpoint_config(settings, found, network, unknown), "provenance": _provenance(pieces)}
+            {**checkpoint_config(settings, tensors, network, unknown), "provenance": _provenance(pieces)}
         )
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
-        tensors = imported_tensors(parameter_shapes(config), found, adapter, adapted, unknown)
+        imported = imported_tensors(parameter_shapes(config), tensors, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
         report(f"{pieces.landmarks.name}: {network.image_size} pixels, {network.outputs} numbers")
         files = {**language_tokenizer(pieces.model, config.language.vocab_size), LANDMARKS_NAME: network.content}
-        write_checkpoint(target, config, files, tensors, dtype=dtype, progress=progress)
+        write_checkpoint(target, config, files, imported, dtype=dtype, progress=progress)
 
 
 def _open(pieces: EmolaPieces, adapter: Adapter | None, stack: ExitStack) -> list[Piece]:
@@ -97,16 +97,16 @@ def _open(pieces: EmolaPieces, adapter: Adapter | None, stack: ExitStack) -> lis
         opened.append(CLIP_KEYS.placed(pieces.vision.name, read(pieces.vision, stack)))
     if adapter:
         opened.append(MODEL_KEYS.placed(adapter.directory.name, adapter.whole))
-    beside = pieces.lora / PROJECTOR_NAME if pieces.lora else None
-    projector = pieces.landmark_projector or (beside if beside and beside.is_file() else None)
+    own = pieces.lora / PROJECTOR_NAME if pieces.lora else None
+    projector = pieces.landmark_projector or (own if own and own.is_file() else None)
     if projector:
         opened.append(LANDMARK_KEYS.placed(projector.name, tensors_of_file(projector, stack)))
     return opened
 
 
-def _require_parts(pieces: EmolaPieces, found: StoredTensors) -> None:
-    hints = {VISION: "--vision", LANDMARK: "--landmark-projector"}
-    absent = [option for part, option in hints.items() if not any(name.startswith(part) for name in found)]
+def _require_parts(pieces: EmolaPieces, tensors: StoredTensors) -> None:
+    hints = {VISION: "`vision`", LANDMARK: "`landmark_projector`"}
+    absent = [field for part, field in hints.items() if not any(name.startswith(part) for name in tensors)]
     if absent:
         raise CheckpointError(f"{pieces.model}: lacks whole parts; give {' and '.join(absent)}")
 

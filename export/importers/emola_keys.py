@@ -62,7 +62,7 @@ CLIP_KEYS = KeyMap(
 )
 """OpenAI's ``clip-vit-large-patch14-336``, the tower alone or with its text side."""
 LANDMARK_KEYS = KeyMap(renames=_LANDMARK, unused={})
-"""``landmark_feature_projector.bin``, which EmoLA's trainer writes beside the adapter."""
+"""``landmark_feature_projector.bin``, which EmoLA's trainer writes next to the adapter."""
 
 
 def config_of_model(path: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def config_of_model(path: Path) -> dict[str, Any]:
 
 
 def tuned_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick what the trainer may have changed from the config it saves beside an adapter."""
+    """Pick what the trainer may have changed from the config it saves with an adapter."""
     return {name: settings[name] for name in _TUNED if name in settings}
 
 
@@ -87,15 +87,15 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
 def checkpoint_config(
     settings: Mapping[str, Any], tensors: StoredTensors, network: LandmarkNetwork, problems: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Say what the model's config, its tensors' shapes and the landmark network tell, as ``EmoLlamaConfig``'s keys.
+    """Return the sizes by the model's config, its tensors and the landmark network, as ``EmoLlamaConfig``'s keys.
 
     Args:
         settings: LLaVA's ``config.json``.
-        tensors: the tensors found, by the checkpoint's names.
+        tensors: by the checkpoint's names.
         network: the user's.
-        problems: found before, and told with what is found here.
+        problems: of earlier steps, reported together with those of this one.
 
-    Raises CheckpointError, listing them, if tensors are missing that tell a size.
+    Raises CheckpointError, listing them, if tensors are missing that a size is read from.
     """
     shapes = Shapes(tensors)
     width = shapes.size("vision.embeddings.class_embedding", 0)

@@ -20,7 +20,7 @@ from emo_edge.utils.files import read_json
 
 PREFIX = "face_info."
 HEADS = "num_heads"
-"""What no tensor tells: safetensors metadata, or ``face_info`` of the config beside the file."""
+"""The size that no tensor has: it is in safetensors metadata, or in ``face_info`` of the config next to the file."""
 _PARTS = "global_proj|global_position|region_look|region_shape|region_embedding|queries|norm_queries|norm_tokens"
 KEYS = KeyMap(
     renames={rf"(?:face_info\.)?((?:{_PARTS}|attention|norm_mlp|mlp|norm_out|out_proj)(?:\..*)?)": r"face_info.\1"},
@@ -34,9 +34,9 @@ def face_info_piece(path: Path, stack: ExitStack) -> Piece:
 
 
 def face_info_config(path: Path, tensors: StoredTensors) -> dict[str, Any]:
-    """Read the module's sizes off its tensors, as ``FaceInfoConfig``'s keys, and its heads from beside them.
+    """Read the module's sizes off its tensors, as ``FaceInfoConfig``'s keys, and its heads off the metadata.
 
-    Raises CheckpointError naming the tensor that should tell a size, or saying that nothing tells the heads.
+    Raises CheckpointError naming a missing tensor that a size is read from, or where the number of heads is missing.
     """
 
     def size(name: str, axis: int) -> int:
@@ -55,18 +55,18 @@ def face_info_config(path: Path, tensors: StoredTensors) -> dict[str, Any]:
 
 
 def _heads(path: Path) -> int:
-    said: Any = None
+    heads: Any = None
     if path.suffix == ".safetensors":
         with open_weights(path) as file:
-            said = (file.metadata() or {}).get(HEADS)
+            heads = (file.metadata() or {}).get(HEADS)
     config = path.with_name(CONFIG_NAME)
-    if said is None and config.is_file():
+    if heads is None and config.is_file():
         whole = read_json(config, "")
         part = whole.get("face_info") if isinstance(whole, dict) else None
-        said = part.get(HEADS) if isinstance(part, dict) else None
-    if not str(said).isdecimal() or int(str(said)) < 1:
+        heads = part.get(HEADS) if isinstance(part, dict) else None
+    if not str(heads).isdecimal() or int(str(heads)) < 1:
         raise CheckpointError(
             f"{path}: no tensor tells the number of attention heads: keep it as {HEADS!r} in the metadata of a "
             f"safetensors file, or in face_info of the {CONFIG_NAME} beside it"
         )
-    return int(str(said))
+    return int(str(heads))

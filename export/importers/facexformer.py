@@ -22,7 +22,7 @@ from emo_edge.export.reference.face_network import face_network_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_file
 
 INSIDE = "state_dict_backbone"
-"""Where ``model.pt`` holds the whole model, whatever the name says."""
+"""Entry of ``model.pt`` that holds the whole model, in spite of its name."""
 KEYS = KeyMap(
     renames={
         r"(backbone\.0\.(?!.*relative_position_index).*)": r"face.\1",
@@ -35,8 +35,7 @@ KEYS = KeyMap(
     },
 )
 
-
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def checkpoint_from_facexformer(
@@ -44,10 +43,10 @@ def checkpoint_from_facexformer(
     target: Path,
     *,
     dtype: torch.dtype | None = None,
-    report: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = logger.info,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Write FaceXFormer's file as a checkpoint; arguments as of `import_llama_vid.checkpoint_from_llama_vid`.
+    """Write FaceXFormer's file as a checkpoint; arguments as of `importers.llama_vid.checkpoint_from_llama_vid`.
 
     Raises CheckpointError with every missing, unknown, misshapen or not finite tensor.
     """
@@ -57,8 +56,8 @@ def checkpoint_from_facexformer(
         for line in piece.lines():
             report(line)
         made_of = {"name": "facexformer", "imported_by": f"emo-edge {__version__}", "face": model.name}
-        config = FaceXFormerConfig.from_dict({"face": face_config(piece.taken), "provenance": made_of})
-        tensors = imported_tensors(face_network_shapes(config), piece.taken, None, {}, piece.problems())
+        config = FaceXFormerConfig.from_dict({"face": face_config(piece.tensors), "provenance": made_of})
+        tensors = imported_tensors(face_network_shapes(config), piece.tensors, None, {}, piece.problems())
         write_checkpoint(target, config, {}, tensors, dtype=dtype, progress=progress)
 
 
@@ -76,7 +75,7 @@ def face_config(tensors: StoredTensors, image_size: int = 224) -> dict[str, Any]
 
     The picture's size and the numbers of layers are FaceXFormer's own: a file with fewer layers is a damaged one.
 
-    Raises CheckpointError naming the tensor that should tell a size and is not there.
+    Raises CheckpointError naming the missing tensor that a size is read from.
     """
 
     def size(name: str, axis: int) -> int:

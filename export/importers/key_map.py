@@ -1,4 +1,4 @@
-"""From upstream's tensor names to the checkpoint's: what is renamed, what is left and why, what nobody knows."""
+"""From upstream's tensor names to the checkpoint's: renamed ones, unused ones with the reason, unknown ones."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ class KeyMap:
     """Pattern to the reason why leaving such a tensor out is right."""
 
     def target(self, name: str) -> str | None:
-        """Return the checkpoint's name of an upstream tensor; None for one that is not taken."""
+        """Return the checkpoint's name of an upstream tensor; None for one that it does not use."""
         return next(
-            (found.expand(new) for old, new in self.renames.items() if (found := re.fullmatch(old, name))),
+            (match.expand(new) for old, new in self.renames.items() if (match := re.fullmatch(old, name))),
             None,
         )
 
     def reason(self, name: str) -> str | None:
-        """Say why an upstream tensor is not needed; None for one that is not known."""
+        """Return why an upstream tensor is not needed; None for one that is not known."""
         return next((why for pattern, why in self.unused.items() if re.fullmatch(pattern, name)), None)
 
     def placed(self, piece: str, tensors: StoredTensors) -> Piece:
-        """Sort a file's tensors into those the checkpoint takes, those it does not need and those nobody knows."""
-        taken: dict[str, StoredTensor] = {}
+        """Sort a file's tensors into those of the checkpoint, those it does not need and unknown ones."""
+        mapped: dict[str, StoredTensor] = {}
         unused: dict[str, str] = {}
         unknown: list[str] = []
         for name, stored in tensors.items():
             target, why = self.target(name), self.reason(name)
             if target is not None:
-                taken[target] = stored
+                mapped[target] = stored
             elif why is not None:
                 unused[name] = why
             else:
                 unknown.append(name)
-        return Piece(piece, taken, unused, unknown)
+        return Piece(piece, mapped, unused, unknown)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one upstream file or directory gives to the checkpoint."""
+    """Tensors that one upstream file or directory gives to the checkpoint."""
 
     name: str
-    taken: StoredTensors
+    tensors: StoredTensors
     """By the checkpoint's name."""
     unused: dict[str, str]
     """Upstream name to reason."""
@@ -62,9 +62,9 @@ class Piece:
 
     def lines(self) -> list[str]:
         """Report for a person: how many tensors went where, and why the rest did not."""
-        kept = sum(target == stored.name for target, stored in self.taken.items())
+        kept = sum(target == stored.name for target, stored in self.tensors.items())
         return [
-            f"{self.name}: {kept} matched, {len(self.taken) - kept} renamed, {len(self.unused)} unused",
+            f"{self.name}: {kept} matched, {len(self.tensors) - kept} renamed, {len(self.unused)} unused",
             *(f"  unused: {count} x {why}" for why, count in _counted(self.unused.values())),
         ]
 

@@ -29,20 +29,16 @@ from emo_edge.export.importers.llama_vid_keys import (
 )
 from emo_edge.export.importers.llava import VISION, joined, language_tokenizer
 from emo_edge.export.importers.lora import Adapter, open_adapter
+from emo_edge.export.importers.question_vocabulary import question_tokenizer
 from emo_edge.export.importers.tensors import POSITIONS, imported_tensors
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
 
-BEGIN = "[DEC]"
-"""LLaMA-VID and BLIP-2 add it as the last token; no question contains it."""
-_NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-
-
-log = logging.getLogger(__name__)
-VOCABULARY_PLACES = ("vocab.txt", "bert-base-uncased/vocab.txt")
-"""Where a model directory may hold the words of the Q-Former's BERT."""
+logger = logging.getLogger(__name__)
+VOCABULARY_NAMES = ("vocab.txt", "bert-base-uncased/vocab.txt")
+"""Files of a model directory that may hold the words of the Q-Former's BERT."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class LlamaVidPieces:
     question_vocabulary: Path | None = None
     """``vocab.txt`` of bert-base-uncased, unless it lies in the model's directory."""
     image_size: int | None = None
-    """What the vision tower reads; None takes it from ``config.json`` or the position table."""
+    """Pixels along one side of the vision tower's input; None takes it from ``config.json`` or the position table."""
 
 
 def checkpoint_from_llama_vid(
@@ -72,7 +68,7 @@ def checkpoint_from_llama_vid(
     target: Path,
     *,
     dtype: torch.dtype | None = None,
-    report: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = logger.info,
     progress: Progress = lambda done, total: None,
 ) -> None:
     """Write LLaMA-VID's pieces as one checkpoint, a shard in memory at a time.
@@ -91,22 +87,22 @@ def checkpoint_from_llama_vid(
     """
     check_target(target)
     if pieces.face_info and not pieces.face:
-        raise InputError("--face-info reads what the face network sees: give --face, too")
+        raise InputError("`face_info` reads the face network's map: give `face`, too")
     settings = config_of_model(pieces.model / "config.json")
     if pieces.lora and (pieces.lora / "config.json").is_file():
         settings |= tuned_settings(config_of_model(pieces.lora / "config.json"))
     with ExitStack() as stack:
         adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
         opened = _open(pieces, adapter, stack)
-        found = joined(opened, report)
+        tensors = joined(opened, report)
         unknown = [problem for piece in opened for problem in piece.problems()]
-        config = _config(pieces, settings, found, unknown)
+        config = _config(pieces, settings, tensors, unknown)
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
-        tensors = imported_tensors(parameter_shapes(config), found, adapter, adapted, unknown)
+        imported = imported_tensors(parameter_shapes(config), tensors, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
         files = _tokenizers(pieces, config)
-        write_checkpoint(target, config, files, tensors, dtype=dtype, progress=progress)
+        write_checkpoint(target, config, files, imported, dtype=dtype, progress=progress)
 
 
 def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> list[Piece]:
@@ -128,15 +124,15 @@ def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> 
 
 
 def _config(
-    pieces: LlamaVidPieces, settings: Mapping[str, Any], found: StoredTensors, unknown: Sequence[str]
+    pieces: LlamaVidPieces, settings: Mapping[str, Any], tensors: StoredTensors, unknown: Sequence[str]
 ) -> EmoLlamaConfig:
-    hints = {VISION: "--vision", "connector.vlm_att_encoder.": "--qformer"}
-    absent = [option for part, option in hints.items() if not any(name.startswith(part) for name in found)]
+    hints = {VISION: "`vision`", "connector.vlm_att_encoder.": "`qformer`"}
+    absent = [field for part, field in hints.items() if not any(name.startswith(part) for name in tensors)]
     if absent:
         raise CheckpointError(f"{pieces.model}: lacks whole parts; give {' and '.join(absent)}")
-    values = checkpoint_config(settings, found, _image_size(pieces, settings, found), unknown)
-    values["face"] = face_config(found) if pieces.face else None
-    values["face_info"] = face_info_config(pieces.face_info, found) if pieces.face_info else None
+    values = checkpoint_config(settings, tensors, _image_size(pieces, settings, tensors), unknown)
+    values["face"] = face_config(tensors) if pieces.face else None
+    values["face_info"] = face_info_config(pieces.face_info, tensors) if pieces.face_info else None
     values["prompt"] = {"use_demographics": pieces.face is not None}
     sources = {"model": pieces.model, "vision": pieces.vision, "qformer": pieces.qformer, "lora": pieces.lora}
     sources |= {"face": pieces.face, "face_info": pieces.face_info}
@@ -145,12 +141,12 @@ def _config(
     return EmoLlamaConfig.from_dict(values)
 
 
-def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], found: StoredTensors) -> int:
-    """Take what the user said, what the processor's name ends with (clip-patch14-336), or the position table's size."""
+def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], tensors: StoredTensors) -> int:
+    """Return the user's size, that of the processor's name (clip-patch14-336), or the position table's."""
     named = re.search(r"patch\d{1,3}-(\d{1,4})/?$", str(settings.get("image_processor", "")))
     if pieces.image_size or named:
         return pieces.image_size or int(named[1] if named else 0)
-    table, patch = found.get(POSITIONS), found.get("vision.patch_embed.proj.weight")
+    table, patch = tensors.get(POSITIONS), tensors.get("vision.patch_embed.proj.weight")
     if table is None or patch is None or len(table.shape) != 3 or table.shape[1] < 2 or len(patch.shape) != 4:
         return 224
     return int(math.isqrt(table.shape[1] - 1) * patch.shape[2])
@@ -160,48 +156,13 @@ def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, byt
     language, qformer = language_tokenizer(pieces.model, config.language.vocab_size), config.connector.qformer
     if qformer is None:
         return language
-    there = [pieces.model / place for place in VOCABULARY_PLACES]
-    vocabulary = pieces.question_vocabulary or next((path for path in there if path.is_file()), None)
+    candidates = [pieces.model / name for name in VOCABULARY_NAMES]
+    vocabulary = pieces.question_vocabulary or next((path for path in candidates if path.is_file()), None)
     if vocabulary is None:
         raise InputError(
-            f"{pieces.model}: no {' or '.join(VOCABULARY_PLACES)}. LLaMA-VID's Q-Former reads the question in "
+            f"{pieces.model}: no {' or '.join(VOCABULARY_NAMES)}. LLaMA-VID's Q-Former reads the question in "
             "bert-base-uncased's words, which no checkpoint of it holds: give that model's vocab.txt "
-            "with --question-vocabulary"
+            "with `question_vocabulary`"
         )
     words = question_tokenizer(vocabulary, qformer.vocab_size)
     return {**language, QUESTION_MODEL_NAME: words}
-
-
-def question_tokenizer(vocabulary: Path, rows: int) -> bytes:
-    """Make the tokenizer of an uncased BERT from its ``vocab.txt``, as the JSON of the ``tokenizers`` library.
-
-    Raises CheckpointError for a file that is no such list, or one that does not fit the embedding table's rows.
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    words = _words(vocabulary)
-    if len(words) + 1 != rows:
-        raise CheckpointError(f"{vocabulary}: {len(words)} words and {BEGIN} do not fit the model's {rows} rows")
-    tokenizer = Tokenizer(models.WordPiece({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.add_special_tokens([word for word in (*_NEEDED, "[MASK]", BEGIN) if word in words or word == BEGIN])
-    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    text: str = tokenizer.to_str()
-    return text.encode()
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        words = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; it is bert-base-uncased's vocab.txt") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not readable as a list of words: {error}") from error
-    words = words[:-1] if words[-1] == "" else words
-    words = [word.removesuffix("\r") for word in words]
-    lacking = [word for word in _NEEDED if word not in words]
-    if lacking or len(set(words)) < len(words):
-        raise CheckpointError(f"{path}: no BERT vocabulary: {', '.join(lacking) or 'a word stands there twice'}")
-    return words

@@ -1,4 +1,4 @@
-"""LLaMA-VID's names and sizes (``llamavid/model``): what its files call the parts of a checkpoint."""
+"""LLaMA-VID's names and sizes (``llamavid/model``): the names in its files, and those of the checkpoint."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def config_of_model(path: Path) -> dict[str, Any]:
 
 
 def tuned_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick what LLaMA-VID's trainer may have changed from the config it saves beside an adapter."""
+    """Pick what LLaMA-VID's trainer may have changed from the config it saves with an adapter."""
     return {name: settings[name] for name in _TUNED if name in settings}
 
 
@@ -83,15 +83,15 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
 def checkpoint_config(
     settings: Mapping[str, Any], tensors: StoredTensors, image_size: int, problems: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Say what the model's config and its tensors' shapes tell of the checkpoint, as ``EmoLlamaConfig``'s keys.
+    """Return the sizes by the model's config and its tensors' shapes, as ``EmoLlamaConfig``'s keys.
 
     Args:
         settings: LLaMA-VID's ``config.json``.
-        tensors: the tensors found, by the checkpoint's names.
-        image_size: pixels along one side of what the vision tower reads.
-        problems: found before, and told with what is found here.
+        tensors: by the checkpoint's names.
+        image_size: pixels along one side of the vision tower's input.
+        problems: of earlier steps, reported together with those of this one.
 
-    Raises CheckpointError, listing them, if tensors are missing that tell a size.
+    Raises CheckpointError, listing them, if tensors are missing that a size is read from.
     """
     shapes = Shapes(tensors)
     width, bert = "vision.cls_token", "connector.vlm_att_encoder.bert"

@@ -1,4 +1,4 @@
-"""What models built on LLaVA share: LLaMA's names, what ``config.json`` tells, how pieces join."""
+"""Common parts of models built on LLaVA: LLaMA's names, the settings of ``config.json``, joined pieces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LANGUAGE_DEFAULTS = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-"""What transformers' LLaMA config and ours call alike, and what transformers takes where a config does not tell."""
+"""Settings that transformers' LLaMA config and ours call alike, with transformers' values where a config has none."""
 LANGUAGE_RENAMES = {
     r"(model\.embed_tokens\.weight|model\.norm\.weight|lm_head\.weight)": r"language.\1",
     r"(model\.layers\.\d+\.(?:self_attn|mlp|\w+_layernorm)\.(?!rotary).*)": r"language.\1",
@@ -48,7 +48,7 @@ PLAIN = {
 
 def model_settings(path: Path, own_problems: Callable[[Mapping[str, Any]], Iterator[str]]) -> dict[str, Any]:
     """Read a model's ``config.json``; raise CheckpointError for settings that this toolkit does not carry."""
-    settings = read_json(path, "--model is the directory that the model's trainer saved")
+    settings = read_json(path, "`model` is the directory that the model's trainer saved")
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path}: not a model's config but {type(settings).__name__}")
     problems = [*own_problems(settings), *_not_carried(settings)]
@@ -67,7 +67,7 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Shapes:
-    """Sizes read off tensors; what is missing is collected and told at once."""
+    """Sizes read off tensors; what is missing is collected and reported at once."""
 
     def __init__(self, tensors: StoredTensors) -> None:
         self.shapes = {name: tensor.shape for name, tensor in tensors.items()}
@@ -82,15 +82,15 @@ class Shapes:
         return shape[axis]
 
     def check(self, problems: Sequence[str]) -> None:
-        """Raise CheckpointError, listing ``problems`` too, if tensors are missing that tell a size."""
+        """Raise CheckpointError, listing ``problems`` too, if tensors are missing that a size is read from."""
         if self.missing:
             lines = [*problems, *(f"missing: {name}, which tells a size" for name in self.missing)]
             raise CheckpointError(f"{len(lines)} problem(s) in the weights:\n" + listing(lines))
 
 
 def language_config(settings: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    """Say what ``config.json`` and the embedding's shape tell of LLaMA, as ``LanguageConfig``'s keys."""
-    # Older configs do not tell the number of key and value heads, which is then that of the queries.
+    """Return LLaMA's sizes by ``config.json`` and the embedding's shape, as ``LanguageConfig``'s keys."""
+    # Older configs do not hold the number of key and value heads, which is then that of the queries.
     heads = settings.get("num_attention_heads", LANGUAGE_DEFAULTS["num_attention_heads"])
     return {
         **{name: settings.get(name, plain) for name, plain in LANGUAGE_DEFAULTS.items()},
@@ -100,20 +100,20 @@ def language_config(settings: Mapping[str, Any], shapes: Shapes) -> dict[str, An
 
 
 def joined(opened: Sequence[Piece], report: Callable[[str], None]) -> StoredTensors:
-    """Take every tensor from the last piece that has it, and tell where two had one."""
-    found: StoredTensors = {}
+    """Take every tensor from the last piece that has it, and report where two had one."""
+    tensors: StoredTensors = {}
     for piece in opened:
         for line in piece.lines():
             report(line)
-        twice = [name for name in piece.taken if name in found]
+        twice = [name for name in piece.tensors if name in tensors]
         if twice:
-            differing = sum(not _same(found[name].read(), piece.taken[name].read()) for name in twice)
+            differing = sum(not _same(tensors[name].read(), piece.tensors[name].read()) for name in twice)
             report(f"  {len(twice)} of them were there before; {piece.name} wins, {differing} differ")
-        if any(name.startswith(VISION) for name in piece.taken):
+        if any(name.startswith(VISION) for name in piece.tensors):
             # Half a tower is never filled up from another.
-            found = {name: stored for name, stored in found.items() if not name.startswith(VISION)}
-        found |= piece.taken
-    return found
+            tensors = {name: stored for name, stored in tensors.items() if not name.startswith(VISION)}
+        tensors |= piece.tensors
+    return tensors
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -22,7 +22,7 @@ from emo_edge.utils.files import read_json
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE_NAME = "non_lora_trainables.bin"
-"""What LLaVA's trainer saves beside the adapter: tensors that were trained as a whole."""
+"""File that LLaVA's trainer saves next to the adapter: tensors that were trained as a whole."""
 _PREFIX = "base_model.model."
 _SIDE = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight")
 _UNLESS: dict[str, tuple[Any, ...]] = {
@@ -84,8 +84,8 @@ def open_adapter(directory: Path, stack: ExitStack) -> Adapter:
     stored = _without_prefix(tensors_of_file(file, stack))
     if (directory / WHOLE_NAME).is_file():
         stored |= _without_prefix(tensors_of_file(directory / WHOLE_NAME, stack))
-    sides = {name: found for name in stored if (found := _SIDE.fullmatch(name))}
-    halves = {(found["module"], found["side"]): stored[name] for name, found in sides.items()}
+    sides = {name: match for name in stored if (match := _SIDE.fullmatch(name))}
+    halves = {(match["module"], match["side"]): stored[name] for name, match in sides.items()}
     modules = dict.fromkeys(module for module, _ in halves)
     alone = [module for module in modules if not {(module, "A"), (module, "B")} <= halves.keys()]
     if alone or not modules or len(halves) < len(sides):
@@ -122,15 +122,15 @@ def _without_prefix(tensors: StoredTensors) -> StoredTensors:
 
 
 def _pair(settings: Mapping[str, Any], module: str, down: StoredTensor, up: StoredTensor) -> LoraPair:
-    place = f"{down.path.parent / CONFIG_NAME}: {module}"
+    module_of = f"{down.path.parent / CONFIG_NAME}: {module}"
     if len(down.shape) != 2 or len(up.shape) != 2 or down.shape[0] != up.shape[1]:
-        raise CheckpointError(f"{place}: factors {list(down.shape)} and {list(up.shape)} do not multiply")
+        raise CheckpointError(f"{module_of}: factors {list(down.shape)} and {list(up.shape)} do not multiply")
     rank = _by_pattern(settings, "rank_pattern", module, settings.get("r"))
     alpha = _by_pattern(settings, "alpha_pattern", module, settings.get("lora_alpha"))
     if rank != down.shape[0] or rank == 0:
-        raise CheckpointError(f"{place}: the rank is {rank!r} there, and {down.shape[0]} in {down.path.name}")
+        raise CheckpointError(f"{module_of}: the rank is {rank!r} there, and {down.shape[0]} in {down.path.name}")
     if not isinstance(alpha, int | float) or not abs(alpha) < 1e6:
-        raise CheckpointError(f"{place}: lora_alpha is {str(alpha)[:20]!r}, not a usable number")
+        raise CheckpointError(f"{module_of}: lora_alpha is {str(alpha)[:20]!r}, not a usable number")
     return LoraPair(down, up, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank))
 
 

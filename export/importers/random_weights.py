@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from emo_edge import __version__
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.export.importers.checkpoint_writer import Progress, write_checkpoint
-from emo_edge.export.models.config import EmoLlamaConfig, LandmarkConfig
+from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME
+from emo_edge.export.models.network_config import LandmarkConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 
@@ -53,7 +54,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "prompt": {"use_demographics": False},
     },
 }
-"""What differs from ``EmoLlamaConfig``'s defaults, which are LLaMA-VID-7B and FaceXFormer.
+"""Differences from ``EmoLlamaConfig``'s defaults, which are LLaMA-VID-7B and FaceXFormer.
 
 ``llama-vid-tiny`` has the networks at true size and a language model that takes a second.
 """
@@ -85,7 +86,7 @@ class RandomTensor:
         return f"{self.name} (random)"
 
     def stamp(self) -> str:
-        """Tell the seed."""
+        """Return the seed and the type."""
         return f"{self.seed} {self.dtype}"
 
 

@@ -1,4 +1,4 @@
-"""One tensor of an imported checkpoint: where it comes from, and what is done to it on the way."""
+"""One tensor of an imported checkpoint: read, then merged or resized where it must be."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImportedTensor:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it is written in unless told otherwise: as it is stored, and float32 where it was computed."""
+        """Default type of the written tensor: as it is stored, and float32 where it is computed."""
         computed = self.pair is not None or self.shape != self.stored.shape
         return torch.float32 if computed or self.stored.dtype is None else self.stored.dtype
 
@@ -45,7 +45,7 @@ class ImportedTensor:
         pair = self.pair
         sources = [self.stored, *([pair.down, pair.up] if pair else [])]
         status = [(str(one.path.absolute()), one.name, one.path.stat()) for one in sources]
-        stamps = [(path, name, found.st_size, found.st_mtime_ns) for path, name, found in status]
+        stamps = [(path, name, stat.st_size, stat.st_mtime_ns) for path, name, stat in status]
         return json.dumps([stamps, pair and pair.scale])
 
     def value(self) -> torch.Tensor:
@@ -61,38 +61,38 @@ def resized_positions(table: torch.Tensor, tokens: int) -> torch.Tensor:
 
     The class token's row stays (``interpolate_pos_embed`` of LAVIS's ``eva_vit.py``).
     """
-    own, wanted = (round((count - 1) ** 0.5) for count in (table.shape[1], tokens))
+    own, side = (round((count - 1) ** 0.5) for count in (table.shape[1], tokens))
     cells = table[:, 1:].float().reshape(1, own, own, -1).permute(0, 3, 1, 2)
-    stretched = fn.interpolate(cells, size=(wanted, wanted), mode="bicubic", align_corners=False)
+    stretched = fn.interpolate(cells, size=(side, side), mode="bicubic", align_corners=False)
     return torch.cat([table[:, :1].float(), stretched.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
 def imported_tensors(
     expected: Mapping[str, tuple[int, ...]],
-    found: StoredTensors,
+    stored: StoredTensors,
     adapter: Adapter | None,
     adapted: Mapping[str, LoraPair],
     problems: Sequence[str] = (),
 ) -> list[ImportedTensor]:
-    """Pair every tensor that the model has with the one that was found, in the model's order.
+    """Pair every tensor that the model has with the stored one, in the model's order.
 
     Raises CheckpointError naming every tensor that is missing, too much, misshapen or of no floating-point type, and an
     adapter's first weight that does not fit.
     """
-    shapes = {name: _imported_shape(name, stored, expected) for name, stored in found.items()}
-    structure = [_with_origin(problem, found) for problem in structure_problems(expected, shapes)]
+    shapes = {name: _imported_shape(name, one, expected) for name, one in stored.items()}
+    structure = [_with_origin(problem, stored) for problem in structure_problems(expected, shapes)]
     factors = [factor for pair in adapted.values() for factor in (pair.down, pair.up)]
     kinds = [
-        f"wrong dtype: {stored.name} in {stored.path.name} is {stored.dtype}, expected a floating-point type"
-        for stored in (*found.values(), *factors)
-        if stored.dtype not in FLOATS
+        f"wrong dtype: {one.name} in {one.path.name} is {one.dtype}, expected a floating-point type"
+        for one in (*stored.values(), *factors)
+        if one.dtype not in FLOATS
     ]
     problems = [*problems, *structure, *kinds]
     if problems:
         raise CheckpointError(f"{len(problems)} problem(s) in the weights:\n" + listing(problems))
     if adapter is not None:
         _check_adapter(adapter, adapted, expected)
-    return [ImportedTensor(name, found[name], shape, adapted.get(name)) for name, shape in expected.items()]
+    return [ImportedTensor(name, stored[name], shape, adapted.get(name)) for name, shape in expected.items()]
 
 
 def listing(problems: Sequence[str]) -> str:
@@ -101,15 +101,15 @@ def listing(problems: Sequence[str]) -> str:
 
 
 def _imported_shape(name: str, stored: StoredTensor, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Give the shape that a tensor will have: a square position table is stretched to the wanted size."""
+    """Return the shape that a tensor will have: a square position table is stretched to the requested size."""
     shape = stored.shape
     stretched = name == POSITIONS and len(shape) == 3 and shape[1] > 1 and math.isqrt(shape[1] - 1) ** 2 == shape[1] - 1
     return (shape[0], expected[name][1], shape[2]) if stretched and name in expected else shape
 
 
-def _with_origin(problem: str, found: StoredTensors) -> str:
+def _with_origin(problem: str, tensors: StoredTensors) -> str:
     name = problem.split(": ", 1)[1].split(" ", 1)[0]
-    stored = found.get(name)
+    stored = tensors.get(name)
     return f"{problem} ({stored.name} in {stored.path.name})" if stored else problem
 
 

@@ -1,222 +1,31 @@
-"""The shape of a checkpoint: sizes, preprocessing and prompts as data, checked as one whole.
-
-True sizes and toy sizes are the same classes with other numbers. Defaults are the published sizes:
-LLaMA-VID-7B at 224 px (EVA ViT-g/14, 12-layer Q-Former, Vicuna-7B v1.5) and FaceXFormer (Swin-B).
-"""
+"""The configuration of a checkpoint: its networks, prompts and labels as data, checked as one whole."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig
 from emo_edge.errors import CheckpointError
+from emo_edge.export.models.network_config import (
+    ConnectorConfig,
+    FaceConfig,
+    FaceInfoConfig,
+    LandmarkConfig,
+    LanguageConfig,
+    VisionConfig,
+)
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import read_json
-from emo_edge.utils.settings import Name, Positive, Rgb, RgbScale, Section, Size, TokenId, problem_list, require
+from emo_edge.utils.settings import Name, Section, problem_list, require
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11
 
 CONFIG_NAME = "config.json"
 FACE_NETWORK = "facexformer"
-
-
-class VisionConfig(Section):
-    """The image tower without a final norm; the class token stays.
-
-    EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``), or CLIP's as LLaVA reads it.
-    """
-
-    tower: Literal["eva", "clip"] = "eva"
-    image_size: Size = 224
-    patch_size: Size = 14
-    hidden_size: Size = 1408
-    num_layers: Size = 39
-    num_heads: Size = 16
-    mlp_size: Size = 6144
-    layer_norm_eps: Positive = 1e-6
-    image_mean: Rgb = (0.48145466, 0.4578275, 0.40821073)
-    image_std: RgbScale = (0.26862954, 0.26130258, 0.27577711)
-    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.5
-    """Added on each side of the face box, as a share of its width and height."""
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side."""
-        return self.image_size // self.patch_size
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> VisionConfig:
-        require(
-            (self.image_size % self.patch_size == 0, "vision.image_size must be a multiple of patch_size"),
-            (self.hidden_size % self.num_heads == 0, "vision.hidden_size must be a multiple of num_heads"),
-        )
-        return self
-
-
-class QFormerConfig(Section):
-    """Question-conditioned BERT of InstructBLIP: every second layer cross-attends to the image."""
-
-    vocab_size: Size = 30523
-    hidden_size: Size = 768
-    num_layers: Size = 12
-    num_heads: Size = 12
-    mlp_size: Size = 3072
-    max_positions: Size = 512
-    cross_attention_every: Size = 2
-    num_queries: Size = 32
-    layer_norm_eps: Positive = 1e-12
-    max_question_tokens: Size = 256
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> QFormerConfig:
-        limit = self.max_question_tokens
-        require(
-            (self.hidden_size % self.num_heads == 0, "qformer.hidden_size must be a multiple of num_heads"),
-            (limit <= self.max_positions, "qformer.max_question_tokens must not exceed max_positions"),
-            (limit > 2, "qformer.max_question_tokens must leave room for a word between [CLS] and [SEP]"),
-        )
-        return self
-
-
-class ConnectorConfig(Section):
-    """Visual tokens a frame: LLaMA-VID's one context token and its compressed content tokens, or LLaVA's patches."""
-
-    compress_type: str = "mean"
-    """``none`` (every patch), ``mean`` (one token) or ``grid:N`` (N x N average-pooled tokens, N > 1)."""
-    projector_type: str = "mlp2x_gelu"
-    """``identity``, ``linear`` or ``mlp{N}x_gelu``."""
-    qformer: QFormerConfig | None = QFormerConfig()
-    """Makes the context token; None leaves it out, and no token depends on the question."""
-
-    @property
-    def pool_grid(self) -> int | None:
-        """Side of the pooled token grid; None when every patch stays."""
-        if self.compress_type == "none":
-            return None
-        return 1 if "mean" in self.compress_type else int(self.compress_type.removeprefix("grid:"))
-
-    @property
-    def projector_depth(self) -> int:
-        """Linear layers in the projector; 0 for ``identity``."""
-        if self.projector_type == "identity":
-            return 0
-        match = re.fullmatch(r"mlp(\d+)x_gelu", self.projector_type)
-        return int(match.group(1)) if match else 1
-
-    @model_validator(mode="after")
-    def _names_known(self) -> ConnectorConfig:
-        grid = re.fullmatch(r"grid:([1-9]\d?)", self.compress_type)
-        known = self.compress_type == "none" or "mean" in self.compress_type or (grid and int(grid.group(1)) > 1)
-        known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu", self.projector_type)
-        require(
-            (bool(known), f"connector.compress_type {self.compress_type!r} is not one of none, mean, grid:N (N > 1)"),
-            (
-                known_projector is not None,
-                f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu",
-            ),
-        )
-        return self
-
-
-class FaceConfig(Section):
-    """FaceXFormer: Swin trunk, fused map, two-way decoder (``network/models/facexformer.py``)."""
-
-    image_size: Size = 224
-    patch_size: Size = 4
-    embed_dim: Size = 128
-    depths: tuple[Size, Size, Size, Size] = (2, 2, 18, 2)
-    num_heads: tuple[Size, Size, Size, Size] = (4, 8, 16, 32)
-    window_size: Size = 7
-    mlp_ratio: Positive = 4.0
-    decoder_dim: Size = 256
-    decoder_depth: Size = 2
-    decoder_heads: Size = 8
-    decoder_mlp_size: Size = 2048
-    image_mean: Rgb = (0.485, 0.456, 0.406)
-    image_std: RgbScale = (0.229, 0.224, 0.225)
-    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
-
-    @property
-    def map_size(self) -> int:
-        """Side of the fused feature map."""
-        return self.image_size // self.patch_size
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> FaceConfig:
-        widths = [self.embed_dim << stage for stage in range(len(self.num_heads))]
-        stages = enumerate(zip(widths, self.num_heads, strict=True), 1)
-        require(
-            (self.image_size % self.patch_size == 0, "face.image_size must be a multiple of patch_size"),
-            *(
-                (width % heads == 0, f"face stage {stage}: width {width} must be a multiple of its {heads} heads")
-                for stage, (width, heads) in stages
-            ),
-            (self.decoder_dim % 8 == 0, "face.decoder_dim must be a multiple of 8 (upscaling and mask heads)"),
-            (
-                self.decoder_dim % (2 * self.decoder_heads) == 0,
-                "face.decoder_dim must be a multiple of 2 x decoder_heads (cross-attention halves the width)",
-            ),
-        )
-        return self
-
-
-class FaceInfoConfig(Section):
-    """Face Info Mining. Our reconstruction: EMO-LLaMA's own module was never released."""
-
-    num_tokens: Size = 4
-    hidden_size: Size = 256
-    num_heads: Size = 8
-    global_grid: Size = 4
-    mlp_size: Size = 1024
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> FaceInfoConfig:
-        require((self.hidden_size % self.num_heads == 0, "face_info.hidden_size must be a multiple of num_heads"))
-        return self
-
-
-class LandmarkConfig(Section):
-    """EmoLA's landmark token: what ``landmarks.onnx``, which lies beside the weights, reads and gives.
-
-    Its numbers go through a projector of the connector's type.
-    """
-
-    image_size: Size = 192
-    outputs: Size = 212
-    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
-
-
-class LanguageConfig(Section):
-    """LLaMA sizes, under transformers' own names."""
-
-    vocab_size: Size = 32000
-    hidden_size: Size = 4096
-    intermediate_size: Size = 11008
-    num_hidden_layers: Size = 32
-    num_attention_heads: Size = 32
-    num_key_value_heads: Size = 32
-    max_position_embeddings: Size = 4096
-    rms_norm_eps: Positive = 1e-5
-    rope_theta: Positive = 10000.0
-    tie_word_embeddings: Literal[False] = False
-    bos_token_id: TokenId = 1
-    eos_token_id: TokenId = 2
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> LanguageConfig:
-        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        require(
-            (self.hidden_size % (2 * heads) == 0, "language.hidden_size must be an even multiple of its heads (rope)"),
-            (heads % kv_heads == 0, "language.num_attention_heads must be a multiple of num_key_value_heads"),
-            (self.bos_token_id < self.vocab_size, "language.bos_token_id must be below vocab_size"),
-            (self.eos_token_id < self.vocab_size, "language.eos_token_id must be below vocab_size"),
-        )
-        return self
 
 
 class CheckpointConfig(Section):
@@ -241,7 +50,7 @@ class CheckpointConfig(Section):
 
 
 def is_face_network(directory: str | Path) -> bool:
-    """Tell a checkpoint of a face network alone from one with a language model."""
+    """Return whether a checkpoint is a face network alone, without a language model."""
     values = _read_config(directory)
     return isinstance(values, dict) and values.get("model_type") == FACE_NETWORK
 
@@ -261,7 +70,7 @@ class FaceXFormerConfig(CheckpointConfig):
 
 
 class EmoLlamaConfig(CheckpointConfig):
-    """Everything a checkpoint's numbers do not say by themselves.
+    """Everything about a checkpoint that its weights do not show.
 
     ``face`` and ``face_info`` may be absent: a checkpoint without Face Info Mining weights runs on
     LLaMA-VID's tokens, the face facts and the demographic sentence alone. ``landmark`` is there in EmoLA's.

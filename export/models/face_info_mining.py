@@ -1,4 +1,4 @@
-"""Face Info Mining: what the face says, as language-model tokens. Our reconstruction of EMO-LLaMA's module."""
+"""Face Info Mining: the face network's outputs as language-model tokens. Our reconstruction of EMO-LLaMA's module."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emo_edge.export.models.config import FaceInfoConfig
 from emo_edge.export.models.init import init_weights, learned
+from emo_edge.export.models.network_config import FaceInfoConfig
 from emo_edge.taxonomy import LANDMARK_REGIONS
 
 
@@ -26,8 +26,8 @@ def sample_bilinear(face_map: Tensor, points: Tensor) -> Tensor:
 def _hats(position: Tensor, size: int) -> Tensor:
     # [N, P] in [-1, 1] -> [N, P, size]: the two neighbouring pixels share a weight of one
     pixel = (((position + 1) * size - 1) / 2).clamp(0, size - 1)
-    places = torch.arange(size, device=position.device, dtype=position.dtype)
-    return F.relu(1 - (pixel[..., None] - places).abs())
+    pixels = torch.arange(size, device=position.device, dtype=position.dtype)
+    return F.relu(1 - (pixel[..., None] - pixels).abs())
 
 
 class CrossAttention(nn.Module):

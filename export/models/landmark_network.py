@@ -30,7 +30,7 @@ from emo_edge.errors import CheckpointError
 LANDMARKS_NAME = "landmarks.onnx"
 """What a checkpoint calls the user's file."""
 DEFAULT_SIZE = 192
-"""Side of what InsightFace's ``2d106det.onnx`` reads, where a graph does not tell."""
+"""Input side of InsightFace's ``2d106det.onnx``, for a graph of no fixed size."""
 LARGEST_SIZE = 1024
 OLDEST_OPSET = 13
 """Older graphs are brought to it."""
@@ -66,10 +66,10 @@ class LandmarkNetwork:
         Raises CheckpointError if the graph fails, or gives numbers that are not finite.
         """
         try:
-            (found,) = self._session.run(None, {"image": crops})
+            (outputs,) = self._session.run(None, {"image": crops})
         except Exception as error:  # ONNX Runtime has an exception type for each of its statuses
             raise CheckpointError(f"{self.name}: fails on {len(crops)} picture(s): {_reason(error)}") from error
-        values = np.asarray(found, np.float32)
+        values = np.asarray(outputs, np.float32)
         if not np.isfinite(values).all():
             raise CheckpointError(f"{self.name}: gives numbers that are not finite")
         return values
@@ -86,10 +86,10 @@ class LandmarkNetwork:
 
 
 def _checked(content: bytes, name: str) -> ModelProto:
-    """Parse a file that nobody vouches for: plain ONNX operators and weights inside it, or an error."""
+    """Parse an untrusted file: plain ONNX operators and weights inside it, or an error."""
     try:
         model = ModelProto.FromString(content)
-        # Before the checker, which would look for files beside it.
+        # Before the checker, which would look for files next to it.
         problems = list(_not_plain(model))
         if not problems:
             onnx.checker.check_model(model)
@@ -193,7 +193,7 @@ def _session(model: ModelProto, name: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # Above error: what fails is told once, by our own message.
+    # Above error: a failure is reported once, by our own message.
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from emo_edge.errors import InputError
-from emo_edge.export.models.config import LanguageConfig
+from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.runtimes.base.sessions import Sampling
 
 
@@ -83,7 +83,7 @@ def generate_tokens(language: Any, prompts: Sequence[Tensor], sampling: Sampling
 def _decoding(sampling: Sampling) -> dict[str, Any]:
     if sampling.temperature == 0:
         return {"do_sample": False, "temperature": None, "top_p": None}
-    # transformers would keep the 50 likeliest tokens unless told otherwise.
+    # transformers keeps the 50 most probable tokens by default.
     return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
 
 
@@ -99,7 +99,7 @@ def _check_context(language: Any, rows: Sequence[PackedRow]) -> None:
 
 
 def _pack(language: Any, rows: Sequence[PackedRow]) -> dict[str, Tensor]:
-    """Pad rows on the right and say which position each slot has and which slots it may see."""
+    """Pad rows on the right; return each slot's position and the slots it may attend to."""
     embed = language.get_input_embeddings()
     device, dtype = embed.weight.device, rows[0].prompt.dtype
     length = max(len(row) for row in rows)

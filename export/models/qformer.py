@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emo_edge.export.models.config import QFormerConfig
 from emo_edge.export.models.init import init_weights
+from emo_edge.export.models.network_config import QFormerConfig
 
 MASKED = -10000.0
-"""Added to the score of a padded text token, as BERT does; it stays finite in half precision."""
+"""Added to the score of a padded text token, as BERT does; it stays finite in float16."""
 
 
 class SelfProjections(nn.Module):
@@ -86,7 +86,7 @@ class Layer(nn.Module):
         self.is_last = index == config.num_layers - 1
 
     def forward(self, queries: Tensor, text: Tensor, mask: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Update queries [N, Q, d] and text [N, L, d]; the last layer leaves the text, which nobody reads."""
+        """Update queries [N, Q, d] and text [N, L, d]; the last layer leaves the text, which nothing reads."""
         both = torch.cat([queries, text], dim=1)
         mixed = self.attention(queries if self.is_last else both, both, mask)
         rows = queries.shape[1]
@@ -129,7 +129,7 @@ class Encoder(nn.Module):
 
 
 class Bert(nn.Module):
-    """What upstream's keys call ``bert``: embeddings and encoder, no pooler."""
+    """The part that upstream's keys call ``bert``: embeddings and encoder, no pooler."""
 
     def __init__(self, config: QFormerConfig, encoder_hidden_size: int) -> None:
         super().__init__()

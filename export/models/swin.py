@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emo_edge.export.models.config import FaceConfig
 from emo_edge.export.models.init import init_weights, learned
+from emo_edge.export.models.network_config import FaceConfig
 
 MASKED = -100.0
 """Added to the score of two tokens that are neighbours only by the cyclic shift."""
@@ -50,7 +50,7 @@ def _regions(size: int, window: int, shift: int) -> NDArray[np.int64]:
 
 
 class ToChannelsLast(nn.Module):
-    """[N, C, H, W] to [N, H, W, C]; it holds place 1 of the stem, as torchvision's Permute does."""
+    """[N, C, H, W] to [N, H, W, C]; it holds index 1 of the stem, as torchvision's Permute does."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Move the channels last."""
@@ -156,9 +156,9 @@ class SwinTrunk(nn.Module):
 
         """
         maps, x = [], pixels
-        for place, part in enumerate(self.get_submodule("0").children()):
+        for index, part in enumerate(self.get_submodule("0").children()):
             x = part(x)
-            if place % 2 == 1:
+            if index % 2 == 1:
                 maps.append(x.permute(0, 3, 1, 2))
         return maps
 

@@ -18,10 +18,10 @@ from onnx import ModelProto, helper
 from torch import Tensor, nn
 
 from emo_edge.errors import InputError
-from emo_edge.export.models.config import FaceConfig, VisionConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
-from emo_edge.export.onnx.float16 import half_from_full
+from emo_edge.export.models.network_config import FaceConfig, VisionConfig
+from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
 from emo_edge.export.reference.face_network import FaceNetwork
@@ -38,7 +38,7 @@ TRACED_SIZES = {"N": 2, "L": 5}
 
 
 def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str, precision: str = "fp32") -> Graph:
-    """Turn one part of ``model`` into a graph; the same model gives the same bytes.
+    """Trace one part of ``model`` to a graph; the same model gives the same bytes.
 
     Inputs and outputs are the same in every precision: images uint8 RGB [N, H, W, 3], ids and masks int64, all else
     float32. `in_precision` makes float16 of a float32 graph without tracing again.
@@ -63,13 +63,13 @@ def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str,
 
 def in_precision(full: Graph, precision: str) -> Graph:
     """Return a float32 graph in one of `PRECISIONS`."""
-    return full if precision == "fp32" else half_from_full(full)
+    return full if precision == "fp32" else float16_from_full(full)
 
 
 def component_contracts(
     model: EmoLlamaForConditionalGeneration, component: str
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Tell inputs and outputs of a component's graph, without making it."""
+    """Return the inputs and outputs of a component's graph, without tracing it."""
     settings = model.config.landmark
     if component == "face" and settings:
         return (_image(settings.image_size),), (_float("face_tokens", 1, model.config.language.hidden_size),)
@@ -77,7 +77,7 @@ def component_contracts(
 
 
 def onnx_from_face_network(network: FaceNetwork) -> Graph:
-    """Turn a face network alone into a float32 graph, the same as a whole model's but for the face tokens."""
+    """Trace a face network alone to a float32 graph, the same as a whole model's but for the face tokens."""
     part = _face_part(network.config.face, network.face, None)
     return _traced("face", part, torch.device("cpu"))
 
@@ -105,9 +105,9 @@ class _FaceGraph(nn.Module):
         self.pixels, self.face, self.face_info = _Normalised(config), face, face_info
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        said = self.face(self.pixels(image), with_segmentation=False)
-        heads = said[: len(HEADS)]
-        return heads if self.face_info is None else (*heads, self.face_info(said.face_map, said.landmarks))
+        outputs = self.face(self.pixels(image), with_segmentation=False)
+        heads = outputs[: len(HEADS)]
+        return heads if self.face_info is None else (*heads, self.face_info(outputs.face_map, outputs.landmarks))
 
 
 _Part = tuple[nn.Module, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
@@ -169,7 +169,7 @@ def _traced(name: str, part: _Part, device: torch.device) -> Graph:
         for size, spec in zip(sizes, inputs, strict=True)
     ]
     varying = [
-        {place: torch.export.Dim.DYNAMIC for place, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        {index: torch.export.Dim.DYNAMIC for index, axis in enumerate(spec.shape) if isinstance(axis, str)}
         for spec in inputs
     ]
     with _quiet(), torch.no_grad():
@@ -226,7 +226,7 @@ def _cleaned(
     outputs: tuple[TensorSpec, ...],
     weights: Mapping[str, Weight],
 ) -> ModelProto:
-    """Name the axes as the specs do and leave out what tells where the graph was made."""
+    """Name the axes as the specs do and drop every trace of the machine that exported it."""
     graph = model.graph
     for tensor in graph.initializer:
         if tensor.name in weights:

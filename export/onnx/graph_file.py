@@ -16,7 +16,7 @@ from emo_edge.errors import CheckpointError
 from emo_edge.tensors import TensorSpec
 
 EXTERNAL_BYTES = 1_500_000_000
-"""More weights than this lie beside the graph; protobuf ends at 2 GiB."""
+"""More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph with weights, and what it reads and returns; ``N`` and ``L`` are the axes that vary."""
+    """A graph with weights, its inputs and outputs; ``N`` and ``L`` are the axes that vary."""
 
     model: ModelProto
     """Every node and small constant; a tensor of ``weights`` is here by name, type and shape alone."""
@@ -56,9 +56,9 @@ def save_graph(graph: Graph, path: Path) -> list[Path]:
     Raises CheckpointError if one of them exists.
     """
     data = path.with_name(f"{path.name}.data")
-    for taken in (path, data):
-        if taken.exists():
-            raise CheckpointError(f"{taken}: already exists; remove it or give another name")
+    for file in (path, data):
+        if file.exists():
+            raise CheckpointError(f"{file}: already exists; remove it or give another name")
     whole = ModelProto()
     whole.CopyFrom(graph.model)
     large = {tensor.name: tensor for tensor in whole.graph.initializer if tensor.name in graph.weights}

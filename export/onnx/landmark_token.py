@@ -28,10 +28,10 @@ def graph_with_landmark_token(network: LandmarkNetwork, token: LandmarkToken, la
     layers = list(token.projector) if isinstance(token.projector, nn.Sequential) else [token.projector]
     weights: dict[str, Weight] = {}
     name = "landmarks"
-    for place, layer in enumerate(layers):
-        result = f"projected_{place}"
+    for index, layer in enumerate(layers):
+        result = f"projected_{index}"
         if isinstance(layer, nn.Linear):
-            own = {f"projector.{place}.{part}": value for part, value in layer.named_parameters()}
+            own = {f"projector.{index}.{part}": value for part, value in layer.named_parameters()}
             weights |= {key: Weight(value.detach().cpu().numpy(), np.dtype(np.float32)) for key, value in own.items()}
             graph.node.append(helper.make_node("Gemm", [name, *own], [result], transB=1))
         else:

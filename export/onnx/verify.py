@@ -13,10 +13,10 @@ from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
 
-Heard = Callable[[int, int], None]
-"""Gets how much is done, and of how much."""
+Progress = Callable[[int, int], None]
+"""Gets the samples done and in all."""
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
-"""What a graph reads and returns."""
+"""Inputs and outputs of a graph."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class ComparedGraph:
 
     files: list[Path]
     outputs: dict[str, Tensor]
-    """What it gave for the samples."""
+    """For the samples."""
     evidence: Distances
     failures: list[str]
-    """Outputs that miss the gate of its precision; empty if it may be kept."""
+    """Outputs that fail the gate of its precision; empty if it may be kept."""
 
     def summary(self) -> str:
-        """Tell its largest distance."""
+        """Return its largest distance, for people."""
         error = max(row["relative_error"] for row in self.evidence.values())
         cosine = min(row["cosine"] for row in self.evidence.values())
         return f"relative error {error:.1e}, cosine {cosine:.7f}"
@@ -45,7 +45,7 @@ def compared_graph(
     feed: Mapping[str, Tensor],
     *,
     threads: int | None,
-    progress: Heard,
+    progress: Progress,
 ) -> ComparedGraph:
     """Run the graph in ``files`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``."""
     with OnnxSession(files[0], *contracts, threads=threads) as session:
@@ -55,7 +55,7 @@ def compared_graph(
 
 
 def run_in_batches(
-    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Heard
+    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Progress
 ) -> dict[str, Tensor]:
     """Run a graph over N samples, ``size`` at a time."""
     count, parts = len(next(iter(feed.values()))), []

@@ -1,4 +1,4 @@
-"""What LLaMA reads when it is asked about pictures: whole prompts with the answers that the reference gives."""
+"""Whole prompts about pictures as LLaMA reads them, with the answers that the reference gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emo_edge.export.reference.model import BRANCHES, EmoLlamaForConditionalGene
 from emo_edge.runtimes.base.sessions import Sampling
 
 DESCRIPTION = Sampling(max_new_tokens=80)
-"""How long a description may be; greedy."""
+"""Of every description: greedy, and at most that long."""
 
 
 @dataclass(frozen=True)
@@ -29,48 +29,49 @@ class AnsweredPrompts:
     answers: list[list[int]]
     """Token ids; none is empty."""
     descriptions: list[str]
-    """What the reference wrote of each picture, in words; their prompts are the last ones."""
+    """Text that the reference wrote about each picture; their prompts are the last ones."""
 
     @property
     def described(self) -> list[NDArray[np.float32]]:
         """Prompts that ask for a description, [P, E] each."""
-        asked = self.prompts[len(self.prompts) - len(self.descriptions) :]
-        return [np.ascontiguousarray(prompt.float().cpu().numpy()) for prompt in asked]
+        prompts = self.prompts[len(self.prompts) - len(self.descriptions) :]
+        return [np.ascontiguousarray(prompt.float().cpu().numpy()) for prompt in prompts]
 
 
 @torch.inference_mode()
 def answered_prompts(
-    model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], labels: Sequence[str], *, seen: bool = True
+    model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], labels: Sequence[str], *, visual: bool = True
 ) -> AnsweredPrompts:
     """Ask for the label and for a description of every picture.
 
     The answers are the reference's own: its most probable label, and what it writes, as an image's answers will be on
-    the device. ``seen=False`` gives the same text without visual and face tokens, and the same answers: what a
-    collector that reads text alone would get.
+    the device. ``visual=False`` gives the same text without visual and face tokens, and the same answers: the
+    input of a collector that reads text alone.
     """
     pairs = [model.crops(sample.image, sample.box) for sample in samples]
     faces = [crop.pixels for _, crop in pairs if crop]
-    features = model.encode_crops(np.stack([shown.pixels for shown, _ in pairs]), np.stack(faces) if faces else None)
-    found = AnsweredPrompts([], [], [])
+    features = model.encode_crops(np.stack([crop.pixels for crop, _ in pairs]), np.stack(faces) if faces else None)
+    answered = AnsweredPrompts([], [], [])
+    frames = [slice(row, row + 1) for row in range(len(samples))]
     for question in (classify_question(model.config.prompt, labels), model.config.prompt.describe):
-        turns = model.embed_turns(features, [PromptInput(slice(row, row + 1), question) for row in range(len(samples))])
-        prompts = [turn.embeddings for turn in turns]
+        inputs = [PromptInput(rows, question) for rows in frames]
+        embedded = model.embed_prompts(features, inputs)
+        prompts = [prompt.embeddings for prompt in embedded]
         if question == model.config.prompt.describe:
             answers = generate_tokens(model.language, prompts, DESCRIPTION)
-            found.descriptions.extend(model.tokenizer.decode(answer) for answer in answers)
+            answered.descriptions.extend(model.tokenizer.decode(answer) for answer in answers)
         else:
-            branches = [model.tokenizer.encode_answer(turns[0].prompt.after, label) for label in labels]
-            answers = _likeliest(model, prompts, branches)
-        if not seen:
-            blind = [PromptInput(slice(row, row + 1), question) for row in range(len(samples))]
-            prompts = [turn.embeddings for turn in model.embed_turns(features, blind, ablate=BRANCHES)]
+            branches = [model.tokenizer.encode_answer(embedded[0].prompt.after, label) for label in labels]
+            answers = _most_probable(model, prompts, branches)
+        if not visual:
+            prompts = [prompt.embeddings for prompt in model.embed_prompts(features, inputs, ablate=BRANCHES)]
         end = model.config.language.eos_token_id
-        found.prompts.extend(prompts)
-        found.answers.extend([*answer, end] for answer in answers)
-    return found
+        answered.prompts.extend(prompts)
+        answered.answers.extend([*answer, end] for answer in answers)
+    return answered
 
 
-def _likeliest(
+def _most_probable(
     model: EmoLlamaForConditionalGeneration, prompts: Sequence[Tensor], branches: Sequence[Sequence[int]]
 ) -> list[list[int]]:
     rows = branch_log_probs(model.language, [PackedRow(prompt, branches) for prompt in prompts])

@@ -32,10 +32,10 @@ def reference_engines(model: EmoLlamaForConditionalGeneration, manifest: Manifes
         if model.landmark and model.landmark_network:
             return {"face_tokens": model.landmark(torch.from_numpy(model.landmark_network.run(feed["image"].numpy())))}
         outputs = model.face_outputs(feed["image"].numpy(), with_segmentation=False)
-        found = {name: getattr(outputs, name) for name in FACE_OUTPUTS}
+        tensors = {name: getattr(outputs, name) for name in FACE_OUTPUTS}
         if model.face_info is not None:
-            found["face_tokens"] = model.face_info(outputs.face_map, outputs.landmarks)
-        return found
+            tensors["face_tokens"] = model.face_info(outputs.face_map, outputs.landmarks)
+        return tensors
 
     parts = manifest.components
     if parts.vision is None or parts.connector is None:

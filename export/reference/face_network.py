@@ -39,8 +39,8 @@ class FaceNetwork(nn.Module):
         """Run every head but the masks on uint8 crops [N, h, w, 3]."""
         settings = self.config.face
         pixels = normalised_pixels(torch.from_numpy(crops), settings.image_mean, settings.image_std)
-        said: FaceOutputs = self.face(pixels, with_segmentation=False)
-        return said
+        outputs: FaceOutputs = self.face(pixels, with_segmentation=False)
+        return outputs
 
 
 def face_network_shapes(config: FaceXFormerConfig) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""What the user hands in (an image or a clip, with face boxes) and what the networks make of its frames."""
+"""An image or a clip with its face boxes, and the features of its frames."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Clip:
     frames: list[Image]
     boxes: list[Box | None]
     moving: bool
-    """Whether a clip was given, so that the prompts say "video"."""
+    """True for a clip, so that the prompts name a video."""
 
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What does not depend on the question: computed once, reused for every question."""
+    """Features that do not depend on the question: computed once, reused for every question."""
 
     vision: Tensor
     """Features of the image tower [F, T, D], class token first."""
@@ -52,7 +52,7 @@ class FrameFeatures:
 
 
 def normalised_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Turn uint8 pictures [N, H, W, 3] into what a network reads: float32 [N, 3, H, W]."""
+    """Normalise uint8 pictures [N, H, W, 3] as a network reads them: float32 [N, 3, H, W]."""
     scaled = (images.float() / 255 - images.new_tensor(mean, dtype=torch.float32)) / images.new_tensor(
         std, dtype=torch.float32
     )
@@ -60,7 +60,7 @@ def normalised_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float
 
 
 def as_clip(frames: Frames, boxes: Boxes) -> Clip:
-    """Tell an image (uint8 [H, W, 3]) from a clip (a sequence of them, or [F, H, W, 3]); box every frame.
+    """Return an image (uint8 [H, W, 3]) or a clip (a sequence of them, or [F, H, W, 3]) as a clip with a box a frame.
 
     Raises InputError for anything else, and for a number of boxes that is neither one nor one a frame.
     """

@@ -1,4 +1,4 @@
-"""A language model larger than memory: its decoder layers stay on the disk, and each is read when it is its turn."""
+"""A language model larger than memory: its decoder layers stay on the disk, and each is read when it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emo_edge.export.reference.weights import open_weights, tensor_places
+from emo_edge.export.reference.weights import open_weights, tensor_files
 
 LAYERS = "language.model.layers."
 
@@ -25,21 +25,21 @@ def stream_layers(language: Any, directory: Path) -> None:
         language: whose decoder layers may be on the meta device; the rest is loaded.
         directory: the checkpoint, whose structure and values were checked.
     """
-    places = tensor_places(directory)
+    files = tensor_files(directory)
     for number, layer in enumerate(language.model.layers):
         _drop(layer)
-        layer.register_forward_pre_hook(partial(_fetch, places, f"{LAYERS}{number}.", language.model.norm.weight))
+        layer.register_forward_pre_hook(partial(_fetch, files, f"{LAYERS}{number}.", language.model.norm.weight))
         layer.register_forward_hook(_drop)
 
 
-def _fetch(places: Mapping[str, Path], prefix: str, like: torch.Tensor, layer: Any, _: object) -> None:
-    wanted = {name: places[prefix + name] for name in layer.state_dict()}
-    found: dict[str, torch.Tensor] = {}
+def _fetch(files: Mapping[str, Path], prefix: str, like: torch.Tensor, layer: Any, _: object) -> None:
+    wanted = {name: files[prefix + name] for name in layer.state_dict()}
+    tensors: dict[str, torch.Tensor] = {}
     for path in set(wanted.values()):
         with open_weights(path) as file:
-            own = [name for name, place in wanted.items() if place == path]
-            found |= {name: file.get_tensor(prefix + name).to(like.device, like.dtype) for name in own}
-    layer.load_state_dict(found, assign=True)
+            own = [name for name, holder in wanted.items() if holder == path]
+            tensors |= {name: file.get_tensor(prefix + name).to(like.device, like.dtype) for name in own}
+    layer.load_state_dict(tensors, assign=True)
 
 
 def _drop(layer: Any, *_: object) -> None:

@@ -15,30 +15,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from emo_edge.bundle.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.models.clip_vit import ClipVit
 from emo_edge.export.models.config import EmoLlamaConfig
-from emo_edge.export.models.connector import build_connector
-from emo_edge.export.models.eva_vit import EvaVit
-from emo_edge.export.models.face_info_mining import FaceInfoMining
-from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
-from emo_edge.export.models.landmark_token import LandmarkToken
-from emo_edge.export.models.llama import PackedRow, branch_log_probs, build_llama, generate_tokens, rebuild_rotary
-from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip, normalised_pixels
+from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens, rebuild_rotary
+from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
 from emo_edge.export.reference.layer_streaming import LAYERS, stream_layers
+from emo_edge.export.reference.networks import EmoLlamaNetworks
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.export.reference.weights import load_weights, save_weights
-from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
 from emo_edge.runtimes.base.sessions import Sampling
 
-TOWERS = {"eva": EvaVit, "clip": ClipVit}
 BRANCHES = ("vision", "face")
-"""What ``ablate`` may name: the connector's tokens (context and content) and the face tokens."""
+"""Names that ``ablate`` takes: the connector's tokens (context and content) and the face tokens."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +42,12 @@ class PromptInput:
     question: str
     clip: bool = False
     demographics: bool | None = None
-    """Whether the prompt tells age, gender and race; None follows the config."""
+    """Whether age, gender and race are in the prompt; None follows the config."""
 
 
 @dataclass(frozen=True)
 class EmbeddedPrompt:
-    """A turn as LLaMA reads it."""
+    """A prompt as LLaMA reads it."""
 
     prompt: Prompt
     embeddings: Tensor
@@ -63,33 +56,16 @@ class EmbeddedPrompt:
     """[F, T, E], the tokens of its frames, which stand within."""
 
 
-class EmoLlamaForConditionalGeneration(nn.Module):
+class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
     """Vision tower, connector, face network, Face Info Mining and LLaMA, in full precision."""
 
     def __init__(self, config: EmoLlamaConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.vision = TOWERS[config.vision.tower](config.vision)
-        self.connector = build_connector(config.connector, config.vision, config.language.hidden_size)
-        self.face = FaceXFormer(config.face) if config.face else None
-        self.face_info = (
-            FaceInfoMining(config.face_info, config.face.decoder_dim, config.language.hidden_size)
-            if config.face_info and config.face
-            else None
-        )
-        self.landmark = (
-            LandmarkToken(config.connector, config.landmark.outputs, config.language.hidden_size)
-            if config.landmark
-            else None
-        )
-        self.language = build_llama(config.language)
-        self.landmark_network: LandmarkNetwork | None = None
-        """What the landmark token reads; `load_landmark_network` opens it."""
+        super().__init__(config)
         self.tokenizer: LanguageTokenizer
         self.question_tokenizer: QuestionTokenizer | None = None
         """None where no token depends on the question."""
         self._files: dict[str, bytes] = {}
-        """What `save_pretrained` writes beside config and weights."""
+        """Content of the files that `save_pretrained` writes next to config and weights, by name."""
 
     @classmethod
     def from_pretrained(
@@ -137,17 +113,17 @@ class EmoLlamaForConditionalGeneration(nn.Module):
             self._files[name] = Path(directory, name).read_bytes()
 
     def load_landmark_network(self, path: Path) -> None:
-        """Open the user's landmark graph; it must read and give what the config says."""
+        """Open the user's landmark graph; it must have the sizes of the config."""
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; the landmark token reads what this graph finds")
         network, settings = LandmarkNetwork(path.read_bytes(), str(path)), self.config.landmark
-        seen = (network.image_size, network.outputs)
-        if settings is None or seen != (settings.image_size, settings.outputs):
-            raise CheckpointError(f"{path}: reads {seen[0]} pixels and gives {seen[1]} numbers, not as the config says")
+        size, outputs = network.image_size, network.outputs
+        if settings is None or (size, outputs) != (settings.image_size, settings.outputs):
+            raise CheckpointError(f"{path}: reads {size} pixels and gives {outputs} numbers, not as the config says")
         self.landmark_network, self._files[LANDMARKS_NAME] = network, network.content
 
     def save_pretrained(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Write config, tokenizers and weights beside the final name, then rename.
+        """Write config, tokenizers and weights under a temporary name, then rename.
 
         Raises CheckpointError if ``directory`` holds anything, unless ``overwrite`` replaces it as a whole.
         """
@@ -164,21 +140,6 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights lie."""
-        return self._embedding.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the weights."""
-        return self._embedding.dtype
-
-    @property
-    def _embedding(self) -> Tensor:
-        weight: Tensor = self.language.get_input_embeddings().weight
-        return weight
 
     @torch.inference_mode()
     def generate(
@@ -201,8 +162,8 @@ class EmoLlamaForConditionalGeneration(nn.Module):
             ablate: token groups to leave out, of `BRANCHES`.
             sampling: greedy by default.
         """
-        turn = self._embedded(as_clip(frames, boxes), question, demographics, ablate)
-        return self.answer_turns([turn], sampling or Sampling())[0]
+        prompt = self._embedded(as_clip(frames, boxes), question, demographics, ablate)
+        return self.answer_prompts([prompt], sampling or Sampling())[0]
 
     @torch.inference_mode()
     def label_scores(
@@ -219,50 +180,9 @@ class EmoLlamaForConditionalGeneration(nn.Module):
 
         End-of-sequence is not scored. Arguments as in `generate`.
         """
-        turn = self._embedded(as_clip(frames, boxes), question, demographics, ablate)
-        scores: NDArray[np.float32] = self.score_turns([turn], labels)[0]
+        prompt = self._embedded(as_clip(frames, boxes), question, demographics, ablate)
+        scores: NDArray[np.float32] = self.score_prompts([prompt], labels)[0]
         return scores
-
-    def crops(self, frame: Image, box: Box | None = None) -> tuple[Crop, Crop | None]:
-        """Cut one frame for the vision tower and, if there is one, for the face network or the landmark network."""
-        vision, face = self.config.vision, self.config.face or self.config.landmark
-        seen = padded_crop(frame, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
-        return seen, face_crop(frame, box, margin=face.crop_margin, size=face.image_size) if face else None
-
-    def encode(self, clip: Clip) -> FrameFeatures:
-        """Crop every frame and run both networks."""
-        pairs = [self.crops(frame, box) for frame, box in zip(clip.frames, clip.boxes, strict=True)]
-        faces = [crop.pixels for _, crop in pairs if crop]
-        return self.encode_crops(np.stack([seen.pixels for seen, _ in pairs]), np.stack(faces) if faces else None)
-
-    def encode_crops(self, vision: NDArray[np.uint8], face: NDArray[np.uint8] | None) -> FrameFeatures:
-        """Run the vision tower on uint8 [F, H, W, 3] crops and the network of the face's crops on its own."""
-        outputs = landmarks = None
-        if face is not None and self.landmark_network:
-            landmarks = torch.from_numpy(self.landmark_network.run(face)).to(self.device, self.dtype)
-        elif face is not None:
-            outputs = self.face_outputs(face, with_segmentation=False)
-        return FrameFeatures(self.vision_features(vision), outputs, landmarks)
-
-    def vision_features(self, crops: NDArray[np.uint8]) -> Tensor:
-        """Run the vision tower on uint8 crops [F, H, W, 3]: features [F, T, D]."""
-        settings = self.config.vision
-        features: Tensor = self.vision(self._normalised(crops, settings.image_mean, settings.image_std))
-        return features
-
-    def face_outputs(self, crops: NDArray[np.uint8], *, with_segmentation: bool = True) -> FaceOutputs:
-        """Run the face network on uint8 crops [F, h, w, 3]; raise InputError if the checkpoint has none."""
-        if self.face is None:
-            raise InputError("this checkpoint has no face network")
-        outputs: FaceOutputs = self.face(self.face_pixels(crops), with_segmentation=with_segmentation)
-        return outputs
-
-    def face_pixels(self, crops: NDArray[np.uint8]) -> Tensor:
-        """Normalise uint8 crops [F, h, w, 3] as the face network reads them: [F, 3, h, w]."""
-        settings = self.config.face
-        if settings is None:
-            raise InputError("this checkpoint has no face network")
-        return self._normalised(crops, settings.image_mean, settings.image_std)
 
     def visual_tokens(self, features: FrameFeatures, questions: Sequence[str], ablate: Collection[str] = ()) -> Tensor:
         """Tokens [F, T, E] of each frame, ``[context, content..., face...]``; one question a frame.
@@ -282,14 +202,6 @@ class EmoLlamaForConditionalGeneration(nn.Module):
             return features.vision.new_zeros(len(features), 0, self.config.language.hidden_size)
         return torch.cat(parts, dim=1)
 
-    def face_tokens(self, features: FrameFeatures) -> Tensor | None:
-        """Tokens of Face Info Mining, or the landmark token: [F, k, E]; None without either."""
-        if self.landmark is not None and features.landmarks is not None:
-            return self.landmark(features.landmarks)  # type: ignore[no-any-return]
-        if self.face_info is not None and features.face is not None:
-            return self.face_info(features.face.face_map, features.face.landmarks)  # type: ignore[no-any-return]
-        return None
-
     def question_inputs(self, questions: Sequence[str]) -> dict[str, Tensor]:
         """Return what the connector reads besides the features; nothing where there is no Q-Former.
 
@@ -301,68 +213,65 @@ class EmoLlamaForConditionalGeneration(nn.Module):
         length = max(len(row) for row in rows)
         ids = [row + [0] * (length - len(row)) for row in rows]
         mask = [[1] * len(row) + [0] * (length - len(row)) for row in rows]
-        found = {"question_ids": ids, "question_mask": mask}
-        return {name: torch.tensor(values, device=self.device) for name, values in found.items()}
+        inputs = {"question_ids": ids, "question_mask": mask}
+        return {name: torch.tensor(values, device=self.device) for name, values in inputs.items()}
 
-    def prompt_text(self, features: FrameFeatures, turn: PromptInput) -> Prompt:
-        """Write a turn's prompt; a clip's age, gender and race are the mean over its frames."""
-        wanted = self.config.prompt.use_demographics if turn.demographics is None else turn.demographics
+    def prompt_text(self, features: FrameFeatures, source: PromptInput) -> Prompt:
+        """Write the prompt of one question; a clip's age, gender and race are the mean over its frames."""
+        wanted = self.config.prompt.use_demographics if source.demographics is None else source.demographics
         if not wanted or features.face is None:
-            return build_prompt(self.config.prompt, turn.question)
+            return build_prompt(self.config.prompt, source.question)
         age, gender, race = (
-            logits[turn.frames].detach().float().softmax(-1).mean(0).cpu().numpy()
+            logits[source.frames].detach().float().softmax(-1).mean(0).cpu().numpy()
             for logits in (features.face.age, features.face.gender, features.face.race)
         )
         labels = self.config.face_labels
-        sentence = demographic_sentence(self.config.prompt, labels, age, gender, race, clip=turn.clip)
-        return build_prompt(self.config.prompt, turn.question, sentence)
+        sentence = demographic_sentence(self.config.prompt, labels, age, gender, race, clip=source.clip)
+        return build_prompt(self.config.prompt, source.question, sentence)
 
-    def embed_turns(
-        self, features: FrameFeatures, turns: Sequence[PromptInput], ablate: Collection[str] = ()
+    def embed_prompts(
+        self, features: FrameFeatures, inputs: Sequence[PromptInput], ablate: Collection[str] = ()
     ) -> list[EmbeddedPrompt]:
-        """Join each turn's text and visual tokens; the turns cover the frames in order, each frame once."""
-        questions = [turn.question for turn in turns for _ in range(len(features))[turn.frames]]
+        """Join the text and the visual tokens of each prompt; ``inputs`` cover the frames in order, each frame once."""
+        questions = [one.question for one in inputs for _ in range(len(features))[one.frames]]
         visual = self.visual_tokens(features, questions, ablate)
-        prompts = [self.prompt_text(features, turn) for turn in turns]
+        prompts = [self.prompt_text(features, one) for one in inputs]
         return [
-            EmbeddedPrompt(prompt, self._embedded_prompt(prompt, visual[turn.frames]), visual[turn.frames])
-            for prompt, turn in zip(prompts, turns, strict=True)
+            EmbeddedPrompt(prompt, self._embeddings(prompt, visual[one.frames]), visual[one.frames])
+            for prompt, one in zip(prompts, inputs, strict=True)
         ]
 
-    def with_visual(self, turn: EmbeddedPrompt, visual: Tensor) -> EmbeddedPrompt:
-        """Ask the same words of a turn about other visual tokens [F, T, E]."""
-        return EmbeddedPrompt(turn.prompt, self._embedded_prompt(turn.prompt, visual), visual)
+    def with_visual(self, embedded: EmbeddedPrompt, visual: Tensor) -> EmbeddedPrompt:
+        """Return the same text around other visual tokens [F, T, E]."""
+        return EmbeddedPrompt(embedded.prompt, self._embeddings(embedded.prompt, visual), visual)
 
-    def score_turns(self, turns: Sequence[EmbeddedPrompt], labels: Sequence[str]) -> NDArray[np.float32]:
-        """Log-probability of each label after each turn, one forward pass for all: float32 [turns, labels]."""
+    def score_prompts(self, prompts: Sequence[EmbeddedPrompt], labels: Sequence[str]) -> NDArray[np.float32]:
+        """Log-probability of each label after each prompt, one forward pass for all: float32 [prompts, labels]."""
         if not labels:
             raise InputError("label_scores needs at least one label")
         rows = [
-            PackedRow(turn.embeddings, [self.tokenizer.encode_answer(turn.prompt.after, label) for label in labels])
-            for turn in turns
+            PackedRow(one.embeddings, [self.tokenizer.encode_answer(one.prompt.after, label) for label in labels])
+            for one in prompts
         ]
         scores = branch_log_probs(self.language, rows)
         return np.array([[float(tokens.sum()) for tokens in branches] for branches in scores], np.float32)
 
-    def answer_turns(self, turns: Sequence[EmbeddedPrompt], sampling: Sampling) -> list[str]:
-        """Write the answer to each turn, as one batch."""
-        answers = generate_tokens(self.language, [turn.embeddings for turn in turns], sampling)
+    def answer_prompts(self, prompts: Sequence[EmbeddedPrompt], sampling: Sampling) -> list[str]:
+        """Write the answer to each prompt, as one batch."""
+        answers = generate_tokens(self.language, [prompt.embeddings for prompt in prompts], sampling)
         return [self.tokenizer.decode(ids) for ids in answers]
 
     def _embedded(
         self, clip: Clip, question: str, demographics: bool | None, ablate: Collection[str]
     ) -> EmbeddedPrompt:
-        turn = PromptInput(slice(0, len(clip.frames)), question, clip.moving, demographics)
-        return self.embed_turns(self.encode(clip), [turn], ablate)[0]
+        whole = PromptInput(slice(0, len(clip.frames)), question, clip.moving, demographics)
+        return self.embed_prompts(self.encode(clip), [whole], ablate)[0]
 
-    def _embedded_prompt(self, prompt: Prompt, visual: Tensor) -> Tensor:
+    def _embeddings(self, prompt: Prompt, visual: Tensor) -> Tensor:
         embed = self.language.get_input_embeddings()
         before = [self.config.language.bos_token_id, *self.tokenizer.encode(prompt.before)]
         text = [embed(torch.tensor(ids, device=self.device)) for ids in (before, self.tokenizer.encode(prompt.after))]
         return torch.cat([text[0], visual.flatten(0, 1).to(text[0].dtype), text[1]])
-
-    def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-        return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)
 
 
 def parameter_shapes(config: EmoLlamaConfig) -> dict[str, tuple[int, ...]]:

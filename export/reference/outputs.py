@@ -1,4 +1,4 @@
-"""What the PyTorch reference says of the samples: the truth that every variant is compared with."""
+"""Outputs of the PyTorch reference on samples: the baseline that every variant is compared with."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Reference:
     face_inputs: NDArray[np.uint8] | None
     face: dict[str, NDArray[np.float32]]
     question: dict[str, NDArray[np.int64]]
-    """What the connector reads besides the features, [N, L] each: one question for all, or nothing."""
+    """Inputs of the connector besides the features, [N, L] each: one question for all, or nothing."""
     visual_tokens: NDArray[np.float32]
     prompts: list[NDArray[np.float32]]
     """Embedded prompts [P, E]."""
     frames_at: list[int]
-    """Where in each prompt the frame's tokens begin: those of the connector, then those of the face network."""
+    """Position in each prompt of the frame's first token: those of the connector, then those of the face network."""
     branches: list[list[int]]
     """Tokens of each label."""
     probabilities: NDArray[np.float64]
@@ -76,22 +76,22 @@ def reference_on(
 ) -> Reference:
     """Run the reference on every sample, asking for one of ``labels``; ``progress`` gets samples done and in all."""
     pairs = [model.crops(sample.image, sample.box) for sample in samples]
-    vision = np.stack([seen.pixels for seen, _ in pairs])
+    vision = np.stack([crop.pixels for crop, _ in pairs])
     faces = [crop.pixels for _, crop in pairs if crop]
     face = np.stack(faces) if faces else None
     question = classify_question(model.config.prompt, labels)
     parts: list[dict[str, NDArray[np.float32]]] = []
-    turns: list[EmbeddedPrompt] = []
+    embedded: list[EmbeddedPrompt] = []
     for start in range(0, len(samples), BATCH):
         rows = slice(start, start + BATCH)
         features = model.encode_crops(vision[rows], None if face is None else face[rows])
         parts.append(_outputs(model, features, question))
-        each = [PromptInput(slice(row, row + 1), question) for row in range(len(features))]
-        turns += model.embed_turns(features, each)
-        progress(len(turns), len(samples))
+        inputs = [PromptInput(slice(row, row + 1), question) for row in range(len(features))]
+        embedded += model.embed_prompts(features, inputs)
+        progress(len(embedded), len(samples))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    branches = [model.tokenizer.encode_answer(turns[0].prompt.after, label) for label in labels]
-    prompts = [_array(turn.embeddings) for turn in turns]
+    branches = [model.tokenizer.encode_answer(embedded[0].prompt.after, label) for label in labels]
+    prompts = [_array(prompt.embeddings) for prompt in embedded]
     return Reference(
         labels=tuple(labels),
         vision_inputs=vision,
@@ -101,7 +101,7 @@ def reference_on(
         face=joined,
         question={name: ids.cpu().numpy() for name, ids in model.question_inputs([question] * len(samples)).items()},
         prompts=prompts,
-        frames_at=[1 + len(model.tokenizer.encode(turn.prompt.before)) for turn in turns],
+        frames_at=[1 + len(model.tokenizer.encode(one.prompt.before)) for one in embedded],
         branches=branches,
         probabilities=_probabilities(model, prompts, branches),
     )
@@ -142,23 +142,23 @@ def _connected(
     parts = []
     for start in range(0, len(features), BATCH):
         rows = slice(start, start + BATCH)
-        asked = {name: torch.from_numpy(ids[rows]).to(model.device) for name, ids in question.items()}
-        seen = torch.from_numpy(features[rows]).to(model.device, model.dtype)
-        parts.append(_array(model.connector(seen, **asked)))
+        inputs = {name: torch.from_numpy(ids[rows]).to(model.device) for name, ids in question.items()}
+        batch = torch.from_numpy(features[rows]).to(model.device, model.dtype)
+        parts.append(_array(model.connector(batch, **inputs)))
     return np.concatenate(parts)
 
 
 def _outputs(
     model: EmoLlamaForConditionalGeneration, features: FrameFeatures, question: str
 ) -> dict[str, NDArray[np.float32]]:
-    found = {"features": features.vision}
-    found["visual_tokens"] = model.visual_tokens(features, [question] * len(features), ablate=("face",))
+    outputs = {"features": features.vision}
+    outputs["visual_tokens"] = model.visual_tokens(features, [question] * len(features), ablate=("face",))
     if features.face is not None:
-        found |= {name: getattr(features.face, name) for name in FACE_OUTPUTS}
+        outputs |= {name: getattr(features.face, name) for name in FACE_OUTPUTS}
     face_tokens = model.face_tokens(features)
     if face_tokens is not None:
-        found["face_tokens"] = face_tokens
-    return {name: _array(value) for name, value in found.items()}
+        outputs["face_tokens"] = face_tokens
+    return {name: _array(value) for name, value in outputs.items()}
 
 
 def _probabilities(

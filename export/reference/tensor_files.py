@@ -39,7 +39,7 @@ _SAFETENSORS_DTYPES = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a file: what it is, and how to read it."""
+    """One tensor of a file, read on request."""
 
     name: str
     path: Path
@@ -79,28 +79,28 @@ def tensors_of_file(path: Path, stack: ExitStack, *, inside: str | None = None) 
 
 def _tensors_of_index(index: Path, stack: ExitStack) -> StoredTensors:
     placed = shard_names(index)
-    found: StoredTensors = {}
+    tensors: StoredTensors = {}
     for shard in sorted(set(placed.values())):
         own = tensors_of_file(index.parent / shard, stack)
-        twice = sorted(found.keys() & own.keys())
+        twice = sorted(tensors.keys() & own.keys())
         if twice:
-            raise CheckpointError(f"{index.parent}: {twice[0]} is both in {found[twice[0]].path.name} and in {shard}")
-        found |= own
-    lacking = sorted(name for name, shard in placed.items() if name not in found or found[name].path.name != shard)
+            raise CheckpointError(f"{index.parent}: {twice[0]} is both in {tensors[twice[0]].path.name} and in {shard}")
+        tensors |= own
+    lacking = sorted(name for name, shard in placed.items() if name not in tensors or tensors[name].path.name != shard)
     if lacking:
         listing = "\n".join(f"  {name} in {placed[name]}" for name in lacking)
         raise CheckpointError(f"{index}: {len(lacking)} tensor(s) are not where it says:\n{listing}")
-    return found
+    return tensors
 
 
 def _tensors_of_safetensors(path: Path, stack: ExitStack) -> StoredTensors:
     file = stack.enter_context(open_weights(path))
-    found = {}
+    tensors = {}
     for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
         part = file.get_slice(name)
         dtype = _SAFETENSORS_DTYPES.get(part.get_dtype())
-        found[name] = StoredTensor(name, path, tuple(part.get_shape()), dtype, _reader(file, name))
-    return found
+        tensors[name] = StoredTensor(name, path, tuple(part.get_shape()), dtype, _reader(file, name))
+    return tensors
 
 
 def _reader(file: Any, name: str) -> Callable[[], torch.Tensor]:
@@ -126,7 +126,7 @@ def _named_tensors(path: Path, inside: str | None) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell a dense tensor with values from everything else that a torch file may hold."""
+    """Return whether a value of a torch file is a dense tensor with values."""
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_nested)
 
 

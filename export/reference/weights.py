@@ -31,11 +31,11 @@ def load_weights(
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     with ExitStack() as stack:
         files = [stack.enter_context(open_weights(path)) for path in weight_files(Path(directory))]
-        found = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}
+        stored_in = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in stored_in.items()}
         problems = list(structure_problems(expected, shapes))
-        for name in expected.keys() & found.keys():
-            stored = found[name].get_tensor(name)
+        for name in expected.keys() & stored_in.keys():
+            stored = stored_in[name].get_tensor(name)
             # Converted first: float8 has no extremes, and float16 turns a large float32 into infinity.
             tensor = stored.to(device=device, dtype=dtype) if stored.is_floating_point() else None
             if tensor is None:
@@ -80,12 +80,12 @@ def structure_problems(expected: Mapping[str, tuple[int, ...]], shapes: Mapping[
 
 
 def all_finite(tensor: torch.Tensor) -> bool:
-    """Say whether a tensor holds no NaN and no infinity; both show in its extremes, which take no memory to find."""
+    """Return whether a tensor holds no NaN and no infinity; its extremes tell, and take no memory to compute."""
     return tensor.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """Find the one file or the index's shards; raise CheckpointError for none, or for a shard elsewhere."""
+    """Return the one file or the index's shards; raise CheckpointError for none, or for a shard elsewhere."""
     single, index = directory / WEIGHTS_NAME, directory / INDEX_NAME
     if single.is_file():
         return [single]
@@ -94,17 +94,17 @@ def weight_files(directory: Path) -> list[Path]:
     return [directory / shard for shard in sorted(set(shard_names(index).values()))]
 
 
-def tensor_places(directory: Path) -> dict[str, Path]:
-    """Say which file of a checkpoint holds each tensor."""
-    places: dict[str, Path] = {}
+def tensor_files(directory: Path) -> dict[str, Path]:
+    """Return the file of a checkpoint that holds each tensor."""
+    files: dict[str, Path] = {}
     for path in weight_files(directory):
         with open_weights(path) as file:
-            places |= dict.fromkeys(file.keys(), path)
-    return places
+            files |= dict.fromkeys(file.keys(), path)
+    return files
 
 
 def shard_names(index: Path) -> dict[str, str]:
-    """Read an index: tensor name to the file beside it that holds the tensor."""
+    """Read an index: tensor name to the file in its folder that holds the tensor."""
     try:
         placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = set(placed.values())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import GraphProto, helper, numpy_helper
 
-from emo_edge.calibration.int8.matmuls import block_of, blocks, products, residual_sums
+from emo_edge.calibration.int8.matmuls import block_of, blocks, matmuls, residual_sums
 
 
 def graph_of(nodes: list[Any], **weights: tuple[int, ...]) -> GraphProto:
@@ -33,9 +33,7 @@ def test_a_product_has_one_activation_and_one_constant_weight() -> None:
         wide=(5, 6),
         stacked=(2, 5, 6),
     )
-    found = {
-        product.node: (product.activation, product.weight, product.axis, product.size) for product in products(graph)
-    }
+    found = {matmul.node: (matmul.activation, matmul.weight, matmul.axis, matmul.size) for matmul in matmuls(graph)}
     assert found == {
         "conv": ("x", "kernel", 0, 48),
         "gemm": ("a", "wide", 1, 30),

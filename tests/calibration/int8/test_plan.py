@@ -68,7 +68,9 @@ def test_a_gate_that_holds_at_once_keeps_only_the_massive_block(
     assert said["speed"]["verdict"].startswith(("slower here", "faster here", "hardly faster here"))
 
 
-def test_the_fewest_of_the_dearest_blocks_are_kept(trials: Trials, costs: list[BlockCost], tmp_path: Path) -> None:
+def test_the_fewest_of_the_most_sensitive_blocks_are_kept(
+    trials: Trials, costs: list[BlockCost], tmp_path: Path
+) -> None:
     order = sorted(costs, key=lambda cost: not cost.massive)
     reached = []
     for count in range(1, len(order)):
@@ -85,13 +87,13 @@ def test_the_fewest_of_the_dearest_blocks_are_kept(trials: Trials, costs: list[B
         written = onnx.load(tmp_path / f"{count}.onnx")
         weights = {tensor.name for tensor in written.graph.initializer if "_int8_" not in tensor.name}
         assert {f"{block.block}.up.weight" for block in plan.kept} <= weights
-    assert plan.kept[1].reason.startswith("among the dearest blocks; alone in INT8: cosine 0.99")
+    assert plan.kept[1].reason.startswith("among the most sensitive blocks; alone in INT8: cosine 0.99")
 
 
 def test_a_gate_nobody_can_meet_names_the_best_reached(trials: Trials, costs: list[BlockCost], tmp_path: Path) -> None:
     message = (
         r"no INT8 form of tower\.onnx holds the gate: the best one keeps 5 of 6 blocks, has cosine 0\.9999\d and label "
-        r"agreement \d\.\d{4}, and misses: features: cosine 0\.9999\d+, the gate is 1\.1\. Calibrate with more samples"
+        r"agreement \d\.\d{4}, and fails: features: cosine 0\.9999\d+, the gate is 1\.1\. Calibrate with more samples"
     )
     with pytest.raises(AccuracyGateError, match=message) as caught:
         planned_int8(trials, costs, cosine_gate(trials, 1.1), tmp_path / "a.onnx")

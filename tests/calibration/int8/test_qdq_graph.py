@@ -229,7 +229,7 @@ def test_bad_input_is_refused_before_anything_is_written(write_tower: Any, write
     ):
         with pytest.raises(InputError, match=message):
             int8_from_float(source, target, thresholds)
-    with pytest.raises(InputError, match=r"up_7: no product of a\.onnx, so nothing to keep"):
+    with pytest.raises(InputError, match=r"up_7: no matmul of a\.onnx, so nothing to keep"):
         int8_from_float(source, target, good, keep={"up_7"})
     nodes, weight, shape, result = NODES["MatMul"]
     where = {"shape": shape, "output": "product", "result": result}

@@ -39,7 +39,9 @@ def trials(tower: Path, ranges: ActivationRanges, tower_feeds: Any) -> Trials:
     return Trials(tower, ranges.thresholds("max"), tower_feeds(24, seed=5), lambda outputs: 0.5, threads=1)
 
 
-def test_the_block_of_a_massive_activation_is_found_and_the_dearest(trials: Trials, ranges: ActivationRanges) -> None:
+def test_the_block_of_a_massive_activation_is_found_and_the_most_sensitive(
+    trials: Trials, ranges: ActivationRanges
+) -> None:
     heard = []
     costs = block_costs(trials, ranges.peaks(), progress=lambda done, of: heard.append((done, of)))
     assert [cost.block for cost in costs if cost.massive] == ["blocks.2"] == [costs[0].block]
@@ -98,7 +100,7 @@ def test_a_sample_next_to_zero_counts_in_the_smallest_cosine_alone(trials: Trial
 def test_a_block_without_ranges_or_products_is_refused(tower: Path, ranges: ActivationRanges) -> None:
     with pytest.raises(InputError, match="activation gelu_1: has no range"):
         block_peaks(tower, {name: 1.0 for name in ranges.peaks() if name != "gelu_1"}, {"blocks.0": ["up_0"]})
-    with pytest.raises(InputError, match=r"nothing: no product of tower\.onnx"):
+    with pytest.raises(InputError, match=r"nothing: no matmul of tower\.onnx"):
         block_peaks(tower, ranges.peaks(), {"blocks.0": ["up_0", "nothing"]})
 
 

@@ -48,7 +48,7 @@ def test_too_few_rounds_and_a_feed_that_does_not_fit_are_refused(
     write_tower: Callable[..., Path], tower_feeds: Any, tmp_path: Path
 ) -> None:
     tower = write_tower(tmp_path / "a.onnx", depth=1)
-    with pytest.raises(InputError, match="2 rounds tell nothing: time at least 3"):
+    with pytest.raises(InputError, match="2 rounds are too few: time at least 3"):
         compared_speed(tower, tower, tower_feeds(8)[0], rounds=2)
     with pytest.raises(InputError, match="cannot be fed y"):
         compared_speed(tower, tower, {"y": np.zeros((1, 2), np.float32)}, rounds=3)

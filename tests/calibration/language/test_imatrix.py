@@ -79,9 +79,9 @@ def test_a_forward_pass_of_somebody_else_is_not_counted(
 
 def test_frames_change_the_statistics(toy_model: Any) -> None:
     found = []
-    for seen in (True, False):
+    for visual in (True, False):
         collector = ImportanceCollector(toy_model.language)
-        asked = answered_prompts(toy_model, packaged_samples(2), LABELS, seen=seen)
+        asked = answered_prompts(toy_model, packaged_samples(2), LABELS, visual=visual)
         collector.add(asked.prompts, asked.answers)
         found.append(collector.imatrix("x"))
     name, visual = "blk.0.attn_q.weight", toy_model.config.visual_tokens_per_frame

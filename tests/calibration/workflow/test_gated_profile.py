@@ -38,7 +38,7 @@ def test_a_profile_inside_its_gate_keeps_its_variant() -> None:
 def test_a_miss_takes_the_next_larger_variant_and_says_so() -> None:
     found, said = taken("kl<=0.01")
     assert (found.language, found.evidence["kl_mean"]) == ("q8_0", 0.001)
-    assert said[0].endswith("misses its gate (kl_mean 0.03, the gate is kl<=0.01)") and len(said) == 2
+    assert said[0].endswith("fails its gate (kl_mean 0.03, the gate is kl<=0.01)") and len(said) == 2
 
 
 def test_a_gate_nobody_can_meet_is_an_error_that_names_the_next_step() -> None:
@@ -47,7 +47,7 @@ def test_a_gate_nobody_can_meet_is_an_error_that_names_the_next_step() -> None:
 
 
 def test_strict_ends_at_the_first_miss() -> None:
-    with pytest.raises(AccuracyGateError, match="profile small, q4_k_m misses its gate: kl_mean"):
+    with pytest.raises(AccuracyGateError, match="profile small, q4_k_m fails its gate: kl_mean"):
         taken("kl<=0.01", strict=True)
 
 
@@ -57,7 +57,5 @@ def test_graphs_in_int8_give_way_before_the_language_model_grows() -> None:
     assert taken("kl<=0.08", profile=both)[0].vision == "int8"
     found, said = taken("kl<=0.05", profile=both)
     assert (found.vision, found.face, found.language) == ("fp16", "fp16", "q4_k_m")
-    assert said[0].startswith(
-        "profile small, q4_k_m with int8 vision, face: agreement 0.9900, mean KL 7.00e-02; misses"
-    )
+    assert said[0].startswith("profile small, q4_k_m with int8 vision, face: agreement 0.9900, mean KL 7.00e-02; fails")
     assert taken("kl<=0.002", profile=both)[0].language == "q8_0"

@@ -63,7 +63,7 @@ def test_variants_and_profiles_carry_their_evidence(
         assert evidence["uar_delta_low"] <= evidence["uar_delta"] <= evidence["uar_delta_high"]
     assert found.profiles["mixed"].vision == "fp16", "the smallest graphs go with it"
     assert all(profile.evidence["samples"] == 32 for profile in found.profiles.values())
-    assert "profile iq1_s, iq1_s: " in done.stderr and "misses its gate (kl_mean" in done.stderr
+    assert "profile iq1_s, iq1_s: " in done.stderr and "fails its gate (kl_mean" in done.stderr
     assert found.profiles["iq1_s"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
     assert "statistics from 16 samples, measured on 32 others" in found.provenance["calibration"]
     assert read_imatrix(kept).prompts == 32, "two questions about each of 16"
@@ -138,7 +138,7 @@ def contents(bundle: Path) -> dict[str, bytes]:
 def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: Callable[..., Result]) -> None:
     before = contents(bundle)
     done = calibrate("--types", "q4_k_m", "--gate", "agreement>=1.1", "--strict")
-    assert done.exit_code == 7 and "profile exact, f16 misses its gate" in done.stderr, done.output
+    assert done.exit_code == 7 and "profile exact, f16 fails its gate" in done.stderr, done.output
     assert contents(bundle) == before
     assert [path.name for path in bundle.parent.iterdir() if "bundle" in path.name] == ["bundle"]
 

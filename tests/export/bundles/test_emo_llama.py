@@ -17,7 +17,7 @@ from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.export import main
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
-from emo_edge.export.bundles import emo_llama, size_estimate
+from emo_edge.export.bundles import emo_llama, run, size_estimate
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.models.config import EmoLlamaConfig
@@ -96,7 +96,7 @@ def test_an_empty_sample_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = emo_llama.in_precision
+    real = run.in_precision
 
     def coarse(graph: Any, precision: str) -> Any:
         """Round the weights of the float16 form to one decimal: a real graph that is really off."""
@@ -110,7 +110,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
         }
         return replace(made, weights={**made.weights, **rounded})
 
-    monkeypatch.setattr(emo_llama, "in_precision", coarse)
+    monkeypatch.setattr(run, "in_precision", coarse)
     plan = ExportConfig(vision=("fp32", "fp16"), face=("fp32",), language=("f16",))
     lines: list[str] = []
     seen: list[tuple[str, int, int]] = []
@@ -125,7 +125,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
     assert {("reference", 4, 4), ("vision fp16", 4, 4), ("language f16", 4, 4), ("profile exact", 4, 4)} <= set(seen)
     message = str(caught.value)
     assert "vision fp16: features: cosine" in message and "the gate is 0.9995" in message
-    assert "vision fp16: misses its gate, left out" in lines
+    assert "vision fp16: fails its gate, left out" in lines
     manifest = Bundle.open(tmp_path / "new").manifest
     assert set(manifest.components.vision.variants) == {"fp32"}
     assert sorted(path.name for path in (tmp_path / "new").iterdir() if "fp16" in path.name) == []

@@ -21,8 +21,9 @@ from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.importers import checkpoint_writer
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.tensors import ImportedTensor
-from emo_edge.export.models.config import EmoLlamaConfig, FaceInfoConfig
+from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.network_config import FaceInfoConfig
 from emo_edge.export.reference import weights
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
@@ -262,7 +263,7 @@ def test_face_info_mining_that_does_not_fit_is_refused(
 
 def test_face_info_mining_asks_for_its_face_network(upstream: Any, face: Callable[..., State], tmp_path: Path) -> None:
     _, mining = face_info_file(tmp_path, face, {"num_heads": "2"})
-    with pytest.raises(InputError, match="give --face, too"):
+    with pytest.raises(InputError, match="give `face`, too"):
         imported(LlamaVidPieces(upstream.model, face_info=mining), tmp_path / "checkpoint")
     mining.write_bytes(b"")
     with pytest.raises(CheckpointError, match="not readable as safetensors"):
@@ -388,7 +389,7 @@ BAD_WEIGHTS: dict[str, tuple[Callable[[State], State], list[str]]] = {
         lambda state: {
             name: value for name, value in state.items() if "vision_tower" not in name and "vlm_att_enc" not in name
         },
-        ["lacks whole parts; give --vision and --qformer"],
+        ["lacks whole parts; give `vision` and `qformer`"],
     ),
     "a sparse tensor": (
         lambda state: {**state, "model.norm.weight": torch.ones(32).to_sparse()},
@@ -504,7 +505,7 @@ def test_a_disk_that_fills_up_is_one_error_and_the_import_can_go_on(
 def test_words_that_are_nowhere_are_asked_for(upstream: Any, tmp_path: Path) -> None:
     model = copied(upstream, tmp_path)
     (model / "vocab.txt").unlink()
-    with pytest.raises(InputError, match="--question-vocabulary"):
+    with pytest.raises(InputError, match="`question_vocabulary`"):
         checkpoint_from_llama_vid(LlamaVidPieces(model), tmp_path / "checkpoint")
     pieces = LlamaVidPieces(model, question_vocabulary=upstream.model / "vocab.txt")
     checkpoint_from_llama_vid(pieces, tmp_path / "checkpoint")

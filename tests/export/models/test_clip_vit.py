@@ -7,7 +7,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from emo_edge.export.models.clip_vit import ClipVit
-from emo_edge.export.models.config import VisionConfig
+from emo_edge.export.models.network_config import VisionConfig
 
 SMALL = VisionConfig(
     tower="clip",

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.models.config import ConnectorConfig, EmoLlamaConfig
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.network_config import ConnectorConfig
 
 
 def problems(values: Any) -> list[str]:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.onnx import export, graph_file
 from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS, in_precision, onnx_from_component
-from emo_edge.export.onnx.float16 import half_from_full
+from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, save_graph
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
@@ -34,7 +34,7 @@ def full(toy_model: Any) -> dict[str, Graph]:
 
 @pytest.fixture(scope="module")
 def graphs(full: dict[str, Graph]) -> dict[tuple[str, str], Graph]:
-    halves = {(component, "fp16"): half_from_full(graph) for component, graph in full.items()}
+    halves = {(component, "fp16"): float16_from_full(graph) for component, graph in full.items()}
     return {(component, "fp32"): graph for component, graph in full.items()} | halves
 
 
@@ -184,7 +184,7 @@ def test_the_same_model_gives_the_same_bytes_that_tell_nothing_of_this_machine(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     again = save_graph(onnx_from_component(toy_model, "vision", "fp16"), tmp_path / "again.onnx")[0].read_bytes()
-    assert again == save_graph(half_from_full(full["vision"]), tmp_path / "half.onnx")[0].read_bytes()
+    assert again == save_graph(float16_from_full(full["vision"]), tmp_path / "half.onnx")[0].read_bytes()
     for component in full:
         written = files[component, "fp32"].read_bytes()
         assert not [word for word in (b"eva_vit.py", b"stack_trace", b"site-packages") if word in written]
@@ -253,7 +253,7 @@ def test_unknown_words_and_other_models_are_refused(toy_model: Any, toy_config: 
 def test_a_graph_shares_the_weights_of_its_model_and_casts_them_into_the_file(
     toy_model: Any, full: dict[str, Graph], tmp_path: Path
 ) -> None:
-    half, parameters = half_from_full(full["vision"]), dict(toy_model.vision.named_parameters())
+    half, parameters = float16_from_full(full["vision"]), dict(toy_model.vision.named_parameters())
     (name,) = [name for name in full["vision"].weights if name.endswith("patch_embed.proj.weight")]
     own = parameters["patch_embed.proj.weight"].detach()
     for graph in (full["vision"], half):
@@ -293,7 +293,7 @@ def hand_written(nodes: list[Any], weights: dict[str, Any]) -> Graph:
 def test_a_weight_beyond_half_precision_is_named() -> None:
     graph = hand_written([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": [[1, 0], [0, 1e5]]})
     with pytest.raises(CheckpointError, match="w: holds values beyond float16's range"):
-        half_from_full(graph)
+        float16_from_full(graph)
 
 
 def test_a_residual_stays_in_float32_and_a_bias_does_not() -> None:
@@ -303,7 +303,7 @@ def test_a_residual_stays_in_float32_and_a_bias_does_not() -> None:
         helper.make_node("Relu", ["biased"], ["positive"]),
         helper.make_node("Add", ["x", "positive"], ["y"]),
     ]
-    half = half_from_full(hand_written(nodes, {"w": np.eye(2), "b": [1, 2]}))
+    half = float16_from_full(hand_written(nodes, {"w": np.eye(2), "b": [1, 2]}))
     assert [(node.op_type, *node.input, *node.output) for node in half.model.graph.node] == [
         ("Cast", "x", "x_fp16"),
         ("MatMul", "x_fp16", "w_fp16", "product"),
@@ -319,7 +319,7 @@ def test_an_output_that_is_read_again_is_read_in_float32() -> None:
         helper.make_node("MatMul", ["x", "w"], ["y"]),
         helper.make_node("Softmax", ["y"], ["unused"]),
     ]
-    half = half_from_full(hand_written(nodes, {"w": np.eye(2)}))
+    half = float16_from_full(hand_written(nodes, {"w": np.eye(2)}))
     assert [(node.op_type, *node.input, *node.output) for node in half.model.graph.node] == [
         ("Cast", "x", "x_fp16"),
         ("MatMul", "x_fp16", "w_fp16", "y_fp16"),
@@ -334,7 +334,7 @@ def test_a_table_of_embeddings_is_a_weight() -> None:
         helper.make_node("Gather", ["w", "rows"], ["read"]),
         helper.make_node("MatMul", ["x", "read"], ["y"]),
     ]
-    half = half_from_full(hand_written(nodes, {"w": np.eye(2)}))
+    half = float16_from_full(hand_written(nodes, {"w": np.eye(2)}))
     assert [(tensor.name, tensor.data_type) for tensor in half.model.graph.initializer] == [
         ("w_fp16", TensorProto.FLOAT16)
     ]

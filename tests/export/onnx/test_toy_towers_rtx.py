@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.calibration.int8.component import EvalSet, planned_component
+from emo_edge.calibration.int8.component import EvalSet, Int8Task, planned_component
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.export.importers.random_weights import random_landmark_network
-from emo_edge.export.models.config import EmoLlamaConfig, FaceConfig, FaceXFormerConfig, VisionConfig
+from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig
 from emo_edge.export.models.landmark_network import LandmarkNetwork
+from emo_edge.export.models.network_config import FaceConfig, VisionConfig
 from emo_edge.export.onnx.export import in_precision, onnx_from_component, onnx_from_face_network
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.face_network import FaceNetwork
@@ -111,7 +112,7 @@ def made_network(name: str, toy: Any, folder: Path) -> Network:
     (spec,) = graph.inputs
     searched, few = (EvalSet({spec.name: pictures(spec, count)}, lambda outputs: {}) for count in (SAMPLES, FEW))
     ranges = gather_ranges(files["fp32"], searched.feeds(), threads=1)
-    made = planned_component(files["fp32"], files["int8"], ranges, searched, few, INT8_GATE, threads=1)
+    made = planned_component(Int8Task(files["fp32"], ranges, searched, few, INT8_GATE, threads=1), files["int8"])
     kept = [node for block in made.plan.kept for node in block.nodes]
     if (name, "int8 on fp16") in CASES:
         int8_from_float(files["fp16"], files["int8 on fp16"], ranges.thresholds(made.method), keep=kept)

@@ -89,25 +89,25 @@ def test_label_scores_equal_naive_forward_passes_with_the_sentence(toy_model: Mo
 
 
 @torch.inference_mode()
-def test_a_batch_of_turns_equals_one_by_one(toy_model: Model, clip: list[Image]) -> None:
+def test_a_batch_of_prompts_equals_one_by_one(toy_model: Model, clip: list[Image]) -> None:
     features = toy_model.encode(as_clip(clip, None))
-    turns = [
+    prompts = [
         PromptInput(slice(0, 1), classify_question(toy_model.config.prompt, LABELS)),
         PromptInput(slice(1, 3), "Why?", clip=True, demographics=False),
     ]
-    together = toy_model.embed_turns(features, turns)
+    together = toy_model.embed_prompts(features, prompts)
     alone = [
-        toy_model.embed_turns(features.frames(turn.frames), [PromptInput(slice(0, None), turn.question, *rest)])[0]
-        for turn, rest in zip(turns, ([False, None], [True, False]), strict=True)
+        toy_model.embed_prompts(features.frames(one.frames), [PromptInput(slice(0, None), one.question, *rest)])[0]
+        for one, rest in zip(prompts, ([False, None], [True, False]), strict=True)
     ]
     for batched, single in zip(together, alone, strict=True):
         assert batched.prompt == single.prompt
         assert (batched.embeddings - single.embeddings).abs().max() <= 1e-4
-    scores = toy_model.score_turns(together, LABELS)
+    scores = toy_model.score_prompts(together, LABELS)
     assert scores.shape == (2, 4)
-    assert np.abs(scores - np.concatenate([toy_model.score_turns([turn], LABELS) for turn in alone])).max() <= 1e-3
+    assert np.abs(scores - np.concatenate([toy_model.score_prompts([one], LABELS) for one in alone])).max() <= 1e-3
     sampling = Sampling(max_new_tokens=6)
-    assert toy_model.answer_turns(together, sampling) == [toy_model.answer_turns([t], sampling)[0] for t in alone]
+    assert toy_model.answer_prompts(together, sampling) == [toy_model.answer_prompts([t], sampling)[0] for t in alone]
 
 
 def test_an_image_is_a_clip_of_one_frame(toy_model: Model) -> None:
@@ -146,13 +146,13 @@ def test_the_order_is_context_content_face(toy_model: Model, clip: list[Image]) 
 @torch.inference_mode()
 def test_frames_follow_one_another_inside_the_prompt(toy_model: Model, clip: list[Image]) -> None:
     features = toy_model.encode(as_clip(clip, None))
-    (turn,) = toy_model.embed_turns(features, [PromptInput(slice(0, 3), QUESTION, clip=True)])
+    (embedded,) = toy_model.embed_prompts(features, [PromptInput(slice(0, 3), QUESTION, clip=True)])
     embed, text = toy_model.language.get_input_embeddings(), toy_model.tokenizer
-    before = embed(torch.tensor([1, *text.encode(turn.prompt.before)]))
-    after = embed(torch.tensor(text.encode(turn.prompt.after)))
+    before = embed(torch.tensor([1, *text.encode(embedded.prompt.before)]))
+    after = embed(torch.tensor(text.encode(embedded.prompt.after)))
     visual = toy_model.visual_tokens(features, [QUESTION] * 3)
-    assert torch.equal(turn.embeddings, torch.cat([before, *visual, after]))
-    assert torch.equal(turn.visual, visual)
+    assert torch.equal(embedded.embeddings, torch.cat([before, *visual, after]))
+    assert torch.equal(embedded.visual, visual)
 
 
 @torch.inference_mode()
@@ -163,8 +163,8 @@ def test_ablation_removes_exactly_its_tokens(toy_model: Model, clip: list[Image]
     assert torch.equal(toy_model.visual_tokens(features, questions, ["vision"]), whole[:, 5:])
     assert torch.equal(toy_model.visual_tokens(features, questions, ["face"]), whole[:, :5])
     assert toy_model.visual_tokens(features, questions, ["face", "vision"]).shape == (3, 0, 32)
-    turn = PromptInput(slice(0, 3), QUESTION, clip=True)
-    kept, cut = (toy_model.embed_turns(features, [turn], names)[0] for names in ([], ["face", "vision"]))
+    prompt = PromptInput(slice(0, 3), QUESTION, clip=True)
+    kept, cut = (toy_model.embed_prompts(features, [prompt], names)[0] for names in ([], ["face", "vision"]))
     assert kept.prompt == cut.prompt
     assert len(kept.embeddings) - len(cut.embeddings) == 3 * 8
 

@@ -1,0 +1,118 @@
+"""Last stage of a calibration: the new bundle's manifest, with every profile measured and inside its gate."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile, Variant
+from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.writer import BundleWriter
+from emo_edge.calibration.workflow.config import language_of
+from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
+from emo_edge.calibration.workflow.prepare import CalibrationRun
+from emo_edge.calibration.workflow.profiles import calibrated_profiles, gate_of, with_floats
+from emo_edge.calibration.workflow.report import NewVariants, calibration_provenance
+from emo_edge.errors import AccuracyGateError
+from emo_edge.export.bundles.evaluate import chain_probabilities
+
+
+def calibrated_manifest(run: CalibrationRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
+    """Describe the new bundle: old files, new variants, and every profile measured and inside its gate."""
+    described = _described(run, writer, variants)
+    for file in described.files():
+        if not (writer.partial / file.path).exists():
+            _link(run.source.bundle.directory / file.path, writer.path(file.path))
+    draft = Bundle(writer.partial, Manifest.model_validate(described.model_dump()))
+    gated = {name: _gated(run, draft, name, profile, variants.names()) for name, profile in described.profiles.items()}
+    profiles = {name: profile for name, profile in gated.items() if profile is not None}
+    default = draft.manifest.default_profile
+    return Manifest.model_validate(
+        {
+            **draft.manifest.model_dump(),
+            "profiles": profiles,
+            "default_profile": default if default in profiles else next(iter(profiles)),
+        }
+    )
+
+
+def _described(run: CalibrationRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
+    """Join the old manifest with the new variants, and with profiles that nothing has measured yet."""
+    old = run.source.bundle.manifest
+    files = {
+        one.name: Variant(files=(writer.entry(one.path),), evidence={"labels": one.evidence})
+        for one in variants.language
+    }
+    parts = {"language": _with_variants(language_of(run.source.bundle), files)}
+    for graph in variants.graphs:
+        parts[graph.component] = _with_variants(getattr(old.components, graph.component), {INT8: graph.variant})
+    faster = {one.component: one.speed.faster for one in variants.graphs}
+    names = [one.name for one in variants.language]
+    counts = f"statistics from {len(run.collected)} samples, measured on {len(run.measured)} others"
+    lines = calibration_provenance(counts, run.drawn, run.config.seed, variants)
+    return old.model_copy(
+        update={
+            "components": old.components.model_copy(update=parts),
+            "profiles": calibrated_profiles(old, names, faster, run.config.profile),
+            "provenance": {**old.provenance, **lines},
+        }
+    )
+
+
+def _gated(
+    run: CalibrationRun, draft: Bundle, name: str, profile: Profile, new: Set[tuple[str, str]]
+) -> Profile | None:
+    """Measure a profile that changed, or all if all are calibrated; None if it is ``int8`` and fails its gate."""
+    old, config = run.source.bundle.manifest, run.config
+    changed = profile != old.profiles.get(name) or any(
+        (part, getattr(profile, part)) in new for part in (*GRAPHS, "language")
+    )
+    if config.profile not in (None, name) and not changed:
+        return profile
+    language = draft.manifest.components.language
+    ladder = rungs(profile, with_floats(old, profile, GRAPHS), language.variants if language else {})
+    try:
+        return gated_profile(
+            name,
+            # Without INT8 it would not be the profile of that name.
+            ladder if name != INT8 else [profile],
+            config.gate or gate_of(name),
+            lambda tried: _chain_evidence(run, draft, name, tried),
+            strict=config.strict,
+            report=run.reports.line,
+        )
+    except AccuracyGateError:
+        if name != INT8 or config.strict:
+            raise
+        run.reports.line(f"profile {INT8}: left out")
+        return None
+
+
+def _chain_evidence(run: CalibrationRun, draft: Bundle, name: str, profile: Profile) -> dict[str, float]:
+    """Compare the whole chain of a profile with full precision on the measured samples."""
+    manifest = draft.manifest.model_copy(update={"profiles": {**draft.manifest.profiles, name: profile}})
+    chain = chain_probabilities(
+        Bundle(draft.directory, manifest),
+        name,
+        run.measured,
+        run.config.labels,
+        threads=run.threads,
+        described=len(run.answered.descriptions),
+        progress=run.reports.of(f"profile {name}"),
+    )
+    return run.truth.evidence(chain.probabilities, chain.descriptions)
+
+
+def _with_variants(component: Any, new: Mapping[str, Variant]) -> Any:
+    return component.model_copy(update={"variants": {**component.variants, **new}})
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link an unchanged file, where the disk can, or copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

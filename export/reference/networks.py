@@ -1,0 +1,117 @@
+"""The networks of EMO-LLaMA, and the way of the frames through them: crops, features, face tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from emo_edge.errors import InputError
+from emo_edge.export.models.clip_vit import ClipVit
+from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.connector import build_connector
+from emo_edge.export.models.eva_vit import EvaVit
+from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
+from emo_edge.export.models.landmark_network import LandmarkNetwork
+from emo_edge.export.models.landmark_token import LandmarkToken
+from emo_edge.export.models.llama import build_llama
+from emo_edge.export.reference.frames import Clip, FrameFeatures, normalised_pixels
+from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
+
+TOWERS = {"eva": EvaVit, "clip": ClipVit}
+
+
+class EmoLlamaNetworks(nn.Module):
+    """The networks of one checkpoint: frames in, features and face tokens out; and LLaMA."""
+
+    def __init__(self, config: EmoLlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = TOWERS[config.vision.tower](config.vision)
+        self.connector = build_connector(config.connector, config.vision, config.language.hidden_size)
+        self.face = FaceXFormer(config.face) if config.face else None
+        self.face_info = (
+            FaceInfoMining(config.face_info, config.face.decoder_dim, config.language.hidden_size)
+            if config.face_info and config.face
+            else None
+        )
+        self.landmark = (
+            LandmarkToken(config.connector, config.landmark.outputs, config.language.hidden_size)
+            if config.landmark
+            else None
+        )
+        self.language = build_llama(config.language)
+        self.landmark_network: LandmarkNetwork | None = None
+        """Network that the landmark token reads; `load_landmark_network` opens it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self._embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self._embedding.dtype
+
+    @property
+    def _embedding(self) -> Tensor:
+        weight: Tensor = self.language.get_input_embeddings().weight
+        return weight
+
+    def crops(self, frame: Image, box: Box | None = None) -> tuple[Crop, Crop | None]:
+        """Cut one frame for the vision tower and, if there is one, for the face network or the landmark network."""
+        vision, face = self.config.vision, self.config.face or self.config.landmark
+        whole = padded_crop(frame, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
+        return whole, face_crop(frame, box, margin=face.crop_margin, size=face.image_size) if face else None
+
+    def encode(self, clip: Clip) -> FrameFeatures:
+        """Crop every frame and run both networks."""
+        pairs = [self.crops(frame, box) for frame, box in zip(clip.frames, clip.boxes, strict=True)]
+        faces = [crop.pixels for _, crop in pairs if crop]
+        return self.encode_crops(np.stack([crop.pixels for crop, _ in pairs]), np.stack(faces) if faces else None)
+
+    def encode_crops(self, vision: NDArray[np.uint8], face: NDArray[np.uint8] | None) -> FrameFeatures:
+        """Run the vision tower on uint8 [F, H, W, 3] crops and the network of the face's crops on its own."""
+        outputs = landmarks = None
+        if face is not None and self.landmark_network:
+            landmarks = torch.from_numpy(self.landmark_network.run(face)).to(self.device, self.dtype)
+        elif face is not None:
+            outputs = self.face_outputs(face, with_segmentation=False)
+        return FrameFeatures(self.vision_features(vision), outputs, landmarks)
+
+    def vision_features(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Run the vision tower on uint8 crops [F, H, W, 3]: features [F, T, D]."""
+        settings = self.config.vision
+        features: Tensor = self.vision(self._normalised(crops, settings.image_mean, settings.image_std))
+        return features
+
+    def face_outputs(self, crops: NDArray[np.uint8], *, with_segmentation: bool = True) -> FaceOutputs:
+        """Run the face network on uint8 crops [F, h, w, 3]; raise InputError if the checkpoint has none."""
+        if self.face is None:
+            raise InputError("this checkpoint has no face network")
+        outputs: FaceOutputs = self.face(self.face_pixels(crops), with_segmentation=with_segmentation)
+        return outputs
+
+    def face_pixels(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Normalise uint8 crops [F, h, w, 3] as the face network reads them: [F, 3, h, w]."""
+        settings = self.config.face
+        if settings is None:
+            raise InputError("this checkpoint has no face network")
+        return self._normalised(crops, settings.image_mean, settings.image_std)
+
+    def face_tokens(self, features: FrameFeatures) -> Tensor | None:
+        """Tokens of Face Info Mining, or the landmark token: [F, k, E]; None without either."""
+        tokens: Tensor | None = None
+        if self.landmark is not None and features.landmarks is not None:
+            tokens = self.landmark(features.landmarks)
+        elif self.face_info is not None and features.face is not None:
+            tokens = self.face_info(features.face.face_map, features.face.landmarks)
+        return tokens
+
+    def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+        return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)
