@@ -23,7 +23,7 @@ from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.devices import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.utils.commands import INTERRUPTED, EdgeCommand
+from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
 
 
 @click.command(cls=EdgeCommand)
@@ -165,7 +165,7 @@ class _Screen:
     def report(self, error: EmoEdgeError) -> None:
         """Print an error on a line of its own."""
         self.clear()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {with_flags(str(error), click.get_current_context().command)}", err=True)
 
     def progress(self, source: str, done: int, total: int) -> None:
         """Show the progress of a long step; quiet when piped."""

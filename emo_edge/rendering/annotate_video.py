@@ -48,7 +48,7 @@ def write_annotated_video(
     if target.suffix.lower() not in CODECS:
         raise InputError(f"{target}: a video is drawn as {' or '.join(CODECS)}")
     if target.exists() and not overwrite:
-        raise InputError(f"{target}: is there already; remove it, choose another name or --overwrite")
+        raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
     with opened_capture(source, "video") as capture:
         rate, promised = capture.get(open_cv2().CAP_PROP_FPS), promised_frames(capture)
     beside = target.with_name(f".{os.getpid()}.{target.name}")

@@ -47,7 +47,7 @@ class Drawer:
         if not self.target.parent.is_dir():
             raise InputError(f"{self.target}: there is no folder {self.target.parent}")
         if self.target.exists() and not self.overwrite:
-            raise InputError(f"{self.target}: is there already; remove it, choose another name or --overwrite")
+            raise InputError(f"{self.target}: is there already; remove it, choose another name or `overwrite`")
         if self.as_video and classify_source(source) != "video":
             raise InputError(f"{self.target}: only a video file is drawn as a video; give a picture's name")
 

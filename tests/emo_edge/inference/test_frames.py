@@ -67,8 +67,8 @@ def test_a_pil_image_is_upright(tmp_path: Path, orientation: int) -> None:
 def test_a_damaged_pil_image_is_an_error(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.tile(PICTURE, (20, 20, 1))), "picture.jpg")
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(InputError, match="cannot be decoded"):
-        rgb_frame(Image.open(path))
+    with Image.open(path) as image, pytest.raises(InputError, match="cannot be decoded"):
+        rgb_frame(image)
     with pytest.raises(InputError, match="mode F"):
         rgb_frame(Image.fromarray(np.zeros((2, 3), np.float32)))
     with pytest.raises(InputError, match="not 16 bits"):
