@@ -1,4 +1,4 @@
-"""Find what ships inside the package."""
+"""Checkpoints and sample drawings inside the package, and a folder of the user's pictures as samples."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ INDEX_NAME = "samples.json"
 
 
 def packaged_checkpoint(name: str = "emo-tiny") -> Path:
-    """Return the directory of a packaged checkpoint; raise CheckpointError naming those there are."""
+    """Return the directory of a packaged checkpoint; raise CheckpointError that lists the packaged ones."""
     directory = MODELS / name
     if not directory.is_dir():
-        there = ", ".join(sorted(path.name for path in MODELS.glob("*/"))) or "none"
-        raise CheckpointError(f"no packaged checkpoint {name!r}; there are: {there}")
+        packaged = ", ".join(sorted(path.name for path in MODELS.glob("*/"))) or "none"
+        raise CheckpointError(f"no packaged checkpoint {name!r}; there are: {packaged}")
     return directory
 
 
@@ -34,16 +34,16 @@ class Sample:
     box: Box | None
     expression: str | None
     cues: frozenset[int] | None = None
-    """Action units that a person could name, where they are known."""
+    """Action units that are visible, where they are known."""
 
     @property
     def image(self) -> Image:
-        """Pixels, uint8 RGB [H, W, 3]; a file is read each time, so that many fit."""
+        """Return the pixels, uint8 RGB [H, W, 3]; a file is read at each access, so that many samples fit in memory."""
         return read_image(self.source) if isinstance(self.source, Path) else self.source
 
 
 def packaged_samples(limit: int | None = None) -> list[Sample]:
-    """List the packaged drawings, seven expressions in turn."""
+    """List the packaged drawings, the seven expressions one after the other."""
     entries = json.loads((SAMPLES / INDEX_NAME).read_text(encoding="utf-8"))["samples"]
     return [
         Sample(entry["file"], SAMPLES / entry["file"], tuple(entry["box"]), entry["expression"])
@@ -52,7 +52,7 @@ def packaged_samples(limit: int | None = None) -> list[Sample]:
 
 
 def folder_samples(folder: Path, limit: int) -> list[Sample]:
-    """Take ``limit`` of the user's own pictures, evenly by name, each as a whole; raise InputError without one."""
+    """List ``limit`` of a folder's pictures, evenly by name, each as a whole; raise InputError for an empty one."""
     paths = image_paths(folder)
     if not paths:
         raise InputError(f"{folder}: no pictures to compare on")

@@ -9,15 +9,15 @@ from emo_edge.utils.commands import LazyCommand, LazyGroup
 
 COMMANDS = {
     "demo": LazyCommand(
-        "emo_edge.cli.demo:main", "Export emo-tiny, read the packaged drawings, print what each profile costs."
+        "emo_edge.cli.demo:main", "Export emo-tiny, read the packaged drawings, print the cost of each profile."
     ),
     "import": LazyCommand("emo_edge.cli.import_:main", "Turn an upstream model's pieces into one checkpoint."),
     "export": LazyCommand("emo_edge.cli.export:main", "Turn CHECKPOINT into one verified bundle."),
     "calibrate": LazyCommand(
-        "emo_edge.cli.calibrate:main", "Quantize BUNDLE with what its own prompts and frames show, inside gates."
+        "emo_edge.cli.calibrate:main", "Quantize BUNDLE with statistics of its own prompts and frames, inside gates."
     ),
     "infer": LazyCommand("emo_edge.cli.infer:main", "Read the faces in SOURCES with BUNDLE."),
-    "inspect": LazyCommand("emo_edge.cli.inspect:inspect", "Print what BUNDLE holds and what was measured of it."),
+    "inspect": LazyCommand("emo_edge.cli.inspect:inspect", "Print the contents of BUNDLE and its measured accuracy."),
     "verify": LazyCommand("emo_edge.cli.inspect:verify", "Check every file of BUNDLE against its manifest."),
     "bench": LazyCommand(
         "emo_edge.cli.bench:main",

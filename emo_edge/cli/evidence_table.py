@@ -1,4 +1,4 @@
-"""What calibration measured, as one table: every variant and profile a line."""
+"""Calibration's measurements as one table, a line for every variant and profile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
     "McNemar p",
     "perplexity",
     "cues F1",
-    "time beside float's",
+    "time relative to float",
 )
 
 
@@ -27,13 +27,13 @@ def evidence_table(manifest: Manifest) -> list[str]:
     rows = [(name, *_cells(cosine, labels, speed)) for name, cosine, labels, speed in _measured(manifest)]
     if not rows:
         return []
-    filled = [place for place in range(len(COLUMNS)) if any(row[place] for row in rows)]
-    table = [[row[place] for place in filled] for row in (COLUMNS, *rows)]
+    filled = [column for column in range(len(COLUMNS)) if any(row[column] for row in rows)]
+    table = [[row[column] for column in filled] for row in (COLUMNS, *rows)]
     return ["", *_aligned(table)]
 
 
 def _measured(manifest: Manifest) -> Iterator[tuple[str, float | None, Figures, Figures]]:
-    """Give name, smallest cosine, label evidence and speed of whatever calibration measured."""
+    """Yield name, smallest cosine, label evidence and speed of each variant and profile that calibration measured."""
     parts = manifest.components
     named = {"vision": parts.vision, "connector": parts.connector, "face": parts.face, "language": parts.language}
     for part, component in named.items():
@@ -73,5 +73,5 @@ def _filled(template: str, figures: Figures) -> str:
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -23,41 +23,49 @@ from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.devices import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.utils.commands import INTERRUPTED, EdgeCommand
+from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
 
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--profile", help="One of the bundle's profiles; its default if left out.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="Threads of each engine.")
+@click.option("--profile", help="One of the bundle's profiles; the default is the bundle's.")
 @click.option(
-    "--labels", default="rafdb7", show_default=True, help="A label set of the bundle, or your own: joy,fear,rage."
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
 )
-@click.option("--describe", is_flag=True, help="Answer the bundle's question for a description.")
-@click.option("--ask", help="Answer this question.")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option(
-    "--demographics/--no-demographics", default=None, help="Age, gender and race; the bundle decides if left out."
+    "--labels", default="rafdb7", show_default=True, help="Label set of the bundle, or your own: joy,fear,rage."
 )
-@click.option("--prior-correction/--no-prior-correction", default=None, help="Set scores against a blank picture's.")
-@click.option("--temperature", type=float, help="Of the label probabilities.")
-@click.option("--max-new-tokens", default=128, show_default=True, type=click.IntRange(1))
+@click.option("--describe", is_flag=True, help="Write a description of each face.")
+@click.option("--ask", help="Question of your own to answer about each face.")
 @click.option(
-    "--sample", "sample_temperature", default=0.0, help="Write answers at this temperature; greedy if left out."
+    "--demographics/--no-demographics",
+    default=None,
+    help="Age, gender and race in prompt and results; the bundle decides if left out.",
 )
-@click.option("--top-p", default=1.0, show_default=True)
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@click.option("--frames", default=8, show_default=True, help="Frames of a clip.")
-@click.option("--fps", type=float, help="Read a video as it plays, clip after clip, at this rate.")
-@click.option("--face-box", help="x,y,width,height in pixels instead of a detector.")
-@click.option("--whole-image", is_flag=True, help="Read the whole picture instead of finding faces.")
-@click.option("--yunet", type=click.Path(path_type=Path), help="YuNet's ONNX file instead of the bundle's detector.")
+@click.option(
+    "--prior-correction/--no-prior-correction",
+    default=None,
+    help="Subtract the scores of a blank image; the bundle decides if left out.",
+)
+@click.option("--temperature", type=float, help="Temperature of the label probabilities; the default is the bundle's.")
+@click.option(
+    "--max-new-tokens", default=128, show_default=True, type=click.IntRange(1), help="Longest answer in tokens."
+)
+@click.option("--sample", "sample_temperature", default=0.0, help="Temperature of answers; greedy if left out.")
+@click.option("--top-p", default=1.0, show_default=True, help="Probability mass that answers are sampled from.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for sampling.")
+@click.option("--frames", default=8, show_default=True, help="Number of frames of a clip.")
+@click.option("--fps", type=float, help="Frames per second of a video that is read as it plays, clip after clip.")
+@click.option("--face-box", help="Face as x,y,width,height in pixels, instead of a detector.")
+@click.option("--whole-image", is_flag=True, help="Read the whole picture as one face, without a detector.")
+@click.option("--yunet", type=click.Path(path_type=Path), help="ONNX file of YuNet, instead of the bundle's detector.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON object a line, as results come.")
-@click.option("--overwrite", is_flag=True, help="Draw over pictures that are there.")
-@click.option("--draw", type=click.Path(path_type=Path), help="Write the annotated picture here; a folder for several.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is chosen and why.")
+@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON object a line, each as soon as it is read.")
+@click.option("--overwrite", is_flag=True, help="Replace existing drawings.")
+@click.option("--draw", type=click.Path(path_type=Path), help="File of the annotated picture; a folder for several.")
+@click.option("-v", "--verbose", is_flag=True, help="Log every choice and its reason.")
 def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     """Read the faces in SOURCES with BUNDLE.
 
@@ -65,7 +73,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     """
     level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
-    plan, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
+    sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
     with EmotionPipeline.open(
         bundle,
         device=options["device"],
@@ -74,7 +82,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         threads=options["threads"],
     ) as pipeline:
         screen = _Screen(options)
-        results = read_sources(pipeline, sources, _request(options, screen), plan, screen.progress)
+        results = read_sources(pipeline, sources, _request(options, screen), sampling, screen.progress)
         drawer = Drawer(options["draw"], sources, pipeline.detector, overwrite=options["overwrite"]) if drawn else None
         code = _print_all(results, drawer, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
@@ -93,7 +101,7 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
             error = result.error or _draw(drawer, result)
             if error:
                 code = code or error.exit_code
-                screen.complain(error)
+                screen.report(error)
     except KeyboardInterrupt:
         code = INTERRUPTED
         screen.clear()
@@ -105,13 +113,13 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
             drawer.finish(screen.progress)
     except EmoEdgeError as error:
         code = code or error.exit_code
-        screen.complain(error)
+        screen.report(error)
     screen.clear()
     return code
 
 
 def _draw(drawer: Drawer | None, result: SourceResult) -> EmoEdgeError | None:
-    """Draw a result; what cannot be drawn keeps nothing else from being read."""
+    """Draw a result; return the error, so that the next source is read all the same."""
     try:
         if drawer:
             drawer.add(result)
@@ -121,7 +129,7 @@ def _draw(drawer: Drawer | None, result: SourceResult) -> EmoEdgeError | None:
 
 
 class _Screen:
-    """stdout for results; stderr for errors, and, on a terminal, for what is under way."""
+    """stdout for results; stderr for errors and, on a terminal, for progress."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.lines, self.array = options["as_lines"], options["as_json"]
@@ -137,7 +145,7 @@ class _Screen:
         if self.lines:
             click.echo(json.dumps(result.to_dict()))
         elif self.array:
-            # Written at once: Ctrl-C finds an array that `end` can close.
+            # In one write: after Ctrl-C `end` closes a valid array.
             click.echo(comma + "\n" + json.dumps(result.to_dict()), nl=False)
         elif not result.error:
             click.echo(result_text(result))
@@ -154,21 +162,21 @@ class _Screen:
         if self.array:
             click.echo("\n]")
 
-    def complain(self, error: EmoEdgeError) -> None:
+    def report(self, error: EmoEdgeError) -> None:
         """Print an error on a line of its own."""
         self.clear()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {with_flags(str(error), click.get_current_context().command)}", err=True)
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Say how far a long step is; quiet when piped."""
-        self._status(f"{shown(what)}: {done}" + (f" of {total}" if total else ""))
+    def progress(self, source: str, done: int, total: int) -> None:
+        """Show the progress of a long step; quiet when piped."""
+        self._status(f"{shown(source)}: {done}" + (f" of {total}" if total else ""))
 
     def piece(self, text: str) -> None:
-        """Show an answer on the terminal while it is written; the reading that follows repeats it whole."""
+        """Show an answer on the terminal while it is written; the result after it repeats the whole answer."""
         click.echo(click.style(text, dim=True), nl=False, err=True)
 
     def clear(self) -> None:
-        """Take the status line away."""
+        """Erase the status line."""
         if self.live:
             click.echo("\r\x1b[K", nl=False, err=True)
 
@@ -192,9 +200,9 @@ def _request(options: dict[str, Any], screen: _Screen) -> Request:
 
 
 def _detector(options: dict[str, Any]) -> FaceDetector | None:
-    """Open the detector the user asked for; None leaves the bundle's."""
-    wanted = [name for name in ("face_box", "whole_image", "yunet") if options[name]]
-    if len(wanted) > 1:
+    """Open the detector that the options name; None is the bundle's."""
+    named = [name for name in ("face_box", "whole_image", "yunet") if options[name]]
+    if len(named) > 1:
         raise InputError("choose one of --face-box, --whole-image and --yunet")
     if options["face_box"]:
         return FixedBox(_box(options["face_box"]))

@@ -1,4 +1,4 @@
-"""``emo-edge inspect`` and ``emo-edge verify``: what a bundle holds, and whether it is intact."""
+"""``emo-edge inspect`` prints the contents of a bundle, ``emo-edge verify`` checks its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emo_edge.utils.commands import EdgeCommand
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest itself.")
 def inspect(bundle: Path, as_json: bool) -> None:
-    """Print what BUNDLE holds and what was measured of it.
+    """Print the contents of BUNDLE and its measured accuracy.
 
     Reads the manifest alone; verify reads every file.
     """
@@ -32,14 +32,13 @@ def verify(bundle: Path) -> None:
 
     Path, kind, size and sha256; every file is read again, whatever was verified before.
     """
-    found = Bundle.open(bundle, use_cache=False)
-    files = found.manifest.files()
-    known = {file.path for file in files} | {MANIFEST_NAME}
-    strangers = sorted(
+    files = Bundle.open(bundle, use_cache=False).manifest.files()
+    listed = {file.path for file in files} | {MANIFEST_NAME}
+    present = sorted(
         path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file() or path.is_symlink()
     )
-    for name in strangers:
-        if name not in known:
+    for name in present:
+        if name not in listed:
             click.echo(f"note: {name} is not part of the bundle; nothing opens it", err=True)
     click.echo(f"{bundle}: intact, {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
 

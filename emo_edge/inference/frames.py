@@ -114,7 +114,11 @@ def _rgb_from_pillow(image: Any) -> Image:
     if image.mode == "F":
         raise ValueError("mode F has no defined range: convert it to 8 bits")
     # A BMP's fourth byte is padding, as in `read_image`.
-    transparent = image.mode in WITH_ALPHA or "transparency" in image.info
-    if transparent and getattr(image, "format", None) != "BMP":
+    if _has_alpha(image) and getattr(image, "format", None) != "BMP":
         return over_white(np.asarray(image.convert("RGBA"), np.uint8))
     return np.array(image.convert("RGB"), np.uint8)
+
+
+def _has_alpha(image: Any) -> bool:
+    palette = getattr(image.palette, "mode", "")
+    return image.mode in WITH_ALPHA or "transparency" in image.info or palette.endswith("A")

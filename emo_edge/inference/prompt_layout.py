@@ -84,10 +84,10 @@ class Prompt:
 def label_branches(language: LanguageSession, context: str, labels: Sequence[str]) -> list[list[int]]:
     """Return the token ids that each label adds behind ``context``; raise InputError where they merge with it."""
     before = language.tokenize(context)
-    branches = []
+    found = []
     for label in labels:
         both = language.tokenize(f"{context} {label}")
         if both[: len(before)] != before or len(both) == len(before):
             raise InputError(f"the label {label!r} cannot be scored: it merges with the text before it")
-        branches.append(both[len(before) :])
-    return branches
+        found.append(both[len(before) :])
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 from emo_edge.errors import InputError
@@ -28,7 +29,7 @@ def rows(results: Any) -> list[dict[str, Value]]:
     The columns are, in this order:
 
     - ``source``, ``kind`` (image or clip), ``start_s``, ``end_s`` (of a clip, in seconds from the source's start);
-    - ``face``: the index in ``SourceResult.faces``, or in the list that holds an `EmotionResult`;
+    - ``face``: the index in ``SourceResult.faces``, or among the `EmotionResult` objects of one list;
     - ``label``, ``confidence`` (its probability), and ``p_<label>`` for each label;
     - ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1`` in pixels, ``detection_score``, ``frames``;
     - ``pose_pitch``, ``pose_yaw``, ``pose_roll`` in degrees;
@@ -54,11 +55,12 @@ def _table(results: Any) -> Iterator[Sections]:
         results = [results]
     if isinstance(results, (str, bytes, dict)) or not isinstance(results, Iterable):
         raise InputError(f"rows are made of {ACCEPTED}, not of {type(results).__name__}")
-    for index, result in enumerate(results):
+    faces = count()
+    for result in results:
         if result is None:
             yield _row(_source(None, "clip"), None, None)
         elif isinstance(result, EmotionResult):
-            yield _row(_source(None, "clip" if result.frames > 1 else "image"), index, result)
+            yield _row(_source(None, "clip" if result.frames > 1 else "image"), next(faces), result)
         elif isinstance(result, SourceResult):
             yield from _source_rows(result)
         else:

@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int], None]
 
 def stream(
     pipeline: EmotionPipeline,
-    source: str | Path,
+    source: str | Path | int,
     request: Request | None = None,
     sampling: ClipSampling | None = None,
 ) -> Iterator[SourceResult]:

@@ -1,4 +1,4 @@
-"""Draw a video's readings onto its frames, one frame at a time."""
+"""Draw a video's results onto its frames, one frame at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from emo_edge.media.videos import TimedFrame, sampled_frames
 from emo_edge.rendering.annotate import annotated
 from emo_edge.utils.opencv import open_cv2
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 USUAL_FPS = 30.0
-"""Of a video that does not say its own."""
+"""Of a video without a rate of its own."""
 
 
 def write_annotated_video(
@@ -33,22 +33,22 @@ def write_annotated_video(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write ``source`` again with the box of each frame and the reading of its clip, beside first and then renamed.
+    """Write ``source`` again with the box of each frame and the result of its clip; it appears as a whole.
 
     Args:
-        source: the video that was read; of one that is cut off the frames that are there are drawn.
+        source: the video that was read; of one that is cut off the frames before the cut are drawn.
         target: .mp4 or .avi.
         results: its clips in order; each frame shows the one nearest in time.
-        detector: finds the box of each frame; one without a face keeps the box before.
-        overwrite: replace a file that is there.
+        detector: finds the box of each frame; a frame without a face keeps the box of the frame before.
+        overwrite: replace an existing file.
         progress: gets the frames drawn and promised.
 
-    Raises InputError for another extension, a file that is there already and a place that cannot be written.
+    Raises InputError for another extension, an existing file and a path that cannot be written.
     """
     if target.suffix.lower() not in CODECS:
         raise InputError(f"{target}: a video is drawn as {' or '.join(CODECS)}")
     if target.exists() and not overwrite:
-        raise InputError(f"{target}: is there already; remove it, choose another name or --overwrite")
+        raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
     with opened_capture(source, "video") as capture:
         rate, promised = capture.get(open_cv2().CAP_PROP_FPS), promised_frames(capture)
     beside = target.with_name(f".{os.getpid()}.{target.name}")
@@ -64,28 +64,28 @@ def write_annotated_video(
 def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector) -> Iterator[Image]:
     box: Box | None = None
     clips = [result for result in results if result.seconds]
-    for frame in _frames_there(source):
+    for frame in _readable_frames(source):
         faces = detector.detect(frame.image)
         box = faces[0].box if faces else box
         while len(clips) > 1 and _distance(clips[1], frame.time_s) <= _distance(clips[0], frame.time_s):
             clips.pop(0)
-        reading = clips[0].faces[0] if clips and clips[0].faces else None
-        shown = [replace(reading, box=box)] if reading and box else []
-        # Landmarks and pose were read in the clip's middle frame alone.
-        yield annotated(frame.image, shown, geometry=False)
+        result = clips[0].faces[0] if clips and clips[0].faces else None
+        moved = [replace(result, box=box)] if result and box else []
+        # Landmarks and pose belong to the clip's middle frame alone.
+        yield annotated(frame.image, moved, geometry=False)
 
 
-def _frames_there(source: str) -> Iterator[TimedFrame]:
-    """Every frame; a file that is cut off ends with a warning, once it gave any."""
-    given = False
+def _readable_frames(source: str) -> Iterator[TimedFrame]:
+    """Yield every frame; a file that is cut off ends with a warning, once it gave any."""
+    any_frame = False
     try:
         for frame in sampled_frames(source):
-            given = True
+            any_frame = True
             yield frame
     except InputError as error:
-        if not given:
+        if not any_frame:
             raise
-        log.warning("%s", error)
+        logger.warning("%s", error)
 
 
 def _distance(result: SourceResult, time_s: float) -> float:
@@ -95,7 +95,7 @@ def _distance(result: SourceResult, time_s: float) -> float:
 
 
 def _write(path: Path, frames: Iterator[Image], fps: float, target: Path) -> Iterator[int]:
-    """Write the frames; yields how many there are so far."""
+    """Write the frames; yield the number of those written so far."""
     cv2, count = open_cv2(), 0
     writer: Any = None
     try:
@@ -111,13 +111,13 @@ def _write(path: Path, frames: Iterator[Image], fps: float, target: Path) -> Ite
     finally:
         if writer is not None:
             writer.release()
-    kept = _frames_held(path)
+    kept = _written_frames(path)
     if kept != count:
         raise InputError(f"{target}: only {kept} of {count} frames could be written; make room or choose another place")
 
 
-def _frames_held(path: Path) -> int:
-    """Count what was really written: OpenCV says nothing of a place that is full."""
+def _written_frames(path: Path) -> int:
+    """Count the frames in the file: OpenCV reports no error when the disk is full."""
     try:
         with opened_capture(str(path), "video") as capture:
             return promised_frames(capture)

@@ -1,4 +1,4 @@
-"""Where drawings go: one picture, one video, or a folder with one of them for every source."""
+"""Output files of drawings: one picture, one video, or a folder with one picture a result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 
 
 class Drawer:
-    """Draws images as they are read, and a video when all its clips are.
+    """Draws images as they are read, and a video when all its clips are read.
 
     One source is drawn to one file: a video where the name asks for one (.mp4, .avi), else a picture, of a clip its
     middle frame, the latest one of a stream. Several sources, or a folder, are drawn as pictures in a folder.
@@ -47,12 +47,12 @@ class Drawer:
         if not self.target.parent.is_dir():
             raise InputError(f"{self.target}: there is no folder {self.target.parent}")
         if self.target.exists() and not self.overwrite:
-            raise InputError(f"{self.target}: is there already; remove it, choose another name or --overwrite")
+            raise InputError(f"{self.target}: is there already; remove it, choose another name or `overwrite`")
         if self.as_video and classify_source(source) != "video":
             raise InputError(f"{self.target}: only a video file is drawn as a video; give a picture's name")
 
     def add(self, result: SourceResult) -> None:
-        """Draw a result, or keep a clip's reading until its video is whole."""
+        """Draw a result, or keep a clip's until its video is complete."""
         if self.as_video:
             self._clips.append(replace(result, image=None))
         elif result.image is not None:

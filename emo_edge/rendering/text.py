@@ -1,59 +1,56 @@
-"""Readings as text for people."""
+"""Results as text for people."""
 
 from __future__ import annotations
 
-from emo_edge.inference.results import EmotionResult, SourceResult
+from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
 from emo_edge.media.sources import shown
 
 BAR = 20
+"""Characters of a bar at 100 %."""
 
 
-def reading_text(reading: EmotionResult, number: int, count: int) -> str:
-    """Write one reading: label, distribution, face facts, answers, times."""
-    x0, y0, x1, y1 = (round(value) for value in reading.box)
-    what = f"clip of {reading.frames} frames" if reading.frames > 1 else f"face {number} of {count}"
-    found = f": {reading.label} {reading.probabilities[reading.label]:.0%}" if reading.label else ""
-    head = f"  {what} at {x0},{y0} {x1 - x0}x{y1 - y0}{found}"
-    lines = [head, *(_bar(label, share) for label, share in _ranked(reading.probabilities))]
-    if reading.face:
-        lines += _facts(reading)
-    for question, answer in reading.answers.items():
+def face_text(result: EmotionResult, number: int, count: int) -> str:
+    """Write one face: label, probabilities, face attributes, answers, times."""
+    x0, y0, x1, y1 = (round(value) for value in result.box)
+    name = f"clip of {result.frames} frames" if result.frames > 1 else f"face {number} of {count}"
+    label = f": {result.label} {result.probabilities[result.label]:.0%}" if result.label else ""
+    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{label}"
+    lines = [head, *(_bar(label, probability) for label, probability in _ranked(result.probabilities))]
+    if result.face:
+        lines += _attribute_lines(result.face)
+    for question, answer in result.answers.items():
         lines += [f"    {question}", f"      {answer}"]
-    total = sum(reading.stage_ms.values())
-    stages = ", ".join(f"{name} {value:.0f}" for name, value in reading.stage_ms.items())
-    return "\n".join([*lines, f"    {total:.0f} ms on {reading.settings.device} ({stages})"])
+    total = sum(result.stage_ms.values())
+    stages = ", ".join(f"{stage} {value:.0f}" for stage, value in result.stage_ms.items())
+    return "\n".join([*lines, f"    {total:.0f} ms on {result.settings.device} ({stages})"])
 
 
-def _ranked(shares: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(shares.items(), key=lambda item: -item[1])
+def _ranked(probabilities: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(probabilities.items(), key=lambda item: -item[1])
 
 
-def _bar(label: str, share: float) -> str:
-    return f"    {label:<22} {share:6.1%} {'█' * round(BAR * share)}".rstrip()
+def _bar(label: str, probability: float) -> str:
+    return f"    {label:<22} {probability:6.1%} {'█' * round(BAR * probability)}".rstrip()
 
 
-def _facts(reading: EmotionResult) -> list[str]:
-    facts = reading.face
-    assert facts is not None
-    pose = ", ".join(f"{name} {value:+.0f}°" for name, value in facts.pose_degrees.items())
-    held = [name.replace("_", " ") for name, share in facts.attributes.items() if share >= 0.5]
-    hidden = int((facts.hidden_points >= 0.5).sum())
-    lines = [f"    pose: {pose}; {hidden} of {len(facts.hidden_points)} points hidden"]
-    lines.append(f"    attributes: {', '.join(held) or 'none'}")
-    if facts.demographics:
-        best = [
-            f"{name} {_ranked(shares)[0][0]} {_ranked(shares)[0][1]:.0%}" for name, shares in facts.demographics.items()
-        ]
-        lines.append(f"    {', '.join(best)}")
+def _attribute_lines(face: FaceAttributes) -> list[str]:
+    pose = ", ".join(f"{axis} {degrees:+.0f}°" for axis, degrees in face.pose_degrees.items())
+    present = [name.replace("_", " ") for name, probability in face.attributes.items() if probability >= 0.5]
+    hidden = int((face.hidden_points >= 0.5).sum())
+    lines = [f"    pose: {pose}; {hidden} of {len(face.hidden_points)} points hidden"]
+    lines.append(f"    attributes: {', '.join(present) or 'none'}")
+    if face.demographics:
+        best = [(head, *_ranked(probabilities)[0]) for head, probabilities in face.demographics.items()]
+        lines.append(f"    {', '.join(f'{head} {label} {probability:.0%}' for head, label, probability in best)}")
     return lines
 
 
 def result_text(result: SourceResult) -> str:
-    """Write one image's or clip's readings; no face is said plainly."""
+    """Write the faces of one image or clip, or one line where there is none."""
     source = shown(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
     count = len(result.faces)
     if not count:
         return f"{source}{when}: no face found; --whole-image reads the whole picture"
-    texts = [reading_text(reading, number, count) for number, reading in enumerate(result.faces, 1)]
+    texts = [face_text(face, number, count) for number, face in enumerate(result.faces, 1)]
     return "\n".join([f"{source}{when}", *texts])

@@ -100,7 +100,7 @@ def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
     assert (profile.vision, profile.connector, profile.face) == ("int8", "int8", "fp16")
     assert found.profiles["exact"].vision == "fp32"
     shown = CliRunner().invoke(main, ["inspect", str(bundle)])
-    assert "vision int8" in shown.stdout and "time beside float's" in shown.stdout
+    assert "vision int8" in shown.stdout and "time relative to float" in shown.stdout
     read = CliRunner().invoke(main, ["infer", str(bundle), str(SAMPLES / "004-fear.jpg"), "--profile", "small"])
     assert read.exit_code == 0, read.output
 

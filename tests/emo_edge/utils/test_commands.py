@@ -28,14 +28,14 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  demo       Export emo-tiny, read the packaged drawings, print what each
-             profile costs.
+  demo       Export emo-tiny, read the packaged drawings, print the cost of each
+             profile.
   import     Turn an upstream model's pieces into one checkpoint.
   export     Turn CHECKPOINT into one verified bundle.
-  calibrate  Quantize BUNDLE with what its own prompts and frames show, inside
-             gates.
+  calibrate  Quantize BUNDLE with statistics of its own prompts and frames,
+             inside gates.
   infer      Read the faces in SOURCES with BUNDLE.
-  inspect    Print what BUNDLE holds and what was measured of it.
+  inspect    Print the contents of BUNDLE and its measured accuracy.
   verify     Check every file of BUNDLE against its manifest.
   bench      Measure BUNDLE's profiles beside its full-precision checkpoint, on
              the same samples.
