@@ -20,7 +20,7 @@ from emo_edge.planning.cost.work import FLOAT, Work, joined
 from emo_edge.planning.models import PlannedModel
 from emo_edge.planning.prompt_lengths import PromptLength, PromptLengths
 from emo_edge.planning.roofline import NOTHING, Device, Engine, Interval
-from emo_edge.runtimes.llama_cpp.session import BATCH, FORK_CELLS, MAX_BRANCHES
+from emo_edge.runtimes.llama_cpp.session import BATCH, FORK_CELLS, FORKS
 
 LIVE = 2
 """Largest node's inputs and outputs that a graph holds at once: its own, and what waits for a residual sum. Assumed."""
@@ -52,7 +52,7 @@ class LanguageStages:
 
 def kv_cache_bytes(shape: LanguageShape, context: int, *, exact: bool) -> float:
     """Return the size of the attention cache: keys and values of every position, float16 or, if exact, float32."""
-    return 2.0 * shape.layers * shape.kv_width * (context + MAX_BRANCHES * FORK_CELLS) * (4 if exact else 2)
+    return 2.0 * shape.layers * shape.kv_width * (context + FORKS * FORK_CELLS) * (4 if exact else 2)
 
 
 class ProfileEstimate:
@@ -72,8 +72,8 @@ class ProfileEstimate:
             return Memory(graphs, 0.0, 0.0, activations, self.device.runtime)
         exact = variant in EXACT_LANGUAGE
         rows = min(BATCH, context)
-        scores = shape.heads * (context + MAX_BRANCHES * FORK_CELLS) if exact else 0
-        buffer = FLOAT * (rows * (6 * shape.width + 3 * shape.mlp + scores) + MAX_BRANCHES * shape.vocabulary)
+        scores = shape.heads * (context + FORKS * FORK_CELLS) if exact else 0
+        buffer = FLOAT * (rows * (6 * shape.width + 3 * shape.mlp + scores) + FORKS * shape.vocabulary)
         stored, cache = self.subject.stored("language", variant), kv_cache_bytes(shape, context, exact=exact)
         return Memory(graphs, stored, cache, activations + buffer, self.device.runtime)
 

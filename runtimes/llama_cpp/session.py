@@ -37,12 +37,8 @@ from emo_edge.utils.text import writable
 log = logging.getLogger(__name__)
 BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
-MAX_BRANCHES = 64
-"""Continuations scored in one round, unless a caller names another number."""
-MAX_BRANCHES = 64
-"""Continuations scored in one round, unless a caller names another number."""
-FORK_CELLS = 2
-"""Attention-cache cells set aside for each branch; longer branches take more rounds, never fail."""
+FORKS, FORK_CELLS = 64, 2
+"""Branches scored in one call, and attention-cache cells set aside for each; longer branches take more calls."""
 Token = tuple[int, int, int]
 """Token id, position, sequence."""
 
@@ -55,7 +51,7 @@ class LlamaSession(LanguageSession):
         path: Path,
         *,
         context_size: int,
-        max_branches: int = MAX_BRANCHES,
+        max_branches: int = FORKS,
         threads: int | None = None,
         gpu_layers: int = 0,
         exact_cache: bool = False,

@@ -26,7 +26,7 @@ from emo_edge.planning.models import ShapeModel, open_subject
 from emo_edge.planning.planner import make_plan
 from emo_edge.planning.profile_estimate import kv_cache_bytes
 from emo_edge.planning.roofline import Curve, Device, Engine, Interval, Speed, constant
-from emo_edge.runtimes.llama_cpp.session import FORK_CELLS, MAX_BRANCHES, LlamaSession
+from emo_edge.runtimes.llama_cpp.session import FORK_CELLS, FORKS, LlamaSession
 
 
 def device(flops: float = 1e12, bandwidth: float = 1e11, left: float = 1e12, call_s: float = 0.0) -> Device:
@@ -39,7 +39,7 @@ def device(flops: float = 1e12, bandwidth: float = 1e11, left: float = 1e12, cal
 
 def test_the_attention_cache_of_vicuna_takes_half_a_mebibyte_a_position() -> None:
     vicuna = ModelShape().language
-    cells = 4096 + MAX_BRANCHES * FORK_CELLS
+    cells = 4096 + FORKS * FORK_CELLS
     assert kv_cache_bytes(vicuna, 4096, exact=False) == cells * 2 * 32 * 4096 * 2 == cells * 512 * 1024
     assert kv_cache_bytes(vicuna, 4096, exact=True) == 2 * kv_cache_bytes(vicuna, 4096, exact=False)
 
@@ -50,7 +50,7 @@ def test_grouped_keys_take_their_share_of_the_cache() -> None:
 
 
 def test_the_branches_that_a_plan_counts_are_those_that_a_session_sets_aside() -> None:
-    assert inspect.signature(LlamaSession).parameters["max_branches"].default == MAX_BRANCHES
+    assert inspect.signature(LlamaSession).parameters["max_branches"].default == FORKS
 
 
 def test_the_weights_of_seven_billion_parameters() -> None:

@@ -1,4 +1,4 @@
-"""The doctor: facts of machines from their files, engines in child processes, advice, and the whole report.
+"""The doctor: facts of machines from their files, advice, and the whole report.
 
 What users recorded is inside the trees where a source is named: of Orin Nano, Orin NX, AGX Orin, Thor and Xavier NX the
 release, model and compatible strings, of some the memory and the table of power modes. The rest is made up to fit:
@@ -15,14 +15,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto, helper
 
 import emo_edge
 from emo_edge.cli.app import main
@@ -32,14 +28,10 @@ from emo_edge.diagnostics.doctor.facts import Facts
 from emo_edge.diagnostics.doctor.report import DoctorReport, Step
 from emo_edge.diagnostics.doctor.text import report_text
 from emo_edge.diagnostics.trials import cuda, llama
-from emo_edge.diagnostics.trials.check import ENGINES, Engine, EngineReport, check_engine, check_engines
+from emo_edge.diagnostics.trials.check import ENGINES, EngineReport
 from emo_edge.diagnostics.trials.llama import NO_MODEL
-from emo_edge.diagnostics.trials.small_graph import SMALL_GRAPH
-from emo_edge.errors import DeviceError
 from emo_edge.machine.hardware import Camera, CudaDevice, Drive, Machine, read_machine
 from emo_edge.machine.jetson import PowerMode, fastest_mode
-from emo_edge.runtimes.llama_cpp import library
-from emo_edge.runtimes.tensorrt import fingerprint
 from emo_edge.utils import processes
 from emo_edge.utils.processes import Ended
 
@@ -262,7 +254,7 @@ def test_plain_machines_are_no_jetson_and_a_container_has_its_limit(tmp_path: Pa
     assert (x86.memory.total, x86.memory.limit, x86.memory.swap) == (32878080 * 1024, 1 << 33, 0)
 
 
-def test_a_machine_without_any_file_is_still_report_text(tmp_path: Path) -> None:
+def test_a_machine_without_any_file_is_still_described(tmp_path: Path) -> None:
     found = machine(tmp_path, {}, architecture="x86_64")
     assert (found.memory, found.jetson, found.cuda_devices, found.cuda_problem, found.cameras) == (
         None,
@@ -343,7 +335,7 @@ def test_a_card_without_nvidia_smi_is_known_from_the_driver(tmp_path: Path) -> N
     assert found.cuda_devices == (CudaDevice("NVIDIA RTX A2000", None, None, None),)
 
 
-def test_a_driver_that_fails_is_a_line_with_its_cure(tmp_path: Path) -> None:
+def test_a_driver_that_fails_is_a_line_with_its_fix(tmp_path: Path) -> None:
     mismatch = "failed with code 18: Failed to initialize NVML: Driver/library version mismatch"
     report = report_of(machine(tmp_path, {}, smi("", mismatch)), [])
     assert report.steps == (Step("broken", f"nvidia-smi {mismatch}; the driver was updated: restart", "sudo reboot"),)
@@ -383,173 +375,10 @@ def test_cameras_are_listed_without_their_second_devices(tmp_path: Path) -> None
     assert found.cameras == (Camera("/dev/video0", "vi-output, imx219 9-0010", True),)
 
 
-def test_room_is_measured_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
+def test_disk_space_is_measured_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
     found = read_machine(tmp_path, run=Tools(), folders=[tmp_path / "not/yet", tmp_path])
     assert [drive.folder for drive in found.drives] == [str(tmp_path / "not/yet")]
     assert 0 <= found.drives[0].free <= found.drives[0].total
-
-
-def test_the_small_graph_is_what_onnx_writes() -> None:
-    weights = {"w": np.array([[1, 2], [3, 4]], "<f4"), "b": np.array([-6, 1], "<f4")}
-    nodes = [(["x", "w"], "p", "MatMul"), (["p", "b"], "s", "Add"), (["s"], "y", "Relu")]
-    graph = helper.make_graph(
-        [helper.make_node(kind, inputs, [output]) for inputs, output, kind in nodes],
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
-        [helper.make_tensor(n, TensorProto.FLOAT, v.shape, v.tobytes(), raw=True) for n, v in weights.items()],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="emo-edge")
-    onnx.checker.check_model(model)
-    assert model.SerializeToString(deterministic=True) == SMALL_GRAPH
-
-
-PROBE = Engine("json", ("no-such-package",), needed=True)
-
-
-def tried(code: str, seconds: float = 60) -> EngineReport:
-    return check_engine(PROBE, command=[sys.executable, "-c", code], seconds=seconds)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="waits for a system with signals")
-def test_an_engine_that_crashes_is_told_by_its_signal_with_what_it_said_before() -> None:
-    crash = "import os, signal; os.kill(os.getpid(), signal.{})"
-    found = tried(crash.format("SIGSEGV"))
-    assert (found.state, found.problem, found.facts) == ("broken", "ended by SIGSEGV", {})
-    said = tried('print(\'{"version": "9", "model": "q8_0"}\', flush=True); ' + crash.format("SIGILL"))
-    assert (said.state, said.problem, said.version) == ("broken", "ended by SIGILL", "9")
-    assert said.facts == {"model": "q8_0"}
-
-
-@pytest.mark.parametrize(
-    ("code", "problem"),
-    [
-        ("import time; time.sleep(60)", "gave no answer in 0.5 s"),
-        ("raise SystemExit('no CUDA today')", "failed with code 1: no CUDA today"),
-        ("pass", "printed no result"),
-        ("print('[1, 2]')", "printed no result"),
-        ('print(\'{"problem": "OSError: libfoo.so"}\')', "OSError: libfoo.so"),
-    ],
-)
-def test_an_engine_that_does_not_answer_is_broken(code: str, problem: str) -> None:
-    found = tried(code, seconds=0.5 if "sleep" in code else 60)
-    assert (found.state, found.problem) == ("broken", problem)
-
-
-def test_an_engine_that_is_not_there_is_not_tried() -> None:
-    found = check_engine(Engine("emo_edge_no_such_engine", ("no-such-package",)))
-    assert (found.state, found.seconds, found.problem) == ("missing", None, None)
-
-
-def test_native_chatter_does_not_hide_the_answer() -> None:
-    found = tried('print(\'[TRT] loading\\n{"version": "1.2"}\')')
-    assert (found.state, found.version) == ("works", "1.2")
-
-
-def test_a_folder_of_the_engines_name_is_not_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tokenizers.py").write_text("raise SystemExit('not the engine')")
-    monkeypatch.chdir(tmp_path)
-    engine = next(engine for engine in ENGINES if engine.module == "tokenizers")
-    if sys.version_info >= (3, 11):
-        assert check_engine(engine).state == "works"
-
-
-def test_the_engines_of_this_machine_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = {report.module: report for report in check_engines(engines=[e for e in ENGINES if e.needed])}
-    assert {name: report.state for name, report in found.items()} == dict.fromkeys(found, "works")
-    assert found["onnxruntime"].facts["cpu"] == "works"
-    assert found["cv2"].facts["cascades"] == "work"
-    assert found["llama_cpp"].facts["model"] == NO_MODEL
-
-
-def test_llama_computes_a_bundles_language_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = [engine for engine in ENGINES if engine.module == "llama_cpp"]
-    found = check_engines(tiny_bundle, engines)[0]
-    assert found.state == "works"
-    assert found.facts["model"].startswith(f"q4_k_m of {tiny_bundle.name}")
-
-
-@pytest.mark.parametrize(("safe", "amx"), [(True, "works"), (False, "avoided: its probe failed")])
-def test_amx_is_proved_before_it_is_used(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, safe: bool, amx: str
-) -> None:
-    computed: list[Path] = []
-    monkeypatch.setattr(library, "fast_path_is_safe", lambda _: safe)
-    monkeypatch.setattr(library, "main", computed.append)
-    assert llama.compute_prompt(tiny_bundle, True)["amx"] == amx
-    assert [path.suffix for path in computed] == ([".gguf"] if safe else [])
-
-
-def test_a_bundle_that_is_none_is_not_the_engines_fault(tmp_path: Path) -> None:
-    found = check_engines(tmp_path, [engine for engine in ENGINES if engine.module == "llama_cpp"])[0]
-    assert found.state == "works"
-    assert found.facts["model"].startswith("not tried: ")
-
-
-def test_tensorrt_rtx_builds_the_small_graph_without_a_gpu() -> None:
-    pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
-    found = check_engine(next(engine for engine in ENGINES if engine.module == "tensorrt_rtx"))
-    assert (found.state, found.problem) == ("works", None)
-
-
-class SmallTensorRt(ModuleType):
-    """What the small graph is tried with: it builds, and is loaded or refused with ``complaint``."""
-
-    __version__ = "1.7.1"
-    NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=0)
-
-    class ILogger:
-        ERROR, INTERNAL_ERROR = 1, 0
-
-    def __init__(self, complaint: str) -> None:
-        super().__init__("tensorrt_rtx")
-        self.complaint = complaint
-
-    def Builder(self, logger: Any) -> Any:
-        return SimpleNamespace(
-            create_network=lambda flags: None,
-            create_builder_config=lambda: None,
-            build_serialized_network=lambda network, config: b"plan",
-        )
-
-    def OnnxParser(self, network: Any, logger: Any) -> Any:
-        return SimpleNamespace(parse=lambda content: True)
-
-    def Runtime(self, logger: Any) -> Any:
-        def deserialize_cuda_engine(plan: bytes) -> Any:
-            if self.complaint:
-                logger.log(self.ILogger.ERROR, self.complaint)
-            return None if self.complaint else object()
-
-        return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
-
-
-@pytest.mark.parametrize(
-    ("card", "complaint", "told"),
-    [
-        (None, "", "parses and builds a small graph; nothing was run"),
-        (ImportError("libcudart.so.13"), "", "parses and builds a small graph; nothing was run"),
-        (True, "", "builds a small graph, which this card takes; nothing was run"),
-        (True, "The engine cannot run on this GPU, which has 9.0", f"which {cuda.NOT_TAKEN}: The engine"),
-        (True, "out of memory", "which cannot be loaded: out of memory"),
-    ],
-)
-def test_tensorrts_small_graph_is_loaded_where_there_is_a_card(
-    card: Any, complaint: str, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def open_device() -> Any:
-        if card is not True:
-            raise card or DeviceError("there is no CUDA device")
-
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", SmallTensorRt(complaint))
-    monkeypatch.setattr(fingerprint, "open_device", open_device)
-    if complaint:
-        with pytest.raises(RuntimeError, match=told):
-            cuda.try_tensorrt("tensorrt_rtx")
-    else:
-        assert cuda.try_tensorrt("tensorrt_rtx") == {"version": "1.7.1", "builder": told}
 
 
 def engine(module: str, state: str = "works", **facts: Any) -> EngineReport:
@@ -687,7 +516,7 @@ def test_a_machine_without_a_home_or_a_folder_is_still_examined(monkeypatch: pyt
     assert llama.demo_bundle_folder() is None
 
 
-def test_little_room_and_a_closed_camera_are_things_to_do(tmp_path: Path) -> None:
+def test_little_disk_space_and_a_closed_camera_are_things_to_do(tmp_path: Path) -> None:
     full, camera = Drive("/", 8_000_000_000, 300_000_000), Camera("/dev/video0", None, False)
     report = report_of(machine(tmp_path, {}, drives=(full,), cameras=(camera,)), healthy())
     assert [step.command for step in report.steps] == ['sudo usermod -aG video "$USER"', None]
