@@ -388,12 +388,12 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "another layer": (set_config(mm_vision_select_layer=-1), "mm_vision_select_layer -1: only -2 is known"),
     "an EVA tower": (set_config(mm_vision_tower="eva_vit_g.pth"), "'eva_vit_g.pth': only CLIP's is known"),
     "start tokens": (set_config(mm_use_im_start_end=True), "mm_use_im_start_end True: only False is known"),
-    "no tower": (lambda root: shutil.rmtree(root / "clip"), "lacks whole parts; give `vision`"),
+    "no tower": (lambda root: shutil.rmtree(root / "clip"), "lacks whole parts; give --vision"),
     "no projector": (
         lambda root: next(root.glob("*lora*/landmark_feature_projector.bin")).unlink(),
-        "lacks whole parts; give `landmark_projector`",
+        "lacks whole parts; give --landmark-projector",
     ),
-    "no landmarks": (lambda root: (root / "2d106det.onnx").unlink(), "gone.onnx: no such file; `landmarks` is"),
+    "no landmarks": (lambda root: (root / "2d106det.onnx").unlink(), "gone.onnx: no such file; --landmarks is"),
     "no graph": (set_landmarks(b"not a graph"), "2d106det.onnx: no ONNX graph"),
     "half a graph": (set_landmarks(landmark_graph().SerializeToString()[:4000]), "2d106det.onnx: no ONNX graph"),
     "one picture at a time": (
