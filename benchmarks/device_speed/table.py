@@ -92,7 +92,7 @@ def _line(row: Row, rows: Sequence[Row]) -> str:
         best = min(eager, key=lambda other: other.median_ms)
         fastest = f"{ratio(row, best).value:.2f} of {best.precision}"
     read = f", {row.positions} positions" if row.positions else ""
-    near = "-" if row.similarity is None else f"{row.nearness:.5f}"
+    near = "-" if row.similarity is None else f"{row.similarity:.5f}"
     return (
         f"| {STAGES[row.stage]}{read} | {row.engine} | {row.device} | {row.precision} "
         f"| {row.median_ms:.3f} ({low:.3f}–{high:.3f}) | {first} | {fastest} | {near} |"

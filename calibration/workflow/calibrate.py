@@ -27,7 +27,7 @@ from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
 from emo_edge.calibration.workflow.config import CalibrationConfig, language_of, require_origin
 from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
 from emo_edge.calibration.workflow.graphs import GraphCalibration, GraphSamples, Int8Variant
-from emo_edge.calibration.workflow.profiles import calibrated_profiles, gate_of, with_floats
+from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_floats
 from emo_edge.calibration.workflow.report import calibration_provenance, calibration_report
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.bundles.evaluate import chain_probabilities
@@ -42,7 +42,7 @@ from emo_edge.export.reference.outputs import Reference, reference_on
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.faces.detectors import open_detector
 from emo_edge.machine.versions import tool_versions
-from emo_edge.metrics.gates import CENTRED
+from emo_edge.metrics.gates import CENTRED, profile_gate
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import require_disk_space, sha256_of, write_json
 from emo_edge.utils.progress import QUIET, Reports
@@ -262,7 +262,7 @@ class _Calibration:
                 name,
                 # Without INT8 it would not be the profile of that name.
                 ladder if name != INT8 else [profile],
-                self.plan.gate or gate_of(name),
+                self.plan.gate or profile_gate(name),
                 lambda tried: self._chain_evidence(draft, name, tried),
                 strict=self.plan.strict,
                 report=self.reports.line,

@@ -15,7 +15,7 @@ import click
 from emo_edge.bundle.manifest import GRAPHS, GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
-from emo_edge.metrics.tensor_parity import gate_problem
+from emo_edge.metrics.gates import engine_failure
 from emo_edge.runtimes.loading.devices import usable_devices
 from emo_edge.runtimes.loading.tensorrt import GraphCompiler, engine_recipe
 from emo_edge.runtimes.tensorrt import builder, engine_cache
@@ -116,7 +116,7 @@ def kept_builds(bundle: Bundle, wanted: Sequence[EngineRequest]) -> Iterator[str
         opened.session.close()
         told = f"{graph.part} {opened.variant}: {opened.size / 1e6:.1f} MB, built in {opened.seconds:.1f} s, "
         note = f" ({opened.note})" if opened.note else ""
-        yield f"{told}nearness to ONNX Runtime {min(opened.distance.values()):.6f}{note}"
+        yield f"{told}similarity to ONNX Runtime {min(opened.distance.values()):.6f}{note}"
     if failed:
         raise failed[0]
 
@@ -136,8 +136,8 @@ def entry_text(entry: Any) -> str:
     """Write what is known of an engine in one line."""
     how = "not compared yet"
     if entry.distance:
-        refused = gate_problem(entry.name.split()[-1], entry.distance)
-        how = f"not used: {refused}" if refused else f"nearness to ONNX Runtime {min(entry.distance.values()):.6f}"
+        refused = engine_failure(entry.name.split()[-1], entry.distance)
+        how = f"not used: {refused}" if refused else f"similarity to ONNX Runtime {min(entry.distance.values()):.6f}"
     machine = f"{entry.machine.get('library')} on {entry.machine.get('gpu')}"
     return f"{entry.name:<16} {entry.size / 1e6:>7.1f} MB  {entry.created}  {machine}  {how}"
 

@@ -9,16 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from emo_edge.metrics.gates import DEVICE_POSE_DEGREES, DEVICE_PROBABILITY
+from emo_edge.metrics.label_agreement import kl_divergence
+
 SELFTEST_VERSION = 1
-PROBABILITY_GATE = 0.05
-"""Largest difference of a label's probability between a device and the CPU, same bundle and profile.
-
-A q4_k_m language model on CUDA sums in another order than on the CPU; what strays further is another computation.
-"""
-
-
-POSE_GATE = 1.0
-"""Degrees between a head's pose on a device and on the CPU, where a bundle has a face network."""
 
 
 def distance(cpu: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -28,8 +22,7 @@ def distance(cpu: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping
     """
     labels = list(next(iter(cpu.values())))
     true, found = (np.array([[rows[name][label] for label in labels] for name in cpu]) for rows in (cpu, other))
-    safe = np.clip(true, 1e-12, 1)
-    divergence = (safe * np.log(safe / np.clip(found, 1e-12, 1))).sum(-1)
+    divergence = kl_divergence(true, found, floored=False)
     return {
         "label_agreement": float((true.argmax(-1) == found.argmax(-1)).mean()),
         "max_probability_error": float(np.abs(true - found).max()),
@@ -48,17 +41,17 @@ def judged(runs: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
             added["summary_ms"] = summary(run["stage_ms"])
             if reference and any(reference.values()):
                 added["distance_from_cpu"] = measured = distance(reference, run["probabilities"])
-                if not measured["max_probability_error"] <= PROBABILITY_GATE:
+                if not measured["max_probability_error"] <= DEVICE_PROBABILITY:
                     added["strays"] = (
                         f"a probability differs by {measured['max_probability_error']:.3f} from the CPU's, "
-                        f"the gate is {PROBABILITY_GATE}"
+                        f"the gate is {DEVICE_PROBABILITY}"
                     )
             turned = _largest_turn(runs["cpu"].get("pose", {}), run["pose"])
             if turned is not None:
                 added["pose_difference_degrees"] = turned
-                if not turned <= POSE_GATE:
+                if not turned <= DEVICE_POSE_DEGREES:
                     added.setdefault(
-                        "strays", f"a head's pose differs by {turned:.2f} degrees, the gate is {POSE_GATE}"
+                        "strays", f"a head's pose differs by {turned:.2f} degrees, the gate is {DEVICE_POSE_DEGREES}"
                     )
         found[device] = run | added
     return found

@@ -31,7 +31,9 @@ from emo_edge.export.reference.outputs import probabilities_with, reference_on
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.inference.probability import softmax
-from emo_edge.metrics.tensor_parity import Distances, exact_failures, label_distance
+from emo_edge.metrics.gates import exact_failures
+from emo_edge.metrics.label_agreement import label_distance
+from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.files import require_disk_space, sha256_of
 from emo_edge.utils.progress import QUIET, Reports

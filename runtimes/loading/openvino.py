@@ -17,7 +17,8 @@ import numpy as np
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError
-from emo_edge.metrics.tensor_parity import gate_problem, similarity
+from emo_edge.metrics.gates import engine_failure
+from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
@@ -44,7 +45,7 @@ class OpenVinoGraphs:
         for precision in dict.fromkeys((native, "f32")):
             key = self._key(component, variant, precision)
             known = _numbers(read_cached(key))
-            refused = gate_problem(variant, known)
+            refused = engine_failure(variant, known)
             if refused:
                 log.info(STRAYS, part, variant, precision, refused)
                 continue
@@ -59,7 +60,7 @@ class OpenVinoGraphs:
                 session.close()
                 raise
             write_cached(key, distance)
-            refused = gate_problem(variant, distance)
+            refused = engine_failure(variant, distance)
             if not refused:
                 return session
             session.close()

@@ -15,7 +15,8 @@ from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
-from emo_edge.metrics.tensor_parity import GATES, gate_problem, similarity
+from emo_edge.metrics.gates import GRAPH_SIMILARITY, engine_failure
+from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
@@ -104,7 +105,7 @@ class GraphCompiler:
         self, order: _Order, device: Any, trt: Any, progress: Progress | None
     ) -> tuple[OpenedGraph | None, str]:
         entry = self._cache.engine(order.recipe, order.machine, progress, modules=[trt.__name__])
-        refused = gate_problem(order.variant, entry.distance) if entry.distance else ""
+        refused = engine_failure(order.variant, entry.distance) if entry.distance else ""
         if refused:
             device.close()
             return None, refused
@@ -114,7 +115,7 @@ class GraphCompiler:
         if expected is not None:
             with _closed_on_error(session):
                 entry = self._cache.judged(entry, similarity(expected, session.run(self._feeds.feed(order.part))))
-            refused = gate_problem(order.variant, entry.distance)
+            refused = engine_failure(order.variant, entry.distance)
             if refused:
                 session.close()
                 return None, refused
@@ -173,7 +174,7 @@ class _Order:
 
 def _candidates(variant: str, there: Iterable[str]) -> list[str]:
     """Return the variant and, of those there are, the more precise ones in order."""
-    order = list(GATES)
+    order = list(GRAPH_SIMILARITY)
     rank = next((place for place, name in enumerate(order) if variant.startswith(name)), 0)
     return [name for name in dict.fromkeys((variant, *order[rank + 1 :])) if name in there]
 

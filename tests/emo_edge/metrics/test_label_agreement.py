@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_evidence
-from emo_edge.metrics.tensor_parity import label_distance
+from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_distance, label_evidence
 
 BEFORE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.5, 0.4, 0.1]])
 AFTER = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.2, 0.5], [0.4, 0.5, 0.1]])

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from emo_edge.metrics.tensor_parity import distances, exact_failures, graph_failures, label_distance, tensor_distance
+from emo_edge.metrics.gates import exact_failures, graph_failures
+from emo_edge.metrics.label_agreement import label_distance
+from emo_edge.metrics.tensor_parity import distances, tensor_distance
 
 
 def test_tensor_distance_is_its_definition() -> None:

@@ -75,7 +75,9 @@ def test_float32_stays_float32(bundle: Bundle, opened: list[str]) -> None:
 def test_what_strays_in_bfloat16_is_computed_in_float32(
     bundle: Bundle, opened: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(openvino_graph, "nearness", lambda *_: {"features": 0.9996 if opened[-1] == "f32" else 0.9988})
+    monkeypatch.setattr(
+        openvino_graph, "similarity", lambda *_: {"features": 0.9996 if opened[-1] == "f32" else 0.9988}
+    )
     with caplog.at_level(logging.WARNING):
         open_vision(bundle, "fp16").close()
     assert opened == ["bf16", "f32"]
@@ -90,7 +92,7 @@ def test_what_strays_in_bfloat16_is_computed_in_float32(
 def test_a_graph_that_strays_in_both_is_refused(
     bundle: Bundle, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_graph, "nearness", lambda *_: {"features": 0.5})
+    monkeypatch.setattr(openvino_graph, "similarity", lambda *_: {"features": 0.5})
     with pytest.raises(AccuracyGateError, match=r"vision fp16 in OpenVINO strays: .* use --device cpu"):
         open_vision(bundle, "fp16")
     assert opened == ["bf16", "f32"]
