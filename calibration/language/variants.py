@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.calibration.language.mixed_types import BASE, Trials, measured_options
 from emo_edge.calibration.language.mixture_search import MixtureSearch
 from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_evidence
 
-UNWEIGHTED = ("f32", "f16", "bf16", "q8_0")
-"""Types that llama.cpp makes without statistics, whatever it is given."""
 MIXED = "mixed"
 """Name of the variant whose types were searched."""
 Heard = Callable[[int, int], None]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.bundle.manifest import GRAPHS, LanguageComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
-from emo_edge.calibration.language.variants import UNWEIGHTED
 from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
 from emo_edge.export.gguf.file_types import available_file_types

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from emo_edge.bundle.gguf_types import EXACT
 from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile
 from emo_edge.calibration.workflow.gated_profile import INT8, with_int8
-from emo_edge.export.bundles.emo_llama import EXACT_TYPES, PROFILE_OF
+from emo_edge.export.bundles.emo_llama import PROFILE_OF
 from emo_edge.metrics.gates import GATES, OTHERS_GATE, profile_gate
 
 
 def takes_int8(name: str, profile: Profile) -> bool:
     """Tell whether a profile is one of those that graphs in INT8 are chosen for: quantized, with the widest gate."""
-    return name == INT8 or (profile_gate(name) == GATES[OTHERS_GATE] and profile.language not in EXACT_TYPES)
+    return name == INT8 or (profile_gate(name) == GATES[OTHERS_GATE] and profile.language not in EXACT)
 
 
 def calibrated_profiles(

@@ -18,10 +18,6 @@ from emo_edge.errors import BundleError, InputError
 from emo_edge.tensors import TensorSpec
 from emo_edge.utils.settings import Name, Positive, Rgb, Section, Size, problem_list, require
 
-EXACT_LANGUAGE = ("f16", "f32", "bf16")
-"""Unquantized language variants keep their attention cache in float32 too."""
-
-
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
 GRAPHS = ("vision", "connector", "face")

@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from emo_edge.bundle.manifest import EXACT_LANGUAGE, GRAPHS
+from emo_edge.bundle.gguf_types import UNQUANTIZED
+from emo_edge.bundle.manifest import GRAPHS
 from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.errors import InputError
 from emo_edge.planning.cost.stages import language_work
@@ -235,7 +236,7 @@ class _Reader:
         shape, variant = self.subject.language, self.variants["language"]
         if shape is None or variant is None or context is None:
             return Memory(graphs, 0.0, 0.0, activations, self.device.runtime)
-        exact = variant in EXACT_LANGUAGE
+        exact = variant in UNQUANTIZED
         rows = min(BATCH, context)
         scores = shape.heads * (context + FORKS * FORK_CELLS) if exact else 0
         buffer = FLOAT * (rows * (6 * shape.width + 3 * shape.mlp + scores) + FORKS * shape.vocabulary)

@@ -11,7 +11,8 @@ import torch
 
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.manifest import EXACT_LANGUAGE, Manifest, Profile, Variant
+from emo_edge.bundle.gguf_types import EXACT, UNQUANTIZED
+from emo_edge.bundle.manifest import Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError
@@ -38,7 +39,6 @@ from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.files import require_disk_space, sha256_of
 from emo_edge.utils.progress import QUIET, Reports
 
-EXACT_TYPES = ("f32", "f16")
 """Language variants that have to be exact; the others are judged by their evidence."""
 LABEL_EVIDENCE = "labels"
 PROFILE_OF = {"f32": "exact", "f16": "exact", "q8_0": "balanced", "q4_k_m": "small"}
@@ -178,11 +178,11 @@ class _Export:
             self.reports.progress(f"quantize {file_type}", 0, 1)
             quantize_gguf(self._unrounded(), path, file_type, known_finite=True)
         context, name = self.config.language.max_position_embeddings, f"language {file_type}"
-        exact_cache = file_type in EXACT_LANGUAGE
+        exact_cache = file_type in UNQUANTIZED
         with LlamaSession(path, context_size=context, exact_cache=exact_cache, threads=self.threads) as session:
             found = softmax(label_scores(session, self.reference, progress=self.reports.of(name)))
         measured = label_distance(self.reference.probabilities, found)
-        failures = exact_failures(measured) if file_type in EXACT_TYPES else []
+        failures = exact_failures(measured) if file_type in EXACT else []
         self.failures += [f"{name}: {failure}" for failure in failures]
         if failures:
             self.report(f"{name}: misses its gate, left out")
@@ -273,7 +273,7 @@ class _Export:
         profiles: dict[str, Profile] = {}
         for language in self.variants["language"]:
             wanted = PROFILE_OF.get(language, language)
-            order = PRECISIONS if language in EXACT_TYPES else PRECISIONS[::-1]
+            order = PRECISIONS if language in EXACT else PRECISIONS[::-1]
             name = language if wanted in profiles else wanted
             profiles[name] = Profile.model_validate({**graphs(order), "language": language})
         small = graphs(PRECISIONS[::-1])

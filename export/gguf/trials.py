@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle.manifest import EXACT_LANGUAGE
+from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
 from emo_edge.export.models.config import LanguageConfig
@@ -65,7 +65,7 @@ class LanguageTrials:
         return said
 
     def _opened(self, path: Path, file_type: str) -> LlamaSession:
-        size, exact = self.config.max_position_embeddings, file_type in EXACT_LANGUAGE
+        size, exact = self.config.max_position_embeddings, file_type in UNQUANTIZED
         return LlamaSession(path, context_size=size, exact_cache=exact, threads=self.threads)
 
 

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
 from emo_edge.utils.cache import read_cached, write_cached
 
@@ -27,8 +28,6 @@ ANSWERS_NAME = "llama-fast-path.json"
 PROBE_SECONDS = 600
 PROBE_TOKENS = 64
 """More than one, each with logits: llama.cpp computes a single row without the tiles that crash."""
-UNQUANTIZED = frozenset({0, 1, 32})
-"""llama.cpp's file types f32, f16 and bf16, which have no AMX kernels."""
 
 logger = logging.getLogger(__name__)
 _errors: deque[str] = deque(maxlen=20)
@@ -85,7 +84,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     """
     information = information or library().llama_print_system_info().decode()
     file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
-    if file_type in UNQUANTIZED:
+    if file_type in UNQUANTIZED_NUMBERS:
         return True
     child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_cpp.library", str(path)]
     safe = _proved(f"{build_key(information)} | file type {file_type}", child)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.llama_cpp.library import UNQUANTIZED, build_key, library, load_model, native_errors, probe_batch
+from emo_edge.runtimes.llama_cpp.library import build_key, library, load_model, native_errors, probe_batch
 from emo_edge.utils.cache import read_cached, write_cached
 
 ANSWERS_NAME = "llama-repacking.json"
@@ -43,7 +44,7 @@ def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int]
         return True
     header = read_gguf_header(path)
     file_type = header.metadata.get("general.file_type")
-    if file_type in UNQUANTIZED:
+    if file_type in UNQUANTIZED_NUMBERS:
         return True
     information = library().llama_print_system_info().decode()
     key = f"{build_key(information)} | file type {file_type} | width {header.shape().width}"

@@ -6,7 +6,8 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from emo_edge.bundle.manifest import EXACT_LANGUAGE, GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.gguf_types import UNQUANTIZED
+from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError
 from emo_edge.runtimes.base.devices import GPU_DEVICES
@@ -129,7 +130,7 @@ def open_language(
         context_size=component.context_size,
         threads=threads,
         gpu_layers=-1 if device in GPU_DEVICES else 0,
-        exact_cache=variant in EXACT_LANGUAGE,
+        exact_cache=variant in UNQUANTIZED,
         small_cache=bundle.manifest.engines.llama.cache == "q8_0",
     )
     return session

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from emo_edge.bundle.gguf_header import MAGIC
+from emo_edge.bundle.gguf_types import FILE_TYPES
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama_cpp import library
 
 ALIGNMENT = 32
 VOCABULARY = 1024
 STD = 0.02
-F16 = 1
+F16 = FILE_TYPES["f16"].number
 """llama.cpp's file type of what is written here; it makes every other one."""
 UNKNOWN, CONTROL, BYTE, NORMAL = 2, 3, 6, 1
 """Kinds of tokens in GGUF."""

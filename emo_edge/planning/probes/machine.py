@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import DeviceError
 from emo_edge.inference.prompt_layout import label_branches
 from emo_edge.machine.hardware import Machine, read_machine
@@ -55,8 +56,6 @@ LABELS = "abcdefg"
 UNBOUND = constant(math.inf)
 KINDS: tuple[Kind, ...] = ("product", "attention", "function", "move", "cast")
 SOFTMAX_VALUES = 32000
-UNQUANTIZED = (0, F16, 32)
-"""llama.cpp's file types f32, f16 and bf16."""
 RUNTIME = {"cpu": 0.25e9, "cuda": 1.2e9}
 """Bytes of Python and two engines, without weights and activations: assumed."""
 
@@ -229,7 +228,7 @@ def _language(place: Path, probe: LanguageProbe, device: str, threads: int | Non
     kind = runtime(LANGUAGE_RUNTIMES["gguf"])
     layers = -1 if device == "cuda" else 0
     # As `open_engines` has it: an unquantized model keeps its attention cache in float32, without flash attention.
-    exact = probe.file_type in UNQUANTIZED
+    exact = probe.file_type in UNQUANTIZED_NUMBERS
     with kind(path, context_size=CONTEXT, threads=threads, gpu_layers=layers, exact_cache=exact) as session:
         tokens = count(FIRST_TOKEN)
 
