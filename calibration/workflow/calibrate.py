@@ -17,20 +17,21 @@ from typing import Any
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.imatrix import Imatrix, write_imatrix
-from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile, Variant
+from emo_edge.bundle.manifest import GRAPHS, PARTS, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.language.imatrix import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.language.mixed_types import BASE, require_reachable
 from emo_edge.calibration.language.variants import GroundTruth, LanguageVariant, calibrated_type, mixed_variant
 from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
-from emo_edge.calibration.workflow.config import CalibrationConfig, language_of, require_origin
+from emo_edge.calibration.workflow.config import CalibrationConfig, language_of
 from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
 from emo_edge.calibration.workflow.graphs import GraphCalibration, GraphSamples, Int8Variant
 from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_floats
 from emo_edge.calibration.workflow.report import calibration_provenance, calibration_report
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.bundles.evaluate import chain_probabilities
+from emo_edge.export.bundles.origin import require_origin
 from emo_edge.export.bundles.size_estimate import export_bytes
 from emo_edge.export.gguf.file_types import FILE_TYPES
 from emo_edge.export.gguf.trials import LanguageTrials, unrounded_gguf
@@ -215,7 +216,7 @@ class _Calibration:
         parts: dict[str, Any] = {"language": _with_variants(self.language, made)}
         for one in graphs:
             parts[one.component] = _with_variants(
-                getattr(self.old.manifest.components, one.component), {INT8: one.variant}
+                self.old.manifest.components.graph(one.component), {INT8: one.variant}
             )
         faster = {one.component: one.speed.faster for one in graphs}
         counts = f"statistics from {len(self.collected)} samples, measured on {len(self.measured)} others"
@@ -250,7 +251,7 @@ class _Calibration:
     def _inside_gate(self, draft: Bundle, name: str, profile: Profile, remade: Set[tuple[str, str]]) -> Profile | None:
         """Measure a profile that changed, or all if all were asked for; None if it is ``int8`` and misses its gate."""
         changed = profile != self.old.manifest.profiles.get(name) or any(
-            (part, getattr(profile, part)) in remade for part in (*GRAPHS, "language")
+            (part, profile.variant(part)) in remade for part in PARTS
         )
         if self.plan.profile not in (None, name) and not changed:
             return profile

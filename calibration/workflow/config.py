@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.bundle.manifest import GRAPHS, LanguageComponent
@@ -14,9 +13,7 @@ from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.export.models.config import EmoLlamaConfig
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
-from emo_edge.utils.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class CalibrationConfig:
         held = [str(manifest.profiles[self.profile].language)] if self.profile else list(language.variants)
         own = tuple(name for name in held if name in known and name not in UNWEIGHTED)
         wanted = own if self.types is None else self.types
-        there = tuple(part for part in self.int8 if getattr(manifest.components, part) is not None)
+        there = tuple(part for part in self.int8 if manifest.components.get(part) is not None)
         if self.profile is not None and not takes_int8(self.profile, manifest.profiles[self.profile]):
             there = ()
         if there and self.collect < LEAST_SAMPLES:
@@ -99,13 +96,3 @@ def language_of(bundle: Bundle) -> LanguageComponent:
     if language is None:
         raise InputError(f"{bundle.directory}: a face network alone; there is no language model to calibrate")
     return language
-
-
-def require_origin(bundle: Bundle, checkpoint: Path) -> None:
-    """Raise InputError unless the bundle was exported from this checkpoint."""
-    known = bundle.manifest.provenance.get("checkpoint_sha256", "")
-    found = ", ".join(sha256_of(path) for path in weight_files(checkpoint))
-    if known != found:
-        raise InputError(
-            f"{bundle.directory} was not exported from {checkpoint}: its weights are others; name that one"
-        )

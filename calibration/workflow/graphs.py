@@ -162,8 +162,7 @@ class GraphCalibration:
         return sorted(writer.partial.glob(f"{component}-{INT8}.onnx*"))
 
     def _graph(self, component: str) -> GraphComponent:
-        graph: GraphComponent = getattr(self.bundle.manifest.components, component)
-        return graph
+        return self.bundle.manifest.components.graph(component)
 
     def _path(self, component: str, variant: str) -> Path:
         return self.bundle.files(self._graph(component).variants[variant])[0]

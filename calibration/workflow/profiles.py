@@ -53,11 +53,11 @@ def with_floats(old: Manifest, profile: Profile, parts: Collection[str]) -> Prof
     update = {
         part: [name for name in _variants(old, part) if name != INT8][-1]
         for part in parts
-        if getattr(profile, part) == INT8
+        if profile.variant(part) == INT8
     }
     return profile.model_copy(update=update)
 
 
 def _variants(manifest: Manifest, part: str) -> list[str]:
-    component = getattr(manifest.components, part)
+    component = manifest.components.get(part)
     return list(component.variants) if component else []

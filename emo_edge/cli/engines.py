@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from emo_edge.bundle.manifest import GRAPHS, GraphComponent
+from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
 from emo_edge.metrics.gates import engine_failure
@@ -88,10 +88,9 @@ def wanted_graphs(bundle: Bundle, profiles: Sequence[str]) -> list[EngineRequest
     """List each variant that the profiles (all if none is named) use of a graph, once."""
     chosen = [profile_of(bundle, name)[1] for name in profiles or bundle.manifest.profiles]
     found = {}
-    for part in GRAPHS:
-        component = getattr(bundle.manifest.components, part)
-        for variant in dict.fromkeys(getattr(profile, part) for profile in chosen):
-            if component is not None and variant is not None:
+    for part, component in bundle.manifest.components.graphs().items():
+        for variant in dict.fromkeys(profile.variant(part) for profile in chosen):
+            if variant is not None:
                 found[part, variant] = EngineRequest(part, component, variant)
     return list(found.values())
 

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import GgufHeader, read_gguf_header
 from emo_edge.bundle.gguf_types import FILE_TYPES, TENSOR_TYPES
-from emo_edge.bundle.manifest import GRAPHS, GraphComponent, Profile, Variant
+from emo_edge.bundle.manifest import GRAPHS, PARTS, Profile, Variant
 from emo_edge.bundle.model_shape import LanguageShape, ModelShape, known_shape
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -89,8 +89,8 @@ class BundleModel:
 
     def stored(self, component: str, variant: str) -> float:
         """Return the size of a component's files."""
-        part = getattr(self.bundle.manifest.components, component)
-        return float(sum(file.size for file in part.variants[variant].files))
+        part = self.bundle.manifest.components.get(component)
+        return float(sum(file.size for file in part.variants[variant].files)) if part else 0.0
 
     def language_bytes(self, variant: str) -> tuple[float, float]:
         """Return the size of one layer and of the output matrix."""
@@ -118,8 +118,7 @@ class BundleModel:
         return self.bundle.files(variant)[0]
 
     def _graph_path(self, component: str, variant: str) -> Path:
-        part: GraphComponent = getattr(self.bundle.manifest.components, component)
-        return self._path(part.variants[variant])
+        return self._path(self.bundle.manifest.components.graph(component).variants[variant])
 
 
 class ShapeModel:
@@ -180,7 +179,7 @@ def component_work(shape: ModelShape, component: str, batch: int, question: int)
 
 
 def _variants(profile: Profile) -> dict[str, str | None]:
-    return {name: getattr(profile, name) for name in (*GRAPHS, "language")}
+    return {name: profile.variant(name) for name in PARTS}
 
 
 def _graph_work(place: Callable[[str, str], Path], component: str, variant: str, batch: int, question: int) -> Work:

@@ -19,6 +19,7 @@ from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
+from emo_edge.export.bundles.origin import checkpoint_digest
 from emo_edge.export.bundles.size_estimate import export_bytes
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.trials import label_scores
@@ -30,13 +31,12 @@ from emo_edge.export.onnx.verify import compared_graph
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import probabilities_with, reference_on
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures
 from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-from emo_edge.utils.files import require_disk_space, sha256_of
+from emo_edge.utils.files import require_disk_space
 from emo_edge.utils.progress import QUIET, Reports
 
 """Language variants that have to be exact; the others are judged by their evidence."""
@@ -198,7 +198,7 @@ class _Export:
             tokenizer.write_bytes((self.directory / QUESTION_MODEL_NAME).read_bytes())
             entry = self.writer.entry(tokenizer)
         origin = {
-            "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(self.directory)),
+            "checkpoint_sha256": checkpoint_digest(self.directory),
             "compared_on": f"{len(self.samples)} pictures ({self._sample_names()}), labels {self.plan.labels}",
         }
 

@@ -16,15 +16,14 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.bundles.manifest import face_manifest
+from emo_edge.export.bundles.origin import checkpoint_digest
 from emo_edge.export.onnx.export import PRECISIONS, in_precision, onnx_from_face_network
 from emo_edge.export.onnx.graph_file import save_graph
 from emo_edge.export.onnx.verify import compared_graph
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.outputs import FACE_OUTPUTS
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.media.crops import face_crop
 from emo_edge.tensors import Tensor
-from emo_edge.utils.files import sha256_of
 from emo_edge.utils.progress import QUIET, Reports
 
 BATCH = 16
@@ -85,7 +84,7 @@ def bundle_from_face_network(
             PROFILE_OF[name]: Profile(vision=None, connector=None, face=name, language=None) for name in variants
         }
         origin = {
-            "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(directory)),
+            "checkpoint_sha256": checkpoint_digest(directory),
             "compared_on": f"{len(samples)} pictures ({samples[0].name} to {samples[-1].name})",
         }
         bundle = writer.finish(face_manifest(network.config, contracts, variants, profiles, directory.name, origin))

@@ -80,7 +80,7 @@ def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: i
     with ExitStack() as opened:
 
         def graph(part: str) -> TensorSession | None:
-            component, variant = getattr(parts, part), getattr(chosen, part)
+            component, variant = parts.graphs().get(part), chosen.variant(part)
             if component is None or variant is None:
                 return None
             session, taken[part] = open_graph(part, component, variant)

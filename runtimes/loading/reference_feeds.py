@@ -35,7 +35,7 @@ class ReferenceFeeds:
     def expected(self, part: str, variant: str) -> dict[str, Tensor]:
         """Compute the outputs of the graph on the CPU; the engine that computed them is closed."""
         if (part, variant) not in self._expected:
-            component: GraphComponent = getattr(self._bundle.manifest.components, part)
+            component = self._bundle.manifest.components.graph(part)
             feed = self.feed(part)
             with self._cpu_session(component, variant) as session:
                 self._expected[part, variant] = session.run(feed)

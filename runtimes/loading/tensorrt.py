@@ -57,7 +57,7 @@ class GraphCompiler:
         Raises AccuracyGateError where an engine strays and none replaces it, UnsupportedCardError where no engine of
         this TensorRT runs here, DeviceError where none builds or runs.
         """
-        component: GraphComponent = getattr(self._bundle.manifest.components, part)
+        component = self._bundle.manifest.components.graph(part)
         tried: list[str] = []
         strayed = False
         for candidate in _candidates(variant, component.variants):

@@ -27,7 +27,7 @@ def bound_session(path: Path, inputs: Any, outputs: Any) -> tuple[OnnxSession, I
 @pytest.mark.parametrize("part", ["vision", "connector", "face"])
 def test_every_graph_gives_what_an_unbound_run_gives(tiny_bundle: Path, part: str) -> None:
     bundle = Bundle.open(tiny_bundle)
-    component = getattr(bundle.manifest.components, part)
+    component = bundle.manifest.components.graph(part)
     specs = [[contract.spec() for contract in side] for side in (component.inputs, component.outputs)]
     session, bound = bound_session(bundle.files(component.variants["fp16"])[0], *specs)
     feed = ReferenceFeeds(bundle, samples=3).feed(part)
