@@ -19,6 +19,7 @@ from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import InputError
 from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.tensors import Tensor
+from emo_edge.utils.files import replace_text
 
 Outputs = Mapping[str, Tensor]
 """A graph's outputs for all samples, [N, ...] each."""
@@ -148,8 +149,7 @@ def block_costs(
         if name not in known:
             known[name] = list(astuple(trials.measured(trials.outputs(set(trials.nodes) - set(nodes)))))
             if kept:
-                kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
-                kept.with_suffix(".new").replace(kept)
+                replace_text(kept, json.dumps(known))
         found = Measured(*known[name])
         costs.append(BlockCost(name, tuple(nodes), highest[name], name in massive, found))
         if progress:

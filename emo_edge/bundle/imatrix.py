@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
+from emo_edge.utils.files import replaced_file
+
+if TYPE_CHECKING:
+    import gguf
 
 SUMS, COUNTS = ".in_sum2", ".counts"
+ARCHITECTURE_KEY = "general.architecture"
 TYPE_KEY, DATASETS_KEY = "general.type", "imatrix.datasets"
 CHUNKS_KEY, CHUNK_SIZE_KEY = "imatrix.chunk_count", "imatrix.chunk_size"
 
@@ -51,13 +57,16 @@ class Imatrix:
 
 
 def write_imatrix(imatrix: Imatrix, path: Path) -> None:
-    """Write the file beside its final name, then rename it; what is there is replaced."""
+    """Write the file as a whole; a file of that name is replaced."""
     import gguf
 
-    partial = path.with_name(f"{path.name}.partial")
-    writer = gguf.GGUFWriter(partial, "")
+    with replaced_file(path) as partial:
+        _write(imatrix, gguf.GGUFWriter(partial, ""))
+
+
+def _write(imatrix: Imatrix, writer: gguf.GGUFWriter) -> None:
     # The writer's own key for the architecture has no place in a file that is no model.
-    writer.kv_data[0].pop(gguf.Keys.General.ARCHITECTURE, None)
+    writer.kv_data[0].pop(ARCHITECTURE_KEY, None)
     writer.add_type("imatrix")
     writer.add_array(DATASETS_KEY, list(imatrix.datasets))
     writer.add_uint32(CHUNKS_KEY, imatrix.prompts)
@@ -69,7 +78,6 @@ def write_imatrix(imatrix: Imatrix, path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    partial.replace(path)
 
 
 def read_imatrix(path: Path) -> Imatrix:

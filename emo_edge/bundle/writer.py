@@ -10,7 +10,7 @@ from types import TracebackType
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Variant
 from emo_edge.bundle.reader import FINISHED, PLAN_NAME, Bundle, _content_problem, _place_problem, _size_problem
 from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError
-from emo_edge.utils.files import sha256_of, sync
+from emo_edge.utils.files import replace_text, sha256_of, sync
 
 
 class BundleWriter:
@@ -82,9 +82,7 @@ class BundleWriter:
         """Note that a variant is finished, for a writer that goes on after this one was stopped."""
         for file in variant.files:
             sync(self.partial / file.path)
-        path = self.partial / f"{name}{FINISHED}"
-        path.with_suffix(".new").write_text(variant.model_dump_json(), encoding="utf-8")
-        path.with_suffix(".new").replace(path)
+        replace_text(self.partial / f"{name}{FINISHED}", variant.model_dump_json())
 
     def _left_finished(self) -> dict[str, Variant]:
         """Find the recorded variants whose files are all there, if a writer of the same plan left them."""

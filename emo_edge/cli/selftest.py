@@ -25,6 +25,7 @@ from emo_edge.errors import AccuracyGateError, DeviceError, InputError
 from emo_edge.runtimes.base.devices import DEVICES
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.files import replace_text
 
 START = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
@@ -144,10 +145,7 @@ def _run(order: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}); give another place with --out") from error

@@ -24,6 +24,7 @@ from typing import Any
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
+from emo_edge.utils.files import replaced_file
 
 START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
 """A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
@@ -237,18 +238,9 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: memoryview) -> None:
-    """Write beside, then rename; a full disk leaves nothing."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    """Write a file as a whole; a full disk leaves nothing."""
+    with replaced_file(path, synced=True) as partial:
+        partial.write_bytes(content)
 
 
 if __name__ == "__main__":

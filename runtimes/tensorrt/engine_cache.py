@@ -25,6 +25,7 @@ from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
 from emo_edge.runtimes.tensorrt.builder import Progress, engine_from_onnx
 from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.files import replace_text, sha256_of
 
 log = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
@@ -32,7 +33,6 @@ PARTIAL, ROWS, REFUSED = ".partial-", "rows.json", "refused.json"
 SECRET_BYTES = 32
 LIMIT = 8 << 30
 """Bytes of all engines together; EVA-g and FaceXFormer in fp16 take about 2.2 GB."""
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,7 @@ class EngineCache:
     def _keep(self, name: str, found: dict[str, Any]) -> None:
         with suppress(OSError):
             self.directory.mkdir(parents=True, exist_ok=True)
-            partial = self.directory / f".{name}.{os.getpid()}"
-            partial.write_text(json.dumps(found), encoding="utf-8")
-            partial.replace(self.directory / name)
+            replace_text(self.directory / name, json.dumps(found))
 
     def _kept(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError, RecursionError):
@@ -171,7 +169,7 @@ class EngineCache:
             built = engine_from_onnx(recipe, partial / PLAN, timing=self._timing(machine), progress=progress, **build)
             self._seal_timing(machine)
             created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            digest = _digest(partial / PLAN)
+            digest = sha256_of(partial / PLAN)
             entry = Entry(key, recipe.name, built.size, digest, built.seconds, machine, created)
             self._write_entry(partial, entry)
             shutil.rmtree(self._folder(key), ignore_errors=True)
@@ -200,11 +198,11 @@ class EngineCache:
         try:
             raw = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
             seal, entry = raw.pop("seal"), Entry(**raw)
-            if not hmac.compare_digest(str(seal), self._seal(asdict(entry))) or entry.key != key:
+            if not hmac.comparesha256_of(str(seal), self._seal(asdict(entry))) or entry.key != key:
                 return None, "the one there was made elsewhere, or its record was changed"
             if (folder / PLAN).is_symlink() or (folder / PLAN).stat().st_size != entry.size:
                 return None, "the one there is not as long as it was"
-            if _digest(folder / PLAN) != entry.sha256:
+            if sha256_of(folder / PLAN) != entry.sha256:
                 return None, "the one there was changed since it was built"
         except FileNotFoundError:
             return None, "there is none for this graph, machine and TensorRT"
@@ -214,9 +212,7 @@ class EngineCache:
 
     def _write_entry(self, folder: Path, entry: Entry) -> None:
         values = asdict(entry)
-        partial = folder / f".{ENTRY}.{os.getpid()}"
-        partial.write_text(json.dumps({**values, "seal": self._seal(values)}, indent=1), encoding="utf-8")
-        partial.replace(folder / ENTRY)
+        replace_text(folder / ENTRY, json.dumps({**values, "seal": self._seal(values)}, indent=1))
 
     def _seal(self, values: dict[str, Any]) -> str:
         text = json.dumps(values, sort_keys=True).encode()
@@ -231,7 +227,7 @@ class EngineCache:
                 return found
             path.unlink()  # cut off by a power failure: anybody could seal with nothing
         self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / f"{SECRET}.{os.getpid()}.{secrets.token_hex(4)}"
+        partial = self.directory / f"{SECRET}.{secrets.token_hex(8)}"
         partial.touch(mode=0o600)
         partial.write_bytes(secrets.token_bytes(SECRET_BYTES))
         try:
@@ -248,7 +244,7 @@ class EngineCache:
         path = self._timing_path(machine)
         with suppress(FileNotFoundError):
             seal = path.with_suffix(".seal").read_text(encoding="utf-8") if path.with_suffix(".seal").exists() else ""
-            if not hmac.compare_digest(seal, self._seal({"timing": _digest(path)})):
+            if not hmac.comparesha256_of(seal, self._seal({"timing": sha256_of(path)})):
                 log.warning("the timing cache %s was changed or cut off; building without it", path.name)
                 path.unlink()
         return path
@@ -256,7 +252,7 @@ class EngineCache:
     def _seal_timing(self, machine: dict[str, str]) -> None:
         path = self._timing_path(machine)
         if path.exists():
-            path.with_suffix(".seal").write_text(self._seal({"timing": _digest(path)}), encoding="utf-8")
+            path.with_suffix(".seal").write_text(self._seal({"timing": sha256_of(path)}), encoding="utf-8")
 
     def _timing_path(self, machine: dict[str, str]) -> Path:
         name = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
@@ -307,14 +303,6 @@ class EngineCache:
 
 def _machine_key(machine: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _size(folder: Path) -> int:
