@@ -14,10 +14,10 @@ from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.calibration.language.mixed_types import BASE, Trials, measured_options
 from emo_edge.calibration.language.mixture_search import MixtureSearch
 from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_evidence
+from emo_edge.utils.progress import Progress
 
 MIXED = "mixed"
 """Name of the variant whose types were searched."""
-Heard = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def mixed_variant(
     target: int | float,
     place: Callable[[str], Path],
     work: Path,
-    progress: Heard = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> LanguageVariant:
     """Choose the types of least damage within a size, or of least size within a damage, and measure the file.
 

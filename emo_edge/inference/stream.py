@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
@@ -11,8 +11,8 @@ from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.media.images import image_paths, read_image
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
+from emo_edge.utils.progress import StepProgress
 
-Progress = Callable[[str, int, int], None]
 """Hears what is under way, how much of it is done, and of how much (0 if nobody knows)."""
 
 
@@ -38,7 +38,7 @@ def read_sources(
     sources: Iterable[str],
     request: Request,
     plan: ClipSampling,
-    progress: Progress = lambda what, done, total: None,
+    progress: StepProgress = lambda what, done, total: None,
 ) -> Iterator[SourceResult]:
     """Read images, folders, videos, cameras and streams in order; ``progress`` hears of long work within one of them.
 
@@ -56,7 +56,7 @@ def read_sources(
 
 
 def _read_source(
-    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipSampling, progress: Progress
+    pipeline: EmotionPipeline, source: str, request: Request, plan: ClipSampling, progress: StepProgress
 ) -> Iterator[SourceResult]:
     kind = classify_source(source)
     if kind not in ("image", "folder"):

@@ -141,12 +141,17 @@ def read_machine(
     )
 
 
+def read_cpu_entries(root: Path = Path("/")) -> dict[str, list[str]]:
+    """Read ``proc/cpuinfo``: the values of each key, a core after the other; empty where there is none."""
+    entries: dict[str, list[str]] = {}
+    for key, _, value in (line.partition(":") for line in read_text(root / "proc/cpuinfo").splitlines()):
+        entries.setdefault(key.strip(), []).append(value.strip())
+    return entries
+
+
 def read_processor(root: Path, architecture: str, run: Run) -> Processor:
     """Read ``proc/cpuinfo``; without it macOS tells the name, and an arm64 has the NEON that all of them have."""
-    lines = [line.partition(":") for line in read_text(root / "proc/cpuinfo").splitlines()]
-    entries: dict[str, list[str]] = {}
-    for key, _, value in lines:
-        entries.setdefault(key.strip(), []).append(value.strip())
+    entries = read_cpu_entries(root)
     arm = architecture.lower() in ("aarch64", "arm64")
     words = (entries.get("flags") or entries.get("Features") or [""])[0].split()
     features: tuple[str, ...] | None = ("NEON",) if arm else None

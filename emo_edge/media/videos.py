@@ -16,6 +16,7 @@ from emo_edge.media.captures import frame_clock, opened_capture, promised_frames
 from emo_edge.media.crops import Image
 from emo_edge.media.sources import SourceKind, classify_source, shown
 from emo_edge.utils.opencv import open_cv2
+from emo_edge.utils.progress import Progress
 
 __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "sampled_frames"]
 
@@ -44,9 +45,7 @@ def even_indices(length: int, count: int) -> list[int]:
     return [int((part + 0.5) * length / count) for part in range(count)]
 
 
-def clip_frames(
-    path: str | Path, *, count: int = 8, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[TimedFrame]:
+def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda done, total: None) -> list[TimedFrame]:
     """Return the middle frames of ``count`` equal parts of a video file; fewer frames than that repeat.
 
     The file is read once to its end, and once more where its container promised another number of frames than it

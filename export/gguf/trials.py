@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,7 @@ from emo_edge.export.reference.outputs import Reference
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.sessions import LanguageSession
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-
-Progress = Callable[[int, int], None]
+from emo_edge.utils.progress import Progress
 
 
 class LanguageTrials:

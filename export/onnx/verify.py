@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from emo_edge.metrics.tensor_parity import Distances, distances
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.progress import Progress
 
-Heard = Callable[[int, int], None]
 """Gets how much is done, and of how much."""
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """What a graph reads and returns."""
@@ -46,7 +46,7 @@ def compared_graph(
     feed: Mapping[str, Tensor],
     *,
     threads: int | None,
-    progress: Heard,
+    progress: Progress,
 ) -> ComparedGraph:
     """Run the graph in ``files`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``."""
     with OnnxSession(files[0], *contracts, threads=threads) as session:
@@ -56,7 +56,7 @@ def compared_graph(
 
 
 def run_in_batches(
-    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Heard
+    session: TensorSession, feed: Mapping[str, Tensor], *, size: int = 8, progress: Progress
 ) -> dict[str, Tensor]:
     """Run a graph over N samples, ``size`` at a time."""
     count, parts = len(next(iter(feed.values()))), []

@@ -37,8 +37,8 @@ from emo_edge.utils.text import writable
 log = logging.getLogger(__name__)
 BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
-FORK_CELLS = 2
-"""Attention-cache cells set aside for each branch; longer branches take more rounds, never fail."""
+FORKS, FORK_CELLS = 64, 2
+"""Branches scored in one call, and attention-cache cells set aside for each; longer branches take more calls."""
 Token = tuple[int, int, int]
 """Token id, position, sequence."""
 
@@ -51,7 +51,7 @@ class LlamaSession(LanguageSession):
         path: Path,
         *,
         context_size: int,
-        max_branches: int = 64,
+        max_branches: int = FORKS,
         threads: int | None = None,
         gpu_layers: int = 0,
         exact_cache: bool = False,
@@ -62,7 +62,7 @@ class LlamaSession(LanguageSession):
         Args:
             path: the GGUF file.
             context_size: positions of prompt and answer together.
-            max_branches: continuations scored in one round.
+            max_branches: continuations scored in one call.
             threads: CPU threads; None takes every CPU this process may use.
             gpu_layers: layers computed on the GPU; negative means all.
             exact_cache: keep attention's keys and values in float32, without flash attention.

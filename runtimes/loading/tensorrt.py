@@ -6,7 +6,7 @@ The variant asked for is tried first, then the same component in float32; whoeve
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,9 +23,9 @@ from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import build_config, engine_cache, fingerprint
 from emo_edge.runtimes.tensorrt import session as tensorrt_session
 from emo_edge.tensors import Tensor
+from emo_edge.utils.progress import FractionProgress
 
 log = logging.getLogger(__name__)
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class GraphCompiler:
         self._cache = cache or engine_cache.EngineCache()
         self._feeds = ReferenceFeeds(bundle, threads)
 
-    def open(self, part: str, variant: str, progress: Progress | None = None) -> OpenedGraph:
+    def open(self, part: str, variant: str, progress: FractionProgress | None = None) -> OpenedGraph:
         """Open the component ``part`` in ``variant``, or in the next more precise one that builds and holds its gate.
 
         Raises AccuracyGateError where an engine strays and none replaces it, UnsupportedCardError where no engine of
@@ -76,7 +76,7 @@ class GraphCompiler:
         raise kind(f"{part}: no engine is to be used ({'; '.join(tried)}); use --device cuda or cpu")
 
     def _compiled(
-        self, part: str, component: GraphComponent, variant: str, progress: Progress | None
+        self, part: str, component: GraphComponent, variant: str, progress: FractionProgress | None
     ) -> tuple[OpenedGraph | None, str]:
         """Build or find the engine and compare it once, for fewer rows where memory is short."""
         rows = self._bundle.manifest.engines.rows
@@ -102,7 +102,7 @@ class GraphCompiler:
                 log.warning("%s %s: %s; trying %d at once", part, variant, error, rows.most)
 
     def _opened(
-        self, order: _Order, device: Any, trt: Any, progress: Progress | None
+        self, order: _Order, device: Any, trt: Any, progress: FractionProgress | None
     ) -> tuple[OpenedGraph | None, str]:
         entry = self._cache.engine(order.recipe, order.machine, progress, modules=[trt.__name__])
         refused = engine_failure(order.variant, entry.distance) if entry.distance else ""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,10 @@ from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, Eng
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.progress import FractionProgress
 
 START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
 """A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
-Progress = Callable[[float, str], None]
-"""Told the share done, 0 to 1, of what is named."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def engine_from_onnx(
     *,
     timing: Path | None = None,
     modules: Sequence[str] = tensorrt_api.MODULES,
-    progress: Progress | None = None,
+    progress: FractionProgress | None = None,
 ) -> Built:
     """Compile the recipe's graph into ``target``, in a child process.
 
@@ -75,7 +74,7 @@ def engine_from_onnx(
     return Built(last["library"], last["size"], last["seconds"], last["timing_cache"])
 
 
-def _told(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def _told(order: Mapping[str, Any], progress: FractionProgress) -> dict[str, Any]:
     """Run the child to its end and return its last word."""
     child = subprocess.Popen(
         [sys.executable, "-c", START],
@@ -163,7 +162,7 @@ def main() -> None:
         say(problem=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", kind="build")
 
 
-def _build(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def _build(order: Mapping[str, Any], progress: FractionProgress) -> dict[str, Any]:
     started = time.monotonic()
     recipe, target = EngineConfig.from_json(order["recipe"]), Path(order["target"])
     timing = Path(order["timing"]) if order["timing"] else None

@@ -23,9 +23,10 @@ from typing import Any
 
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
-from emo_edge.runtimes.tensorrt.builder import Progress, engine_from_onnx
+from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import replace_text, sha256_of
+from emo_edge.utils.progress import FractionProgress
 
 log = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
@@ -60,7 +61,7 @@ class EngineCache:
         self.limit = limit
 
     def engine(
-        self, recipe: EngineConfig, machine: dict[str, str], progress: Progress | None = None, **build: Any
+        self, recipe: EngineConfig, machine: dict[str, str], progress: FractionProgress | None = None, **build: Any
     ) -> Entry:
         """Return the engine of a recipe on this machine, building it unless a verified one is there.
 
@@ -160,7 +161,12 @@ class EngineCache:
         return freed
 
     def _build(
-        self, key: str, recipe: EngineConfig, machine: dict[str, str], progress: Progress | None, build: dict[str, Any]
+        self,
+        key: str,
+        recipe: EngineConfig,
+        machine: dict[str, str],
+        progress: FractionProgress | None,
+        build: dict[str, Any],
     ) -> Entry:
         partial = self.directory / f"{PARTIAL}{key}"
         try:
@@ -198,7 +204,7 @@ class EngineCache:
         try:
             raw = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
             seal, entry = raw.pop("seal"), Entry(**raw)
-            if not hmac.comparesha256_of(str(seal), self._seal(asdict(entry))) or entry.key != key:
+            if not hmac.compare_digest(str(seal), self._seal(asdict(entry))) or entry.key != key:
                 return None, "the one there was made elsewhere, or its record was changed"
             if (folder / PLAN).is_symlink() or (folder / PLAN).stat().st_size != entry.size:
                 return None, "the one there is not as long as it was"
@@ -244,7 +250,7 @@ class EngineCache:
         path = self._timing_path(machine)
         with suppress(FileNotFoundError):
             seal = path.with_suffix(".seal").read_text(encoding="utf-8") if path.with_suffix(".seal").exists() else ""
-            if not hmac.comparesha256_of(seal, self._seal({"timing": sha256_of(path)})):
+            if not hmac.compare_digest(seal, self._seal({"timing": sha256_of(path)})):
                 log.warning("the timing cache %s was changed or cut off; building without it", path.name)
                 path.unlink()
         return path
