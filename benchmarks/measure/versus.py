@@ -15,7 +15,7 @@ from emo_edge.benchmarks.measure.timing import DIGITS, timed_ms
 from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.errors import InputError
 from emo_edge.metrics.bootstrap import RESAMPLES, percentile_interval
-from emo_edge.utils.processes import Ended, run_bounded
+from emo_edge.utils.processes import ProcessResult, run_bounded
 
 ROUNDS = 7
 LONGEST_S = 600.0
@@ -77,7 +77,7 @@ class Versus:
             "ratio": ratio_of(ours, theirs),
         }
 
-    def _run(self, own: bool) -> Ended:
+    def _run(self, own: bool) -> ProcessResult:
         ended = run_bounded(self.ours if own else self.theirs, LONGEST_S)
         if ended.problem:
             raise InputError(f"{'emo-edge infer' if own else '--vs'} {ended.problem}, after it had run well before")

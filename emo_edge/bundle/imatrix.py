@@ -2,7 +2,7 @@
 
 Per tensor: how large, squared and summed over tokens, each column's input was. A quantizer spends its error where the
 inputs are small. Keys and names are those of llama.cpp's ``tools/imatrix/imatrix.cpp``; its ``llama-quantize`` and
-`export.quantized_gguf` read the same file.
+`emo_edge.export.gguf.quantize` read the same file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNKS_KEY, CHUNK_SIZE_KEY = "imatrix.chunk_count", "imatrix.chunk_size"
 
 @dataclass(frozen=True)
 class Imatrix:
-    """What the matrices of one model read."""
+    """Statistics of the inputs of one model's matrices."""
 
     sums: Mapping[str, NDArray[np.float32]]
     """GGUF tensor name to the sum over tokens of each input column, squared: [columns]."""
@@ -38,7 +38,7 @@ class Imatrix:
     prompts: int
     """Prompts, answers included, that were read."""
     datasets: tuple[str, ...]
-    """Where they came from."""
+    """Sources of the prompts."""
 
     def means(self, name: str) -> NDArray[np.float32]:
         """Mean square of each input column of a tensor, as a quantizer weighs it: float32 [columns]."""
@@ -83,7 +83,7 @@ def _write(imatrix: Imatrix, writer: gguf.GGUFWriter) -> None:
 def read_imatrix(path: Path) -> Imatrix:
     """Read a file that this module, or llama.cpp's ``llama-imatrix``, wrote.
 
-    Raises InputError for one that is missing, truncated, of another kind, or holds what no sum of squares can be.
+    Raises InputError for one that is missing, truncated, of another kind, or holds values that no sum of squares has.
     """
     import gguf
 

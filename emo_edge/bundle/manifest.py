@@ -1,4 +1,4 @@
-"""What a bundle says of itself: typed, versioned, closed sets of keys. The device needs nothing else to know a model.
+"""The manifest of a bundle: typed, versioned, closed sets of keys. A device needs nothing else to know a model.
 
 `schema()` is the JSON Schema that ships as ``emo_edge/schemas/manifest-1.json``.
 """

@@ -115,7 +115,7 @@ def kept_builds(bundle: Bundle, wanted: Sequence[EngineRequest]) -> Iterator[str
         opened.session.close()
         told = f"{graph.part} {opened.variant}: {opened.size / 1e6:.1f} MB, built in {opened.seconds:.1f} s, "
         note = f" ({opened.note})" if opened.note else ""
-        yield f"{told}similarity to ONNX Runtime {min(opened.distance.values()):.6f}{note}"
+        yield f"{told}similarity to ONNX Runtime {min(opened.similarity.values()):.6f}{note}"
     if failed:
         raise failed[0]
 

@@ -28,7 +28,7 @@ from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import fingerprint
 from emo_edge.utils import opencv
 from emo_edge.utils.cache import cache_directory
-from emo_edge.utils.processes import Ended, run_bounded
+from emo_edge.utils.processes import ProcessResult, run_bounded
 
 TRIAL_SECONDS = 60.0
 SMALL_GRAPH = base64.b64decode(
@@ -159,7 +159,7 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _last_object(ended: Ended) -> dict[str, str]:
+def _last_object(ended: ProcessResult) -> dict[str, str]:
     """Parse the child's last line: native code may have written lines of its own before it."""
     lines = ended.output.strip().splitlines()
     with suppress(ValueError, IndexError):

@@ -14,7 +14,7 @@ import numpy as np
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.captures import frame_clock, opened_capture, promised_frames
 from emo_edge.media.crops import Image
-from emo_edge.media.sources import SourceKind, classify_source, shown
+from emo_edge.media.sources import SourceKind, classify_source, without_password
 from emo_edge.utils.opencv import open_cv2
 from emo_edge.utils.progress import Progress
 
@@ -22,15 +22,15 @@ __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "samp
 
 logger = logging.getLogger(__name__)
 
-TOLD_EVERY = 64
+REPORTED_EVERY = 64
 """Frames between two reports of progress."""
 WHOLE = 0.9
-"""A file that ends before this share of the frames it promises is cut off; less is a container's rounding."""
+"""A file that ends before this fraction of its promised frames is cut off; less is a container's rounding."""
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame and when it was seen."""
+    """A frame and its time."""
 
     image: Image
     """uint8 RGB [H, W, 3]."""
@@ -100,7 +100,7 @@ def _sampled(source: str, kind: SourceKind, fps: float | None) -> Iterator[Timed
         index, slot = 0, -1
         while capture.grab():
             time_s = seconds(index)
-            # The small share keeps a stamp of 0.3999999 in the slot that begins at 0.4.
+            # The small addition keeps a stamp of 0.3999999 in the slot that begins at 0.4.
             now = index if fps is None else int(time_s * fps + 1e-4)
             if now > slot:
                 slot = now
@@ -115,8 +115,8 @@ def _check_end(source: str, kind: SourceKind, length: int, promised: int) -> Non
         raise DeviceError(f"camera {source} stopped after {length} frames: is it still plugged in?")
     if kind == "stream":
         if not length:
-            raise DeviceError(f"{shown(source)}: the stream opened but gave no frame")
-        logger.warning("%s: the stream ended after %d frames", shown(source), length)
+            raise DeviceError(f"{without_password(source)}: the stream opened but gave no frame")
+        logger.warning("%s: the stream ended after %d frames", without_password(source), length)
     elif not length:
         raise InputError(f"{source}: holds no readable frame: copy it again, or convert it to MP4")
     elif length < WHOLE * promised:
@@ -134,7 +134,7 @@ def _chosen_frames(
         if index in wanted:
             kept[index] = TimedFrame(_pixels(capture, "the video"), index, time_s)
         index += 1
-        if index % TOLD_EVERY == 0:
+        if index % REPORTED_EVERY == 0:
             progress(index)
     return kept, index
 
@@ -143,6 +143,6 @@ def _pixels(capture: Any, source: str) -> Image:
     cv2 = open_cv2()
     done, pixels = capture.retrieve()
     if not done or pixels is None:
-        raise InputError(f"{shown(source)}: a frame cannot be decoded: convert the video to MP4")
+        raise InputError(f"{without_password(source)}: a frame cannot be decoded: convert the video to MP4")
     colours = cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(pixels, colours), np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emo_edge.inference.results import EmotionResult, SourceResult
-from emo_edge.media.sources import shown
+from emo_edge.media.sources import without_password
 
 BAR = 20
 
@@ -50,7 +50,7 @@ def _facts(reading: EmotionResult) -> list[str]:
 
 def result_text(result: SourceResult) -> str:
     """Write one image's or clip's readings; no face is said plainly."""
-    source = shown(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    source = without_password(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
     count = len(result.faces)
     if not count:

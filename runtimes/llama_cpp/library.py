@@ -48,7 +48,7 @@ def library() -> Any:
 
 
 def native_errors() -> str:
-    """Take what llama.cpp complained about since the last call, on one line."""
+    """Return the errors that llama.cpp logged since the last call, on one line."""
     text = " ".join("".join(_errors).split())
     _errors.clear()
     return text or "it gave no reason"
@@ -78,7 +78,7 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
 
 
 def fast_path_is_safe(path: Path, *, information: str | None = None, command: Sequence[str] | None = None) -> bool:
-    """Say whether llama.cpp may repack this model's weights for the CPU's matrix units, and warn if it may not.
+    """Return True if llama.cpp may repack this model's weights for the CPU's matrix units; warn if it may not.
 
     ``information`` replaces what llama.cpp says about this machine, ``command`` the child that tries the file.
     """
@@ -91,7 +91,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     if not safe:
         logger.warning(
             "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
-            'the cure: CXXFLAGS="-fno-tree-dse -fno-dse" pip install --force-reinstall --no-binary llama-cpp-python '
+            'to fix it: CXXFLAGS="-fno-tree-dse -fno-dse" pip install --force-reinstall --no-binary llama-cpp-python '
             "llama-cpp-python"
         )
     return safe
@@ -115,7 +115,7 @@ def main(path: Path) -> None:
 
 @functools.cache
 def _log_callback(llama_cpp: Any) -> Any:
-    """Make the function llama.cpp logs through; cached, because llama.cpp keeps the pointer only."""
+    """Create the function that llama.cpp logs through; cached, because llama.cpp keeps the pointer only."""
     kind = 0
 
     def receive(level: int, text: bytes, _: Any) -> None:
@@ -151,7 +151,7 @@ def build_key(information: str) -> str:
 
 
 def _proved(key: str, command: Sequence[str]) -> bool:
-    """Say whether ``command`` survives: from the user's cache if it holds ``key``, else by running it.
+    """Return True if ``command`` survives: from the user's cache if it holds ``key``, else by running it.
 
     Success and a crash are remembered. A child that failed otherwise or was killed from outside proves nothing: the
     answer is no, and the next call tries again.
@@ -166,12 +166,12 @@ def _proved(key: str, command: Sequence[str]) -> bool:
 
 
 def probe_batch(native: Any, rows: int, *, outputs: int) -> Any:
-    """Make a prompt of token 0, whose last ``outputs`` positions give logits; the caller frees it."""
+    """Create a prompt of token 0, whose last ``outputs`` positions give logits; the caller frees it."""
     batch = native.llama_batch_init(rows, 0, 1)
     batch.n_tokens = rows
-    for place in range(rows):
-        batch.token[place], batch.pos[place], batch.logits[place] = 0, place, place >= rows - outputs
-        batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+    for position in range(rows):
+        batch.token[position], batch.pos[position], batch.logits[position] = 0, position, position >= rows - outputs
+        batch.n_seq_id[position], batch.seq_id[position][0] = 1, 0
     return batch
 
 

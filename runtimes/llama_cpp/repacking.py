@@ -1,4 +1,4 @@
-"""Whether llama.cpp should repack a model's weights for this CPU: measured once a machine, build and kind of file.
+"""Repacking of a model's weights for this CPU: its benefit is measured once a machine, build and kind of file.
 
 Repacked weights are not always faster: on an AVX-512 CPU without AMX, prompts of LLaMA-7B's width in q4_k_m took a
 third less time without, and q4_0 took longer; `emo_edge.benchmarks.peers.llama_cpp_builds` compares.
@@ -25,13 +25,13 @@ ROWS, CALLS = 61, 2
 """Positions of a prompt, about as many as a reading computes and no power of two, whose kernels are others; and calls
 that count, the faster of them."""
 WORTH = 0.95
-"""Time without repacking, as a share of the other, below which it is left out."""
+"""Time without repacking, as a fraction of the time with it, below which it is left out."""
 
 logger = logging.getLogger(__name__)
 
 
 def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int], float] | None = None) -> bool:
-    """Say whether weights should be repacked, from what this machine's user has in the cache, else by measuring.
+    """Return True if weights should be repacked: from the user's cache on this machine, else by measuring.
 
     Args:
         path: the GGUF file. It is loaded twice, one after the other.

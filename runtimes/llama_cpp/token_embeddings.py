@@ -32,7 +32,7 @@ class TokenEmbeddings:
     """The table of one file; `token_embeddings` makes it."""
 
     def __init__(self, stored: NDArray[np.uint8], width: int, widen: Callable[..., object] | None) -> None:
-        """Take the rows as they are stored, uint8 [V, B], their values, and what turns one into float32."""
+        """Keep the rows as they are stored, uint8 [V, B], their width, and the function that converts them."""
         self._stored, self._width, self._widen = stored, width, widen
 
     def __call__(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -40,9 +40,9 @@ class TokenEmbeddings:
         stored = np.ascontiguousarray(self._stored[np.asarray(tokens, np.int64)])
         if self._widen is None:
             return stored.view(np.float32)
-        found = np.empty((len(stored), self._width), np.float32)
-        self._widen(stored.ctypes.data, found.ctypes.data, found.size)
-        return found
+        rows = np.empty((len(stored), self._width), np.float32)
+        self._widen(stored.ctypes.data, rows.ctypes.data, rows.size)
+        return rows
 
 
 def token_embeddings(path: Path, native: Any) -> TokenEmbeddings | None:
@@ -77,8 +77,8 @@ def token_embeddings(path: Path, native: Any) -> TokenEmbeddings | None:
 def _function(native: Any, name: str) -> Callable[..., object] | None:
     try:
         # Found in ggml's library, which llama.cpp's is linked with; Windows looks in llama.cpp's alone.
-        found = native._lib[name]
+        function = native._lib[name]
     except AttributeError:
         return None
-    found.argtypes, found.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64), None
-    return found  # type: ignore[no-any-return]
+    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64), None
+    return function  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What engines are compared on: the packaged drawings as each graph sees them, and what the CPU makes of them."""
+"""Inputs that engines are compared on, cut from the packaged drawings, and their outputs on the CPU."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import replace_text, sha256_of
 from emo_edge.utils.progress import FractionProgress
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
 PARTIAL, ROWS, REFUSED = ".partial-", "rows.json", "refused.json"
 SECRET_BYTES = 32
@@ -38,7 +38,7 @@ LIMIT = 8 << 30
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine in the cache and what is known of it."""
+    """One engine in the cache and its record."""
 
     key: str
     name: str
@@ -49,7 +49,7 @@ class Entry:
     machine: dict[str, str]
     created: str
     distance: dict[str, float] = field(default_factory=dict)
-    """How near it is to ONNX Runtime on the CPU, by output; empty until it was compared."""
+    """Similarity to ONNX Runtime on the CPU, by output; empty until it was compared."""
 
 
 class EngineCache:
@@ -68,7 +68,7 @@ class EngineCache:
         Args:
             recipe: what to compile.
             machine: names what an engine depends on: TensorRT, GPU, driver, system.
-            progress: told how far a build is.
+            progress: of a build.
             build: passed on to `engine_from_onnx`.
 
         Raises what `engine_from_onnx` raises, and DeviceError where the cache cannot be written.
@@ -84,11 +84,11 @@ class EngineCache:
             entry, reason = self._used(key)
             if entry:
                 return entry
-            log.info("building the engine of %s: %s", recipe.name, reason)
+            logger.info("building the engine of %s: %s", recipe.name, reason)
             return self._build(key, recipe, machine, progress, build)
 
     def plan(self, entry: Entry) -> Path:
-        """Where the engine's file lies."""
+        """Return the path of the engine's file."""
         return self._folder(entry.key) / PLAN
 
     @contextmanager
@@ -97,19 +97,19 @@ class EngineCache:
         with self.plan(entry).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content
 
-    def judged(self, entry: Entry, distance: dict[str, float]) -> Entry:
-        """Keep with an engine how near it is to the graph; a cache that cannot be written compares again next time."""
-        judged = replace(entry, distance=distance)
+    def compared(self, entry: Entry, distance: dict[str, float]) -> Entry:
+        """Keep an engine's similarity to its graph; a cache that cannot be written compares again next time."""
+        updated = replace(entry, distance=distance)
         try:
-            self._write_entry(self._folder(entry.key), judged)
+            self._write_entry(self._folder(entry.key), updated)
         except OSError as error:
-            log.warning("%s: cannot be written (%s)", self.directory, error.strerror)
-        return judged
+            logger.warning("%s: cannot be written (%s)", self.directory, error.strerror)
+        return updated
 
     def refusal(self, machine: dict[str, str]) -> str:
-        """Why no engine runs on this machine's card, if an earlier build found that out; empty otherwise."""
-        found = self._kept(REFUSED).get(_machine_key(machine))
-        return found if isinstance(found, str) else ""
+        """Return the reason why no engine runs on this card, if an earlier build met one; empty otherwise."""
+        reason = self._kept(REFUSED).get(_machine_key(machine))
+        return reason if isinstance(reason, str) else ""
 
     def note_refusal(self, machine: dict[str, str], reason: str) -> None:
         """Remember that no engine of this TensorRT runs on this machine's card, so that none is built to find out."""
@@ -117,22 +117,22 @@ class EngineCache:
 
     def rows_that_fit(self, recipe: EngineConfig, machine: dict[str, str]) -> int | None:
         """Return how many rows an earlier build of the graph here had to come down to; None if it never had to."""
-        found = self._kept(ROWS).get(self._rows_key(recipe, machine))
-        return found if isinstance(found, int) and found > 0 else None
+        rows = self._kept(ROWS).get(self._rows_key(recipe, machine))
+        return rows if isinstance(rows, int) and rows > 0 else None
 
     def note_rows(self, recipe: EngineConfig, machine: dict[str, str], most: int) -> None:
         """Remember how many rows fitted, so that the next start does not run out of memory first."""
         self._keep(ROWS, self._kept(ROWS) | {self._rows_key(recipe, machine): most})
 
-    def _keep(self, name: str, found: dict[str, Any]) -> None:
+    def _keep(self, name: str, values: dict[str, Any]) -> None:
         with suppress(OSError):
             self.directory.mkdir(parents=True, exist_ok=True)
-            replace_text(self.directory / name, json.dumps(found))
+            replace_text(self.directory / name, json.dumps(values))
 
     def _kept(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads((self.directory / name).read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else {}
+            values = json.loads((self.directory / name).read_text(encoding="utf-8"))
+            return values if isinstance(values, dict) else {}
         return {}
 
     def _rows_key(self, recipe: EngineConfig, machine: dict[str, str]) -> str:
@@ -140,11 +140,11 @@ class EngineCache:
 
     def entries(self) -> list[tuple[Entry | None, str, Path]]:
         """List (entry, what is wrong with it, folder), the one used last first."""
-        found = []
+        listed = []
         for folder in self.folders():
             entry, reason = self._verified(folder.name)
-            found.append((entry, "" if entry else reason, folder))
-        return found
+            listed.append((entry, "" if entry else reason, folder))
+        return listed
 
     def clear(self, keys: list[str] | None = None) -> int:
         """Remove the engines named by the start of their key, or all with what was measured; return the bytes freed."""
@@ -228,9 +228,9 @@ class EngineCache:
         """Read this machine's secret, which is made once and leaves the directory never."""
         path = self.directory / SECRET
         with suppress(FileNotFoundError):
-            found = path.read_bytes()
-            if len(found) == SECRET_BYTES:
-                return found
+            secret = path.read_bytes()
+            if len(secret) == SECRET_BYTES:
+                return secret
             path.unlink()  # cut off by a power failure: anybody could seal with nothing
         self.directory.mkdir(parents=True, exist_ok=True)
         partial = self.directory / f"{SECRET}.{secrets.token_hex(8)}"
@@ -251,7 +251,7 @@ class EngineCache:
         with suppress(FileNotFoundError):
             seal = path.with_suffix(".seal").read_text(encoding="utf-8") if path.with_suffix(".seal").exists() else ""
             if not hmac.compare_digest(seal, self._seal({"timing": sha256_of(path)})):
-                log.warning("the timing cache %s was changed or cut off; building without it", path.name)
+                logger.warning("the timing cache %s was changed or cut off; building without it", path.name)
                 path.unlink()
         return path
 
@@ -273,7 +273,7 @@ class EngineCache:
                 return
             if folder.name != kept:
                 total -= _size(folder)
-                log.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
+                logger.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
                 shutil.rmtree(folder, ignore_errors=True)
 
     def folders(self) -> list[Path]:
@@ -302,7 +302,7 @@ class EngineCache:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                log.warning("another process is building an engine; waiting for it")
+                logger.warning("another process is building an engine; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

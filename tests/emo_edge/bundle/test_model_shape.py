@@ -6,8 +6,14 @@ import pytest
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.model_shape import (
-    ConnectorShape, FaceInfoShape, FaceShape, LanguageShape, QFormerShape, VisionShape, known_shape,
-)  # fmt: skip
+    ConnectorShape,
+    FaceInfoShape,
+    FaceShape,
+    LanguageShape,
+    QFormerShape,
+    VisionShape,
+    known_shape,
+)
 from emo_edge.export.models.config import EmoLlamaConfig
 
 

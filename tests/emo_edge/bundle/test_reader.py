@@ -261,7 +261,7 @@ def test_a_broken_cache_is_no_error(toy: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_silently(toy: Path) -> None:
     before = read_manifest(toy)
-    with pytest.raises(BundleError, match="already there; give another name or --overwrite"):
+    with pytest.raises(BundleError, match="already there; give another name or `overwrite`"):
         BundleWriter(toy)
     assert read_manifest(toy) == before
 

@@ -72,7 +72,7 @@ def test_an_engine_that_holds_its_gate_is_used_and_compared_once(
     opened.session.close()
     assert len(built) == 1
     assert (opened.variant, opened.note, opened.seconds) == ("fp16", "", 2.0)
-    assert opened.distance["features"] > 0.99999
+    assert opened.similarity["features"] > 0.99999
     assert built[0].shapes["image"] == ([1, 112, 112, 3], [1, 112, 112, 3], [16, 112, 112, 3])
 
 
@@ -81,7 +81,7 @@ def test_every_graph_is_compared_on_what_it_sees(part: str, bundle: Bundle, buil
     opened = GraphCompiler(bundle).open(part, "fp32")
     opened.session.close()
     outputs = {contract.name for contract in bundle.manifest.components.graph(part).outputs}
-    assert opened.distance.keys() == outputs
+    assert opened.similarity.keys() == outputs
 
 
 def test_one_that_strays_gives_way_to_float32(
@@ -281,7 +281,7 @@ def test_a_named_device_never_falls_back(
     device: str, bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usable(monkeypatch)
-    with pytest.raises(DeviceError, match=f"^{device} cannot be used: no (TensorRT|CUDA); use --device cpu"):
+    with pytest.raises(DeviceError, match=f"^{device} cannot be used: no (TensorRT|CUDA); use `device` cpu"):
         open_engines(bundle, profile="exact", device=device, threads=1)
     usable(monkeypatch, tensorrt=None, cuda=None)
     fake_tensorrt.refuses.add("execute")
