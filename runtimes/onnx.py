@@ -46,9 +46,9 @@ class OnnxSession(TensorSession):
     """An ONNX file in ONNX Runtime.
 
     Args:
-        path: the graph; large weights lie beside it.
-        inputs: what the bundle says the graph reads.
-        outputs: what the bundle says it returns.
+        path: the graph; large weights lie next to it.
+        inputs: of the graph, as the bundle describes it.
+        outputs: of the graph, as the bundle describes it.
         device: ``cpu`` or ``cuda``; nothing falls back to the other.
         threads: of the CPU, for one operator; None leaves it to ONNX Runtime.
         cuda: what the bundle asks of the CUDA provider.
@@ -103,7 +103,7 @@ class OnnxSession(TensorSession):
         try:
             return self._bound.run(feed) if self._bound else self._computed(feed)
         except Exception as error:
-            # ONNX Runtime's errors share no class of their own.
+            # ONNX Runtime's errors have no class of their own.
             if not self._graphs or "captur" not in str(error).lower():
                 raise _translated(error) from error
             logger.warning("%s runs without CUDA graphs: %s", self._path.name, " ".join(str(error).split())[:300])
@@ -129,7 +129,7 @@ def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettin
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or 0
-    # Waiting threads that spin starve what runs beside: 40 instead of 24 ms an image on two busy cores.
+    # Waiting threads that spin starve other programs: 40 instead of 24 ms an image on two busy cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session, graphs = _create_session(ort, path, options, device, cuda)

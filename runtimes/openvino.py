@@ -28,9 +28,9 @@ class OpenVinoSession(TensorSession):
     """An ONNX file in OpenVINO's CPU plugin.
 
     Args:
-        path: the graph; large weights lie beside it.
-        inputs: what the bundle says the graph reads.
-        outputs: what the bundle says it returns.
+        path: the graph; large weights lie next to it.
+        inputs: of the graph, as the bundle describes it.
+        outputs: of the graph, as the bundle describes it.
         precision: of the arithmetic that the graph leaves in float32 or float16.
         threads: of the CPU; None leaves it to OpenVINO.
 
@@ -103,15 +103,15 @@ def engine_facts() -> tuple[str, ...]:
 @contextmanager
 def _unimportable(name: str) -> Iterator[None]:
     """Make ``import name`` fail, as where it is not installed."""
-    there = sys.modules.get(name)
+    previous = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if there is None:
+        if previous is None:
             del sys.modules[name]
         else:
-            sys.modules[name] = there
+            sys.modules[name] = previous
 
 
 def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:
@@ -125,7 +125,7 @@ def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:
         model = reader.convert(reader.load(str(path)))
         return openvino.Core().compile_model(model, DEVICE, settings)
     except Exception as error:
-        # The parser's errors share no class with the engine's.
+        # The parser's errors and the engine's have no class in common.
         translated = _translated(error)
         if isinstance(translated, DeviceMemoryError):
             raise translated from error

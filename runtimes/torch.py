@@ -46,7 +46,7 @@ class TorchSession(TensorSession):
         return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
     def close(self) -> None:
-        """Forget the module, which belongs to whoever made it; a second call does nothing."""
+        """Forget the module, which belongs to its creator; a second call does nothing."""
         self._compute = None
 
 
@@ -70,7 +70,7 @@ class TorchLanguageSession(LanguageSession):
         return self._tokenizer.encode(text)
 
     def close(self) -> None:
-        """Forget the prompt; the module belongs to whoever made it."""
+        """Forget the prompt; the module belongs to its creator."""
         self._prompt, self.used = None, 0
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:

@@ -39,7 +39,7 @@ class CudaSettings(Section):
     memory_limit_mib: Size | None = None
     """Of one graph's arena; None leaves it to the card."""
     grow: Literal["as-requested", "doubling"] = "as-requested"
-    """``as-requested`` wastes less where several engines share a card, ``doubling`` asks the driver less often."""
+    """``as-requested`` wastes less where a card has several engines, ``doubling`` asks the driver less often."""
     convolution_search: Literal["exhaustive", "heuristic", "default"] = "heuristic"
     """``exhaustive`` tries every kernel at the first run of each size."""
     tf32: bool = False

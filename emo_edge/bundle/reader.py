@@ -15,13 +15,13 @@ from emo_edge.utils.files import sha256_of
 VERIFIED_NAME = "verified.json"
 PLAN_NAME = "plan.sha256"
 FINISHED = ".finished.json"
-"""Ends the name of a variant's record, beside its files while the bundle is written."""
+"""Ends the name of a variant's record, next to its files while the bundle is written."""
 MANIFEST_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A directory whose manifest is well-formed and whose files are what the manifest says."""
+    """A directory whose manifest is well-formed and whose files are those of the manifest."""
 
     directory: Path
     manifest: Manifest

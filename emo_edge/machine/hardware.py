@@ -1,7 +1,7 @@
 """Read the facts about a machine from its files: processor, memory, NVIDIA cards, Jetson module, disks, cameras.
 
 Files are looked up below a root directory, so that a copied tree can be read as well as this machine. Nothing here
-raises: what is missing, unreadable or nonsense is None or empty, because a report is wanted most where things break.
+raises: what is missing, unreadable or nonsense is None or empty, because a report is needed most where things break.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Open and close OpenCV's captures of files, cameras and streams, with errors that say what to do."""
+"""Open and close OpenCV's captures of files, cameras and streams, with errors that name the next step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _check_size(capture: Any, source: str) -> None:
 
 
 def promised_frames(capture: Any) -> int:
-    """Return how many frames the container says it holds; 0 when it does not say."""
+    """Return the number of frames that the container promises; 0 when it promises none."""
     count = capture.get(open_cv2().CAP_PROP_FRAME_COUNT)
     return int(count) if 0 < count < MOST_FRAMES else 0
 

@@ -18,7 +18,7 @@ AGAIN = "copy or save it again"
 
 
 class BrokenImageError(ValueError):
-    """The bytes are not a whole picture of a known format; the text says why and what to do."""
+    """The bytes are not a whole picture of a known format; the text gives the reason and the next step."""
 
 
 @dataclass(frozen=True)

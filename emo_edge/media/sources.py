@@ -63,7 +63,7 @@ def _file_source(path: Path) -> SourceKind:
         return "image"
     if kind in MOVING:
         return "video"
-    # Unknown content keeps its extension's word, so that the reader can say what is wrong with it.
+    # Unknown content keeps its extension's word, so that the reader can name the problem.
     if kind is None and path.suffix.lower() in IMAGE_EXTENSIONS:
         return "image"
     if kind is None and path.suffix.lower() in VIDEO_EXTENSIONS:

@@ -58,17 +58,17 @@ def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda
         raise InputError(f"{path}: not a video file")
     with opened_capture(str(path), "video") as capture:
         promised = promised_frames(capture)
-        wanted = even_indices(promised, count) if promised else []
-        kept, length = _chosen_frames(capture, wanted, lambda done: progress(done, promised))
+        indices = even_indices(promised, count) if promised else []
+        kept, length = _chosen_frames(capture, indices, lambda done: progress(done, promised))
     if not length:
         raise InputError(f"{path}: holds no readable frame: copy it again, or convert it to MP4")
     if length < WHOLE * promised:
         logger.warning("%s: cut off, %d of %d frames are there", path, length, promised)
-    wanted = even_indices(length, count)
-    if not kept.keys() >= set(wanted):
+    indices = even_indices(length, count)
+    if not kept.keys() >= set(indices):
         with opened_capture(str(path), "video") as capture:
-            kept, _ = _chosen_frames(capture, wanted, lambda done: progress(done, length))
-    return [kept[index] for index in wanted]
+            kept, _ = _chosen_frames(capture, indices, lambda done: progress(done, length))
+    return [kept[index] for index in indices]
 
 
 def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Iterator[TimedFrame]:
@@ -124,14 +124,14 @@ def _check_end(source: str, kind: SourceKind, length: int, promised: int) -> Non
 
 
 def _chosen_frames(
-    capture: Any, wanted: Collection[int], progress: Callable[[int], None]
+    capture: Any, indices: Collection[int], progress: Callable[[int], None]
 ) -> tuple[dict[int, TimedFrame], int]:
-    """Read to the end, keeping the frames at the indices ``wanted``; return them and the number of all frames."""
+    """Read to the end, keeping the frames at ``indices``; return them and the number of all frames."""
     kept: dict[int, TimedFrame] = {}
     index, seconds = 0, frame_clock(capture, "video")
     while capture.grab():
         time_s = seconds(index)
-        if index in wanted:
+        if index in indices:
             kept[index] = TimedFrame(_pixels(capture, "the video"), index, time_s)
         index += 1
         if index % REPORTED_EVERY == 0:

@@ -78,6 +78,20 @@ def replaced_file(target: Path, *, suffix: str = ".partial", synced: bool = Fals
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def replaced_directory(target: Path) -> Iterator[Path]:
+    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure."""
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def replace_text(target: Path, text: str) -> None:
     """Write a text file as a whole; a file of that name is replaced."""
     with replaced_file(target) as partial:

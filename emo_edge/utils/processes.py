@@ -1,6 +1,6 @@
 """Small files and short commands of the operating system, read so that nothing of theirs can do harm.
 
-What is missing, unreadable or nonsense is empty or None, because a report is wanted most where things break.
+What is missing, unreadable or nonsense is empty or None, because a report is needed most where things break.
 """
 
 from __future__ import annotations

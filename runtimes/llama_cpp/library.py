@@ -80,7 +80,7 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
 def fast_path_is_safe(path: Path, *, information: str | None = None, command: Sequence[str] | None = None) -> bool:
     """Return True if llama.cpp may repack this model's weights for the CPU's matrix units; warn if it may not.
 
-    ``information`` replaces what llama.cpp says about this machine, ``command`` the child that tries the file.
+    ``information`` replaces llama.cpp's description of this machine, ``command`` the child that tries the file.
     """
     information = information or library().llama_print_system_info().decode()
     file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
@@ -130,7 +130,7 @@ def _log_callback(llama_cpp: Any) -> Any:
 
 
 def _file_type(path: Path) -> int:
-    """Read the file type from the metadata: ``llama_model_ftype`` says 0 while no weights are loaded."""
+    """Read the file type from the metadata: ``llama_model_ftype`` is 0 while no weights are loaded."""
     native, model = library(), load_model(path, vocabulary_only=True)
     try:
         buffer = ctypes.create_string_buffer(16)

@@ -4,7 +4,7 @@ A prompt of text and pictures is one call of embeddings, text alone one of token
 Positions, not chunks, are compared with the prompt before: a position is a token id or the bytes of an embedding. The
 same prompt again computes nothing; else at least the last position is computed, for its logits. Numbers are the same
 bit for bit if the rest of the prompt is cut as before, else to rounding: kernels differ by row count.
-Sequence 0 holds the prompt; forks share its cells of the attention cache and add their own.
+Sequence 0 holds the prompt; forks use its cells of the attention cache and add their own.
 """
 
 from __future__ import annotations
@@ -184,15 +184,15 @@ class LlamaSession(LanguageSession):
 
     def _score_round(self, group: list[int], branches: list[list[int]], scores: list[NDArray[np.float32]]) -> None:
         tokens: list[Token] = []
-        places: list[tuple[int, int]] = []
+        targets: list[tuple[int, int]] = []
         for fork, index in enumerate(group, 1):
             self._fork(fork)
             for step, token in enumerate(branches[index][:-1]):
                 tokens.append((token, self.used + step, fork))
-                places.append((index, step + 1))
+                targets.append((index, step + 1))
         for start in range(0, len(tokens), BATCH):
             self._decode_tokens(tokens[start : start + BATCH])
-            for row, (index, step) in enumerate(places[start : start + BATCH]):
+            for row, (index, step) in enumerate(targets[start : start + BATCH]):
                 scores[index][step] = log_softmax(self._row(row))[branches[index][step]]
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:

@@ -35,7 +35,7 @@ class LanguageChain(Session):
 
 @dataclass(frozen=True)
 class Engines(Session):
-    """The open sessions of a profile; whoever opened them closes them."""
+    """The open sessions of a profile; their opener closes them."""
 
     profile_name: str
     profile: Profile
@@ -63,15 +63,15 @@ def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: i
     """
     name, chosen = profile_of(bundle, profile)
     devices = usable_devices(device, language=chosen.language is not None)
-    for taken, reason in devices[:-1]:
-        logger.info("device %s: %s", taken, reason)
+    for candidate, reason in devices[:-1]:
+        logger.info("device %s: %s", candidate, reason)
         try:
-            return _open_on(taken, bundle, name, chosen, threads)
+            return _open_on(candidate, bundle, name, chosen, threads)
         except (AccuracyGateError, DeviceError) as error:
-            logger.warning("device %s could not be started (%s); trying the next", taken, error)
-    taken, reason = devices[-1]
-    logger.info("device %s: %s", taken, reason)
-    return _open_on(taken, bundle, name, chosen, threads)
+            logger.warning("device %s could not be started (%s); trying the next", candidate, error)
+    candidate, reason = devices[-1]
+    logger.info("device %s: %s", candidate, reason)
+    return _open_on(candidate, bundle, name, chosen, threads)
 
 
 def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: int | None) -> Engines:

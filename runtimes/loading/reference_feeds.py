@@ -63,8 +63,8 @@ class ReferenceFeeds:
         feed: dict[str, Tensor] = {"features": self.expected("vision", chosen)["features"]}
         questions = open_questions(self._bundle)
         if questions:
-            asked = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)
-            ids = np.array([questions.encode(asked)] * self._samples, np.int64)
+            question = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)
+            ids = np.array([questions.encode(question)] * self._samples, np.int64)
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
         return feed
 

@@ -1,6 +1,6 @@
 """Open a graph of a bundle in TensorRT: compiled here, compared with ONNX Runtime, refused where it fails the gate.
 
-The variant asked for is tried first, then the same component in float32; whoever asked falls back from there.
+The requested variant is tried first, then the same component in more precise ones; the caller falls back from there.
 """
 
 from __future__ import annotations

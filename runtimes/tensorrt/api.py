@@ -75,7 +75,7 @@ def complaints_logger(trt: Any, keep: list[str]) -> Any:
 
 
 def created(trt: Any, create: Callable[[], Any]) -> Any:
-    """Create a builder or a runtime; raise DeviceError where the library cannot, which it says as a TypeError."""
+    """Create a builder or a runtime; raise DeviceError where the library cannot, which it reports as a TypeError."""
     try:
         return create()
     except (RuntimeError, TypeError) as error:
@@ -94,7 +94,7 @@ def strongly_typed_network(trt: Any, builder: Any) -> Any:
 def limit_memory(trt: Any, config: Any, mebibytes: int) -> None:
     """Bound a kernel's scratch memory.
 
-    The pool TACTIC_DRAM keeps its default, three quarters of what the device has: where GPU and CPU share their memory
+    The pool TACTIC_DRAM keeps its default, three quarters of what the device has: where GPU and CPU have one memory
     it counts the weights too (docstring of 10.3), so that a small bound would refuse every large graph.
     """
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, mebibytes * MIB)

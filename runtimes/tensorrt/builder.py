@@ -1,7 +1,7 @@
 """Compile a graph with TensorRT in a process of its own: ``python -m emo_edge.runtimes.tensorrt.builder``.
 
 The builder takes up to 2.5 GB of host memory, may be killed for it or take its process along, and runs for minutes; a
-child gives all of it back and leaves whoever asked alive. The child reads a recipe on stdin and writes a JSON object
+child gives all of it back and leaves the parent alive. The child reads a recipe on stdin and writes a JSON object
 a line: progress, and at the end what was built or what went wrong.
 """
 
@@ -196,9 +196,9 @@ def _parsed(trt: Any, builder: Any, logger: Any, recipe: EngineConfig) -> tuple[
     if not parser.parse_from_file(recipe.graph):
         problems = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise CheckpointError(f"TensorRT does not take this graph: {_shortened(problems)}")
-    held = {network.get_input(index).name for index in range(network.num_inputs)}
-    if held != set(recipe.shapes):
-        raise CheckpointError(f"the graph reads {', '.join(sorted(held))}, described are {', '.join(recipe.shapes)}")
+    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
+    if inputs != set(recipe.shapes):
+        raise CheckpointError(f"the graph reads {', '.join(sorted(inputs))}, described are {', '.join(recipe.shapes)}")
     return network, parser
 
 

@@ -158,17 +158,17 @@ class PinnedPool:
         """Return memory of ``size`` bytes; freeing it gives it back to the pool."""
         idle = self._idle.get(size)
         try:
-            held = idle.pop() if idle else self._device.host_memory(size)
+            memory = idle.pop() if idle else self._device.host_memory(size)
         except DeviceMemoryError:
             self._free_idle()
-            held = self._device.host_memory(size)
-        return Memory(held.host, held.device, size, lambda: self._give_back(held))
+            memory = self._device.host_memory(size)
+        return Memory(memory.host, memory.device, size, lambda: self._give_back(memory))
 
-    def _give_back(self, held: Memory) -> None:
+    def _give_back(self, memory: Memory) -> None:
         if self._open:
-            self._idle.setdefault(held.size, []).append(held)
+            self._idle.setdefault(memory.size, []).append(memory)
         else:
-            held.free()
+            memory.free()
 
     def close(self) -> None:
         """Free what is idle now, and what is still used when it is given back."""

@@ -1,7 +1,7 @@
 """The engines this machine compiled: found again under a key, sealed, locked while built, bounded in size.
 
 A plan may hold host code, so none is given to a loader unless this machine's own secret sealed it: a plan that was
-copied here from elsewhere, or changed since, is rebuilt, with a line that says why.
+copied here from elsewhere, or changed since, is rebuilt, with a line that gives the reason.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class EngineCache:
         return entry, reason
 
     def _verified(self, key: str) -> tuple[Entry | None, str]:
-        """Read an entry whose seal, size and hash are right, else say why there is none."""
+        """Read an entry whose seal, size and hash are right, else return the reason why there is none."""
         folder = self._folder(key)
         try:
             raw = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
@@ -264,14 +264,14 @@ class EngineCache:
         name = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
         return self.directory / f"timing-{name}.cache"
 
-    def _shrink(self, kept: str) -> None:
+    def _shrink(self, newest: str) -> None:
         """Remove the engines unused for longest until the rest fit the limit; the one just built stays."""
         folders = self.folders()
         total = sum(_size(folder) for folder in folders)
         for folder in reversed(folders):
             if total <= self.limit:
                 return
-            if folder.name != kept:
+            if folder.name != newest:
                 total -= _size(folder)
                 logger.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """TensorRT: runs an engine that this machine compiled from a graph of the bundle.
 
 Inputs are written to pinned memory once and copied once; outputs are copied once, into pinned memory that the caller's
-arrays own. Where GPU and CPU share memory (Tegra) neither is copied: the engine works on the pinned memory itself.
+arrays own. Where GPU and CPU have one memory (Tegra) neither is copied: the engine works on the pinned memory itself.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class TensorRtSession(TensorSession):
 
     Args:
         plan: the engine's bytes, verified; they may be let go afterwards.
-        inputs: what the bundle says the graph reads.
-        outputs: what the bundle says it returns.
+        inputs: of the graph, as the bundle describes it.
+        outputs: of the graph, as the bundle describes it.
         device: where it runs; this session closes it.
         most_rows: rows the engine was compiled for; a larger feed is computed in parts.
         graphs: capture a CUDA graph for each size of feed.
@@ -227,7 +227,7 @@ class TensorRtSession(TensorSession):
         return tuple(size for size in spec.shape[1:] if isinstance(size, int))
 
     def _last_errors(self) -> str:
-        return "; ".join(" ".join(text.split())[:200] for text in self._complaints[-2:]) or "it says nothing more"
+        return "; ".join(" ".join(text.split())[:200] for text in self._complaints[-2:]) or "no reason given"
 
 
 def _bytes(spec: TensorSpec, shape: Sequence[int]) -> int:

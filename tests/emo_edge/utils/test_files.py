@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.utils.files import new_file, replace_text, replaced_file
+from emo_edge.utils.files import new_file, replace_text, replaced_directory, replaced_file
 
 
 def names(folder: Path) -> list[str]:
@@ -65,3 +65,14 @@ def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"), new_file(tmp_path / "none" / "a") as partial:
         partial.write_text("text")
     assert names(tmp_path) == ["a"]
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    for content in ("old", "new"):
+        with replaced_directory(target) as partial:
+            (partial / content).write_text(content)
+    with pytest.raises(RuntimeError), replaced_directory(target) as partial:
+        (partial / "half").write_text("half")
+        raise RuntimeError
+    assert (names(tmp_path), names(target)) == (["a"], ["new"])
