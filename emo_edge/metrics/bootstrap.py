@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 SEED, RESAMPLES = 0, 1000
 ENDS = (2.5, 97.5)
@@ -20,7 +20,7 @@ def resampled(
     return np.array([figure(draw) for draw in draws])
 
 
-def percentile_interval(values: ArrayLike) -> tuple[float, float]:
+def percentile_interval(values: NDArray[np.floating]) -> tuple[float, float]:
     """Return the 95 % percentile interval of resampled values."""
     low, high = np.percentile(values, ENDS)
     return float(low), float(high)

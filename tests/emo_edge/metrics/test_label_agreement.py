@@ -64,3 +64,9 @@ def test_described_cues_are_set_against_full_precisions_words_and_the_truth() ->
 def test_a_model_that_names_no_cue_has_no_figure_of_them() -> None:
     assert cue_evidence(["calm", "a face"], ["calm", "a smile"]) == {}
     assert cue_evidence([], []) == {}
+
+
+def test_the_floor_takes_rounding_below_zero_off() -> None:
+    rows = np.array([[0.3, 0.7]])
+    above = rows * (1 + 1e-15)
+    assert kl_divergence(rows, above, floored=False)[0] < 0 == kl_divergence(rows, above)[0]

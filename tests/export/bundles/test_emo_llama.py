@@ -284,7 +284,7 @@ def test_what_belongs_to_another_export_is_made_anew(
 
 def test_no_room_is_told_before_anything_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=20_000_000)
-    monkeypatch.setattr(size_estimate.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(emo_llama, "reference_on", lambda *_: pytest.fail("was computed"))
     done = export("emo-tiny", "--out", tmp_path / "new")
     assert done.exit_code == 4
