@@ -23,7 +23,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("record_tensorrt_surface.py")
 RECORDED = sorted(Path(__file__).with_name("tensorrt_surface").glob("*.json"))
-SOURCES = sorted([*ROOT.glob("runtimes/tensorrt*.py"), *ROOT.glob("runtimes/engine_*.py")])
+SOURCES = sorted(ROOT.glob("runtimes/tensorrt/*.py"))
 OBJECTS = {
     "trt": "module", "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser",
     "config": "IBuilderConfig", "profile": "IOptimizationProfile", "timing": "ITimingCache",
