@@ -20,15 +20,15 @@ class TensorSpec:
     shape: tuple[int | str, ...]
 
     def problems(self, value: Tensor, sizes: dict[str, int]) -> list[str]:
-        """Say what keeps ``value`` from being this tensor; ``sizes`` remembers each varying axis of one call."""
+        """List what keeps ``value`` from being this tensor; ``sizes`` keeps each varying axis of one call."""
         if value.dtype != np.dtype(self.dtype):
             return [f"{self.name} is {value.dtype}, the graph asks for {self.dtype}"]
         if value.ndim != len(self.shape):
             return [f"{self.name} has shape {list(value.shape)}, the graph asks for {list(self.shape)}"]
-        wanted = [
+        expected = [
             sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             for axis, size in zip(self.shape, value.shape, strict=True)
         ]
-        if wanted != list(value.shape):
-            return [f"{self.name} has shape {list(value.shape)}, the graph asks for {wanted} here"]
+        if expected != list(value.shape):
+            return [f"{self.name} has shape {list(value.shape)}, the graph asks for {expected} here"]
         return []

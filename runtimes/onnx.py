@@ -14,11 +14,11 @@ from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
 from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
-from emo_edge.runtimes.base.signature_check import Held, differences, fixed_sizes
+from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
 from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.tensors import Tensor, TensorSpec
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """ONNX Runtime's name for each device."""
 DTYPES = {
@@ -32,12 +32,12 @@ DTYPES = {
     "tensor(uint8)": "uint8",
 }
 MEMORY_WORDS = ("alloc", "out of memory")
-"""What ONNX Runtime, CUDA and cuBLAS say where memory is short."""
+"""Words of ONNX Runtime's, CUDA's and cuBLAS's errors where memory is short."""
 GRAPHS_FROM = (1, 31)
 """The release from which ONNX Runtime's captured graphs are used. Before its pull request 32121 of 2026 a replay could
 read what another run had written: a captured Concat or Split copied from memory that was given away after the run."""
 NOT_CAPTURED = "cannot use the graph capture feature"
-"""What ONNX Runtime says of a graph with control flow, or with nodes that its CUDA provider leaves to the CPU."""
+"""Words of ONNX Runtime's error for a graph with control flow, or nodes that its CUDA provider leaves to the CPU."""
 FATAL = 4
 """Log level: what goes wrong is raised, so nothing else need be printed."""
 
@@ -46,9 +46,9 @@ class OnnxSession(TensorSession):
     """An ONNX file in ONNX Runtime.
 
     Args:
-        path: the graph; large weights lie beside it.
-        inputs: what the bundle says the graph reads.
-        outputs: what the bundle says it returns.
+        path: the graph; large weights lie next to it.
+        inputs: of the graph, as the bundle describes it.
+        outputs: of the graph, as the bundle describes it.
         device: ``cpu`` or ``cuda``; nothing falls back to the other.
         threads: of the CPU, for one operator; None leaves it to ONNX Runtime.
         cuda: what the bundle asks of the CUDA provider.
@@ -76,8 +76,8 @@ class OnnxSession(TensorSession):
         self._path, self._device, self._threads = path, device, threads
         self._parts = RowBatches()
         self._open(cuda or CudaSettings())
-        problems = differences("input", self.inputs, _held(self._session.get_inputs()))
-        problems += differences("output", self.outputs, _held(self._session.get_outputs()))
+        problems = differences("input", self.inputs, _ports(self._session.get_inputs()))
+        problems += differences("output", self.outputs, _ports(self._session.get_outputs()))
         if problems:
             self.close()
             raise CheckpointError(f"{path}: not the graph described: {'; '.join(problems)}")
@@ -85,7 +85,7 @@ class OnnxSession(TensorSession):
     def _open(self, cuda: CudaSettings) -> None:
         self._cuda = cuda
         self._session: Any
-        self._session, self._graphs = _opened(self._path, self._device, self._threads, cuda)
+        self._session, self._graphs = _open_session(self._path, self._device, self._threads, cuda)
         self._bound: IoBinding | None = None
         if self._device != "cpu":
             self._bound = IoBinding(self._session, self.inputs, self.outputs, self._device, graphs=self._graphs)
@@ -103,10 +103,10 @@ class OnnxSession(TensorSession):
         try:
             return self._bound.run(feed) if self._bound else self._computed(feed)
         except Exception as error:
-            # ONNX Runtime's errors share no class of their own.
+            # ONNX Runtime's errors have no class of their own.
             if not self._graphs or "captur" not in str(error).lower():
                 raise _translated(error) from error
-            log.warning("%s runs without CUDA graphs: %s", self._path.name, " ".join(str(error).split())[:300])
+            logger.warning("%s runs without CUDA graphs: %s", self._path.name, " ".join(str(error).split())[:300])
         self._session = self._bound = None
         self._open(self._cuda.model_copy(update={"graphs": False}))
         return self._translated(feed)
@@ -116,29 +116,29 @@ class OnnxSession(TensorSession):
         return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
 
 
-def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) -> tuple[Any, bool]:
+def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettings) -> tuple[Any, bool]:
     """Return the session, and whether it captures CUDA graphs, which ONNX Runtime does not do for every graph."""
     import onnxruntime as ort
 
     provider = _provider(device, ort.get_available_providers())
     if device == "cuda" and hasattr(ort, "preload_dlls"):
         # The wheel's CUDA provider does not look where pip puts CUDA's libraries.
-        # It prints what it misses, on the stdout that readings go to.
+        # It prints what it misses, on the stdout that results go to.
         with redirect_stdout(sys.stderr):
             ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or 0
-    # Waiting threads that spin starve what runs beside: 40 instead of 24 ms an image on two busy cores.
+    # Waiting threads that spin starve other programs: 40 instead of 24 ms an image on two busy cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session, graphs = _made(ort, path, options, device, cuda)
+        session, graphs = _create_session(ort, path, options, device, cuda)
     except Exception as error:
         if "alloc" in str(error):
             raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
-        found = _translated(error)
-        if device == "cuda" and isinstance(found, DeviceError):
-            raise found from error
+        translated = _translated(error)
+        if device == "cuda" and isinstance(translated, DeviceError):
+            raise translated from error
         raise CheckpointError(f"{path}: ONNX Runtime cannot load this graph: {error}") from error
     if provider not in session.get_providers():
         raise DeviceError(f"{device} could not be started; ONNX Runtime offers only {session.get_providers()}")
@@ -146,7 +146,7 @@ def _opened(path: Path, device: str, threads: int | None, cuda: CudaSettings) ->
     return session, graphs
 
 
-def _made(ort: Any, path: Path, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
+def _create_session(ort: Any, path: Path, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
     plain = cuda.model_copy(update={"graphs": False})
     if device == "cuda" and cuda.graphs and not cuda.tensorrt_provider and graphs_are_safe(ort.__version__):
         try:
@@ -154,12 +154,12 @@ def _made(ort: Any, path: Path, options: Any, device: str, cuda: CudaSettings) -
         except Exception as error:
             if NOT_CAPTURED not in str(error):
                 raise
-            log.info("%s runs without CUDA graphs: %s", path.name, " ".join(str(error).split())[:300])
+            logger.info("%s runs without CUDA graphs: %s", path.name, " ".join(str(error).split())[:300])
     return ort.InferenceSession(str(path), options, providers=providers(device, plain)), False
 
 
 def graphs_are_safe(version: str) -> bool:
-    """Tell whether ONNX Runtime keeps what a captured graph reads until it is replayed: see `GRAPHS_FROM`."""
+    """Return True if ONNX Runtime keeps what a captured graph reads until it is replayed: see `GRAPHS_FROM`."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= GRAPHS_FROM
 
 
@@ -172,7 +172,7 @@ def _provider(device: str, available: Sequence[str]) -> str:
 
 
 def providers(device: str, cuda: CudaSettings) -> list[tuple[str, dict[str, str]]]:
-    """Return ONNX Runtime's providers for a device, each with its options, in the order they are asked."""
+    """Return ONNX Runtime's providers for a device, each with its options, in the order of preference."""
     if device == "cpu":
         return [(PROVIDERS["cpu"], {})]
     options = {
@@ -183,12 +183,12 @@ def providers(device: str, cuda: CudaSettings) -> list[tuple[str, dict[str, str]
     }
     if cuda.memory_limit_mib is not None:
         options["gpu_mem_limit"] = str(cuda.memory_limit_mib << 20)
-    found = [(PROVIDERS["cuda"], options)]
-    return [("TensorrtExecutionProvider", {}), *found] if cuda.tensorrt_provider else found
+    chosen = [(PROVIDERS["cuda"], options)]
+    return [("TensorrtExecutionProvider", {}), *chosen] if cuda.tensorrt_provider else chosen
 
 
 def _translated(error: Exception) -> Exception:
-    """Turn what ONNX Runtime says of memory or of the card into an error a user can act on."""
+    """Convert ONNX Runtime's error about memory or the card into one that a user can act on."""
     text = " ".join(str(error).split())
     if any(word in text.lower() for word in MEMORY_WORDS):
         return DeviceMemoryError(f"out of memory; feed fewer frames at once. ONNX Runtime says: {text[:400]}")
@@ -199,5 +199,5 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
-def _held(ports: Sequence[Any]) -> dict[str, Held]:
+def _ports(ports: Sequence[Any]) -> dict[str, Port]:
     return {port.name: (DTYPES.get(port.type, port.type), fixed_sizes(port.shape)) for port in ports}

@@ -16,14 +16,14 @@ KEPT = 8
 CAPTURED = 16
 """Sizes of feed that get a CUDA graph, the first that are asked for: it holds its memory for the session's life."""
 GRAPH_OPTION = "gpu_graph_id"
-"""Run option that tells the captured graph of one size from that of another."""
+"""Run option that names the captured graph of a size."""
 NO_GRAPH = "-1"
 Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """One size of feed: its memory on the device, and what a run of it is told."""
+    """One size of feed: its memory on the device, and the options of its runs."""
 
     feeds: dict[str, Any]
     results: dict[str, Any]
@@ -64,16 +64,16 @@ class IoBinding:
             # Its memory is wanted where a feed did not fit, and a graph that was captured in part is never replayed.
             del self._kept[shapes]
             raise
-        found = {name: value.numpy() for name, value in bound.results.items()}
+        outputs = {name: value.numpy() for name, value in bound.results.items()}
         # From a card `numpy` copies; in main memory it shows what the next run writes into.
-        return {name: value.copy() for name, value in found.items()} if self._device == "cpu" else found
+        return {name: value.copy() for name, value in outputs.items()} if self._device == "cpu" else outputs
 
     def _bind(self, shapes: Shapes, feed: Mapping[str, Tensor]) -> _Bound:
         import onnxruntime as ort
 
         captured = self._graphs and self._count < CAPTURED
         if not captured:
-            self._make_room()
+            self._drop_oldest()
         sizes = {
             axis: size for spec in self._inputs for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
         }
@@ -98,7 +98,7 @@ class IoBinding:
         self._kept[shapes] = _Bound(feeds, results, binding, options, captured)
         return self._kept[shapes]
 
-    def _make_room(self) -> None:
+    def _drop_oldest(self) -> None:
         loose = [shapes for shapes, bound in self._kept.items() if not bound.captured]
         for shapes in loose[: max(len(loose) - KEPT + 1, 0)]:
             del self._kept[shapes]

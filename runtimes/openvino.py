@@ -1,4 +1,4 @@
-"""OpenVINO: runs a graph of the bundle on the processor, its products in bfloat16 where the processor has it."""
+"""OpenVINO: runs a graph of the bundle on the processor, its matmuls in bfloat16 where the processor has it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
 from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
-from emo_edge.runtimes.base.signature_check import Held, differences
+from emo_edge.runtimes.base.signature_check import Port, differences
 from emo_edge.tensors import Tensor, TensorSpec
 
 DEVICE = "CPU"
 REPORTER = "openvino_telemetry"
-"""OpenVINO's own package that tells its maker of each import."""
+"""OpenVINO's own package that reports each import to its maker."""
 MEMORY_WORDS = ("alloc", "out of memory", "not enough memory")
 Precision = Literal["f32", "bf16"]
 
@@ -28,9 +28,9 @@ class OpenVinoSession(TensorSession):
     """An ONNX file in OpenVINO's CPU plugin.
 
     Args:
-        path: the graph; large weights lie beside it.
-        inputs: what the bundle says the graph reads.
-        outputs: what the bundle says it returns.
+        path: the graph; large weights lie next to it.
+        inputs: of the graph, as the bundle describes it.
+        outputs: of the graph, as the bundle describes it.
         precision: of the arithmetic that the graph leaves in float32 or float16.
         threads: of the CPU; None leaves it to OpenVINO.
 
@@ -50,8 +50,8 @@ class OpenVinoSession(TensorSession):
     ) -> None:
         super().__init__(inputs, outputs)
         compiled = _compiled(path, precision, threads)
-        problems = differences("input", self.inputs, _held(self.inputs, compiled.inputs))
-        problems += differences("output", self.outputs, _held(self.outputs, compiled.outputs))
+        problems = differences("input", self.inputs, _ports(self.inputs, compiled.inputs))
+        problems += differences("output", self.outputs, _ports(self.outputs, compiled.outputs))
         if problems:
             raise CheckpointError(f"{path}: not the graph described: {'; '.join(problems)}")
         self._request: Any = compiled.create_infer_request()
@@ -87,13 +87,13 @@ def load_openvino() -> Any:
 
 
 def native_precision() -> Precision:
-    """Return what this processor multiplies fastest: bfloat16 where it has instructions for it."""
+    """Return the precision of this processor's fastest matmuls: bfloat16 where it has instructions for it."""
     offered = load_openvino().Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
     return "bf16" if "BF16" in offered else "f32"
 
 
 def engine_facts() -> tuple[str, ...]:
-    """Return what numbers depend on beside the graph: OpenVINO's version, the processor and what it can do."""
+    """Return what numbers depend on besides the graph: OpenVINO's version, the processor and its capabilities."""
     openvino = load_openvino()
     core = openvino.Core()
     offered = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
@@ -103,15 +103,15 @@ def engine_facts() -> tuple[str, ...]:
 @contextmanager
 def _unimportable(name: str) -> Iterator[None]:
     """Make ``import name`` fail, as where it is not installed."""
-    there = sys.modules.get(name)
+    previous = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if there is None:
+        if previous is None:
             del sys.modules[name]
         else:
-            sys.modules[name] = there
+            sys.modules[name] = previous
 
 
 def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:
@@ -125,10 +125,10 @@ def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:
         model = reader.convert(reader.load(str(path)))
         return openvino.Core().compile_model(model, DEVICE, settings)
     except Exception as error:
-        # The parser's errors share no class with the engine's.
-        found = _translated(error)
-        if isinstance(found, DeviceMemoryError):
-            raise found from error
+        # The parser's errors and the engine's have no class in common.
+        translated = _translated(error)
+        if isinstance(translated, DeviceMemoryError):
+            raise translated from error
         raise CheckpointError(f"{path}: OpenVINO cannot load this graph: {' '.join(str(error).split())}") from error
 
 
@@ -136,15 +136,15 @@ def _translated(error: Exception) -> Exception:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or any(word in text.lower() for word in MEMORY_WORDS):
         return DeviceMemoryError(f"out of memory; feed fewer frames at once. OpenVINO says: {text[:400]}")
-    return DeviceError(f"OpenVINO failed; use --device cpu. It says: {text[:400]}")
+    return DeviceError(f"OpenVINO failed; use `device` cpu. It says: {text[:400]}")
 
 
-def _held(specs: Sequence[TensorSpec], ports: Sequence[Any]) -> dict[str, Held]:
+def _ports(specs: Sequence[TensorSpec], ports: Sequence[Any]) -> dict[str, Port]:
     """Describe each port under the name that the bundle knows it by; a tensor can have several."""
     known = {spec.name for spec in specs}
     return {min(port.get_names() & known or port.get_names()): _described(port) for port in ports}
 
 
-def _described(port: Any) -> Held:
+def _described(port: Any) -> Port:
     sizes = (None if size.is_dynamic else size.get_length() for size in port.get_partial_shape())
     return np.dtype(port.get_element_type().to_dtype()).name, tuple(sizes)

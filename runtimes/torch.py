@@ -17,7 +17,7 @@ from emo_edge.tensors import Tensor, TensorSpec
 
 
 class TextTokenizer(Protocol):
-    """What the language session asks of a tokenizer."""
+    """The tokenizer of a language session."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one chunk of text, without begin-of-sequence."""
@@ -41,11 +41,12 @@ class TorchSession(TensorSession):
         if self._compute is None:
             raise ValueError("the session is closed")
         with torch.inference_mode():
-            found = self._compute({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in feed.items()})
-        return {name: value.float().cpu().numpy() for name, value in found.items()}
+            inputs = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in feed.items()}
+            outputs = self._compute(inputs)
+        return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
     def close(self) -> None:
-        """Forget the module, which belongs to whoever made it; a second call does nothing."""
+        """Forget the module, which belongs to its creator; a second call does nothing."""
         self._compute = None
 
 
@@ -57,7 +58,7 @@ class TorchLanguageSession(LanguageSession):
         super().__init__(config.max_position_embeddings, config.hidden_size)
         self._language, self._tokenizer = language, tokenizer
         self._prompt: Any = None
-        self._turn = 0
+        self._call = 0
 
     @property
     def begin_token(self) -> int:
@@ -69,13 +70,13 @@ class TorchLanguageSession(LanguageSession):
         return self._tokenizer.encode(text)
 
     def close(self) -> None:
-        """Forget the prompt; the module belongs to whoever made it."""
+        """Forget the prompt; the module belongs to its creator."""
         self._prompt, self.used = None, 0
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         import torch
 
-        self._turn += 1
+        self._call += 1
         embed = self._language.get_input_embeddings()
         parts = [
             torch.from_numpy(chunk) if isinstance(chunk, np.ndarray) else embed(torch.tensor(list(chunk)))
@@ -87,24 +88,24 @@ class TorchLanguageSession(LanguageSession):
     def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
         import torch
 
-        found = []
+        scores = []
         with torch.inference_mode():
             for branch in branches:
                 ids = torch.tensor(branch)
                 embedded = torch.cat([self._prompt, self._language.get_input_embeddings()(ids)])[None]
                 logits = self._language(inputs_embeds=embedded, use_cache=False).logits[0].float()
                 before = logits[len(self._prompt) - 1 : -1].log_softmax(-1)
-                found.append(before.gather(-1, ids[:, None])[:, 0].numpy())
-        return found
+                scores.append(before.gather(-1, ids[:, None])[:, 0].numpy())
+        return scores
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
         import torch
 
         ids: list[int] = []
-        embed, said, turn = self._language.get_input_embeddings(), "", self._turn
+        embed, written, call = self._language.get_input_embeddings(), "", self._call
         generator = torch.Generator().manual_seed(sampling.seed)
         for _ in range(sampling.max_new_tokens):
-            if turn != self._turn:
+            if call != self._call:
                 raise RuntimeError("this answer ended when the session was used again")
             with torch.inference_mode():
                 tokens = torch.cat([self._prompt, embed(torch.tensor(ids, dtype=torch.long))])[None]
@@ -114,9 +115,9 @@ class TorchLanguageSession(LanguageSession):
                 return
             text = self._tokenizer.decode(ids)
             # A byte of an unfinished character shows as the replacement mark: wait for the rest.
-            if text.startswith(said) and not text.endswith("\ufffd"):
-                yield text[len(said) :]
-                said = text
+            if text.startswith(written) and not text.endswith("\ufffd"):
+                yield text[len(written) :]
+                written = text
 
 
 def _next_token(logits: Any, sampling: Sampling, generator: Any) -> int:
@@ -124,6 +125,6 @@ def _next_token(logits: Any, sampling: Sampling, generator: Any) -> int:
 
     if sampling.temperature == 0:
         return int(logits.argmax())
-    shares, order = (logits / sampling.temperature).softmax(-1).sort(descending=True)
-    kept = shares.cumsum(-1) - shares < sampling.top_p
-    return int(order[torch.multinomial(shares * kept, 1, generator=generator)])
+    probabilities, order = (logits / sampling.temperature).softmax(-1).sort(descending=True)
+    kept = probabilities.cumsum(-1) - probabilities < sampling.top_p
+    return int(order[torch.multinomial(probabilities * kept, 1, generator=generator)])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.device_speed.rounds import Call, Contender, Outputs, SessionCache
-from emo_edge.bundle.manifest import FACE_TOKENS, GRAPHS, OUTPUTS, GraphComponent, ask_for_labels
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, PARTS, GraphComponent, ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.inference.probability import softmax
@@ -46,7 +46,7 @@ class Work:
 
     def __init__(self, bundle: Bundle, faces: int, threads: int | None) -> None:
         self.bundle, self._feeds = bundle, ReferenceFeeds(bundle, threads, faces)
-        self.parts = [part for part in GRAPHS if getattr(bundle.manifest.components, part) is not None]
+        self.parts = list(bundle.manifest.components.graphs())
 
     def feed(self, part: str) -> dict[str, Tensor]:
         """Return the inputs of a graph."""
@@ -63,14 +63,14 @@ class Work:
         return Asked(Prompt(manifest, ask_for_labels(manifest, labels, clip=False), sentence), labels, tokens)
 
     def _first(self, part: str) -> dict[str, Tensor]:
-        component: GraphComponent = getattr(self.bundle.manifest.components, part)
+        component = self.bundle.manifest.components.graph(part)
         found = self._feeds.expected(part, next(iter(component.variants)))
         return {name: value[:1] for name, value in found.items()}
 
 
 def chosen_variants(bundle: Bundle, wanted: Collection[str]) -> dict[str, list[str]]:
     """List each component's variants, or those of ``wanted``; raise InputError for one that no component has."""
-    parts = {part: getattr(bundle.manifest.components, part) for part in (*GRAPHS, "language")}
+    parts = {part: bundle.manifest.components.get(part) for part in PARTS}
     held = {part: list(component.variants) for part, component in parts.items() if component is not None}
     unknown = set(wanted) - set(chain.from_iterable(held.values()))
     if unknown:
@@ -83,7 +83,7 @@ def graph_entrants(
     opener: GraphOpener, work: Work, part: str, device: str, variants: Sequence[str], sessions: SessionCache
 ) -> list[Contender]:
     """Return a graph's variants on one device."""
-    component, feed = getattr(work.bundle.manifest.components, part), work.feed(part)
+    component, feed = work.bundle.manifest.components.graph(part), work.feed(part)
 
     def opened(variant: str) -> Call:
         session = sessions.get((device, variant), lambda: _opened(opener, part, component, variant))

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from emo_edge.utils.files import replaced_file
+
 Losses = dict[str, Tensor]
 
 
@@ -115,9 +117,8 @@ def _resume(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
-    partial.replace(path)
+    with replaced_file(path) as partial:
+        torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
 
 
 def log_entry(files: RunFiles, entry: dict[str, object]) -> None:

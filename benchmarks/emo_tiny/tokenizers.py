@@ -11,6 +11,7 @@ from emo_edge.benchmarks.emo_tiny.config import LANGUAGE_VOCABULARY, QUESTION_VO
 from emo_edge.benchmarks.emo_tiny.instructions import corpus
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.taxonomy import AGE_BINS, GENDERS, RACES
+from emo_edge.utils.files import replaced_file
 
 CORPUS_LINES = 20_000
 SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -43,8 +44,7 @@ def _write_language_model(lines: list[str], path: Path) -> None:
     """BPE with byte fallback and digits split, in LLaMA's id order: unknown 0, begin 1, end 2, then bytes."""
     import sentencepiece
 
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as stream:
+    with replaced_file(path) as partial, partial.open("wb") as stream:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_writer=stream,
@@ -59,7 +59,6 @@ def _write_language_model(lines: list[str], path: Path) -> None:
             num_threads=1,
             minloglevel=2,
         )
-    partial.replace(path)
 
 
 def _write_question_model(lines: list[str], path: Path) -> None:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.datasets.listing import ADJECTIVES
 from emo_edge.benchmarks.measure.predictions import Predictions
 from emo_edge.benchmarks.workload.samples import BenchSample
+from emo_edge.metrics.bootstrap import percentile_interval, resampled
 from emo_edge.metrics.classification import confusion, macro_f1, uar, war, wilson_interval
-from emo_edge.metrics.gates import GATES, Gate
+from emo_edge.metrics.gates import Gate, profile_gate
 from emo_edge.metrics.label_agreement import label_evidence
 from emo_edge.metrics.reliability import brier_score, calibration_error, log_loss
 
 Ids = NDArray[np.int64]
 Figure = Callable[[NDArray[np.integer], NDArray[np.integer]], float]
-RESAMPLES, SEED = 1000, 0
 NOT_NAMED = -1
 """Predicted label of an answer that names none: never right."""
 
@@ -64,7 +64,7 @@ def against(reference: Predictions, found: Predictions, samples: Sequence[BenchS
 
 def gate_of(profile: str, reference: Predictions, found: Predictions, samples: Sequence[BenchSample]) -> dict[str, Any]:
     """Hold a profile to the gate that ``emo-edge calibrate`` has for its name, on these samples."""
-    gate: Gate = GATES.get(profile, GATES["small"])
+    gate = profile_gate(profile)
     failures = gate.failures(label_evidence(reference.shares, found.shares, truth_of(samples).tolist()))
     if failures:
         return {"passed": False, "text": f"{gate}: {'; '.join(failures)}"}
@@ -85,11 +85,9 @@ def truth_of(samples: Sequence[BenchSample]) -> Ids:
 
 def with_interval(figure: Figure, truth: Ids, predicted: Ids) -> dict[str, float | None]:
     """Compute a figure and its 95 % percentile interval over resampled samples; none where all draws are equal."""
-    draws = np.random.default_rng(SEED).integers(0, len(truth), (RESAMPLES, len(truth)))
-    values = [figure(truth[draw], predicted[draw]) for draw in draws]
-    low, high = np.percentile(values, [2.5, 97.5]) if min(values) < max(values) else (None, None)
-    ends = {name: None if end is None else float(end) for name, end in (("low", low), ("high", high))}
-    return {"value": figure(truth, predicted), **ends}
+    values = resampled(lambda draw: figure(truth[draw], predicted[draw]), len(truth))
+    low, high = percentile_interval(values) if values.min() < values.max() else (None, None)
+    return {"value": figure(truth, predicted), "low": low, "high": high}
 
 
 def _interval(evidence: dict[str, float], name: str) -> dict[str, float]:

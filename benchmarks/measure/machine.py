@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import emo_edge
-from emo_edge.machine.hardware import Machine, read_machine
+from emo_edge.machine.hardware import Machine, read_cpu_entries, read_machine
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.processes import TOOL_SECONDS, Run, read_number, read_text, run_bounded
 
@@ -146,7 +146,7 @@ def _mhz(root: Path) -> float | None:
     clocks = [read_number(path) for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     told = [clock / 1000 for clock in clocks if clock]
     told = told or [
-        float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", read_text(root / "proc/cpuinfo"), re.M)
+        float(value) for value in read_cpu_entries(root).get("cpu MHz", []) if re.fullmatch(r"\d+(\.\d+)?", value)
     ]
     return round(fmean(told), 1) if told else None
 

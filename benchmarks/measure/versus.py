@@ -14,9 +14,10 @@ import numpy as np
 from emo_edge.benchmarks.measure.timing import DIGITS, timed_ms
 from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.errors import InputError
-from emo_edge.utils.processes import Ended, run_bounded
+from emo_edge.metrics.bootstrap import RESAMPLES, percentile_interval
+from emo_edge.utils.processes import ProcessResult, run_bounded
 
-ROUNDS, RESAMPLES = 7, 1000
+ROUNDS = 7
 LONGEST_S = 600.0
 PLACE = "{files}"
 OURS = "import sys; sys.path = [place for place in sys.path if place]; from emo_edge.cli.app import main; main()"
@@ -76,7 +77,7 @@ class Versus:
             "ratio": ratio_of(ours, theirs),
         }
 
-    def _run(self, own: bool) -> Ended:
+    def _run(self, own: bool) -> ProcessResult:
         ended = run_bounded(self.ours if own else self.theirs, LONGEST_S)
         if ended.problem:
             raise InputError(f"{'emo-edge infer' if own else '--vs'} {ended.problem}, after it had run well before")
@@ -87,5 +88,5 @@ def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]
     """Ratio of medians, and its 95 % percentile interval over resampled times of each."""
     draw = np.random.default_rng(0)
     medians = [np.median(draw.choice(np.asarray(times), (RESAMPLES, len(times))), axis=1) for times in (ours, theirs)]
-    low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
-    return {"value": float(np.median(ours) / np.median(theirs)), "low": float(low), "high": float(high)}
+    low, high = percentile_interval(medians[0] / medians[1])
+    return {"value": float(np.median(ours) / np.median(theirs)), "low": low, "high": high}

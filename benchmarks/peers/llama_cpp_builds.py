@@ -22,6 +22,7 @@ from emo_edge.benchmarks.peers import contenders as sides
 from emo_edge.benchmarks.peers.llama_cpp_tools import BENCH, llama_tools
 from emo_edge.benchmarks.peers.rounds import Turn, child, section
 from emo_edge.benchmarks.peers.table import OURS, Row
+from emo_edge.bundle.gguf_types import FILE_TYPES
 from emo_edge.planning.probes.language import LanguageProbe
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
@@ -29,8 +30,7 @@ from emo_edge.utils.files import write_json
 PIPS = "llama-bench, built as pip builds it"
 BUILDS = ("-DGGML_CPU_REPACK=OFF", "-DGGML_BLAS=ON -DGGML_BLAS_VENDOR=OpenBLAS")
 """What llama.cpp offers for a processor beside its own choice, which repacks weights for the kernels of this one."""
-FILE_TYPES = {"q4_k_m": 15, "q4_0": 2, "q8_0": 7, "f16": 1}
-"""llama.cpp's numbers."""
+MEASURED_TYPES = ("q4_k_m", "q4_0", "q8_0", "f16")
 WIDTH, MLP = 4096, 11008
 """LLaMA-7B's."""
 
@@ -51,7 +51,7 @@ def table(rows: Sequence[Row], told: Sequence[str]) -> str:
 @click.command(cls=EdgeCommand)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Keeps the builds; 2 GB.")
 @click.option("--build", "builds", multiple=True, default=BUILDS, show_default=True, help="CMake's settings of one.")
-@click.option("--language", type=click.Choice(list(FILE_TYPES)), default="q4_k_m", show_default=True)
+@click.option("--language", type=click.Choice(MEASURED_TYPES), default="q4_k_m", show_default=True)
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="Of LLaMA-7B's 32.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Turns of each side.")
@@ -64,7 +64,7 @@ def main(work: Path, builds: tuple[str, ...], json_path: Path | None, **options:
     report = partial(click.echo, err=True)
     work.mkdir(parents=True, exist_ok=True)
     path = (work / "layers.gguf").resolve()
-    LanguageProbe(WIDTH, MLP, options["layers"], FILE_TYPES[options["language"]]).write(path)
+    LanguageProbe(WIDTH, MLP, options["layers"], FILE_TYPES[options["language"]].number).write(path)
     asked = [options[name] for name in ("prompt", "written", "threads", "calls")]
     turns: dict[str, Turn] = {OURS: child(sides.our_gguf, path, *asked)}
     for build in ("", *builds):

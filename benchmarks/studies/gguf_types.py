@@ -18,11 +18,12 @@ import click
 
 from emo_edge.assets.packaged import Sample, packaged_checkpoint
 from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
+from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.bundle.imatrix import Imatrix, write_imatrix
 from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.calibration.language.mixed_types import BASE, measured_options
 from emo_edge.calibration.language.mixture_search import Mixture, MixtureSearch
-from emo_edge.calibration.language.variants import UNWEIGHTED, GroundTruth, measured_file
+from emo_edge.calibration.language.variants import GroundTruth, measured_file
 from emo_edge.export.gguf.file_types import FILE_TYPES, available_file_types
 from emo_edge.export.gguf.trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.reference.answers import answered_prompts

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.bundles.origin import require_origin
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.machine.hardware import read_machine
-from emo_edge.utils.files import sha256_of
 
 SHARE = 0.7
 """Of the free memory, what weights in float32 may take."""
@@ -36,7 +37,6 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
 
     None takes the packaged one of the bundle's own name. Raises InputError if it is not named or another one.
     """
-    known = bundle.manifest.provenance.get("checkpoint_sha256", "")
     if named is None:
         try:
             directory = packaged_checkpoint(bundle.manifest.name)
@@ -46,20 +46,16 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
             ) from error
     else:
         directory = Path(named) if Path(named).exists() else packaged_checkpoint(named)
-    files = weight_files(directory)
-    found = ", ".join(sha256_of(path) for path in files)
-    if found != known:
-        raise InputError(
-            f"{bundle.directory} was not exported from {directory}: its weights are others; --checkpoint names it"
-        )
-    return Checkpoint(directory, found, sum(path.stat().st_size for path in files), _too_large(directory))
+    digest = require_origin(bundle, directory, remedy="`checkpoint` names it")
+    size = sum(path.stat().st_size for path in weight_files(directory))
+    return Checkpoint(directory, digest, size, _too_large(directory))
 
 
 def profile_bytes(bundle: Bundle, profile: str) -> int:
     """Size of the files that a profile takes."""
     total, chosen = 0, bundle.manifest.profiles[profile]
-    for part in ("vision", "connector", "face", "language"):
-        component, variant = getattr(bundle.manifest.components, part), getattr(chosen, part)
+    for part in PARTS:
+        component, variant = bundle.manifest.components.get(part), chosen.variant(part)
         if component is not None and variant is not None:
             total += sum(file.size for file in component.variants[variant].files)
     tokenizer = bundle.manifest.question_tokenizer

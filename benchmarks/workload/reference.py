@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload.config import REFERENCE
 from emo_edge.benchmarks.workload.subjects import WRITTEN, Prediction, Written
-from emo_edge.bundle.manifest import GRAPHS
+from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.prompts import Prompt, classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.models.llama import generate_tokens
@@ -70,7 +70,7 @@ class TorchTarget:
         )
         self.name, self.device, self.labels, self.manifest = REFERENCE, device, labels, bundle.manifest
         self._blank_scores: dict[Prompt, NDArray[np.float64]] = {}
-        parts = [name for name in (*GRAPHS, "language") if getattr(self.manifest.components, name) is not None]
+        parts = [name for name in PARTS if self.manifest.components.get(name) is not None]
         self.variants = dict.fromkeys(parts, str(dtype).removeprefix("torch."))
 
     @torch.inference_mode()

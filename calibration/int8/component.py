@@ -10,8 +10,9 @@ from emo_edge.calibration.int8.graph_files import load_graph
 from emo_edge.calibration.int8.matmuls import residual_sums
 from emo_edge.calibration.int8.plan import Int8Plan, planned_int8
 from emo_edge.calibration.int8.ranges import ActivationRanges
-from emo_edge.calibration.int8.sensitivity import Measured, Outputs, Trials, block_costs, centred_cosine, method_costs
+from emo_edge.calibration.int8.sensitivity import Measured, Outputs, Trials, block_costs, method_costs
 from emo_edge.metrics.gates import CENTRED, Gate
+from emo_edge.metrics.tensor_parity import centred_cosine
 from emo_edge.tensors import Tensor
 
 AT_ONCE = 16

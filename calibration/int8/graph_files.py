@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from onnx import ModelProto, TensorProto
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.onnx import FATAL
 from emo_edge.tensors import Tensor
+from emo_edge.utils.files import replaced_file
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
@@ -99,20 +99,17 @@ def save_model(model: ModelProto, folder: Path, target: Path) -> list[Path]:
     data = target.with_name(f"{target.name}.data")
     refuse_existing(target, data)
     external.load_external_data_for_model(model, str(folder.resolve()))
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_BYTES:
-            external.convert_model_to_external_data(model, location=data.name, convert_attribute=False)
-            onnx.save_model(model, partial)
-        else:
-            partial.write_bytes(model.SerializeToString(deterministic=True))
-        onnx.checker.check_model(str(partial), full_check=True)
-        partial.replace(target)
+        with replaced_file(target) as partial:
+            if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_BYTES:
+                external.convert_model_to_external_data(model, location=data.name, convert_attribute=False)
+                onnx.save_model(model, partial)
+            else:
+                partial.write_bytes(model.SerializeToString(deterministic=True))
+            onnx.checker.check_model(str(partial), full_check=True)
     except Exception:
         data.unlink(missing_ok=True)
         raise
-    finally:
-        partial.unlink(missing_ok=True)
     return [file for file in (target, data) if file.exists()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from emo_edge.calibration.int8.histogram import BINS, MagnitudeHistogram
 from emo_edge.errors import InputError
 from emo_edge.tensors import Tensor
+from emo_edge.utils.files import replaced_file
 
 
 @dataclass
@@ -48,22 +48,17 @@ class RangeState:
             raise InputError(self._other_samples())
 
     def save(self, path: Path) -> None:
-        """Write beside ``path`` and rename."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        """Write the file as a whole."""
         header = {"graph": self.graph, "feeds": self.feeds, "samples": self.samples, "digest": self.digest}
         values = list(self.histograms.values())
-        try:
-            with partial.open("wb") as stream:
-                np.savez(
-                    stream,
-                    header=np.array(json.dumps({**header, "tensors": list(self.histograms)})),
-                    exponents=np.array([histogram.exponent for histogram in values]),
-                    peaks=np.array([histogram.peak for histogram in values]),
-                    counts=np.stack([histogram.counts for histogram in values]),
-                )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replaced_file(path) as partial, partial.open("wb") as stream:
+            np.savez(
+                stream,
+                header=np.array(json.dumps({**header, "tensors": list(self.histograms)})),
+                exponents=np.array([histogram.exponent for histogram in values]),
+                peaks=np.array([histogram.peak for histogram in values]),
+                counts=np.stack([histogram.counts for histogram in values]),
+            )
 
     def _other_samples(self) -> str:
         return f"the saved ranges counted {self.samples} other samples: give the same ones, or another state file"

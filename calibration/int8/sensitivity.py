@@ -17,7 +17,9 @@ from emo_edge.calibration.int8.qdq_graph import int8_model
 from emo_edge.calibration.int8.ranges import ActivationRanges
 from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import InputError
+from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.tensors import Tensor
+from emo_edge.utils.files import replace_text
 
 Outputs = Mapping[str, Tensor]
 """A graph's outputs for all samples, [N, ...] each."""
@@ -147,8 +149,7 @@ def block_costs(
         if name not in known:
             known[name] = list(astuple(trials.measured(trials.outputs(set(trials.nodes) - set(nodes)))))
             if kept:
-                kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
-                kept.with_suffix(".new").replace(kept)
+                replace_text(kept, json.dumps(known))
         measured = Measured(*known[name])
         costs.append(BlockCost(name, tuple(nodes), highest[name], name in massive, measured))
         if progress:
@@ -180,34 +181,3 @@ def massive_blocks(highest: Mapping[str, float]) -> set[str]:
     """
     typical = median(highest.values()) if highest else 0.0
     return {block for block, peak in highest.items() if peak > MASSIVE_RATIO * typical}
-
-
-def centred_cosine(reference: Tensor, found: Tensor) -> float:
-    """Return the cosine of two arrays [N, ...] as one vector each, the reference's mean over N taken from both.
-
-    What all samples share, such as where a mean face's landmarks lie, hides no error so. -1 where ``found`` is not
-    finite; 1 where both hold nothing but the mean.
-    """
-    if not np.isfinite(found).all():
-        return -1.0
-    mean = reference.mean(0, dtype=np.float64)
-    sums = np.zeros(3)
-    for true, other in zip(reference, found, strict=True):
-        own, its = (np.asarray(row - mean, np.float64).reshape(-1) for row in (true, other))
-        sums += own @ its, own @ own, its @ its
-    product, *squares = sums
-    return float(product / np.sqrt(np.prod(squares))) if all(squares) else float(not any(squares))
-
-
-def smallest_cosine(reference: Tensor, found: Tensor) -> float:
-    """Return the smallest cosine of two arrays [N, ...] over the N samples; -1 where ``found`` is not finite."""
-    if not np.isfinite(found).all():
-        return -1.0
-    return min(_row_cosine(*pair) for pair in zip(reference, found, strict=True))
-
-
-def _row_cosine(reference: Tensor, found: Tensor) -> float:
-    true, other = (np.asarray(array, np.float64).reshape(-1) for array in (reference, found))
-    if not true.any() and not other.any():
-        return 1.0
-    return float(true @ other) / max(float(np.linalg.norm(true) * np.linalg.norm(other)), 1e-30)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emo_edge.calibration.language.type_search import Option, Options, chosen_types
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.label_agreement import kl_divergence
+from emo_edge.utils.files import replace_text
 
 BASE = "q8_0"
 """File type of every file that is made here; the type of each matrix is named."""
@@ -110,8 +111,7 @@ def measured_options(
             types = dict.fromkeys((matrix.name for matrix in matrices), EXACT)
             types |= {matrix.name: kind for matrix in groups[group]}
             known[key] = divergence(trials, reference, importance, types, work / "searched.gguf", EXACT)
-            kept.with_suffix(".new").write_text(json.dumps(known), encoding="utf-8")
-            kept.with_suffix(".new").replace(kept)
+            replace_text(kept, json.dumps(known))
         progress(number + 1, len(pairs))
     return {
         group: {kind: Option(sum(matrix.size(kind) for matrix in own), known[f"{group} {kind}"]) for kind in SEARCHED}

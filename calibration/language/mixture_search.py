@@ -28,6 +28,7 @@ from emo_edge.calibration.language.mixed_types import (
 )
 from emo_edge.calibration.language.type_search import Options
 from emo_edge.errors import AccuracyGateError
+from emo_edge.utils.files import replace_text
 
 RECIPES = ("q6_k", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k")
 """Stock file types made without statistics, the largest first."""
@@ -202,8 +203,7 @@ class MixtureSearch:
         key = json.dumps([sorted(types.items()), importance is not None])
         if key not in self._known:
             self._known[key] = divergence(self.trials, self.reference, importance, types, self.path)
-            self._kept.with_suffix(".new").write_text(json.dumps(self._known), encoding="utf-8")
-            self._kept.with_suffix(".new").replace(self._kept)
+            replace_text(self._kept, json.dumps(self._known))
         return self._known[key]
 
     def _overhead(self) -> int:

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.calibration.language.mixed_types import BASE, Trials, measured_options
 from emo_edge.calibration.language.mixture_search import MixtureSearch
 from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_evidence
+from emo_edge.utils.progress import Progress
 
-UNWEIGHTED = ("f32", "f16", "bf16", "q8_0")
-"""Types that llama.cpp makes without statistics, even where it gets some."""
 MIXED = "mixed"
 """Name of the variant whose types were searched."""
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

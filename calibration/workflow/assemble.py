@@ -14,10 +14,11 @@ from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.config import language_of
 from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
 from emo_edge.calibration.workflow.prepare import CalibrationRun
-from emo_edge.calibration.workflow.profiles import calibrated_profiles, gate_of, with_floats
+from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_floats
 from emo_edge.calibration.workflow.report import NewVariants, calibration_provenance
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.evaluate import chain_probabilities
+from emo_edge.metrics.gates import profile_gate
 
 
 def calibrated_manifest(run: CalibrationRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
@@ -79,7 +80,7 @@ def _gated(
             name,
             # Without INT8 it would not be the profile of that name.
             ladder if name != INT8 else [profile],
-            config.gate or gate_of(name),
+            config.gate or profile_gate(name),
             lambda tried: _chain_evidence(run, draft, name, tried),
             strict=config.strict,
             report=run.reports.line,

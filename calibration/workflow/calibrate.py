@@ -14,12 +14,13 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.assemble import calibrated_manifest
-from emo_edge.calibration.workflow.config import CalibrationConfig, language_of, require_origin
+from emo_edge.calibration.workflow.config import CalibrationConfig, language_of
 from emo_edge.calibration.workflow.graphs import graph_variants
 from emo_edge.calibration.workflow.language import language_variants
 from emo_edge.calibration.workflow.prepare import prepared_run, usable_samples
 from emo_edge.calibration.workflow.report import NewVariants, calibration_report
 from emo_edge.errors import InputError
+from emo_edge.export.bundles.origin import require_origin
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.utils.files import write_json
 from emo_edge.utils.progress import QUIET, Reports

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.bundle.manifest import GRAPHS, LanguageComponent, Manifest
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
-from emo_edge.calibration.language.variants import UNWEIGHTED
 from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.export.models.config import EmoLlamaConfig
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
-from emo_edge.utils.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -117,13 +114,3 @@ def language_of(bundle: Bundle) -> LanguageComponent:
     if language is None:
         raise InputError(f"{bundle.directory}: a face network alone; there is no language model to calibrate")
     return language
-
-
-def require_origin(bundle: Bundle, checkpoint: Path) -> None:
-    """Raise InputError unless the bundle was exported from this checkpoint."""
-    known = bundle.manifest.provenance.get("checkpoint_sha256", "")
-    own = ", ".join(sha256_of(path) for path in weight_files(checkpoint))
-    if known != own:
-        raise InputError(
-            f"{bundle.directory} was not exported from {checkpoint}: its weights are others; name that one"
-        )

@@ -34,7 +34,7 @@ def rungs(profile: Profile, floats: Profile, variants: Mapping[str, Variant]) ->
 
 def int8_parts(profile: Profile) -> list[str]:
     """Name the graphs of a profile that are in INT8."""
-    return [part for part in GRAPHS if getattr(profile, part) == INT8]
+    return [part for part in GRAPHS if profile.variant(part) == INT8]
 
 
 def gated_profile(

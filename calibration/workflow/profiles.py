@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from emo_edge.bundle.gguf_types import EXACT
 from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile
 from emo_edge.calibration.workflow.gated_profile import INT8, with_int8
-from emo_edge.export.bundles.profiles import EXACT_TYPES, PROFILE_OF
-from emo_edge.metrics.gates import GATES, Gate
-
-OTHERS_GATE = "small"
-"""Whose gate a profile has that no gate is named after."""
-
-
-def gate_of(name: str) -> Gate:
-    """Return a profile's default gate."""
-    return GATES.get(name, GATES[OTHERS_GATE])
+from emo_edge.export.bundles.profiles import PROFILE_OF
+from emo_edge.metrics.gates import GATES, OTHERS_GATE, profile_gate
 
 
 def takes_int8(name: str, profile: Profile) -> bool:
     """Return whether graphs in INT8 are chosen for a profile: a quantized one, with the widest gate."""
-    return name == INT8 or (gate_of(name) == GATES[OTHERS_GATE] and profile.language not in EXACT_TYPES)
+    return name == INT8 or (profile_gate(name) == GATES[OTHERS_GATE] and profile.language not in EXACT)
 
 
 def calibrated_profiles(
@@ -60,11 +53,11 @@ def with_floats(old: Manifest, profile: Profile, parts: Collection[str]) -> Prof
     update = {
         part: [name for name in _variants(old, part) if name != INT8][-1]
         for part in parts
-        if getattr(profile, part) == INT8
+        if profile.variant(part) == INT8
     }
     return profile.model_copy(update=update)
 
 
 def _variants(manifest: Manifest, part: str) -> list[str]:
-    component = getattr(manifest.components, part)
+    component = manifest.components.get(part)
     return list(component.variants) if component else []

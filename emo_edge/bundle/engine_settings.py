@@ -1,4 +1,4 @@
-"""What a bundle asks of compiled engines and of CUDA: sizes they are made for, memory they may take."""
+"""Settings of compiled engines and of CUDA in a bundle: sizes they are compiled for, memory they may take."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class CudaSettings(Section):
     memory_limit_mib: Size | None = None
     """Of one graph's arena; None leaves it to the card."""
     grow: Literal["as-requested", "doubling"] = "as-requested"
-    """``as-requested`` wastes less where several engines share a card, ``doubling`` asks the driver less often."""
+    """``as-requested`` wastes less where a card has several engines, ``doubling`` asks the driver less often."""
     convolution_search: Literal["exhaustive", "heuristic", "default"] = "heuristic"
     """``exhaustive`` tries every kernel at the first run of each size."""
     tf32: bool = False
-    """Round float32 products to 10 bits of mantissa; a bundle's evidence was measured without."""
+    """Round float32 matmuls to 10 bits of mantissa; a bundle's evidence was measured without."""
     graphs: bool = True
     """Capture a CUDA graph for each size of feed, where ONNX Runtime can and is new enough to do it safely: a small
     network waits for its launches (on an H200 a reading of emo-tiny took 5.0 ms with, 11.8 and 19.4 ms without:
@@ -53,7 +53,7 @@ class CudaSettings(Section):
 
 
 class TensorRtSettings(Section):
-    """How TensorRT builds and runs a graph."""
+    """Settings of TensorRT's builds and runs of a graph."""
 
     workspace_mib: Size = 1024
     """Scratch memory a kernel may ask for, and what trying kernels may take: an Orin Nano of 8 GB leaves 5.2 GB."""
@@ -63,15 +63,15 @@ class TensorRtSettings(Section):
 
 
 class LlamaSettings(Section):
-    """How llama.cpp keeps a prompt."""
+    """Settings of llama.cpp's prompt."""
 
     cache: Literal["f16", "q8_0"] = "f16"
-    """Type of attention's keys and values. ``q8_0`` takes half the memory and needs flash attention, which is turned on
+    """Type of attention's keys and values. ``q8_0`` takes half the memory and needs flash attention, which is enabled
     for it; elsewhere llama.cpp decides. Unquantized models keep float32, whatever this says."""
 
 
 class EngineSettings(Section):
-    """What engines are made for; every field has a default that suits the networks of this project."""
+    """Settings of every engine; every field has a default that suits the networks of this project."""
 
     rows: RowRange = RowRange()
     cuda: CudaSettings = CudaSettings()
@@ -90,21 +90,21 @@ class AxisRange:
 
 def axis_ranges(rows: RowRange, max_question_tokens: int | None) -> dict[str, AxisRange]:
     """Return the range of each varying axis that a bundle's graphs may have."""
-    found = {ROWS: AxisRange(1, rows.likely, rows.most)}
+    ranges = {ROWS: AxisRange(1, rows.likely, rows.most)}
     if max_question_tokens is not None:
-        found[QUESTION_LENGTH] = AxisRange(1, min(LIKELY_QUESTION, max_question_tokens), max_question_tokens)
-    return found
+        ranges[QUESTION_LENGTH] = AxisRange(1, min(LIKELY_QUESTION, max_question_tokens), max_question_tokens)
+    return ranges
 
 
 def shape_ranges(
     inputs: Sequence[TensorSpec], axes: Mapping[str, AxisRange]
 ) -> dict[str, tuple[list[int], list[int], list[int]]]:
-    """Smallest, likely and largest shape of every input; raise BundleError for an axis nobody knows the range of."""
+    """Smallest, likely and largest shape of every input; raise BundleError for an axis of unknown range."""
     unknown = {axis for spec in inputs for axis in spec.shape if isinstance(axis, str)} - axes.keys()
     if unknown:
         raise BundleError(
             f"no range is known for the axes {', '.join(sorted(unknown))}; an engine can be compiled for "
-            f"{', '.join(axes)}: export the bundle again, or use --device cuda or cpu"
+            f"{', '.join(axes)}: export the bundle again, or use `device` cuda or cpu"
         )
 
     def sizes(spec: TensorSpec, which: str) -> list[int]:

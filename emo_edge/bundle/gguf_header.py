@@ -23,12 +23,12 @@ OUTPUT, EMBEDDING = "output.weight", "token_embd.weight"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies in the file."""
+    """Position and type of a tensor in the file."""
 
     type: int
     """ggml's number."""
     shape: tuple[int, ...]
-    """The fastest axis first, as the file tells it."""
+    """The fastest axis first, as in the file."""
     start: int
     """Of its data, in bytes from the file's start."""
     bytes: int
@@ -37,7 +37,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the head of a language model's file tells."""
+    """Metadata and tensors of a language model's file."""
 
     metadata: dict[str, Any]
     """Scalars and strings; of an array its length alone."""
@@ -60,17 +60,17 @@ class GgufHeader:
         return self.tensor_bytes.get(OUTPUT, self.tensor_bytes.get(EMBEDDING, 0))
 
     def shape(self) -> LanguageShape:
-        """Return the sizes that the metadata tells."""
-        found = self.metadata
-        heads = int(found["llama.attention.head_count"])
+        """Return the sizes in the metadata."""
+        metadata = self.metadata
+        heads = int(metadata["llama.attention.head_count"])
         return LanguageShape(
-            vocabulary=int(found.get("llama.vocab_size", found.get("tokenizer.ggml.tokens", 0))),
-            width=int(found["llama.embedding_length"]),
-            mlp=int(found["llama.feed_forward_length"]),
-            layers=int(found["llama.block_count"]),
+            vocabulary=int(metadata.get("llama.vocab_size", metadata.get("tokenizer.ggml.tokens", 0))),
+            width=int(metadata["llama.embedding_length"]),
+            mlp=int(metadata["llama.feed_forward_length"]),
+            layers=int(metadata["llama.block_count"]),
             heads=heads,
-            kv_heads=int(found.get("llama.attention.head_count_kv", heads)),
-            context=int(found["llama.context_length"]),
+            kv_heads=int(metadata.get("llama.attention.head_count_kv", heads)),
+            context=int(metadata["llama.context_length"]),
         )
 
 
@@ -95,17 +95,17 @@ def _header(stream: BinaryIO, size: int) -> GgufHeader:
     for _ in range(pairs):
         name = _string(stream)
         metadata[name] = _value(stream, _scalar(stream, "I"))
-    told = [_tensor(stream) for _ in range(tensors)]
+    infos = [_tensor(stream) for _ in range(tensors)]
     alignment = int(metadata.get("general.alignment", 32))
     data = -(-stream.tell() // alignment) * alignment
-    places = sorted(start for *_, start in told)
-    following = dict(zip(places, [*places[1:], size - data], strict=True))
-    found = {
-        name: StoredTensor(kind, shape, data + start, following[start] - start) for name, kind, shape, start in told
+    starts = sorted(start for *_, start in infos)
+    following = dict(zip(starts, [*starts[1:], size - data], strict=True))
+    stored = {
+        name: StoredTensor(kind, shape, data + start, following[start] - start) for name, kind, shape, start in infos
     }
-    if any(tensor.bytes < 0 for tensor in found.values()):
+    if any(tensor.bytes < 0 for tensor in stored.values()):
         raise ValueError("its tensors end after the file")
-    return GgufHeader(metadata, found)
+    return GgufHeader(metadata, stored)
 
 
 def _tensor(stream: BinaryIO) -> tuple[str, int, tuple[int, ...], int]:

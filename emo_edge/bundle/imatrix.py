@@ -2,7 +2,7 @@
 
 Per tensor: how large, squared and summed over tokens, each column's input was. A quantizer spends its error where the
 inputs are small. Keys and names are those of llama.cpp's ``tools/imatrix/imatrix.cpp``; its ``llama-quantize`` and
-`export.quantized_gguf` read the same file.
+`emo_edge.export.gguf.quantize` read the same file.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
+from emo_edge.utils.files import replaced_file
+
+if TYPE_CHECKING:
+    import gguf
 
 SUMS, COUNTS = ".in_sum2", ".counts"
+ARCHITECTURE_KEY = "general.architecture"
 TYPE_KEY, DATASETS_KEY = "general.type", "imatrix.datasets"
 CHUNKS_KEY, CHUNK_SIZE_KEY = "imatrix.chunk_count", "imatrix.chunk_size"
 
 
 @dataclass(frozen=True)
 class Imatrix:
-    """What the matrices of one model read."""
+    """Statistics of the inputs of one model's matrices."""
 
     sums: Mapping[str, NDArray[np.float32]]
     """GGUF tensor name to the sum over tokens of each input column, squared: [columns]."""
@@ -32,7 +38,7 @@ class Imatrix:
     prompts: int
     """Prompts, answers included, that were read."""
     datasets: tuple[str, ...]
-    """Where they came from."""
+    """Sources of the prompts."""
 
     def means(self, name: str) -> NDArray[np.float32]:
         """Mean square of each input column of a tensor, as a quantizer weighs it: float32 [columns]."""
@@ -51,13 +57,16 @@ class Imatrix:
 
 
 def write_imatrix(imatrix: Imatrix, path: Path) -> None:
-    """Write the file beside its final name, then rename it; what is there is replaced."""
+    """Write the file as a whole; a file of that name is replaced."""
     import gguf
 
-    partial = path.with_name(f"{path.name}.partial")
-    writer = gguf.GGUFWriter(partial, "")
+    with replaced_file(path) as partial:
+        _write(imatrix, gguf.GGUFWriter(partial, ""))
+
+
+def _write(imatrix: Imatrix, writer: gguf.GGUFWriter) -> None:
     # The writer's own key for the architecture has no place in a file that is no model.
-    writer.kv_data[0].pop(gguf.Keys.General.ARCHITECTURE, None)
+    writer.kv_data[0].pop(ARCHITECTURE_KEY, None)
     writer.add_type("imatrix")
     writer.add_array(DATASETS_KEY, list(imatrix.datasets))
     writer.add_uint32(CHUNKS_KEY, imatrix.prompts)
@@ -69,13 +78,12 @@ def write_imatrix(imatrix: Imatrix, path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    partial.replace(path)
 
 
 def read_imatrix(path: Path) -> Imatrix:
     """Read a file that this module, or llama.cpp's ``llama-imatrix``, wrote.
 
-    Raises InputError for one that is missing, truncated, of another kind, or holds what no sum of squares can be.
+    Raises InputError for one that is missing, truncated, of another kind, or holds values that no sum of squares has.
     """
     import gguf
 

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: typed, versioned, closed sets of keys. The device needs nothing else to know a model.
+"""The manifest of a bundle: typed, versioned, closed sets of keys. A device needs nothing else to know a model.
 
 `schema()` is the JSON Schema that ships as ``emo_edge/schemas/manifest-1.json``.
 """
@@ -18,20 +18,18 @@ from emo_edge.errors import BundleError, InputError
 from emo_edge.tensors import TensorSpec
 from emo_edge.utils.settings import Name, Positive, Rgb, Section, Size, problem_list, require
 
-EXACT_LANGUAGE = ("f16", "f32", "bf16")
-"""Unquantized language variants keep their attention cache in float32 too."""
-
-
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
 GRAPHS = ("vision", "connector", "face")
 """The components that are graphs, in the order they are computed."""
+PARTS = (*GRAPHS, "language")
+"""All components."""
 OUTPUTS = {
     "vision": {"features"},
     "connector": {"visual_tokens"},
     "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
 }
-"""What the pipeline reads of each graph; a face graph that gives nothing but tokens tells no facts."""
+"""Outputs of each graph that the pipeline reads; a face graph of nothing but tokens has no attributes."""
 FACE_TOKENS = "face_tokens"
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""
@@ -71,7 +69,7 @@ class Variant(Section):
 
     files: Annotated[tuple[BundleFile, ...], Field(min_length=1)]
     evidence: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """Per output, the distance from the PyTorch reference that export measured: see `export.parity`."""
+    """Per output, the distance from the PyTorch reference: see `emo_edge.metrics.tensor_parity`."""
 
 
 class GraphComponent(Section):
@@ -93,7 +91,7 @@ class LanguageComponent(Section):
 
 
 class Components(Section):
-    """The parts of the way of the data.
+    """The components of a bundle.
 
     A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
     """
@@ -103,9 +101,25 @@ class Components(Section):
     face: GraphComponent | None
     language: LanguageComponent | None
 
+    def get(self, part: str) -> GraphComponent | LanguageComponent | None:
+        """Return the component of a name of `PARTS`; None where the bundle has none."""
+        component: GraphComponent | LanguageComponent | None = getattr(self, part)
+        return component
+
+    def graph(self, part: str) -> GraphComponent:
+        """Return the graph of a name of `GRAPHS`; raise BundleError where the bundle has none."""
+        component = self.get(part)
+        if not isinstance(component, GraphComponent):
+            raise BundleError(f"the bundle has no graph {part}")
+        return component
+
+    def graphs(self) -> dict[str, GraphComponent]:
+        """Return the graphs there are, in the order of `GRAPHS`."""
+        return {part: graph for part in GRAPHS if isinstance(graph := self.get(part), GraphComponent)}
+
 
 class CropSettings(Section):
-    """How a face is cut out for one network: see `emo_edge.media.crops`."""
+    """Crop of a face for one network: see `emo_edge.media.crops`."""
 
     method: Literal["padded", "stretched"]
     size: Size
@@ -158,7 +172,7 @@ Segment = Annotated[BeginSegment | TextSegment | FramesSegment, Field(discrimina
 
 
 class Scoring(Section):
-    """How label scores become probabilities."""
+    """Conversion of label scores to probabilities."""
 
     temperature: Positive = 1.0
     prior_correction: bool = False
@@ -174,6 +188,11 @@ class Profile(Section):
     language: Name | None
     evidence: dict[str, float] = Field(default_factory=dict)
     """Whole chain against the PyTorch reference: label agreement, KL, samples."""
+
+    def variant(self, part: str) -> str | None:
+        """Return the variant of a component of `PARTS`; None where there is no such component."""
+        name: str | None = getattr(self, part)
+        return name
 
 
 class Manifest(Section):
@@ -260,36 +279,32 @@ class Manifest(Section):
         ]
 
     def _output_checks(self) -> list[tuple[bool, str]]:
-        """Every graph returns what the pipeline asks of it."""
+        """Require every output that the pipeline reads."""
         checks = []
-        for part, wanted in OUTPUTS.items():
-            component: GraphComponent | None = getattr(self.components, part)
-            if component is not None:
-                given = {contract.name for contract in component.outputs}
-                missing = set() if part == "face" and given == {FACE_TOKENS} else wanted - given
-                checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
+        for part, graph in self.components.graphs().items():
+            given = {contract.name for contract in graph.outputs}
+            missing = set() if part == "face" and given == {FACE_TOKENS} else OUTPUTS[part] - given
+            checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
         return checks
 
     def _profile_checks(self, name: str, profile: Profile) -> list[tuple[bool, str]]:
         checks = []
-        for part in ("vision", "connector", "face", "language"):
-            component, variant = getattr(self.components, part), getattr(profile, part)
+        for part in PARTS:
+            component, variant = self.components.get(part), profile.variant(part)
             known = list(component.variants) if component else [None]
             checks.append((variant in known, f"profiles.{name}.{part}: {variant!r} is not one of {known}"))
         return checks
 
     def files(self) -> list[BundleFile]:
-        """Every file of the bundle but the manifest itself."""
-        parts = self.components
-        graphs = [graph for graph in (parts.vision, parts.connector, parts.face) if graph is not None]
-        variants = [variant for graph in graphs for variant in graph.variants.values()]
-        variants += parts.language.variants.values() if parts.language else ()
+        """List every file of the bundle but the manifest itself."""
+        components = [component for part in PARTS if (component := self.components.get(part)) is not None]
+        variants = [variant for component in components for variant in component.variants.values()]
         tokenizer = [self.question_tokenizer] if self.question_tokenizer else []
         return [file for variant in variants for file in variant.files] + tokenizer
 
     @property
     def frames_segment(self) -> FramesSegment:
-        """Where the visual tokens go, in a bundle with a language model."""
+        """Segment of the visual tokens, in a bundle with a language model."""
         return next(segment for segment in self.layout if isinstance(segment, FramesSegment))
 
 

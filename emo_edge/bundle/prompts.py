@@ -1,8 +1,8 @@
-"""The prompts as data, and the text they become, split where the visual tokens go."""
+"""Prompts: their configuration, and their text, split where the visual tokens go."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
@@ -35,29 +35,29 @@ class PromptConfig(Section):
     use_demographics: bool = True
 
     @model_validator(mode="after")
-    def _places_there(self) -> PromptConfig:
+    def _fields_there(self) -> PromptConfig:
         after = self.template.partition("<image>")[2]
-        missing = [place for place in ("{question}", "{demographics}") if place not in after]
+        missing = [field for field in ("{question}", "{demographics}") if field not in after]
         require(
             (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
             (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
-            *_place_checks("classify", self.classify, needed=("medium", "labels")),
-            *_place_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
+            *_field_checks("classify", self.classify, needed=("medium", "labels")),
+            *_field_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
         )
         return self
 
 
-def _place_checks(
+def _field_checks(
     name: str, text: str, *, needed: tuple[str, ...], allowed: tuple[str, ...] = ()
 ) -> list[tuple[bool, str]]:
     try:
-        places = [
+        fields = [
             field + (f":{spec}" if spec else "") for _, field, spec, _ in Formatter().parse(text) if field is not None
         ]
     except ValueError as error:
         return [(False, f"prompt.{name}: {error}; a literal brace is written twice")]
-    missing = [f"{{{place}}}" for place in needed if place not in places]
-    unknown = [f"{{{place}}}" for place in places if place not in needed + allowed]
+    missing = [f"{{{field}}}" for field in needed if field not in fields]
+    unknown = [f"{{{field}}}" for field in fields if field not in needed + allowed]
     return [
         (not missing, f"prompt.{name} lacks {', '.join(missing)}"),
         (not unknown, f"prompt.{name} has {', '.join(unknown)}, which nothing fills"),
@@ -103,6 +103,15 @@ def build_prompt(config: PromptConfig, question: str, demographics: str = "") ->
 def classify_question(config: PromptConfig, labels: Sequence[str], *, clip: bool = False) -> str:
     """Ask for one of ``labels``, in the order given."""
     return config.classify.format(medium=medium(clip), labels=", ".join(labels))
+
+
+def answer_ids(tokenize: Callable[[str], Sequence[int]], context: str, answer: str) -> list[int] | None:
+    """Return the token ids that ``answer`` adds after ``context``, tokenized together as training saw them.
+
+    None where the first of them merges with the context.
+    """
+    before, both = list(tokenize(context)), list(tokenize(f"{context} {answer}"))
+    return both[len(before) :] if both[: len(before)] == before and len(both) > len(before) else None
 
 
 def medium(clip: bool) -> str:

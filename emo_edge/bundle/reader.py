@@ -15,13 +15,13 @@ from emo_edge.utils.files import sha256_of
 VERIFIED_NAME = "verified.json"
 PLAN_NAME = "plan.sha256"
 FINISHED = ".finished.json"
-"""Ends the name of a variant's record, beside its files while the bundle is written."""
+"""Ends the name of a variant's record, next to its files while the bundle is written."""
 MANIFEST_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A directory whose manifest is well-formed and whose files are what the manifest says."""
+    """A directory whose manifest is well-formed and whose files are those of the manifest."""
 
     directory: Path
     manifest: Manifest
@@ -66,11 +66,11 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
     for file in manifest.files():
         path = root / file.path
         try:
-            problem = _place_problem(root, path) or _size_problem(path, file)
+            problem = path_problem(root, path) or size_problem(path, file)
             if not problem:
                 signature = [file.sha256, *_signature(path)]
                 if known.get(str(path.absolute())) != signature:
-                    problem = _content_problem(path, file)
+                    problem = content_problem(path, file)
                     verified |= {} if problem else {str(path.absolute()): signature}
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
             problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
@@ -80,7 +80,7 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
         write_cached(VERIFIED_NAME, verified)
 
 
-def _place_problem(root: Path, path: Path) -> str | None:
+def path_problem(root: Path, path: Path) -> str | None:
     """Refuse links: the real path must be the plain one below the bundle's own real path."""
     if not path.exists() and not path.is_symlink():
         return "no such file"
@@ -89,18 +89,20 @@ def _place_problem(root: Path, path: Path) -> str | None:
     return None if path.is_file() else "not a plain file"
 
 
-def _size_problem(path: Path, file: BundleFile) -> str | None:
+def size_problem(path: Path, file: BundleFile) -> str | None:
+    """Compare a file's size with the manifest's; None where they are equal."""
     size = path.stat().st_size
     return None if size == file.size else f"{size} bytes, the manifest says {file.size}"
 
 
-def _content_problem(path: Path, file: BundleFile) -> str | None:
+def content_problem(path: Path, file: BundleFile) -> str | None:
+    """Compare a file's hash with the manifest's; None where they are equal."""
     return None if sha256_of(path) == file.sha256 else "its content is not what the manifest's sha256 says"
 
 
 def _signature(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:

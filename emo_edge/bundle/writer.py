@@ -1,4 +1,4 @@
-"""Write a bundle beside its place, then rename it."""
+"""Write a bundle in a partial directory, then rename it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Variant
-from emo_edge.bundle.reader import FINISHED, PLAN_NAME, Bundle, _content_problem, _place_problem, _size_problem
+from emo_edge.bundle.reader import FINISHED, PLAN_NAME, Bundle, content_problem, path_problem, size_problem
 from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError
-from emo_edge.utils.files import sha256_of, sync
+from emo_edge.utils.files import replace_text, sha256_of, sync
 
 
 class BundleWriter:
-    """Write a bundle beside its final name and rename it when all is there.
+    """Write a bundle next to its final name and rename it when it is complete.
 
     A context manager: left without `finish`, by an error or a kill, nothing exists under the final name. The next
     writer clears what the last one left, but for the variants that one of the same plan had finished.
@@ -26,7 +26,7 @@ class BundleWriter:
         Args:
             target: the bundle.
             overwrite: whether a bundle there is replaced as a whole.
-            plan: what tells this bundle from another of the same name; None keeps nothing of a stopped writer.
+            plan: identifies this bundle among those of the same name; None keeps nothing of a stopped writer.
         """
         self.target, self.plan = Path(target).absolute(), plan
         self.finished: dict[str, Variant] = {}
@@ -48,7 +48,7 @@ class BundleWriter:
         if not plain or (any(self.target.iterdir()) and not (self.target / MANIFEST_NAME).is_file()):
             raise BundleError(f"{self.target}: already there, and no bundle; give another name")
         if any(self.target.iterdir()) and not overwrite:
-            raise BundleError(f"{self.target}: already there; give another name or --overwrite")
+            raise BundleError(f"{self.target}: already there; give another name or `overwrite`")
 
     def __enter__(self) -> BundleWriter:
         try:
@@ -82,29 +82,27 @@ class BundleWriter:
         """Note that a variant is finished, for a writer that goes on after this one was stopped."""
         for file in variant.files:
             sync(self.partial / file.path)
-        path = self.partial / f"{name}{FINISHED}"
-        path.with_suffix(".new").write_text(variant.model_dump_json(), encoding="utf-8")
-        path.with_suffix(".new").replace(path)
+        replace_text(self.partial / f"{name}{FINISHED}", variant.model_dump_json())
 
     def _left_finished(self) -> dict[str, Variant]:
         """Find the recorded variants whose files are all there, if a writer of the same plan left them."""
-        found = {}
+        finished = {}
         try:
             if self.plan is not None and (self.partial / PLAN_NAME).read_text(encoding="utf-8") == self.plan:
                 for path in self.partial.glob(f"*{FINISHED}"):
                     variant = Variant.model_validate_json(path.read_bytes())
                     if not any(self._problem(file) for file in variant.files):
-                        found[path.name.removesuffix(FINISHED)] = variant
+                        finished[path.name.removesuffix(FINISHED)] = variant
         except (OSError, ValueError):
             return {}
-        return found
+        return finished
 
     def _problem(self, file: BundleFile) -> str | None:
         path = self.partial / file.path
-        return _place_problem(self.partial, path) or _size_problem(path, file) or _content_problem(path, file)
+        return path_problem(self.partial, path) or size_problem(path, file) or content_problem(path, file)
 
     def path(self, name: str) -> Path:
-        """Where to write the file that the manifest will call ``name``."""
+        """Return the path to write the file that the manifest calls ``name``."""
         path = self.partial / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path

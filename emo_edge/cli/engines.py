@@ -19,9 +19,9 @@ from emo_edge.runtimes.loading.engine_builds import (
     profile_graphs,
     trial_builds,
 )
-from emo_edge.runtimes.loading.tensorrt import Progress
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.progress import FractionProgress
 
 
 @click.group(no_args_is_help=True)
@@ -65,7 +65,7 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Progress]:
+def _bar(name: str) -> Iterator[FractionProgress]:
     """Show a progress bar on stderr; TensorRT's phases each begin again at 0, the bar does not."""
     with click.progressbar(length=1000, label=f"build {name}", file=sys.stderr, show_eta=False) as bar:
         yield _Steps(bar)

@@ -18,7 +18,7 @@ from emo_edge.faces.yunet import YuNetDetector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
-from emo_edge.media.sources import shown
+from emo_edge.media.sources import without_password
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.devices import DEVICES
@@ -169,7 +169,7 @@ class _Screen:
 
     def progress(self, source: str, done: int, total: int) -> None:
         """Show the progress of a long step; quiet when piped."""
-        self._status(f"{shown(source)}: {done}" + (f" of {total}" if total else ""))
+        self._status(f"{without_password(source)}: {done}" + (f" of {total}" if total else ""))
 
     def piece(self, text: str) -> None:
         """Show an answer on the terminal while it is written; the result after it repeats the whole answer."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
-from emo_edge.bundle.prompts import demographic_sentence
+from emo_edge.bundle.prompts import answer_ids, demographic_sentence
 from emo_edge.errors import BundleError, InputError
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.sessions import Chunk, LanguageSession
@@ -83,11 +83,10 @@ class Prompt:
 
 def label_branches(language: LanguageSession, context: str, labels: Sequence[str]) -> list[list[int]]:
     """Return the token ids that each label adds behind ``context``; raise InputError where they merge with it."""
-    before = language.tokenize(context)
-    found = []
+    branches = []
     for label in labels:
-        both = language.tokenize(f"{context} {label}")
-        if both[: len(before)] != before or len(both) == len(before):
+        ids = answer_ids(language.tokenize, context, label)
+        if ids is None:
             raise InputError(f"the label {label!r} cannot be scored: it merges with the text before it")
-        found.append(both[len(before) :])
-    return found
+        branches.append(ids)
+    return branches

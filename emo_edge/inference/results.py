@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.media.crops import Box, Image
-from emo_edge.media.sources import shown
+from emo_edge.media.sources import without_password
 from emo_edge.runtimes.base.sessions import Sampling
 
 RESULT_VERSION = 1
@@ -164,7 +164,7 @@ class SourceResult:
         """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
         return {
             "result_version": RESULT_VERSION,
-            "source": shown(self.source),
+            "source": without_password(self.source),
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
             "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],

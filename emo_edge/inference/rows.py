@@ -9,7 +9,7 @@ from typing import Any
 from emo_edge.errors import InputError
 from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import EmotionResult, SourceResult
-from emo_edge.media.sources import shown
+from emo_edge.media.sources import without_password
 
 Value = str | int | float | None
 Sections = tuple[dict[str, Value], ...]
@@ -68,7 +68,7 @@ def _table(results: Any) -> Iterator[Sections]:
 
 
 def _source_rows(result: SourceResult) -> Iterator[Sections]:
-    source = _source(shown(result.source), result.kind, result.seconds or (None, None))
+    source = _source(without_password(result.source), result.kind, result.seconds or (None, None))
     error = None if result.error is None else str(result.error)
     if not result.faces:
         yield _row(source, None, None, error)

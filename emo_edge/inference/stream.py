@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
@@ -11,9 +11,7 @@ from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.media.images import image_paths, read_image
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
-
-Progress = Callable[[str, int, int], None]
-"""Gets a source, the steps that are done, and their total (0 if unknown)."""
+from emo_edge.utils.progress import StepProgress
 
 
 def stream(
@@ -42,7 +40,7 @@ def read_sources(
     sources: Iterable[str],
     request: Request,
     sampling: ClipSampling,
-    progress: Progress = lambda source, done, total: None,
+    progress: StepProgress = lambda source, done, total: None,
 ) -> Iterator[SourceResult]:
     """Read images, folders, videos, cameras and streams in order; ``progress`` is called during long work.
 
@@ -60,7 +58,7 @@ def read_sources(
 
 
 def _read_source(
-    pipeline: EmotionPipeline, source: str, request: Request, sampling: ClipSampling, progress: Progress
+    pipeline: EmotionPipeline, source: str, request: Request, sampling: ClipSampling, progress: StepProgress
 ) -> Iterator[SourceResult]:
     kind = classify_source(source)
     if kind not in ("image", "folder"):

@@ -1,7 +1,7 @@
-"""Read what a machine is from its files: processor, memory, NVIDIA cards, Jetson module, disks, cameras.
+"""Read the facts about a machine from its files: processor, memory, NVIDIA cards, Jetson module, disks, cameras.
 
 Files are looked up below a root directory, so that a copied tree can be read as well as this machine. Nothing here
-raises: what is missing, unreadable or nonsense is None or empty, because a report is wanted most where things break.
+raises: what is missing, unreadable or nonsense is None or empty, because a report is needed most where things break.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ARM_CORES = {
 
 @dataclass(frozen=True)
 class Processor:
-    """The CPU; ``features`` is None where nothing tells them."""
+    """The CPU; ``features`` is None where no file lists them."""
 
     name: str
     architecture: str
@@ -73,7 +73,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class CudaDevice:
-    """A card as nvidia-smi or the driver's files tell it; ``memory`` in bytes, None where it is the machine's own."""
+    """A card by nvidia-smi or the driver's files; ``memory`` in bytes, None where it is the machine's own."""
 
     name: str
     memory: int | None
@@ -83,7 +83,7 @@ class CudaDevice:
 
 @dataclass(frozen=True)
 class Drive:
-    """Room where this toolkit writes, in bytes."""
+    """Disk space where this toolkit writes, in bytes."""
 
     folder: str
     total: int
@@ -101,7 +101,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine is."""
+    """Facts about a machine."""
 
     system: str
     python: str
@@ -122,7 +122,7 @@ def read_machine(
 ) -> Machine:
     """Read everything below ``root``, and ask nvidia-smi and nvpmodel through ``run``, `run_bounded` if None.
 
-    ``folders`` are those whose room is measured.
+    ``folders`` are those whose disk space is measured.
     """
     run = run or run_bounded
     devices, problem = read_cuda_devices(root, run)
@@ -141,12 +141,17 @@ def read_machine(
     )
 
 
-def read_processor(root: Path, architecture: str, run: Run) -> Processor:
-    """Read ``proc/cpuinfo``; without it macOS tells the name, and an arm64 has the NEON that all of them have."""
-    lines = [line.partition(":") for line in read_text(root / "proc/cpuinfo").splitlines()]
+def read_cpu_entries(root: Path = Path("/")) -> dict[str, list[str]]:
+    """Read ``proc/cpuinfo``: the values of each key, a core after the other; empty where there is none."""
     entries: dict[str, list[str]] = {}
-    for key, _, value in lines:
+    for key, _, value in (line.partition(":") for line in read_text(root / "proc/cpuinfo").splitlines()):
         entries.setdefault(key.strip(), []).append(value.strip())
+    return entries
+
+
+def read_processor(root: Path, architecture: str, run: Run) -> Processor:
+    """Read ``proc/cpuinfo``; without it macOS reports the name, and an arm64 has the NEON that all of them have."""
+    entries = read_cpu_entries(root)
     arm = architecture.lower() in ("aarch64", "arm64")
     words = (entries.get("flags") or entries.get("Features") or [""])[0].split()
     features: tuple[str, ...] | None = ("NEON",) if arm else None
@@ -158,8 +163,8 @@ def read_processor(root: Path, architecture: str, run: Run) -> Processor:
     ]
     names = [name for name in known if name] or entries.get("model name", [])
     if not names:
-        told = run(["sysctl", "-n", "machdep.cpu.brand_string"], processes.TOOL_SECONDS)
-        names = ["" if told.problem else told.output.strip(), platform.processor(), architecture]
+        result = run(["sysctl", "-n", "machdep.cpu.brand_string"], processes.TOOL_SECONDS)
+        names = ["" if result.problem else result.output.strip(), platform.processor(), architecture]
     return Processor(
         next(name for name in names if name),
         architecture,
@@ -184,21 +189,21 @@ def read_memory(root: Path) -> Memory | None:
 
 
 def read_cuda_devices(root: Path, run: Run) -> tuple[tuple[CudaDevice, ...], str | None]:
-    """Ask nvidia-smi for the cards, else the driver's files for their names; the second value says what went wrong."""
+    """Ask nvidia-smi for the cards, else read their names from the driver's files; the second value is the problem."""
     fields = "name,memory.total,driver_version"
     for extra in (",compute_cap", ""):
         # Drivers before 510 refuse the whole question for its last word.
         command = ["nvidia-smi", f"--query-gpu={fields}{extra}", "--format=csv,noheader,nounits"]
-        ended = run(command, processes.TOOL_SECONDS)
-        if "compute_cap" not in ended.output + ended.errors:
+        result = run(command, processes.TOOL_SECONDS)
+        if "compute_cap" not in result.output + result.errors:
             break
-    rows = [[_told(field) for field in row.split(",")] for row in ended.output.splitlines() if ended.problem is None]
+    rows = [[_field(field) for field in row.split(",")] for row in result.output.splitlines() if result.problem is None]
     devices = tuple(_cuda_device(row) for row in rows if len(row) >= 3)
-    if devices or not ended.started:
+    if devices or not result.started:
         files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information")) if not devices else []
-        found = [re.search(r"^Model:\s*(\S.*)$", read_text(file), re.MULTILINE) for file in files]
-        return devices or tuple(CudaDevice(match[1].strip(), None, None, None) for match in found if match), None
-    return (), f"nvidia-smi {ended.problem}" if ended.problem else "nvidia-smi names no card"
+        matches = [re.search(r"^Model:\s*(\S.*)$", read_text(file), re.MULTILINE) for file in files]
+        return devices or tuple(CudaDevice(match[1].strip(), None, None, None) for match in matches if match), None
+    return (), f"nvidia-smi {result.problem}" if result.problem else "nvidia-smi names no card"
 
 
 def read_cuda_toolkit(root: Path) -> str | None:
@@ -209,30 +214,30 @@ def read_cuda_toolkit(root: Path) -> str | None:
 
 def read_cameras(root: Path) -> tuple[Camera, ...]:
     """List ``dev/video*`` by number; a camera's further devices, which carry no pictures, are left out."""
-    found = []
+    cameras = []
     for device in (root / "dev").glob("video*"):
-        facts = root / "sys/class/video4linux" / device.name
-        if device.name[5:].isdecimal() and read_number(facts / "index") in (None, 0):
-            name = read_text(facts / "name").strip()
+        details = root / "sys/class/video4linux" / device.name
+        if device.name[5:].isdecimal() and read_number(details / "index") in (None, 0):
+            name = read_text(details / "name").strip()
             opens = os.access(device, os.R_OK | os.W_OK)
             camera = Camera(f"/dev/{device.name}", name if name and name.isprintable() else None, opens)
-            found.append((int(device.name[5:]), camera))
-    return tuple(camera for _, camera in sorted(found, key=lambda pair: pair[0]))
+            cameras.append((int(device.name[5:]), camera))
+    return tuple(camera for _, camera in sorted(cameras, key=lambda pair: pair[0]))
 
 
 def read_drives(folders: Sequence[Path]) -> tuple[Drive, ...]:
-    """Measure the room of each folder, or of the nearest one above it that exists; one line a file system."""
+    """Measure the disk space of each folder, or of the nearest one above it that exists; one line a file system."""
     drives: dict[int, Drive] = {}
     for folder in folders:
         with suppress(OSError, RuntimeError, StopIteration):
-            place = next(place for place in (folder, *folder.parents) if place.is_dir())
-            usage = shutil.disk_usage(place)
-            drives.setdefault(place.stat().st_dev, Drive(str(folder), usage.total, usage.free))
+            existing = next(existing for existing in (folder, *folder.parents) if existing.is_dir())
+            usage = shutil.disk_usage(existing)
+            drives.setdefault(existing.stat().st_dev, Drive(str(folder), usage.total, usage.free))
     return tuple(drives.values())
 
 
-def _told(field: str) -> str | None:
-    """Return a field of nvidia-smi, which writes ``[N/A]`` or ``[Not Supported]`` for what it does not know."""
+def _field(field: str) -> str | None:
+    """Return a value of nvidia-smi, which writes ``[N/A]`` or ``[Not Supported]`` for what it does not know."""
     text = field.strip()
     return text if text and not text.startswith("[") and text != "N/A" and text.isprintable() else None
 

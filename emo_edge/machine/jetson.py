@@ -50,7 +50,7 @@ JETPACKS = {
 }
 JETPACK_LINES = {"32": "4.x", "35": "5.x", "36": "6.x", "38": "7.x", "39": "7.x"}
 """JetPack of each L4T release, and of releases not listed: NVIDIA's JetPack archive, developer.nvidia.com. 36.5 and
-39.2 are from users' posts that quote it, not seen in the archive itself."""
+39.2 are from users' posts that quote it, not from the archive itself."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class PowerMode:
 
 @dataclass(frozen=True)
 class Jetson:
-    """An NVIDIA Jetson; its GPU shares the main memory."""
+    """An NVIDIA Jetson; its GPU uses the main memory."""
 
     module: str | None
     model: str | None
@@ -74,7 +74,7 @@ class Jetson:
     power_mode: PowerMode | None
     power_modes: tuple[PowerMode, ...]
     clocks_fixed: bool | None
-    """Whether every clock's lowest frequency is its highest, as jetson_clocks sets them."""
+    """True where every clock's lowest frequency is its highest, as jetson_clocks sets them."""
 
 
 def read_jetson(root: Path, run: Run) -> Jetson | None:
@@ -118,8 +118,8 @@ def _module(compatible: Sequence[str]) -> str | None:
 
 
 def _power_modes(configuration: str) -> tuple[PowerMode, ...]:
-    found = re.findall(r"^<\s*POWER_MODEL\s+ID=(\d{1,3})\s+NAME=(\w+)\s*>", configuration, re.MULTILINE)
-    return tuple(PowerMode(int(number), name) for number, name in found)
+    modes = re.findall(r"^<\s*POWER_MODEL\s+ID=(\d{1,3})\s+NAME=(\w+)\s*>", configuration, re.MULTILINE)
+    return tuple(PowerMode(int(number), name) for number, name in modes)
 
 
 def _power_mode(root: Path, modes: Sequence[PowerMode], run: Run) -> PowerMode | None:
@@ -128,8 +128,8 @@ def _power_mode(root: Path, modes: Sequence[PowerMode], run: Run) -> PowerMode |
     if status:
         names = {mode.number: mode.name for mode in modes}
         return PowerMode(int(status[1]), names.get(int(status[1]), "unnamed"))
-    told = re.search(r"NV Power Mode:\s*(\w+)\s+(\d{1,3})\b", run(["nvpmodel", "-q"], processes.TOOL_SECONDS).output)
-    return PowerMode(int(told[2]), told[1]) if told else None
+    answer = re.search(r"NV Power Mode:\s*(\w+)\s+(\d{1,3})\b", run(["nvpmodel", "-q"], processes.TOOL_SECONDS).output)
+    return PowerMode(int(answer[2]), answer[1]) if answer else None
 
 
 def _clocks_fixed(folder: Path) -> bool | None:

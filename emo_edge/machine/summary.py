@@ -1,11 +1,12 @@
-"""Say what a figure was measured on."""
+"""Summary of the machine that a figure was measured on, in one line."""
 
 from __future__ import annotations
 
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from emo_edge.machine.hardware import read_cpu_entries
 
 LIBRARIES = ("emo-edge", "torch", "transformers", "numpy", "opencv-python-headless")
 
@@ -22,12 +23,10 @@ def describe_processor() -> str:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    entries = read_cpu_entries()
+    if not entries:
         return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'unknown processor'} ({platform.machine()})"
+    return f"{next(iter(entries.get('model name', [])), 'unknown processor')} ({platform.machine()})"
 
 
 def _accelerator(device: str) -> str:

@@ -9,5 +9,5 @@ TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "llama_cpp")
 
 
 def tool_versions() -> dict[str, str]:
-    """Tell the versions of the packages that make a bundle."""
+    """Return the versions of the packages that make a bundle."""
     return {tool: str(import_module(tool).__version__) for tool in TOOLS}

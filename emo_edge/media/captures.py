@@ -1,4 +1,4 @@
-"""Open and close OpenCV's captures of files, cameras and streams, with errors that say what to do."""
+"""Open and close OpenCV's captures of files, cameras and streams, with errors that name the next step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import DeviceError, InputError
-from emo_edge.media.sources import SourceKind, camera_index, shown
+from emo_edge.media.sources import SourceKind, camera_index, without_password
 from emo_edge.utils.opencv import open_cv2
 
 OPEN_TIMEOUT_MS = 10_000
@@ -40,11 +40,13 @@ def _check_size(capture: Any, source: str) -> None:
     cv2 = open_cv2()
     width, height = (int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if width * height > MAX_PIXELS:
-        raise InputError(f"{shown(source)}: frames of {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
+        raise InputError(
+            f"{without_password(source)}: frames of {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}"
+        )
 
 
 def promised_frames(capture: Any) -> int:
-    """Return how many frames the container says it holds; 0 when it does not say."""
+    """Return the number of frames that the container promises; 0 when it promises none."""
     count = capture.get(open_cv2().CAP_PROP_FRAME_COUNT)
     return int(count) if 0 < count < MOST_FRAMES else 0
 
@@ -93,8 +95,8 @@ def _camera(source: str) -> Any:
     missing = linux and f"/dev/video{index}" not in present
     capture = None if missing else cv2.VideoCapture(index, cv2.CAP_V4L2 if linux else cv2.CAP_ANY)
     if capture is None or not capture.isOpened():
-        seen = f"; this machine has {', '.join(present) or 'none'}" if linux else ""
-        raise DeviceError(f"camera {index} cannot be opened{seen}. Is it plugged in, and free of other programs?")
+        available = f"; this machine has {', '.join(present) or 'none'}" if linux else ""
+        raise DeviceError(f"camera {index} cannot be opened{available}. Is it plugged in, and free of other programs?")
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
 
@@ -114,4 +116,4 @@ def _stream(source: str) -> Any:
             "this OpenCV was built without GStreamer: use the one that JetPack or the distribution brings, not pip's"
         )
     hint = "does it end in 'appsink'?" if pipeline else f"nothing answered within {OPEN_TIMEOUT_MS // 1000} s"
-    raise DeviceError(f"{shown(source)}: the stream cannot be opened ({hint})")
+    raise DeviceError(f"{without_password(source)}: the stream cannot be opened ({hint})")

@@ -1,4 +1,4 @@
-"""Cut a face out of a frame the way the two networks were trained to see it.
+"""Crop a face from a frame as in the training of the two networks.
 
 The reference model and the device call these same functions, so a crop never differs between them.
 Normalisation is not done here: it is part of each network's graph, which takes uint8 images.
@@ -22,7 +22,7 @@ MAX_SQUARE = 250_000_000
 
 @dataclass(frozen=True)
 class Crop:
-    """A square network input and where it lies in its frame."""
+    """A square network input and its region in the frame."""
 
     pixels: Image
     """uint8 RGB [size, size, 3]."""
@@ -32,14 +32,14 @@ class Crop:
     def to_frame(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Map points [..., 2] from the network's [-1, 1] (FaceXFormer's convention) to frame pixels."""
         x0, y0, x1, y1 = self.region
-        share = (np.asarray(points, np.float32) + 1) / 2
-        return np.asarray(share * (x1 - x0, y1 - y0) + (x0 - 0.5, y0 - 0.5), np.float32)
+        unit = (np.asarray(points, np.float32) + 1) / 2
+        return np.asarray(unit * (x1 - x0, y1 - y0) + (x0 - 0.5, y0 - 0.5), np.float32)
 
     def from_frame(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Map points [..., 2] from frame pixels to the network's [-1, 1]; the inverse of `to_frame`."""
         x0, y0, x1, y1 = self.region
-        share = (np.asarray(points, np.float32) + 0.5 - (x0, y0)) / (x1 - x0, y1 - y0)
-        return np.asarray(share * 2 - 1, np.float32)
+        unit = (np.asarray(points, np.float32) + 0.5 - (x0, y0)) / (x1 - x0, y1 - y0)
+        return np.asarray(unit * 2 - 1, np.float32)
 
 
 def face_crop(frame: Image, box: Box | None, *, margin: float, size: int) -> Crop:
@@ -48,7 +48,7 @@ def face_crop(frame: Image, box: Box | None, *, margin: float, size: int) -> Cro
     Args:
         frame: uint8 RGB [H, W, 3].
         box: face in frame pixels (x0, y0, x1, y1); None takes the whole frame.
-        margin: share of the box's width and height added on each side.
+        margin: fraction of the box's width and height added on each side.
         size: side of the result in pixels.
     """
     region = _grown_region(frame, box, margin)
@@ -65,7 +65,7 @@ def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill
     side = max(x1 - x0, y1 - y0)
     if side * side > MAX_SQUARE:
         raise InputError(
-            f"a region of {x1 - x0}x{y1 - y0} pixels is too long for a square: give a --face-box inside it"
+            f"a region of {x1 - x0}x{y1 - y0} pixels is too long for a square: give a `face_box` inside it"
         )
     left, top = (side - (x1 - x0)) // 2, (side - (y1 - y0)) // 2
     square = np.empty((side, side, 3), np.uint8)
@@ -77,8 +77,8 @@ def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill
 def checked_frame(frame: Any) -> Image:
     """Return ``frame`` if it is a uint8 RGB array [H, W, 3] with at least one pixel; raise InputError if not."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        seen = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise InputError(f"a frame is a uint8 RGB array [height, width, 3], not {seen}")
+        given = f"{frame.dtype} {list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise InputError(f"a frame is a uint8 RGB array [height, width, 3], not {given}")
     if frame.size == 0:
         raise InputError(f"a frame needs at least one pixel, this one is {list(frame.shape)}")
     return frame

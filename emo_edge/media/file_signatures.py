@@ -1,9 +1,9 @@
-"""Tell what a file holds from its first bytes; names and extensions are not believed."""
+"""Recognise the format of a file by its first bytes; names and extensions do not count."""
 
 from __future__ import annotations
 
 HEAD_BYTES = 4096
-"""How much of a file `file_kind` looks at: an animated PNG says so somewhere before its pixels."""
+"""Bytes of a file that `file_kind` reads: an animated PNG is marked somewhere before its pixels."""
 
 STILL = ("JPEG", "PNG", "WebP", "BMP")
 """Pictures that `emo_edge.media.images.read_image` decodes."""

@@ -18,19 +18,19 @@ AGAIN = "copy or save it again"
 
 
 class BrokenImageError(ValueError):
-    """The bytes are not a whole picture of a known format; the text says why and what to do."""
+    """The bytes are not a whole picture of a known format; the text gives the reason and the next step."""
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the bytes say about their picture."""
+    """The properties of a picture, from its bytes."""
 
     format: str
     """"JPEG", "PNG", "WebP" or "BMP"."""
     width: int
     height: int
     coded: bytes
-    """What to decode: the file, or of a PNG only the chunks that hold pixels."""
+    """Bytes to decode: the file, or of a PNG only the chunks that hold pixels."""
     orientation: int = 1
     """Exif orientation 1 to 8; 1 is upright."""
 
@@ -85,13 +85,13 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield marker and payload of each segment up to the end-of-image marker; raise when that is missing."""
     position = 2
-    while (found := _MARKER.search(data, position)) is not None:
-        marker = found[1][0]
+    while (match := _MARKER.search(data, position)) is not None:
+        marker = match[1][0]
         if marker == 0xD9:
             return
-        (length,) = struct.unpack_from(">H", data, found.end())
-        yield marker, data[found.end() + 2 : found.end() + length]
-        position = found.end() + length
+        (length,) = struct.unpack_from(">H", data, match.end())
+        yield marker, data[match.end() + 2 : match.end() + length]
+        position = match.end() + length
     raise BrokenImageError(f"this JPEG is cut off, its end-of-image marker is missing: {AGAIN}")
 
 

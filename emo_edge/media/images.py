@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Image, checked_frame
 from emo_edge.media.image_headers import AGAIN, BrokenImageError, ImageHeader, read_header
+from emo_edge.utils.files import replaced_file
 from emo_edge.utils.opencv import open_cv2
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -63,7 +62,7 @@ def image_paths(folder: str | Path) -> list[Path]:
 
 
 def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> None:
-    """Write ``image`` (uint8 RGB [H, W, 3]) in the format of the extension, beside first and then renamed.
+    """Write ``image`` (uint8 RGB [H, W, 3]) in the format of the extension; it appears as a whole.
 
     Raises InputError for another extension, a file that is there already (unless ``overwrite``), a picture that the
     format cannot hold and a place that cannot be written.
@@ -76,20 +75,11 @@ def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> N
     if path.exists() and not overwrite:
         raise InputError(f"{path}: is there already; remove it or choose another name")
     coded = _encoded(path, checked_frame(image))
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(coded)
-        beside.replace(path)
+        with replaced_file(path) as partial:
+            partial.write_bytes(coded)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        _removed(beside)
-
-
-def _removed(path: Path) -> None:
-    # Where the folder itself is missing or is a file, there is nothing to remove either.
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
 
 
 def _file_bytes(path: Path, max_bytes: int) -> bytes:

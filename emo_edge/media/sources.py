@@ -1,4 +1,4 @@
-"""Tell what a SOURCE argument means: an image, a folder, a video, a camera or a stream."""
+"""Classification of a SOURCE argument: an image, a folder, a video, a camera or a stream."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _CAMERA = re.compile(r"(?:/dev/video)?(\d{1,4})", re.ASCII)
 
 
 def classify_source(text: str) -> SourceKind:
-    """Tell what ``text`` stands for; content decides before the extension, and an existing file before a pipeline.
+    """Return the kind of source that ``text`` names; content decides before the extension.
 
-    A bare number is a camera: write "./0" for a file of that name. Raises InputError that lists the possibilities.
+    An existing file comes before a pipeline. A bare number is a camera: write "./0" for a file of that
+    name. Raises InputError that lists the possibilities.
     """
     if _CAMERA.fullmatch(text):
         return "camera"
@@ -46,10 +47,10 @@ def classify_source(text: str) -> SourceKind:
 
 def camera_index(text: str) -> int:
     """Return the index in a camera's source, "2" or "/dev/video2"; raise InputError for another text."""
-    found = _CAMERA.fullmatch(text)
-    if found is None:
+    match = _CAMERA.fullmatch(text)
+    if match is None:
         raise InputError(f"{text}: not a camera; a source is {POSSIBLE}")
-    return int(found[1])
+    return int(match[1])
 
 
 def _file_source(path: Path) -> SourceKind:
@@ -62,7 +63,7 @@ def _file_source(path: Path) -> SourceKind:
         return "image"
     if kind in MOVING:
         return "video"
-    # Unknown content keeps its extension's word, so that the reader can say what is wrong with it.
+    # Unknown content keeps its extension's word, so that the reader can name the problem.
     if kind is None and path.suffix.lower() in IMAGE_EXTENSIONS:
         return "image"
     if kind is None and path.suffix.lower() in VIDEO_EXTENSIONS:
@@ -70,6 +71,6 @@ def _file_source(path: Path) -> SourceKind:
     raise InputError(f"{path}: {kind or 'the content'} is not read. A source is {POSSIBLE}")
 
 
-def shown(source: str) -> str:
+def without_password(source: str) -> str:
     """Return ``source`` without the password that a URL may hold."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", source)

@@ -14,22 +14,23 @@ import numpy as np
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.captures import frame_clock, opened_capture, promised_frames
 from emo_edge.media.crops import Image
-from emo_edge.media.sources import SourceKind, classify_source, shown
+from emo_edge.media.sources import SourceKind, classify_source, without_password
 from emo_edge.utils.opencv import open_cv2
+from emo_edge.utils.progress import Progress
 
 __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "sampled_frames"]
 
 logger = logging.getLogger(__name__)
 
-TOLD_EVERY = 64
+REPORTED_EVERY = 64
 """Frames between two reports of progress."""
 WHOLE = 0.9
-"""A file that ends before this share of the frames it promises is cut off; less is a container's rounding."""
+"""A file that ends before this fraction of its promised frames is cut off; less is a container's rounding."""
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame and when it was seen."""
+    """A frame and its time."""
 
     image: Image
     """uint8 RGB [H, W, 3]."""
@@ -44,9 +45,7 @@ def even_indices(length: int, count: int) -> list[int]:
     return [int((part + 0.5) * length / count) for part in range(count)]
 
 
-def clip_frames(
-    path: str | Path, *, count: int = 8, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[TimedFrame]:
+def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda done, total: None) -> list[TimedFrame]:
     """Return the middle frames of ``count`` equal parts of a video file; fewer frames than that repeat.
 
     The file is read once to its end, and once more where its container promised another number of frames than it
@@ -59,17 +58,17 @@ def clip_frames(
         raise InputError(f"{path}: not a video file")
     with opened_capture(str(path), "video") as capture:
         promised = promised_frames(capture)
-        wanted = even_indices(promised, count) if promised else []
-        kept, length = _chosen_frames(capture, wanted, lambda done: progress(done, promised))
+        indices = even_indices(promised, count) if promised else []
+        kept, length = _chosen_frames(capture, indices, lambda done: progress(done, promised))
     if not length:
         raise InputError(f"{path}: holds no readable frame: copy it again, or convert it to MP4")
     if length < WHOLE * promised:
         logger.warning("%s: cut off, %d of %d frames are there", path, length, promised)
-    wanted = even_indices(length, count)
-    if not kept.keys() >= set(wanted):
+    indices = even_indices(length, count)
+    if not kept.keys() >= set(indices):
         with opened_capture(str(path), "video") as capture:
-            kept, _ = _chosen_frames(capture, wanted, lambda done: progress(done, length))
-    return [kept[index] for index in wanted]
+            kept, _ = _chosen_frames(capture, indices, lambda done: progress(done, length))
+    return [kept[index] for index in indices]
 
 
 def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Iterator[TimedFrame]:
@@ -101,7 +100,7 @@ def _sampled(source: str, kind: SourceKind, fps: float | None) -> Iterator[Timed
         index, slot = 0, -1
         while capture.grab():
             time_s = seconds(index)
-            # The small share keeps a stamp of 0.3999999 in the slot that begins at 0.4.
+            # The small addition keeps a stamp of 0.3999999 in the slot that begins at 0.4.
             now = index if fps is None else int(time_s * fps + 1e-4)
             if now > slot:
                 slot = now
@@ -116,8 +115,8 @@ def _check_end(source: str, kind: SourceKind, length: int, promised: int) -> Non
         raise DeviceError(f"camera {source} stopped after {length} frames: is it still plugged in?")
     if kind == "stream":
         if not length:
-            raise DeviceError(f"{shown(source)}: the stream opened but gave no frame")
-        logger.warning("%s: the stream ended after %d frames", shown(source), length)
+            raise DeviceError(f"{without_password(source)}: the stream opened but gave no frame")
+        logger.warning("%s: the stream ended after %d frames", without_password(source), length)
     elif not length:
         raise InputError(f"{source}: holds no readable frame: copy it again, or convert it to MP4")
     elif length < WHOLE * promised:
@@ -125,17 +124,17 @@ def _check_end(source: str, kind: SourceKind, length: int, promised: int) -> Non
 
 
 def _chosen_frames(
-    capture: Any, wanted: Collection[int], progress: Callable[[int], None]
+    capture: Any, indices: Collection[int], progress: Callable[[int], None]
 ) -> tuple[dict[int, TimedFrame], int]:
-    """Read to the end, keeping the frames at the indices ``wanted``; return them and the number of all frames."""
+    """Read to the end, keeping the frames at ``indices``; return them and the number of all frames."""
     kept: dict[int, TimedFrame] = {}
     index, seconds = 0, frame_clock(capture, "video")
     while capture.grab():
         time_s = seconds(index)
-        if index in wanted:
+        if index in indices:
             kept[index] = TimedFrame(_pixels(capture, "the video"), index, time_s)
         index += 1
-        if index % TOLD_EVERY == 0:
+        if index % REPORTED_EVERY == 0:
             progress(index)
     return kept, index
 
@@ -144,6 +143,6 @@ def _pixels(capture: Any, source: str) -> Image:
     cv2 = open_cv2()
     done, pixels = capture.retrieve()
     if not done or pixels is None:
-        raise InputError(f"{shown(source)}: a frame cannot be decoded: convert the video to MP4")
+        raise InputError(f"{without_password(source)}: a frame cannot be decoded: convert the video to MP4")
     colours = cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(pixels, colours), np.uint8)

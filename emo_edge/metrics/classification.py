@@ -8,33 +8,31 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.metrics.bootstrap import RESAMPLES, SEED, percentile_interval, resampled
+
 Ids = NDArray[np.integer]
 
 
 def war(truth: Ids, predicted: Ids) -> float:
-    """Weighted average recall: the share of samples that are right."""
+    """Weighted average recall: the fraction of samples that are right."""
     return float((truth == predicted).mean())
 
 
 def uar(truth: Ids, predicted: Ids) -> float:
-    """Unweighted average recall: the mean over classes of the share that is right."""
+    """Unweighted average recall: the mean over classes of the fraction that is right."""
     return float(np.mean([(predicted[truth == label] == label).mean() for label in np.unique(truth)]))
 
 
-def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share of ``count`` independent samples (Wilson 1927)."""
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+def wilson_interval(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a fraction of ``count`` independent samples (Wilson 1927)."""
+    centre = (fraction + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(fraction * (1 - fraction) / count + z * z / (4 * count * count))
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def bootstrap_interval(truth: Ids, predicted: Ids, seed: int = 0, resamples: int = 1000) -> tuple[float, float]:
+def bootstrap_interval(truth: Ids, predicted: Ids, seed: int = SEED, resamples: int = RESAMPLES) -> tuple[float, float]:
     """95 % percentile interval of the UAR over resampled samples."""
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(truth), (resamples, len(truth)))
-    values = [uar(truth[draw], predicted[draw]) for draw in draws]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return percentile_interval(resampled(lambda draw: uar(truth[draw], predicted[draw]), len(truth), seed, resamples))
 
 
 def macro_f1(truth: Ids, predicted: Ids) -> float:
@@ -47,14 +45,19 @@ def macro_f1(truth: Ids, predicted: Ids) -> float:
 
 
 def paired_interval(
-    figure: Callable[[Ids, Ids], float], truth: Ids, before: Ids, after: Ids, seed: int = 0, resamples: int = 1000
+    figure: Callable[[Ids, Ids], float],
+    truth: Ids,
+    before: Ids,
+    after: Ids,
+    seed: int = SEED,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
     """95 % percentile interval of ``figure(after) - figure(before)`` over resampled samples, the same ones for both."""
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(truth), (resamples, len(truth)))
-    changes = [figure(truth[draw], after[draw]) - figure(truth[draw], before[draw]) for draw in draws]
-    low, high = np.percentile(changes, [2.5, 97.5])
-    return float(low), float(high)
+
+    def change(draw: Ids) -> float:
+        return figure(truth[draw], after[draw]) - figure(truth[draw], before[draw])
+
+    return percentile_interval(resampled(change, len(truth), seed, resamples))
 
 
 def mcnemar_p(truth: Ids, before: Ids, after: Ids) -> float:
@@ -66,7 +69,7 @@ def mcnemar_p(truth: Ids, before: Ids, after: Ids) -> float:
 
 
 def normalised_mean_error(predicted: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Landmark error per face as a share of the distance between the outer eye corners (300-W).
+    """Landmark error per face as a fraction of the distance between the outer eye corners (300-W).
 
     Both [N, 68, 2] in the same isotropic pixel coordinates; the result is [N].
     """
@@ -76,8 +79,8 @@ def normalised_mean_error(predicted: NDArray[np.floating], truth: NDArray[np.flo
 
 def micro_f1(truth: Sequence[Collection[int]], predicted: Sequence[Collection[int]]) -> float:
     """F1 over all (sample, item) pairs together."""
-    hits = sum(len(set(true) & set(seen)) for true, seen in zip(truth, predicted, strict=True))
-    total = sum(len(true) for true in truth) + sum(len(seen) for seen in predicted)
+    hits = sum(len(set(true) & set(own)) for true, own in zip(truth, predicted, strict=True))
+    total = sum(len(true) for true in truth) + sum(len(own) for own in predicted)
     return 2 * hits / total if total else 1.0
 
 

@@ -1,4 +1,4 @@
-"""What a variant costs, told on labels: agreement with full precision, divergence, accuracy where truth is known."""
+"""A variant's cost on labels: agreement with full precision, divergence, accuracy where truth is known."""
 
 from __future__ import annotations
 
@@ -10,22 +10,46 @@ from numpy.typing import NDArray
 from emo_edge.metrics.classification import macro_f1, mcnemar_p, micro_f1, paired_interval, uar, war, wilson_interval
 from emo_edge.metrics.facial_cues import cues_in
 
-Shares = NDArray[np.floating]
+Probabilities = NDArray[np.floating]
 SMALLEST = 1e-12
+"""Least probability that is divided by or whose logarithm is taken."""
 
 
-def kl_divergence(reference: Shares, found: Shares) -> NDArray[np.float64]:
-    """KL(reference || found) of every sample in nats, rounding below 0 taken off; both [N, labels] of probabilities."""
-    true, other = (np.clip(np.asarray(rows, np.float64), SMALLEST, 1) for rows in (reference, found))
-    return np.asarray(np.maximum((true * np.log(true / other)).sum(-1), 0.0))
+def kl_divergence(reference: Probabilities, predicted: Probabilities, *, floored: bool = True) -> NDArray[np.float64]:
+    """Return KL(reference || predicted) of every sample in nats; both [N, labels] of probabilities.
+
+    ``floored`` replaces by 0 what rounding leaves below it.
+    """
+    true, other = (np.clip(np.asarray(rows, np.float64), SMALLEST, 1) for rows in (reference, predicted))
+    divergence = (true * np.log(true / other)).sum(-1)
+    return np.asarray(np.maximum(divergence, 0.0) if floored else divergence)
 
 
-def label_evidence(reference: Shares, found: Shares, truth: Sequence[int] | None = None) -> dict[str, float]:
+def label_distance(reference: Probabilities, predicted: Probabilities) -> dict[str, float]:
+    """Compare label distributions, both [samples, labels] of probabilities.
+
+    Returns the fraction of equal winners, the mean and largest Kullback-Leibler divergence KL(reference || predicted)
+    in nats, the largest difference of a probability, and the number of samples.
+    """
+    true, other = (np.clip(np.asarray(rows, np.float64), SMALLEST, 1) for rows in (reference, predicted))
+    divergence = kl_divergence(true, other, floored=False)
+    return {
+        "label_agreement": float((true.argmax(-1) == other.argmax(-1)).mean()),
+        "kl_mean": float(divergence.mean()),
+        "kl_max": float(divergence.max()),
+        "max_probability_error": float(np.abs(true - other).max()),
+        "samples": float(len(true)),
+    }
+
+
+def label_evidence(
+    reference: Probabilities, predicted: Probabilities, truth: Sequence[int] | None = None
+) -> dict[str, float]:
     """Compare a variant's label distributions with full precision's, both [N, labels].
 
     Args:
         reference: of the full-precision model.
-        found: of the variant.
+        predicted: by the variant.
         truth: index of each sample's true label, where it is known.
 
     Returns:
@@ -34,8 +58,8 @@ def label_evidence(reference: Shares, found: Shares, truth: Sequence[int] | None
         difference of each from full precision (``_delta``, paired bootstrap ``_delta_low``, ``_delta_high``) and
         McNemar's exact ``mcnemar_p``.
     """
-    divergence, count = kl_divergence(reference, found), len(reference)
-    before, after = reference.argmax(-1), found.argmax(-1)
+    divergence, count = kl_divergence(reference, predicted), len(reference)
+    before, after = reference.argmax(-1), predicted.argmax(-1)
     agreement = float((before == after).mean())
     low, high = wilson_interval(agreement, count)
     evidence = {
@@ -45,27 +69,27 @@ def label_evidence(reference: Shares, found: Shares, truth: Sequence[int] | None
         "kl_mean": float(divergence.mean()),
         "kl_p95": float(np.percentile(divergence, 95)),
         "kl_max": float(divergence.max()),
-        "max_probability_error": float(np.abs(np.asarray(reference) - found).max()),
+        "max_probability_error": float(np.abs(np.asarray(reference) - predicted).max()),
         "samples": float(count),
     }
     return evidence if truth is None else evidence | _accuracy(np.asarray(truth), before, after)
 
 
 def cue_evidence(
-    reference: Sequence[str], found: Sequence[str], truth: Sequence[Collection[int]] | None = None
+    reference: Sequence[str], described: Sequence[str], truth: Sequence[Collection[int]] | None = None
 ) -> dict[str, float]:
     """Compare the facial cues that a variant's descriptions name with those that full precision's name.
 
     Args:
         reference: of the full-precision model.
-        found: of the variant, for the same pictures.
+        described: by the variant, for the same pictures.
         truth: action units that each picture shows, where they are known.
 
     Returns:
         ``cue_f1`` (micro-F1 against full precision's words) and ``cue_samples``; with truth ``cue_f1_truth`` and its
         difference from full precision's, ``cue_f1_truth_delta``. Nothing where full precision names no cue.
     """
-    before, after = ([cues_in(text) for text in texts] for texts in (reference, found))
+    before, after = ([cues_in(text) for text in texts] for texts in (reference, described))
     if not any(before):
         return {}
     evidence = {"cue_f1": micro_f1(before, after), "cue_samples": float(len(before))}
@@ -76,10 +100,10 @@ def cue_evidence(
 
 
 def _accuracy(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64]) -> dict[str, float]:
-    found = {"mcnemar_p": mcnemar_p(truth, before, after)}
+    figures = {"mcnemar_p": mcnemar_p(truth, before, after)}
     for name, figure in (("war", war), ("uar", uar), ("macro_f1", macro_f1)):
         low, high = paired_interval(figure, truth, before, after)
         value = figure(truth, after)
         delta = value - figure(truth, before)
-        found |= {name: value, f"{name}_delta": delta, f"{name}_delta_low": low, f"{name}_delta_high": high}
-    return found
+        figures |= {name: value, f"{name}_delta": delta, f"{name}_delta_low": low, f"{name}_delta_high": high}
+    return figures

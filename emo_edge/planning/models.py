@@ -9,7 +9,8 @@ from typing import Protocol, cast
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import GgufHeader, read_gguf_header
-from emo_edge.bundle.manifest import GRAPHS, GraphComponent, Profile, Variant
+from emo_edge.bundle.gguf_types import FILE_TYPES, TENSOR_TYPES
+from emo_edge.bundle.manifest import GRAPHS, PARTS, Profile, Variant
 from emo_edge.bundle.model_shape import LanguageShape, ModelShape, known_shape
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -18,7 +19,10 @@ from emo_edge.planning.cost.stages import connector_work, face_work, vision_work
 from emo_edge.planning.cost.work import Precision, Work
 from emo_edge.planning.prompt_lengths import PromptLengths, bundle_prompts, shape_prompts
 
-TYPE_BITS = {"f16": (16.0, 16.0, 16.0), "q8_0": (8.5, 8.5, 8.5), "q4_k_m": (4.82, 6.5625, 4.5)}
+TYPE_BITS = {
+    **{name: (TENSOR_TYPES[name].bits,) * 3 for name in ("f16", "q8_0")},
+    "q4_k_m": (4.82, TENSOR_TYPES["q6_k"].bits, TENSOR_TYPES["q4_k"].bits),
+}
 """Bits a number of layers, output matrix and table of embeddings: ggml's block sizes. Of q4_k_m's layers it is the mean
 of llama.cpp's mixture at seven billion parameters, whose file has 4.08 GB."""
 SHAPE_PROFILES = {"exact": ("fp32", "f16"), "balanced": ("fp16", "q8_0"), "small": ("fp16", "q4_k_m")}
@@ -85,8 +89,8 @@ class BundleModel:
 
     def stored(self, component: str, variant: str) -> float:
         """Return the size of a component's files."""
-        part = getattr(self.bundle.manifest.components, component)
-        return float(sum(file.size for file in part.variants[variant].files))
+        part = self.bundle.manifest.components.get(component)
+        return float(sum(file.size for file in part.variants[variant].files)) if part else 0.0
 
     def language_bytes(self, variant: str) -> tuple[float, float]:
         """Return the size of one layer and of the output matrix."""
@@ -114,8 +118,7 @@ class BundleModel:
         return self.bundle.files(variant)[0]
 
     def _graph_path(self, component: str, variant: str) -> Path:
-        part: GraphComponent = getattr(self.bundle.manifest.components, component)
-        return self._path(part.variants[variant])
+        return self._path(self.bundle.manifest.components.graph(component).variants[variant])
 
 
 class ShapeModel:
@@ -163,7 +166,7 @@ class ShapeModel:
 
     def file_types(self) -> Mapping[str, int]:
         """Return llama.cpp's ``LLAMA_FTYPE`` numbers."""
-        return {"f16": 1, "q8_0": 7, "q4_k_m": 15}
+        return {name: FILE_TYPES[name].number for name in TYPE_BITS}
 
 
 def component_work(shape: ModelShape, component: str, batch: int, question: int) -> Work:
@@ -176,7 +179,7 @@ def component_work(shape: ModelShape, component: str, batch: int, question: int)
 
 
 def _variants(profile: Profile) -> dict[str, str | None]:
-    return {name: getattr(profile, name) for name in (*GRAPHS, "language")}
+    return {name: profile.variant(name) for name in PARTS}
 
 
 def _graph_work(path_of: Callable[[str, str], Path], component: str, variant: str, batch: int, question: int) -> Work:

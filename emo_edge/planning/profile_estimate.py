@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from emo_edge.bundle.manifest import EXACT_LANGUAGE, GRAPHS
+from emo_edge.bundle.gguf_types import UNQUANTIZED
+from emo_edge.bundle.manifest import GRAPHS
 from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.inference.frame_features import AT_ONCE
 from emo_edge.planning.capacity_plan import Memory, PlanRequest, Stage
@@ -70,7 +71,7 @@ class ProfileEstimate:
         shape, variant = self.subject.language, self.variants["language"]
         if shape is None or variant is None or context is None:
             return Memory(graphs, 0.0, 0.0, activations, self.device.runtime)
-        exact = variant in EXACT_LANGUAGE
+        exact = variant in UNQUANTIZED
         rows = min(BATCH, context)
         scores = shape.heads * (context + FORKS * FORK_CELLS) if exact else 0
         buffer = FLOAT * (rows * (6 * shape.width + 3 * shape.mlp + scores) + FORKS * shape.vocabulary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from emo_edge.media.captures import opened_capture, promised_frames
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.videos import TimedFrame, sampled_frames
 from emo_edge.rendering.annotate import annotated
+from emo_edge.utils.files import replaced_file
 from emo_edge.utils.opencv import open_cv2
 
 logger = logging.getLogger(__name__)
@@ -51,14 +51,10 @@ def write_annotated_video(
         raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
     with opened_capture(source, "video") as capture:
         rate, promised = capture.get(open_cv2().CAP_PROP_FPS), promised_frames(capture)
-    beside = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
+    with replaced_file(target, suffix=target.suffix) as partial:
         frames, fps = _drawn(source, results, detector), rate if 0 < rate < 1000 else USUAL_FPS
-        for done in _write(beside, frames, fps, target):
+        for done in _write(partial, frames, fps, target):
             progress(done, promised)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector) -> Iterator[Image]:

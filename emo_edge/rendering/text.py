@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
-from emo_edge.media.sources import shown
+from emo_edge.media.sources import without_password
 
 BAR = 20
 """Characters of a bar at 100 %."""
@@ -47,7 +47,7 @@ def _attribute_lines(face: FaceAttributes) -> list[str]:
 
 def result_text(result: SourceResult) -> str:
     """Write the faces of one image or clip, or one line where there is none."""
-    source = shown(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    source = without_password(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
     count = len(result.faces)
     if not count:

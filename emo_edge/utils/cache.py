@@ -1,4 +1,4 @@
-"""The user's own cache directory, and small JSON files in it that may vanish at any time."""
+"""The user's cache directory, and small JSON files in it that may vanish at any time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from emo_edge.utils.files import replace_text
+
 
 def cache_directory() -> Path:
     """Return ``$XDG_CACHE_HOME/emo-edge`` (``~/.cache/emo-edge``); it may not exist yet."""
@@ -16,22 +18,17 @@ def cache_directory() -> Path:
 
 
 def read_cached(name: str) -> dict[str, Any]:
-    """Read a JSON object from the cache; what is missing or broken is empty."""
+    """Read a JSON object from the cache; empty where it is missing or broken."""
     try:
-        found = json.loads((cache_directory() / name).read_text(encoding="utf-8"))
+        values = json.loads((cache_directory() / name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def write_cached(name: str, values: dict[str, Any]) -> None:
     """Replace a JSON object of the cache as a whole; a cache that cannot be written is no error."""
     path = cache_directory() / name
-    partial = path.with_name(f".{name}.{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(values), encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        replace_text(path, json.dumps(values))

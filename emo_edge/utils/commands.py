@@ -16,8 +16,10 @@ from emo_edge.utils.extras import missing_extra
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as the shell has it."""
+FLAGS: dict[str | None, str] = {"device": "--device"}
+"""Flags that errors advise whatever command runs."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""What the system says of a place that takes no more."""
+"""Errors of the system for a disk that takes no more."""
 
 
 class EdgeCommand(click.Command):
@@ -37,15 +39,15 @@ class EdgeCommand(click.Command):
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            _forget_stdout()
-            place = error.filename or "the output"
+            _discard_stdout()
+            target = error.filename or "the output"
             end_with(
-                ctx, InputError(f"{place}: cannot be written ({error.strerror}); make room or choose another place")
+                ctx, InputError(f"{target}: cannot be written ({error.strerror}); make room or choose another place")
             )
 
 
 class LazyCommand(NamedTuple):
-    """Where a command lives and its line in the help, so that ``--help`` imports nothing."""
+    """Import path of a command and its line in the help, so that ``--help`` imports nothing."""
 
     target: str
     help: str
@@ -86,13 +88,17 @@ def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
 
 
 def with_flags(message: str, command: click.Command) -> str:
-    """Replace each field that a library's error names, such as ```target_size```, by the command's flag for it."""
-    flags = {param.name: max(param.opts, key=len) for param in command.params if isinstance(param, click.Option)}
+    """Replace each field that a library's error names, such as ```target_size```, by the command's flag for it.
+
+    A field that only other commands have, such as the device of a reading, becomes their flag.
+    """
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    flags = FLAGS | {option.name: max(option.opts, key=len) for option in options}
     return re.sub(r"`(\w+)`", lambda field: flags.get(field[1], field[0]), message)
 
 
-def _forget_stdout() -> None:
-    """Lead what a full stdout still holds nowhere: Python would try again at its end, and fail with its own code."""
+def _discard_stdout() -> None:
+    """Discard what a full stdout still buffers: Python would try again at its end, and fail with its own code."""
     try:
         sys.stdout.flush()
     except OSError:

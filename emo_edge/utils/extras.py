@@ -33,7 +33,7 @@ TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
-    """Turn a failed import into the command that installs it; re-raise what no extra brings."""
+    """Convert a failed import to the command that installs it; re-raise what no extra brings."""
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:
         raise error

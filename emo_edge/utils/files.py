@@ -1,13 +1,14 @@
-"""Read and write the JSON files beside weights and of benchmarks."""
+"""Files: JSON, hashes, disk space, and writes that appear as a whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ BLOCK = 1 << 20
 
 
 def read_json(path: Path, absent: str) -> Any:
-    """Read a file; ``absent`` tells the next step where it is not there.
+    """Read a JSON file; ``absent`` names the next step where there is none.
 
     Raises CheckpointError for a file that is missing or no JSON.
     """
@@ -30,12 +31,12 @@ def read_json(path: Path, absent: str) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file that a person can read."""
+    """Write a JSON file that a person can read."""
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
-    """Hash a file in blocks."""
+    """Return the sha256 of a file, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
@@ -60,15 +61,50 @@ def require_disk_space(directory: Path, needed: int) -> None:
 
 
 @contextmanager
-def new_file(target: Path) -> Iterator[Path]:
-    """Give a path to write to, renamed to ``target`` when all is well and removed when not."""
-    if target.exists():
-        raise CheckpointError(f"{target}: already there; give another name")
-    partial = target.with_name(f"{target.name}.partial")
+def replaced_file(target: Path, *, suffix: str = ".partial", synced: bool = False) -> Iterator[Path]:
+    """Yield a new path in the directory of ``target``; rename it to ``target`` at the end, remove it on failure.
+
+    Its name is random: two containers may have one cache and one process id. Readers see the old file or the new one,
+    never a part. ``synced`` waits for the disk first.
+    """
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}{suffix}")
     try:
         yield partial
+        if synced:
+            sync(partial)
         partial.replace(target)
+    finally:
+        with suppress(OSError):  # the directory itself may be missing, or a file
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_directory(target: Path) -> Iterator[Path]:
+    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure."""
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_text(target: Path, text: str) -> None:
+    """Write a text file as a whole; a file of that name is replaced."""
+    with replaced_file(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Do as `replaced_file` for a file that must not exist yet; raise InputError where it cannot be written."""
+    if target.exists():
+        raise CheckpointError(f"{target}: already there; give another name")
+    try:
+        with replaced_file(target) as partial:
+            yield partial
     except OSError as error:  # numpy's own has no errno
         raise InputError(f"{target}: cannot be written: {error}; make room or choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Open OpenCV where it is needed, without its chatter on stderr."""
+"""Open OpenCV where it is needed, without its messages on stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def open_cv2() -> Any:
     """Import cv2 and silence it; raise MissingExtraError naming the install command.
 
     Every failure it would print comes back as an error of ours. Set the environment variables OPENCV_LOG_LEVEL and
-    OPENCV_FFMPEG_LOGLEVEL to hear it again.
+    OPENCV_FFMPEG_LOGLEVEL to see its messages again.
     """
     loud = "OPENCV_LOG_LEVEL" in os.environ and os.environ["OPENCV_LOG_LEVEL"] != _QUIET["OPENCV_LOG_LEVEL"]
     for name, level in _QUIET.items():
@@ -31,7 +31,7 @@ def open_cv2() -> Any:
             f'OpenCV cannot be loaded ({error}). Run: pip install "emo-edge[cpu]"; '
             "on a Jetson install JetPack's own OpenCV instead"
         ) from error
-    # The variable is read once, at the first import: whoever imported cv2 before us left it loud.
+    # The variable is read once, at the first import: an earlier import of cv2 left it loud.
     logs = getattr(getattr(cv2, "utils", None), "logging", None)
     if logs is not None and not loud:
         logs.setLogLevel(logs.LOG_LEVEL_SILENT)

@@ -1,6 +1,6 @@
 """Small files and short commands of the operating system, read so that nothing of theirs can do harm.
 
-What is missing, unreadable or nonsense is empty or None, because a report is wanted most where things break.
+What is missing, unreadable or nonsense is empty or None, because a report is needed most where things break.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ DYING_SECONDS = 2.0
 """A process inside a hung driver cannot be killed; it is left behind after this."""
 
 
-class Ended(NamedTuple):
-    """How a bounded process ended."""
+class ProcessResult(NamedTuple):
+    """The result of a bounded process."""
 
     output: str
     errors: str
     problem: str | None
-    """None where it ended well; else what happened, in a few words."""
+    """None where it succeeded; else what happened, in a few words."""
     started: bool = True
 
 
-Run = Callable[[Sequence[str], float], Ended]
+Run = Callable[[Sequence[str], float], ProcessResult]
 """Runs a command for at most so many seconds."""
 
 
-def run_bounded(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> Ended:
+def run_bounded(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> ProcessResult:
     """Run a command without input, in a process group of its own that ends with it; ``environment`` is added."""
     try:
         child = subprocess.Popen(
@@ -50,16 +50,16 @@ def run_bounded(command: Sequence[str], seconds: float, environment: Mapping[str
         )
     except (OSError, ValueError) as error:
         reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be started ({error})"
-        return Ended("", "", reason, started=False)
+        return ProcessResult("", "", reason, started=False)
     try:
         output, errors = (text.decode("utf-8", "replace") for text in child.communicate(timeout=seconds))
     except subprocess.TimeoutExpired:
         _end(child)
-        return Ended("", "", f"gave no answer in {seconds:g} s")
+        return ProcessResult("", "", f"gave no answer in {seconds:g} s")
     except BaseException:
         _end(child)
         raise
-    return Ended(output, errors, _problem(child.returncode, errors or output))
+    return ProcessResult(output, errors, _problem(child.returncode, errors or output))
 
 
 def closed_environment() -> str | None:

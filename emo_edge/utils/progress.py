@@ -1,4 +1,4 @@
-"""Where an export tells how far it is."""
+"""Progress of long work: callbacks, and their display on stderr."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+"""Called with the items done and in all."""
+StepProgress = Callable[[str, int, int], None]
+"""Called with the step under way, and its items done and in all."""
+FractionProgress = Callable[[float, str], None]
+"""Called with the fraction done, 0 to 1, and the name of the phase."""
 
 
 @dataclass(frozen=True)
 class Reports:
-    """Who hears of an export's steps."""
+    """Callbacks for an export's steps."""
 
-    line: Callable[[str], None] = log.info
+    line: Callable[[str], None] = logger.info
     """Gets a line for every step done."""
-    progress: Callable[[str, int, int], None] = lambda step, done, total: None
-    """Gets the step under way, and how much of it is done."""
+    progress: StepProgress = lambda step, done, total: None
 
-    def of(self, step: str) -> Callable[[int, int], None]:
-        """Progress of one step."""
+    def of(self, step: str) -> Progress:
+        """Return the progress of one step."""
         return lambda done, total: self.progress(step, done, total)
 
 

@@ -1,4 +1,4 @@
-"""What every group of settings is made of: closed keys, bounded numbers, all problems reported at once."""
+"""Base of every group of settings: closed keys, bounded numbers, all problems reported at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 Size = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-"""What users type to choose something: lower case, no spaces."""
+"""Names that users type: lower case, no spaces."""
 TokenId = Annotated[int, Field(ge=0, strict=True)]
 Mean = Annotated[float, Field(ge=0, le=1)]
 Rgb = tuple[Mean, Mean, Mean]
@@ -32,7 +32,7 @@ class Section(BaseModel):
 
 
 def problem_list(name: str, section: type[Section], values: Any, error: ValidationError) -> str:
-    """List every problem that validation found in ``values``, what file ``name`` holds, with its place.
+    """List every problem that validation found in ``values``, the content of file ``name``, with its path.
 
     An unknown key keeps pydantic from checking its section's sizes, so the rest is checked once more without it.
     """
@@ -42,24 +42,24 @@ def problem_list(name: str, section: type[Section], values: Any, error: Validati
         try:
             section.model_validate(_without(values, unknown))
         except ValidationError as rest:
-            seen = {(problem["loc"], problem["msg"]) for problem in problems}
-            problems += [problem for problem in rest.errors() if (problem["loc"], problem["msg"]) not in seen]
+            known = {(problem["loc"], problem["msg"]) for problem in problems}
+            problems += [problem for problem in rest.errors() if (problem["loc"], problem["msg"]) not in known]
     lines = []
     for problem in problems:
-        place = ".".join(str(part) for part in problem["loc"]) or Path(name).stem
+        path = ".".join(str(part) for part in problem["loc"]) or Path(name).stem
         text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-        lines += [f"  {place}: {line}" for line in text.splitlines()]
+        lines += [f"  {path}: {line}" for line in text.splitlines()]
     return f"{name} has {len(lines)} problem(s):\n" + "\n".join(lines)
 
 
-def _without(values: Any, places: list[tuple[int | str, ...]]) -> Any:
+def _without(values: Any, paths: list[tuple[int | str, ...]]) -> Any:
     pruned = copy.deepcopy(values)
-    for place in places:
+    for path in paths:
         owner: Any = pruned
-        for part in place[:-1]:
+        for part in path[:-1]:
             inner: Any = owner[part] if isinstance(part, int) or part in owner else None
-            # What leads nowhere is the tag of a union, which pydantic puts into the place.
+            # What leads nowhere is the tag of a union, which pydantic puts into the path.
             owner = inner if isinstance(inner, dict | list) else owner
         if isinstance(owner, dict):
-            owner.pop(place[-1], None)
+            owner.pop(path[-1], None)
     return pruned

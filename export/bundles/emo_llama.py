@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.manifest import EXACT_LANGUAGE, BundleFile, Manifest, Profile
+from emo_edge.bundle.gguf_types import EXACT, UNQUANTIZED
+from emo_edge.bundle.manifest import BundleFile, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
-from emo_edge.export.bundles.profiles import EXACT_TYPES, language_profiles
+from emo_edge.export.bundles.profiles import language_profiles
 from emo_edge.export.bundles.run import ExportRun, GraphBaseline, since
 from emo_edge.export.bundles.size_estimate import export_bytes
 from emo_edge.export.gguf.quantize import quantize_gguf
@@ -29,7 +30,8 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import probabilities_with, reference_on
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
 from emo_edge.inference.probability import softmax
-from emo_edge.metrics.tensor_parity import exact_failures, label_distance
+from emo_edge.metrics.gates import exact_failures
+from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.files import require_disk_space
 from emo_edge.utils.progress import QUIET, Reports
@@ -146,12 +148,12 @@ class _Export:
             quantize_gguf(self._unrounded(), path, file_type, known_finite=True)
         measured = self._language_distance(path, file_type)
         name = f"language {file_type}"
-        if self.run.passes(name, exact_failures(measured) if file_type in EXACT_TYPES else []):
+        if self.run.passes(name, exact_failures(measured) if file_type in EXACT else []):
             size = self.run.keep("language", file_type, [path], {LABEL_EVIDENCE: measured})
             self.run.report(f"{name}: {size}, {_agreement(measured)}, {since(started)}")
 
     def _language_distance(self, path: Path, file_type: str) -> dict[str, float]:
-        context, exact = self.config.language.max_position_embeddings, file_type in EXACT_LANGUAGE
+        context, exact = self.config.language.max_position_embeddings, file_type in UNQUANTIZED
         progress = self.run.reports.of(f"language {file_type}")
         with LlamaSession(path, context_size=context, exact_cache=exact, threads=self.run.threads) as session:
             probabilities = softmax(label_scores(session, self.reference, progress=progress))

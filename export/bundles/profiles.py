@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from emo_edge.bundle.gguf_types import EXACT
 from emo_edge.bundle.manifest import GRAPHS, Profile, Variant
 from emo_edge.export.onnx.export import PRECISIONS
 
-EXACT_TYPES = ("f32", "f16")
-"""Language variants that have to be exact; for the others there is evidence and no gate."""
 PROFILE_OF = {"f32": "exact", "f16": "exact", "q8_0": "balanced", "q4_k_m": "small"}
 """Name of a profile by its language variant; others are called as the variant."""
 FACE_PROFILE_OF = {"fp32": "exact", "fp16": "balanced"}
@@ -31,7 +30,7 @@ def language_profiles(variants: Mapping[str, Mapping[str, Variant]]) -> dict[str
     profiles: dict[str, Profile] = {}
     for language in variants["language"]:
         own = PROFILE_OF.get(language, language)
-        order = PRECISIONS if language in EXACT_TYPES else PRECISIONS[::-1]
+        order = PRECISIONS if language in EXACT else PRECISIONS[::-1]
         name = language if own in profiles else own
         profiles[name] = Profile.model_validate({**graphs(order), "language": language})
     small = graphs(PRECISIONS[::-1])

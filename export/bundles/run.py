@@ -14,13 +14,12 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.manifest import Contracts
+from emo_edge.export.bundles.origin import PROVENANCE, checkpoint_digest
 from emo_edge.export.onnx.export import in_precision
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.onnx.verify import ComparedGraph, compared_graph
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
-from emo_edge.utils.files import sha256_of
 from emo_edge.utils.progress import Reports
 
 
@@ -102,11 +101,9 @@ class ExportRun:
 
     def origin(self) -> dict[str, str]:
         """Return provenance: the weights, and the pictures that every variant was compared on."""
-        # First and last name: enough to distinguish a folder from the packaged drawings.
-        names = f"{self.samples[0].name} to {self.samples[-1].name}"
         return {
-            "checkpoint_sha256": ", ".join(sha256_of(path) for path in weight_files(self.directory)),
-            "compared_on": f"{len(self.samples)} pictures ({names})",
+            PROVENANCE: checkpoint_digest(self.directory),
+            "compared_on": f"{len(self.samples)} pictures",
         }
 
     def finish(self, manifest: Manifest, target: Path) -> Bundle:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from emo_edge.bundle.gguf_types import block_size
 from emo_edge.bundle.imatrix import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, block_size, require_offered
+from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, require_offered
 from emo_edge.runtimes.llama_cpp.library import library, native_errors
 from emo_edge.utils.files import new_file
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle.manifest import EXACT_LANGUAGE
+from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
 from emo_edge.export.models.network_config import LanguageConfig
@@ -17,8 +17,7 @@ from emo_edge.export.reference.outputs import Reference
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.sessions import LanguageSession
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-
-Progress = Callable[[int, int], None]
+from emo_edge.utils.progress import Progress
 
 
 class LanguageTrials:
@@ -65,7 +64,7 @@ class LanguageTrials:
         return texts
 
     def _opened(self, path: Path, file_type: str) -> LlamaSession:
-        size, exact = self.config.max_position_embeddings, file_type in EXACT_LANGUAGE
+        size, exact = self.config.max_position_embeddings, file_type in UNQUANTIZED
         return LlamaSession(path, context_size=size, exact_cache=exact, threads=self.threads)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -20,11 +20,11 @@ from emo_edge.export.importers.tensors import listing
 from emo_edge.export.models.config import CheckpointConfig
 from emo_edge.export.reference.weights import INDEX_NAME, WEIGHTS_NAME, all_finite, save_tensors
 from emo_edge.utils.files import require_disk_space, write_json
+from emo_edge.utils.progress import Progress
 
 SHARD_BYTES = 1 << 29
 """safetensors copies a shard once more while it writes it, so twice this is held in memory."""
 _PLAN_NAME = "plan.sha256"
-Progress = Callable[[int, int], None]
 
 
 class WrittenTensor(Protocol):

@@ -15,7 +15,7 @@ import torch
 
 from emo_edge import __version__
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.importers.checkpoint_writer import Progress, check_target, write_checkpoint
+from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.face_info_keys import face_info_config, face_info_piece
 from emo_edge.export.importers.facexformer import face_config, face_piece
 from emo_edge.export.importers.key_map import Piece
@@ -35,6 +35,7 @@ from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
+from emo_edge.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 VOCABULARY_NAMES = ("vocab.txt", "bert-base-uncased/vocab.txt")

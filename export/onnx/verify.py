@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from emo_edge.metrics.tensor_parity import Distances, distances, graph_failures
+from emo_edge.metrics.gates import graph_failures
+from emo_edge.metrics.tensor_parity import Distances, distances
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.progress import Progress
 
-Progress = Callable[[int, int], None]
-"""Gets the samples done and in all."""
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
 

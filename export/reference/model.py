@@ -7,7 +7,6 @@ them inside the prompt. An image is a clip of one frame.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from emo_edge.export.reference.networks import EmoLlamaNetworks
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.export.reference.weights import load_weights, save_weights
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.utils.files import replaced_directory
 
 BRANCHES = ("vision", "face")
 """Names that ``ablate`` takes: the connector's tokens (context and content) and the face tokens."""
@@ -130,16 +130,11 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         target = Path(directory)
         if not overwrite and target.exists() and any(target.iterdir()):
             raise CheckpointError(f"{target}: not empty; give another directory or overwrite=True")
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.config.save_pretrained(partial)
-        for name, content in self._files.items():
-            Path(partial, name).write_bytes(content)
-        save_weights(self, partial)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
+        with replaced_directory(target) as partial:
+            self.config.save_pretrained(partial)
+            for name, content in self._files.items():
+                Path(partial, name).write_bytes(content)
+            save_weights(self, partial)
 
     @torch.inference_mode()
     def generate(

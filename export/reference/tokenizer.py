@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emo_edge.bundle.prompts import answer_ids
 from emo_edge.errors import CheckpointError
 from emo_edge.utils.text import require_file, writable
 
@@ -38,10 +39,10 @@ class LanguageTokenizer:
 
     def encode_answer(self, context: str, answer: str) -> list[int]:
         """Token ids that ``answer`` adds after ``context``, tokenised together as training saw them."""
-        before, both = self.encode(context), self.encode(f"{context} {answer}")
-        if both[: len(before)] != before or len(both) == len(before):
+        ids = answer_ids(self.encode, context, answer)
+        if ids is None:
             raise CheckpointError(f"{self.path}: the answer {answer!r} merges with its context; end the context in ':'")
-        return both[len(before) :]
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, without surrounding space; ids of a padded vocabulary, beyond the pieces, have none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError
-from emo_edge.utils.files import sync
+from emo_edge.utils.files import replaced_file
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -58,14 +57,12 @@ def save_weights(module: torch.nn.Module, directory: str | Path) -> None:
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write one safetensors file beside its final name, on the disk, readable as other new files are; then rename."""
-    partial = path.with_suffix(".partial")
-    partial.touch()
-    # safetensors replaces it by a file that only its owner reads.
-    mode = partial.stat().st_mode
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.chmod(mode)
-    sync(partial)
-    os.replace(partial, path)
+    with replaced_file(path, synced=True) as partial:
+        partial.touch()
+        # safetensors replaces it by a file that only its owner reads.
+        mode = partial.stat().st_mode
+        save_file(tensors, partial, metadata={"format": "pt"})
+        partial.chmod(mode)
 
 
 def structure_problems(expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:

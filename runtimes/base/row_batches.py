@@ -10,7 +10,7 @@ import numpy as np
 from emo_edge.errors import DeviceMemoryError
 from emo_edge.tensors import Tensor
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 Outputs = dict[str, Tensor]
 
 
@@ -34,7 +34,7 @@ class RowBatches:
                 if rows <= 1:
                     raise
                 self.most = rows // 2
-                log.warning("%s; trying %d at once", error, self.most)
+                logger.warning("%s; trying %d at once", error, self.most)
                 continue
             start += rows
         return (

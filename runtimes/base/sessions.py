@@ -23,7 +23,7 @@ Chunk = Sequence[int] | NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is decoded; temperature 0 is greedy. Raises InputError for values that cannot be used."""
+    """Decoding of an answer; temperature 0 is greedy. Raises InputError for values that cannot be used."""
 
     max_new_tokens: int = 128
     temperature: float = 0.0
@@ -87,14 +87,14 @@ class LanguageSession(Session):
     def prefill(self, prompt: Sequence[Chunk]) -> int:
         """Make ``prompt`` the context and return how many of its positions had to be computed.
 
-        What the new prompt shares with the one before, from the start on, is kept. Raises InputError if the prompt is
-        empty, holds embeddings of the wrong width or is longer than the context.
+        The positions that the new prompt has in common with the one before, from the start on, are kept. Raises
+        InputError if the prompt is empty, holds embeddings of the wrong width or is longer than the context.
         """
         chunks = [self._checked(chunk) for chunk in prompt if len(chunk)]
         length = sum(len(chunk) for chunk in chunks)
         if not length:
             raise InputError("the prompt is empty")
-        self._require_room(length)
+        self._require_positions(length)
         computed = self._prefill(chunks)
         self.used = length
         return computed
@@ -104,7 +104,7 @@ class LanguageSession(Session):
         if not branches or not all(len(branch) for branch in branches):
             raise InputError("score needs at least one branch, and no empty one")
         self._require_prompt()
-        self._require_room(self.used + max(len(branch) for branch in branches))
+        self._require_positions(self.used + max(len(branch) for branch in branches))
         return self._score([list(branch) for branch in branches])
 
     def generate(self, sampling: Sampling) -> Iterator[str]:
@@ -113,9 +113,9 @@ class LanguageSession(Session):
         Where the context ends before ``max_new_tokens``, the answer ends there. Raises InputError if nothing fits.
         """
         self._require_prompt()
-        self._require_room(self.used + 1)
-        room = self.context_size - self.used
-        return self._generate(replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room)))
+        self._require_positions(self.used + 1)
+        free = self.context_size - self.used
+        return self._generate(replace(sampling, max_new_tokens=min(sampling.max_new_tokens, free)))
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:
@@ -149,7 +149,7 @@ class LanguageSession(Session):
         if not self.used:
             raise InputError("there is no prompt yet: call prefill first")
 
-    def _require_room(self, needed: int) -> None:
+    def _require_positions(self, needed: int) -> None:
         if needed > self.context_size:
             raise InputError(
                 f"the prompt needs {needed} positions, the context has {self.context_size}: "

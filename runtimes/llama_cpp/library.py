@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
 from emo_edge.utils.cache import read_cached, write_cached
 
@@ -27,8 +28,6 @@ ANSWERS_NAME = "llama-fast-path.json"
 PROBE_SECONDS = 600
 PROBE_TOKENS = 64
 """More than one, each with logits: llama.cpp computes a single row without the tiles that crash."""
-UNQUANTIZED = frozenset({0, 1, 32})
-"""llama.cpp's file types f32, f16 and bf16, which have no AMX kernels."""
 
 logger = logging.getLogger(__name__)
 _errors: deque[str] = deque(maxlen=20)
@@ -49,7 +48,7 @@ def library() -> Any:
 
 
 def native_errors() -> str:
-    """Take what llama.cpp complained about since the last call, on one line."""
+    """Return the errors that llama.cpp logged since the last call, on one line."""
     text = " ".join("".join(_errors).split())
     _errors.clear()
     return text or "it gave no reason"
@@ -79,20 +78,20 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
 
 
 def fast_path_is_safe(path: Path, *, information: str | None = None, command: Sequence[str] | None = None) -> bool:
-    """Say whether llama.cpp may repack this model's weights for the CPU's matrix units, and warn if it may not.
+    """Return True if llama.cpp may repack this model's weights for the CPU's matrix units; warn if it may not.
 
-    ``information`` replaces what llama.cpp says about this machine, ``command`` the child that tries the file.
+    ``information`` replaces llama.cpp's description of this machine, ``command`` the child that tries the file.
     """
     information = information or library().llama_print_system_info().decode()
     file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
-    if file_type in UNQUANTIZED:
+    if file_type in UNQUANTIZED_NUMBERS:
         return True
     child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_cpp.library", str(path)]
     safe = _proved(f"{build_key(information)} | file type {file_type}", child)
     if not safe:
         logger.warning(
             "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
-            'the cure: CXXFLAGS="-fno-tree-dse -fno-dse" pip install --force-reinstall --no-binary llama-cpp-python '
+            'to fix it: CXXFLAGS="-fno-tree-dse -fno-dse" pip install --force-reinstall --no-binary llama-cpp-python '
             "llama-cpp-python"
         )
     return safe
@@ -116,7 +115,7 @@ def main(path: Path) -> None:
 
 @functools.cache
 def _log_callback(llama_cpp: Any) -> Any:
-    """Make the function llama.cpp logs through; cached, because llama.cpp keeps the pointer only."""
+    """Create the function that llama.cpp logs through; cached, because llama.cpp keeps the pointer only."""
     kind = 0
 
     def receive(level: int, text: bytes, _: Any) -> None:
@@ -131,7 +130,7 @@ def _log_callback(llama_cpp: Any) -> Any:
 
 
 def _file_type(path: Path) -> int:
-    """Read the file type from the metadata: ``llama_model_ftype`` says 0 while no weights are loaded."""
+    """Read the file type from the metadata: ``llama_model_ftype`` is 0 while no weights are loaded."""
     native, model = library(), load_model(path, vocabulary_only=True)
     try:
         buffer = ctypes.create_string_buffer(16)
@@ -152,7 +151,7 @@ def build_key(information: str) -> str:
 
 
 def _proved(key: str, command: Sequence[str]) -> bool:
-    """Say whether ``command`` survives: from the user's cache if it holds ``key``, else by running it.
+    """Return True if ``command`` survives: from the user's cache if it holds ``key``, else by running it.
 
     Success and a crash are remembered. A child that failed otherwise or was killed from outside proves nothing: the
     answer is no, and the next call tries again.
@@ -167,12 +166,12 @@ def _proved(key: str, command: Sequence[str]) -> bool:
 
 
 def probe_batch(native: Any, rows: int, *, outputs: int) -> Any:
-    """Make a prompt of token 0, whose last ``outputs`` positions give logits; the caller frees it."""
+    """Create a prompt of token 0, whose last ``outputs`` positions give logits; the caller frees it."""
     batch = native.llama_batch_init(rows, 0, 1)
     batch.n_tokens = rows
-    for place in range(rows):
-        batch.token[place], batch.pos[place], batch.logits[place] = 0, place, place >= rows - outputs
-        batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+    for position in range(rows):
+        batch.token[position], batch.pos[position], batch.logits[position] = 0, position, position >= rows - outputs
+        batch.n_seq_id[position], batch.seq_id[position][0] = 1, 0
     return batch
 
 

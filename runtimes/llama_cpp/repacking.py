@@ -1,4 +1,4 @@
-"""Whether llama.cpp should repack a model's weights for this CPU: measured once a machine, build and kind of file.
+"""Repacking of a model's weights for this CPU: its benefit is measured once a machine, build and kind of file.
 
 Repacked weights are not always faster: on an AVX-512 CPU without AMX, prompts of LLaMA-7B's width in q4_k_m took a
 third less time without, and q4_0 took longer; `emo_edge.benchmarks.peers.llama_cpp_builds` compares.
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import DeviceError
-from emo_edge.runtimes.llama_cpp.library import UNQUANTIZED, build_key, library, load_model, native_errors, probe_batch
+from emo_edge.runtimes.llama_cpp.library import build_key, library, load_model, native_errors, probe_batch
 from emo_edge.utils.cache import read_cached, write_cached
 
 ANSWERS_NAME = "llama-repacking.json"
@@ -24,13 +25,13 @@ ROWS, CALLS = 61, 2
 """Positions of a prompt, about as many as a reading computes and no power of two, whose kernels are others; and calls
 that count, the faster of them."""
 WORTH = 0.95
-"""Time without repacking, as a share of the other, below which it is left out."""
+"""Time without repacking, as a fraction of the time with it, below which it is left out."""
 
 logger = logging.getLogger(__name__)
 
 
 def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int], float] | None = None) -> bool:
-    """Say whether weights should be repacked, from what this machine's user has in the cache, else by measuring.
+    """Return True if weights should be repacked: from the user's cache on this machine, else by measuring.
 
     Args:
         path: the GGUF file. It is loaded twice, one after the other.
@@ -43,7 +44,7 @@ def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int]
         return True
     header = read_gguf_header(path)
     file_type = header.metadata.get("general.file_type")
-    if file_type in UNQUANTIZED:
+    if file_type in UNQUANTIZED_NUMBERS:
         return True
     information = library().llama_print_system_info().decode()
     key = f"{build_key(information)} | file type {file_type} | width {header.shape().width}"

@@ -4,7 +4,7 @@ A prompt of text and pictures is one call of embeddings, text alone one of token
 Positions, not chunks, are compared with the prompt before: a position is a token id or the bytes of an embedding. The
 same prompt again computes nothing; else at least the last position is computed, for its logits. Numbers are the same
 bit for bit if the rest of the prompt is cut as before, else to rounding: kernels differ by row count.
-Sequence 0 holds the prompt; forks share its cells of the attention cache and add their own.
+Sequence 0 holds the prompt; forks use its cells of the attention cache and add their own.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
-from emo_edge.runtimes.llama_cpp.prompt_batches import Place, prompt_batches
+from emo_edge.runtimes.llama_cpp.prompt_batches import Position, prompt_batches
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.tensors import Tensor
 from emo_edge.utils.text import writable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
 FORKS, FORK_CELLS = 64, 2
@@ -62,7 +62,7 @@ class LlamaSession(LanguageSession):
         Args:
             path: the GGUF file.
             context_size: positions of prompt and answer together.
-            max_branches: continuations scored in one round.
+            max_branches: continuations scored in one call.
             threads: CPU threads; None takes every CPU this process may use.
             gpu_layers: layers computed on the GPU; negative means all.
             exact_cache: keep attention's keys and values in float32, without flash attention.
@@ -90,9 +90,9 @@ class LlamaSession(LanguageSession):
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._free = weakref.finalize(self, _release, native, context, model)
-        self._places: list[Place] = []
+        self._positions: list[Position] = []
         self._logits: NDArray[np.float32] = np.empty(0, np.float32)
-        self._turn = 0
+        self._call = 0
         super().__init__(context_size, native.llama_model_n_embd(model))
 
     def close(self) -> None:
@@ -135,23 +135,23 @@ class LlamaSession(LanguageSession):
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         self._begin()
-        places = self._checked_places(chunks)
-        if places == self._places:
+        positions = self._checked_positions(chunks)
+        if positions == self._positions:
             return 0
-        pairs = zip(self._places, places, strict=False)
+        pairs = zip(self._positions, positions, strict=False)
         kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        kept = min(kept, len(places) - 1)
-        self._places, self.used = [], 0  # what a failure below leaves
+        kept = min(kept, len(positions) - 1)
+        self._positions, self.used = [], 0  # what a failure below leaves
         self._native.llama_memory_seq_rm(self._memory, -1, kept, -1)
-        for start, inputs in prompt_batches(places, kept, BATCH, self._token_rows):
+        for start, inputs in prompt_batches(positions, kept, BATCH, self._token_rows):
             stop = start + len(inputs)
-            wanted = np.arange(start, stop) == len(places) - 1
-            self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), wanted)
+            with_logits = np.arange(start, stop) == len(positions) - 1
+            self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), with_logits)
         self._logits = self._row(-1).copy()
         if not np.isfinite(self._logits).all():
             raise CheckpointError("the language model computes values that are not finite")
-        self._places = places
-        return len(places) - kept
+        self._positions = positions
+        return len(positions) - kept
 
     def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
         self._begin()
@@ -184,23 +184,23 @@ class LlamaSession(LanguageSession):
 
     def _score_round(self, group: list[int], branches: list[list[int]], scores: list[NDArray[np.float32]]) -> None:
         tokens: list[Token] = []
-        places: list[tuple[int, int]] = []
+        targets: list[tuple[int, int]] = []
         for fork, index in enumerate(group, 1):
             self._fork(fork)
             for step, token in enumerate(branches[index][:-1]):
                 tokens.append((token, self.used + step, fork))
-                places.append((index, step + 1))
+                targets.append((index, step + 1))
         for start in range(0, len(tokens), BATCH):
             self._decode_tokens(tokens[start : start + BATCH])
-            for row, (index, step) in enumerate(places[start : start + BATCH]):
+            for row, (index, step) in enumerate(targets[start : start + BATCH]):
                 scores[index][step] = log_softmax(self._row(row))[branches[index][step]]
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
         return self._write(sampling, self._begin())
 
-    def _write(self, sampling: Sampling, turn: int) -> Iterator[str]:
+    def _write(self, sampling: Sampling, call: int) -> Iterator[str]:
         """Decode on a fork of the prompt, and drop the fork when the answer ends or is no longer wanted."""
-        self._require_turn(turn)
+        self._require_current(call)
         random = np.random.default_rng(sampling.seed)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         logits, text, begun = self._logits, "", False
@@ -215,13 +215,13 @@ class LlamaSession(LanguageSession):
                 if text:
                     begun = True
                     yield text
-                    self._require_turn(turn)
+                    self._require_current(call)
                 if ended or last:
                     return
                 self._decode_tokens([(token, self.used + step, 1)])
                 logits = self._row(-1)
         finally:
-            if self._free.alive and self._turn == turn:
+            if self._free.alive and self._call == call:
                 self._drop_forks(1)
 
     def _piece(self, token: int) -> bytes:
@@ -238,18 +238,18 @@ class LlamaSession(LanguageSession):
         ids, positions, sequences = np.array(tokens, np.int32).T
         self._decode(np.ascontiguousarray(ids), positions, sequences, np.ones(len(tokens)))
 
-    def _decode(self, inputs: Tensor, positions: Tensor, sequences: Tensor, wanted: Tensor) -> None:
-        """Compute one batch: token ids int32 [N] or embeddings float32 [N, E]; ``wanted`` rows give logits."""
+    def _decode(self, inputs: Tensor, positions: Tensor, sequences: Tensor, with_logits: Tensor) -> None:
+        """Compute one batch: token ids int32 [N] or embeddings float32 [N, E]; ``with_logits`` rows give logits."""
         count = len(inputs)
-        places, owners = (np.ascontiguousarray(values, np.int32) for values in (positions, sequences))
-        owner_counts, outputs = np.ones(count, np.int32), np.ascontiguousarray(wanted, np.int8)
+        ordered, owners = (np.ascontiguousarray(values, np.int32) for values in (positions, sequences))
+        owner_counts, outputs = np.ones(count, np.int32), np.ascontiguousarray(with_logits, np.int8)
         owner_lists = (owners.ctypes.data + owners.itemsize * np.arange(count)).astype(np.uintp)
         batch = self._native.llama_batch(n_tokens=count)
         if inputs.ndim == 1:
             batch.token = inputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
         else:
             batch.embd = inputs.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        batch.pos = places.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        batch.pos = ordered.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
         batch.n_seq_id = owner_counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
         batch.seq_id = owner_lists.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(ctypes.c_int32)))
         batch.logits = outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
@@ -273,26 +273,26 @@ class LlamaSession(LanguageSession):
     def _begin(self) -> int:
         """Start a call: an answer that is still being written ends here."""
         self._require_open()
-        self._turn += 1
+        self._call += 1
         self._drop_forks(1)
-        return self._turn
+        return self._call
 
-    def _checked_places(self, chunks: Sequence[Chunk]) -> list[Place]:
-        places: list[Place] = []
+    def _checked_positions(self, chunks: Sequence[Chunk]) -> list[Position]:
+        positions: list[Position] = []
         for chunk in chunks:
             if isinstance(chunk, np.ndarray):
                 if not np.isfinite(chunk).all():
                     raise InputError("the prompt's embeddings hold values that are not finite")
-                places += [row.tobytes() for row in chunk]
+                positions += [row.tobytes() for row in chunk]
             else:
                 self._require_known(chunk)
-                places += chunk
-        return places
+                positions += chunk
+        return positions
 
     def _require_known(self, tokens: Sequence[int]) -> None:
-        strange = [token for token in tokens if not 0 <= token < self._rows]
-        if strange:
-            raise InputError(f"token {strange[0]} is outside the vocabulary of {self._rows}")
+        unknown = [token for token in tokens if not 0 <= token < self._rows]
+        if unknown:
+            raise InputError(f"token {unknown[0]} is outside the vocabulary of {self._rows}")
 
     def _require_open(self) -> None:
         if not self._free.alive:
@@ -302,9 +302,9 @@ class LlamaSession(LanguageSession):
         self._require_open()
         super()._require_prompt()
 
-    def _require_turn(self, turn: int) -> None:
+    def _require_current(self, call: int) -> None:
         self._require_open()
-        if turn != self._turn:
+        if call != self._call:
             raise RuntimeError("this answer ended when the session was used again")
 
 
@@ -323,7 +323,7 @@ def _loaded(path: Path, gpu_layers: int, repack: bool) -> Any:
         try:
             return load_model(path, gpu_layers=0, extra_buffers=True)
         except DeviceError as error:
-            log.warning("%s: weights are not repacked, so prompts may take longer: %s", path.name, error)
+            logger.warning("%s: weights are not repacked, so prompts may take longer: %s", path.name, error)
     return load_model(path, gpu_layers=gpu_layers, extra_buffers=repack and gpu_layers != 0)
 
 

@@ -15,31 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.gguf_header import EMBEDDING, read_gguf_header
+from emo_edge.bundle.gguf_types import TENSOR_TYPES
 from emo_edge.errors import CheckpointError
 
 FUNCTIONS = {
-    1: ("ggml_fp16_to_fp32_row", 1, 2),
-    2: ("dequantize_row_q4_0", 32, 18),
-    3: ("dequantize_row_q4_1", 32, 20),
-    6: ("dequantize_row_q5_0", 32, 22),
-    7: ("dequantize_row_q5_1", 32, 24),
-    8: ("dequantize_row_q8_0", 32, 34),
-    10: ("dequantize_row_q2_K", 256, 84),
-    11: ("dequantize_row_q3_K", 256, 110),
-    12: ("dequantize_row_q4_K", 256, 144),
-    13: ("dequantize_row_q5_K", 256, 176),
-    14: ("dequantize_row_q6_K", 256, 210),
-    30: ("ggml_bf16_to_fp32_row", 1, 2),
+    "f16": "ggml_fp16_to_fp32_row",
+    "bf16": "ggml_bf16_to_fp32_row",
+    **{name: f"dequantize_row_{name}" for name in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")},
+    **{f"q{bits}_k": f"dequantize_row_q{bits}_K" for bits in (2, 3, 4, 5, 6)},
 }
-"""By ggml's number of the type: the function of its library that writes float32, a block's values, its bytes."""
-FLOAT32 = 0
+"""By type: the function of ggml's library that writes float32."""
+BY_NUMBER = {TENSOR_TYPES[name].number: name for name in ("f32", *FUNCTIONS)}
 
 
 class TokenEmbeddings:
     """The table of one file; `token_embeddings` makes it."""
 
     def __init__(self, stored: NDArray[np.uint8], width: int, widen: Callable[..., object] | None) -> None:
-        """Take the rows as they are stored, uint8 [V, B], their values, and what turns one into float32."""
+        """Keep the rows as they are stored, uint8 [V, B], their width, and the function that converts them."""
         self._stored, self._width, self._widen = stored, width, widen
 
     def __call__(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -47,9 +40,9 @@ class TokenEmbeddings:
         stored = np.ascontiguousarray(self._stored[np.asarray(tokens, np.int64)])
         if self._widen is None:
             return stored.view(np.float32)
-        found = np.empty((len(stored), self._width), np.float32)
-        self._widen(stored.ctypes.data, found.ctypes.data, found.size)
-        return found
+        rows = np.empty((len(stored), self._width), np.float32)
+        self._widen(stored.ctypes.data, rows.ctypes.data, rows.size)
+        return rows
 
 
 def token_embeddings(path: Path, native: Any) -> TokenEmbeddings | None:
@@ -68,21 +61,24 @@ def token_embeddings(path: Path, native: Any) -> TokenEmbeddings | None:
     if "llama.embedding_scale" in header.metadata:
         return None
     width, count = table.shape
-    name, values, size = FUNCTIONS.get(table.type, ("", 1, 4))
-    if (not name and table.type != FLOAT32) or width % values or count * width // values * size > table.bytes:
+    kind = BY_NUMBER.get(table.type)
+    if kind is None:
         return None
-    widen = _function(native, name) if name else None
-    if name and widen is None:
+    _, block, size = TENSOR_TYPES[kind]
+    if width % block or count * width // block * size > table.bytes:
         return None
-    stored = np.memmap(path, np.uint8, "r", table.start, (count, width // values * size))
+    widen = _function(native, FUNCTIONS[kind]) if kind in FUNCTIONS else None
+    if widen is None and kind in FUNCTIONS:
+        return None
+    stored = np.memmap(path, np.uint8, "r", table.start, (count, width // block * size))
     return TokenEmbeddings(stored, width, widen)
 
 
 def _function(native: Any, name: str) -> Callable[..., object] | None:
     try:
         # Found in ggml's library, which llama.cpp's is linked with; Windows looks in llama.cpp's alone.
-        found = native._lib[name]
+        function = native._lib[name]
     except AttributeError:
         return None
-    found.argtypes, found.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64), None
-    return found  # type: ignore[no-any-return]
+    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64), None
+    return function  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Which engine opens which kind of file. A new runtime is one file and one line here."""
+"""Registry of the engine for each kind of file and device. A new runtime is one file and one line here."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ def runtime(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def usable_devices(wanted: str, *, language: bool = True) -> list[tuple[str, str]]:
-    """Return the devices to try, the best first, each with why it is its turn: ``auto`` has all that can be used.
+def usable_devices(requested: str, *, language: bool = True) -> list[tuple[str, str]]:
+    """Return the devices to try, the best first, each with the reason for its place: ``auto`` has all that can be used.
 
-    ``language`` says whether llama.cpp must run there, too. Raises DeviceError for a named device that cannot be used,
+    With ``language``, llama.cpp must run there, too. Raises DeviceError for a named device that cannot be used,
     MissingExtraError where a package of it is missing; nothing falls back silently.
     """
-    if wanted not in DEVICES:
-        raise DeviceError(f"device {wanted!r} is not one of {', '.join(DEVICES)}")
-    if wanted == "cpu":
+    if requested not in DEVICES:
+        raise DeviceError(f"device {requested!r} is not one of {', '.join(DEVICES)}")
+    if requested == "cpu":
         return [("cpu", "asked for")]
-    if wanted != "auto":
-        problem = PROBLEMS[wanted]() or (_language_problem() if language and wanted in GPU_DEVICES else None)
+    if requested != "auto":
+        problem = PROBLEMS[requested]() or (_language_problem() if language and requested in GPU_DEVICES else None)
         if problem:
-            raise DeviceError(f"{wanted} cannot be used: {problem}; use --device cpu")
-        return [(wanted, "asked for")]
+            raise DeviceError(f"{requested} cannot be used: {problem}; use `device` cpu")
+        return [(requested, "asked for")]
     problems = {name: _in_words(PROBLEMS[name], language=language) for name in GPU_DEVICES}
     reasons: list[str] = []
-    found: list[tuple[str, str]] = []
+    usable: list[tuple[str, str]] = []
     for name, problem in problems.items():
         if not problem:
-            found.append((name, "; ".join([*reasons, "every engine can use it"])))
+            usable.append((name, "; ".join([*reasons, "every engine can use it"])))
         reasons.append(f"not {name}: {problem}" if problem else f"{name} did not start")
-    return [*found, ("cpu", "; ".join(reasons))]
+    return [*usable, ("cpu", "; ".join(reasons))]
 
 
 def _in_words(problem_of: Callable[[], str | None], *, language: bool) -> str | None:
-    """Say what is wrong in a few words, whatever it is: another device can do."""
+    """Describe the problem in a few words, whatever it is: another device can do."""
     try:
         return problem_of() or (_language_problem() if language else None)
     except MissingExtraError as error:
@@ -96,4 +96,4 @@ def _language_problem() -> str | None:
 
 
 PROBLEMS = {"tensorrt": _tensorrt_problem, "cuda": _cuda_problem, "openvino": _openvino_problem}
-"""What keeps this machine from a device, in a few words; None if nothing does."""
+"""Problem that keeps this machine from a device, in a few words; None where it has none."""

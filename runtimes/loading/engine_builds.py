@@ -12,10 +12,11 @@ from typing import Any
 from emo_edge.bundle.manifest import GRAPHS, GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
-from emo_edge.metrics.tensor_parity import gate_problem
+from emo_edge.metrics.gates import engine_failure
 from emo_edge.runtimes.loading.devices import usable_devices
-from emo_edge.runtimes.loading.tensorrt import GraphCompiler, OpenedGraph, Progress, engine_recipe
+from emo_edge.runtimes.loading.tensorrt import GraphCompiler, OpenedGraph, engine_recipe
 from emo_edge.runtimes.tensorrt import builder, engine_cache
+from emo_edge.utils.progress import FractionProgress
 
 RTX = ("tensorrt_rtx",)
 """The edition of TensorRT whose builder needs no GPU."""
@@ -33,12 +34,12 @@ class EngineRequest:
         return f"{self.part} {self.variant}"
 
 
-Bars = Callable[[str], AbstractContextManager[Progress]]
+Bars = Callable[[str], AbstractContextManager[FractionProgress]]
 """Opens a progress bar for one engine."""
 
 
 @contextmanager
-def no_bar(name: str) -> Iterator[Progress]:
+def no_bar(name: str) -> Iterator[FractionProgress]:
     """Show no progress."""
     yield lambda fraction, phase: None
 
@@ -109,7 +110,7 @@ def entry_text(entry: Any) -> str:
     """Describe a cached engine in one line."""
     result = "not compared yet"
     if entry.distance:
-        refused = gate_problem(entry.name.split()[-1], entry.distance)
+        refused = engine_failure(entry.name.split()[-1], entry.distance)
         result = f"not used: {refused}" if refused else _similarity_text(entry.distance)
     machine = f"{entry.machine.get('library')} on {entry.machine.get('gpu')}"
     return f"{entry.name:<16} {entry.size / 1e6:>7.1f} MB  {entry.created}  {machine}  {result}"
@@ -118,7 +119,7 @@ def entry_text(entry: Any) -> str:
 def _built_text(graph: EngineRequest, opened: OpenedGraph) -> str:
     built = f"{graph.part} {opened.variant}: {opened.size / 1e6:.1f} MB, built in {opened.seconds:.1f} s"
     note = f" ({opened.note})" if opened.note else ""
-    return f"{built}, {_similarity_text(opened.distance)}{note}"
+    return f"{built}, {_similarity_text(opened.similarity)}{note}"
 
 
 def _similarity_text(distance: Any) -> str:

@@ -6,7 +6,8 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from emo_edge.bundle.manifest import EXACT_LANGUAGE, GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.gguf_types import UNQUANTIZED
+from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError
 from emo_edge.runtimes.base.devices import GPU_DEVICES
@@ -15,12 +16,12 @@ from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES
 from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
 from emo_edge.runtimes.loading.tensorrt import GraphCompiler
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LanguageChain(Session):
-    """What turns a picture and a question into words."""
+    """The sessions between a picture and a question on one side and words on the other."""
 
     vision: TensorSession
     connector: TensorSession
@@ -34,7 +35,7 @@ class LanguageChain(Session):
 
 @dataclass(frozen=True)
 class Engines(Session):
-    """The open sessions of a profile; whoever opened them closes them."""
+    """The open sessions of a profile; their opener closes them."""
 
     profile_name: str
     profile: Profile
@@ -50,7 +51,7 @@ class Engines(Session):
                 session.close()
 
     def variants(self) -> dict[str, str]:
-        """Component to the precision that runs."""
+        """Map each component to the precision that runs."""
         return {name: value for name, value in self.profile if isinstance(value, str)}
 
 
@@ -62,27 +63,27 @@ def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: i
     """
     name, chosen = profile_of(bundle, profile)
     devices = usable_devices(device, language=chosen.language is not None)
-    for taken, reason in devices[:-1]:
-        log.info("device %s: %s", taken, reason)
+    for candidate, reason in devices[:-1]:
+        logger.info("device %s: %s", candidate, reason)
         try:
-            return _open_on(taken, bundle, name, chosen, threads)
+            return _open_on(candidate, bundle, name, chosen, threads)
         except (AccuracyGateError, DeviceError) as error:
-            log.warning("device %s could not be started (%s); trying the next", taken, error)
-    taken, reason = devices[-1]
-    log.info("device %s: %s", taken, reason)
-    return _open_on(taken, bundle, name, chosen, threads)
+            logger.warning("device %s could not be started (%s); trying the next", candidate, error)
+    candidate, reason = devices[-1]
+    logger.info("device %s: %s", candidate, reason)
+    return _open_on(candidate, bundle, name, chosen, threads)
 
 
 def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: int | None) -> Engines:
     parts = bundle.manifest.components
-    taken: dict[str, str] = {}
+    opened_variants: dict[str, str] = {}
     with ExitStack() as opened:
 
         def graph(part: str) -> TensorSession | None:
-            component, variant = getattr(parts, part), getattr(chosen, part)
+            component, variant = parts.graphs().get(part), chosen.variant(part)
             if component is None or variant is None:
                 return None
-            session, taken[part] = open_graph(part, component, variant)
+            session, opened_variants[part] = open_graph(part, component, variant)
             return opened.enter_context(session)  # type: ignore[no-any-return]
 
         open_graph = GraphOpener(bundle, device, threads)
@@ -91,7 +92,7 @@ def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: i
         if vision and connector and parts.language and chosen.language:
             language = opened.enter_context(open_language(bundle, parts.language, chosen.language, device, threads))
             chain = LanguageChain(vision, connector, language)
-        engines = Engines(name, chosen.model_copy(update=taken), device, face, chain)
+        engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain)
         opened.pop_all()
     return engines
 
@@ -105,7 +106,7 @@ class GraphOpener:
         self._openvino = OpenVinoGraphs(bundle, threads) if device == "openvino" else None
 
     def __call__(self, part: str, component: GraphComponent, variant: str) -> tuple[TensorSession, str]:
-        """Open a component near to ``variant``; return the session and the variant that runs."""
+        """Open a component in ``variant`` or a more precise one; return the session and the variant that runs."""
         if self._device == "tensorrt":
             self._compiler = self._compiler or GraphCompiler(self._bundle, threads=self._threads)
             opened = self._compiler.open(part, variant)
@@ -129,7 +130,7 @@ def open_language(
         context_size=component.context_size,
         threads=threads,
         gpu_layers=-1 if device in GPU_DEVICES else 0,
-        exact_cache=variant in EXACT_LANGUAGE,
+        exact_cache=variant in UNQUANTIZED,
         small_cache=bundle.manifest.engines.llama.cache == "q8_0",
     )
     return session

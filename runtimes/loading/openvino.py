@@ -1,7 +1,7 @@
-"""Open a graph of a bundle in OpenVINO: as fast as the processor can, if the answers stay near ONNX Runtime's.
+"""Open a graph of a bundle in OpenVINO: as fast as the processor can, if the outputs hold the gate.
 
-Bfloat16 keeps eight bits of a number: how near an answer stays depends on the graph, so each is compared once on every
-machine, on the packaged drawings, and opened in float32 where it strays.
+Bfloat16 keeps eight bits of mantissa: the similarity to ONNX Runtime depends on the graph, so each is compared once on
+every machine, on the packaged drawings, and opened in float32 where it fails the gate.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import numpy as np
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError
-from emo_edge.metrics.tensor_parity import gate_problem, similarity
+from emo_edge.metrics.gates import engine_failure
+from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import read_cached, write_cached
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 EXACT = "fp32"
 """Variants of this name are computed in float32 on every machine."""
-STRAYS = "%s %s is not computed in %s by OpenVINO: %s"
+NOT_USED = "%s %s is not computed in %s by OpenVINO: %s"
 
 
 class OpenVinoGraphs:
@@ -38,15 +39,15 @@ class OpenVinoGraphs:
         self._feeds = ReferenceFeeds(bundle, threads)
 
     def open(self, part: str, component: GraphComponent, variant: str) -> TensorSession:
-        """Open a variant, in float32 where less strays; raise AccuracyGateError where that does, too."""
+        """Open a variant, in float32 where less fails its gate; raise AccuracyGateError where that does, too."""
         native = "f32" if variant == EXACT else openvino.native_precision()
         refused = ""
         for precision in dict.fromkeys((native, "f32")):
             key = self._key(component, variant, precision)
             known = _numbers(read_cached(key))
-            refused = gate_problem(variant, known)
+            refused = engine_failure(variant, known)
             if refused:
-                log.info(STRAYS, part, variant, precision, refused)
+                logger.info(NOT_USED, part, variant, precision, refused)
                 continue
             # Before the engine takes its memory: both at once may not fit.
             expected = None if known else self._feeds.expected(part, variant)
@@ -54,17 +55,17 @@ class OpenVinoGraphs:
             if expected is None:
                 return session
             try:
-                distance = similarity(expected, _row_by_row(session, self._feeds.feed(part)))
+                measured = similarity(expected, _row_by_row(session, self._feeds.feed(part)))
             except BaseException:
                 session.close()
                 raise
-            write_cached(key, distance)
-            refused = gate_problem(variant, distance)
+            write_cached(key, measured)
+            refused = engine_failure(variant, measured)
             if not refused:
                 return session
             session.close()
-            log.warning(STRAYS, part, variant, precision, refused)
-        raise AccuracyGateError(f"{part} {variant} in OpenVINO strays: {refused}; use --device cpu")
+            logger.warning(NOT_USED, part, variant, precision, refused)
+        raise AccuracyGateError(f"{part} {variant} in OpenVINO fails its gate: {refused}; use `device` cpu")
 
     def _session(self, component: GraphComponent, variant: str, precision: openvino.Precision) -> TensorSession:
         inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
@@ -86,13 +87,13 @@ class OpenVinoGraphs:
 
 
 def _row_by_row(session: TensorSession, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Compute one drawing at a time: OpenVINO keeps the activations of the largest feed that it has seen."""
+    """Compute one drawing at a time: OpenVINO keeps the activations of its largest feed."""
     count = len(next(iter(feed.values())))
     rows = [session.run({name: value[row : row + 1] for name, value in feed.items()}) for row in range(count)]
     return {name: np.concatenate([outputs[name] for outputs in rows]) for name in rows[0]}
 
 
-def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Return what was written; a file that holds anything else counts as none."""
-    whole = all(isinstance(value, float | int) for value in found.values())
-    return dict(found) if whole else {}
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the cached values; a file that holds anything but numbers counts as none."""
+    whole = all(isinstance(value, float | int) for value in values.values())
+    return dict(values) if whole else {}

@@ -1,4 +1,4 @@
-"""What engines are compared on: the packaged drawings as each graph sees them, and what the CPU makes of them."""
+"""Inputs that engines are compared on, cut from the packaged drawings, and their outputs on the CPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ReferenceFeeds:
     def expected(self, part: str, variant: str) -> dict[str, Tensor]:
         """Compute the outputs of the graph on the CPU; the engine that computed them is closed."""
         if (part, variant) not in self._expected:
-            component: GraphComponent = getattr(self._bundle.manifest.components, part)
+            component = self._bundle.manifest.components.graph(part)
             feed = self.feed(part)
             with self._cpu_session(component, variant) as session:
                 self._expected[part, variant] = session.run(feed)
@@ -63,8 +63,8 @@ class ReferenceFeeds:
         feed: dict[str, Tensor] = {"features": self.expected("vision", chosen)["features"]}
         questions = open_questions(self._bundle)
         if questions:
-            asked = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)
-            ids = np.array([questions.encode(asked)] * self._samples, np.int64)
+            question = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)
+            ids = np.array([questions.encode(question)] * self._samples, np.int64)
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
         return feed
 

@@ -1,12 +1,12 @@
-"""Open a graph of a bundle in TensorRT: compiled here, compared with ONNX Runtime, refused where it strays.
+"""Open a graph of a bundle in TensorRT: compiled here, compared with ONNX Runtime, refused where it fails the gate.
 
-The variant asked for is tried first, then the same component in float32; whoever asked falls back from there.
+The requested variant is tried first, then the same component in more precise ones; the caller falls back from there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,26 +15,27 @@ from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
-from emo_edge.metrics.tensor_parity import GATES, gate_problem, similarity
+from emo_edge.metrics.gates import GRAPH_SIMILARITY, engine_failure
+from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import build_config, engine_cache, fingerprint
 from emo_edge.runtimes.tensorrt import session as tensorrt_session
 from emo_edge.tensors import Tensor
+from emo_edge.utils.progress import FractionProgress
 
-log = logging.getLogger(__name__)
-Progress = Callable[[float, str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class OpenedGraph:
-    """A graph that runs in TensorRT: in which variant, how near, and why not as asked, if so."""
+    """A graph that runs in TensorRT; ``note`` gives the reason where another variant was requested."""
 
     session: TensorSession
     variant: str
-    distance: Mapping[str, float]
-    """How near it is to ONNX Runtime, by output: see `similarity`."""
+    similarity: Mapping[str, float]
+    """To ONNX Runtime, by output: see `emo_edge.metrics.tensor_parity.similarity`."""
     size: int
     """Bytes of the engine."""
     seconds: float
@@ -50,32 +51,32 @@ class GraphCompiler:
         self._cache = cache or engine_cache.EngineCache()
         self._feeds = ReferenceFeeds(bundle, threads)
 
-    def open(self, part: str, variant: str, progress: Progress | None = None) -> OpenedGraph:
+    def open(self, part: str, variant: str, progress: FractionProgress | None = None) -> OpenedGraph:
         """Open the component ``part`` in ``variant``, or in the next more precise one that builds and holds its gate.
 
-        Raises AccuracyGateError where an engine strays and none replaces it, UnsupportedCardError where no engine of
-        this TensorRT runs here, DeviceError where none builds or runs.
+        Raises AccuracyGateError where an engine fails its gate and none replaces it, UnsupportedCardError where no
+        engine of this TensorRT runs here, DeviceError where none builds or runs.
         """
-        component: GraphComponent = getattr(self._bundle.manifest.components, part)
+        component = self._bundle.manifest.components.graph(part)
         tried: list[str] = []
-        strayed = False
+        failed_gate = False
         for candidate in _candidates(variant, component.variants):
             try:
                 opened, reason = self._compiled(part, component, candidate, progress)
             except EngineError as error:
                 opened, reason = None, str(error)
             else:
-                strayed = strayed or opened is None
+                failed_gate = failed_gate or opened is None
             if opened:
                 note = f"{variant} was refused: {'; '.join(tried)}" if tried else ""
                 return replace(opened, note=note)
-            log.warning("%s %s is not used in TensorRT: %s", part, candidate, reason)
+            logger.warning("%s %s is not used in TensorRT: %s", part, candidate, reason)
             tried.append(f"{candidate}: {reason}")
-        kind = AccuracyGateError if strayed else EngineError
-        raise kind(f"{part}: no engine is to be used ({'; '.join(tried)}); use --device cuda or cpu")
+        kind = AccuracyGateError if failed_gate else EngineError
+        raise kind(f"{part}: no engine is to be used ({'; '.join(tried)}); use `device` cuda or cpu")
 
     def _compiled(
-        self, part: str, component: GraphComponent, variant: str, progress: Progress | None
+        self, part: str, component: GraphComponent, variant: str, progress: FractionProgress | None
     ) -> tuple[OpenedGraph | None, str]:
         """Build or find the engine and compare it once, for fewer rows where memory is short."""
         rows = self._bundle.manifest.engines.rows
@@ -98,13 +99,13 @@ class GraphCompiler:
                     raise
                 rows = _fewer(rows, rows.most // 2)
                 self._cache.note_rows(recipe, machine, rows.most)
-                log.warning("%s %s: %s; trying %d at once", part, variant, error, rows.most)
+                logger.warning("%s %s: %s; trying %d at once", part, variant, error, rows.most)
 
     def _opened(
-        self, order: _Order, device: Any, trt: Any, progress: Progress | None
+        self, order: _Order, device: Any, trt: Any, progress: FractionProgress | None
     ) -> tuple[OpenedGraph | None, str]:
         entry = self._cache.engine(order.recipe, order.machine, progress, modules=[trt.__name__])
-        refused = gate_problem(order.variant, entry.distance) if entry.distance else ""
+        refused = engine_failure(order.variant, entry.distance) if entry.distance else ""
         if refused:
             device.close()
             return None, refused
@@ -113,8 +114,8 @@ class GraphCompiler:
         entry, session = self._session(order, entry, device, trt)
         if expected is not None:
             with _closed_on_error(session):
-                entry = self._cache.judged(entry, similarity(expected, session.run(self._feeds.feed(order.part))))
-            refused = gate_problem(order.variant, entry.distance)
+                entry = self._cache.compared(entry, similarity(expected, session.run(self._feeds.feed(order.part))))
+            refused = engine_failure(order.variant, entry.distance)
             if refused:
                 session.close()
                 return None, refused
@@ -147,7 +148,7 @@ class GraphCompiler:
                 self._cache.clear([entry.key])
                 if attempt:
                     raise EngineError(f"{order.recipe.name}: the engine cannot be opened: {error}") from error
-                log.warning("%s: %s; building it again", order.recipe.name, error)
+                logger.warning("%s: %s; building it again", order.recipe.name, error)
                 entry = self._cache.engine(order.recipe, order.machine, modules=[trt.__name__])
             except DeviceMemoryError:
                 self._cache.clear([entry.key])
@@ -161,7 +162,7 @@ class GraphCompiler:
 
 @dataclass(frozen=True)
 class _Order:
-    """One engine that is wanted."""
+    """One engine to open."""
 
     part: str
     component: GraphComponent
@@ -171,11 +172,11 @@ class _Order:
     machine: dict[str, str]
 
 
-def _candidates(variant: str, there: Iterable[str]) -> list[str]:
-    """Return the variant and, of those there are, the more precise ones in order."""
-    order = list(GATES)
-    rank = next((place for place, name in enumerate(order) if variant.startswith(name)), 0)
-    return [name for name in dict.fromkeys((variant, *order[rank + 1 :])) if name in there]
+def _candidates(variant: str, available: Iterable[str]) -> list[str]:
+    """Return the variant and, of those available, the more precise ones in order."""
+    order = list(GRAPH_SIMILARITY)
+    rank = next((index for index, name in enumerate(order) if variant.startswith(name)), 0)
+    return [name for name in dict.fromkeys((variant, *order[rank + 1 :])) if name in available]
 
 
 def _fewer(rows: RowRange, most: int) -> RowRange:
@@ -185,7 +186,7 @@ def _fewer(rows: RowRange, most: int) -> RowRange:
 def engine_recipe(
     bundle: Bundle, part: str, component: GraphComponent, variant: str, rows: RowRange | None = None
 ) -> Any:
-    """Say what the engine of a variant is compiled from and for."""
+    """Describe the engine of a variant: what it is compiled from and for."""
     manifest, chosen = bundle.manifest, component.variants[variant]
     axes = axis_ranges(rows or manifest.engines.rows, manifest.max_question_tokens)
     settings = manifest.engines.tensorrt

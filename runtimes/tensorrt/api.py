@@ -1,4 +1,4 @@
-"""Where the versions of TensorRT differ: 10.x, 11.x and the RTX edition, told apart by what they have.
+"""Differences between the versions of TensorRT: 10.x, 11.x and the RTX edition, recognised by their attributes.
 
 Nothing compares version strings. Variables that hold TensorRT's objects are named after their class (``builder``,
 ``network``, ``parser``, ``config``, ``profile``, ``timing``, ``runtime``, ``engine``, ``context``): a test walks every
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from emo_edge.errors import DeviceError, MissingExtraError
+from emo_edge.utils.progress import FractionProgress
 
 MODULES = ("tensorrt", "tensorrt_rtx")
 MIB = 1 << 20
@@ -20,9 +21,9 @@ NOT_INSTALLED = (
     '--system-site-packages; elsewhere run: pip install "emo-edge[cuda]" (GeForce, RTX) or "emo-edge[tensorrt]"'
 )
 MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "insufficient memory", "insufficient workspace")
-"""What TensorRT's complaints say where memory is short, in lower case."""
+"""Words of TensorRT's errors where memory is short, in lower case."""
 CARD_WORDS = ("engine cannot run on this gpu",)
-"""What TensorRT-RTX 1.7.1 says of an engine it has just built, on a card that it was not made for."""
+"""Words of TensorRT-RTX 1.7.1's error for an engine it has just built, on a card that it was not made for."""
 
 
 def tensorrt_module(names: Sequence[str] = MODULES) -> Any:
@@ -39,8 +40,8 @@ def tensorrt_module(names: Sequence[str] = MODULES) -> Any:
                 problems.append(f"{name} lacks {error.name}")
         except (ImportError, OSError, RuntimeError) as error:
             problems.append(f"{name} cannot be loaded: {' '.join(str(error).split())[:200]}")
-    told = f" ({'; '.join(problems)})" if problems else ""
-    raise MissingExtraError(NOT_INSTALLED.replace("installed", f"installed{told}", 1))
+    reasons = f" ({'; '.join(problems)})" if problems else ""
+    raise MissingExtraError(NOT_INSTALLED.replace("installed", f"installed{reasons}", 1))
 
 
 def library_name(trt: Any) -> str:
@@ -49,18 +50,18 @@ def library_name(trt: Any) -> str:
 
 
 def short_of_memory(complaints: Sequence[str]) -> bool:
-    """Tell whether TensorRT complained of memory that is not there, and not of memory it may not touch."""
+    """Return True for errors about memory that is not there, as opposed to memory that may not be touched."""
     text = " ".join(complaints).lower()
     return any(word in text for word in MEMORY_WORDS)
 
 
 def wrong_card(complaints: Sequence[str]) -> bool:
-    """Tell whether TensorRT complained of the card and not of the engine, as its RTX edition does of an H200."""
+    """Return True for errors about the card and not the engine, as the RTX edition's are on an H200."""
     return any(words in text.lower() for text in complaints for words in CARD_WORDS)
 
 
 def complaints_logger(trt: Any, keep: list[str]) -> Any:
-    """Make a logger that keeps errors in ``keep`` and prints nothing."""
+    """Create a logger that keeps errors in ``keep`` and prints nothing."""
 
     class Complaints(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -73,17 +74,17 @@ def complaints_logger(trt: Any, keep: list[str]) -> Any:
     return Complaints()
 
 
-def made(trt: Any, make: Callable[[], Any]) -> Any:
-    """Make a builder or a runtime; raise DeviceError where the library cannot, which it says as a TypeError."""
+def created(trt: Any, create: Callable[[], Any]) -> Any:
+    """Create a builder or a runtime; raise DeviceError where the library cannot, which it reports as a TypeError."""
     try:
-        return make()
+        return create()
     except (RuntimeError, TypeError) as error:
         text = " ".join(str(error).split())[:200]
         raise DeviceError(f"{library_name(trt)} does not start here ({text}); see emo-edge doctor") from error
 
 
 def strongly_typed_network(trt: Any, builder: Any) -> Any:
-    """Make an empty network whose types are those of the graph; from 11 on there is no other kind."""
+    """Create an empty network whose types are those of the graph; from 11 on there is no other kind."""
     flags = trt.NetworkDefinitionCreationFlag
     # 10.x needs the flag; 11 has it and ignores it.
     typed = getattr(flags, "STRONGLY_TYPED", None)
@@ -93,7 +94,7 @@ def strongly_typed_network(trt: Any, builder: Any) -> Any:
 def limit_memory(trt: Any, config: Any, mebibytes: int) -> None:
     """Bound a kernel's scratch memory.
 
-    The pool TACTIC_DRAM keeps its default, three quarters of what the device has: where GPU and CPU share their memory
+    The pool TACTIC_DRAM keeps its default, three quarters of what the device has: where GPU and CPU have one memory
     it counts the weights too (docstring of 10.3), so that a small bound would refuse every large graph.
     """
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, mebibytes * MIB)
@@ -107,7 +108,7 @@ def keep_float32(trt: Any, config: Any) -> None:
 
 
 def use_timing_cache(config: Any, content: bytes) -> bool:
-    """Give the builder what earlier builds measured; tell whether this TensorRT keeps such a thing."""
+    """Give the builder the timings of earlier builds; return False where this TensorRT has no timing cache."""
     make, take = getattr(config, "create_timing_cache", None), getattr(config, "set_timing_cache", None)
     if make is None or take is None:
         return False
@@ -116,13 +117,13 @@ def use_timing_cache(config: Any, content: bytes) -> bool:
 
 
 def timing_cache_content(config: Any) -> bytes | None:
-    """Return what this and earlier builds measured, for the next."""
+    """Return the timings of this and earlier builds, for the next."""
     timing = config.get_timing_cache()
     return None if timing is None else bytes(timing.serialize())
 
 
-def progress_monitor(trt: Any, tell: Callable[[float, str], None]) -> Any:
-    """Make a monitor that calls ``tell(share of the outermost phase, its name)``; None where there is none."""
+def progress_monitor(trt: Any, report: FractionProgress) -> Any:
+    """Create a monitor that calls ``report(fraction of the outermost phase, its name)``; None where there is none."""
     base = getattr(trt, "IProgressMonitor", None)
     if base is None:
         return None
@@ -138,7 +139,7 @@ def progress_monitor(trt: Any, tell: Callable[[float, str], None]) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name in self.steps:
-                tell(min((step + 1) / self.steps[phase_name], 1.0), phase_name)
+                report(min((step + 1) / self.steps[phase_name], 1.0), phase_name)
             return True
 
         def phase_finish(self, phase_name: str) -> None:

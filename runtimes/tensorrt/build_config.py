@@ -1,4 +1,4 @@
-"""What an engine is compiled from and for: enough to build it in another process, and to know it again."""
+"""Configuration of an engine: enough to build it in another process, and to recognise it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 BUILDER = 1
-"""Counted up when the builder makes another engine of the same recipe."""
+"""Incremented when the builder compiles another engine from the same recipe."""
 Shapes = dict[str, tuple[list[int], list[int], list[int]]]
-"""Smallest, likeliest and largest shape of each input."""
+"""Smallest, most frequent and largest shape of each input."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Compile a graph with TensorRT in a process of its own: ``python -m emo_edge.runtimes.tensorrt.builder``.
 
 The builder takes up to 2.5 GB of host memory, may be killed for it or take its process along, and runs for minutes; a
-child gives all of it back and leaves whoever asked alive. The child reads a recipe on stdin and writes a JSON object
+child gives all of it back and leaves the parent alive. The child reads a recipe on stdin and writes a JSON object
 a line: progress, and at the end what was built or what went wrong.
 """
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +24,22 @@ from typing import Any
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
+from emo_edge.utils.files import replaced_file
+from emo_edge.utils.progress import FractionProgress
 
 START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
 """A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
-Progress = Callable[[float, str], None]
-"""Told the share done, 0 to 1, of what is named."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """An engine file that was just written."""
+    """An engine file that was just written, and its build."""
 
     library: str
     size: int
     seconds: float
     timing_cache: bool
-    """Whether what was measured on the way lies in the timing cache."""
+    """True where its timings were written to the timing cache."""
 
 
 def engine_from_onnx(
@@ -48,23 +48,23 @@ def engine_from_onnx(
     *,
     timing: Path | None = None,
     modules: Sequence[str] = tensorrt_api.MODULES,
-    progress: Progress | None = None,
+    progress: FractionProgress | None = None,
 ) -> Built:
     """Compile the recipe's graph into ``target``, in a child process.
 
     Args:
         recipe: what to compile.
         target: file the plan is written to; it appears whole or not at all.
-        timing: file with what earlier builds measured; read if it is there, replaced afterwards.
+        timing: file of earlier builds' timings; read if it is there, replaced afterwards.
         modules: TensorRT's modules, the first there is builds.
-        progress: told how far it is.
+        progress: of the build.
 
     Raises EngineError for a graph TensorRT does not take or a child that ends otherwise, DeviceMemoryError where memory
     is short (fewer rows may fit), MissingExtraError without TensorRT, OSError for a disk that is full.
     """
     order = {"recipe": recipe.to_json(), "target": str(target), "timing": str(timing or ""), "modules": list(modules)}
     try:
-        last = _told(order, progress or (lambda share, phase: None))
+        last = _run_child(order, progress or (lambda fraction, phase: None))
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -74,8 +74,8 @@ def engine_from_onnx(
     return Built(last["library"], last["size"], last["seconds"], last["timing_cache"])
 
 
-def _told(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Run the child to its end and return its last word."""
+def _run_child(order: Mapping[str, Any], progress: FractionProgress) -> dict[str, Any]:
+    """Run the child to its end and return its last message."""
     child = subprocess.Popen(
         [sys.executable, "-c", START],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
@@ -88,11 +88,11 @@ def _told(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     try:
         with suppress(BrokenPipeError), child.stdin as pipe:
             pipe.write(json.dumps(order))
-        for said in _objects(child.stdout):
-            if "share" in said:
-                progress(float(said["share"]), str(said["phase"]))
+        for message in _objects(child.stdout):
+            if "fraction" in message:
+                progress(float(message["fraction"]), str(message["phase"]))
             else:
-                last = said
+                last = message
         child.wait()
     finally:
         if child.poll() is None:
@@ -110,9 +110,9 @@ def _told(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 def _objects(lines: Iterator[str] | Any) -> Iterator[dict[str, Any]]:
     for line in lines:
         with suppress(ValueError):
-            said = json.loads(line)
-            if isinstance(said, dict):
-                yield said
+            message = json.loads(line)
+            if isinstance(message, dict):
+                yield message
 
 
 def _ending(code: int, errors: str) -> str:
@@ -130,46 +130,46 @@ def _error(recipe: EngineConfig, last: Mapping[str, Any]) -> Exception:
     if last["kind"] == "missing":
         return MissingExtraError(str(last["problem"]))
     if last["kind"] == "graph":
-        return EngineError(f"{text}; a newer TensorRT may, or use --device cuda or cpu")
-    return EngineError(f"{text}; see emo-edge doctor, or use --device cuda or cpu")
+        return EngineError(f"{text}; a newer TensorRT may, or use `device` cuda or cpu")
+    return EngineError(f"{text}; see emo-edge doctor, or use `device` cuda or cpu")
 
 
 def main() -> None:
-    """Build what stdin asks for and say on stdout how it went."""
+    """Build what stdin describes and report on stdout."""
     _end_with_parent()
     order = json.loads(sys.stdin.read())
     answers = os.fdopen(os.dup(1), "w")
     # TensorRT's parser writes to stdout itself.
     os.dup2(2, 1)
 
-    def say(**words: Any) -> None:
-        print(json.dumps(words), file=answers, flush=True)
+    def report(**message: Any) -> None:
+        print(json.dumps(message), file=answers, flush=True)
 
     try:
-        say(**_build(order, lambda share, phase: say(share=round(share, 3), phase=phase)))
+        report(**_build(order, lambda fraction, phase: report(fraction=round(fraction, 3), phase=phase)))
     except OSError as error:
-        say(problem=str(error), kind="disk", errno=error.errno or 5, file=error.filename or order["target"])
+        report(problem=str(error), kind="disk", errno=error.errno or 5, file=error.filename or order["target"])
     except MemoryError:
-        say(problem="out of host memory", kind="memory")
+        report(problem="out of host memory", kind="memory")
     except CheckpointError as error:
-        say(problem=str(error), kind="graph")
+        report(problem=str(error), kind="graph")
     except MissingExtraError as error:
-        say(problem=str(error), kind="missing")
+        report(problem=str(error), kind="missing")
     except DeviceError as error:
-        say(problem=str(error), kind="build")
+        report(problem=str(error), kind="build")
     except Exception as error:
         # Whatever TensorRT raises must reach the parent as a sentence.
-        say(problem=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", kind="build")
+        report(problem=f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", kind="build")
 
 
-def _build(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def _build(order: Mapping[str, Any], progress: FractionProgress) -> dict[str, Any]:
     started = time.monotonic()
     recipe, target = EngineConfig.from_json(order["recipe"]), Path(order["target"])
     timing = Path(order["timing"]) if order["timing"] else None
     trt = tensorrt_api.tensorrt_module(order["modules"])
     complaints: list[str] = []
     logger = tensorrt_api.complaints_logger(trt, complaints)
-    builder = tensorrt_api.made(trt, lambda: trt.Builder(logger))
+    builder = tensorrt_api.created(trt, lambda: trt.Builder(logger))
     network, parser = _parsed(trt, builder, logger, recipe)
     config = _configured(trt, builder, recipe, tensorrt_api.progress_monitor(trt, progress))
     keeps = tensorrt_api.use_timing_cache(config, _read(timing)) if timing else False
@@ -196,9 +196,9 @@ def _parsed(trt: Any, builder: Any, logger: Any, recipe: EngineConfig) -> tuple[
     if not parser.parse_from_file(recipe.graph):
         problems = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise CheckpointError(f"TensorRT does not take this graph: {_shortened(problems)}")
-    held = {network.get_input(index).name for index in range(network.num_inputs)}
-    if held != set(recipe.shapes):
-        raise CheckpointError(f"the graph reads {', '.join(sorted(held))}, described are {', '.join(recipe.shapes)}")
+    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
+    if inputs != set(recipe.shapes):
+        raise CheckpointError(f"the graph reads {', '.join(sorted(inputs))}, described are {', '.join(recipe.shapes)}")
     return network, parser
 
 
@@ -237,18 +237,9 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: memoryview) -> None:
-    """Write beside, then rename; a full disk leaves nothing."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    """Write a file as a whole; a full disk leaves nothing."""
+    with replaced_file(path, synced=True) as partial:
+        partial.write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
 
 @dataclass(frozen=True)
 class CudaFacts:
-    """What tells one device from another; ``integrated`` devices share the machine's own memory."""
+    """Properties of a device; an ``integrated`` one uses the machine's own memory."""
 
     name: str
     compute_capability: str
@@ -46,7 +46,7 @@ class CudaDevice:
         self.stream: Any = self.call("cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking)
 
     def use(self) -> None:
-        """Make this the device of the calling thread, which another library may have turned to another."""
+        """Make this the device of the calling thread, which another library may have changed."""
         self.call("cudaSetDevice", self._index)
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -73,13 +73,13 @@ class CudaDevice:
         )
 
     def _read_facts(self, index: int) -> CudaFacts:
-        found = self.call("cudaGetDeviceProperties", index)
+        properties = self.call("cudaGetDeviceProperties", index)
         free, total = self.call("cudaMemGetInfo")
-        name = found.name.decode("utf-8", "replace") if isinstance(found.name, bytes) else str(found.name)
+        name = properties.name.decode("utf-8", "replace") if isinstance(properties.name, bytes) else properties.name
         return CudaFacts(
-            name=name.rstrip("\0"),
-            compute_capability=f"{found.major}.{found.minor}",
-            integrated=bool(found.integrated),
+            name=str(name).rstrip("\0"),
+            compute_capability=f"{properties.major}.{properties.minor}",
+            integrated=bool(properties.integrated),
             memory=int(total),
             free=int(free),
             driver=int(self.call("cudaDriverGetVersion")),
@@ -87,15 +87,15 @@ class CudaDevice:
 
     def device_memory(self, size: int) -> Memory:
         """Allocate ``size`` bytes on the device."""
-        place = int(self.call("cudaMalloc", max(size, 1)))
-        return Memory(place, place, size, lambda: self.call("cudaFree", place))
+        address = int(self.call("cudaMalloc", max(size, 1)))
+        return Memory(address, address, size, lambda: self.call("cudaFree", address))
 
     def host_memory(self, size: int) -> Memory:
         """Allocate ``size`` bytes of pinned host memory; on an integrated device the GPU reads them where they are."""
         flags = self._cuda.cudaHostAllocMapped if self.facts.integrated else self._cuda.cudaHostAllocDefault
-        place = int(self.call("cudaHostAlloc", max(size, 1), flags))
-        seen = int(self.call("cudaHostGetDevicePointer", place, 0)) if self.facts.integrated else 0
-        return Memory(place, seen, size, lambda: self.call("cudaFreeHost", place))
+        address = int(self.call("cudaHostAlloc", max(size, 1), flags))
+        device_address = int(self.call("cudaHostGetDevicePointer", address, 0)) if self.facts.integrated else 0
+        return Memory(address, device_address, size, lambda: self.call("cudaFreeHost", address))
 
     def copy_to_device(self, target: int, source: int, size: int) -> None:
         """Start copying ``size`` bytes of pinned memory to the device."""
@@ -158,17 +158,17 @@ class PinnedPool:
         """Return memory of ``size`` bytes; freeing it gives it back to the pool."""
         idle = self._idle.get(size)
         try:
-            held = idle.pop() if idle else self._device.host_memory(size)
+            memory = idle.pop() if idle else self._device.host_memory(size)
         except DeviceMemoryError:
             self._free_idle()
-            held = self._device.host_memory(size)
-        return Memory(held.host, held.device, size, lambda: self._give_back(held))
+            memory = self._device.host_memory(size)
+        return Memory(memory.host, memory.device, size, lambda: self._give_back(memory))
 
-    def _give_back(self, held: Memory) -> None:
+    def _give_back(self, memory: Memory) -> None:
         if self._open:
-            self._idle.setdefault(held.size, []).append(held)
+            self._idle.setdefault(memory.size, []).append(memory)
         else:
-            held.free()
+            memory.free()
 
     def close(self) -> None:
         """Free what is idle now, and what is still used when it is given back."""
@@ -182,7 +182,7 @@ class PinnedPool:
 
 
 class Memory:
-    """Bytes at ``host`` (or on the device) that the device sees at ``device``; freed once."""
+    """Bytes at ``host`` (or on the device) that the device addresses as ``device``; freed once."""
 
     def __init__(self, host: int, device: int, size: int, free: Callable[[], object]) -> None:
         self.host, self.device, self.size, self._free = host, device, size, free

@@ -1,7 +1,7 @@
 """The engines this machine compiled: found again under a key, sealed, locked while built, bounded in size.
 
 A plan may hold host code, so none is given to a loader unless this machine's own secret sealed it: a plan that was
-copied here from elsewhere, or changed since, is rebuilt, with a line that says why.
+copied here from elsewhere, or changed since, is rebuilt, with a line that gives the reason.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from typing import Any
 
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
-from emo_edge.runtimes.tensorrt.builder import Progress, engine_from_onnx
+from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
 from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.files import replace_text, sha256_of
+from emo_edge.utils.progress import FractionProgress
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
 PARTIAL, ROWS, REFUSED = ".partial-", "rows.json", "refused.json"
 SECRET_BYTES = 32
 LIMIT = 8 << 30
 """Bytes of all engines together; EVA-g and FaceXFormer in fp16 take about 2.2 GB."""
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine in the cache and what is known of it."""
+    """One engine in the cache and its record."""
 
     key: str
     name: str
@@ -48,7 +49,7 @@ class Entry:
     machine: dict[str, str]
     created: str
     distance: dict[str, float] = field(default_factory=dict)
-    """How near it is to ONNX Runtime on the CPU, by output; empty until it was compared."""
+    """Similarity to ONNX Runtime on the CPU, by output; empty until it was compared."""
 
 
 class EngineCache:
@@ -60,14 +61,14 @@ class EngineCache:
         self.limit = limit
 
     def engine(
-        self, recipe: EngineConfig, machine: dict[str, str], progress: Progress | None = None, **build: Any
+        self, recipe: EngineConfig, machine: dict[str, str], progress: FractionProgress | None = None, **build: Any
     ) -> Entry:
         """Return the engine of a recipe on this machine, building it unless a verified one is there.
 
         Args:
             recipe: what to compile.
             machine: names what an engine depends on: TensorRT, GPU, driver, system.
-            progress: told how far a build is.
+            progress: of a build.
             build: passed on to `engine_from_onnx`.
 
         Raises what `engine_from_onnx` raises, and DeviceError where the cache cannot be written.
@@ -83,11 +84,11 @@ class EngineCache:
             entry, reason = self._used(key)
             if entry:
                 return entry
-            log.info("building the engine of %s: %s", recipe.name, reason)
+            logger.info("building the engine of %s: %s", recipe.name, reason)
             return self._build(key, recipe, machine, progress, build)
 
     def plan(self, entry: Entry) -> Path:
-        """Where the engine's file lies."""
+        """Return the path of the engine's file."""
         return self._folder(entry.key) / PLAN
 
     @contextmanager
@@ -96,19 +97,19 @@ class EngineCache:
         with self.plan(entry).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content
 
-    def judged(self, entry: Entry, distance: dict[str, float]) -> Entry:
-        """Keep with an engine how near it is to the graph; a cache that cannot be written compares again next time."""
-        judged = replace(entry, distance=distance)
+    def compared(self, entry: Entry, distance: dict[str, float]) -> Entry:
+        """Keep an engine's similarity to its graph; a cache that cannot be written compares again next time."""
+        updated = replace(entry, distance=distance)
         try:
-            self._write_entry(self._folder(entry.key), judged)
+            self._write_entry(self._folder(entry.key), updated)
         except OSError as error:
-            log.warning("%s: cannot be written (%s)", self.directory, error.strerror)
-        return judged
+            logger.warning("%s: cannot be written (%s)", self.directory, error.strerror)
+        return updated
 
     def refusal(self, machine: dict[str, str]) -> str:
-        """Why no engine runs on this machine's card, if an earlier build found that out; empty otherwise."""
-        found = self._kept(REFUSED).get(_machine_key(machine))
-        return found if isinstance(found, str) else ""
+        """Return the reason why no engine runs on this card, if an earlier build met one; empty otherwise."""
+        reason = self._kept(REFUSED).get(_machine_key(machine))
+        return reason if isinstance(reason, str) else ""
 
     def note_refusal(self, machine: dict[str, str], reason: str) -> None:
         """Remember that no engine of this TensorRT runs on this machine's card, so that none is built to find out."""
@@ -116,24 +117,22 @@ class EngineCache:
 
     def rows_that_fit(self, recipe: EngineConfig, machine: dict[str, str]) -> int | None:
         """Return how many rows an earlier build of the graph here had to come down to; None if it never had to."""
-        found = self._kept(ROWS).get(self._rows_key(recipe, machine))
-        return found if isinstance(found, int) and found > 0 else None
+        rows = self._kept(ROWS).get(self._rows_key(recipe, machine))
+        return rows if isinstance(rows, int) and rows > 0 else None
 
     def note_rows(self, recipe: EngineConfig, machine: dict[str, str], most: int) -> None:
         """Remember how many rows fitted, so that the next start does not run out of memory first."""
         self._keep(ROWS, self._kept(ROWS) | {self._rows_key(recipe, machine): most})
 
-    def _keep(self, name: str, found: dict[str, Any]) -> None:
+    def _keep(self, name: str, values: dict[str, Any]) -> None:
         with suppress(OSError):
             self.directory.mkdir(parents=True, exist_ok=True)
-            partial = self.directory / f".{name}.{os.getpid()}"
-            partial.write_text(json.dumps(found), encoding="utf-8")
-            partial.replace(self.directory / name)
+            replace_text(self.directory / name, json.dumps(values))
 
     def _kept(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads((self.directory / name).read_text(encoding="utf-8"))
-            return found if isinstance(found, dict) else {}
+            values = json.loads((self.directory / name).read_text(encoding="utf-8"))
+            return values if isinstance(values, dict) else {}
         return {}
 
     def _rows_key(self, recipe: EngineConfig, machine: dict[str, str]) -> str:
@@ -141,11 +140,11 @@ class EngineCache:
 
     def entries(self) -> list[tuple[Entry | None, str, Path]]:
         """List (entry, what is wrong with it, folder), the one used last first."""
-        found = []
+        listed = []
         for folder in self.folders():
             entry, reason = self._verified(folder.name)
-            found.append((entry, "" if entry else reason, folder))
-        return found
+            listed.append((entry, "" if entry else reason, folder))
+        return listed
 
     def clear(self, keys: list[str] | None = None) -> int:
         """Remove the engines named by the start of their key, or all with what was measured; return the bytes freed."""
@@ -162,7 +161,12 @@ class EngineCache:
         return freed
 
     def _build(
-        self, key: str, recipe: EngineConfig, machine: dict[str, str], progress: Progress | None, build: dict[str, Any]
+        self,
+        key: str,
+        recipe: EngineConfig,
+        machine: dict[str, str],
+        progress: FractionProgress | None,
+        build: dict[str, Any],
     ) -> Entry:
         partial = self.directory / f"{PARTIAL}{key}"
         try:
@@ -171,7 +175,7 @@ class EngineCache:
             built = engine_from_onnx(recipe, partial / PLAN, timing=self._timing(machine), progress=progress, **build)
             self._seal_timing(machine)
             created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            digest = _digest(partial / PLAN)
+            digest = sha256_of(partial / PLAN)
             entry = Entry(key, recipe.name, built.size, digest, built.seconds, machine, created)
             self._write_entry(partial, entry)
             shutil.rmtree(self._folder(key), ignore_errors=True)
@@ -195,7 +199,7 @@ class EngineCache:
         return entry, reason
 
     def _verified(self, key: str) -> tuple[Entry | None, str]:
-        """Read an entry whose seal, size and hash are right, else say why there is none."""
+        """Read an entry whose seal, size and hash are right, else return the reason why there is none."""
         folder = self._folder(key)
         try:
             raw = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
@@ -204,7 +208,7 @@ class EngineCache:
                 return None, "the one there was made elsewhere, or its record was changed"
             if (folder / PLAN).is_symlink() or (folder / PLAN).stat().st_size != entry.size:
                 return None, "the one there is not as long as it was"
-            if _digest(folder / PLAN) != entry.sha256:
+            if sha256_of(folder / PLAN) != entry.sha256:
                 return None, "the one there was changed since it was built"
         except FileNotFoundError:
             return None, "there is none for this graph, machine and TensorRT"
@@ -214,9 +218,7 @@ class EngineCache:
 
     def _write_entry(self, folder: Path, entry: Entry) -> None:
         values = asdict(entry)
-        partial = folder / f".{ENTRY}.{os.getpid()}"
-        partial.write_text(json.dumps({**values, "seal": self._seal(values)}, indent=1), encoding="utf-8")
-        partial.replace(folder / ENTRY)
+        replace_text(folder / ENTRY, json.dumps({**values, "seal": self._seal(values)}, indent=1))
 
     def _seal(self, values: dict[str, Any]) -> str:
         text = json.dumps(values, sort_keys=True).encode()
@@ -226,12 +228,12 @@ class EngineCache:
         """Read this machine's secret, which is made once and leaves the directory never."""
         path = self.directory / SECRET
         with suppress(FileNotFoundError):
-            found = path.read_bytes()
-            if len(found) == SECRET_BYTES:
-                return found
+            secret = path.read_bytes()
+            if len(secret) == SECRET_BYTES:
+                return secret
             path.unlink()  # cut off by a power failure: anybody could seal with nothing
         self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / f"{SECRET}.{os.getpid()}.{secrets.token_hex(4)}"
+        partial = self.directory / f"{SECRET}.{secrets.token_hex(8)}"
         partial.touch(mode=0o600)
         partial.write_bytes(secrets.token_bytes(SECRET_BYTES))
         try:
@@ -248,30 +250,30 @@ class EngineCache:
         path = self._timing_path(machine)
         with suppress(FileNotFoundError):
             seal = path.with_suffix(".seal").read_text(encoding="utf-8") if path.with_suffix(".seal").exists() else ""
-            if not hmac.compare_digest(seal, self._seal({"timing": _digest(path)})):
-                log.warning("the timing cache %s was changed or cut off; building without it", path.name)
+            if not hmac.compare_digest(seal, self._seal({"timing": sha256_of(path)})):
+                logger.warning("the timing cache %s was changed or cut off; building without it", path.name)
                 path.unlink()
         return path
 
     def _seal_timing(self, machine: dict[str, str]) -> None:
         path = self._timing_path(machine)
         if path.exists():
-            path.with_suffix(".seal").write_text(self._seal({"timing": _digest(path)}), encoding="utf-8")
+            path.with_suffix(".seal").write_text(self._seal({"timing": sha256_of(path)}), encoding="utf-8")
 
     def _timing_path(self, machine: dict[str, str]) -> Path:
         name = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
         return self.directory / f"timing-{name}.cache"
 
-    def _shrink(self, kept: str) -> None:
+    def _shrink(self, newest: str) -> None:
         """Remove the engines unused for longest until the rest fit the limit; the one just built stays."""
         folders = self.folders()
         total = sum(_size(folder) for folder in folders)
         for folder in reversed(folders):
             if total <= self.limit:
                 return
-            if folder.name != kept:
+            if folder.name != newest:
                 total -= _size(folder)
-                log.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
+                logger.warning("removing the engine %s: all together pass %.1f GB", folder.name[:8], self.limit / 1e9)
                 shutil.rmtree(folder, ignore_errors=True)
 
     def folders(self) -> list[Path]:
@@ -300,21 +302,13 @@ class EngineCache:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                log.warning("another process is building an engine; waiting for it")
+                logger.warning("another process is building an engine; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
 def _machine_key(machine: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _size(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""What an engine depends on of the machine it is compiled on, and whether this machine can compile and run one."""
+"""Properties of the machine that an engine depends on, and problems that keep this machine from TensorRT."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from emo_edge.errors import DeviceError, MissingExtraError
 from emo_edge.machine.jetson import read_jetson
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.cuda import CudaDevice, CudaFacts, cuda_module
-from emo_edge.utils.processes import Ended, read_text
+from emo_edge.utils.processes import ProcessResult, read_text
 
 
 def engine_machine(trt: Any, facts: CudaFacts, root: Path = Path("/")) -> dict[str, str]:
     """Name TensorRT, GPU, driver and system; an engine built under one such set is used under no other."""
     driver = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", read_text(root / "proc/driver/nvidia/version"))
-    # Its release is in a file; nvpmodel, which takes its time, is not asked at each start.
-    jetson = read_jetson(root, lambda command, seconds: Ended("", "", "not asked", started=False))
+    # Its release is in a file; nvpmodel, which takes its time, is not run at each start.
+    jetson = read_jetson(root, lambda command, seconds: ProcessResult("", "", "not run", started=False))
     return {
         "library": tensorrt_api.library_name(trt),
         "gpu": facts.name,
@@ -33,7 +33,7 @@ def engine_machine(trt: Any, facts: CudaFacts, root: Path = Path("/")) -> dict[s
 
 
 def tensorrt_problem() -> str | None:
-    """Say what keeps this machine from TensorRT, in a few words; None if nothing does.
+    """Describe what keeps this machine from TensorRT, in a few words; None if nothing does.
 
     Raises MissingExtraError where a package is missing.
     """
@@ -55,8 +55,8 @@ def device_count(module: Any) -> int:
         # cuda-python before 12.9 raises where it finds no driver.
         raise DeviceError(f"there is no CUDA driver ({' '.join(str(error).split())[:200]})") from error
     if int(code) != 0 or not count:
-        told = "" if int(code) == 0 else f" ({getattr(code, 'name', code)})"
-        raise DeviceError(f"there is no CUDA device{told}")
+        reason = "" if int(code) == 0 else f" ({getattr(code, 'name', code)})"
+        raise DeviceError(f"there is no CUDA device{reason}")
     return int(count)
 
 

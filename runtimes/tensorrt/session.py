@@ -1,7 +1,7 @@
 """TensorRT: runs an engine that this machine compiled from a graph of the bundle.
 
 Inputs are written to pinned memory once and copied once; outputs are copied once, into pinned memory that the caller's
-arrays own. Where GPU and CPU share memory (Tegra) neither is copied: the engine works on the pinned memory itself.
+arrays own. Where GPU and CPU have one memory (Tegra) neither is copied: the engine works on the pinned memory itself.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.cuda import CudaDevice, Memory, PinnedPool
 from emo_edge.tensors import Tensor, TensorSpec
 
-log = logging.getLogger(__name__)
-CURE = "run: emo-edge engines clear --all"
-OTHERWISE = 'use --device cuda, or TensorRT itself: pip install "emo-edge[tensorrt]"'
+logger = logging.getLogger(__name__)
+REMEDY = "run: emo-edge engines clear --all"
+OTHERWISE = 'use `device` cuda, or TensorRT itself: pip install "emo-edge[tensorrt]"'
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -33,8 +33,8 @@ class TensorRtSession(TensorSession):
 
     Args:
         plan: the engine's bytes, verified; they may be let go afterwards.
-        inputs: what the bundle says the graph reads.
-        outputs: what the bundle says it returns.
+        inputs: of the graph, as the bundle describes it.
+        outputs: of the graph, as the bundle describes it.
         device: where it runs; this session closes it.
         most_rows: rows the engine was compiled for; a larger feed is computed in parts.
         graphs: capture a CUDA graph for each size of feed.
@@ -63,14 +63,14 @@ class TensorRtSession(TensorSession):
         self._complaints: list[str] = []
         self._logger = tensorrt_api.complaints_logger(self._trt, self._complaints)
         trt, logger = self._trt, self._logger
-        self._runtime = runtime = tensorrt_api.made(trt, lambda: trt.Runtime(logger))
+        self._runtime = runtime = tensorrt_api.created(trt, lambda: trt.Runtime(logger))
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             if tensorrt_api.wrong_card(self._complaints):
                 name = tensorrt_api.library_name(trt)
-                raise UnsupportedCardError(f"{name} does not run on this card ({self._said()}); {OTHERWISE}")
+                raise UnsupportedCardError(f"{name} does not run on this card ({self._last_errors()}); {OTHERWISE}")
             kind = DeviceMemoryError if tensorrt_api.short_of_memory(self._complaints) else EngineError
-            raise kind(f"TensorRT does not take this engine ({self._said()}); {CURE}")
+            raise kind(f"TensorRT does not take this engine ({self._last_errors()}); {REMEDY}")
         self._engine = engine
         self._check_described()
         self._context = self._new_context()
@@ -143,8 +143,8 @@ class TensorRtSession(TensorSession):
         self._enqueue(key, fixed=not shared)
         if not shared:
             for spec in self.outputs:
-                found = self._buffers[spec.name]
-                device.copy_to_host(results[spec.name].host, found.device, _bytes(spec, shapes[spec.name]))
+                computed = self._buffers[spec.name]
+                device.copy_to_host(results[spec.name].host, computed.device, _bytes(spec, shapes[spec.name]))
         device.wait()
 
     def _enqueue(self, shapes: Shapes, *, fixed: bool) -> None:
@@ -162,7 +162,7 @@ class TensorRtSession(TensorSession):
         try:
             self._graphs[shapes] = self._device.captured(self._execute)
         except DeviceError as error:
-            log.warning("this engine cannot be captured as a CUDA graph (%s); running it without", error)
+            logger.warning("this engine cannot be captured as a CUDA graph (%s); running it without", error)
             self._capture = False
         return None
 
@@ -175,18 +175,18 @@ class TensorRtSession(TensorSession):
         context = self._context
         if not context.execute_async_v3(int(self._device.stream)):
             kind = DeviceMemoryError if tensorrt_api.short_of_memory(self._complaints) else DeviceError
-            raise kind(f"TensorRT could not run the engine ({self._said()}); see emo-edge doctor")
+            raise kind(f"TensorRT could not run the engine ({self._last_errors()}); see emo-edge doctor")
 
-    def _bind(self, name: str, place: int) -> None:
+    def _bind(self, name: str, address: int) -> None:
         context = self._context
-        if not context.set_tensor_address(name, place):
-            raise DeviceError(f"TensorRT does not take the memory of {name} ({self._said()})")
+        if not context.set_tensor_address(name, address):
+            raise DeviceError(f"TensorRT does not take the memory of {name} ({self._last_errors()})")
 
     def _buffer(self, name: str, size: int, *, pinned: bool = False) -> Memory:
         """Return memory of at least ``size`` bytes that is kept for the next call; a larger one drops every graph."""
-        held = self._buffers.get(name)
-        if held is None or held.size < size:
-            if held is not None:
+        memory = self._buffers.get(name)
+        if memory is None or memory.size < size:
+            if memory is not None:
                 self._forget_graphs()
                 self._buffers.pop(name).free()
             self._buffers[name] = self._device.host_memory(size) if pinned else self._device.device_memory(size)
@@ -196,38 +196,38 @@ class TensorRtSession(TensorSession):
         engine = self._engine
         context = engine.create_execution_context()
         if context is None:
-            raise DeviceMemoryError(f"no GPU memory for the engine's activations ({self._said()})")
+            raise DeviceMemoryError(f"no GPU memory for the engine's activations ({self._last_errors()})")
         return context
 
     def _check_described(self) -> None:
         """Compare names, types and fixed sizes with what the bundle describes."""
         engine, trt = self._engine, self._trt
-        found = {}
+        ports = {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
             reads = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-            found[name] = ("input" if reads else "output", dtype, tuple(engine.get_tensor_shape(name)))
-        wanted = {spec.name: ("input", spec) for spec in self.inputs}
-        wanted |= {spec.name: ("output", spec) for spec in self.outputs}
-        problems = [f"{name} is unknown" for name in sorted(found.keys() - wanted.keys())]
-        for name, (kind, spec) in wanted.items():
+            ports[name] = ("input" if reads else "output", dtype, tuple(engine.get_tensor_shape(name)))
+        described = {spec.name: ("input", spec) for spec in self.inputs}
+        described |= {spec.name: ("output", spec) for spec in self.outputs}
+        problems = [f"{name} is unknown" for name in sorted(ports.keys() - described.keys())]
+        for name, (kind, spec) in described.items():
             shape = tuple(size if isinstance(size, int) else -1 for size in spec.shape)
-            held = found.get(name)
-            if held and kind == "output" and len(held[2]) == len(shape):
+            port = ports.get(name)
+            if port and kind == "output" and len(port[2]) == len(shape):
                 # What the graph computes a size from may leave it open in the engine.
-                held = (*held[:2], tuple(-1 if -1 in pair else pair[0] for pair in zip(held[2], shape, strict=True)))
-                shape = tuple(-1 if size == -1 else own for size, own in zip(held[2], shape, strict=True))
-            if held != (kind, spec.dtype, shape):
-                problems.append(f"{kind} {name} is {found.get(name)}, described as {(spec.dtype, shape)}")
+                port = (*port[:2], tuple(-1 if -1 in pair else pair[0] for pair in zip(port[2], shape, strict=True)))
+                shape = tuple(-1 if size == -1 else own for size, own in zip(port[2], shape, strict=True))
+            if port != (kind, spec.dtype, shape):
+                problems.append(f"{kind} {name} is {ports.get(name)}, described as {(spec.dtype, shape)}")
         if problems:
-            raise EngineError(f"the engine is another graph's: {'; '.join(problems)}; {CURE}")
+            raise EngineError(f"the engine is another graph's: {'; '.join(problems)}; {REMEDY}")
 
     def _fixed(self, spec: TensorSpec) -> tuple[int, ...]:
         return tuple(size for size in spec.shape[1:] if isinstance(size, int))
 
-    def _said(self) -> str:
-        return "; ".join(" ".join(text.split())[:200] for text in self._complaints[-2:]) or "it says nothing more"
+    def _last_errors(self) -> str:
+        return "; ".join(" ".join(text.split())[:200] for text in self._complaints[-2:]) or "no reason given"
 
 
 def _bytes(spec: TensorSpec, shape: Sequence[int]) -> int:

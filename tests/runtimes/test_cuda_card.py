@@ -43,7 +43,7 @@ def test_every_size_of_feed_gives_what_the_cpu_gives(
     tiny_bundle: Path, part: str, variant: str, settings: CudaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     bundle = Bundle.open(tiny_bundle)
-    component = getattr(bundle.manifest.components, part)
+    component = bundle.manifest.components.graph(part)
     inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
     path = bundle.files(component.variants[variant])[0]
     feed = ReferenceFeeds(bundle, samples=max(SIZES)).feed(part)
@@ -67,7 +67,7 @@ def test_every_size_of_feed_gives_what_the_cpu_gives(
 @pytest.mark.parametrize("part", ["vision", "face"])
 def test_what_does_not_fit_is_computed_in_parts(tiny_bundle: Path, part: str, settings: CudaSettings) -> None:
     bundle, small = Bundle.open(tiny_bundle), settings.model_copy(update={"memory_limit_mib": 16})
-    component = getattr(bundle.manifest.components, part)
+    component = bundle.manifest.components.graph(part)
     inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))
     path = bundle.files(component.variants["fp16"])[0]
     feed = {name: np.concatenate([value] * 10) for name, value in ReferenceFeeds(bundle).feed(part).items()}

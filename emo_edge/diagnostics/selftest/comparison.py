@@ -8,13 +8,9 @@ from typing import Any
 
 import numpy as np
 
-PROBABILITY_TOLERANCE = 0.05
-"""Largest difference of a label's probability between a device and the CPU, same bundle and profile.
+from emo_edge.metrics.gates import DEVICE_POSE_DEGREES, DEVICE_PROBABILITY
+from emo_edge.metrics.label_agreement import kl_divergence
 
-A q4_k_m language model on CUDA sums in another order than on the CPU; a larger difference is another computation.
-"""
-POSE_TOLERANCE = 1.0
-"""Degrees between a head's pose on a device and on the CPU, where a bundle has a face network."""
 Values = Mapping[str, Mapping[str, float]]
 """By drawing, then by label or axis."""
 
@@ -27,8 +23,7 @@ def distance(cpu: Values, other: Values) -> dict[str, float]:
     """
     labels = list(next(iter(cpu.values())))
     reference, values = (np.array([[rows[name][label] for label in labels] for name in cpu]) for rows in (cpu, other))
-    safe = np.clip(reference, 1e-12, 1)
-    divergence = (safe * np.log(safe / np.clip(values, 1e-12, 1))).sum(-1)
+    divergence = kl_divergence(reference, values, floored=False)
     return {
         "label_agreement": float((reference.argmax(-1) == values.argmax(-1)).mean()),
         "max_probability_error": float(np.abs(reference - values).max()),
@@ -61,16 +56,16 @@ def _comparison(cpu: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any
     reference = cpu.get("probabilities")
     if reference and any(reference.values()):
         added["distance_from_cpu"] = measured = distance(reference, run["probabilities"])
-        if not measured["max_probability_error"] <= PROBABILITY_TOLERANCE:
+        if not measured["max_probability_error"] <= DEVICE_PROBABILITY:
             added["strays"] = (
                 f"a probability differs by {measured['max_probability_error']:.3f} from the CPU's, "
-                f"the gate is {PROBABILITY_TOLERANCE}"
+                f"the gate is {DEVICE_PROBABILITY}"
             )
     degrees = _largest_difference(cpu.get("pose", {}), run["pose"])
     if degrees is not None:
         added["pose_difference_degrees"] = degrees
-        if not degrees <= POSE_TOLERANCE:
-            message = f"a head's pose differs by {degrees:.2f} degrees, the gate is {POSE_TOLERANCE}"
+        if not degrees <= DEVICE_POSE_DEGREES:
+            message = f"a head's pose differs by {degrees:.2f} degrees, the gate is {DEVICE_POSE_DEGREES}"
             added.setdefault("strays", message)
     return added
 

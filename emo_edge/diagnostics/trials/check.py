@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from emo_edge.utils.processes import Ended, run_bounded
+from emo_edge.utils.processes import ProcessResult, run_bounded
 
 CHILD = "emo_edge.diagnostics.trials.child"
 TRIAL_SECONDS = 60.0
@@ -114,7 +114,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _last_object(ended: Ended) -> dict[str, str]:
+def _last_object(ended: ProcessResult) -> dict[str, str]:
     """Parse the child's last line: native code may have written lines of its own before it."""
     lines = ended.output.strip().splitlines()
     with suppress(ValueError, IndexError):

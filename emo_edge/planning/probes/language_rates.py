@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.inference.prompt_layout import label_branches
 from emo_edge.planning.cost.work import KINDS
 from emo_edge.planning.probes import timing
@@ -18,7 +19,6 @@ from emo_edge.planning.probes.language import F16, VOCABULARY, LanguageProbe
 from emo_edge.planning.probes.timing import median_seconds
 from emo_edge.planning.roofline import Curve, Engine, Speed
 from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
-from emo_edge.runtimes.llama_cpp.library import UNQUANTIZED
 from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
 
 SMALL, LARGE = (256, 512), (2048, 5632)
@@ -112,7 +112,7 @@ def _times(directory: Path, probe: LanguageProbe, device: str, threads: int | No
     session_class = runtime(LANGUAGE_RUNTIMES["gguf"])
     layers = -1 if device == "cuda" else 0
     # As `open_engines` has it: an unquantized model keeps its attention cache in float32, without flash attention.
-    exact = probe.file_type in UNQUANTIZED
+    exact = probe.file_type in UNQUANTIZED_NUMBERS
     with session_class(path, context_size=CONTEXT, threads=threads, gpu_layers=layers, exact_cache=exact) as session:
         tokens = count(FIRST_TOKEN)
 

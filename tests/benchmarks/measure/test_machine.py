@@ -11,7 +11,7 @@ import pytest
 from emo_edge.benchmarks.measure import energy, machine
 from emo_edge.benchmarks.measure.energy import energy_of, open_meter
 from emo_edge.benchmarks.measure.machine import State, busy_reasons, machine_section, read_state, watched_state
-from emo_edge.utils.processes import Ended
+from emo_edge.utils.processes import ProcessResult
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -20,8 +20,8 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(content + "\n")
 
 
-def no_tool(command: Sequence[str], seconds: float) -> Ended:
-    return Ended("", "", "not found", started=False)
+def no_tool(command: Sequence[str], seconds: float) -> ProcessResult:
+    return ProcessResult("", "", "not found", started=False)
 
 
 def state(load: float = 0.1, taken: float | None = 0.0, own: float = 0.0, moment: float = 0.0) -> State:

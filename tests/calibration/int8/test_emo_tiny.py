@@ -14,8 +14,9 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
 from emo_edge.calibration.int8.plan import planned_int8
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.int8.sensitivity import Outputs, Trials, block_costs, method_costs, smallest_cosine
+from emo_edge.calibration.int8.sensitivity import Outputs, Trials, block_costs, method_costs
 from emo_edge.media.crops import padded_crop
+from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor
 

@@ -15,8 +15,9 @@ import pytest
 from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
 from emo_edge.calibration.int8.plan import Gate, planned_int8
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.int8.sensitivity import BlockCost, Measured, Trials, block_costs, smallest_cosine
+from emo_edge.calibration.int8.sensitivity import BlockCost, Measured, Trials, block_costs
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
+from emo_edge.metrics.tensor_parity import smallest_cosine
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,11 @@ from emo_edge.calibration.int8.sensitivity import (
     Trials,
     block_costs,
     block_peaks,
-    centred_cosine,
     massive_blocks,
     method_costs,
-    smallest_cosine,
 )
 from emo_edge.errors import InputError
+from emo_edge.metrics.tensor_parity import centred_cosine, smallest_cosine
 
 
 @pytest.fixture(scope="module")

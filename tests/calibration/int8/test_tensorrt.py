@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
-from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.graph_files import load_graph
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
@@ -47,7 +46,7 @@ def test_int8_builds_in_either_precision_with_any_share_kept(
     tiny_bundle: Path, tmp_path: Path, name: str, precision: str, kept: str
 ) -> None:
     bundle = Bundle.open(tiny_bundle)
-    component: GraphComponent = getattr(bundle.manifest.components, name)
+    component = bundle.manifest.components.graph(name)
     full, source = (bundle.files(component.variants[each])[0] for each in ("fp32", precision))
     thresholds = dict.fromkeys(observed_tensors(load_graph(full)), 4.0)
     made = int8_from_float(source, tmp_path / "all.onnx", thresholds)

@@ -24,7 +24,7 @@ def calibrated(old: Manifest, parts: list[str]) -> Manifest:
     profiles = calibrated_profiles(old, [], dict.fromkeys(parts, True))
     components = {}
     for part in parts:
-        component = getattr(old.components, part)
+        component = old.components.graph(part)
         variants = {**component.variants, "int8": component.variants["fp16"]}
         components[part] = component.model_copy(update={"variants": variants})
     update = {"components": old.components.model_copy(update=components), "profiles": profiles}

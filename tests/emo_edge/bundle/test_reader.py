@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.bundle import reader as bundle_module
-from emo_edge.bundle.manifest import MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
+from emo_edge.bundle.manifest import GRAPHS, MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.cli.inspect import inspect, verify
@@ -261,7 +261,7 @@ def test_a_broken_cache_is_no_error(toy: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_silently(toy: Path) -> None:
     before = read_manifest(toy)
-    with pytest.raises(BundleError, match="already there; give another name or --overwrite"):
+    with pytest.raises(BundleError, match="already there; give another name or `overwrite`"):
         BundleWriter(toy)
     assert read_manifest(toy) == before
 
@@ -321,3 +321,11 @@ def test_inspect_prints_components_profiles_and_labels(toy: Path) -> None:
     for part in ("toy, bundle version 1", "language   f16", "exact", "(default)", "label set two: joy, fear"):
         assert part in done.output
     assert json.loads(CliRunner().invoke(inspect, [str(toy), "--json"]).output)["name"] == "toy"
+
+
+def test_components_are_found_by_name(toy: Path) -> None:
+    components = read_manifest(toy).components
+    assert list(components.graphs()) == [part for part in GRAPHS if components.get(part) is not None]
+    assert all(components.graph(part) is graph for part, graph in components.graphs().items())
+    with pytest.raises(BundleError, match="the bundle has no graph language"):
+        components.graph("language")

@@ -23,7 +23,7 @@ from emo_edge.benchmarks.synthetic.generator import render_clip
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.captures import opened_capture
 from emo_edge.media.crops import Image
-from emo_edge.media.sources import camera_index, classify_source, shown
+from emo_edge.media.sources import camera_index, classify_source, without_password
 from emo_edge.media.videos import TimedFrame, clip_frames, even_indices, sampled_frames
 
 LENGTH, RATE, SIZE = 24, 12.0, 64
@@ -214,7 +214,7 @@ def test_a_stream_that_does_not_answer_is_named_without_its_password(server: str
         list(sampled_frames(f"{server}/none.mp4"))
     with pytest.raises(DeviceError, match=r"^rtsp://127\.0\.0\.1:9/live: the stream cannot be opened"):
         list(sampled_frames("rtsp://user:secret@127.0.0.1:9/live"))
-    assert shown("rtsp://u:p@host/a@b") == "rtsp://host/a@b"
+    assert without_password("rtsp://u:p@host/a@b") == "rtsp://host/a@b"
 
 
 def test_a_pipeline_is_opened_or_gstreamer_is_named() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emo_edge.errors import InputError
-from emo_edge.metrics.gates import GATES, INT8_GATE, Gate
+from emo_edge.metrics.gates import EXACT_AGREEMENT, GATES, GRAPH_SIMILARITY, INT8_GATE, Gate, profile_gate
 
 GOOD = {"label_agreement": 0.995, "uar_delta_low": -0.005, "kl_mean": 0.01}
 
@@ -48,3 +48,13 @@ def test_a_gate_is_read_as_it_is_written(text: str) -> None:
 def test_what_is_no_gate_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"a gate reads like agreement>=0\.99"):
         Gate.parse(text)
+
+
+def test_a_profile_without_a_gate_of_its_name_has_the_widest_one() -> None:
+    assert profile_gate("balanced") == GATES["balanced"]
+    assert profile_gate("mixed") == GATES["small"]
+
+
+def test_gates_of_one_figure_agree() -> None:
+    assert [bound.value for bound in INT8_GATE.bounds if bound.word == "cosine"] == [GRAPH_SIMILARITY["int8"]]
+    assert [bound.value for bound in GATES["exact"].bounds if bound.word == "agreement"] == [EXACT_AGREEMENT]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_evidence
-from emo_edge.metrics.tensor_parity import label_distance
+from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_distance, label_evidence
 
 BEFORE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.5, 0.4, 0.1]])
 AFTER = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.3, 0.2, 0.5], [0.4, 0.5, 0.1]])
@@ -65,3 +64,9 @@ def test_described_cues_are_set_against_full_precisions_words_and_the_truth() ->
 def test_a_model_that_names_no_cue_has_no_figure_of_them() -> None:
     assert cue_evidence(["calm", "a face"], ["calm", "a smile"]) == {}
     assert cue_evidence([], []) == {}
+
+
+def test_the_floor_takes_rounding_below_zero_off() -> None:
+    rows = np.array([[0.3, 0.7]])
+    above = rows * (1 + 1e-15)
+    assert kl_divergence(rows, above, floored=False)[0] < 0 == kl_divergence(rows, above)[0]

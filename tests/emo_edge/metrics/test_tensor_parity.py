@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from emo_edge.metrics.tensor_parity import distances, exact_failures, graph_failures, label_distance, tensor_distance
+from emo_edge.metrics.gates import exact_failures, graph_failures
+from emo_edge.metrics.label_agreement import label_distance
+from emo_edge.metrics.tensor_parity import cosine, distances, tensor_distance
 
 
 def test_tensor_distance_is_its_definition() -> None:
@@ -90,3 +92,9 @@ def test_an_inexact_profile_says_why() -> None:
         "label agreement 0.9900, the gate is 0.995",
         "probability error 0.0200, the gate is 0.01",
     ]
+
+
+def test_the_cosine_of_zeros_is_the_callers() -> None:
+    zeros, ones = np.zeros(3), np.ones(3)
+    assert [cosine(zeros, zeros), cosine(zeros, zeros, of_zeros=0.0), cosine(ones, zeros)] == [1.0, 0.0, 0.0]
+    assert cosine(ones, 2 * ones) == pytest.approx(1)

@@ -224,3 +224,7 @@ def test_a_field_of_a_librarys_error_is_the_commands_flag() -> None:
     assert (
         with_flags("`target_size` 3: too small; `profile` too", command) == "--target-size 3: too small; `profile` too"
     )
+
+
+def test_a_flag_that_only_other_commands_have_is_shown_as_a_flag() -> None:
+    assert with_flags("use `device` cpu", click.Command("engines")) == "use --device cpu"

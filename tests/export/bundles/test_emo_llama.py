@@ -132,7 +132,7 @@ def test_a_variant_that_misses_its_gate_is_left_out_and_named(tmp_path: Path, mo
 
 
 def test_where_nothing_passes_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emo_edge.metrics.tensor_parity.FP32_RELATIVE", 0.0)
+    monkeypatch.setattr("emo_edge.metrics.gates.FP32_RELATIVE", 0.0)
     plan = ExportConfig(vision=("fp32",), face=("fp32",), language=("f16",))
     with pytest.raises(AccuracyGateError, match="no variant of vision, connector, face holds its gate"):
         bundle_from_checkpoint(packaged_checkpoint(), tmp_path / "new", plan, packaged_samples(2))
@@ -151,7 +151,7 @@ def test_an_exact_profile_that_is_not_exact_is_left_out(
         calls.append("language" if not calls else "profile")
         with monkeypatch.context() as patch:
             if calls[-1] in gates:
-                patch.setattr("emo_edge.metrics.tensor_parity.EXACT_PROBABILITY", 0.0)
+                patch.setattr("emo_edge.metrics.gates.EXACT_PROBABILITY", 0.0)
             return real(measured)
 
     monkeypatch.setattr(emo_llama, "exact_failures", strict)
@@ -187,7 +187,7 @@ def test_the_command_writes_a_bundle_and_tells_a_missed_gate_by_its_exit_code(
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{tmp_path / 'one'}\n"
     assert "language q8_0: 3.2 MB, label agreement" in done.stderr
-    monkeypatch.setattr("emo_edge.metrics.tensor_parity.EXACT_PROBABILITY", 0.0)
+    monkeypatch.setattr("emo_edge.metrics.gates.EXACT_PROBABILITY", 0.0)
     done = export("emo-tiny", "--out", tmp_path / "two", *options)
     assert done.exit_code == 7, done.output
     assert "language f16: probability error" in done.stderr

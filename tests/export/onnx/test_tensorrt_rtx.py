@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS
 from emo_edge.runtimes.loading.tensorrt import engine_recipe
@@ -20,7 +19,7 @@ trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensor
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_file_builds_strongly_typed_with_a_dynamic_batch(tiny_bundle: Path, name: str, precision: str) -> None:
     bundle = Bundle.open(tiny_bundle)
-    component: GraphComponent = getattr(bundle.manifest.components, name)
+    component = bundle.manifest.components.graph(name)
     recipe = engine_recipe(bundle, name, component, precision)
     assert recipe.shapes[component.inputs[0].name][0][0] == 1 < recipe.shapes[component.inputs[0].name][2][0]
     complaints: list[str] = []
@@ -40,6 +39,6 @@ def test_a_file_builds_strongly_typed_with_a_dynamic_batch(tiny_bundle: Path, na
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_the_devices_own_builder_makes_an_engine_of_it(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
     bundle = Bundle.open(tiny_bundle)
-    recipe = engine_recipe(bundle, name, getattr(bundle.manifest.components, name), "fp16")
+    recipe = engine_recipe(bundle, name, bundle.manifest.components.graph(name), "fp16")
     built = engine_builder.engine_from_onnx(recipe, tmp_path / "engine.plan", modules=[trt.__name__])
     assert built.size == (tmp_path / "engine.plan").stat().st_size > 10_000

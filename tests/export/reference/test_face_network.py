@@ -27,6 +27,7 @@ from emo_edge.faces.detectors import FixedBox
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.media.images import read_image
+from emo_edge.metrics.gates import GRAPH_SIMILARITY
 
 State = dict[str, torch.Tensor]
 PACKAGE = Path(emo_edge.__file__).parent
@@ -187,7 +188,7 @@ def test_bad_files_are_one_error_each(checkpoint: Path, face: Callable[..., Stat
 def test_a_precision_that_misses_its_gate_is_left_out(
     tiny_face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emo_edge.metrics.tensor_parity.FP16_COSINE", 1.1)
+    monkeypatch.setitem(GRAPH_SIMILARITY, "fp16", 1.1)
     with pytest.raises(AccuracyGateError, match=r"face fp16: landmarks: cosine .*, the gate is 1\.1"):
         bundle_from_face_network(tiny_face, tmp_path / "new", ("fp32", "fp16"), packaged_samples(2))
     with EmotionPipeline.open(tmp_path / "new", device="cpu") as pipeline:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emo_edge.bundle.gguf_types import TENSOR_TYPES
 from emo_edge.runtimes.llama_cpp import session as llama
 from emo_edge.runtimes.llama_cpp.library import library
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
@@ -126,7 +127,7 @@ def test_without_known_rows_there_are_none(gguf: Path, change: str, monkeypatch:
         header.tensors["token_embd.weight"] = replace(table, bytes=table.bytes // 2)
     monkeypatch.setattr(module, "read_gguf_header", lambda path: header)
     native = SimpleNamespace(_lib=Hidden()) if change == "hidden" else library()
-    if change == "hidden" and table.type == module.FLOAT32:
+    if change == "hidden" and table.type == TENSOR_TYPES["f32"].number:
         assert token_embeddings(gguf, native) is not None
     else:
         assert token_embeddings(gguf, native) is None

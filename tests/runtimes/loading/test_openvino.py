@@ -93,7 +93,7 @@ def test_a_graph_that_strays_in_both_is_refused(
     bundle: Bundle, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino_graph, "similarity", lambda *_: {"features": 0.5})
-    with pytest.raises(AccuracyGateError, match=r"vision fp16 in OpenVINO strays: .* use --device cpu"):
+    with pytest.raises(AccuracyGateError, match=r"vision fp16 in OpenVINO fails its gate: .* use `device` cpu"):
         open_vision(bundle, "fp16")
     assert opened == ["bf16", "f32"]
 

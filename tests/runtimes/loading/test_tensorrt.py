@@ -22,7 +22,8 @@ from emo_edge.errors import (
     MissingExtraError,
     UnsupportedCardError,
 )
-from emo_edge.metrics.tensor_parity import gate_problem, similarity
+from emo_edge.metrics.gates import engine_failure
+from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.runtimes.loading import devices, engine_builds
 from emo_edge.runtimes.loading import tensorrt as compiled_graph
 from emo_edge.runtimes.loading.engine_builds import build_engines, profile_graphs
@@ -70,7 +71,7 @@ def test_an_engine_that_holds_its_gate_is_used_and_compared_once(
     opened.session.close()
     assert len(built) == 1
     assert (opened.variant, opened.note, opened.seconds) == ("fp16", "", 2.0)
-    assert opened.distance["features"] > 0.99999
+    assert opened.similarity["features"] > 0.99999
     assert built[0].shapes["image"] == ([1, 112, 112, 3], [1, 112, 112, 3], [16, 112, 112, 3])
 
 
@@ -78,18 +79,18 @@ def test_an_engine_that_holds_its_gate_is_used_and_compared_once(
 def test_every_graph_is_compared_on_what_it_sees(part: str, bundle: Bundle, built: list[EngineConfig]) -> None:
     opened = GraphCompiler(bundle).open(part, "fp32")
     opened.session.close()
-    outputs = {contract.name for contract in getattr(bundle.manifest.components, part).outputs}
-    assert opened.distance.keys() == outputs
+    outputs = {contract.name for contract in bundle.manifest.components.graph(part).outputs}
+    assert opened.similarity.keys() == outputs
 
 
 def test_one_that_strays_gives_way_to_float32(
     bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    judge = compiled_graph.gate_problem
+    judge = compiled_graph.engine_failure
     monkeypatch.setattr(
         compiled_graph,
-        "gate_problem",
+        "engine_failure",
         lambda variant, found: "cosine 0.1" if variant == "fp16" else judge(variant, found),
     )
     opened = GraphCompiler(bundle).open("vision", "fp16")
@@ -104,7 +105,7 @@ def test_where_every_engine_strays_the_gate_is_told(
     fake_tensorrt.noise = 0.3
     for _ in range(2):  # the second time from the cache
         with pytest.raises(
-            AccuracyGateError, match=r"vision: no engine is to be used \(fp16: nearness to ONNX Runtime"
+            AccuracyGateError, match=r"vision: no engine is to be used \(fp16: similarity to ONNX Runtime"
         ):
             GraphCompiler(bundle).open("vision", "fp16")
     assert [recipe.name for recipe in built] == ["vision fp16", "vision fp32"]
@@ -279,7 +280,7 @@ def test_a_named_device_never_falls_back(
     device: str, bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usable(monkeypatch)
-    with pytest.raises(DeviceError, match=f"^{device} cannot be used: no (TensorRT|CUDA); use --device cpu"):
+    with pytest.raises(DeviceError, match=f"^{device} cannot be used: no (TensorRT|CUDA); use `device` cpu"):
         open_engines(bundle, profile="exact", device=device, threads=1)
     usable(monkeypatch, tensorrt=None, cuda=None)
     fake_tensorrt.refuses.add("execute")
@@ -318,11 +319,13 @@ def test_an_engine_knows_its_machine(fake_cuda: Any, fake_tensorrt: Any, tmp_pat
 
 
 def test_gates_are_by_precision_and_tell_what_is_not_finite() -> None:
-    assert gate_problem("fp32", {"a": 0.99995}) == ""
-    assert gate_problem("fp32", {"a": 0.9998, "b": 1.0}) == "nearness to ONNX Runtime: a 0.99980, the gate is 0.9999"
-    assert gate_problem("fp16", {"a": 0.9996}) == ""
-    assert gate_problem("int8-fp16", {"a": 0.9899}).endswith("the gate is 0.99")
-    assert gate_problem("fp32", {"a": float("nan")}) != ""
+    assert engine_failure("fp32", {"a": 0.99995}) == ""
+    assert (
+        engine_failure("fp32", {"a": 0.9998, "b": 1.0}) == "similarity to ONNX Runtime: a 0.99980, the gate is 0.9999"
+    )
+    assert engine_failure("fp16", {"a": 0.9996}) == ""
+    assert engine_failure("int8-fp16", {"a": 0.9899}).endswith("the gate is 0.99")
+    assert engine_failure("fp32", {"a": float("nan")}) != ""
     rows = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     assert similarity({"a": rows}, {"a": rows[::-1]}) == {"a": 0.0}
     assert similarity({"a": rows}, {"a": rows * np.nan}) == {"a": 0.0}

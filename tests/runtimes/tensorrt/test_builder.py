@@ -41,7 +41,7 @@ def test_a_plan_appears_with_what_is_known_of_it(small_graph: Path, recipe_of: R
 def test_a_graph_it_does_not_take_is_told(content: bytes, recipe_of: Recipes, tmp_path: Path) -> None:
     graph = tmp_path / "bad.onnx"
     graph.write_bytes(content)
-    with pytest.raises(EngineError, match=r"^small fp32: .*use --device cuda or cpu"):
+    with pytest.raises(EngineError, match=r"^small fp32: .*use `device` cuda or cpu"):
         engine_from_onnx(recipe_of(graph), tmp_path / "engine.plan", modules=RTX)
     assert left(tmp_path) == ["bad.onnx"]
 
@@ -100,7 +100,7 @@ def test_how_a_child_ends_decides_the_error(
     last: dict[str, Any], kind: type[Exception], small_graph: Path, recipe_of: Recipes, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(builder, "_told", lambda order, progress: last)
+    monkeypatch.setattr(builder, "_run_child", lambda order, progress: last)
     with pytest.raises(kind, match=last["problem"].replace("(", r"\(").replace(")", r"\)")):
         engine_from_onnx(recipe_of(small_graph), tmp_path / "engine.plan")
 

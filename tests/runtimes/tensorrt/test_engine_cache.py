@@ -209,7 +209,7 @@ def test_one_engine_larger_than_the_limit_stays(cache: EngineCache, builder: Bui
 
 def test_a_judgement_is_kept_and_sealed(cache: EngineCache, builder: Builder, recipe_of: Recipes) -> None:
     entry = cache.engine(recipe_of(Path("a")), MACHINE)
-    cache.judged(entry, {"y": 0.5})
+    cache.compared(entry, {"y": 0.5})
     found = cache.engine(recipe_of(Path("a")), MACHINE)
     assert (found.distance, builder.built) == ({"y": 0.5}, 1)
 

@@ -124,7 +124,7 @@ def test_no_memory_for_one_row_is_told(small_graph: Path, fake_tensorrt: Any) ->
     ("refused", "error", "text"),
     [
         ("deserialize", EngineError, "does not take this engine .this plan is of another device.*engines clear"),
-        ("card", UnsupportedCardError, "tensorrt 10.3.0 does not run on this card .*9.0.*; use --device cuda, or"),
+        ("card", UnsupportedCardError, "tensorrt 10.3.0 does not run on this card .*9.0.*; use `device` cuda, or"),
         ("context", DeviceMemoryError, "no GPU memory for the engine's activations"),
     ],
 )

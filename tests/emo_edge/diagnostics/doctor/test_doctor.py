@@ -33,7 +33,7 @@ from emo_edge.diagnostics.trials.llama import NO_MODEL
 from emo_edge.machine.hardware import Camera, CudaDevice, Drive, Machine, read_machine
 from emo_edge.machine.jetson import PowerMode, fastest_mode
 from emo_edge.utils import processes
-from emo_edge.utils.processes import Ended
+from emo_edge.utils.processes import ProcessResult
 
 ARM = "processor\t: 0\nBogoMIPS\t: 62.50\nFeatures\t: {}\nCPU implementer\t: {}\nCPU part\t: {}\n\n"
 ORIN_CPU = ARM.format("fp asimd evtstrm aes crc32 atomics fphp asimdhp cpuid asimddp", "0x41", "0xd42")
@@ -183,11 +183,11 @@ TREES: dict[str, dict[str, str]] = {
 class Tools:
     """Answers in the place of nvidia-smi and nvpmodel; what is not among them is not installed."""
 
-    def __init__(self, **answers: Ended) -> None:
+    def __init__(self, **answers: ProcessResult) -> None:
         self.answers = answers
 
-    def __call__(self, command: Sequence[str], seconds: float) -> Ended:
-        return self.answers.get(command[0].replace("-", "_"), Ended("", "", "not found", started=False))
+    def __call__(self, command: Sequence[str], seconds: float) -> ProcessResult:
+        return self.answers.get(command[0].replace("-", "_"), ProcessResult("", "", "not found", started=False))
 
 
 def machine(
@@ -304,7 +304,7 @@ def test_an_unreadable_file_is_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def smi(output: str, problem: str | None = None) -> Tools:
-    return Tools(nvidia_smi=Ended(output, "", problem))
+    return Tools(nvidia_smi=ProcessResult(output, "", problem))
 
 
 def test_cards_are_read_from_nvidia_smi(tmp_path: Path) -> None:
@@ -320,10 +320,10 @@ def test_a_jetson_whose_nvidia_smi_knows_little(tmp_path: Path, row: str) -> Non
 
 
 def test_an_old_driver_is_asked_again_without_the_word_it_refuses(tmp_path: Path) -> None:
-    def run(command: Sequence[str], seconds: float) -> Ended:
+    def run(command: Sequence[str], seconds: float) -> ProcessResult:
         if "compute_cap" in command[1]:
-            return Ended('Field "compute_cap" is not a valid field to query.\n', "", "failed with code 2")
-        return Ended("Tesla T4, 15109, 470.57\n", "", None)
+            return ProcessResult('Field "compute_cap" is not a valid field to query.\n', "", "failed with code 2")
+        return ProcessResult("Tesla T4, 15109, 470.57\n", "", None)
 
     found = read_machine(tmp_path, run=run)
     assert found.cuda_devices == (CudaDevice("Tesla T4", 15109 << 20, "470.57", None),)
@@ -343,7 +343,7 @@ def test_a_driver_that_fails_is_a_line_with_its_fix(tmp_path: Path) -> None:
 
 def test_nvpmodel_is_asked_where_it_left_no_file(tmp_path: Path) -> None:
     answer = "NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n"
-    found = machine(tmp_path, TREES["agx-thor"], Tools(nvpmodel=Ended(answer, "", None)))
+    found = machine(tmp_path, TREES["agx-thor"], Tools(nvpmodel=ProcessResult(answer, "", None)))
     assert found.jetson is not None
     assert found.jetson.power_mode == PowerMode(0, "MAXN")
 
@@ -709,7 +709,7 @@ def test_the_command_ends_well_on_this_machine_without_any_tool(tmp_path: Path) 
 
 
 def test_macos_tells_the_name_of_its_processor(tmp_path: Path) -> None:
-    found = machine(tmp_path, {}, Tools(sysctl=Ended("Apple M2\n", "", None)), "arm64")
+    found = machine(tmp_path, {}, Tools(sysctl=ProcessResult("Apple M2\n", "", None)), "arm64")
     assert (found.processor.name, found.processor.features) == ("Apple M2", ("NEON",))
 
 

@@ -1,0 +1,78 @@
+"""Files that appear as a whole: renamed at the end, removed on failure, under names that no other writer has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.utils.files import new_file, replace_text, replaced_directory, replaced_file
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with replaced_file(target, synced=True) as partial:
+        partial.write_text("new")
+        assert (partial.parent, target.read_text()) == (tmp_path, "old")
+    assert (names(tmp_path), target.read_text()) == (["a.json"], "new")
+
+
+def test_a_failure_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replaced_file(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert (names(tmp_path), target.read_text()) == (["a.json"], "old")
+
+
+def test_two_writers_of_one_process_id_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    target = tmp_path / "a.json"
+    with replaced_file(target) as one:
+        one.write_text("one")
+        with replaced_file(target) as other:
+            assert one != other
+            other.write_text("other")
+        assert (one.read_text(), target.read_text()) == ("one", "other")
+    assert (names(tmp_path), target.read_text()) == (["a.json"], "one")
+
+
+def test_modes_are_those_of_other_new_files(tmp_path: Path) -> None:
+    replace_text(tmp_path / "a", "text")
+    (tmp_path / "b").write_text("text")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_name_keeps_its_suffix_if_that_is_asked_for(tmp_path: Path) -> None:
+    with replaced_file(tmp_path / "a.mp4", suffix=".mp4") as partial:
+        partial.touch()
+        assert partial.suffix == ".mp4"
+
+
+def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:
+    with new_file(tmp_path / "a") as partial:
+        partial.write_text("text")
+    with pytest.raises(CheckpointError, match="already there"), new_file(tmp_path / "a"):
+        pass
+    with pytest.raises(InputError, match="cannot be written"), new_file(tmp_path / "none" / "a") as partial:
+        partial.write_text("text")
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    for content in ("old", "new"):
+        with replaced_directory(target) as partial:
+            (partial / content).write_text(content)
+    with pytest.raises(RuntimeError), replaced_directory(target) as partial:
+        (partial / "half").write_text("half")
+        raise RuntimeError
+    assert (names(tmp_path), names(target)) == (["a"], ["new"])
