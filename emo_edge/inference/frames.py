@@ -53,7 +53,7 @@ def rgb_frame(image: ImageInput, channels: str = "rgb") -> Image:
         return read_image(os.fspath(image))
     if isinstance(image, np.ndarray):
         frame = _checked_array(image)
-        return frame if channels == "rgb" else np.ascontiguousarray(frame[..., ::-1])
+        return np.ascontiguousarray(frame if channels == "rgb" else frame[..., ::-1])
     if _is_pillow(image):
         return _frame_from_pillow(image)
     raise InputError(f"an image is {ACCEPTED}, not {type(image).__name__}")
