@@ -280,7 +280,7 @@ def test_an_interrupted_writer_leaves_nothing_under_the_name_and_the_next_one_fi
 
 def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom emo_edge.bundle.reader import BundleWriter\n"
+        "import os, signal\nfrom emo_edge.bundle.writer import BundleWriter\n"
         f"with BundleWriter({str(tmp_path / 'new')!r}) as writer:\n"
         "    writer.path('half.onnx').write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -306,7 +306,7 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_published_schema_is_the_one_in_the_code() -> None:
-    path = Path(bundle_module.__file__).parent / "schemas" / "manifest-1.json"
+    path = Path(bundle_module.__file__).parents[1] / "schemas" / "manifest-1.json"
     assert json.loads(path.read_text(encoding="utf-8")) == schema()
 
 
