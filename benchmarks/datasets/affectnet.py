@@ -99,12 +99,12 @@ def _annotated(home: Path, tally: Tally) -> Iterator[Entry]:
         if picture.endswith(".jpg") and picture.removesuffix(".jpg") not in stems:
             tally.add("pictures without a label", picture)
     for name in names:
-        place = name.removesuffix(SUFFIX) + ".jpg"
+        location = name.removesuffix(SUFFIX) + ".jpg"
         code = _code(folder / name)
         if code is None:
-            tally.add("with a label that cannot be read", place)
+            tally.add("with a label that cannot be read", location)
         else:
-            yield Entry(place, place, _label(code))
+            yield Entry(location, location, _label(code))
 
 
 def _code(path: Path) -> str | None:
@@ -123,8 +123,8 @@ def _label(code: str) -> str:
 def _listed(path: Path) -> Iterator[Entry]:
     for number, (name, *box, _, code) in csv_rows(path, COLUMNS, headless=True):
         try:
-            place = inside(name)
-            yield Entry(place, place, _label(code), box=_box(*(float(value) for value in box)))
+            location = inside(name)
+            yield Entry(location, location, _label(code), box=_box(*(float(value) for value in box)))
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}, not {', '.join((name, *box))[:80]!r}") from error
 

@@ -40,8 +40,8 @@ def _entry(line: str) -> Entry:
     cells = line.rsplit(maxsplit=1)
     if len(cells) != 2 or "/" not in cells[0]:
         raise ValueError("a line has scene/label/clip and a label")
-    place = inside(cells[0])
-    return Entry(place, place, cells[1], _scene(place.partition("/")[0]))
+    location = inside(cells[0])
+    return Entry(location, location, cells[1], _scene(location.partition("/")[0]))
 
 
 @cache

@@ -56,7 +56,7 @@ def _part(request: Request, part: str, labels: tuple[str, ...]) -> Dataset:
 
 
 def _row(line: str) -> tuple[str, str]:
-    """Part a line "train_00001.jpg 5"."""
+    """Split a line "train_00001.jpg 5"."""
     cells = line.split()
     if len(cells) != 2 or not cells[0].startswith(("train_", "test_")):
         raise ValueError("a line has a name that begins with train_ or test_, and a code")
@@ -72,7 +72,7 @@ def _entry(home: Path, aligned: bool, name: str, label: str) -> Entry:
 
 
 def _label(code: str, labels: tuple[str, ...]) -> str:
-    """Return the label of a code, which counts from 1; another code stays as it is and is told as unknown."""
+    """Return the label of a code, which counts from 1; another code stays as it is and is listed as unknown."""
     return labels[int(code) - 1] if code in {str(number) for number in range(1, len(labels) + 1)} else code
 
 

@@ -54,7 +54,7 @@ def open_dataset(
     left.
     """
     if split not in SPLITS:
-        raise InputError(f"--split {split}: choose from {', '.join(SPLITS)}")
+        raise InputError(f"`split` {split}: choose from {', '.join(SPLITS)}")
     name, _, argument = spec.partition(":")
     if name not in DATASETS or (argument and name not in COUNTED):
         return _at_path(spec, root, split, fold, label_map)

@@ -1,4 +1,4 @@
-"""Drawn faces and clips as a data set: each is drawn when its frames are asked for, the seven expressions in turn."""
+"""Drawn faces and clips as a data set: each is drawn when its frames are asked for, the seven expressions one after the other."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def clips(request: Request) -> Dataset:
 
 @dataclass(frozen=True)
 class Drawings:
-    """Drawings by seed; a place is the number of one."""
+    """Drawings by seed; a location is the number of one."""
 
     seed: int
     moving: bool
 
-    def there(self, place: str) -> bool:
-        """Tell that it can be drawn."""
+    def exists(self, location: str) -> bool:
+        """Return True: every number can be drawn."""
         return True
 
-    def frames(self, place: str, count: int) -> list[Frame]:
+    def frames(self, location: str, count: int) -> list[Frame]:
         """Draw the picture or the clip's frames, boxed as a detector's box would be."""
-        index = int(place)
+        index = int(location)
         expressions = (expression_of(index),)
         if not self.moving:
             return [self._frame(render_face(self.seed, index, expressions=expressions), index, 0)]

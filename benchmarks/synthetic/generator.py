@@ -218,9 +218,9 @@ def expression_envelope(num_frames: int, apex: int) -> NDArray[np.float64]:
 
 
 def occluder_distance(num_frames: int, start: float, stay: float) -> NDArray[np.float64]:
-    """How far an occluder is from its place [num_frames]: 0 there, 1 beside the face.
+    """Distance of an occluder from its position [num_frames]: 0 there, 1 next to the face.
 
-    It arrives after the share `start` of the clip and leaves after the share `stay` more, each in PASSING_FRAMES.
+    It arrives after the fraction `start` of the clip and leaves after the fraction `stay` more, each in PASSING_FRAMES.
     """
     frame = np.arange(num_frames)
     before, after = start * num_frames - frame, frame - (start + stay) * num_frames

@@ -24,8 +24,8 @@ def no_tool(command: Sequence[str], seconds: float) -> Ended:
     return Ended("", "", "not found", started=False)
 
 
-def state(load: float = 0.1, taken: float | None = 0.0, own: float = 0.0, moment: float = 0.0) -> State:
-    return State({"load": [load, 0.0, 0.0], "mhz": None, "temperatures": {}}, None, taken, own, moment)
+def state(load: float = 0.1, used: float | None = 0.0, own: float = 0.0, moment: float = 0.0) -> State:
+    return State({"load": [load, 0.0, 0.0], "mhz": None, "temperatures": {}}, None, used, own, moment)
 
 
 def test_a_state_is_read_from_the_systems_files(tmp_path: Path) -> None:
@@ -47,13 +47,13 @@ def test_a_state_is_read_from_the_systems_files(tmp_path: Path) -> None:
     found = read_state(tmp_path)
     assert found.shown == {"load": [0.42, 0.3, 0.2], "mhz": 2500.0, "temperatures": {"x86_pkg_temp": 61.5}}
     assert found.throttles == 5
-    assert found.taken == pytest.approx(1.8), "stolen ticks count, idle and waiting ones do not"
+    assert found.used == pytest.approx(1.8), "stolen ticks count, idle and waiting ones do not"
 
 
 def test_what_a_machine_does_not_tell_is_not_invented(tmp_path: Path) -> None:
     found = read_state(tmp_path)
     assert found.shown == {"load": None, "mhz": None, "temperatures": {}}
-    assert (found.throttles, found.taken) == (None, None)
+    assert (found.throttles, found.used) == (None, None)
     section = machine_section(found, found, "cpu", None, tmp_path, no_tool)
     for name in ("gpu", "governor", "power_mode", "git", "throttled", "busy_reason"):
         assert section[name] is None, name

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from emo_edge.benchmarks.measure import machine, versus
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.runner import run
-from emo_edge.benchmarks.workload.subjects import ProfileTarget
+from emo_edge.benchmarks.workload.targets import ProfileTarget
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.cli.bench import main
 from emo_edge.errors import InputError
