@@ -19,7 +19,7 @@ import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Pictures
 from emo_edge.benchmarks.datasets.layout import csv_rows, first_there, inside
-from emo_edge.benchmarks.datasets.listing import Entry, Request, Tally, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, Tally, collected
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
 from emo_edge.taxonomy import EXPRESSIONS
@@ -72,7 +72,7 @@ def _opened(request: Request, labels: tuple[str, ...]) -> Dataset:
     kept = [entry for entry in entries if _is_asked(entry, labels, tally)]
     source = f"AffectNet, {request.split}: {path.relative_to(root)}, {home.relative_to(root)}"
     notes = ["AffectNet's validation set: it has no public test set"] if request.split == "test" else []
-    return collected(request, kept, Pictures(home), labels, source=source, tally=tally, notes=notes)
+    return collected(request, Listing(kept, Pictures(home), labels, source=source, tally=tally, notes=notes))
 
 
 def _is_asked(entry: Entry, labels: tuple[str, ...], tally: Tally) -> bool:

@@ -8,7 +8,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.benchmarks.datasets.folders import is_clip
 from emo_edge.benchmarks.datasets.items import Clips, Dataset, Pictures
 from emo_edge.benchmarks.datasets.layout import inside
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.calibration.samples.lists import listed_samples
 from emo_edge.errors import InputError
 
@@ -27,7 +27,7 @@ def listed(request: Request) -> Dataset:
     if clips and not all(moving):
         raise InputError(f"{path}: lists clips and pictures together: measure one after the other")
     media = Clips(home) if clips else Pictures(home)
-    return collected(request, entries, media, None, source=f"list {path.name}", clips=clips)
+    return collected(request, Listing(entries, media, None, source=f"list {path.name}", clips=clips))
 
 
 def _entry(path: Path, sample: Sample) -> Entry:

@@ -17,7 +17,7 @@ import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Frame, Media, Pictures
 from emo_edge.benchmarks.datasets.layout import csv_rows, first_there, inside, unreadable
-from emo_edge.benchmarks.datasets.listing import Entry, Request, Tally, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, Tally, collected
 from emo_edge.errors import InputError
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -49,7 +49,7 @@ def ferplus(request: Request) -> Dataset:
         entries, media = [_entry(path, *row) for row in rows], Pictures(home)
     kept = [entry for entry in entries if _has_majority(entry, tally)]
     source = f"FER+, {request.split}, majority: {path.relative_to(root)}, {home.relative_to(root)}"
-    return collected(request, kept, media, LABELS, source=source, cut=True, tally=tally)
+    return collected(request, Listing(kept, media, LABELS, source=source, cut=True, tally=tally))
 
 
 def majority(votes: Sequence[int]) -> str:

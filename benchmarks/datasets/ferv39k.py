@@ -12,7 +12,7 @@ from functools import cache
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset
 from emo_edge.benchmarks.datasets.layout import first_there, inside, list_lines
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["ferv39k7"]
@@ -32,7 +32,9 @@ def ferv39k(request: Request) -> Dataset:
     home = root if home.name == "Action" else home
     entries = list_lines(path, _entry)
     source = f"FERV39k, {split}: {path.relative_to(root)}, {home.relative_to(root)}"
-    return collected(request, entries, Clips(home), LABELS, source=source, clips=True, cut=home.name == CLIPS[1])
+    return collected(
+        request, Listing(entries, Clips(home), LABELS, source=source, clips=True, cut=home.name == CLIPS[1])
+    )
 
 
 def _entry(line: str) -> Entry:

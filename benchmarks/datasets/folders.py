@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset, Pictures, natural_order
-from emo_edge.benchmarks.datasets.listing import ADJECTIVES, KNOWN, Entry, Request, Tally, collected, plain
+from emo_edge.benchmarks.datasets.listing import ADJECTIVES, KNOWN, Entry, Listing, Request, Tally, collected, plain
 from emo_edge.errors import InputError
 from emo_edge.media.images import EXTENSIONS as PICTURE_EXTENSIONS
 from emo_edge.media.sources import VIDEO_EXTENSIONS
@@ -38,7 +38,7 @@ def folder(request: Request) -> Dataset:
         raise InputError(f"{home}: clips and pictures together, {' and '.join(examples)}: measure one after the other")
     media = Clips(home) if moving[0] else Pictures(home)
     source = "a folder for each label" + (f", {home.name}" if home != root else "")
-    dataset = collected(request, entries, media, None, source=source, clips=moving[0], tally=tally)
+    dataset = collected(request, Listing(entries, media, None, source=source, clips=moving[0], tally=tally))
     return _with_labels(dataset, (path.name for path in _folders(home)), request.label_map)
 
 

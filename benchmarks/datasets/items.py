@@ -124,7 +124,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Clips:
-    """Clips below a folder: a video file each, or a folder of frames each; a location may lack the video's extension."""
+    """Clips below a folder: a video file or a folder of frames each; a location may lack the video's extension."""
 
     root: Path
 

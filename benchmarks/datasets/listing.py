@@ -106,48 +106,50 @@ class Tally:
         return tuple(Problem(reason, count, tuple(self.examples[reason])) for reason, count in self.counts.items())
 
 
-def collected(
-    request: Request,
-    entries: Iterable[Entry],
-    media: Media,
-    labels: Sequence[str] | None,
-    *,
-    source: str,
-    clips: bool = False,
-    cut: bool = False,
-    tally: Tally | None = None,
-    notes: Sequence[str] = (),
-) -> Dataset:
-    """Return the data set of a list's entries.
+@dataclass(frozen=True)
+class Listing:
+    """Entries of a data set's list, with the facts of the set."""
 
-    Args:
-        request: whose label map decides before our own names do.
-        entries: in the list's order.
-        media: opens an entry's location.
-        labels: the set's labels in its order; None takes those of `KNOWN` that occur.
-        source: lists and folders that were read, in words.
-        clips: True if the entries are clips.
-        cut: True if the pictures are faces already cut out.
-        tally: of samples left out already.
-        notes: remarks there are already.
+    entries: Iterable[Entry]
+    """In the list's order."""
+    media: Media
+    """Opens an entry's location."""
+    labels: Sequence[str] | None
+    """The set's labels in its order; None takes those of `KNOWN` that occur."""
+    source: str
+    """Lists and folders that were read, in words."""
+    clips: bool = False
+    """True if the entries are clips."""
+    cut: bool = False
+    """True if the pictures are faces already cut out."""
+    tally: Tally = field(default_factory=Tally)
+    """Of samples left out already."""
+    notes: Sequence[str] = ()
+    """Remarks there are already."""
+
+
+def collected(request: Request, listing: Listing) -> Dataset:
+    """Return the data set of a list's entries; the label map of ``request`` decides before our own names do.
 
     A sample that is listed twice is kept once. One that is listed with two labels is left out: its truth is unknown.
-    Files that are missing are left out. The data set lists all of these. Raises InputError for labels that are not known, all of
-    them at once, and where nothing is left.
+    Files that are missing are left out. The data set lists all of these. Raises InputError for labels that are not
+    known, all of them at once, and where nothing is left.
     """
-    tally = tally or Tally()
+    media, labels, tally = listing.media, listing.labels, listing.tally
     words = _words(labels, request.label_map)
-    named, unused = _named(request, entries, words, labels or KNOWN, tally)
+    named, unused = _named(request, listing.entries, words, labels or KNOWN, tally)
     kept = [entry for entry in _once(named, tally) if _is_there(media, entry, tally)]
     if not kept:
-        raise InputError(f"{request.name}, {source}: no sample is left" + _problem_lines(tally))
+        raise InputError(f"{request.name}, {listing.source}: no sample is left" + _problem_lines(tally))
     order = tuple(labels) if labels else _occurring(kept, words)
     indices = {label: index for index, label in enumerate(order)}
     items = [Item(one.key, indices[one.label], media, one.location, one.groups, one.box) for one in kept]
     present = {one.label for one in kept}
     absent = [label for label in order if label not in present]
-    all_notes = [*notes, *unused, *([f"no sample of {', '.join(absent)}"] if absent else [])]
-    return Dataset(request.name, order, items, clips, cut, tally.problems(), tuple(all_notes), source)
+    notes = [*listing.notes, *unused, *([f"no sample of {', '.join(absent)}"] if absent else [])]
+    return Dataset(
+        request.name, order, items, listing.clips, listing.cut, tally.problems(), tuple(notes), listing.source
+    )
 
 
 def plain(word: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Dataset, Pictures
 from emo_edge.benchmarks.datasets.layout import first_there, inside, list_lines
-from emo_edge.benchmarks.datasets.listing import NO_GROUPS, Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import NO_GROUPS, Entry, Listing, Request, collected
 from emo_edge.media.crops import Box
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -52,7 +52,7 @@ def _part(request: Request, part: str, labels: tuple[str, ...]) -> Dataset:
     bare = sum(not entry.groups for entry in entries)
     notes = [f"{bare} of {len(entries)} pictures have no attributes in Annotation/manual"] if bare else []
     source = f"RAF-DB {part}, {request.split}: {LIST}, Image/{pictures.name}"
-    return collected(request, entries, Pictures(pictures), labels, source=source, cut=aligned, notes=notes)
+    return collected(request, Listing(entries, Pictures(pictures), labels, source=source, cut=aligned, notes=notes))
 
 
 def _row(line: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Drawn faces and clips as a data set: each is drawn when its frames are asked for, the seven expressions one after the other."""
+"""Drawn faces and clips as a data set: each is drawn when its frames are read, the seven expressions in rotation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Frame
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.benchmarks.emo_tiny.data import BASIC, jittered
 from emo_edge.benchmarks.synthetic.generator import CLIP_FRAMES, FaceSample, render_clip, render_face
 from emo_edge.errors import InputError
@@ -67,4 +67,4 @@ def _drawn(request: Request, media: Drawings) -> Dataset:
         for index in range(int(request.argument))
     )
     source = f"drawings of seed {media.seed}"
-    return collected(request, entries, media, BASIC, source=source, clips=media.moving)
+    return collected(request, Listing(entries, media, BASIC, source=source, clips=media.moving))

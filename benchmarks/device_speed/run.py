@@ -1,4 +1,4 @@
-"""A bundle compared with PyTorch, stage by stage and device by device: ``python -m emo_edge.benchmarks.device_speed BUNDLE``.
+"""A bundle and PyTorch, stage by stage and device by device: ``python -m emo_edge.benchmarks.device_speed BUNDLE``.
 
 For the shape of a 7B model, make one of random weights: ``emo-edge import random llama-vid-7b``, ``emo-edge export``,
 ``emo-edge calibrate``. Every engine of a stage computes in every round, so that ratios hold where times do not.
@@ -45,6 +45,8 @@ class DeviceSpeedConfig:
     """Of PyTorch's rows; None leaves them out."""
     variants: Mapping[str, Sequence[str]]
     """By component."""
+    faces: int
+    """Crops that the networks get at once."""
     rounds: int
     warm_up: int
     threads: int | None
@@ -111,7 +113,7 @@ def _torch_language(stage: str, question: Question, plan: DeviceSpeedConfig, mod
 @click.option("--checkpoint", help="What the bundle was exported from; a packaged one is found by its name.")
 @click.option("--no-torch", is_flag=True, help="Leave PyTorch out, and with it every ratio.")
 @click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True, default=("cpu",), show_default=True)
-@click.option("--variant", "wanted", multiple=True, help="A precision to measure, such as fp16; all by default.")
+@click.option("--variant", "variants", multiple=True, help="A precision to measure, such as fp16; all by default.")
 @click.option(
     "--faces",
     type=click.IntRange(1, 32),
@@ -132,19 +134,7 @@ def _torch_language(stage: str, question: Question, plan: DeviceSpeedConfig, mod
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of each engine; its own choice by default.")
 @click.option("--no-compile", is_flag=True, help="Leave torch.compile out; it takes a minute.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every time there, too; a new file.")
-def main(
-    bundle: Path,
-    checkpoint: str | None,
-    no_torch: bool,
-    devices: tuple[str, ...],
-    variants: tuple[str, ...],
-    faces: int,
-    rounds: int,
-    warm_up: int,
-    threads: int | None,
-    no_compile: bool,
-    json_path: Path | None,
-) -> None:
+def main(bundle: Path, checkpoint: str | None, no_torch: bool, json_path: Path | None, **options: Any) -> None:
     """Time BUNDLE's stages on each device, and the checkpoint in PyTorch, in alternating rounds.
 
     Times are of one call from arrays in main memory to arrays in main memory, one question and one face unless --faces
@@ -155,24 +145,22 @@ def main(
         raise InputError(f"{json_path}: already exists; name another file")
     opened = Bundle.open(bundle)
     plan = DeviceSpeedConfig(
-        tuple(dict.fromkeys(devices)),
-        None if no_torch else _checkpoint(opened, checkpoint),
-        chosen_variants(opened, variants),
-        rounds,
-        warm_up,
-        threads,
-        not no_compile,
+        devices=tuple(dict.fromkeys(options.pop("devices"))),
+        checkpoint=None if no_torch else _checkpoint(opened, checkpoint),
+        variants=chosen_variants(opened, options.pop("variants")),
+        compiled=not options.pop("no_compile"),
+        **options,
     )
     before, rows = watched_state(), list[Row]()
-    with _torch_threads(threads if plan.checkpoint else None):
-        for stage, stage_rows in run(StageInputs(opened, faces, threads), plan):
+    with _torch_threads(plan.threads if plan.checkpoint else None):
+        for stage, stage_rows in run(StageInputs(opened, plan.faces, plan.threads), plan):
             rows += stage_rows
             click.echo(f"{stage}: {time.perf_counter() - started:.0f} s", err=True)
-    machine = machine_section(before, read_state(), ", ".join(plan.devices), threads)
+    machine = machine_section(before, read_state(), ", ".join(plan.devices), plan.threads)
     click.echo(table(rows))
-    click.echo(f"\n{_conditions(plan, faces, machine)}; {time.perf_counter() - started:.0f} s")
+    click.echo(f"\n{_conditions(plan, machine)}; {time.perf_counter() - started:.0f} s")
     if json_path:
-        write_json(json_path, _content(opened, plan, faces, machine, rows))
+        write_json(json_path, _content(opened, plan, machine, rows))
 
 
 def _checkpoint(bundle: Bundle, named: str | None) -> Path:
@@ -197,25 +185,25 @@ def _torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _conditions(plan: DeviceSpeedConfig, faces: int, machine: Mapping[str, Any]) -> str:
+def _conditions(plan: DeviceSpeedConfig, machine: Mapping[str, Any]) -> str:
     busy = f"; BUSY: {machine['busy_reason']}" if machine["busy"] else ""
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return (
-        f"Crops at once: {faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after {plan.warm_up} "
+        f"Crops at once: {plan.faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after {plan.warm_up} "
         f"calls of each; ratios are medians of quotients round by round.\n{where}, {versions}{busy}"
     )
 
 
 def _content(
-    bundle: Bundle, plan: DeviceSpeedConfig, faces: int, machine: Mapping[str, Any], rows: Sequence[Row]
+    bundle: Bundle, plan: DeviceSpeedConfig, machine: Mapping[str, Any], rows: Sequence[Row]
 ) -> dict[str, Any]:
     provenance = bundle.manifest.provenance
     return {
         "bundle": bundle.manifest.name,
         "purpose": provenance.get("purpose", ""),
         "checkpoint_sha256": provenance.get("checkpoint_sha256", ""),
-        "faces": faces,
+        "faces": plan.faces,
         "decoded_tokens": DECODED,
         "rounds": plan.rounds,
         "warm_up": plan.warm_up,

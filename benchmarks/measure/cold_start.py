@@ -32,7 +32,7 @@ def cold_starts(
         ``cold_start``: milliseconds from the process's start to its first label, with the parts of the first one; and
         ``memory``: the largest of all. The bundle's files are in the system's cache, if the memory holds them.
 
-    Raises EmoEdgeError if one fails: with its last line, or because it took `LONGEST_S` or wrote text that cannot be read.
+    Raises EmoEdgeError if one fails: with its last line, for one that took `LONGEST_S`, or whose output cannot be read.
     """
     spec = {
         "bundle": str(bundle.absolute()),

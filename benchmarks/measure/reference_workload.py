@@ -86,9 +86,9 @@ class MachineSpeed:
 
 
 def drift(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the distance of two series of workload times as a fraction, in both directions alike, by their quartiles.
+    """Return the distance of two series of workload times as a fraction of either, by their quartiles.
 
-    Where the machine changed in the middle of a run, the medians of workload and readings need not fall on the same side.
+    Where the machine changed in the middle of a run, the medians of workload and readings may fall on different sides.
     """
     (low, high), (other_low, other_high) = (np.percentile(series, (25, 75)) for series in (first, second))
     return float(max(high / other_low, other_high / low)) - 1

@@ -1,6 +1,6 @@
 """Roofline of this machine, its copies and matmuls measured on the spot, and the floor of each stage.
 
-The floor of a stage is the time of its weights, activations and matmuls at these two rates with nothing else to wait for
+The floor of a stage is the time that its weights, activations and matmuls take at these two rates without any wait
 (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009). Weights that stay in the processor's cache are read faster
 than memory is copied, and int8 matmuls may be faster than those measured: the fraction is above 1 then.
 """

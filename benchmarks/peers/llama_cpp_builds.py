@@ -1,4 +1,4 @@
-"""Comparison of llama.cpp's builds on this machine: ``python -m emo_edge.benchmarks.peers.llama_cpp_builds --work DIR``.
+"""Builds of llama.cpp on this machine: ``python -m emo_edge.benchmarks.peers.llama_cpp_builds --work DIR``.
 
 Our session, which pip's build of llama-cpp-python computes, and ``llama-bench`` built in several ways, on one file:
 a few layers of a true width with random weights, since every layer takes the same time. All in alternating rounds, a

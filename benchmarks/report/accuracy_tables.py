@@ -33,8 +33,8 @@ from emo_edge.benchmarks.report.schema import (
     Report,
     Row,
     TextFigures,
-    Times,
 )
+from emo_edge.benchmarks.report.schema_types import Times
 
 SMALL_GROUP = 30
 """Below it an interval of 95 % spans more than 30 points at an accuracy of one half (Wilson 1927)."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emo_edge.benchmarks.report.schema import Interval
+from emo_edge.benchmarks.report.schema_types import Interval
 
 NOT_MEASURED = "not measured"
 UNSHOWABLE = re.compile(

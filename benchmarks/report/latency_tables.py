@@ -17,7 +17,8 @@ from emo_edge.benchmarks.report.cells import (
     size,
     worded,
 )
-from emo_edge.benchmarks.report.schema import Floor, Latency, Memory, Report, Row, Throughput, Times
+from emo_edge.benchmarks.report.schema import Floor, Latency, Memory, Report, Row, Throughput
+from emo_edge.benchmarks.report.schema_types import Times
 
 FEW_TIMES = 100
 SPREAD = ("p50", "p90", "p99", "min", "mean")

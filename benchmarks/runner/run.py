@@ -51,6 +51,7 @@ class BenchInputs:
     dataset: Dataset
     labels: tuple[str, ...]
     """In the order they are asked for."""
+    profiles: tuple[str, ...]
 
 
 def bench(
@@ -82,13 +83,8 @@ def bench(
     sample that opens. A profile that cannot run here is a row that says why.
     """
     begun, started = time.monotonic(), datetime.now(timezone.utc)
-    opened = Bundle.open(bundle)
-    profiles = plan.profiles_of(opened.manifest)
-    source = open_checkpoint(opened, checkpoint)
-    dataset = open_dataset(plan.dataset, plan.root, plan.split, plan.fold, dict(plan.label_map))
-    labels = resolve_labels(opened.manifest, asked_labels(opened.manifest, dataset.labels))
-    inputs = BenchInputs(opened, source, plan, dataset, labels)
-    folder = out or Path(f"bench-{opened.manifest.name}")
+    inputs = opened_inputs(bundle, plan, checkpoint)
+    folder = out or Path(f"bench-{inputs.bundle.manifest.name}")
     with Journal(folder, _identity(inputs), overwrite=overwrite) as journal:
         before = watched_state()
         with _prepared(inputs, journal, reports) as (run, versus, notes):
@@ -97,23 +93,33 @@ def bench(
                 "command": command,
                 "started": started.isoformat(timespec="seconds"),
                 "seconds": None,
-                "synthetic": dataset.name.startswith("synthetic"),
-                "bundle": bundle_section(opened),
-                "checkpoint": checkpoint_section(source),
+                "synthetic": inputs.dataset.name.startswith("synthetic"),
+                "bundle": bundle_section(inputs.bundle),
+                "checkpoint": checkpoint_section(inputs.checkpoint),
                 "machine": None,
                 "dataset": dataset_section(plan, run.samples),
-                "rows": _rows(run, source, profiles),
+                "rows": _rows(run, inputs),
                 "ceiling": asdict(run.roofline) if run.roofline else None,
                 "vs": _other_command(versus, notes) if versus else None,
                 "notes": notes,
             }
         report["machine"] = machine_section(before, read_state(), plan.device, plan.threads)
         report["seconds"] = round(time.monotonic() - begun, 1)
-        report = redacted(report, redactions(plan.root, plan.dataset, bundle, folder, source.directory))
+        report = redacted(report, redactions(plan.root, plan.dataset, bundle, folder, inputs.checkpoint.directory))
         for name, text in readable_forms(report):
             journal.write(name, text)
         journal.finish(report)
     return folder
+
+
+def opened_inputs(bundle: Path, plan: BenchConfig, checkpoint: str | None) -> BenchInputs:
+    """Open everything that a benchmark reads; raise InputError for inputs that do not fit each other."""
+    opened = Bundle.open(bundle)
+    profiles = plan.profiles_of(opened.manifest)
+    source = open_checkpoint(opened, checkpoint)
+    dataset = open_dataset(plan.dataset, plan.root, plan.split, plan.fold, dict(plan.label_map))
+    labels = resolve_labels(opened.manifest, asked_labels(opened.manifest, dataset.labels))
+    return BenchInputs(opened, source, plan, dataset, labels, profiles)
 
 
 @contextmanager
@@ -144,9 +150,9 @@ def _prepared(
         yield run, versus, report_notes(plan, samples, files, clip)
 
 
-def _rows(run: BenchRun, checkpoint: Checkpoint, profiles: tuple[str, ...]) -> list[dict[str, Any]]:
-    reference, predictions = reference_row(run, checkpoint.size_bytes)
-    rows = [profile_row(run, name, profile_bytes(run.bundle, name), predictions) for name in profiles]
+def _rows(run: BenchRun, inputs: BenchInputs) -> list[dict[str, Any]]:
+    reference, predictions = reference_row(run, inputs.checkpoint.size_bytes)
+    rows = [profile_row(run, name, profile_bytes(run.bundle, name), predictions) for name in inputs.profiles]
     return [row.to_json() for row in (reference, *rows)]
 
 

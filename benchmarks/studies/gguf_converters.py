@@ -1,8 +1,8 @@
-"""GGUF writing compared with llama.cpp's own tools: ``python -m emo_edge.benchmarks.studies.gguf_converters --work DIR ...``.
+"""GGUF writing and llama.cpp's own tools: ``python -m emo_edge.benchmarks.studies.gguf_converters --work DIR ...``.
 
 One LLaMA of random float16 weights, once as a checkpoint and once as transformers' directory; each tool writes f16
-and q8_0 from that, in alternating rounds, each file once the one before is on the disk. llama.cpp's script and the source of
-its ``llama-quantize`` come with llama-cpp-python's source distribution, below ``vendor/llama.cpp``.
+and q8_0 from that, in alternating rounds, each file once the one before is on the disk. llama.cpp's script and the
+source of its ``llama-quantize`` come with llama-cpp-python's source distribution, below ``vendor/llama.cpp``.
 """
 
 from __future__ import annotations

@@ -150,7 +150,8 @@ def table(rows: Sequence[Row]) -> str:
         change = [f"{100 * evidence[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
         lines.append(
             f"| {row.file_type} | {row.statistics} | {row.size / 1e6:.2f} "
-            f"| {evidence['label_agreement']:.3f} ({low:.3f}–{high:.3f}) | {evidence['kl_mean']:.2e} | {evidence['kl_p95']:.2e} "
+            f"| {evidence['label_agreement']:.3f} ({low:.3f}–{high:.3f}) "
+            f"| {evidence['kl_mean']:.2e} | {evidence['kl_p95']:.2e} "
             f"| {evidence['uar']:.3f} | {change[0]} ({change[1]} to {change[2]}) | {evidence['mcnemar_p']:.2f} "
             f"| {evidence['perplexity']:.4f} | {cues} |"
         )

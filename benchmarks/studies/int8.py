@@ -150,7 +150,8 @@ def table(rows: Sequence[Row]) -> str:
         timed = "1" if row.speed is None else "{:.2f} ({:.2f}–{:.2f})".format(row.speed.ratio, *row.speed.spread)
         size = f"{row.size / 1e6:.2f}"
         lines.append(
-            f"| {row.component} | {row.name} | {size} | {row.cosine:.5f} | {agreement} | {divergence} | {change} | {timed} |"
+            f"| {row.component} | {row.name} | {size} | {row.cosine:.5f} | {agreement} | {divergence} | {change} "
+            f"| {timed} |"
         )
     return "\n".join(lines)
 

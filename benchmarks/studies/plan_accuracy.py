@@ -2,8 +2,8 @@
 
 The prediction comes from probes of this machine that are not the model (`emo_edge.planning.probes.machine`), taken just
 before; the measurement is the pipeline's own reading of packaged drawings, the prompt's beginning kept as in any
-reading that is not the first. Both are repeated in many short rounds: the cores of a virtual machine may be half as fast again
-for some seconds, and then not.
+reading that is not the first. Both are repeated in many short rounds: the cores of a virtual machine may be half as
+fast again for some seconds, and then not.
 """
 
 from __future__ import annotations

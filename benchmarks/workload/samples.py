@@ -78,8 +78,9 @@ def prepared_samples(
     """Decode every sample once: detect its face, and list those that do not open.
 
     A picture without a box in the data set gets the detector's largest face. Where it detects none, and where
-    pictures are faces already cut out, the whole picture is read. Boxes of an earlier run are reused for the same pixels
-    alone.
+    pictures are faces already cut out, the whole picture is read. Boxes of an earlier run are reused for the same
+    pixels alone.
+
     Raises InputError if no sample is left.
     """
     items, notes = drawn_items(dataset, count)

@@ -126,11 +126,11 @@ def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
     if reasons := _times_spoilt(before, after, conditions(before.report, after.report)):
         yield f"times are not compared ({reasons})"
     elif drift is None:
-        yield "full precision was not timed often enough in both: a change of the machine between the runs is not known"
+        yield "full precision was not timed often enough in both: a change of the machine in between is not known"
     elif drift > TIME_FLOOR:
         yield (
-            f"full precision itself changed by {100 * drift:.1f} %: the machine, or code that all rows use; only changes "
-            "of other rows beyond that count"
+            f"full precision itself changed by {100 * drift:.1f} %: the machine, or code of all rows; only changes of "
+            "other rows beyond that count"
         )
     later = {row.name: row for row in after.report.rows}
     for row in before.report.rows:

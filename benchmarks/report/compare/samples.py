@@ -55,7 +55,7 @@ def answered_samples(folder: Path, name: str, labels: int) -> Answered | None:
 
 
 def common(before: Answered, after: Answered) -> tuple[Ids, Ids, Ids]:
-    """Return truth and both predicted labels of the samples that are in both and have the same truth, int64 [N] each."""
+    """Return truth and both predicted labels of the samples in both that have the same truth, int64 [N] each."""
     keys = [key for key, true in before.truth.items() if after.truth.get(key) == true]
     truth, first, second = ([own[key] for key in keys] for own in (before.truth, before.predicted, after.predicted))
     return np.array(truth, np.int64), np.array(first, np.int64), np.array(second, np.int64)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.report.schema import Interval
+from emo_edge.benchmarks.report.schema_types import Interval
 
 ALPHA = 0.05
 """Chance that anything at all is called a change where there is none."""
@@ -18,7 +18,7 @@ LARGEST_LIKENESS = 0.95
 
 
 def swapped_p(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], seed: int = 0) -> float:
-    """Two-sided p that the UAR of both is the same: the two predictions are swapped at random, sample by sample.
+    """Two-sided p that the UAR of both is the same: predictions are swapped at random, sample by sample.
 
     A permutation test for pairs (Fisher 1935); p counts the case itself, so that it is never 0. All int64 [N].
     """

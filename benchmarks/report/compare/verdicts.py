@@ -11,7 +11,8 @@ from emo_edge.benchmarks.measure.reference_workload import STEADY, drift
 from emo_edge.benchmarks.measure.timing import LEAST_TIMES
 from emo_edge.benchmarks.report.compare.samples import Ids, answered_samples, common
 from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
-from emo_edge.benchmarks.report.schema import Accuracy, Interval, Latency, Report, Row, Times
+from emo_edge.benchmarks.report.schema import Accuracy, Latency, Report, Row
+from emo_edge.benchmarks.report.schema_types import Interval, Times
 from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar, war
 
 TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01

@@ -136,7 +136,9 @@ def _stages(report: Report) -> Markup:
     if not bars:
         return Markup("")
     keys, few = keys_of(bars, stage_names(report)), enlarged(bars)
-    caption = "Medians of the stages one after the other, all bars on one scale; the vertical mark is the median of the total."
+    caption = (
+        "Medians of the stages one after the other, all bars on one scale; the vertical mark: median of the total."
+    )
     drawn = _figure(legend(keys), stage_bars(bars, keys, "stage-bars"), "Stages", caption)
     if not few:
         return drawn

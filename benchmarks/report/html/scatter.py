@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from emo_edge.benchmarks.report.cells import clean, ms_text, percent_text, size_text
 from emo_edge.benchmarks.report.html.elements import Markup, joined, tag
 from emo_edge.benchmarks.report.html.label_placement import Box, Spot, place_labels
-from emo_edge.benchmarks.report.schema import Interval, Report, Times
+from emo_edge.benchmarks.report.schema import Report
+from emo_edge.benchmarks.report.schema_types import Interval, Times
 
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 18, 58

@@ -1,4 +1,4 @@
-"""Engines and PyTorch in alternating rounds: their order, what is timed, what a call may know, and the command on the CPU."""
+"""Engines and PyTorch in alternating rounds: their order, the timed part, no reuse between calls, the command on a CPU."""
 
 from __future__ import annotations
 

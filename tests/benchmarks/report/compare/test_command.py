@@ -16,7 +16,7 @@ from emo_edge.benchmarks.report.compare.command import Comparison, compare, main
 from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report.compare.verdicts import Side, drift_of
 from emo_edge.benchmarks.report.reader import checked_report
-from emo_edge.benchmarks.report.schema import Interval
+from emo_edge.benchmarks.report.schema_types import Interval
 from emo_edge.metrics.classification import uar, wilson_interval
 
 LABELS = ("anger", "fear", "joy")

@@ -312,8 +312,9 @@ def test_a_machine_that_changed_while_a_row_was_timed_is_told(report: dict[str, 
     other["rows"][3]["latency"]["machine"] = {"p50": 4.0, "raw": [4.0] * 18 + [5.6] * 6}
     other["rows"][2]["latency"]["machine"] = {"p50": 4.0, "raw": [4.0] * 23 + [5.6]}
     told = [one.text for one in statements(checked_report(other)) if one.warns]
-    small = "The machine was up to 40 % slower than at its best while small was timed: measure again before you "
-        "quote it."
+    small = (
+        "The machine was up to 40 % slower than at its best while small was timed: measure again before you quote it."
+    )
     assert [line for line in told if line.startswith("The machine was up to")] == [small]
 
 
