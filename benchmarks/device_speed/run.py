@@ -190,8 +190,8 @@ def _conditions(plan: DeviceSpeedConfig, machine: Mapping[str, Any]) -> str:
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return (
-        f"Crops at once: {plan.faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after {plan.warm_up} "
-        f"calls of each; ratios are medians of quotients round by round.\n{where}, {versions}{busy}"
+        f"Crops at once: {plan.faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after "
+        f"{plan.warm_up} calls of each; ratios are medians of quotients round by round.\n{where}, {versions}{busy}"
     )
 
 

@@ -10,7 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.crops import Image
 from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
 from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
-from emo_edge.runtimes.loading.engines import Engines, GraphOpener, open_engines, open_language
+from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 
@@ -52,8 +52,8 @@ def our_readings(bundle: Path, device: str, profile: str | None, threads: int | 
     """Read two drawings alternately, each as one face; the facts hold the fraction of time outside the engines."""
     opened = Bundle.open(bundle)
     engines = open_engines(opened, profile=profile, device=device, threads=threads)
-    clock = _EngineClock(engines)
-    with EmotionPipeline(opened, engines, WholeImage()) as pipeline:
+    clock = _EngineClock()
+    with EmotionPipeline(opened, clock.engines(engines), WholeImage()) as pipeline:
         images, outside, ms = _images(), [], []
         for index in range(1 + calls):
             clock.ms = 0.0
@@ -68,29 +68,40 @@ def our_readings(bundle: Path, device: str, profile: str | None, threads: int | 
 class _EngineClock:
     """Adds up the time inside engines."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self) -> None:
         self.ms = 0.0
+
+    def engines(self, engines: Engines) -> Engines:
+        """Return the same engines with every computing call timed; raise InputError without a language model."""
         chain = engines.chain
         if chain is None:
             raise InputError("a face network alone gives no label")
-        for session, names in (
-            (engines.face, ("run",)),
-            (chain.vision, ("run",)),
-            (chain.connector, ("run",)),
-            (chain.language, ("prefill", "score")),
-        ):
-            for name in names if session is not None else ():
-                setattr(session, name, self._watched(getattr(session, name)))
+        vision, connector, language = (self._timed(part) for part in (chain.vision, chain.connector, chain.language))
+        face = None if engines.face is None else self._timed(engines.face)
+        return replace(engines, face=face, chain=LanguageChain(vision, connector, language))
 
-    def _watched(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return call(*arguments)
-            finally:
-                self.ms += 1000 * (time.perf_counter() - started)
+    def _timed(self, session: Any) -> Any:
+        return _TimedSession(session, self)
 
-        return timed
+
+class _TimedSession:
+    """A session as it is, but for the clock around the calls that compute."""
+
+    COMPUTING = ("run", "prefill", "score")
+
+    def __init__(self, session: Any, clock: _EngineClock) -> None:
+        self._session, self._clock = session, clock
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._session, name)
+        return partial(self._call, value) if name in self.COMPUTING else value
+
+    def _call(self, compute: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return compute(*arguments)
+        finally:
+            self._clock.ms += 1000 * (time.perf_counter() - started)
 
 
 def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int) -> Timed:

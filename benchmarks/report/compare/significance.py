@@ -18,7 +18,7 @@ LARGEST_LIKENESS = 0.95
 
 
 def swapped_p(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], seed: int = 0) -> float:
-    """Two-sided p that the UAR of both is the same: predictions are swapped at random, sample by sample.
+    """Two-sided p that the UAR of both is the same: predictions swapped at random, sample by sample.
 
     A permutation test for pairs (Fisher 1935); p counts the case itself, so that it is never 0. All int64 [N].
     """
@@ -34,8 +34,8 @@ def swapped_p(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArra
 def difference(before: Interval, after: Interval) -> tuple[Interval, float]:
     """Difference of two figures of independent samples, with its interval and p, from their intervals.
 
-    The interval is recovered from both (Zou and Donner 2008; for proportions Newcombe 1998, method 10); p takes its half
-    width on the side of zero for 1.96 standard errors. Intervals without a width are no evidence: p is 1.
+    The interval is recovered from both (Zou and Donner 2008; for proportions Newcombe 1998, method 10); p takes its
+    half width on the side of zero for 1.96 standard errors. Intervals without a width are no evidence: p is 1.
     """
     change = after.value - before.value
     if None in (before.low, before.high, after.low, after.high):

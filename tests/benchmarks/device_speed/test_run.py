@@ -1,4 +1,4 @@
-"""Engines and PyTorch in alternating rounds: their order, the timed part, no reuse between calls, the command on a CPU."""
+"""Engines and PyTorch in alternating rounds: their order, the timed part, calls without reuse, the command."""
 
 from __future__ import annotations
 

@@ -78,25 +78,25 @@ def test_a_jetsons_power_mode_and_throttling_are_told(tmp_path: Path) -> None:
 
 
 def test_a_busy_machine_says_so() -> None:
-    assert busy_reasons(state(), state(taken=10.0, own=9.9, moment=10.0), cores=2) == []
+    assert busy_reasons(state(), state(used=10.0, own=9.9, moment=10.0), cores=2) == []
     assert busy_reasons(state(load=3.0), state(), cores=2) == [], "left by the run before this one"
-    assert busy_reasons(state(load=0.9, taken=None), state(), cores=2) == []
-    assert busy_reasons(state(load=1.1, taken=None), state(), cores=2) == ["load 1.10 at the start"]
+    assert busy_reasons(state(load=0.9, used=None), state(), cores=2) == []
+    assert busy_reasons(state(load=1.1, used=None), state(), cores=2) == ["load 1.10 at the start"]
     watched = replace(state(), others=0.5)
     assert busy_reasons(watched, state(), cores=8) == ["others took 6% of the CPU time before the start"]
     assert busy_reasons(watched, state(), cores=16) == []
-    assert busy_reasons(state(), state(taken=12.0, own=4.0, moment=10.0), cores=2) == [
+    assert busy_reasons(state(), state(used=12.0, own=4.0, moment=10.0), cores=2) == [
         "others took 40% of the CPU time"
     ]
-    assert busy_reasons(state(taken=None), state(taken=None, moment=1.0), cores=2) == []
+    assert busy_reasons(state(used=None), state(used=None, moment=1.0), cores=2) == []
 
 
 def test_what_others_take_is_watched_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = [state(taken=10.0, own=1.0, moment=0.0), state(taken=12.0, own=1.5, moment=1.5)]
+    moments = [state(used=10.0, own=1.0, moment=0.0), state(used=12.0, own=1.5, moment=1.5)]
     monkeypatch.setattr(machine, "read_state", lambda root: moments.pop(0))
     monkeypatch.setattr(machine, "WATCH_S", 0.0)
     assert watched_state(tmp_path).others == pytest.approx(1.0)
-    moments[:] = [state(taken=None), state(taken=None, moment=1.5)]
+    moments[:] = [state(used=None), state(used=None, moment=1.5)]
     assert watched_state(tmp_path).others is None
 
 
