@@ -59,7 +59,7 @@ class Request:
             raise InputError(f"{self.name} has no splits: leave `split` {self.split} out")
 
     def no_folds(self) -> None:
-        """Raise InputError if a fold was asked for."""
+        """Raise InputError if a fold was named."""
         if self.fold is not None:
             raise InputError(f"{self.name} has no folds: leave `fold` {self.fold} out")
 

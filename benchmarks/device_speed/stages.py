@@ -69,7 +69,7 @@ class StageInputs:
 
 
 def chosen_variants(bundle: Bundle, requested: Collection[str]) -> dict[str, list[str]]:
-    """List each component's variants, or those of ``wanted``; raise InputError for one that no component has."""
+    """List each component's variants, or the ``requested`` ones; raise InputError for one that no component has."""
     parts = {part: getattr(bundle.manifest.components, part) for part in (*GRAPHS, "language")}
     present = {part: list(component.variants) for part, component in parts.items() if component is not None}
     unknown = set(requested) - set(chain.from_iterable(present.values()))

@@ -57,7 +57,7 @@ def train_stage(
     """Train ``parameters`` of ``module`` for the plan's steps, continuing from the stage's saved state.
 
     ``losses_at(step)`` returns named losses already weighted; it must depend on the step and a fixed seed
-    alone, so that a continued run sees what an unbroken one would have seen.
+    alone, so that a continued run gets the same batches as an unbroken one.
     """
     from tqdm import tqdm
 

@@ -52,7 +52,7 @@ def _targets(arrays: Arrays, rows: NDArray[np.int64], name: str, like: Tensor) -
 
 
 def face_losses(outputs: FaceOutputs, arrays: Arrays, rows: NDArray[np.int64]) -> Losses:
-    """Weigh the face network's losses; parsing counts when its map was asked for."""
+    """Weigh the face network's losses; parsing counts where its map was computed."""
 
     def target(name: str) -> Tensor:
         return _targets(arrays, rows, name, outputs.pose)
@@ -185,7 +185,7 @@ class Example:
 
 
 def examples_at(arrays: Arrays, items: Sequence[int], frames: int, *, halve_every: int = 0) -> list[Example]:
-    """Collect items (images, or clips of ``frames`` rows); a clip's cues are those seen in any frame.
+    """Collect items (images, or clips of ``frames`` rows); a clip's cues are those visible in any frame.
 
     One clip in ``halve_every`` shows only every other frame, so that the model knows more than one length.
     """

@@ -38,7 +38,7 @@ def cold_starts(
         "bundle": str(bundle.absolute()),
         "name": name,
         "opened_with": {**options.to_json(), "checkpoint": str(Path(options.checkpoint).absolute())},
-        "shots": [[str(image.path.absolute()), image.box] for image in images],
+        "images": [[str(image.path.absolute()), image.box] for image in images],
         "writes": writes,
     }
     ended = [_started(spec) for _ in range(count)]

@@ -24,7 +24,7 @@ def main(spec: dict[str, Any]) -> None:
     from emo_edge.benchmarks.workload.open import TargetOptions, open_target
     from emo_edge.bundle.reader import Bundle
 
-    images = [LatencyImage(Path(path), tuple(box) if box else None) for path, box in spec["shots"]]
+    images = [LatencyImage(Path(path), tuple(box) if box else None) for path, box in spec["images"]]
     imported = time.perf_counter()
     bundle = Bundle.open(spec["bundle"])
     target = open_target(bundle, spec["name"], TargetOptions.from_json(spec["opened_with"]))

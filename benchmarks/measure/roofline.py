@@ -80,7 +80,7 @@ def roofline_of(
 
 
 def _device(roofline: Roofline) -> Device:
-    """Describe a device that does everything at the ceiling and loses no time between."""
+    """Describe a device that does everything at the roofline and loses no time in between."""
     products, memory = constant(roofline.matmul_flops_per_s), constant(roofline.copy_bytes_per_s)
     speed = Speed({"fp32": products}, dict.fromkeys(get_args(Kind), memory))
     engine = Engine(speed, speed)

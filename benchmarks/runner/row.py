@@ -90,7 +90,7 @@ class WarmTimes:
 
 @dataclass(frozen=True)
 class FreshProcesses:
-    """Cold start and peak memory of processes of their own; a note says why there is none."""
+    """Cold start and peak memory of processes of their own; a note gives the reason why there is none."""
 
     cold_start: Section | None = None
     memory: Section = field(default_factory=lambda: NO_MEMORY)
@@ -107,9 +107,9 @@ def reference_row(run: BenchRun, size_bytes: int) -> tuple[Row, Predictions]:
 
 
 def profile_row(run: BenchRun, name: str, size_bytes: int, reference: Predictions) -> Row:
-    """Measure a profile; one that this machine or device cannot run is a row that says why.
+    """Measure a profile; one that this machine or device cannot run is a row with the reason.
 
-    One that reads the samples and then fails keeps its accuracy, and a note says why there are no times.
+    One that reads the samples and then fails keeps its accuracy, and a note gives the reason why it has no times.
     """
     head = Row(name=row_name(name), kind="profile", size_bytes=size_bytes)
     try:

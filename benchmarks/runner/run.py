@@ -68,19 +68,19 @@ def bench(
 
     Args:
         bundle: the directory.
-        plan: what to measure, and on what.
+        plan: options of the benchmark.
         out: folder of ``report.json``, its readable forms and a line for each sample; a stopped run goes on there.
             None takes ``bench-NAME`` here.
-        checkpoint: what the bundle was exported from, a directory or a packaged name.
+        checkpoint: that the bundle was exported from, a directory or a packaged name.
         command: as typed, for the report.
-        overwrite: whether a finished report, or another run's samples, are removed.
+        overwrite: True removes a finished report, or another run's samples.
         reports: get every step.
 
     Returns:
         The folder.
 
-    Raises InputError before any measurement for what cannot be measured: another checkpoint, unknown labels, no
-    sample that opens. A profile that cannot run here is a row that says why.
+    Raises InputError before any measurement where nothing can be measured: another checkpoint, unknown labels, no
+    sample that opens. A profile that cannot run here is a row with the reason.
     """
     begun, started = time.monotonic(), datetime.now(timezone.utc)
     inputs = opened_inputs(bundle, plan, checkpoint)
