@@ -85,9 +85,7 @@ def test_a_busy_machine_says_so() -> None:
     watched = replace(state(), others=0.5)
     assert busy_reasons(watched, state(), cores=8) == ["others took 6% of the CPU time before the start"]
     assert busy_reasons(watched, state(), cores=16) == []
-    assert busy_reasons(state(), state(used=12.0, own=4.0, moment=10.0), cores=2) == [
-        "others took 40% of the CPU time"
-    ]
+    assert busy_reasons(state(), state(used=12.0, own=4.0, moment=10.0), cores=2) == ["others took 40% of the CPU time"]
     assert busy_reasons(state(used=None), state(used=None, moment=1.0), cores=2) == []
 
 
