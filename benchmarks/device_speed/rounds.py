@@ -115,7 +115,7 @@ def processor_of(device: str) -> str:
 
 
 def measured(stage: str, contenders: Sequence[Contender], *, rounds: int, warm_up: int) -> list[Row]:
-    """Warm all contenders up, then time them in rounds A B C, B C A, C A B, …; one that cannot be used is a row, too."""
+    """Warm all contenders up, then time them in rounds A B C, B C A, …; one that cannot be used is a row, too."""
     rows, calls, references = list[Row](), list[Call](), dict[str, Outputs]()
     for contender in contenders:
         row = Row(stage, contender.engine, contender.device, contender.precision)
