@@ -1,1 +1,1 @@
-"""Synthetic faces, accuracy and latency: the numbers beside the full-precision model."""
+"""Synthetic faces, accuracy and latency: compared with the full-precision model."""

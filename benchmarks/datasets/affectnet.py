@@ -19,7 +19,7 @@ import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Pictures
 from emo_edge.benchmarks.datasets.layout import csv_rows, first_there, inside
-from emo_edge.benchmarks.datasets.listing import Entry, Request, Tally, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, Tally, collected
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
 from emo_edge.taxonomy import EXPRESSIONS
@@ -72,7 +72,7 @@ def _opened(request: Request, labels: tuple[str, ...]) -> Dataset:
     kept = [entry for entry in entries if _is_asked(entry, labels, tally)]
     source = f"AffectNet, {request.split}: {path.relative_to(root)}, {home.relative_to(root)}"
     notes = ["AffectNet's validation set: it has no public test set"] if request.split == "test" else []
-    return collected(request, kept, Pictures(home), labels, source=source, tally=tally, notes=notes)
+    return collected(request, Listing(kept, Pictures(home), labels, source=source, tally=tally, notes=notes))
 
 
 def _is_asked(entry: Entry, labels: tuple[str, ...], tally: Tally) -> bool:
@@ -99,12 +99,12 @@ def _annotated(home: Path, tally: Tally) -> Iterator[Entry]:
         if picture.endswith(".jpg") and picture.removesuffix(".jpg") not in stems:
             tally.add("pictures without a label", picture)
     for name in names:
-        place = name.removesuffix(SUFFIX) + ".jpg"
+        location = name.removesuffix(SUFFIX) + ".jpg"
         code = _code(folder / name)
         if code is None:
-            tally.add("with a label that cannot be read", place)
+            tally.add("with a label that cannot be read", location)
         else:
-            yield Entry(place, place, _label(code))
+            yield Entry(location, location, _label(code))
 
 
 def _code(path: Path) -> str | None:
@@ -123,8 +123,8 @@ def _label(code: str) -> str:
 def _listed(path: Path) -> Iterator[Entry]:
     for number, (name, *box, _, code) in csv_rows(path, COLUMNS, headless=True):
         try:
-            place = inside(name)
-            yield Entry(place, place, _label(code), box=_box(*(float(value) for value in box)))
+            location = inside(name)
+            yield Entry(location, location, _label(code), box=_box(*(float(value) for value in box)))
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}, not {', '.join((name, *box))[:80]!r}") from error
 

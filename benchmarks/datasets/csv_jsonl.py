@@ -8,7 +8,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.benchmarks.datasets.folders import is_clip
 from emo_edge.benchmarks.datasets.items import Clips, Dataset, Pictures
 from emo_edge.benchmarks.datasets.layout import inside
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.calibration.samples.lists import listed_samples
 from emo_edge.errors import InputError
 
@@ -22,18 +22,18 @@ def listed(request: Request) -> Dataset:
     path = Path(request.argument)
     home = path.parent if request.root is None else request.folder()
     entries = [_entry(path, sample) for sample in listed_samples(path)]
-    there = [is_clip(home, entry.place) for entry in entries if (home / entry.place).exists()]
-    clips = any(there)
-    if clips and not all(there):
+    moving = [is_clip(home, entry.location) for entry in entries if (home / entry.location).exists()]
+    clips = any(moving)
+    if clips and not all(moving):
         raise InputError(f"{path}: lists clips and pictures together: measure one after the other")
     media = Clips(home) if clips else Pictures(home)
-    return collected(request, entries, media, None, source=f"list {path.name}", clips=clips)
+    return collected(request, Listing(entries, media, None, source=f"list {path.name}", clips=clips))
 
 
 def _entry(path: Path, sample: Sample) -> Entry:
     try:
-        place = inside(sample.name)
+        location = inside(sample.name)
     except ValueError as error:
         raise InputError(f"{path}: {error}, not {sample.name[:80]!r}; name its folder as the data's own") from error
-    key = place if sample.box is None else f"{place}#{','.join(f'{value:g}' for value in sample.box)}"
-    return Entry(key, place, sample.expression or "", box=sample.box)
+    key = location if sample.box is None else f"{location}#{','.join(f'{value:g}' for value in sample.box)}"
+    return Entry(key, location, sample.expression or "", box=sample.box)

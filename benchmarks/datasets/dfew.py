@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset
 from emo_edge.benchmarks.datasets.layout import csv_rows, first_there, inside
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.errors import InputError
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -39,7 +39,9 @@ def dfew(request: Request) -> Dataset:
             raise InputError(f"{path}, line {number}: {error}, not {name[:80]!r}") from error
         entries.append(Entry(stem, stem, _label(code)))
     source = f"DFEW, {split}, fold {fold}: {path.relative_to(root)}, {home.relative_to(root)}"
-    return collected(request, entries, Clips(home), LABELS, source=source, clips=True, cut=home.name != "original")
+    return collected(
+        request, Listing(entries, Clips(home), LABELS, source=source, clips=True, cut=home.name != "original")
+    )
 
 
 def _label(code: str) -> str:

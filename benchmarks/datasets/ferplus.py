@@ -17,7 +17,7 @@ import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Frame, Media, Pictures
 from emo_edge.benchmarks.datasets.layout import csv_rows, first_there, inside, unreadable
-from emo_edge.benchmarks.datasets.listing import Entry, Request, Tally, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, Tally, collected
 from emo_edge.errors import InputError
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -49,7 +49,7 @@ def ferplus(request: Request) -> Dataset:
         entries, media = [_entry(path, *row) for row in rows], Pictures(home)
     kept = [entry for entry in entries if _has_majority(entry, tally)]
     source = f"FER+, {request.split}, majority: {path.relative_to(root)}, {home.relative_to(root)}"
-    return collected(request, kept, media, LABELS, source=source, cut=True, tally=tally)
+    return collected(request, Listing(kept, media, LABELS, source=source, cut=True, tally=tally))
 
 
 def majority(votes: Sequence[int]) -> str:
@@ -88,12 +88,12 @@ def _votes(path: Path) -> Iterator[tuple[int, str, list[str]]]:
         raise unreadable(path, error) from error
 
 
-def _entry(path: Path, number: int, name: str, votes: Sequence[str], place: str | None = None) -> Entry:
+def _entry(path: Path, number: int, name: str, votes: Sequence[str], location: str | None = None) -> Entry:
     try:
         counts = [int(vote) for vote in votes]
         if len(counts) != len(COLUMNS) - 2 or min(counts) < 0:
             raise ValueError("ten counts of votes are expected")
-        return Entry(inside(name), place or inside(name), majority(counts))
+        return Entry(inside(name), location or inside(name), majority(counts))
     except ValueError as error:
         raise InputError(f"{path}, line {number}: {error}, not {name!r}, {', '.join(votes)!r}") from error
 
@@ -111,19 +111,19 @@ def _in_pixels(path: Path, pixels: Path, usage: str, tally: Tally) -> tuple[list
 
 
 def _rows(path: Path) -> tuple[list[str], list[int]]:
-    """Return Usage and place in bytes of each row, so that a picture is read without those before it."""
+    """Return Usage and byte offset of each row, so that a picture is read without those before it."""
     used, offsets = [], []
     try:
         with path.open("rb") as stream:
             header = stream.readline().decode("utf-8-sig").split(",")
             if [cell.strip() for cell in header] != ["emotion", "pixels", "Usage"]:
                 raise InputError(f"{path}: a header emotion,pixels,Usage is expected")
-            place = stream.tell()
+            offset = stream.tell()
             for line in stream:
                 if line.strip():
                     used.append(line.rpartition(b",")[2].strip().decode())
-                    offsets.append(place)
-                place += len(line)
+                    offsets.append(offset)
+                offset += len(line)
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     return used, offsets
@@ -131,21 +131,21 @@ def _rows(path: Path) -> tuple[list[str], list[int]]:
 
 @dataclass(frozen=True)
 class PixelRows:
-    """Pictures of 48 x 48 grey values in the rows of fer2013.csv; a place is where its row begins, in bytes."""
+    """Pictures of 48 x 48 grey values in the rows of fer2013.csv; a location is the byte offset of a row."""
 
     path: Path
 
-    def there(self, place: str) -> bool:
-        """Tell that it is: the row was seen when the file was listed."""
+    def exists(self, location: str) -> bool:
+        """Return True: the row was there when the file was listed."""
         return True
 
-    def frames(self, place: str, count: int) -> list[Frame]:
+    def frames(self, location: str, count: int) -> list[Frame]:
         """Read the row; raise InputError if it is no picture."""
         try:
             with self.path.open("rb") as stream:
-                stream.seek(int(place))
+                stream.seek(int(location))
                 values = stream.readline().split(b",")[1].replace(b'"', b"").split()
             grey = np.array([int(value) for value in values], np.uint8).reshape(SIDE, SIDE)
         except (OSError, ValueError, IndexError, OverflowError) as error:
-            raise InputError(f"{self.path}, byte {place}: no picture of {SIDE} x {SIDE} grey values") from error
+            raise InputError(f"{self.path}, byte {location}: no picture of {SIDE} x {SIDE} grey values") from error
         return [Frame(np.repeat(grey[..., None], 3, axis=2), None)]

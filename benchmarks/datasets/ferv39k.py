@@ -12,7 +12,7 @@ from functools import cache
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset
 from emo_edge.benchmarks.datasets.layout import first_there, inside, list_lines
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["ferv39k7"]
@@ -32,7 +32,9 @@ def ferv39k(request: Request) -> Dataset:
     home = root if home.name == "Action" else home
     entries = list_lines(path, _entry)
     source = f"FERV39k, {split}: {path.relative_to(root)}, {home.relative_to(root)}"
-    return collected(request, entries, Clips(home), LABELS, source=source, clips=True, cut=home.name == CLIPS[1])
+    return collected(
+        request, Listing(entries, Clips(home), LABELS, source=source, clips=True, cut=home.name == CLIPS[1])
+    )
 
 
 def _entry(line: str) -> Entry:
@@ -40,8 +42,8 @@ def _entry(line: str) -> Entry:
     cells = line.rsplit(maxsplit=1)
     if len(cells) != 2 or "/" not in cells[0]:
         raise ValueError("a line has scene/label/clip and a label")
-    place = inside(cells[0])
-    return Entry(place, place, cells[1], _scene(place.partition("/")[0]))
+    location = inside(cells[0])
+    return Entry(location, location, cells[1], _scene(location.partition("/")[0]))
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset, Pictures, natural_order
-from emo_edge.benchmarks.datasets.listing import ADJECTIVES, KNOWN, Entry, Request, Tally, collected, plain
+from emo_edge.benchmarks.datasets.listing import ADJECTIVES, KNOWN, Entry, Listing, Request, Tally, collected, plain
 from emo_edge.errors import InputError
 from emo_edge.media.images import EXTENSIONS as PICTURE_EXTENSIONS
 from emo_edge.media.sources import VIDEO_EXTENSIONS
@@ -22,7 +22,7 @@ LAYOUT = """  happiness/1.jpg, 2.jpg, ...      or clips: happiness/1.mp4, or hap
 
 
 def folder(request: Request) -> Dataset:
-    """Open a tree; the labels are those that occur, in the vocabulary's order."""
+    """Open a tree; the labels are those that occur, in the taxonomy's order."""
     request.no_folds()
     root, tally = request.folder(), Tally()
     try:
@@ -32,39 +32,39 @@ def folder(request: Request) -> Dataset:
         raise InputError(f"{error.filename or root}: cannot be listed: {error.strerror}") from error
     if not entries:
         raise InputError(f"{home}: no folder of a label holds a picture or a clip. Expected:\n{LAYOUT}")
-    moving = [is_clip(home, entry.place) for entry in entries]
+    moving = [is_clip(home, entry.location) for entry in entries]
     if any(moving) and not all(moving):
-        examples = entries[moving.index(True)].place, entries[moving.index(False)].place
+        examples = entries[moving.index(True)].location, entries[moving.index(False)].location
         raise InputError(f"{home}: clips and pictures together, {' and '.join(examples)}: measure one after the other")
     media = Clips(home) if moving[0] else Pictures(home)
     source = "a folder for each label" + (f", {home.name}" if home != root else "")
-    found = collected(request, entries, media, None, source=source, clips=moving[0], tally=tally)
-    return _with_labels(found, (place.name for place in _folders(home)), request.label_map)
+    dataset = collected(request, Listing(entries, media, None, source=source, clips=moving[0], tally=tally))
+    return _with_labels(dataset, (path.name for path in _folders(home)), request.label_map)
 
 
-def _with_labels(found: Dataset, names: Iterable[str], label_map: Mapping[str, str]) -> Dataset:
+def _with_labels(dataset: Dataset, names: Iterable[str], label_map: Mapping[str, str]) -> Dataset:
     """Ask for the labels of empty folders, too: with fewer to choose from, the question would be an easier one."""
     ours = {plain(theirs): label for theirs, label in label_map.items()}
     known = {plain(label): label for label in KNOWN}
     words = {**ADJECTIVES, **known}
     named = {words.get(plain(ours.get(plain(name), name))) for name in names}
-    absent = [label for label in KNOWN if label in named and label not in found.labels]
+    absent = [label for label in KNOWN if label in named and label not in dataset.labels]
     if not absent:
-        return found
-    order = tuple(label for label in dict.fromkeys((*KNOWN, *found.labels)) if label in {*found.labels, *absent})
-    items = [replace(item, label=order.index(found.labels[item.label])) for item in found.items]
-    return replace(found, labels=order, items=items, notes=(*found.notes, f"no sample of {', '.join(absent)}"))
+        return dataset
+    order = tuple(label for label in dict.fromkeys((*KNOWN, *dataset.labels)) if label in {*dataset.labels, *absent})
+    items = [replace(item, label=order.index(dataset.labels[item.label])) for item in dataset.items]
+    return replace(dataset, labels=order, items=items, notes=(*dataset.notes, f"no sample of {', '.join(absent)}"))
 
 
-def is_clip(root: Path, place: str) -> bool:
-    """Tell whether a place is a video by its extension, or a folder of frames."""
-    return Path(place).suffix.lower() in VIDEO_EXTENSIONS or (root / place).is_dir()
+def is_clip(root: Path, location: str) -> bool:
+    """Return True for a video, by its extension, and for a folder of frames."""
+    return Path(location).suffix.lower() in VIDEO_EXTENSIONS or (root / location).is_dir()
 
 
 def _split_home(request: Request, root: Path) -> Path:
     """Return the folder of the split where the tree has some, or the tree."""
-    found = {place.name.lower(): place for place in _folders(root)}
-    splits = {split: found[name] for split, names in SPLIT_NAMES.items() for name in names if name in found}
+    folders = {path.name.lower(): path for path in _folders(root)}
+    splits = {split: folders[name] for split, names in SPLIT_NAMES.items() for name in names if name in folders}
     if splits:
         return request.split_of(splits)
     request.one_split()
@@ -77,12 +77,12 @@ def _entries(home: Path, tally: Tally) -> Iterator[Entry]:
         for path in sorted(label.iterdir(), key=natural_order):
             if path.name.startswith("."):
                 continue
-            place = f"{label.name}/{path.name}"
+            location = f"{label.name}/{path.name}"
             if path.is_dir() or path.suffix.lower() in (*PICTURE_EXTENSIONS, *VIDEO_EXTENSIONS):
                 empty = False
-                yield Entry(place, place, label.name)
+                yield Entry(location, location, label.name)
             else:
-                tally.add("neither pictures nor clips", place)
+                tally.add("neither pictures nor clips", location)
         if empty:
             tally.add("empty folders", label.name)
 

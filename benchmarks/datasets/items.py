@@ -1,4 +1,4 @@
-"""What a data set is here: labelled pictures or clips that are decoded only when they are asked for."""
+"""Data sets as lists of labelled pictures or clips, each decoded only when its frames are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.media.videos import clip_frames, even_indices
 
 SHOWN = 5
-"""Examples that a problem tells; its count covers all."""
+"""Examples that a problem lists; its count covers all."""
 
 
 class Frame(NamedTuple):
@@ -31,12 +31,12 @@ class Frame(NamedTuple):
 
 
 class Media(Protocol):
-    """Where the items of a data set are read from; one object serves all of them."""
+    """A source of pictures or clips; one object serves all items of a data set."""
 
-    def there(self, place: str) -> bool:
-        """Tell whether ``place`` can be opened, without reading it."""
+    def exists(self, location: str) -> bool:
+        """Return True if ``location`` can be opened; nothing is read."""
 
-    def frames(self, place: str, count: int) -> list[Frame]:
+    def frames(self, location: str, count: int) -> list[Frame]:
         """Read ``count`` frames spread over a clip, or the one picture there is; raise InputError if it is broken."""
 
 
@@ -49,10 +49,10 @@ class Item:
     label: int
     """Index into the labels of the data set."""
     media: Media
-    place: str
-    """What ``media`` opens."""
+    location: str
+    """Location that ``media`` opens: a path, a byte offset, the number of a drawing."""
     groups: Mapping[str, str]
-    """What the data set says of the person or the scene, such as age, gender, race; often nothing."""
+    """Attributes of the person or the scene that the data set gives, such as age, gender, race; often none."""
     box: Box | None
     """x0, y0, x1, y1 of the face in pixels, if the data set's lists give it."""
 
@@ -60,7 +60,7 @@ class Item:
         """Read the middle frames of ``count`` equal parts of a clip, or the one picture, as `Media.frames`."""
         if count < 1:
             raise InputError(f"count is at least 1, not {count}")
-        return [Frame(image, box or self.box) for image, box in self.media.frames(self.place, count)]
+        return [Frame(image, box or self.box) for image, box in self.media.frames(self.location, count)]
 
     @property
     def image(self) -> Image:
@@ -91,15 +91,15 @@ class Dataset:
     """Every label of the set in its own order, also one that no item has."""
     items: Sequence[Item]
     clips: bool
-    """Whether the items are clips."""
+    """True where the items are clips, False where they are pictures."""
     cut: bool
-    """Whether a picture is one face already cut out, in which a detector may find none: read it as a whole."""
+    """True for faces already cut out, in which a detector may find none: the whole picture is read."""
     problems: tuple[Problem, ...]
-    """What was left out, and why."""
+    """Samples that were left out, by reason."""
     notes: tuple[str, ...]
-    """What a reader of the figures should know though nothing was left out for it."""
+    """Remarks on the figures for which nothing was left out."""
     source: str
-    """Which lists and folders of the data set were read."""
+    """Lists and folders of the data set that were read."""
 
     @property
     def truth(self) -> NDArray[np.int64]:
@@ -113,37 +113,37 @@ class Pictures:
 
     root: Path
 
-    def there(self, place: str) -> bool:
-        """Tell whether the file exists."""
-        return (self.root / place).is_file()
+    def exists(self, location: str) -> bool:
+        """Return True if the file exists."""
+        return (self.root / location).is_file()
 
-    def frames(self, place: str, count: int) -> list[Frame]:
+    def frames(self, location: str, count: int) -> list[Frame]:
         """Read the picture."""
-        return [Frame(read_image(self.root / place), None)]
+        return [Frame(read_image(self.root / location), None)]
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Clips below a folder: a video file each, or a folder of frames each; a place may lack the video's extension."""
+    """Clips below a folder: a video file or a folder of frames each; a location may lack the video's extension."""
 
     root: Path
 
-    def there(self, place: str) -> bool:
-        """Tell whether the folder or the file exists."""
-        return self._path(place) is not None
+    def exists(self, location: str) -> bool:
+        """Return True if the folder or the file exists."""
+        return self._path(location) is not None
 
-    def frames(self, place: str, count: int) -> list[Frame]:
+    def frames(self, location: str, count: int) -> list[Frame]:
         """Read the middle frames of ``count`` equal parts."""
-        path = self._path(place)
+        path = self._path(location)
         if path is None:
-            raise InputError(f"{self.root / place}: no such clip")
+            raise InputError(f"{self.root / location}: no such clip")
         if path.is_dir():
             paths = sorted(image_paths(path), key=natural_order)
             return [Frame(read_image(paths[index]), None) for index in even_indices(len(paths), count)]
         return [Frame(frame.image, None) for frame in clip_frames(path, count=count)]
 
-    def _path(self, place: str) -> Path | None:
-        path = self.root / place
+    def _path(self, location: str) -> Path | None:
+        path = self.root / location
         if path.exists():
             return path
         videos = (path.with_name(path.name + extension) for extension in VIDEO_EXTENSIONS)

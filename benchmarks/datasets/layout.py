@@ -32,17 +32,17 @@ def csv_rows(path: Path, columns: Sequence[str], *, headless: bool = False) -> I
     try:
         first = [cell.strip() for cell in next(reader, [])]
         if set(columns) <= set(first):
-            places = [first.index(name) for name in columns]
+            indices = [first.index(name) for name in columns]
         elif headless and len(first) >= len(columns):
-            places = list(range(len(columns)))
+            indices = list(range(len(columns)))
             yield 1, first[: len(columns)]
         else:
             raise InputError(f"{path}: a header with {', '.join(columns)} is expected, not {', '.join(first)[:80]!r}")
         for row in reader:
             if any(row):
-                if len(row) <= max(places):
+                if len(row) <= max(indices):
                     raise InputError(f"{path}, line {reader.line_num}: {len(row)} cells; {', '.join(columns)} expected")
-                yield reader.line_num, [row[place].strip() for place in places]
+                yield reader.line_num, [row[index].strip() for index in indices]
     except csv.Error as error:
         raise unreadable(path, error) from error
 

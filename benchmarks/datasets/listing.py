@@ -1,4 +1,4 @@
-"""From the lines of a data set's list to its items: labels by name, every sample once, and a word on all others."""
+"""Items of a data set from the lines of its list: labels by name, every sample once, the others counted by reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADJECTIVES = {
     "fearful": "fear",
     "disgusted": "disgust",
 }
-"""What data sets print where our label is a noun."""
+"""Labels of data sets where ours is a noun."""
 STRANGERS = 50
 """Unknown labels that an error lists; more than that are no labels but another column."""
 SPLITS = ("train", "val", "test")
@@ -34,11 +34,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """A data set as the user requests it."""
 
     name: str
     argument: str
-    """What follows the colon of ``name:argument``."""
+    """Text after the colon of ``name:argument``."""
     root: Path | None
     split: str
     fold: int | None
@@ -56,21 +56,21 @@ class Request:
         """Raise InputError for a fold, or a split but "test", of data that has neither."""
         self.no_folds()
         if self.split != "test":
-            raise InputError(f"{self.name} has no splits: leave --split {self.split} out")
+            raise InputError(f"{self.name} has no splits: leave `split` {self.split} out")
 
     def no_folds(self) -> None:
-        """Raise InputError if a fold was asked for."""
+        """Raise InputError if a fold was named."""
         if self.fold is not None:
-            raise InputError(f"{self.name} has no folds: leave --fold {self.fold} out")
+            raise InputError(f"{self.name} has no folds: leave `fold` {self.fold} out")
 
     def official_fold(self, count: int) -> int:
         """Return the fold, 1 to ``count``; raise InputError without one, because the folds' test sets differ."""
         if self.fold is None or not 1 <= self.fold <= count:
-            raise InputError(f"{self.name} is measured fold by fold: name one with --fold, 1 to {count}")
+            raise InputError(f"{self.name} is measured fold by fold: name one with `fold`, 1 to {count}")
         return self.fold
 
     def split_of(self, choices: Mapping[str, Result]) -> Result:
-        """Return what stands for the split; raise InputError that lists the choices."""
+        """Return the choice for the split; raise InputError that lists the choices."""
         if self.split not in choices:
             raise InputError(f"{self.name} has no split {self.split}: choose from {', '.join(choices)}")
         return choices[self.split]
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
     """One line of a list."""
 
     key: str
-    place: str
+    location: str
     label: str
     """Our label, or as written what has no name here; empty where the list gives none."""
     groups: Mapping[str, str] = NO_GROUPS
@@ -89,7 +89,7 @@ class Entry(NamedTuple):
 
 @dataclass
 class Tally:
-    """Counts what is left out, reason by reason."""
+    """Counts samples that are left out, by reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -106,48 +106,50 @@ class Tally:
         return tuple(Problem(reason, count, tuple(self.examples[reason])) for reason, count in self.counts.items())
 
 
-def collected(
-    request: Request,
-    entries: Iterable[Entry],
-    media: Media,
-    labels: Sequence[str] | None,
-    *,
-    source: str,
-    clips: bool = False,
-    cut: bool = False,
-    tally: Tally | None = None,
-    notes: Sequence[str] = (),
-) -> Dataset:
-    """Make a data set of a list's entries.
+@dataclass(frozen=True)
+class Listing:
+    """Entries of a data set's list, with the facts of the set."""
 
-    Args:
-        request: whose label map decides before our own names do.
-        entries: in the list's order.
-        media: opens an entry's place.
-        labels: the set's labels in its order; None takes those of `KNOWN` that occur.
-        source: what was read.
-        clips: whether entries are clips.
-        cut: whether pictures are faces already cut out.
-        tally: of what was left out already.
-        notes: what there is to say already.
+    entries: Iterable[Entry]
+    """In the list's order."""
+    media: Media
+    """Opens an entry's location."""
+    labels: Sequence[str] | None
+    """The set's labels in its order; None takes those of `KNOWN` that occur."""
+    source: str
+    """Lists and folders that were read, in words."""
+    clips: bool = False
+    """True if the entries are clips."""
+    cut: bool = False
+    """True if the pictures are faces already cut out."""
+    tally: Tally = field(default_factory=Tally)
+    """Of samples left out already."""
+    notes: Sequence[str] = ()
+    """Remarks there are already."""
+
+
+def collected(request: Request, listing: Listing) -> Dataset:
+    """Return the data set of a list's entries; the label map of ``request`` decides before our own names do.
 
     A sample that is listed twice is kept once. One that is listed with two labels is left out: its truth is unknown.
-    Files that are missing are left out. All of it is told. Raises InputError for labels that are not known, all of
-    them at once, and where nothing is left.
+    Files that are missing are left out. The data set lists all of these. Raises InputError for labels that are not
+    known, all of them at once, and where nothing is left.
     """
-    tally = tally or Tally()
+    media, labels, tally = listing.media, listing.labels, listing.tally
     words = _words(labels, request.label_map)
-    named, unused = _named(request, entries, words, labels or KNOWN, tally)
-    found = [entry for entry in _once(named, tally) if _there(media, entry, tally)]
-    if not found:
-        raise InputError(f"{request.name}, {source}: no sample is left" + _told(tally))
-    order = tuple(labels) if labels else _occurring(found, words)
-    places = {label: index for index, label in enumerate(order)}
-    items = [Item(one.key, places[one.label], media, one.place, one.groups, one.box) for one in found]
-    present = {one.label for one in found}
+    named, unused = _named(request, listing.entries, words, labels or KNOWN, tally)
+    kept = [entry for entry in _once(named, tally) if _is_there(media, entry, tally)]
+    if not kept:
+        raise InputError(f"{request.name}, {listing.source}: no sample is left" + _problem_lines(tally))
+    order = tuple(labels) if labels else _occurring(kept, words)
+    indices = {label: index for index, label in enumerate(order)}
+    items = [Item(one.key, indices[one.label], media, one.location, one.groups, one.box) for one in kept]
+    present = {one.label for one in kept}
     absent = [label for label in order if label not in present]
-    told = [*notes, *unused, *([f"no sample of {', '.join(absent)}"] if absent else [])]
-    return Dataset(request.name, order, items, clips, cut, tally.problems(), tuple(told), source)
+    notes = [*listing.notes, *unused, *([f"no sample of {', '.join(absent)}"] if absent else [])]
+    return Dataset(
+        request.name, order, items, listing.clips, listing.cut, tally.problems(), tuple(notes), listing.source
+    )
 
 
 def plain(word: str) -> str:
@@ -163,7 +165,7 @@ def _words(labels: Sequence[str] | None, label_map: Mapping[str, str]) -> dict[s
         # Without a set of its own, "calm=calm" says that a label we do not know is meant.
         meant = labels is None and plain(theirs) == plain(ours)
         if ours and not meant and plain(ours) not in known:
-            raise InputError(f"--label-map {theirs}={ours}: choose from {', '.join(labels or KNOWN)}")
+            raise InputError(f"`label_map` {theirs}={ours}: choose from {', '.join(labels or KNOWN)}")
         words[plain(theirs)] = known.get(plain(ours), ours)
     return words
 
@@ -172,33 +174,35 @@ def _named(
     request: Request, entries: Iterable[Entry], words: Mapping[str, str], labels: Sequence[str], tally: Tally
 ) -> tuple[list[Entry], list[str]]:
     """Give every entry its label, and note what is mapped in vain; raise InputError that counts all unknown labels."""
-    named, strangers, seen = [], Counter[str](), set()
+    named, strangers, words_used = [], Counter[str](), set()
     for entry in entries:
         word = plain(entry.label)
-        seen.add(word)
+        words_used.add(word)
         if not word:
             tally.add("without a label", entry.key)
         elif word not in words:
             strangers[entry.label] += 1
         elif not words[word]:
-            tally.add("left out by --label-map", entry.key)
+            tally.add("left out by the label map", entry.key)
         else:
             named.append(entry._replace(label=words[word]))
     if strangers:
         raise _unknown(request.name, strangers, labels)
     unused = [
-        f"--label-map {theirs}: no sample has this label" for theirs in request.label_map if plain(theirs) not in seen
+        f"label map {theirs}: no sample has this label"
+        for theirs in request.label_map
+        if plain(theirs) not in words_used
     ]
     return named, unused
 
 
 def _unknown(name: str, strangers: Counter[str], labels: Sequence[str]) -> InputError:
-    told = ", ".join(f"{label!r} ({count})" for label, count in strangers.most_common(STRANGERS))
+    listed = ", ".join(f"{label!r} ({count})" for label, count in strangers.most_common(STRANGERS))
     more = f" and {len(strangers) - STRANGERS} more" if len(strangers) > STRANGERS else ""
     first = next(iter(strangers))
     return InputError(
-        f"{name}: unknown labels {told}{more}; say what each is with --label-map {quote(f'{first}=LABEL')}, or "
-        f"--label-map {quote(f'{first}=')} to leave its samples out. Labels: {', '.join(labels)}"
+        f"{name}: unknown labels {listed}{more}; say what each is with `label_map` {quote(f'{first}=LABEL')}, or "
+        f"`label_map` {quote(f'{first}=')} to leave its samples out. Labels: {', '.join(labels)}"
     )
 
 
@@ -222,10 +226,10 @@ def _once(entries: Iterable[Entry], tally: Tally) -> list[Entry]:
     return list(kept.values())
 
 
-def _there(media: Media, entry: Entry, tally: Tally) -> bool:
-    there = media.there(entry.place)
+def _is_there(media: Media, entry: Entry, tally: Tally) -> bool:
+    there = media.exists(entry.location)
     if not there:
-        tally.add("missing files", entry.place)
+        tally.add("missing files", entry.location)
     return there
 
 
@@ -234,5 +238,5 @@ def _occurring(entries: Iterable[Entry], words: Mapping[str, str]) -> tuple[str,
     return tuple(label for label in dict.fromkeys((*KNOWN, *words.values())) if label in occur)
 
 
-def _told(tally: Tally) -> str:
+def _problem_lines(tally: Tally) -> str:
     return "".join(f"\n  {problem}" for problem in tally.problems())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset
 from emo_edge.benchmarks.datasets.layout import first_there, inside, list_lines
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.taxonomy import LABEL_SETS
 
 SINGLE = LABEL_SETS["mafw11"]
@@ -71,7 +71,7 @@ def _part(request: Request, part: str, labels: tuple[str, ...]) -> Dataset:
     path = first_there(root, (f"Train & Test Set/{part}/no_caption/set_{fold}/{split}.txt",), layout)
     home = first_there(root, CLIPS, layout)
     source = f"MAFW {part}, {split}, fold {fold}: {path.relative_to(root)}, {home.relative_to(root)}"
-    return collected(request, list_lines(path, _entry), Clips(home), labels, source=source, clips=True)
+    return collected(request, Listing(list_lines(path, _entry), Clips(home), labels, source=source, clips=True))
 
 
 def _entry(line: str) -> Entry:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Dataset, Pictures
 from emo_edge.benchmarks.datasets.layout import first_there, inside, list_lines
-from emo_edge.benchmarks.datasets.listing import NO_GROUPS, Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import NO_GROUPS, Entry, Listing, Request, collected
 from emo_edge.media.crops import Box
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -52,11 +52,11 @@ def _part(request: Request, part: str, labels: tuple[str, ...]) -> Dataset:
     bare = sum(not entry.groups for entry in entries)
     notes = [f"{bare} of {len(entries)} pictures have no attributes in Annotation/manual"] if bare else []
     source = f"RAF-DB {part}, {request.split}: {LIST}, Image/{pictures.name}"
-    return collected(request, entries, Pictures(pictures), labels, source=source, cut=aligned, notes=notes)
+    return collected(request, Listing(entries, Pictures(pictures), labels, source=source, cut=aligned, notes=notes))
 
 
 def _row(line: str) -> tuple[str, str]:
-    """Part a line "train_00001.jpg 5"."""
+    """Split a line "train_00001.jpg 5"."""
     cells = line.split()
     if len(cells) != 2 or not cells[0].startswith(("train_", "test_")):
         raise ValueError("a line has a name that begins with train_ or test_, and a code")
@@ -72,7 +72,7 @@ def _entry(home: Path, aligned: bool, name: str, label: str) -> Entry:
 
 
 def _label(code: str, labels: tuple[str, ...]) -> str:
-    """Return the label of a code, which counts from 1; another code stays as it is and is told as unknown."""
+    """Return the label of a code, which counts from 1; another code stays as it is and is listed as unknown."""
     return labels[int(code) - 1] if code in {str(number) for number in range(1, len(labels) + 1)} else code
 
 

@@ -45,7 +45,7 @@ def open_dataset(
     Args:
         spec: a name of `DATASETS`, "synthetic:N" or "synthetic-clips:N" (drawings), or a path: a folder with a folder
             of pictures or clips for each label, or a .csv or .jsonl list.
-        root: folder of the user's copy; of a list's pictures, if they are not beside it.
+        root: folder of the user's copy; of a list's pictures, if they are elsewhere.
         split: "train", "val" or "test", as far as the data set has it.
         fold: 1 to 5 where the data set is measured in folds.
         label_map: their label to ours, or to "" to leave its samples out.
@@ -54,7 +54,7 @@ def open_dataset(
     left.
     """
     if split not in SPLITS:
-        raise InputError(f"--split {split}: choose from {', '.join(SPLITS)}")
+        raise InputError(f"`split` {split}: choose from {', '.join(SPLITS)}")
     name, _, argument = spec.partition(":")
     if name not in DATASETS or (argument and name not in COUNTED):
         return _at_path(spec, root, split, fold, label_map)

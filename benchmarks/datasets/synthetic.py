@@ -1,4 +1,4 @@
-"""Drawn faces and clips as a data set: each is drawn when its frames are asked for, the seven expressions in turn."""
+"""Drawn faces and clips as a data set: each is drawn when its frames are read, the seven expressions in rotation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Frame
-from emo_edge.benchmarks.datasets.listing import Entry, Request, collected
+from emo_edge.benchmarks.datasets.listing import Entry, Listing, Request, collected
 from emo_edge.benchmarks.emo_tiny.data import BASIC, jittered
 from emo_edge.benchmarks.synthetic.generator import CLIP_FRAMES, FaceSample, render_clip, render_face
 from emo_edge.errors import InputError
@@ -30,18 +30,18 @@ def clips(request: Request) -> Dataset:
 
 @dataclass(frozen=True)
 class Drawings:
-    """Drawings by seed; a place is the number of one."""
+    """Drawings by seed; a location is the number of one."""
 
     seed: int
     moving: bool
 
-    def there(self, place: str) -> bool:
-        """Tell that it can be drawn."""
+    def exists(self, location: str) -> bool:
+        """Return True: every number can be drawn."""
         return True
 
-    def frames(self, place: str, count: int) -> list[Frame]:
+    def frames(self, location: str, count: int) -> list[Frame]:
         """Draw the picture or the clip's frames, boxed as a detector's box would be."""
-        index = int(place)
+        index = int(location)
         expressions = (expression_of(index),)
         if not self.moving:
             return [self._frame(render_face(self.seed, index, expressions=expressions), index, 0)]
@@ -67,4 +67,4 @@ def _drawn(request: Request, media: Drawings) -> Dataset:
         for index in range(int(request.argument))
     )
     source = f"drawings of seed {media.seed}"
-    return collected(request, entries, media, BASIC, source=source, clips=media.moving)
+    return collected(request, Listing(entries, media, BASIC, source=source, clips=media.moving))

@@ -1,4 +1,4 @@
-"""Engines that compute the same thing, timed in turns: what disturbs one round disturbs them all.
+"""Engines that compute the same thing, timed in alternating rounds: a disturbance of one round meets them all.
 
 Each finds the caches as the one before it left them, which a single engine in a loop would not.
 """
@@ -19,12 +19,12 @@ from emo_edge.metrics.tensor_parity import similarity
 from emo_edge.tensors import Tensor
 
 EAGER = "PyTorch eager"
-"""The engine that the others are set beside."""
+"""The engine that the others are compared with."""
 UNUSABLE = (EmoEdgeError, ModuleNotFoundError, RuntimeError, MemoryError)
-"""What keeps an engine from a row: PyTorch's own errors of memory, CUDA and its compiler are RuntimeErrors."""
+"""Errors of an engine that gives no row: PyTorch's own errors of memory, CUDA and its compiler are RuntimeErrors."""
 REASON_LENGTH = 200
 Outputs = Mapping[str, Tensor] | None
-"""What a call computed, [N, ...] each; None where the engine gives nothing to compare."""
+"""Outputs of a call, [N, ...] each; None where the engine gives nothing to compare."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Call:
     """One stage on an open engine."""
 
     compute: Callable[[], Outputs]
-    """What is timed, until its results lie in main memory."""
+    """The timed work, until its results lie in main memory."""
     prepare: Callable[[], object] = lambda: None
-    """What is done before each call and not timed."""
+    """Work before each call that is not timed."""
     steps: int = 1
     """Equal steps of a call; its time is divided by them."""
     positions: int = 0
@@ -43,7 +43,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Contender:
-    """An engine that takes its turn at a stage."""
+    """An engine that computes a stage in every round."""
 
     engine: str
     device: str
@@ -54,7 +54,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Row:
-    """What one entrant took at one stage, or why it did not run."""
+    """Times of one contender at one stage, or the reason why it did not run."""
 
     stage: str
     engine: str
@@ -71,9 +71,9 @@ class Row:
     problem: str = ""
 
     @property
-    def place(self) -> str:
+    def processor(self) -> str:
         """Processor that computes."""
-        return place_of(self.device)
+        return processor_of(self.device)
 
     @property
     def median_ms(self) -> float:
@@ -82,22 +82,22 @@ class Row:
 
 
 class SessionCache:
-    """Engines that several stages use: opened when first asked for, closed together; a failure is told again."""
+    """Engines that several stages use: opened on first use, closed together; a failure is raised again."""
 
     def __init__(self) -> None:
-        self._stack, self._found = ExitStack(), dict[tuple[str, ...], Any]()
+        self._stack, self._sessions = ExitStack(), dict[tuple[str, ...], Any]()
 
     def get(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
-        """Return what ``make`` made for ``key``; it is closed with the rest if it can be closed."""
-        if key not in self._found:
+        """Return the object that ``make`` gives for ``key``; it is closed with the rest if it can be closed."""
+        if key not in self._sessions:
             try:
-                self._found[key] = made = make()
-                self._stack.callback(getattr(made, "close", lambda: None))
+                self._sessions[key] = session = make()
+                self._stack.callback(getattr(session, "close", lambda: None))
             except UNUSABLE as error:
-                self._found[key] = error
-        if isinstance(self._found[key], Exception):
-            raise self._found[key]
-        return self._found[key]
+                self._sessions[key] = error
+        if isinstance(self._sessions[key], Exception):
+            raise self._sessions[key]
+        return self._sessions[key]
 
     def __enter__(self) -> SessionCache:
         return self
@@ -105,59 +105,59 @@ class SessionCache:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._found.clear()
+        self._sessions.clear()
         self._stack.close()
 
 
-def place_of(device: str) -> str:
-    """Tell where a device computes: TensorRT is on the CUDA card, as PyTorch and llama.cpp are."""
+def processor_of(device: str) -> str:
+    """Return the processor of a device: TensorRT is on the CUDA card, as PyTorch and llama.cpp are."""
     return "cpu" if device in ("cpu", "openvino") else "cuda"
 
 
-def measured(stage: str, entrants: Sequence[Contender], *, rounds: int, warm_up: int) -> list[Row]:
-    """Warm every entrant up, then time all in turns A B C, B C A, C A B, …; one that cannot be used is a row, too."""
+def measured(stage: str, contenders: Sequence[Contender], *, rounds: int, warm_up: int) -> list[Row]:
+    """Warm all contenders up, then time them in rounds A B C, B C A, …; one that cannot be used is a row, too."""
     rows, calls, references = list[Row](), list[Call](), dict[str, Outputs]()
-    for entrant in entrants:
-        row = Row(stage, entrant.engine, entrant.device, entrant.precision)
+    for contender in contenders:
+        row = Row(stage, contender.engine, contender.device, contender.precision)
         try:
-            call = entrant.open()
-            first, found = _warmed(call, warm_up)
+            call = contender.open()
+            first, outputs = _warmed_up(call, warm_up)
         except UNUSABLE as error:
             rows.append(replace(row, problem=_reason(error)))
             continue
-        if entrant.engine == EAGER:
-            references.setdefault(row.place, found)
-        near = _near(references.get(row.place), found)
-        rows.append(replace(row, first_ms=first, similarity=near, positions=call.positions))
+        if contender.engine == EAGER:
+            references.setdefault(row.processor, outputs)
+        similar = _similarity(references.get(row.processor), outputs)
+        rows.append(replace(row, first_ms=first, similarity=similar, positions=call.positions))
         calls.append(call)
-    times = iter(_in_turns(calls, rounds))
+    times = iter(_in_rounds(calls, rounds))
     return [row if row.problem else replace(row, times_ms=tuple(next(times))) for row in rows]
 
 
-def _warmed(call: Call, count: int) -> tuple[float, Outputs]:
+def _warmed_up(call: Call, count: int) -> tuple[float, Outputs]:
     """Call ``count`` times; return the first time and the last result."""
-    found: list[Outputs] = []
+    outputs: list[Outputs] = []
     times = []
     for _ in range(count):
         call.prepare()
-        times.append(timed_ms(lambda: found.append(call.compute())))
-    return times[0] / call.steps, found[-1]
+        times.append(timed_ms(lambda: outputs.append(call.compute())))
+    return times[0] / call.steps, outputs[-1]
 
 
-def _in_turns(calls: Sequence[Call], rounds: int) -> list[list[float]]:
+def _in_rounds(calls: Sequence[Call], rounds: int) -> list[list[float]]:
     times: list[list[float]] = [[] for _ in calls]
-    for place in range(rounds):
-        for turn in range(len(calls)):
-            which = (place + turn) % len(calls)
-            calls[which].prepare()
-            times[which].append(timed_ms(calls[which].compute) / calls[which].steps)
+    for index in range(rounds):
+        for offset in range(len(calls)):
+            position = (index + offset) % len(calls)
+            calls[position].prepare()
+            times[position].append(timed_ms(calls[position].compute) / calls[position].steps)
     return times
 
 
-def _near(reference: Outputs, found: Outputs) -> float | None:
-    if reference is None or found is None:
+def _similarity(reference: Outputs, outputs: Outputs) -> float | None:
+    if reference is None or outputs is None:
         return None
-    return min(similarity(reference, found).values())
+    return min(similarity(reference, outputs).values())
 
 
 def _reason(error: BaseException) -> str:

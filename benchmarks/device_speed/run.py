@@ -1,7 +1,7 @@
-"""A bundle beside PyTorch, stage by stage and device by device: ``python -m emo_edge.benchmarks.device_speed BUNDLE``.
+"""A bundle and PyTorch, stage by stage and device by device: ``python -m emo_edge.benchmarks.device_speed BUNDLE``.
 
 For the shape of a 7B model, make one of random weights: ``emo-edge import random llama-vid-7b``, ``emo-edge export``,
-``emo-edge calibrate``. Every engine of a stage takes its turn in every round, so that ratios hold where times do not.
+``emo-edge calibrate``. Every engine of a stage computes in every round, so that ratios hold where times do not.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 import click
 
-from emo_edge.benchmarks.device_speed.rounds import Contender, Row, SessionCache, measured, place_of
+from emo_edge.benchmarks.device_speed.rounds import Contender, Row, SessionCache, measured, processor_of
 from emo_edge.benchmarks.device_speed.stages import (
     DECODED,
-    Asked,
-    Work,
+    Question,
+    StageInputs,
     chosen_variants,
-    graph_entrants,
-    language_entrants,
+    graph_contenders,
+    language_contenders,
 )
 from emo_edge.benchmarks.device_speed.table import as_json, table
 from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
@@ -38,71 +38,73 @@ LANGUAGE_STAGES = ("prefill", "labels", "decode")
 
 @dataclass(frozen=True)
 class DeviceSpeedConfig:
-    """What is measured, and how often."""
+    """Devices, variants and rounds of a measurement."""
 
     devices: tuple[str, ...]
     checkpoint: Path | None
     """Of PyTorch's rows; None leaves them out."""
     variants: Mapping[str, Sequence[str]]
     """By component."""
+    faces: int
+    """Crops that the networks get at once."""
     rounds: int
     warm_up: int
     threads: int | None
     compiled: bool
-    """Whether ``torch.compile`` has rows."""
+    """True gives ``torch.compile`` rows of its own."""
 
     @property
-    def places(self) -> list[str]:
+    def processors(self) -> list[str]:
         """Processors that compute, each once."""
-        return list(dict.fromkeys(place_of(device) for device in self.devices))
+        return list(dict.fromkeys(processor_of(device) for device in self.devices))
 
 
-def run(work: Work, plan: DeviceSpeedConfig) -> Iterator[tuple[str, list[Row]]]:
+def run(inputs: StageInputs, plan: DeviceSpeedConfig) -> Iterator[tuple[str, list[Row]]]:
     """Measure stage after stage; an engine is open only as long as stages need it."""
-    openers = {device: GraphOpener(work.bundle, device, plan.threads) for device in plan.devices}
+    openers = {device: GraphOpener(inputs.bundle, device, plan.threads) for device in plan.devices}
     with SessionCache() as models:
-        for part in work.parts:
+        for part in inputs.parts:
             with SessionCache() as sessions:
-                entrants = _torch_graphs(work, part, plan, models)
+                contenders = _torch_graphs(inputs, part, plan, models)
                 for device, opener in openers.items():
-                    entrants += graph_entrants(opener, work, part, device, plan.variants[part], sessions)
-                yield part, measured(part, entrants, rounds=plan.rounds, warm_up=plan.warm_up)
-    if work.bundle.manifest.components.language is None:
+                    contenders += graph_contenders(opener, inputs, part, device, plan.variants[part], sessions)
+                yield part, measured(part, contenders, rounds=plan.rounds, warm_up=plan.warm_up)
+    if inputs.bundle.manifest.components.language is None:
         return
-    asked = work.asked()
+    question = inputs.question()
     with SessionCache() as engines:
         for stage in LANGUAGE_STAGES:
-            entrants = _torch_language(stage, asked, plan, engines)
-            for place in plan.places:
-                entrants += language_entrants(
-                    work.bundle, stage, place, plan.variants["language"], asked, plan.threads, engines
+            contenders = _torch_language(stage, question, plan, engines)
+            for processor in plan.processors:
+                contenders += language_contenders(
+                    inputs.bundle, stage, processor, plan.variants["language"], question, plan.threads, engines
                 )
-            yield stage, measured(stage, entrants, rounds=plan.rounds, warm_up=plan.warm_up)
+            yield stage, measured(stage, contenders, rounds=plan.rounds, warm_up=plan.warm_up)
 
 
-def _torch_graphs(work: Work, part: str, plan: DeviceSpeedConfig, models: SessionCache) -> list[Contender]:
+def _torch_graphs(inputs: StageInputs, part: str, plan: DeviceSpeedConfig, models: SessionCache) -> list[Contender]:
     if plan.checkpoint is None:
         return []
     from emo_edge.benchmarks.device_speed import torch as theirs
 
     return [
-        entrant
-        for place in plan.places
-        for entrant in theirs.graph_entrants(
-            plan.checkpoint, part, place, work.feed(part), models, compiled=plan.compiled
+        contender
+        for processor in plan.processors
+        for contender in theirs.graph_contenders(
+            plan.checkpoint, part, processor, inputs.feed(part), models, compiled=plan.compiled
         )
     ]
 
 
-def _torch_language(stage: str, asked: Asked, plan: DeviceSpeedConfig, models: SessionCache) -> list[Contender]:
+def _torch_language(stage: str, question: Question, plan: DeviceSpeedConfig, models: SessionCache) -> list[Contender]:
     if plan.checkpoint is None:
         return []
     from emo_edge.benchmarks.device_speed import torch as theirs
 
     return [
-        entrant
-        for place in plan.places
-        for entrant in theirs.language_entrants(plan.checkpoint, stage, place, asked, models)
+        contender
+        for processor in plan.processors
+        for contender in theirs.language_contenders(plan.checkpoint, stage, processor, question, models)
     ]
 
 
@@ -111,27 +113,29 @@ def _torch_language(stage: str, asked: Asked, plan: DeviceSpeedConfig, models: S
 @click.option("--checkpoint", help="What the bundle was exported from; a packaged one is found by its name.")
 @click.option("--no-torch", is_flag=True, help="Leave PyTorch out, and with it every ratio.")
 @click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True, default=("cpu",), show_default=True)
-@click.option("--variant", "wanted", multiple=True, help="A precision to measure, such as fp16; all by default.")
-@click.option("--faces", type=click.IntRange(1, 32), default=1, show_default=True, help="Crops the networks get.")
-@click.option("--rounds", type=click.IntRange(2), default=30, show_default=True, help="Turns of each engine.")
-@click.option("--warm-up", type=click.IntRange(1), default=5, show_default=True, help="Calls before that.")
-@click.option("--threads", type=click.IntRange(1), help="Of the CPU, for each engine; its own choice by default.")
+@click.option("--variant", "variants", multiple=True, help="A precision to measure, such as fp16; all by default.")
+@click.option(
+    "--faces",
+    type=click.IntRange(1, 32),
+    default=1,
+    show_default=True,
+    help="Number of face crops that the networks get.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(2),
+    default=30,
+    show_default=True,
+    help="Rounds, in each of which every engine is timed.",
+)
+@click.option(
+    "--warm-up", type=click.IntRange(1), default=5, show_default=True, help="Calls of each engine that are not timed."
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of each engine; its own choice by default.")
 @click.option("--no-compile", is_flag=True, help="Leave torch.compile out; it takes a minute.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every time there, too; a new file.")
-def main(
-    bundle: Path,
-    checkpoint: str | None,
-    no_torch: bool,
-    devices: tuple[str, ...],
-    wanted: tuple[str, ...],
-    faces: int,
-    rounds: int,
-    warm_up: int,
-    threads: int | None,
-    no_compile: bool,
-    json_path: Path | None,
-) -> None:
-    """Time BUNDLE's stages on each device, beside the checkpoint in PyTorch, in turns.
+def main(bundle: Path, checkpoint: str | None, no_torch: bool, json_path: Path | None, **options: Any) -> None:
+    """Time BUNDLE's stages on each device, and the checkpoint in PyTorch, in alternating rounds.
 
     Times are of one call from arrays in main memory to arrays in main memory, one question and one face unless --faces
     says more. A device or an engine that cannot be used is listed with the reason.
@@ -141,24 +145,22 @@ def main(
         raise InputError(f"{json_path}: already exists; name another file")
     opened = Bundle.open(bundle)
     plan = DeviceSpeedConfig(
-        tuple(dict.fromkeys(devices)),
-        None if no_torch else _checkpoint(opened, checkpoint),
-        chosen_variants(opened, wanted),
-        rounds,
-        warm_up,
-        threads,
-        not no_compile,
+        devices=tuple(dict.fromkeys(options.pop("devices"))),
+        checkpoint=None if no_torch else _checkpoint(opened, checkpoint),
+        variants=chosen_variants(opened, options.pop("variants")),
+        compiled=not options.pop("no_compile"),
+        **options,
     )
     before, rows = watched_state(), list[Row]()
-    with _torch_threads(threads if plan.checkpoint else None):
-        for stage, found in run(Work(opened, faces, threads), plan):
-            rows += found
+    with _torch_threads(plan.threads if plan.checkpoint else None):
+        for stage, stage_rows in run(StageInputs(opened, plan.faces, plan.threads), plan):
+            rows += stage_rows
             click.echo(f"{stage}: {time.perf_counter() - started:.0f} s", err=True)
-    machine = machine_section(before, read_state(), ", ".join(plan.devices), threads)
+    machine = machine_section(before, read_state(), ", ".join(plan.devices), plan.threads)
     click.echo(table(rows))
-    click.echo(f"\n{_conditions(plan, faces, machine)}; {time.perf_counter() - started:.0f} s")
+    click.echo(f"\n{_conditions(plan, machine)}; {time.perf_counter() - started:.0f} s")
     if json_path:
-        write_json(json_path, _content(opened, plan, faces, machine, rows))
+        write_json(json_path, _content(opened, plan, machine, rows))
 
 
 def _checkpoint(bundle: Bundle, named: str | None) -> Path:
@@ -183,25 +185,25 @@ def _torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _conditions(plan: DeviceSpeedConfig, faces: int, machine: Mapping[str, Any]) -> str:
+def _conditions(plan: DeviceSpeedConfig, machine: Mapping[str, Any]) -> str:
     busy = f"; BUSY: {machine['busy_reason']}" if machine["busy"] else ""
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return (
-        f"Crops at once: {faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after {plan.warm_up} "
-        f"calls of each; ratios are medians of quotients round by round.\n{where}, {versions}{busy}"
+        f"Crops at once: {plan.faces}; tokens decoded a call: {DECODED}. {plan.rounds} rounds in turns after "
+        f"{plan.warm_up} calls of each; ratios are medians of quotients round by round.\n{where}, {versions}{busy}"
     )
 
 
 def _content(
-    bundle: Bundle, plan: DeviceSpeedConfig, faces: int, machine: Mapping[str, Any], rows: Sequence[Row]
+    bundle: Bundle, plan: DeviceSpeedConfig, machine: Mapping[str, Any], rows: Sequence[Row]
 ) -> dict[str, Any]:
     provenance = bundle.manifest.provenance
     return {
         "bundle": bundle.manifest.name,
         "purpose": provenance.get("purpose", ""),
         "checkpoint_sha256": provenance.get("checkpoint_sha256", ""),
-        "faces": faces,
+        "faces": plan.faces,
         "decoded_tokens": DECODED,
         "rounds": plan.rounds,
         "warm_up": plan.warm_up,

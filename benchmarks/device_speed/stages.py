@@ -1,4 +1,4 @@
-"""What the stages are fed, and the bundle's own engines as entrants: ONNX Runtime, TensorRT, llama.cpp."""
+"""Inputs of the stages, and the bundle's own engines as contenders: ONNX Runtime, TensorRT, llama.cpp."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LANGUAGE_ENGINE = "llama.cpp"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """One question about one face."""
 
-    turn: Prompt
+    prompt: Prompt
     labels: tuple[str, ...]
     frames: NDArray[np.float32]
     """Its visual tokens [T, E]."""
@@ -41,8 +41,8 @@ class Asked:
         return list(islice(cycle(chain.from_iterable(branches)), DECODED))
 
 
-class Work:
-    """The packaged drawings as a bundle's stages see them; what one stage hands to the next comes from the CPU."""
+class StageInputs:
+    """The packaged drawings as inputs of a bundle's stages; outputs that feed a later stage come from the CPU."""
 
     def __init__(self, bundle: Bundle, faces: int, threads: int | None) -> None:
         self.bundle, self._feeds = bundle, ReferenceFeeds(bundle, threads, faces)
@@ -52,38 +52,38 @@ class Work:
         """Return the inputs of a graph."""
         return self._feeds.feed(part)
 
-    def asked(self) -> Asked:
+    def question(self) -> Question:
         """Put the first face's tokens and the trained question together, with the first label set."""
         manifest = self.bundle.manifest
         labels = next(iter(manifest.label_sets.values()))
         face = self._first("face") if manifest.components.face else {}
         tokens = frame_tokens(manifest, self._first("connector")["visual_tokens"], face.get(FACE_TOKENS))
-        told = manifest.prompt.use_demographics and face.keys() >= OUTPUTS["face"]
-        sentence = demographics_of(manifest, face, slice(0, 1), clip=False) if told else ""
-        return Asked(Prompt(manifest, ask_for_labels(manifest, labels, clip=False), sentence), labels, tokens)
+        demographics = manifest.prompt.use_demographics and face.keys() >= OUTPUTS["face"]
+        sentence = demographics_of(manifest, face, slice(0, 1), clip=False) if demographics else ""
+        return Question(Prompt(manifest, ask_for_labels(manifest, labels, clip=False), sentence), labels, tokens)
 
     def _first(self, part: str) -> dict[str, Tensor]:
         component = self.bundle.manifest.components.graph(part)
-        found = self._feeds.expected(part, next(iter(component.variants)))
-        return {name: value[:1] for name, value in found.items()}
+        outputs = self._feeds.expected(part, next(iter(component.variants)))
+        return {name: value[:1] for name, value in outputs.items()}
 
 
-def chosen_variants(bundle: Bundle, wanted: Collection[str]) -> dict[str, list[str]]:
-    """List each component's variants, or those of ``wanted``; raise InputError for one that no component has."""
+def chosen_variants(bundle: Bundle, requested: Collection[str]) -> dict[str, list[str]]:
+    """List each component's variants, or the ``requested`` ones; raise InputError for one that no component has."""
     parts = {part: bundle.manifest.components.get(part) for part in PARTS}
-    held = {part: list(component.variants) for part, component in parts.items() if component is not None}
-    unknown = set(wanted) - set(chain.from_iterable(held.values()))
+    present = {part: list(component.variants) for part, component in parts.items() if component is not None}
+    unknown = set(requested) - set(chain.from_iterable(present.values()))
     if unknown:
-        known = ", ".join(dict.fromkeys(chain.from_iterable(held.values())))
+        known = ", ".join(dict.fromkeys(chain.from_iterable(present.values())))
         raise InputError(f"no variant {', '.join(sorted(unknown))} in this bundle; there are: {known}")
-    return {part: [name for name in names if not wanted or name in wanted] for part, names in held.items()}
+    return {part: [name for name in names if not requested or name in requested] for part, names in present.items()}
 
 
-def graph_entrants(
-    opener: GraphOpener, work: Work, part: str, device: str, variants: Sequence[str], sessions: SessionCache
+def graph_contenders(
+    opener: GraphOpener, inputs: StageInputs, part: str, device: str, variants: Sequence[str], sessions: SessionCache
 ) -> list[Contender]:
     """Return a graph's variants on one device."""
-    component, feed = work.bundle.manifest.components.graph(part), work.feed(part)
+    component, feed = inputs.bundle.manifest.components.graph(part), inputs.feed(part)
 
     def opened(variant: str) -> Call:
         session = sessions.get((device, variant), lambda: _opened(opener, part, component, variant))
@@ -93,21 +93,21 @@ def graph_entrants(
 
 
 def _opened(opener: GraphOpener, part: str, component: GraphComponent, variant: str) -> TensorSession:
-    session, taken = opener(part, component, variant)
-    if taken != variant:
+    session, opened = opener(part, component, variant)
+    if opened != variant:
         session.close()
         raise AccuracyGateError(
-            f"its engine was refused, as the log says; {taken}, which is used instead, has its own row"
+            f"its engine was refused, as the log says; {opened}, which is used instead, has its own row"
         )
     return session
 
 
-def language_entrants(
+def language_contenders(
     bundle: Bundle,
     stage: str,
-    place: str,
+    processor: str,
     variants: Sequence[str],
-    asked: Asked,
+    question: Question,
     threads: int | None,
     sessions: SessionCache,
 ) -> list[Contender]:
@@ -117,19 +117,24 @@ def language_entrants(
         return []
 
     def opened(variant: str) -> Call:
-        session = sessions.get((place, variant), lambda: open_language(bundle, language, variant, place, threads))
-        return language_call(session, stage, asked)
+        session = sessions.get(
+            (processor, variant), lambda: open_language(bundle, language, variant, processor, threads)
+        )
+        return language_call(session, stage, question)
 
-    return [Contender(LANGUAGE_ENGINE, place, variant, partial(opened, variant)) for variant in variants]
+    return [Contender(LANGUAGE_ENGINE, processor, variant, partial(opened, variant)) for variant in variants]
 
 
-def language_call(session: LanguageSession, stage: str, asked: Asked) -> Call:
+def language_call(session: LanguageSession, stage: str, question: Question) -> Call:
     """Return a stage of the language model; nothing of the prompt is known from the call before.
 
     ``labels`` is all from the prompt's embeddings to the distribution, so it holds a prefill of its own.
     """
-    prompt, branches = asked.turn.chunks(session, asked.frames), asked.turn.branches(session, asked.labels)
-    forced, length = asked.forced(branches), sum(len(chunk) for chunk in prompt)
+    prompt, branches = (
+        question.prompt.chunks(session, question.frames),
+        question.prompt.branches(session, question.labels),
+    )
+    forced, length = question.forced(branches), sum(len(chunk) for chunk in prompt)
 
     def forget() -> None:
         session.prefill([[branches[0][0]]])
@@ -139,7 +144,7 @@ def language_call(session: LanguageSession, stage: str, asked: Asked) -> Call:
 
     def labels() -> Outputs:
         session.prefill(prompt)
-        return {"probabilities": softmax(np.array([float(found.sum()) for found in session.score(branches)]))[None]}
+        return {"probabilities": softmax(np.array([float(scores.sum()) for scores in session.score(branches)]))[None]}
 
     def decode() -> None:
         for count in range(1, len(forced) + 1):

@@ -1,4 +1,4 @@
-"""What engines took beside PyTorch, as a table and as JSON."""
+"""Times of engines compared with PyTorch, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Ratio:
-    """A time as a share of another's: median of the quotients round by round, tenth and ninetieth percentile."""
+    """A time divided by another: median of the quotients round by round, tenth and ninetieth percentile."""
 
     value: float
     low: float
@@ -31,7 +31,7 @@ class Ratio:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Write what was measured as Markdown, and below it what was not, with the reason."""
+    """Write the measured rows as Markdown, and below them those that were not measured, with the reason."""
     lines = [
         "| stage | engine | device | precision | ms (p10–p90) | beside eager PyTorch's first precision (p10–p90) "
         "| beside its fastest | nearness |",
@@ -51,7 +51,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def ratio(row: Row, base: Row) -> Ratio:
-    """Set a row beside another of the same rounds."""
+    """Divide the times of a row by another's of the same rounds."""
     quotients = np.array(row.times_ms) / np.array(base.times_ms)
     low, value, high = np.percentile(quotients, (10, 50, 90))
     return Ratio(float(value), float(low), float(high))
@@ -62,23 +62,23 @@ def eager_rows(rows: Sequence[Row], row: Row) -> list[Row]:
     return [
         other
         for other in rows
-        if other.engine == EAGER and (other.stage, other.place) == (row.stage, row.place) and other.times_ms
+        if other.engine == EAGER and (other.stage, other.processor) == (row.stage, row.processor) and other.times_ms
     ]
 
 
 def as_json(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return a row with every raw time, and what it is beside each eager precision."""
+    """Return a row with every raw time, and its ratio to each eager precision."""
     known = {"stage": row.stage, "engine": row.engine, "device": row.device, "precision": row.precision}
     if row.problem:
         return {**known, "not_measured": row.problem}
-    beside = {other.precision: asdict(ratio(row, other)) for other in eager_rows(rows, row)}
+    ratios = {other.precision: asdict(ratio(row, other)) for other in eager_rows(rows, row)}
     return {
         **known,
         "first_ms": row.first_ms,
         "nearness": row.similarity,
         "positions": row.positions,
         "ms": distribution(row.times_ms),
-        "beside_eager": beside,
+        "beside_eager": ratios,
     }
 
 
@@ -87,13 +87,13 @@ def _line(row: Row, rows: Sequence[Row]) -> str:
     eager = eager_rows(rows, row)
     first = fastest = "-"
     if eager:
-        beside = ratio(row, eager[0])
-        first = f"{beside.value:.2f} ({beside.low:.2f}–{beside.high:.2f}) of {eager[0].precision}"
+        compared = ratio(row, eager[0])
+        first = f"{compared.value:.2f} ({compared.low:.2f}–{compared.high:.2f}) of {eager[0].precision}"
         best = min(eager, key=lambda other: other.median_ms)
         fastest = f"{ratio(row, best).value:.2f} of {best.precision}"
     read = f", {row.positions} positions" if row.positions else ""
-    near = "-" if row.similarity is None else f"{row.similarity:.5f}"
+    similar = "-" if row.similarity is None else f"{row.similarity:.5f}"
     return (
         f"| {STAGES[row.stage]}{read} | {row.engine} | {row.device} | {row.precision} "
-        f"| {row.median_ms:.3f} ({low:.3f}–{high:.3f}) | {first} | {fastest} | {near} |"
+        f"| {row.median_ms:.3f} ({low:.3f}–{high:.3f}) | {first} | {fastest} | {similar} |"
     )

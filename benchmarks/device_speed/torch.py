@@ -1,4 +1,4 @@
-"""The checkpoint in PyTorch as entrants: every stage eager, the vision tower compiled as well."""
+"""The checkpoint in PyTorch as contenders: every stage eager, the vision tower compiled as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Contender, Outputs, SessionCache
-from emo_edge.benchmarks.device_speed.stages import DECODED, Asked
+from emo_edge.benchmarks.device_speed.stages import DECODED, Question
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
@@ -26,7 +26,7 @@ from emo_edge.runtimes.torch import TorchLanguageSession
 from emo_edge.tensors import Tensor
 
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16")}
-"""The first of each is what the others are set beside."""
+"""The others are compared with the first of each."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 COMPILED = {"cpu": {"torch.compile": "default"}, "cuda": {"torch.compile": "default", "CUDA graphs": "reduce-overhead"}}
 """Names and modes of ``torch.compile``; ``reduce-overhead`` replays CUDA graphs."""
@@ -35,51 +35,55 @@ Model = EmoLlamaForConditionalGeneration
 Feed = Mapping[str, Tensor]
 
 
-def graph_entrants(
-    checkpoint: Path, part: str, place: str, feed: Feed, models: SessionCache, *, compiled: bool
+def graph_contenders(
+    checkpoint: Path, part: str, processor: str, feed: Feed, models: SessionCache, *, compiled: bool
 ) -> list[Contender]:
-    """Return the entrants of ``vision``, ``connector`` or ``face`` on ``cpu`` or ``cuda``.
+    """Return the contenders of ``vision``, ``connector`` or ``face`` on ``cpu`` or ``cuda``.
 
     The models are shared by the stages; the language model's layers stay on the disk.
     """
-    found = []
-    for precision in PRECISIONS[place]:
+    contenders = []
+    for precision in PRECISIONS[processor]:
         model = partial(
-            models.get, ("graphs", place, precision), partial(_loaded, checkpoint, place, precision, stream=True)
+            models.get,
+            ("graphs", processor, precision),
+            partial(_loaded, checkpoint, processor, precision, stream=True),
         )
-        found.append(Contender(EAGER, place, precision, partial(_graph_call, model, part, feed)))
+        contenders.append(Contender(EAGER, processor, precision, partial(_graph_call, model, part, feed)))
         if part == "vision" and compiled:
-            for name, mode in COMPILED[place].items():
-                found.append(
-                    Contender(f"PyTorch, {name}", place, precision, partial(_compiled_call, model, mode, feed))
+            for name, mode in COMPILED[processor].items():
+                contenders.append(
+                    Contender(f"PyTorch, {name}", processor, precision, partial(_compiled_call, model, mode, feed))
                 )
-    return sorted(found, key=lambda entrant: entrant.engine != EAGER)
+    return sorted(contenders, key=lambda contender: contender.engine != EAGER)
 
 
-def language_entrants(checkpoint: Path, stage: str, place: str, asked: Asked, models: SessionCache) -> list[Contender]:
-    """Return the entrants of ``prefill``, ``labels`` or ``decode``."""
+def language_contenders(
+    checkpoint: Path, stage: str, processor: str, question: Question, models: SessionCache
+) -> list[Contender]:
+    """Return the contenders of ``prefill``, ``labels`` or ``decode``."""
 
     def opened(precision: str) -> Call:
-        load = partial(_loaded, checkpoint, place, precision, stream=False)
-        return _language_call(models.get(("whole", place, precision), load), stage, asked)
+        load = partial(_loaded, checkpoint, processor, precision, stream=False)
+        return _language_call(models.get(("whole", processor, precision), load), stage, question)
 
-    return [Contender(EAGER, place, precision, partial(opened, precision)) for precision in PRECISIONS[place]]
+    return [Contender(EAGER, processor, precision, partial(opened, precision)) for precision in PRECISIONS[processor]]
 
 
-def _loaded(checkpoint: Path, place: str, precision: str, *, stream: bool) -> Model:
+def _loaded(checkpoint: Path, processor: str, precision: str, *, stream: bool) -> Model:
     """Load the checkpoint; raise DeviceError without the device, DeviceMemoryError where the weights do not fit."""
-    if place == "cuda" and not torch.cuda.is_available():
+    if processor == "cuda" and not torch.cuda.is_available():
         raise DeviceError("PyTorch finds no CUDA device")
     shapes = parameter_shapes(EmoLlamaConfig.from_pretrained(checkpoint))
     count = sum(prod(shape) for name, shape in shapes.items() if not (stream and name.startswith(LAYERS)))
-    needed, free = count * DTYPES[precision].itemsize, _free_bytes(place)
+    needed, free = count * DTYPES[precision].itemsize, _free_bytes(processor)
     if free is not None and needed > free:
         raise DeviceMemoryError(f"its weights take {needed / 1e9:.1f} GB in {precision}, {free / 1e9:.1f} GB are free")
-    return Model.from_pretrained(checkpoint, dtype=DTYPES[precision], device=place, stream=stream)
+    return Model.from_pretrained(checkpoint, dtype=DTYPES[precision], device=processor, stream=stream)
 
 
-def _free_bytes(place: str) -> int | None:
-    if place == "cuda":
+def _free_bytes(processor: str) -> int | None:
+    if processor == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     memory = read_machine().memory
     return memory.available if memory else None
@@ -118,21 +122,24 @@ def _face(model: Model, feed: Feed) -> dict[str, torch.Tensor]:
     if model.landmark and model.landmark_network:
         points = torch.from_numpy(model.landmark_network.run(feed["image"]))
         return {"face_tokens": model.landmark(points.to(model.device, model.dtype))}
-    said = model.face_outputs(feed["image"], with_segmentation=False)
-    found = {name: getattr(said, name) for name in FACE_OUTPUTS}
-    tokens = model.face_tokens(FrameFeatures(said.face_map, said))
-    return found if tokens is None else {**found, "face_tokens": tokens}
+    outputs = model.face_outputs(feed["image"], with_segmentation=False)
+    named = {name: getattr(outputs, name) for name in FACE_OUTPUTS}
+    tokens = model.face_tokens(FrameFeatures(outputs.face_map, outputs))
+    return named if tokens is None else {**named, "face_tokens": tokens}
 
 
-def _language_call(model: Model, stage: str, asked: Asked) -> Call:
+def _language_call(model: Model, stage: str, question: Question) -> Call:
     session = TorchLanguageSession(model.language, model.tokenizer)
-    prompt, branches = asked.turn.chunks(session, asked.frames), asked.turn.branches(session, asked.labels)
+    prompt, branches = (
+        question.prompt.chunks(session, question.frames),
+        question.prompt.branches(session, question.labels),
+    )
     length = sum(len(chunk) for chunk in prompt)
     if stage == "prefill":
         return Call(partial(_prefill, model, prompt), positions=length)
     if stage == "labels":
         return Call(partial(_labels, model, prompt, branches), positions=length)
-    decoding = _Decoding(model, prompt, asked.forced(branches))
+    decoding = _Decoding(model, prompt, question.forced(branches))
     return Call(decoding.compute, decoding.prepare, DECODED, length)
 
 
@@ -152,8 +159,8 @@ def _embedded(model: Model, prompt: Sequence[Any]) -> torch.Tensor:
 @torch.inference_mode()
 def _prefill(model: Model, prompt: Sequence[Any]) -> Outputs:
     """Keep keys and values, and compute the logits that follow the last position."""
-    said = model.language(inputs_embeds=_embedded(model, prompt)[None], use_cache=True, logits_to_keep=1)
-    said.logits[0].float().cpu()
+    output = model.language(inputs_embeds=_embedded(model, prompt)[None], use_cache=True, logits_to_keep=1)
+    output.logits[0].float().cpu()
     return None
 
 
@@ -183,6 +190,6 @@ class _Decoding:
         """Read each token and look which would follow, as greedy decoding does."""
         for token in self._forced:
             ids = torch.tensor([[token]], device=self._model.device)
-            said = self._model.language(input_ids=ids, past_key_values=self._cache, use_cache=True)
-            int(said.logits[0, -1].argmax())
+            output = self._model.language(input_ids=ids, past_key_values=self._cache, use_cache=True)
+            int(output.logits[0, -1].argmax())
         return None

@@ -1,4 +1,4 @@
-"""Render and cache what emo-tiny learns from and is measured on: crops and exact targets, as flat arrays.
+"""Render and cache the drawings that emo-tiny learns from and is measured on: crops and exact targets, as flat arrays.
 
 Each split is a directory of ``.npy`` files, one a field, filled chunk by chunk; a killed run continues
 with the chunks that are not marked done. Splits differ in their seed, so no sample is in two of them.
@@ -126,10 +126,10 @@ def drawing_digest() -> str:
         raise ImportError("no module draws the splits")
     digest = hashlib.sha256()
     for name in DRAWING:
-        found = find_spec(name)
-        if found is None or found.origin is None:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
             raise ImportError(f"{name} draws the splits and has no file", name=name)
-        digest.update(Path(found.origin).read_bytes())
+        digest.update(Path(spec.origin).read_bytes())
     return digest.hexdigest()[:8]
 
 
@@ -138,10 +138,12 @@ def sample_row(sample: FaceSample, jitter: np.random.Generator | None = None) ->
     assert TINY.face is not None
     box = jittered(sample.box, jitter) if jitter else _as_box(sample.box)
     vision, face = TINY.vision, TINY.face
-    seen = padded_crop(sample.image, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
+    vision_crop = padded_crop(
+        sample.image, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean
+    )
     crop = face_crop(sample.image, box, margin=face.crop_margin, size=face.image_size)
     return {
-        "vision": seen.pixels,
+        "vision": vision_crop.pixels,
         "face": crop.pixels,
         "parsing": _cropped_labels(sample.parsing, crop.region, face.image_size),
         "region": crop.region,
@@ -159,14 +161,14 @@ def sample_row(sample: FaceSample, jitter: np.random.Generator | None = None) ->
 
 
 def visible_cues(sample: FaceSample) -> NDArray[np.uint8]:
-    """Which action units a person could name: strong enough, and not behind an occluder. uint8 [17]."""
+    """Return 1 for action units that a person could name: strong enough, not behind an occluder; uint8 [17]."""
     regions = {"brows": slice(17, 27), "nose": slice(27, 36), "eyes": slice(36, 48), "mouth": slice(48, 68)}
     covered = {name: _covered(sample, points) for name, points in regions.items()}
-    seen = [
+    visible = [
         strength >= CUE_THRESHOLD and not covered[_CUE_REGIONS[unit]]
         for unit, strength in zip(ACTION_UNITS, sample.action_units, strict=True)
     ]
-    return np.array(seen, np.uint8)
+    return np.array(visible, np.uint8)
 
 
 _CUE_REGIONS = {

@@ -1,7 +1,7 @@
 """Measure a full-precision checkpoint on held-out drawings.
 
 ``python -m emo_edge.benchmarks.emo_tiny.evaluate`` prints the table of the packaged emo-tiny. ``--keep`` writes it
-beside the weights: ``evaluation.json`` with the machine, the versions and every sample's answer, and the model card.
+next to the weights: ``evaluation.json`` with the machine, the versions and every sample's answer, and the model card.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class Setting:
-    """What is left out of the prompt in one row of the table."""
+    """One row of the table: parts that are left out of the prompt."""
 
     name: str
     ablate: tuple[str, ...] = ()
@@ -58,11 +58,11 @@ ABLATIONS = (
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model says of each item, in order."""
+    """Labels and texts that the model gives for each item, in order."""
 
     labels: dict[str, NDArray[np.int64]]
     """Most probable label by setting, as indices into ``LABELS``."""
-    said: list[str]
+    texts: list[str]
     """Greedy answers to the question for visible cues; empty if it was not asked."""
 
 
@@ -72,26 +72,26 @@ def answer(
     items: Sequence[slice],
     settings: Sequence[Setting] = (FULL,),
     *,
-    asked: bool = False,
+    describe: bool = False,
 ) -> Answers:
     """Classify each item (a slice of rows: an image or a clip) under each setting; encode its frames once."""
     question = classify_question(model.config.prompt, LABELS, clip=items[0].stop - items[0].start > 1)
-    found: dict[str, list[NDArray[np.float32]]] = {setting.name: [] for setting in settings}
-    said: list[str] = []
+    scores: dict[str, list[NDArray[np.float32]]] = {setting.name: [] for setting in settings}
+    texts: list[str] = []
     for start in range(0, len(items), BATCH):
         batch = items[start : start + BATCH]
         rows = np.concatenate([np.arange(item.start, item.stop) for item in batch])
         features = model.encode_crops(arrays["vision"][rows], arrays["face"][rows])
         for setting in settings:
-            turns = model.embed_prompts(features, _turns(batch, question, setting), setting.ablate)
-            found[setting.name].append(model.score_prompts(turns, LABELS))
-        if asked:
-            turns = model.embed_prompts(features, _turns(batch, DESCRIBE, FULL))
-            said += model.answer_prompts(turns, Sampling(max_new_tokens=80))
-    return Answers({name: np.concatenate(scores).argmax(-1) for name, scores in found.items()}, said)
+            prompts = model.embed_prompts(features, _prompts(batch, question, setting), setting.ablate)
+            scores[setting.name].append(model.score_prompts(prompts, LABELS))
+        if describe:
+            prompts = model.embed_prompts(features, _prompts(batch, DESCRIBE, FULL))
+            texts += model.answer_prompts(prompts, Sampling(max_new_tokens=80))
+    return Answers({name: np.concatenate(values).argmax(-1) for name, values in scores.items()}, texts)
 
 
-def _turns(batch: Sequence[slice], question: str, setting: Setting) -> list[PromptInput]:
+def _prompts(batch: Sequence[slice], question: str, setting: Setting) -> list[PromptInput]:
     lengths = [item.stop - item.start for item in batch]
     stops = np.cumsum(lengths).tolist()
     return [
@@ -102,7 +102,7 @@ def _turns(batch: Sequence[slice], question: str, setting: Setting) -> list[Prom
 
 def face_figures(model: EmoLlamaForConditionalGeneration, arrays: Arrays) -> dict[str, float]:
     """Accuracy of every face head on the arrays' rows."""
-    found: dict[str, list[NDArray[Any]]] = {}
+    collected: dict[str, list[NDArray[Any]]] = {}
     counts = np.zeros((len(PARSING_CLASSES),) * 2, np.int64)
     for start in range(0, len(arrays["face"]), BATCH):
         rows = slice(start, start + BATCH)
@@ -111,8 +111,8 @@ def face_figures(model: EmoLlamaForConditionalGeneration, arrays: Arrays) -> dic
         parsed = outputs.segmentation.argmax(1).cpu().numpy()
         counts += classification.confusion(arrays["parsing"][rows].ravel(), parsed.ravel(), len(PARSING_CLASSES))
         for name in ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race"):
-            found.setdefault(name, []).append(getattr(outputs, name).float().cpu().numpy())
-    predicted = {name: np.concatenate(parts) for name, parts in found.items()}
+            collected.setdefault(name, []).append(getattr(outputs, name).float().cpu().numpy())
+    predicted = {name: np.concatenate(parts) for name, parts in collected.items()}
     drawn = arrays["attributes"] >= 0
     right = (predicted["attributes"] >= 0) == (arrays["attributes"] == 1)
     scale = np.asarray(arrays["region"][:, 2:] - arrays["region"][:, :2])[:, None]
@@ -138,7 +138,7 @@ def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arr
     middle_items = [slice(item.start + frames // 2, item.start + frames // 2 + 1) for item in clip_items]
     truth = _label_ids(images["expression"])
     clip_truth = _label_ids(clips["expression"][::frames])
-    still = answer(model, images, image_items, (FULL, *ABLATIONS), asked=True)
+    still = answer(model, images, image_items, (FULL, *ABLATIONS), describe=True)
     rows = {f"images, {name}": _row(truth, predicted) for name, predicted in still.labels.items()}
     for name, items in ((f"clips, {frames} frames", clip_items), ("the same clips, middle frame", middle_items)):
         rows[name] = _row(clip_truth, answer(model, clips, items).labels[FULL.name])
@@ -146,7 +146,7 @@ def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arr
     return {
         "expression": rows,
         "face": face_figures(model, images),
-        "cue micro-F1": classification.micro_f1(true_cues, [cues_in(text) for text in still.said]),
+        "cue micro-F1": classification.micro_f1(true_cues, [cues_in(text) for text in still.texts]),
         "confusion": classification.confusion(truth, still.labels[FULL.name], len(LABELS)).tolist(),
         "labels": list(LABELS),
         "samples": [
@@ -155,7 +155,7 @@ def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arr
                 "answers": {name: LABELS[ids[row]] for name, ids in still.labels.items()},
                 "said": text,
             }
-            for row, (true, text) in enumerate(zip(truth, still.said, strict=True))
+            for row, (true, text) in enumerate(zip(truth, still.texts, strict=True))
         ],
     }
 
@@ -169,11 +169,11 @@ def _cues(row: NDArray[np.uint8]) -> set[int]:
 
 
 def _row(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, Any]:
-    share = classification.war(truth, predicted)
+    accuracy = classification.war(truth, predicted)
     return {
         "samples": len(truth),
-        "war": share,
-        "war_interval": classification.wilson_interval(share, len(truth)),
+        "war": accuracy,
+        "war_interval": classification.wilson_interval(accuracy, len(truth)),
         "uar": classification.uar(truth, predicted),
         "uar_interval": classification.bootstrap_interval(truth, predicted),
     }
@@ -186,11 +186,11 @@ def table(report: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for name, row in report["expression"].items():
-        shares = [
+        intervals = [
             f"{row[key]:.3f} ({row[f'{key}_interval'][0]:.3f}–{row[f'{key}_interval'][1]:.3f})"
             for key in ("war", "uar")
         ]
-        lines.append(f"| {name} | {row['samples']} | {shares[0]} | {shares[1]} |")
+        lines.append(f"| {name} | {row['samples']} | {intervals[0]} | {intervals[1]} |")
     lines += ["", f"| face network, {report['expression']['images, full']['samples']} images | |", "|---|---|"]
     lines += [f"| {name} | {value:.3f} |" for name, value in report["face"].items()]
     lines += [f"| described cues, micro-F1 | {report['cue micro-F1']:.3f} |", "", f"{report['machine']}"]

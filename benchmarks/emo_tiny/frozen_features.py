@@ -1,4 +1,4 @@
-"""What the two frozen networks make of the training frames while the language model learns."""
+"""Features of the training frames from the two frozen networks, for the time that the language model learns."""
 
 from __future__ import annotations
 

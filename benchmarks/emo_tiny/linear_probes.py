@@ -46,7 +46,7 @@ class BranchProbes(nn.Module):
     def losses(
         self, visual: Sequence[Tensor], units: Sequence[NDArray[np.float32]], expressions: Sequence[str]
     ) -> Losses:
-        """Weigh what the probes miss.
+        """Return the weighted losses of the probes.
 
         Args:
             visual: float [F, T, E] of each image or clip, every frame's tokens ``[context, content..., face...]``.
@@ -56,12 +56,12 @@ class BranchProbes(nn.Module):
         tokens, lengths = torch.cat(list(visual)), [len(each) for each in visual]
         intensities = torch.from_numpy(np.concatenate(units)).to(tokens.device)
         labels = torch.tensor([EXPRESSIONS.index(name) for name in expressions], device=tokens.device)
-        found = {}
+        losses_by_name = {}
         for name, own in zip(self.counts, torch.split(tokens, list(self.counts.values()), dim=1), strict=True):
-            seen = self.heads[name](self.norms[name](own).flatten(1)).float()
-            unit_logits, frame_logits = torch.split(seen, [len(ACTION_UNITS), len(EXPRESSIONS)], dim=1)
+            outputs = self.heads[name](self.norms[name](own).flatten(1)).float()
+            unit_logits, frame_logits = torch.split(outputs, [len(ACTION_UNITS), len(EXPRESSIONS)], dim=1)
             logits = torch.stack([frames.mean(0) for frames in torch.split(frame_logits, lengths)])
             weight = WEIGHTS[name]
-            found[f"{name} units"] = 3 * weight * fn.binary_cross_entropy_with_logits(unit_logits, intensities)
-            found[f"{name} expression"] = 0.5 * weight * fn.cross_entropy(logits, labels)
-        return found
+            losses_by_name[f"{name} units"] = 3 * weight * fn.binary_cross_entropy_with_logits(unit_logits, intensities)
+            losses_by_name[f"{name} expression"] = 0.5 * weight * fn.cross_entropy(logits, labels)
+        return losses_by_name

@@ -19,7 +19,7 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class StageConfig:
-    """How long and how fast one stage learns."""
+    """Length and learning rate of one stage."""
 
     name: str
     steps: int
@@ -32,7 +32,7 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run keeps its log and what it needs to continue."""
+    """Files of a run: its log, and the state that it continues from."""
 
     directory: Path
 
@@ -59,7 +59,7 @@ def train_stage(
     """Train ``parameters`` of ``module`` for the plan's steps, continuing from the stage's saved state.
 
     ``losses_at(step)`` returns named losses already weighted; it must depend on the step and a fixed seed
-    alone, so that a continued run sees what an unbroken one would have seen.
+    alone, so that a continued run gets the same batches as an unbroken one.
     """
     from tqdm import tqdm
 
@@ -97,8 +97,8 @@ def _schedule(step: int, plan: StageConfig) -> float:
     """Linear warm-up, then a cosine to 2 % of the peak."""
     if step < plan.warmup_steps:
         return (step + 1) / plan.warmup_steps
-    share = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
+    progress = (step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:

@@ -21,12 +21,12 @@ def synthetic_samples(
     count: int, seed: int, *, workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Sample]:
     """Draw ``count`` faces, seven expressions at random, boxed as a detector's box would be."""
-    found = []
+    samples = []
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for sample in pool.imap(partial(_sample, seed), range(count), chunksize=16):
-            found.append(sample)
-            progress(len(found), count)
-    return found
+            samples.append(sample)
+            progress(len(samples), count)
+    return samples
 
 
 def _sample(seed: int, index: int) -> Sample:
@@ -35,5 +35,5 @@ def _sample(seed: int, index: int) -> Sample:
     cv2.setNumThreads(1)
     drawn = render_face(seed, index, expressions=BASIC)
     box = jittered(drawn.box, np.random.default_rng([seed, index, 0]))
-    cues = frozenset(unit for unit, seen in zip(ACTION_UNITS, visible_cues(drawn), strict=True) if seen)
+    cues = frozenset(unit for unit, visible in zip(ACTION_UNITS, visible_cues(drawn), strict=True) if visible)
     return Sample(f"synthetic-{seed}-{index:05d}", drawn.image, box, drawn.expression, cues)

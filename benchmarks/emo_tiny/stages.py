@@ -1,4 +1,4 @@
-"""What each training stage of emo-tiny minimises.
+"""Losses of each training stage of emo-tiny.
 
 1. ``face``: the face network on its eight exact targets, its trunk under a probe that is thrown away.
 2. ``vision``: the vision tower under a probe alone, standing in for EVA-CLIP's pre-training.
@@ -33,10 +33,10 @@ from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForCondition
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 ReadFeatures = Callable[[NDArray[np.int64]], FrameFeatures]
-"""What the frozen networks make of the rows of a split."""
+"""Features of the rows of a split from the frozen networks."""
 
-DEMOGRAPHICS_SHARE = 0.7
-"""Share of training prompts that carry the age/gender/race sentence, so that both prompts are known."""
+DEMOGRAPHICS_PROBABILITY = 0.7
+"""Fraction of training prompts that carry the age/gender/race sentence, so that both prompts are known."""
 
 
 def batch_rows(seed: int, step: int, rows: int, batch_size: int) -> NDArray[np.int64]:
@@ -52,7 +52,7 @@ def _targets(arrays: Arrays, rows: NDArray[np.int64], name: str, like: Tensor) -
 
 
 def face_losses(outputs: FaceOutputs, arrays: Arrays, rows: NDArray[np.int64]) -> Losses:
-    """Weigh the face network's losses; parsing counts when its map was asked for."""
+    """Weigh the face network's losses; parsing counts where its map was computed."""
 
     def target(name: str) -> Tensor:
         return _targets(arrays, rows, name, outputs.pose)
@@ -84,15 +84,15 @@ def dice_loss(logits: Tensor, classes: Tensor) -> Tensor:
         logits: float [N, C, H, W].
         classes: integer [N, H, W].
     """
-    shares = logits.softmax(1)
+    probabilities = logits.softmax(1)
     drawn = fn.one_hot(classes, logits.shape[1]).permute(0, 3, 1, 2)
     area = drawn.sum((0, 2, 3))
-    overlap = 2 * (shares * drawn).sum((0, 2, 3)) / (shares.sum((0, 2, 3)) + area)
+    overlap = 2 * (probabilities * drawn).sum((0, 2, 3)) / (probabilities.sum((0, 2, 3)) + area)
     return 1 - overlap[area > 0].mean()
 
 
 class Guess(NamedTuple):
-    """What a probe reads off a network."""
+    """Predictions of a probe."""
 
     units: Tensor
     """[N, 17] logits of the intensities."""
@@ -118,9 +118,9 @@ class Probe(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.register_buffer("mean_face", mean_face)
 
-    def read(self, seen: Tensor) -> Guess:
+    def read(self, features: Tensor) -> Guess:
         """Predict from flat features [N, inputs]."""
-        units, expression, landmarks, pose = torch.split(self.out(seen).float(), list(self.widths), dim=-1)
+        units, expression, landmarks, pose = torch.split(self.out(features).float(), list(self.widths), dim=-1)
         return Guess(units, expression, landmarks.view(-1, 68, 2) + self.get_buffer("mean_face"), pose)
 
 
@@ -180,23 +180,23 @@ class Example:
 
     @property
     def clip(self) -> bool:
-        """Whether the prompts say "video"."""
+        """True where the prompts say "video"."""
         return len(self.rows) > 1
 
 
 def examples_at(arrays: Arrays, items: Sequence[int], frames: int, *, halve_every: int = 0) -> list[Example]:
-    """Collect items (images, or clips of ``frames`` rows); a clip's cues are those seen in any frame.
+    """Collect items (images, or clips of ``frames`` rows); a clip's cues are those visible in any frame.
 
     One clip in ``halve_every`` shows only every other frame, so that the model knows more than one length.
     """
-    found = []
-    for place, item in enumerate(items):
-        halved = halve_every > 0 and place % halve_every == 0
+    examples = []
+    for index, item in enumerate(items):
+        halved = halve_every > 0 and index % halve_every == 0
         rows = np.arange(item * frames, (item + 1) * frames, 2 if halved else 1)
-        seen = arrays["cues"][rows].max(0)
-        cues = tuple(unit for unit, visible in zip(ACTION_UNITS, seen, strict=True) if visible)
-        found.append(Example(rows, EXPRESSIONS[arrays["expression"][rows[0]]], cues, arrays["action_units"][rows]))
-    return found
+        cue = arrays["cues"][rows].max(0)
+        cues = tuple(unit for unit, cue in zip(ACTION_UNITS, cue, strict=True) if cue)
+        examples.append(Example(rows, EXPRESSIONS[arrays["expression"][rows[0]]], cues, arrays["action_units"][rows]))
+    return examples
 
 
 def language_losses(
@@ -220,12 +220,12 @@ def language_losses(
         frames = slice(start, start + sum(len(example.rows) for example in part))
         start = frames.stop
         pairs = [_instruction(kind, example, rng) for example in part]
-        turns = _embedded_turns(model, features.frames(frames), part, pairs, rng)
-        packed = _answer_rows(model, turns, pairs)
-        scored = branch_log_probs(model.language, packed, shared=_shared_start(model, turns))
+        prompts = _embedded_prompts(model, features.frames(frames), part, pairs, rng)
+        packed = _answer_rows(model, prompts, pairs)
+        scored = branch_log_probs(model.language, packed, shared=_shared_start(model, prompts))
         log_probs = [branches[0] for branches in scored]
         losses[kind] = -torch.stack([answer.mean() for answer in log_probs]).mean()
-        visual += [turn.visual for turn in turns]
+        visual += [prompt.visual for prompt in prompts]
     if probes:
         units, expressions = [example.units for example in shuffled], [example.expression for example in shuffled]
         losses |= probes.losses(visual, units, expressions)
@@ -239,32 +239,32 @@ def _instruction(kind: str, example: Example, rng: random.Random) -> Instruction
     return conversation_instruction(example.expression, example.cues, rng, medium=medium)
 
 
-def _embedded_turns(
+def _embedded_prompts(
     model: EmoLlamaForConditionalGeneration,
     features: FrameFeatures,
     examples: Sequence[Example],
     pairs: Sequence[Instruction],
     rng: random.Random,
 ) -> list[EmbeddedPrompt]:
-    turns, start = [], 0
+    prompts, start = [], 0
     for pair, example in zip(pairs, examples, strict=True):
         own = slice(start, start + len(example.rows))
-        turns.append(PromptInput(own, pair.question, example.clip, rng.random() < DEMOGRAPHICS_SHARE))
+        prompts.append(PromptInput(own, pair.question, example.clip, rng.random() < DEMOGRAPHICS_PROBABILITY))
         start = own.stop
-    return model.embed_prompts(features, turns)
+    return model.embed_prompts(features, prompts)
 
 
 def _answer_rows(
-    model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedPrompt], pairs: Sequence[Instruction]
+    model: EmoLlamaForConditionalGeneration, prompts: Sequence[EmbeddedPrompt], pairs: Sequence[Instruction]
 ) -> list[PackedRow]:
     eos = model.config.language.eos_token_id
     return [
-        PackedRow(turn.embeddings, [[*model.tokenizer.encode_answer(turn.prompt.after, pair.answer), eos]])
-        for turn, pair in zip(turns, pairs, strict=True)
+        PackedRow(prompt.embeddings, [[*model.tokenizer.encode_answer(prompt.prompt.after, pair.answer), eos]])
+        for prompt, pair in zip(prompts, pairs, strict=True)
     ]
 
 
-def _shared_start(model: EmoLlamaForConditionalGeneration, turns: Sequence[EmbeddedPrompt]) -> int:
-    """How many embeddings every prompt starts with, begin-of-sequence included: those before the visual tokens."""
-    places = zip(*(model.tokenizer.encode(turn.prompt.before) for turn in turns), strict=False)
+def _shared_start(model: EmoLlamaForConditionalGeneration, prompts: Sequence[EmbeddedPrompt]) -> int:
+    """Count the embeddings that all prompts start with, begin-of-sequence included: those before the visual tokens."""
+    places = zip(*(model.tokenizer.encode(prompt.prompt.before) for prompt in prompts), strict=False)
     return 1 + sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, places))

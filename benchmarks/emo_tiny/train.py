@@ -137,11 +137,11 @@ def _train_answers(
         draw = first_draw + step
         before = -(-draw // images_every) if images_every else 0  # batches of images before this one
         clips = draw % images_every > 0 if images_every else True
-        arrays, size, turn = (
+        arrays, size, batch = (
             (run.clips, CLIPS_AT_ONCE, draw - before) if clips else (run.images, plan.batch_size, before)
         )
         count = len(arrays["expression"]) // (frames if clips else 1)
-        items = batch_rows(run.seed + 2, turn, count, size).tolist()
+        items = batch_rows(run.seed + 2, batch, count, size).tolist()
         examples = examples_at(arrays, items, frames, halve_every=4) if clips else examples_at(arrays, items, 1)
         read = run.clip_features.read if clips else partial(encode_rows, run.model, run.images)
         with run.autocast():
@@ -171,7 +171,7 @@ Otherwise large tensors are mapped, and faulted in page by page, anew until glib
 
 @dataclass(frozen=True)
 class Settings:
-    """What every process of one run is told."""
+    """Settings of a run, which each of its processes gets."""
 
     out: Path
     seed: int

@@ -24,7 +24,7 @@ from emo_edge.utils.commands import EdgeCommand
 
 def instruction_pairs(sample: FaceSample, rng: random.Random) -> Iterator[Instruction]:
     """Yield a category pair and a conversation pair about one drawing."""
-    cues = [unit for unit, seen in zip(ACTION_UNITS, visible_cues(sample), strict=True) if seen]
+    cues = [unit for unit, visible in zip(ACTION_UNITS, visible_cues(sample), strict=True) if visible]
     yield category_instruction(sample.expression, rng)
     yield conversation_instruction(sample.expression, cues, rng)
 

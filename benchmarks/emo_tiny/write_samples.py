@@ -25,7 +25,7 @@ QUALITY = 92
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--count", default=COUNT, show_default=True, type=click.IntRange(1))
 def main(directory: Path, count: int) -> None:
-    """Write JPEG drawings, the seven basic expressions in turn, and ``samples.json`` with their exact truth."""
+    """Write JPEG drawings, the seven basic expressions in rotation, and ``samples.json`` with their exact truth."""
     import cv2
 
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""From readings to the figures of a row: accuracy with intervals, trust in probabilities, groups, full precision."""
+"""Figures of a row from its predictions: accuracy with intervals, calibration, subgroups, full precision."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ NOT_NAMED = -1
 """Predicted label of an answer that names none: never right."""
 
 
-def accuracy_of(readings: Predictions, samples: Sequence[BenchSample], labels: Sequence[str]) -> dict[str, Any]:
+def accuracy_of(predictions: Predictions, samples: Sequence[BenchSample], labels: Sequence[str]) -> dict[str, Any]:
     """Return the ``accuracy`` of a row; classes without a sample are left out of every mean over classes."""
-    truth, predicted = truth_of(samples), readings.shares.argmax(-1)
+    truth, predicted = truth_of(samples), predictions.probabilities.argmax(-1)
     counts = confusion(truth, predicted, len(labels))
-    share = war(truth, predicted)
-    low, high = wilson_interval(share, len(truth))
+    accuracy = war(truth, predicted)
+    low, high = wilson_interval(accuracy, len(truth))
     return {
-        "war": {"value": share, "low": low, "high": high},
+        "war": {"value": accuracy, "low": low, "high": high},
         "uar": with_interval(uar, truth, predicted),
         "f1": with_interval(macro_f1, truth, predicted),
-        "ece": calibration_error(readings.shares, truth),
-        "brier": brier_score(readings.shares, truth),
-        "nll": log_loss(readings.shares, truth),
+        "ece": calibration_error(predictions.probabilities, truth),
+        "brier": brier_score(predictions.probabilities, truth),
+        "nll": log_loss(predictions.probabilities, truth),
         "per_class": {label: _of_class(counts, index) for index, label in enumerate(labels)},
         "confusion": counts.tolist(),
-        "text": _text(readings, truth, labels),
+        "text": _text(predictions, truth, labels),
         "groups": _groups(samples, truth, predicted),
     }
 
 
-def against(reference: Predictions, found: Predictions, samples: Sequence[BenchSample]) -> dict[str, Any]:
+def against(reference: Predictions, predictions: Predictions, samples: Sequence[BenchSample]) -> dict[str, Any]:
     """Return ``against_reference`` of a row: both read the same samples."""
     truth = truth_of(samples)
-    evidence = label_evidence(reference.shares, found.shares, truth.tolist())
-    before, after = (readings.shares.argmax(-1) == truth for readings in (reference, found))
+    evidence = label_evidence(reference.probabilities, predictions.probabilities, truth.tolist())
+    before, after = (one.probabilities.argmax(-1) == truth for one in (reference, predictions))
     return {
         "agreement": _interval(evidence, "label_agreement"),
         "delta_uar": _interval(evidence, "uar_delta"),
@@ -62,10 +62,14 @@ def against(reference: Predictions, found: Predictions, samples: Sequence[BenchS
     }
 
 
-def gate_of(profile: str, reference: Predictions, found: Predictions, samples: Sequence[BenchSample]) -> dict[str, Any]:
-    """Hold a profile to the gate that ``emo-edge calibrate`` has for its name, on these samples."""
+def gate_of(
+    profile: str, reference: Predictions, predictions: Predictions, samples: Sequence[BenchSample]
+) -> dict[str, Any]:
+    """Check a profile against the gate that ``emo-edge calibrate`` has for its name, on these samples."""
     gate = profile_gate(profile)
-    failures = gate.failures(label_evidence(reference.shares, found.shares, truth_of(samples).tolist()))
+    failures = gate.failures(
+        label_evidence(reference.probabilities, predictions.probabilities, truth_of(samples).tolist())
+    )
     if failures:
         return {"passed": False, "text": f"{gate}: {'; '.join(failures)}"}
     few = _too_few(gate, len(samples))
@@ -73,9 +77,9 @@ def gate_of(profile: str, reference: Predictions, found: Predictions, samples: S
 
 
 def _too_few(gate: Gate, count: int) -> bool:
-    """Tell whether not even agreement on every one of so many samples has its interval within the gate."""
-    asked = [bound.value for bound in gate.bounds if bound.word == "agreement"]
-    return wilson_interval(1.0, count)[0] < max(asked, default=0.0)
+    """Return True if even agreement on all of so many samples has an interval that exceeds the gate's bound."""
+    required = [bound.value for bound in gate.bounds if bound.word == "agreement"]
+    return wilson_interval(1.0, count)[0] < max(required, default=0.0)
 
 
 def truth_of(samples: Sequence[BenchSample]) -> Ids:
@@ -96,35 +100,35 @@ def _interval(evidence: dict[str, float], name: str) -> dict[str, float]:
 
 def _of_class(counts: NDArray[np.int64], index: int) -> dict[str, float | int | None]:
     """Recall of a class without samples, and precision of one that is never predicted, are None."""
-    hits, support, said = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
+    hits, support, predicted = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
     return {
         "recall": hits / support if support else None,
-        "precision": hits / said if said else None,
-        "f1": 2 * hits / (support + said) if support else None,
+        "precision": hits / predicted if predicted else None,
+        "f1": 2 * hits / (support + predicted) if support else None,
         "support": support,
     }
 
 
-def _text(readings: Predictions, truth: Ids, labels: Sequence[str]) -> dict[str, Any] | None:
+def _text(predictions: Predictions, truth: Ids, labels: Sequence[str]) -> dict[str, Any] | None:
     """Score the free-text answers by the label they name; one that names none is wrong."""
-    asked = [place for place, answer in enumerate(readings.answers) if answer is not None]
-    if not asked:
+    answered = [index for index, answer in enumerate(predictions.answers) if answer is not None]
+    if not answered:
         return None
-    named = [named_label(str(readings.answers[place]), labels) for place in asked]
-    found = np.array([NOT_NAMED if one is None else one for one in named], np.int64)
-    scored = readings.shares[asked].argmax(-1)
+    named = [named_label(str(predictions.answers[index]), labels) for index in answered]
+    predicted = np.array([NOT_NAMED if one is None else one for one in named], np.int64)
+    scored = predictions.probabilities[answered].argmax(-1)
     return {
-        "war": war(truth[asked], found),
-        "uar": uar(truth[asked], found),
-        "named": float((found != NOT_NAMED).mean()),
-        "samples": len(asked),
-        "war_scored": war(truth[asked], scored),
-        "same_as_scored": float((found == scored).mean()),
+        "war": war(truth[answered], predicted),
+        "uar": uar(truth[answered], predicted),
+        "named": float((predicted != NOT_NAMED).mean()),
+        "samples": len(answered),
+        "war_scored": war(truth[answered], scored),
+        "same_as_scored": float((predicted == scored).mean()),
     }
 
 
 def _groups(samples: Sequence[BenchSample], truth: Ids, predicted: Ids) -> dict[str, Any]:
-    """Accuracy by what the data set says of the people; a sample without a word on it is in no group."""
+    """Compute accuracy by the data set's attributes of people; a sample without an attribute is in no group of it."""
     names = dict.fromkeys(name for sample in samples for name in sample.item.groups)
     table: dict[str, Any] = {}
     for name in names:
@@ -134,11 +138,11 @@ def _groups(samples: Sequence[BenchSample], truth: Ids, predicted: Ids) -> dict[
 
 
 def _group(truth: Ids, predicted: Ids, members: NDArray[np.bool_]) -> dict[str, Any]:
-    share, count = war(truth[members], predicted[members]), int(members.sum())
-    low, high = wilson_interval(share, count)
+    accuracy, count = war(truth[members], predicted[members]), int(members.sum())
+    low, high = wilson_interval(accuracy, count)
     return {
         "samples": count,
-        "war": share,
+        "war": accuracy,
         "war_low": low,
         "war_high": high,
         "uar": uar(truth[members], predicted[members]),
@@ -148,11 +152,11 @@ def _group(truth: Ids, predicted: Ids, members: NDArray[np.bool_]) -> dict[str, 
 def named_label(text: str, labels: Sequence[str]) -> int | None:
     """Return the index of the label that is named first, as a whole word or as its adjective; None where none is.
 
-    At one place the longer name counts: "happily surprised" is not "surprised". Words are looked for, not
+    At one position the longer name counts: "happily surprised" is not "surprised". Words are looked for, not
     understood: "not happy" names happiness.
     """
     names = {label.casefold(): index for index, label in enumerate(labels)}
     names |= {word: labels.index(label) for word, label in ADJECTIVES.items() if label in labels and word not in names}
     longest_first = sorted(names, key=len, reverse=True)
-    found = re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", text.casefold())
-    return names[found[0]] if found else None
+    match = re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", text.casefold())
+    return names[match[0]] if match else None

@@ -16,7 +16,7 @@ import numpy as np
 
 from emo_edge.benchmarks.measure.timing import DIGITS
 from emo_edge.benchmarks.workload.images import LatencyImage
-from emo_edge.benchmarks.workload.open import OpenedWith
+from emo_edge.benchmarks.workload.open import TargetOptions
 from emo_edge.errors import EmoEdgeError
 
 LONGEST_S = 1800.0
@@ -24,7 +24,7 @@ LONGEST_S = 1800.0
 
 
 def cold_starts(
-    bundle: Path, name: str, wanted: OpenedWith, shots: Sequence[LatencyImage], count: int, *, writes: bool
+    bundle: Path, name: str, options: TargetOptions, images: Sequence[LatencyImage], count: int, *, writes: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Start ``count`` processes, one after the other, that each import, open and read.
 
@@ -32,19 +32,19 @@ def cold_starts(
         ``cold_start``: milliseconds from the process's start to its first label, with the parts of the first one; and
         ``memory``: the largest of all. The bundle's files are in the system's cache, if the memory holds them.
 
-    Raises EmoEdgeError if one fails: with its last words, or because it took `LONGEST_S` or said what cannot be read.
+    Raises EmoEdgeError if one fails: with its last line, for one that took `LONGEST_S`, or whose output cannot be read.
     """
     spec = {
         "bundle": str(bundle.absolute()),
         "name": name,
-        "opened_with": {**wanted.to_json(), "checkpoint": str(Path(wanted.checkpoint).absolute())},
-        "shots": [[str(shot.path.absolute()), shot.box] for shot in shots],
+        "opened_with": {**options.to_json(), "checkpoint": str(Path(options.checkpoint).absolute())},
+        "images": [[str(image.path.absolute()), image.box] for image in images],
         "writes": writes,
     }
     ended = [_started(spec) for _ in range(count)]
     raw = [round(ms, DIGITS) for ms, _, _ in ended]
     peaks, cards = (
-        [found[key] for _, _, found in ended if found.get(key) is not None] for key in ("peak_rss", "device")
+        [figures[key] for _, _, figures in ended if figures.get(key) is not None] for key in ("peak_rss", "device")
     )
     parts = {part: round(ms, DIGITS) for part, ms in ended[0][1].items()}
     start = {"p50": float(np.median(raw)), "min": min(raw), "raw": raw, "parts": parts}
@@ -54,26 +54,26 @@ def cold_starts(
 def _started(spec: dict[str, Any]) -> tuple[float, dict[str, float], dict[str, Any]]:
     command = [sys.executable, "-m", "emo_edge.benchmarks.measure.cold_start_worker", json.dumps(spec)]
     # python -m looks for modules in the working directory first: in an empty one there are none.
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as nowhere:
-        ended = _watched(command, said, nowhere)
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as empty:
+        ended = _watched(command, errors, empty)
         if ended is None:
             raise EmoEdgeError(f"a fresh process was not done in {LONGEST_S:g} s, and was ended")
         milliseconds, first, rest, code = ended
         if code:
-            said.seek(0)
-            words = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
+            errors.seek(0)
+            words = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
             raise EmoEdgeError(f"a fresh process ended with {code}: {words[0]}")
     try:
         return milliseconds, dict(json.loads(first)), dict(json.loads(rest))
     except (ValueError, TypeError) as error:
-        raise EmoEdgeError(f"a fresh process said what cannot be read: {error}") from error
+        raise EmoEdgeError(f"a fresh process wrote text that cannot be read: {error}") from error
 
 
-def _watched(command: Sequence[str], said: IO[bytes], place: str) -> tuple[float, bytes, bytes, int] | None:
+def _watched(command: Sequence[str], errors: IO[bytes], folder: str) -> tuple[float, bytes, bytes, int] | None:
     """Return milliseconds to the first line, it, the rest and the exit code; None for a process that took too long."""
     late = Event()
     started = time.perf_counter()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, cwd=place)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=folder)
 
     def end() -> None:
         late.set()

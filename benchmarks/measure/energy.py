@@ -1,4 +1,4 @@
-"""Joules of a piece of work, from whatever counter the machine has; a machine without one says so.
+"""Joules of a piece of work, from whatever counter the machine has; without one, the reason.
 
 Counters are of whole parts of the machine, so what else runs on it, and idling, is in the figure. RAPL and the sums of
 Jetson's sensors follow the kernel's documents (power/powercap/powercap.rst, hwmon/ina3221.rst), NVML its API reference.
@@ -35,7 +35,7 @@ class Meter(Protocol):
         """Begin."""
 
     def joules(self) -> float:
-        """Return what was used since, and stop."""
+        """Return the joules used since, and stop."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RaplMeter:
         self._begun = [read_number(domain.energy) or 0 for domain in self._domains]
 
     def joules(self) -> float:
-        """Read them again; one wrap is seen."""
+        """Read them again; one wrap is corrected."""
         total = 0
         for domain, before in zip(self._domains, self._begun, strict=True):
             used = (read_number(domain.energy) or 0) - before
@@ -133,7 +133,7 @@ def energy_of(call: Callable[[], object], readings: int, device: str, root: Path
 
 
 def open_meter(device: str, root: Path = ROOT) -> Meter | str:
-    """Open what counts this device's energy, or say why nothing does."""
+    """Open the meter of this device's energy, or return the reason why there is none."""
     rails = _rails(root)
     if rails:
         return SensorMeter(rails)
@@ -166,18 +166,18 @@ def _nvml() -> Meter | str:
         return f"NVML cannot be loaded: {error}"
     value = ctypes.c_ulonglong()
     if any(codes) or library.nvmlDeviceGetTotalEnergyConsumption(card, ctypes.byref(value)):
-        return "the card's driver tells no total energy"
+        return "the card's driver reports no total energy"
     return NvmlMeter(library, card)
 
 
 def _rails(root: Path) -> dict[str, tuple[Path, Path]]:
     """Find a Jetson's input rails, in millivolts and milliamperes; empty elsewhere."""
-    found: dict[str, tuple[Path, Path]] = {}
+    rails: dict[str, tuple[Path, Path]] = {}
     for sensor in (root / "sys/class/hwmon").glob("hwmon*"):
         if read_text(sensor / "name").strip() == "ina3221":
             for label in sensor.glob("in[1-3]_label"):
-                place = label.name[2]
-                found[read_text(label).strip()] = (sensor / f"in{place}_input", sensor / f"curr{place}_input")
-    if INPUT_RAILS[0] in found:
-        return {INPUT_RAILS[0]: found[INPUT_RAILS[0]]}
-    return {name: found[name] for name in INPUT_RAILS if name in found}
+                channel = label.name[2]
+                rails[read_text(label).strip()] = (sensor / f"in{channel}_input", sensor / f"curr{channel}_input")
+    if INPUT_RAILS[0] in rails:
+        return {INPUT_RAILS[0]: rails[INPUT_RAILS[0]]}
+    return {name: rails[name] for name in INPUT_RAILS if name in rails}

@@ -1,4 +1,4 @@
-"""The machine of a benchmark: what it is, and its state before and after, so that a busy or hot one is seen."""
+"""The machine of a benchmark: its hardware, and its state before and after, which shows a busy or hot one."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ LIBRARIES = (
     "opencv-python-headless",
 )
 BUSY_LOAD = 0.5
-"""Processes for each core that others keep running before the benchmark begins; asked where proc/stat is missing."""
-BUSY_SHARE = 0.05
-"""Of all CPU time just before and during the benchmark, what others may take."""
+"""Processes of others for each core before the benchmark begins; used where proc/stat is missing."""
+BUSY_FRACTION = 0.05
+"""Fraction of all CPU time just before and during the benchmark that others may take."""
 WATCH_S = 1.5
 """Before the start: the load of the last minute is as a rule that of the run before this one."""
 ROOT = Path("/")
@@ -45,9 +45,9 @@ class State:
     shown: dict[str, Any]
     """``load``, ``mhz`` and ``temperatures`` as the report has them."""
     throttles: int | None
-    """Events that the processors counted since the start; None where they tell none."""
-    taken: float | None
-    """CPU seconds that anybody took, those that a hypervisor gave to others among them."""
+    """Events that the processors counted since the start; None where they report none."""
+    used: float | None
+    """CPU seconds that all processes used, those that a hypervisor gave to others among them."""
     own: float
     """CPU seconds of this process and of its children that have ended."""
     moment: float
@@ -56,19 +56,19 @@ class State:
 
 
 def read_state(root: Path = ROOT) -> State:
-    """Look at the machine now; what it does not tell is None or empty."""
+    """Read the state of the machine now; None or empty where it reports nothing."""
     times = os.times()
     return State(
         {"load": _load(root), "mhz": _mhz(root), "temperatures": _temperatures(root)},
         _throttles(root),
-        _taken(root),
+        _cpu_seconds(root),
         times.user + times.system + times.children_user + times.children_system,
         time.monotonic(),
     )
 
 
 def watched_state(root: Path = ROOT, watch_s: float = WATCH_S) -> State:
-    """Look at the machine for ``watch_s`` seconds, then as `read_state`."""
+    """Watch the machine for ``watch_s`` seconds, then read its state as `read_state` does."""
     first = read_state(root)
     time.sleep(watch_s)
     last = read_state(root)
@@ -108,25 +108,25 @@ def machine_section(
 
 
 def busy_reasons(before: State, after: State, cores: int) -> list[str]:
-    """Say how others were at work on this machine, before or during the benchmark."""
+    """List how other processes kept this machine busy, before or during the benchmark."""
     reasons = []
     load = before.shown["load"]
     if before.others is not None:
-        if before.others / cores > BUSY_SHARE:
+        if before.others / cores > BUSY_FRACTION:
             reasons.append(f"others took {before.others / cores:.0%} of the CPU time before the start")
-    elif before.taken is None and load and load[0] > BUSY_LOAD * cores:
+    elif before.used is None and load and load[0] > BUSY_LOAD * cores:
         reasons.append(f"load {load[0]:.2f} at the start")
     others = _others(before, after)
-    if others is not None and others / cores > BUSY_SHARE:
+    if others is not None and others / cores > BUSY_FRACTION:
         reasons.append(f"others took {others / cores:.0%} of the CPU time")
     return reasons
 
 
 def _others(before: State, after: State) -> float | None:
-    """CPU seconds a second that others took in between; None where the system does not tell."""
-    if before.taken is None or after.taken is None or after.moment <= before.moment:
+    """CPU seconds a second that others took in between; None where the system does not report it."""
+    if before.used is None or after.used is None or after.moment <= before.moment:
         return None
-    return ((after.taken - before.taken) - (after.own - before.own)) / (after.moment - before.moment)
+    return ((after.used - before.used) - (after.own - before.own)) / (after.moment - before.moment)
 
 
 def _gpu(machine: Machine) -> str | None:
@@ -136,30 +136,30 @@ def _gpu(machine: Machine) -> str | None:
 
 
 def _load(root: Path) -> list[float] | None:
-    found = re.match(r"([\d.]+) ([\d.]+) ([\d.]+) ", read_text(root / "proc/loadavg"))
-    return [float(value) for value in found.groups()] if found else None
+    match = re.match(r"([\d.]+) ([\d.]+) ([\d.]+) ", read_text(root / "proc/loadavg"))
+    return [float(value) for value in match.groups()] if match else None
 
 
 def _mhz(root: Path) -> float | None:
     """Mean clock of the cores."""
     folder = root / "sys/devices/system/cpu"
     clocks = [read_number(path) for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    told = [clock / 1000 for clock in clocks if clock]
-    told = told or [
+    known = [clock / 1000 for clock in clocks if clock]
+    known = known or [
         float(value) for value in read_cpu_entries(root).get("cpu MHz", []) if re.fullmatch(r"\d+(\.\d+)?", value)
     ]
-    return round(fmean(told), 1) if told else None
+    return round(fmean(known), 1) if known else None
 
 
 def _temperatures(root: Path) -> dict[str, float]:
-    """Degrees Celsius by the name of the thermal zone; zones that are switched off tell none."""
-    found = {}
+    """Degrees Celsius by the name of the thermal zone; zones that are switched off report none."""
+    degrees = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         value = read_number(zone / "temp")
         if value is not None and value > 0:
             name = read_text(zone / "type").strip() or zone.name
-            found[name if name not in found else f"{name} {zone.name[12:]}"] = value / 1000
-    return found
+            degrees[name if name not in degrees else f"{name} {zone.name[12:]}"] = value / 1000
+    return degrees
 
 
 def _throttles(root: Path) -> int | None:
@@ -169,23 +169,23 @@ def _throttles(root: Path) -> int | None:
     return sum(counts) if counts else None
 
 
-def _taken(root: Path) -> float | None:
+def _cpu_seconds(root: Path) -> float | None:
     """Add up ``cpu`` of proc/stat without idle and iowait; guests are counted in user and nice (man 5 proc)."""
-    found = re.match(r"cpu +([\d ]+)", read_text(root / "proc/stat"))
-    if found is None or not hasattr(os, "sysconf"):
+    match = re.match(r"cpu +([\d ]+)", read_text(root / "proc/stat"))
+    if match is None or not hasattr(os, "sysconf"):
         return None
-    ticks = [int(value) for value in found[1].split()][:8]
+    ticks = [int(value) for value in match[1].split()][:8]
     return (sum(ticks) - sum(ticks[3:5])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _git(run: Run) -> dict[str, Any] | None:

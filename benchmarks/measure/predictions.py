@@ -1,4 +1,4 @@
-"""What each row of a benchmark says of every sample, kept in the journal as it is said."""
+"""Predictions of each row of a benchmark for every sample, each kept in the journal before the next."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.workload.journal import Journal, Row
 from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spread
-from emo_edge.benchmarks.workload.subjects import BenchTarget
+from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.errors import DeviceError
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """N samples as one subject reads them, in the order of the samples."""
+    """Predictions of one target for N samples, in their order."""
 
-    shares: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
     """Probabilities [N, labels]."""
     answers: tuple[str | None, ...]
-    """What was written of each; None where nothing was asked for."""
+    """Free-text answer about each; None where none was requested."""
 
 
 def read_samples(
-    subject: BenchTarget,
+    target: BenchTarget,
     name: str,
     samples: BenchSamples,
     written: int,
@@ -37,56 +37,56 @@ def read_samples(
     """Read every sample that the journal has not, with the same pixels, from an earlier run.
 
     Args:
-        subject: reads.
+        target: reads the samples.
         name: of the journal's file.
-        samples: what is read.
+        samples: are read in their order.
         written: how many of them, evenly, are answered in free text, too.
         journal: keeps each row before the next sample is read.
         progress: gets samples done and in all.
 
     Raises DeviceError for a sample whose probabilities are not finite.
     """
-    asked = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
-    seen = {sample.item.key: sample.sha256 for sample in samples.samples}
+    answered = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
+    digests = {sample.item.key: sample.sha256 for sample in samples.samples}
     rows = journal.rows(
-        name, lambda row: row.get("sha256") == seen.get(row["key"]) and _fits(row, len(samples.labels), asked)
+        name, lambda row: row.get("sha256") == digests.get(row["key"]) and _fits(row, len(samples.labels), answered)
     )
     for done, sample in enumerate(samples.samples, 1):
         if sample.item.key not in rows:
-            row = _read(subject, sample, clip=samples.clips, written=sample.item.key in asked)
+            row = _read(target, sample, clip=samples.clips, written=sample.item.key in answered)
             rows[sample.item.key] = row
             journal.add(name, row)
         progress(done, len(samples.samples))
-    return readings_of([rows[sample.item.key] for sample in samples.samples])
+    return predictions_of([rows[sample.item.key] for sample in samples.samples])
 
 
-def readings_of(rows: Sequence[Row]) -> Predictions:
-    """Gather rows in their order."""
+def predictions_of(rows: Sequence[Row]) -> Predictions:
+    """Return the predictions that rows of the journal hold, in their order."""
     return Predictions(np.array([row["scores"] for row in rows], np.float64), tuple(row["answer"] for row in rows))
 
 
-def _read(subject: BenchTarget, sample: BenchSample, *, clip: bool, written: bool) -> Row:
+def _read(target: BenchTarget, sample: BenchSample, *, clip: bool, written: bool) -> Row:
     frames = sample.frames()
-    told = subject.read(frames, clip=clip)
-    if not all(map(math.isfinite, told.probabilities)):
+    prediction = target.read(frames, clip=clip)
+    if not all(map(math.isfinite, prediction.probabilities)):
         raise DeviceError(f"{sample.item.key}: its probabilities are not finite")
-    answer = subject.write(frames, None, clip=clip).text if written else None
+    answer = target.write(frames, None, clip=clip).text if written else None
     return {
         "key": sample.item.key,
         "sha256": sample.sha256,
         "truth": sample.truth,
-        "scores": told.probabilities,
+        "scores": prediction.probabilities,
         "answer": answer,
         "groups": dict(sample.item.groups),
-        "ms": {stage: round(value, 3) for stage, value in told.stage_ms.items()},
+        "ms": {stage: round(value, 3) for stage, value in prediction.stage_ms.items()},
     }
 
 
-def _fits(row: dict[str, Any], labels: int, asked: set[str]) -> bool:
+def _fits(row: dict[str, Any], labels: int, answered: set[str]) -> bool:
     scores = row.get("scores")
     numbers = (
         isinstance(scores, list)
         and len(scores) == labels
         and all(isinstance(one, float) and math.isfinite(one) for one in scores)
     )
-    return numbers and isinstance(row.get("answer"), str) == (row["key"] in asked)
+    return numbers and isinstance(row.get("answer"), str) == (row["key"] in answered)

@@ -1,8 +1,8 @@
-"""How near each stage is to what this machine can do at all: its copies and its products, measured on the spot.
+"""Roofline of this machine, its copies and matmuls measured on the spot, and the floor of each stage.
 
-The floor of a stage is what its weights, activations and products take at these two rates with nothing else to wait for
+The floor of a stage is the time that its weights, activations and matmuls take at these two rates without any wait
 (Williams, Waterman, Patterson: Roofline, CACM 52(4), 2009). Weights that stay in the processor's cache are read faster
-than memory is copied, and int8 products may be faster than those measured: a share above 1 says so.
+than memory is copied, and int8 matmuls may be faster than those measured: the fraction is above 1 then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLENTY = float(1 << 60)
 
 
 @dataclass(frozen=True)
-class Ceiling:
+class Roofline:
     """The two rates of a roofline."""
 
     copy_bytes_per_s: float
@@ -36,11 +36,11 @@ class Ceiling:
     matmul_flops_per_s: float
     """Two a multiplication with its sum."""
     dtype: str
-    """Of the fastest product."""
+    """Of the fastest matmul."""
 
 
-def measured_ceiling(threads: int | None) -> Ceiling:
-    """Measure copies and square products through PyTorch, in float32 and bfloat16; about a second."""
+def measure_roofline(threads: int | None) -> Roofline:
+    """Measure copies and square matmuls through PyTorch, in float32 and bfloat16; about a second."""
     import torch
 
     before = torch.get_num_threads()
@@ -56,38 +56,38 @@ def measured_ceiling(threads: int | None) -> Ceiling:
     finally:
         torch.set_num_threads(before)
     fastest = min(rates, key=rates.__getitem__)
-    return Ceiling(1000 * COPIED / copied, 1000 * 2 * SIDE**3 / rates[fastest], fastest)
+    return Roofline(1000 * COPIED / copied, 1000 * 2 * SIDE**3 / rates[fastest], fastest)
 
 
 def roofline_of(
-    bundle: Bundle, profile: str, labels: Sequence[str], ceiling: Ceiling, stages: dict[str, Any]
+    bundle: Bundle, profile: str, labels: Sequence[str], roofline: Roofline, stages: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Return ``roofline`` of a row: one face's stages against the ceiling.
+    """Return ``roofline`` of a row: one face's stages against the machine's roofline.
 
     None where the labels are none of the bundle's sets: their prompt's length is not known beforehand.
     """
     names = [name for name, known in bundle.manifest.label_sets.items() if known == tuple(labels)]
     if not names:
         return None
-    plan = make_plan(BundleModel(bundle), _device(ceiling), PlanRequest(labels=names[0]), [profile])
-    found = {}
+    plan = make_plan(BundleModel(bundle), _device(roofline), PlanRequest(labels=names[0]), [profile])
+    floors = {}
     for stage in plan.profiles[0].stages:
         if stage.name in stages and (stage.flops or stage.weight_bytes or stage.activation_bytes):
             floor, took = stage.ms.least, stages[stage.name]["p50"]
             moved = stage.weight_bytes + stage.activation_bytes
-            share = floor / took if took > 0 else None
-            found[stage.name] = {"bytes": moved, "flops": stage.flops, "floor_ms": floor, "share": share}
-    return found
+            fraction = floor / took if took > 0 else None
+            floors[stage.name] = {"bytes": moved, "flops": stage.flops, "floor_ms": floor, "share": fraction}
+    return floors
 
 
-def _device(ceiling: Ceiling) -> Device:
-    """Describe a device that does everything at the ceiling and loses no time between."""
-    products, memory = constant(ceiling.matmul_flops_per_s), constant(ceiling.copy_bytes_per_s)
+def _device(roofline: Roofline) -> Device:
+    """Describe a device that does everything at the roofline and loses no time in between."""
+    products, memory = constant(roofline.matmul_flops_per_s), constant(roofline.copy_bytes_per_s)
     speed = Speed({"fp32": products}, dict.fromkeys(get_args(Kind), memory))
     engine = Engine(speed, speed)
     return Device(
-        name="ceiling",
-        title="what this machine can do at most",
+        name="roofline",
+        title="the roofline of this machine",
         memory=PLENTY,
         left=PLENTY,
         runtime=0.0,

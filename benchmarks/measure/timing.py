@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 LEAST_TIMES = 20
-"""Raw times on each side below which neither a median's error nor their likeness can be told."""
-
-
+"""Raw times on each side that estimates of a median's error and of their autocorrelation need at least."""
 STABLE, LONGEST_WARMUP = 0.03, 5
-"""How near the medians of two windows in a row must be, and the windows after which waiting for that ends."""
+"""Largest relative difference of two windows' medians that are stable, and the number of windows that ends the wait."""
 DIGITS = 4
 Distribution = dict[str, Any]
 
@@ -34,7 +32,7 @@ def timed_ms(call: Callable[[], object]) -> float:
 
 
 def warm_up(call: Callable[[int], float], window: int) -> tuple[int, bool]:
-    """Call until the medians of two windows in a row are near each other; return the calls, and whether they were.
+    """Call until the medians of two windows in a row agree; return the number of calls, and True if they agreed.
 
     Args:
         call: gets its number within the window and returns its own milliseconds.
@@ -42,7 +40,7 @@ def warm_up(call: Callable[[int], float], window: int) -> tuple[int, bool]:
     """
     medians: list[float] = []
     while len(medians) < LONGEST_WARMUP:
-        medians.append(float(np.median([call(place) for place in range(window)])))
+        medians.append(float(np.median([call(index) for index in range(window)])))
         if len(medians) > 1 and abs(medians[-1] - medians[-2]) <= STABLE * medians[-2]:
             return window * len(medians), True
     return window * len(medians), False

@@ -19,8 +19,8 @@ from emo_edge.utils.processes import ProcessResult, run_bounded
 
 ROUNDS = 7
 LONGEST_S = 600.0
-PLACE = "{files}"
-OURS = "import sys; sys.path = [place for place in sys.path if place]; from emo_edge.cli.app import main; main()"
+PLACEHOLDER = "{files}"
+OURS = "import sys; sys.path = [folder for folder in sys.path if folder]; from emo_edge.cli.app import main; main()"
 """``python -c`` looks for modules in the working directory first, which is the user's."""
 
 
@@ -28,32 +28,32 @@ class Versus:
     """Two commands that read the same files. Raises InputError for words that no shell would take."""
 
     def __init__(
-        self, command: str, bundle: Path, shots: Sequence[LatencyImage], device: str, threads: int | None
+        self, command: str, bundle: Path, images: Sequence[LatencyImage], device: str, threads: int | None
     ) -> None:
         """Prepare both.
 
         Args:
-            command: as typed; ``{files}`` stands for the files, which come last if it is not there.
+            command: as typed; the files replace ``{files}``, or come last without it.
             bundle: read with its default profile.
-            shots: the files.
+            images: the files.
             device: of ours.
             threads: of ours.
         """
-        self.command, files = command, [str(shot.path) for shot in shots]
+        self.command, files = command, [str(image.path) for image in images]
         try:
             words = shlex.split(command)
         except ValueError as error:
-            raise InputError(f"--vs {command}: {error}") from error
+            raise InputError(f"`vs` {command}: {error}") from error
         if not words:
-            raise InputError("--vs names no command")
-        place = words.index(PLACE) if PLACE in words else len(words)
-        self.theirs = [*words[:place], *files, *words[place + 1 :]]
+            raise InputError("`vs` names no command")
+        index = words.index(PLACEHOLDER) if PLACEHOLDER in words else len(words)
+        self.theirs = [*words[:index], *files, *words[index + 1 :]]
         limit = ["--threads", str(threads)] if threads else []
         self.ours = [sys.executable, "-c", OURS, "infer", str(bundle), *files, "--jsonl", "--device", device, *limit]
 
     def check(self) -> None:
         """Run both once, which also warms the system's cache; raise InputError if one fails."""
-        for name, command in (("--vs", self.theirs), ("emo-edge infer", self.ours)):
+        for name, command in (("`vs`", self.theirs), ("emo-edge infer", self.ours)):
             ended = run_bounded(command, LONGEST_S)
             if ended.problem:
                 raise InputError(
@@ -61,14 +61,14 @@ class Versus:
                 )
 
     def measure(self) -> dict[str, Any]:
-        """Time both in turn, whoever is first changing; return ``vs`` of the report.
+        """Time both alternately, the first one changing each round; return ``vs`` of the report.
 
         ``ratio`` is our median over theirs, below 1 where ours is faster, with a 95 % bootstrap interval.
         """
         theirs: list[float] = []
         ours: list[float] = []
-        for place in range(ROUNDS):
-            for own in (place % 2 == 0, place % 2 == 1):
+        for index in range(ROUNDS):
+            for own in (index % 2 == 0, index % 2 == 1):
                 (ours if own else theirs).append(timed_ms(partial(self._run, own)))
         return {
             "command": self.command,
@@ -80,7 +80,9 @@ class Versus:
     def _run(self, own: bool) -> ProcessResult:
         ended = run_bounded(self.ours if own else self.theirs, LONGEST_S)
         if ended.problem:
-            raise InputError(f"{'emo-edge infer' if own else '--vs'} {ended.problem}, after it had run well before")
+            raise InputError(
+                f"{'emo-edge infer' if own else 'the other command'} {ended.problem}, after it had run well before"
+            )
         return ended
 
 

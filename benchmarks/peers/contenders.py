@@ -1,6 +1,6 @@
-"""What each side of `emo_edge.benchmarks.peers.run` does, in a process of its own: open, warm up, time some calls.
+"""Contenders of `emo_edge.benchmarks.peers.run`, each in a process of its own: open, warm up, time some calls.
 
-A process each, because two models of seven billion weights do not fit beside each other.
+A process each, because the memory does not hold two models of seven billion weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.crops import Image
 from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
 from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
-from emo_edge.runtimes.loading.engines import Engines, GraphOpener, open_engines, open_language
+from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 
@@ -42,23 +42,23 @@ LINES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Timed:
-    """What one side took, call by call after the first, which does not count."""
+    """Times of one contender, call by call after the first, which does not count."""
 
     ms: list[float]
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 def our_readings(bundle: Path, device: str, profile: str | None, threads: int | None, calls: int) -> Timed:
-    """Read drawings in turn, each as one face; the facts tell the time outside the engines, as a share."""
+    """Read two drawings alternately, each as one face; the facts hold the fraction of time outside the engines."""
     opened = Bundle.open(bundle)
     engines = open_engines(opened, profile=profile, device=device, threads=threads)
-    clock = _EngineClock(engines)
-    with EmotionPipeline(opened, engines, WholeImage()) as pipeline:
+    clock = _EngineClock()
+    with EmotionPipeline(opened, clock.engines(engines), WholeImage()) as pipeline:
         images, outside, ms = _images(), [], []
-        for place in range(1 + calls):
+        for index in range(1 + calls):
             clock.ms = 0.0
-            took = timed_ms(partial(pipeline.read, images[place % 2]))
-            if place:
+            took = timed_ms(partial(pipeline.read, images[index % 2]))
+            if index:
                 ms.append(took)
                 outside.append((took - clock.ms) / took)
         facts = {"profile": engines.profile_name, **engines.variants(), "outside": float(np.median(outside))}
@@ -68,33 +68,44 @@ def our_readings(bundle: Path, device: str, profile: str | None, threads: int | 
 class _EngineClock:
     """Adds up the time inside engines."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self) -> None:
         self.ms = 0.0
+
+    def engines(self, engines: Engines) -> Engines:
+        """Return the same engines with every computing call timed; raise InputError without a language model."""
         chain = engines.chain
         if chain is None:
-            raise InputError("a face network alone tells no label")
-        for session, names in (
-            (engines.face, ("run",)),
-            (chain.vision, ("run",)),
-            (chain.connector, ("run",)),
-            (chain.language, ("prefill", "score")),
-        ):
-            for name in names if session is not None else ():
-                setattr(session, name, self._watched(getattr(session, name)))
+            raise InputError("a face network alone gives no label")
+        vision, connector, language = (self._timed(part) for part in (chain.vision, chain.connector, chain.language))
+        face = None if engines.face is None else self._timed(engines.face)
+        return replace(engines, face=face, chain=LanguageChain(vision, connector, language))
 
-    def _watched(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return call(*arguments)
-            finally:
-                self.ms += 1000 * (time.perf_counter() - started)
+    def _timed(self, session: Any) -> Any:
+        return _TimedSession(session, self)
 
-        return timed
+
+class _TimedSession:
+    """A session as it is, but for the clock around the calls that compute."""
+
+    COMPUTING = ("run", "prefill", "score")
+
+    def __init__(self, session: Any, clock: _EngineClock) -> None:
+        self._session, self._clock = session, clock
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._session, name)
+        return partial(self._call, value) if name in self.COMPUTING else value
+
+    def _call(self, compute: Callable[..., Any], *arguments: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return compute(*arguments)
+        finally:
+            self._clock.ms += 1000 * (time.perf_counter() - started)
 
 
 def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int) -> Timed:
-    """Have eager PyTorch write `ANSWER` tokens about drawings in turn, as EMO-LLaMA's users get a label."""
+    """Have eager PyTorch write `ANSWER` tokens about two drawings alternately, as EMO-LLaMA's users get a label."""
     import torch
 
     from emo_edge.bundle.prompts import classify_question
@@ -109,14 +120,14 @@ def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int)
     written: list[int] = []
 
     def answer(image: Image) -> None:
-        turn = model.embed_prompts(model.encode(as_clip(image, None)), [PromptInput(slice(0, 1), question)])[0]
-        written.append(len(generate_tokens(model.language, [turn.embeddings], Sampling(max_new_tokens=ANSWER))[0]))
+        prompt = model.embed_prompts(model.encode(as_clip(image, None)), [PromptInput(slice(0, 1), question)])[0]
+        written.append(len(generate_tokens(model.language, [prompt.embeddings], Sampling(max_new_tokens=ANSWER))[0]))
 
     images, ms = _images(), []
     with torch.inference_mode():
-        for place in range(1 + calls):
-            took = timed_ms(partial(answer, images[place % 2]))
-            ms += [took] if place else []
+        for index in range(1 + calls):
+            took = timed_ms(partial(answer, images[index % 2]))
+            ms += [took] if index else []
     return Timed(ms, {"dtype": dtype, "tokens written": min(written)})
 
 
@@ -125,10 +136,10 @@ def mtmd_answers(tool: Path, language: Path, projector: Path, picture: Path, pro
     command = [str(tool), "-m", str(language), "--mmproj", str(projector), "--image", str(picture), "-p", prompt]
     command += ["-n", str(ANSWER), "--temp", "0", "-t", str(threads), "--chat-template", "vicuna"]
     command += ["--perf", "--verbosity", "4"]
-    said = _said(command)
-    encoding = _figure(said, r"mtmd batch encoding done in (\d+) ms", r"image slice encoded in (\d+) ms")
-    reading, positions = _pair(said, r"prompt eval time = +([\d.]+) ms / +(\d+) tokens")
-    writing, runs = _pair(said, r"\beval time = +([\d.]+) ms / +(\d+) runs")
+    output = _output_of(command)
+    encoding = _figure(output, r"mtmd batch encoding done in (\d+) ms", r"image slice encoded in (\d+) ms")
+    reading, positions = _pair(output, r"prompt eval time = +([\d.]+) ms / +(\d+) tokens")
+    writing, runs = _pair(output, r"\beval time = +([\d.]+) ms / +(\d+) runs")
     facts = {"image ms": encoding, "prompt ms": reading, "positions": positions, "decode ms": writing, "runs": runs}
     return Timed([encoding + reading + writing], facts)
 
@@ -136,8 +147,8 @@ def mtmd_answers(tool: Path, language: Path, projector: Path, picture: Path, pro
 def llama_bench(tool: Path, language: Path, prompt: int, written: int, threads: int, calls: int) -> dict[str, Timed]:
     """Have ``llama-bench`` read ``prompt`` tokens and write ``written`` ones, each from an empty context."""
     command = [str(tool), "-m", str(language), "-p", str(prompt), "-n", str(written), "-r", str(calls)]
-    found = json.loads(_said([*command, "-t", str(threads), "-o", "json"], errors=False))
-    times = {("prefill" if row["n_prompt"] else "decode"): row for row in found}
+    results = json.loads(_output_of([*command, "-t", str(threads), "-o", "json"], errors=False))
+    times = {("prefill" if row["n_prompt"] else "decode"): row for row in results}
     steps = {"prefill": 1, "decode": written}
     return {
         name: Timed(
@@ -160,7 +171,7 @@ def our_language(bundle: Path, variant: str, prompt: int, written: int, threads:
 
 
 def our_gguf(path: Path, prompt: int, written: int, threads: int, calls: int) -> dict[str, Timed]:
-    """Do the same on a GGUF file that is no bundle's."""
+    """Read and write as many tokens with a GGUF file that is no bundle's."""
     shape = read_gguf_header(path).shape()
     with runtime(LANGUAGE_RUNTIMES["gguf"])(path, context_size=shape.context, threads=threads) as session:
         return _read_and_written(session, shape.vocabulary, prompt, written, calls)
@@ -171,18 +182,18 @@ def _read_and_written(
 ) -> dict[str, Timed]:
     """Time prompts, and tokens one after the other.
 
-    A prompt that is one token longer computes that token alone, as writing does; what would be written may end sooner.
+    A prompt that is one token longer computes that token alone, as writing does; a written answer may end sooner.
     """
     ids = np.random.default_rng(0).integers(PLAIN, vocabulary, prompt + written).tolist()
     prefills, tokens = [], []
-    for place in range(1 + calls):
+    for index in range(1 + calls):
         # Another first token each time, so that nothing of the prompt before is kept.
-        ids[0] = PLAIN + place
+        ids[0] = PLAIN + index
         took = timed_ms(partial(session.prefill, [ids[:prompt]]))
-        session.prefill([[PLAIN + place + 1]])
-        ids[0] = PLAIN + place + 1
+        session.prefill([[PLAIN + index + 1]])
+        ids[0] = PLAIN + index + 1
         writing = timed_ms(lambda: [session.prefill([ids[: 1 + count]]) for count in range(1, 1 + written)])
-        if place:
+        if index:
             prefills.append(took)
             tokens.append(writing / written)
     return {"prefill": Timed(prefills), "decode": Timed(tokens)}
@@ -243,8 +254,8 @@ def mtmd_prompt(bundle: Bundle) -> str:
 
 def _pictures(opened: Bundle, run: Callable[[dict[str, Tensor]], object], calls: int) -> Timed:
     pictures = ReferenceFeeds(opened, samples=2).feed("vision")["image"]
-    feeds = [{"image": pictures[place : place + 1]} for place in range(2)]
-    return Timed([timed_ms(partial(run, feeds[place % 2])) for place in range(1 + calls)][1:])
+    feeds = [{"image": pictures[index : index + 1]} for index in range(2)]
+    return Timed([timed_ms(partial(run, feeds[index % 2])) for index in range(1 + calls)][1:])
 
 
 def _images() -> list[Image]:
@@ -258,8 +269,8 @@ def _vision_file(opened: Bundle, variant: str) -> Path:
     return opened.files(component.variants[variant])[0]
 
 
-def _said(command: Sequence[str], *, errors: bool = True) -> str:
-    """Run a program and return what it said; raise EmoEdgeError with its last lines if it fails."""
+def _output_of(command: Sequence[str], *, errors: bool = True) -> str:
+    """Run a program and return its output; raise EmoEdgeError with its last lines if it fails."""
     try:
         ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
@@ -270,15 +281,15 @@ def _said(command: Sequence[str], *, errors: bool = True) -> str:
     return ended.stdout + (ended.stderr if errors else "")
 
 
-def _figure(said: str, *patterns: str) -> float:
+def _figure(output: str, *patterns: str) -> float:
     for pattern in patterns:
-        if match := re.search(pattern, said):
+        if match := re.search(pattern, output):
             return float(match[1])
-    raise EmoEdgeError(f"no line like {patterns[0]!r} in what the program said")
+    raise EmoEdgeError(f"no line like {patterns[0]!r} in the program's output")
 
 
-def _pair(said: str, pattern: str) -> tuple[float, int]:
-    match = re.search(pattern, said)
+def _pair(output: str, pattern: str) -> tuple[float, int]:
+    match = re.search(pattern, output)
     if not match:
-        raise EmoEdgeError(f"no line like {pattern!r} in what the program said")
+        raise EmoEdgeError(f"no line like {pattern!r} in the program's output")
     return float(match[1]), int(match[2])

@@ -24,13 +24,13 @@ SETTINGS = (
     "-DLLAMA_BUILD_SERVER=OFF",
     "-DLLAMA_CURL=OFF",
 )
-"""What is built beside; how the kernels are built is left to llama.cpp, as pip leaves it."""
+"""Which programs are built; how the kernels are built is left to llama.cpp, as pip leaves it."""
 LINES_SHOWN = 15
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The two programs, and how they were made."""
+    """The two programs, and the settings they were built with."""
 
     bench: Path
     mtmd: Path
@@ -43,9 +43,9 @@ def llama_tools(
     """Return the tools below ``work``, built there if they are not; minutes on two cores.
 
     Args:
-        work: keeps source and build; a build of other settings is beside it.
+        work: keeps the source and a build for each set of settings.
         settings: more of CMake's, such as ``-DGGML_NATIVE=OFF``.
-        report: is told of what takes long.
+        report: gets a line before each long step.
         wanted: names of the programs that are needed.
 
     Raises EmoEdgeError where the source cannot be fetched or built.
@@ -67,8 +67,8 @@ def llama_tools(
 
 def _cmake() -> str:
     """Return the package's CMake where there is one, else the system's."""
-    found = importlib.util.find_spec("cmake")
-    folder = Path(found.origin).parent / "data/bin" if found and found.origin else None
+    spec = importlib.util.find_spec("cmake")
+    folder = Path(spec.origin).parent / "data/bin" if spec and spec.origin else None
     return str(folder / "cmake") if folder and (folder / "cmake").is_file() else "cmake"
 
 

@@ -1,8 +1,8 @@
-"""Sides of a comparison in turns: each opens its models in a fresh process and has its turn in every round."""
+"""Contenders of a comparison, measured in alternating rounds: each opens its models in a fresh process every round."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -14,41 +14,44 @@ from emo_edge.benchmarks.peers.table import Row
 from emo_edge.errors import EmoEdgeError
 
 REASON_LENGTH = 200
-Turn = Callable[[], Mapping[str, Timed]]
-"""One side of a section in one round: what it took by stage."""
+FAILURES = (EmoEdgeError, ModuleNotFoundError, RuntimeError, ValueError, OSError, MemoryError)
+Contender = Callable[[], Mapping[str, Timed]]
+"""Measures one contender of a section in one round; returns its times by stage."""
 
 
-def section(name: str, turns: Mapping[str, Turn], rounds: int, report: Callable[[str], None]) -> list[Row]:
-    """Give every side of a section its turn in every round; one that fails once is a row that says why.
+def section(name: str, contenders: Mapping[str, Contender], rounds: int, report: Callable[[str], None]) -> list[Row]:
+    """Measure every contender of a section in every round; one that fails once is a row that says why.
 
-    The side that begins is another one each round.
+    The contender that begins is another one each round.
     """
-    found: dict[str, list[Mapping[str, Timed]]] = {side: [] for side in turns}
+    measured: dict[str, list[Mapping[str, Timed]]] = {contender: [] for contender in contenders}
     problems: dict[str, str] = {}
-    order = list(turns)
-    for place in range(rounds):
-        for side in order[place % len(order) :] + order[: place % len(order)]:
-            if side in problems:
+    order = list(contenders)
+    for index in range(rounds):
+        for contender in order[index % len(order) :] + order[: index % len(order)]:
+            if contender in problems:
                 continue
-            report(f"{name}, round {place + 1} of {rounds}: {side}")
+            report(f"{name}, round {index + 1} of {rounds}: {contender}")
             try:
-                found[side].append(turns[side]())
+                measured[contender].append(contenders[contender]())
             except BrokenProcessPool:
-                problems[side] = "its process ended: out of memory, or a crash"
-            except (EmoEdgeError, ModuleNotFoundError, RuntimeError, ValueError, OSError, MemoryError) as error:
-                problems[side] = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
-    rows = [Row(name, "", side, problem=problem) for side, problem in problems.items()]
-    for side, taken in found.items():
-        if side in problems:
-            continue
-        for stage in taken[0]:
-            ms = tuple(value for one in taken for value in one[stage].ms)
-            rows.append(Row(name, stage, side, ms, taken[-1][stage].facts))
-    return rows
+                problems[contender] = "its process ended: out of memory, or a crash"
+            except FAILURES as error:
+                problems[contender] = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
+    rows = [Row(name, "", contender, problem=problem) for contender, problem in problems.items()]
+    complete = {contender: times for contender, times in measured.items() if contender not in problems}
+    return rows + [row for contender, times in complete.items() for row in _rows(name, contender, times)]
 
 
-def child(work: Callable[..., Mapping[str, Timed]], *arguments: Any) -> Turn:
-    """Make a turn of a call in a fresh process."""
+def _rows(name: str, contender: str, times: Sequence[Mapping[str, Timed]]) -> Iterator[Row]:
+    """Yield a row for each stage: the times of all rounds, the facts of the last."""
+    for stage in times[0]:
+        ms = tuple(value for one in times for value in one[stage].ms)
+        yield Row(name, stage, contender, ms, times[-1][stage].facts)
+
+
+def child(work: Callable[..., Mapping[str, Timed]], *arguments: Any) -> Contender:
+    """Return a contender that makes a call in a fresh process."""
     return partial(in_child, work, *arguments)
 
 

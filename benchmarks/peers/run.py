@@ -1,7 +1,7 @@
-"""A bundle beside what people would use instead: ``python -m emo_edge.benchmarks.peers BUNDLE --checkpoint DIR ...``.
+"""A bundle compared with its alternatives: ``python -m emo_edge.benchmarks.peers BUNDLE --checkpoint DIR ...``.
 
 PyTorch that generates an answer, llama.cpp's own programs on the same GGUF file, a LLaVA of the same language model,
-and other engines on the same vision graph. Every side opens its models in a fresh process and has its turn in every
+and other engines on the same vision graph. Every contender opens its models in a fresh process in every
 round, so that ratios hold where times do not. For the shape of a 7B model make one of random weights first:
 ``emo-edge import random --shape llama-vid-7b``, then ``emo-edge export``.
 """
@@ -19,11 +19,11 @@ import click
 
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
-from emo_edge.benchmarks.measure.roofline import measured_ceiling
-from emo_edge.benchmarks.peers import contenders as sides
+from emo_edge.benchmarks.measure.roofline import measure_roofline
+from emo_edge.benchmarks.peers import contenders
 from emo_edge.benchmarks.peers.llama_cpp_tools import llama_tools
 from emo_edge.benchmarks.peers.random_mmproj import ClipShape, write_clip_projector
-from emo_edge.benchmarks.peers.rounds import Turn, child, in_child, section
+from emo_edge.benchmarks.peers.rounds import Contender, child, in_child, section
 from emo_edge.benchmarks.peers.table import OURS, PEERS, Row, as_json, table
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.reader import Bundle, profile_of
@@ -34,7 +34,7 @@ from emo_edge.utils.files import write_json
 
 @dataclass(frozen=True)
 class PeersConfig:
-    """What is measured."""
+    """Bundle, checkpoint and options of a measurement."""
 
     bundle: Path
     checkpoint: Path
@@ -52,42 +52,50 @@ class PeersConfig:
 
 
 def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
-    """Measure section after section, in each side after side, round after round."""
+    """Measure one section after the other, its contenders in alternating rounds."""
     tools = llama_tools(plan.work, plan.cmake, report)
     gguf = _gguf(plan)
     projector = write_clip_projector(plan.work / "clip-random.gguf", gguf, ClipShape(layers=plan.clip_layers))
-    picture, question, threads = _picture(), sides.mtmd_prompt(Bundle.open(plan.bundle)), plan.threads
+    picture, question, threads = _picture(), contenders.mtmd_prompt(Bundle.open(plan.bundle)), plan.threads
     once, calls = partial(_one, "label"), plan.calls
     graph, given = plan.variants["vision"], (plan.bundle, plan.checkpoint)
-    sections: dict[str, dict[str, Turn]] = {
+    sections: dict[str, dict[str, Contender]] = {
         "frame to label": {
-            OURS: once(sides.our_readings, plan.bundle, plan.device, plan.profile, threads, calls),
-            PEERS["torch"]: once(sides.torch_answers, plan.checkpoint, "bfloat16", threads, calls),
-            PEERS["mtmd"]: once(sides.mtmd_answers, tools.mtmd, gguf, projector, picture, question, threads),
+            OURS: once(contenders.our_readings, plan.bundle, plan.device, plan.profile, threads, calls),
+            PEERS["torch"]: once(contenders.torch_answers, plan.checkpoint, "bfloat16", threads, calls),
+            PEERS["mtmd"]: once(contenders.mtmd_answers, tools.mtmd, gguf, projector, picture, question, threads),
         },
         "language": {
             OURS: child(
-                sides.our_language, plan.bundle, plan.variants["language"], plan.prompt, plan.written, threads, calls
+                contenders.our_language,
+                plan.bundle,
+                plan.variants["language"],
+                plan.prompt,
+                plan.written,
+                threads,
+                calls,
             ),
-            PEERS["bench"]: child(sides.llama_bench, tools.bench, gguf, plan.prompt, plan.written, threads, calls),
+            PEERS["bench"]: child(contenders.llama_bench, tools.bench, gguf, plan.prompt, plan.written, threads, calls),
         },
         "vision": {
-            f"{OURS}, --device {device}": _one("vision", sides.our_vision, plan.bundle, graph, device, threads, calls)
+            f"{OURS}, --device {device}": _one(
+                "vision", contenders.our_vision, plan.bundle, graph, device, threads, calls
+            )
             for device in dict.fromkeys((plan.device, "cpu", "openvino"))
         }
         | {
-            f"PyTorch eager {name}": _one("vision", sides.torch_vision, *given, dtype, threads, calls)
+            f"PyTorch eager {name}": _one("vision", contenders.torch_vision, *given, dtype, threads, calls)
             for name, dtype in (("bf16", "bfloat16"), ("fp32", "float32"))
         }
         | {
-            PEERS["openvino"]: _one("vision", sides.plain_openvino, plan.bundle, graph, threads, calls),
-            PEERS["optimum"]: _one("vision", sides.optimum_vision, plan.bundle, graph, threads, calls),
+            PEERS["openvino"]: _one("vision", contenders.plain_openvino, plan.bundle, graph, threads, calls),
+            PEERS["optimum"]: _one("vision", contenders.optimum_vision, plan.bundle, graph, threads, calls),
         },
     }
-    return [row for name, turns in sections.items() for row in section(name, turns, plan.rounds, report)]
+    return [row for name, timed in sections.items() for row in section(name, timed, plan.rounds, report)]
 
 
-def _one(stage: str, work: Callable[..., sides.Timed], *arguments: Any) -> Turn:
+def _one(stage: str, work: Callable[..., contenders.Timed], *arguments: Any) -> Contender:
     return lambda: {stage: in_child(work, *arguments)}
 
 
@@ -100,7 +108,7 @@ def _gguf(plan: PeersConfig) -> Path:
 
 
 def _asked(plan: PeersConfig) -> dict[str, Any]:
-    """Return what a reader has to know to do the same."""
+    """Return the settings that a reader needs to repeat the measurement."""
     kept = ("device", "profile", "threads", "rounds", "calls", "prompt", "written", "clip_layers")
     provenance = Bundle.open(plan.bundle).manifest.provenance
     return {
@@ -121,22 +129,36 @@ def _picture() -> Path:
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="What the bundle was made of.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), required=True, help="Checkpoint that the bundle was exported from."
+)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Keeps llama.cpp's programs; 2 GB.")
-@click.option("--device", type=click.Choice(["cpu", "openvino"]), default="cpu", show_default=True, help="Of ours.")
-@click.option("--profile", help="Of ours; the bundle's default.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "openvino"]), default="cpu", show_default=True, help="Device of our engines."
+)
+@click.option("--profile", help="Profile of ours; the bundle's default if left out.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=2, show_default=True, help="Turns of each side.")
-@click.option("--calls", type=click.IntRange(1), default=3, show_default=True, help="Timed calls of a turn.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Rounds, in each of which every contender is timed.",
+)
+@click.option(
+    "--calls", type=click.IntRange(1), default=3, show_default=True, help="Timed calls of each contender in a round."
+)
 @click.option("--prompt", type=click.IntRange(2), default=128, show_default=True, help="Tokens that are read.")
 @click.option("--written", type=click.IntRange(2), default=16, show_default=True, help="Tokens that are written.")
-@click.option("--clip-layers", type=click.IntRange(1), default=23, show_default=True, help="Of the LLaVA's tower.")
+@click.option(
+    "--clip-layers", type=click.IntRange(1), default=23, show_default=True, help="Layers of the LLaVA's image tower."
+)
 @click.option("--cmake", multiple=True, metavar="-DNAME=VALUE", help="How llama.cpp's programs are built.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
 def main(
     bundle: Path, checkpoint: Path, work: Path, profile: str | None, json_path: Path | None, **options: Any
 ) -> None:
-    """Time BUNDLE beside PyTorch, llama.cpp's programs, a LLaVA, OpenVINO and optimum."""
+    """Time BUNDLE, PyTorch, llama.cpp's programs, a LLaVA, OpenVINO and optimum."""
     work.mkdir(parents=True, exist_ok=True)
     name, chosen = profile_of(Bundle.open(bundle), profile)
     variants = {part: value for part, value in chosen if isinstance(value, str)}
@@ -146,10 +168,10 @@ def main(
     plan = PeersConfig(bundle, checkpoint, work.resolve(), profile=name, variants=variants, **options)
     rows = run(plan, lambda line: click.echo(line, err=True))
     machine = machine_section(before, read_state(), plan.device, plan.threads)
-    found = as_json(rows, read_gguf_header(_gguf(plan)), measured_ceiling(plan.threads), machine, _asked(plan))
-    click.echo(table(found))
+    content = as_json(rows, read_gguf_header(_gguf(plan)), measure_roofline(plan.threads), machine, _asked(plan))
+    click.echo(table(content))
     if json_path:
-        write_json(json_path, found)
+        write_json(json_path, content)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a bundle and its peers took, side by side: ratios with intervals, targets, and the floor of this machine."""
+"""Times of a bundle and its peers: ratios with intervals, targets, and the floor of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.benchmarks.measure.roofline import Ceiling
+from emo_edge.benchmarks.measure.roofline import Roofline
 from emo_edge.benchmarks.measure.versus import ratio_of
 from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.model_shape import LanguageShape
@@ -25,7 +25,7 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Target:
-    """What we aim at: their median over ours is at least ``least``."""
+    """A goal: their median over ours is at least ``least``."""
 
     section: str
     stage: str
@@ -41,38 +41,38 @@ TARGETS = (
     *(Target("vision", "vision", peer, 1.0) for peer in ("PyTorch eager bf16", PEERS["openvino"], PEERS["optimum"])),
 )
 OUTSIDE = 0.05
-"""Share of a reading that may pass outside the engines."""
+"""Fraction of a reading's time that may pass outside the engines."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one side took in one stage, call by call, or why it was not measured."""
+    """Times of one contender in one stage, call by call, or the reason why it was not measured."""
 
     section: str
     stage: str
-    side: str
+    contender: str
     ms: tuple[float, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
 
 
 def as_json(
-    rows: Sequence[Row], header: GgufHeader, ceiling: Ceiling, machine: Mapping[str, Any], plan: Mapping[str, Any]
+    rows: Sequence[Row], header: GgufHeader, roofline: Roofline, machine: Mapping[str, Any], plan: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Put rows, ratios, targets and floors together.
 
     Args:
         rows: of every section.
         header: of the language model's file.
-        ceiling: of this machine.
+        roofline: of this machine.
         machine: as a benchmark's report has it.
-        plan: what was asked, ``prompt`` among it.
+        plan: settings of the measurement, ``prompt`` among them.
     """
     shown = [
         {
             "section": row.section,
             "stage": row.stage,
-            "side": row.side,
+            "side": row.contender,
             "ms": [round(value, 3) for value in row.ms],
             "facts": dict(row.facts),
             "problem": row.problem,
@@ -84,42 +84,44 @@ def as_json(
         "plan": dict(plan),
         "machine": dict(machine),
         "ceiling": {
-            "copy_gb_per_s": round(ceiling.copy_bytes_per_s / 1e9, 1),
-            "matmul_gflop_per_s": round(ceiling.matmul_flops_per_s / 1e9, 1),
-            "dtype": ceiling.dtype,
+            "copy_gb_per_s": round(roofline.copy_bytes_per_s / 1e9, 1),
+            "matmul_gflop_per_s": round(roofline.matmul_flops_per_s / 1e9, 1),
+            "dtype": roofline.dtype,
         },
-        "floor_ms": _floors(header, ceiling, int(plan["prompt"])),
+        "floor_ms": _floors(header, roofline, int(plan["prompt"])),
         "rows": shown,
-        "targets": [judged for target in TARGETS if (judged := _judged(target, rows))],
+        "targets": [reached for target in TARGETS if (reached := _target_row(target, rows))],
     }
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """Write what `as_json` returned as Markdown."""
+def table(content: Mapping[str, Any]) -> str:
+    """Write the content that `as_json` returns as Markdown."""
     lines = [
         "| section | stage | side | ms, median (least–most) | calls | theirs / ours (95 %) |",
         "|---|---|---|---|---|---|",
     ]
-    for row in found["rows"]:
+    for row in content["rows"]:
         if not row["problem"]:
             ms = row["ms"]
             spread = f"{np.median(ms):.1f} ({min(ms):.1f}–{max(ms):.1f})"
             stage = f"| {row['section']} | {row['stage']} | {row['side']} | {spread} | {len(ms)} "
             lines.append(f"{stage}| {_interval(row.get('ratio'))} |")
-    lines += ["", "Targets:", "", *(f"- {_told(target)}" for target in found["targets"])]
-    lines += [f"- outside the engines at most {OUTSIDE:.0%} of a reading: {_outside(found['rows'])}"]
-    ceiling, floor, prompt = found["ceiling"], found["floor_ms"], found["plan"]["prompt"]
+    lines += ["", "Targets:", "", *(f"- {_target_text(target)}" for target in content["targets"])]
+    lines += [f"- outside the engines at most {OUTSIDE:.0%} of a reading: {_outside(content['rows'])}"]
+    roofline, floor, prompt = content["ceiling"], content["floor_ms"], content["plan"]["prompt"]
     lines += [
         "",
-        f"The roofline's floor: copies reach {ceiling['copy_gb_per_s']} GB/s and {ceiling['dtype']} products "
-        f"{ceiling['matmul_gflop_per_s']} GFLOP/s through PyTorch. At these rates {prompt} tokens of a prompt take "
+        f"The roofline's floor: copies reach {roofline['copy_gb_per_s']} GB/s and {roofline['dtype']} products "
+        f"{roofline['matmul_gflop_per_s']} GFLOP/s through PyTorch. At these rates {prompt} tokens of a prompt take "
         f"{floor['prefill']:.0f} ms and a token of an answer {floor['decode']:.1f} ms; llama.cpp multiplies integers, "
         "and reading without writing is faster than copying, so that it can be below.",
     ]
     lines += [
-        f"- {row['side']} ({row['section']}): not measured: {row['problem']}" for row in found["rows"] if row["problem"]
+        f"- {row['side']} ({row['section']}): not measured: {row['problem']}"
+        for row in content["rows"]
+        if row["problem"]
     ]
-    plan, machine = found["plan"], found["machine"]
+    plan, machine = content["plan"], content["machine"]
     asked = ", ".join(f"{name} {value}" for name, value in plan.items())
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     busy = f"; BUSY: {machine['busy_reason']}" if machine["busy"] else ""
@@ -128,30 +130,30 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _ours(rows: Sequence[Row], section: str, stage: str) -> Row | None:
     """Return the fastest of our rows of a stage."""
-    own = [row for row in rows if (row.section, row.stage) == (section, stage) and row.side.startswith(OURS)]
+    own = [row for row in rows if (row.section, row.stage) == (section, stage) and row.contender.startswith(OURS)]
     return min((row for row in own if row.ms), key=lambda row: float(np.median(row.ms)), default=None)
 
 
 def _ratio(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
     ours = _ours(rows, row.section, row.stage)
-    if ours is None or not row.ms or row.side.startswith(OURS):
+    if ours is None or not row.ms or row.contender.startswith(OURS):
         return {}
     return {"ratio": ratio_of(row.ms, ours.ms)}
 
 
-def _judged(target: Target, rows: Sequence[Row]) -> dict[str, Any] | None:
+def _target_row(target: Target, rows: Sequence[Row]) -> dict[str, Any] | None:
     peer = next(
         (
             row
             for row in rows
-            if (row.section, row.stage, row.side) == (target.section, target.stage, target.peer) and row.ms
+            if (row.section, row.stage, row.contender) == (target.section, target.stage, target.peer) and row.ms
         ),
         None,
     )
-    found = _ratio(peer, rows) if peer else {}
-    if not found:
+    compared = _ratio(peer, rows) if peer else {}
+    if not compared:
         return None
-    ratio = found["ratio"]
+    ratio = compared["ratio"]
     return {
         "stage": target.stage,
         "peer": target.peer,
@@ -161,15 +163,15 @@ def _judged(target: Target, rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
-def _floors(header: GgufHeader, ceiling: Ceiling, prompt: int) -> dict[str, float]:
+def _floors(header: GgufHeader, roofline: Roofline, prompt: int) -> dict[str, float]:
     """Milliseconds that the language model's products and bytes take at this machine's rates."""
     shape: LanguageShape = header.shape()
     layers = shape.layers * shape.layer_parameters
     flops = 2.0 * (prompt * layers + shape.output_parameters)
     read = header.layer_bytes * shape.layers + header.output_bytes
     return {
-        "prefill": 1000 * max(flops / ceiling.matmul_flops_per_s, read / ceiling.copy_bytes_per_s),
-        "decode": 1000 * read / ceiling.copy_bytes_per_s,
+        "prefill": 1000 * max(flops / roofline.matmul_flops_per_s, read / roofline.copy_bytes_per_s),
+        "decode": 1000 * read / roofline.copy_bytes_per_s,
     }
 
 
@@ -177,13 +179,13 @@ def _interval(ratio: Mapping[str, float] | None) -> str:
     return f"{ratio['value']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" if ratio else ""
 
 
-def _told(target: Mapping[str, Any]) -> str:
-    wanted = f"{target['stage']} beside {target['peer']}, at least {target['least']}"
-    return f"{wanted}: {_interval(target['ratio'])}, {'reached' if target['reached'] else 'NOT reached'}"
+def _target_text(target: Mapping[str, Any]) -> str:
+    goal = f"{target['stage']} beside {target['peer']}, at least {target['least']}"
+    return f"{goal}: {_interval(target['ratio'])}, {'reached' if target['reached'] else 'NOT reached'}"
 
 
 def _outside(rows: Sequence[Mapping[str, Any]]) -> str:
-    shares = [row["facts"]["outside"] for row in rows if "outside" in row["facts"]]
-    if not shares:
+    fractions = [row["facts"]["outside"] for row in rows if "outside" in row["facts"]]
+    if not fractions:
         return "not measured"
-    return f"{shares[0]:.2%}, {'reached' if shares[0] <= OUTSIDE else 'NOT reached'}"
+    return f"{fractions[0]:.2%}, {'reached' if fractions[0] <= OUTSIDE else 'NOT reached'}"

@@ -1,4 +1,4 @@
-"""The tables of accuracy: every row beside full precision, gates, labels, subgroups."""
+"""The tables of accuracy: every row compared with full precision, gates, labels, subgroups."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ from emo_edge.benchmarks.report.schema import (
     Report,
     Row,
     TextFigures,
-    Times,
 )
+from emo_edge.benchmarks.report.schema_types import Times
 
 SMALL_GROUP = 30
 """Below it an interval of 95 % spans more than 30 points at an accuracy of one half (Wilson 1927)."""
 ITSELF = "–"
-"""Where full precision would be compared with itself."""
+"""Cell of full precision compared with itself."""
 
 
-def row_name(report: Report, place: int) -> Cell:
-    """Name a row, the first as what it is."""
-    row = report.rows[place]
+def row_name(report: Report, index: int) -> Cell:
+    """Return the name of a row; the first is full precision."""
+    row = report.rows[index]
     named = "full precision" if row.kind == "reference" else row.name
-    return worded(named, pointer("rows", place, "name" if row.kind == "profile" else "kind"))
+    return worded(named, pointer("rows", index, "name" if row.kind == "profile" else "kind"))
 
 
 def names(report: Report) -> tuple[str, ...]:
-    """Name all rows."""
-    return tuple(row_name(report, place).text for place in range(len(report.rows)))
+    """Return the names of all rows."""
+    return tuple(row_name(report, index).text for index in range(len(report.rows)))
 
 
 def overview(report: Report) -> Table:
-    """Put every row in one line: accuracy, what it lost, time, size, memory."""
+    """Return one line for each row: accuracy, its change, time, size, memory."""
     head = (
         "row",
         "WAR (95 %)",
@@ -69,14 +69,14 @@ def overview(report: Report) -> Table:
         "size",
         "peak RSS",
     )
-    rows = tuple(_overview_row(report, place, row) for place, row in enumerate(report.rows))
+    rows = tuple(_overview_row(report, index, row) for index, row in enumerate(report.rows))
     notes = [f"{row.name} was not run: {row.unavailable}" for row in report.rows if row.unavailable]
     notes += [f"{row.name}: {note}" for row in report.rows for note in row.notes]
     return Table("Every row on the same samples", head, rows, tuple(map(clean, notes)))
 
 
-def _overview_row(report: Report, place: int, row: Row) -> tuple[Cell, ...]:
-    at = ("rows", place)
+def _overview_row(report: Report, index: int, row: Row) -> tuple[Cell, ...]:
+    at = ("rows", index)
     accuracy, against = row.accuracy or Accuracy(), row.against_reference or AgainstReference()
     latency, memory = row.latency or Latency(), row.memory or Memory()
     total, cold = latency.total or Times(), latency.cold_start or Times()
@@ -84,7 +84,7 @@ def _overview_row(report: Report, place: int, row: Row) -> tuple[Cell, ...]:
     own = ITSELF if row.kind == "reference" else NOT_MEASURED
     agreed = against.agreement
     cells = (
-        row_name(report, place),
+        row_name(report, index),
         percent(accuracy.war, pointer(*at, "accuracy", "war")),
         percent(accuracy.uar, pointer(*at, "accuracy", "uar")),
         points(against.delta_uar, pointer(*at, "against_reference", "delta_uar"), own),
@@ -100,37 +100,37 @@ def _overview_row(report: Report, place: int, row: Row) -> tuple[Cell, ...]:
 
 
 def variants(report: Report) -> Table | None:
-    """Tell on what each row ran: the device, and the variant of every component."""
+    """Return the device of each row and the variant of every component."""
     components = list(dict.fromkeys(name for row in report.rows for name in row.variants))
     rows = tuple(
         (
-            row_name(report, place),
-            worded(row.device, pointer("rows", place, "device"), "not told"),
-            *(worded(row.variants.get(name), pointer("rows", place, "variants", name), "none") for name in components),
+            row_name(report, index),
+            worded(row.device, pointer("rows", index, "device"), "not reported"),
+            *(worded(row.variants.get(name), pointer("rows", index, "variants", name), "none") for name in components),
         )
-        for place, row in enumerate(report.rows)
+        for index, row in enumerate(report.rows)
         if not row.unavailable
     )
     head = ("row", "device", *map(clean, components))
-    return Table("What each row is made of", head, rows) if rows else None
+    return Table("Device and variants of each row", head, rows) if rows else None
 
 
 def gates(report: Report) -> Table | None:
-    """Tell which row is inside its gate."""
+    """Return the rows that have a gate: passed or failed, and the limits."""
     rows = tuple(
         (
-            row_name(report, place),
-            worded("passed" if row.gate.passed else "FAILED", pointer("rows", place, "gate", "passed")),
-            worded(row.gate.text, pointer("rows", place, "gate", "text"), "no limit is told"),
+            row_name(report, index),
+            worded("passed" if row.gate.passed else "FAILED", pointer("rows", index, "gate", "passed")),
+            worded(row.gate.text, pointer("rows", index, "gate", "text"), "no limit is given"),
         )
-        for place, row in enumerate(report.rows)
+        for index, row in enumerate(report.rows)
         if row.gate
     )
-    return Table("Limits of accuracy, and who kept them", ("row", "gate", "what was asked"), rows) if rows else None
+    return Table("Gates: limits of accuracy", ("row", "gate", "limits"), rows) if rows else None
 
 
 def distances(report: Report) -> Table | None:
-    """Tell how far each row is from full precision, and how well its probabilities are calibrated."""
+    """Return the distance of each row from full precision, and the calibration of its probabilities."""
     head = (
         "row",
         "macro-F1 (95 %)",
@@ -139,53 +139,53 @@ def distances(report: Report) -> Table | None:
         "log loss",
         "mean KL",
         "KL, 95th percentile",
-        "right alone: full precision, this",
+        "only full precision right, only this row right",
         "McNemar p",
     )
-    rows = tuple(_distance_row(report, place, row) for place, row in enumerate(report.rows) if row.accuracy)
+    rows = tuple(_distance_row(report, index, row) for index, row in enumerate(report.rows) if row.accuracy)
     return Table("Distance from full precision, and calibration", head, rows) if rows else None
 
 
-def _distance_row(report: Report, place: int, row: Row) -> tuple[Cell, ...]:
-    found, against = row.accuracy or Accuracy(), row.against_reference or AgainstReference()
-    at, beside, tested = ("rows", place, "accuracy"), ("rows", place, "against_reference"), against.mcnemar
+def _distance_row(report: Report, index: int, row: Row) -> tuple[Cell, ...]:
+    accuracy, against = row.accuracy or Accuracy(), row.against_reference or AgainstReference()
+    at, compared_at, tested = ("rows", index, "accuracy"), ("rows", index, "against_reference"), against.mcnemar
     own = ITSELF if row.kind == "reference" else NOT_MEASURED
     alone = f"{tested.only_reference}, {tested.only_this}" if tested else None
     return (
-        row_name(report, place),
-        percent(found.f1, pointer(*at, "f1")),
-        fixed(found.ece, pointer(*at, "ece")),
-        fixed(found.brier, pointer(*at, "brier")),
-        fixed(found.nll, pointer(*at, "nll")),
-        scientific(against.kl_mean, pointer(*beside, "kl_mean"), own),
-        scientific(against.kl_p95, pointer(*beside, "kl_p95"), own),
-        figure(alone, pointer(*beside, "mcnemar"), own),
-        fixed(tested.p if tested else None, pointer(*beside, "mcnemar", "p"), missing=own),
+        row_name(report, index),
+        percent(accuracy.f1, pointer(*at, "f1")),
+        fixed(accuracy.ece, pointer(*at, "ece")),
+        fixed(accuracy.brier, pointer(*at, "brier")),
+        fixed(accuracy.nll, pointer(*at, "nll")),
+        scientific(against.kl_mean, pointer(*compared_at, "kl_mean"), own),
+        scientific(against.kl_p95, pointer(*compared_at, "kl_p95"), own),
+        figure(alone, pointer(*compared_at, "mcnemar"), own),
+        fixed(tested.p if tested else None, pointer(*compared_at, "mcnemar", "p"), missing=own),
     )
 
 
 def answers(report: Report) -> Table | None:
-    """Score free-text answers by the label they name."""
+    """Return the scores of free-text answers by the label they name."""
     rows = tuple(
-        (row_name(report, place), *_answer_cells(told, ("rows", place, "accuracy", "text")))
-        for place, row in enumerate(report.rows)
-        if row.accuracy and (told := row.accuracy.text)
+        (row_name(report, index), *_answer_cells(figures, ("rows", index, "accuracy", "text")))
+        for index, row in enumerate(report.rows)
+        if row.accuracy and (figures := row.accuracy.text)
     )
     head = ("row", "samples", "name a label", "WAR", "UAR", "WAR of the scores", "same label as the scores")
     return Table("Free-text answers, by the label they name; scores of the same samples", head, rows) if rows else None
 
 
-def _answer_cells(told: TextFigures, at: Sequence[str | int]) -> tuple[Cell, ...]:
-    shares = ("named", "war", "uar", "war_scored", "same_as_scored")
+def _answer_cells(figures: TextFigures, at: Sequence[str | int]) -> tuple[Cell, ...]:
+    keys = ("named", "war", "uar", "war_scored", "same_as_scored")
     return (
-        count(told.samples, pointer(*at, "samples")),
-        *(percent(getattr(told, key), pointer(*at, key)) for key in shares),
+        count(figures.samples, pointer(*at, "samples")),
+        *(percent(getattr(figures, key), pointer(*at, key)) for key in keys),
     )
 
 
 def per_class(report: Report) -> Table | None:
-    """Tell recall, precision and F1 of each label."""
-    shown = [place for place, row in enumerate(report.rows) if row.accuracy and row.accuracy.per_class]
+    """Return recall, precision and F1 of each label."""
+    shown = [index for index, row in enumerate(report.rows) if row.accuracy and row.accuracy.per_class]
     if not shown:
         return None
     named = names(report)
@@ -193,29 +193,29 @@ def per_class(report: Report) -> Table | None:
     for label in report.dataset.labels:
         support = report.dataset.per_label.get(label)
         cells = [Cell(clean(label)), count(support, pointer("dataset", "per_label", label))]
-        rows.append((*cells, *(_class_cell(report, place, label) for place in shown)))
-    head = ("label", "samples", *(named[place] for place in shown))
+        rows.append((*cells, *(_class_cell(report, index, label) for index in shown)))
+    head = ("label", "samples", *(named[index] for index in shown))
     return Table("Recall / precision / F1 of each label, %", head, tuple(rows))
 
 
-def _class_cell(report: Report, place: int, label: str) -> Cell:
-    found = (report.rows[place].accuracy or Accuracy()).per_class.get(label, ClassFigures())
-    shares = (found.recall, found.precision, found.f1)
-    text = " / ".join(map(_percent, shares))
-    known = any(share is not None for share in shares)
-    return figure(text if known else None, pointer("rows", place, "accuracy", "per_class", label))
+def _class_cell(report: Report, index: int, label: str) -> Cell:
+    figures = (report.rows[index].accuracy or Accuracy()).per_class.get(label, ClassFigures())
+    fractions = (figures.recall, figures.precision, figures.f1)
+    text = " / ".join(map(_percent, fractions))
+    known = any(fraction is not None for fraction in fractions)
+    return figure(text if known else None, pointer("rows", index, "accuracy", "per_class", label))
 
 
 def subgroups(report: Report) -> Table | None:
-    """Tell the accuracy of each subgroup that the data set knows."""
+    """Return the accuracy of each subgroup that the data set has."""
     known: dict[tuple[str, str], None] = {}
     for row in report.rows:
         for kind, members in (row.accuracy.groups if row.accuracy else {}).items():
             known |= {(kind, member): None for member in members}
-    shown = [place for place, row in enumerate(report.rows) if row.accuracy and row.accuracy.groups]
+    shown = [index for index, row in enumerate(report.rows) if row.accuracy and row.accuracy.groups]
     if not known:
         return None
-    lines = [[_group(report, place, kind, member) for place in shown] for kind, member in known]
+    lines = [[_group(report, index, kind, member) for index in shown] for kind, member in known]
     rows = tuple(
         (
             Cell(clean(f"{kind}: {member}")),
@@ -225,41 +225,41 @@ def subgroups(report: Report) -> Table | None:
         for (kind, member), cells in zip(known, lines, strict=True)
     )
     small = any(cell[1].text.isdigit() and int(cell[1].text) < SMALL_GROUP for cell in rows)
-    note = f"A group of fewer than {SMALL_GROUP} samples tells next to nothing: tens of points are chance."
-    head = ("group", "samples", *(names(report)[place] for place in shown))
+    note = f"Figures of a group of fewer than {SMALL_GROUP} samples vary by tens of points by chance alone."
+    head = ("group", "samples", *(names(report)[index] for index in shown))
     return Table("UAR / WAR (95 %) of each subgroup, %", head, rows, (note,) if small else ())
 
 
-def _group(report: Report, place: int, kind: str, member: str) -> tuple[Cell, Cell]:
-    accuracy = report.rows[place].accuracy or Accuracy()
-    found, at = (
+def _group(report: Report, index: int, kind: str, member: str) -> tuple[Cell, Cell]:
+    accuracy = report.rows[index].accuracy or Accuracy()
+    group, at = (
         accuracy.groups.get(kind, {}).get(member, Group(samples=0)),
-        ("rows", place, "accuracy", "groups", kind, member),
+        ("rows", index, "accuracy", "groups", kind, member),
     )
-    return count(found.samples or None, pointer(*at, "samples")), figure(_group_text(found), pointer(*at))
+    return count(group.samples or None, pointer(*at, "samples")), figure(_group_text(group), pointer(*at))
 
 
-def _group_text(found: Group) -> str | None:
-    if found.uar is None and found.war is None:
+def _group_text(group: Group) -> str | None:
+    if group.uar is None and group.war is None:
         return None
-    ends = found.war_low is not None and found.war_high is not None
-    spread = f" ({_percent(found.war_low)}–{_percent(found.war_high)})" if ends else ""
-    return f"{_percent(found.uar)} / {_percent(found.war)}{spread}"
+    ends = group.war_low is not None and group.war_high is not None
+    spread = f" ({_percent(group.war_low)}–{_percent(group.war_high)})" if ends else ""
+    return f"{_percent(group.uar)} / {_percent(group.war)}{spread}"
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.1f}"
 
 
-def energy_cell(row: Row, place: int) -> Cell:
-    """Tell the energy of a reading, else why not."""
-    found = row.energy or Energy()
-    if found.joules_per_reading is None:
-        return worded(None, pointer("rows", place, "energy", "reason"), clean(found.reason or NOT_MEASURED))
-    source = f" ({clean(found.source)})" if found.source else ""
-    return figure(f"{found.joules_per_reading:.2f} J{source}", pointer("rows", place, "energy", "joules_per_reading"))
+def energy_cell(row: Row, index: int) -> Cell:
+    """Return the energy of a reading, or the reason why it was not measured."""
+    energy = row.energy or Energy()
+    if energy.joules_per_reading is None:
+        return worded(None, pointer("rows", index, "energy", "reason"), clean(energy.reason or NOT_MEASURED))
+    source = f" ({clean(energy.source)})" if energy.source else ""
+    return figure(f"{energy.joules_per_reading:.2f} J{source}", pointer("rows", index, "energy", "joules_per_reading"))
 
 
 def measured(table: Table | None) -> Table | None:
-    """Drop a table whose every entry but the names is missing."""
+    """Return the table, or None where every entry but the names is missing."""
     return table if table and any(any_measured(cells[1:]) for cells in table.rows) else None

@@ -1,4 +1,4 @@
-"""Figures of a report as text, each with the place in ``report.json`` that it was read from."""
+"""Figures of a report as text, each with the JSON pointer of its value in ``report.json``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emo_edge.benchmarks.report.schema import Interval
+from emo_edge.benchmarks.report.schema_types import Interval
 
 NOT_MEASURED = "not measured"
 UNSHOWABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-"""Control characters, marks that turn the direction of writing, lone surrogates."""
+"""Control characters, marks that change the direction of writing, lone surrogates."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Table:
 
 
 def clean(text: str) -> str:
-    """Replace characters that no page or terminal should be handed."""
+    """Replace characters that no page or terminal should get."""
     return UNSHOWABLE.sub("\ufffd", text)
 
 
@@ -52,36 +52,36 @@ def worded(text: str | None, source: str, missing: str = NOT_MEASURED) -> Cell:
 
 
 def figure(text: str | None, source: str, missing: str = NOT_MEASURED) -> Cell:
-    """Show what a number was written as, aligned with other numbers."""
+    """Show a number's text, aligned with other numbers."""
     return Cell(text or missing, source, missing=text is None, number=True)
 
 
-def percent(found: Interval | None, source: str) -> Cell:
-    """Show a share with its interval."""
-    return figure(percent_text(found) if found else None, source)
+def percent(interval: Interval | None, source: str) -> Cell:
+    """Show a fraction in percent with its interval."""
+    return figure(percent_text(interval) if interval else None, source)
 
 
-def percent_text(found: Interval) -> str:
-    """Write a share with its interval: ``86.2 % (83.9–88.2)``."""
-    if found.low is None or found.high is None:
-        return f"{100 * found.value:.1f} %"
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f}–{100 * found.high:.1f})"
+def percent_text(interval: Interval) -> str:
+    """Write a fraction in percent with its interval: ``86.2 % (83.9–88.2)``."""
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.value:.1f} %"
+    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
-def points(found: Interval | None, source: str, missing: str = NOT_MEASURED) -> Cell:
-    """Show a difference of shares in percentage points."""
-    return figure(points_text(found) if found else None, source, missing)
+def points(interval: Interval | None, source: str, missing: str = NOT_MEASURED) -> Cell:
+    """Show a difference of fractions in percentage points."""
+    return figure(points_text(interval) if interval else None, source, missing)
 
 
-def points_text(found: Interval) -> str:
+def points_text(interval: Interval) -> str:
     """Write a difference in percentage points: ``−0.2 (−0.6 to +0.1)``."""
-    if found.low is None or found.high is None:
-        return signed(100 * found.value)
-    return f"{signed(100 * found.value)} ({signed(100 * found.low)} to {signed(100 * found.high)})"
+    if interval.low is None or interval.high is None:
+        return signed(100 * interval.value)
+    return f"{signed(100 * interval.value)} ({signed(100 * interval.low)} to {signed(100 * interval.high)})"
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """Write a number with its sign; what rounds to nothing has none."""
+    """Write a number with its sign; one that rounds to zero has none."""
     text = f"{value:+.{digits}f}"
     return text[1:] if not float(text) else text.replace("-", "−")
 
@@ -126,5 +126,5 @@ def count(value: int | None, source: str) -> Cell:
 
 
 def any_measured(cells: Sequence[Cell]) -> bool:
-    """Whether there is anything to show."""
+    """Return True if any cell holds a figure."""
     return any(not cell.missing for cell in cells)

@@ -17,39 +17,40 @@ from emo_edge.benchmarks.report.cells import (
     size,
     worded,
 )
-from emo_edge.benchmarks.report.schema import Floor, Latency, Memory, Report, Row, Throughput, Times
+from emo_edge.benchmarks.report.schema import Floor, Latency, Memory, Report, Row, Throughput
+from emo_edge.benchmarks.report.schema_types import Times
 
 FEW_TIMES = 100
 SPREAD = ("p50", "p90", "p99", "min", "mean")
-SPREAD_HEAD = ("row", "what", "p50", "p90", "p99", "least", "mean")
+SPREAD_HEAD = ("row", "time of", "p50", "p90", "p99", "min", "mean")
 WRITING = ("answer", "first token", "per token")
-"""Stages of writing an answer, which a reading of labels has not."""
+"""Stages of writing an answer, which a reading of labels does not have."""
 
 
 def stage_names(report: Report) -> list[str]:
-    """Name every stage of any row in the order they run; what the first row has not comes after what is before it."""
-    found: list[str] = []
+    """Return every stage of any row in the order they run; one that the first row lacks follows its predecessor."""
+    names: list[str] = []
     for _, _, latency in timed_rows(report):
-        place = 0
+        position = 0
         for stage in latency.stages:
-            if stage not in found:
-                found.insert(place, stage)
-            place = found.index(stage) + 1
-    return found
+            if stage not in names:
+                names.insert(position, stage)
+            position = names.index(stage) + 1
+    return names
 
 
 def reads(stage: str) -> bool:
-    """Tell whether a stage is part of reading labels, not of writing an answer."""
+    """Return True for a stage of reading labels, False for one of writing an answer."""
     return stage.replace("_", " ") not in WRITING
 
 
 def timed_rows(report: Report) -> list[tuple[int, Row, Latency]]:
-    """Return the rows that were timed, with their places."""
-    return [(place, row, row.latency) for place, row in enumerate(report.rows) if row.latency]
+    """Return the rows that were timed, with their indices."""
+    return [(index, row, row.latency) for index, row in enumerate(report.rows) if row.latency]
 
 
 def stages(report: Report) -> Table | None:
-    """Tell p50 and p90 of every stage of every row."""
+    """Return p50 and p90 of every stage of every row."""
     timed, stages = timed_rows(report), stage_names(report)
     if not timed:
         return None
@@ -57,35 +58,35 @@ def stages(report: Report) -> Table | None:
         (
             Cell(clean(stage)),
             *(
-                _stage(latency.stages.get(stage), ("rows", place, "latency", "stages", stage))
-                for place, _, latency in timed
+                _stage(latency.stages.get(stage), ("rows", index, "latency", "stages", stage))
+                for index, _, latency in timed
             ),
         )
         for stage in stages
     ]
     rows.append(
-        (Cell("total"), *(_stage(latency.total, ("rows", place, "latency", "total")) for place, _, latency in timed))
+        (Cell("total"), *(_stage(latency.total, ("rows", index, "latency", "total")) for index, _, latency in timed))
     )
-    head = ("stage", *(names(report)[place] for place, _, _ in timed))
+    head = ("stage", *(names(report)[index] for index, _, _ in timed))
     notes = ["Medians of stages need not add up to the median of the total."]
     if any(not reads(stage) for stage in stages):
-        notes.append("Stages of writing an answer are no part of the total, which is a reading of labels.")
+        notes.append("The total is a reading of labels; stages of writing an answer are not in it.")
     return Table("Milliseconds of each stage, p50 (p90)", head, tuple(rows), tuple(notes))
 
 
-def _stage(found: Times | None, place: Sequence[str | int]) -> Cell:
-    if found is None or found.p50 is None:
-        return figure(None, pointer(*place), "not a stage here" if found is None else "not measured")
-    tail = "" if found.p90 is None else f" ({ms_text(found.p90)})"
-    return figure(ms_text(found.p50) + tail, pointer(*place))
+def _stage(times: Times | None, path: Sequence[str | int]) -> Cell:
+    if times is None or times.p50 is None:
+        return figure(None, pointer(*path), "not a stage here" if times is None else "not measured")
+    tail = "" if times.p90 is None else f" ({ms_text(times.p90)})"
+    return figure(ms_text(times.p50) + tail, pointer(*path))
 
 
 def totals(report: Report) -> Table | None:
-    """Tell the spread of the total, warm and cold, of a clip, and of the machine meanwhile."""
+    """Return the spread of the total, warm and cold, of a clip, and of the reference workload in between."""
     head = (*SPREAD_HEAD, "times measured", "warm-up rounds", "settled")
     rows = []
-    for place, _, latency in timed_rows(report):
-        at = ("rows", place, "latency")
+    for index, _, latency in timed_rows(report):
+        at = ("rows", index, "latency")
         settled = {True: "yes", False: "NO", None: None}[latency.stable]
         warm = (
             figure(_text(latency.warmup_rounds), pointer(*at, "warmup_rounds")),
@@ -96,21 +97,21 @@ def totals(report: Report) -> Table | None:
             ("one face, warm", "total", latency.total, warm),
             ("cold start, fresh process", "cold_start", latency.cold_start, none),
             ("a clip, warm", "clip", latency.clip, none),
-            ("the machine meanwhile: a fixed computation", "machine", latency.machine, none),
-            ("the same among the clips", "clip_machine", latency.clip_machine, none),
+            ("reference workload, among the readings", "machine", latency.machine, none),
+            ("reference workload, among the clips", "clip_machine", latency.clip_machine, none),
         )
         rows += [
-            (row_name(report, place), Cell(title), *_spread(found, (*at, key)), *ends)
-            for title, key, found, ends in kinds
-            if found
+            (row_name(report, index), Cell(title), *_spread(times, (*at, key)), *ends)
+            for title, key, times, ends in kinds
+            if times
         ]
     few = any(cells[7].text.isdigit() and int(cells[7].text) < FEW_TIMES for cells in rows)
-    note = f"A p99 of fewer than {FEW_TIMES} times is hardly more than the longest of them."
+    note = f"A p99 of fewer than {FEW_TIMES} times is close to the longest of them."
     return Table("Milliseconds of a whole reading", head, tuple(rows), (note,) if few else ()) if rows else None
 
 
 def written(report: Report) -> Table | None:
-    """Tell how long free-text answers take, as users of such models ask today."""
+    """Return the times of free-text answers, as users of such models ask today."""
     titles = {
         "label": "label as free text",
         "label_bfloat16": "the same in bfloat16",
@@ -118,18 +119,18 @@ def written(report: Report) -> Table | None:
         "per_token": "each further piece",
     }
     rows = tuple(
-        (row_name(report, place), Cell(title), *_spread(found, ("rows", place, "latency", "written", key)))
-        for place, _, latency in timed_rows(report)
+        (row_name(report, index), Cell(title), *_spread(times, ("rows", index, "latency", "written", key)))
+        for index, _, latency in timed_rows(report)
         for key, title in titles.items()
-        if latency.written and (found := getattr(latency.written, key))
+        if latency.written and (times := getattr(latency.written, key))
     )
     return Table("Milliseconds of free-text answers", (*SPREAD_HEAD, "times measured"), rows) if rows else None
 
 
-def _spread(found: Times, at: Sequence[str | int]) -> list[Cell]:
-    cells = [milliseconds(getattr(found, key), pointer(*at, key), "–") for key in SPREAD]
-    counted = (found.samples, "samples") if found.samples is not None else (len(found.raw) or None, "raw")
-    # The length of an array has no place of its own.
+def _spread(times: Times, at: Sequence[str | int]) -> list[Cell]:
+    cells = [milliseconds(getattr(times, key), pointer(*at, key), "–") for key in SPREAD]
+    counted = (times.samples, "samples") if times.samples is not None else (len(times.raw) or None, "raw")
+    # The length of an array has no pointer of its own.
     return [*cells, figure(_text(counted[0]), pointer(*at, counted[1]))]
 
 
@@ -138,22 +139,22 @@ def _text(value: int | None) -> str | None:
 
 
 def throughput(report: Report) -> Table | None:
-    """Tell faces a second, by how many are read at once."""
+    """Return faces a second, by the number of faces read at once."""
     known = {size: None for _, _, latency in timed_rows(report) for size in latency.throughput or {}}
     sizes = sorted(known, key=lambda text: (not text.isdigit(), int(text) if text.isdigit() else 0, text))
     rows = tuple(
         (
-            row_name(report, place),
+            row_name(report, index),
             *(
                 fixed(
                     latency.throughput.get(size, Throughput()).faces_per_s,
-                    pointer("rows", place, "latency", "throughput", size, "faces_per_s"),
+                    pointer("rows", index, "latency", "throughput", size, "faces_per_s"),
                     digits=1,
                 )
                 for size in sizes
             ),
         )
-        for place, _, latency in timed_rows(report)
+        for index, _, latency in timed_rows(report)
         if latency.throughput
     )
     head = ("row", *(f"{clean(size)} at once" for size in sizes))
@@ -161,31 +162,31 @@ def throughput(report: Report) -> Table | None:
 
 
 def prompts(report: Report) -> Table | None:
-    """Tell the prefill's time by the length of the prompt."""
+    """Return the prefill's time by the length of the prompt."""
     lengths = sorted({one.tokens for _, _, latency in timed_rows(report) for one in latency.prompt_sweep or []})
     rows = []
-    for place, _, latency in timed_rows(report):
-        found = {one.tokens: (at, one.prefill_ms) for at, one in enumerate(latency.prompt_sweep or [])}
+    for index, _, latency in timed_rows(report):
+        measured = {one.tokens: (at, one.prefill_ms) for at, one in enumerate(latency.prompt_sweep or [])}
         cells = []
         for tokens in lengths:
-            at, times = found.get(tokens, (0, None))
-            cells.append(_stage(times, ("rows", place, "latency", "prompt_sweep", at, "prefill_ms")))
-        if found:
-            rows.append((row_name(report, place), *cells))
+            at, times = measured.get(tokens, (0, None))
+            cells.append(_stage(times, ("rows", index, "latency", "prompt_sweep", at, "prefill_ms")))
+        if measured:
+            rows.append((row_name(report, index), *cells))
     head = ("row", *(f"{tokens} tokens" for tokens in lengths))
     return Table("Milliseconds of prefill, by the prompt's length, p50 (p90)", head, tuple(rows)) if rows else None
 
 
 def resources(report: Report) -> Table | None:
-    """Tell memory and energy."""
+    """Return memory and energy."""
     rows = tuple(
         (
-            row_name(report, place),
-            size((row.memory or Memory()).peak_rss, pointer("rows", place, "memory", "peak_rss")),
-            size((row.memory or Memory()).device, pointer("rows", place, "memory", "device")),
-            energy_cell(row, place),
+            row_name(report, index),
+            size((row.memory or Memory()).peak_rss, pointer("rows", index, "memory", "peak_rss")),
+            size((row.memory or Memory()).device, pointer("rows", index, "memory", "device")),
+            energy_cell(row, index),
         )
-        for place, row in enumerate(report.rows)
+        for index, row in enumerate(report.rows)
         if (row.memory or row.energy) and not row.unavailable
     )
     return (
@@ -194,53 +195,53 @@ def resources(report: Report) -> Table | None:
 
 
 def roofline(report: Report) -> Table | None:
-    """Tell how near each stage comes to what the machine can do."""
-    head = ("row", "stage", "bytes moved", "operations", "floor, ms", "floor as a share of p50")
+    """Return the floor of each stage by the machine's roofline, as a fraction of its time."""
+    head = ("row", "stage", "bytes moved", "operations", "floor, ms", "floor / p50")
     rows = []
-    for place, row in enumerate(report.rows):
-        for stage, found in (row.roofline or {}).items():
+    for index, row in enumerate(report.rows):
+        for stage, floor in (row.roofline or {}).items():
             rows.append(
-                (row_name(report, place), Cell(clean(stage)), *_floor(found, ("rows", place, "roofline", stage)))
+                (row_name(report, index), Cell(clean(stage)), *_floor(floor, ("rows", index, "roofline", stage)))
             )
     if not rows:
         return None
-    known, note = report.ceiling, "The machine's ceiling was not measured."
-    if known and known.copy_bytes_per_s and known.matmul_flops_per_s:
+    rates, note = report.ceiling, "The machine's roofline was not measured."
+    if rates and rates.copy_bytes_per_s and rates.matmul_flops_per_s:
         note = (
-            f"The floor is the work at this machine's own ceiling: {known.copy_bytes_per_s / 1e9:.1f} GB/s copied, "
-            f"{known.matmul_flops_per_s / 1e9:.0f} GFLOP/s in products ({clean(known.dtype or 'type not told')})."
+            f"The floor is the work at this machine's own rates: {rates.copy_bytes_per_s / 1e9:.1f} GB/s copied, "
+            f"{rates.matmul_flops_per_s / 1e9:.0f} GFLOP/s in matmuls ({clean(rates.dtype or 'type not reported')})."
         )
     return Table("Roofline", head, tuple(rows), (note,))
 
 
-def _floor(found: Floor, at: Sequence[str | int]) -> tuple[Cell, ...]:
-    share = None if found.share is None else f"{100 * found.share:.0f} %"
+def _floor(floor: Floor, at: Sequence[str | int]) -> tuple[Cell, ...]:
+    percentage = None if floor.fraction is None else f"{100 * floor.fraction:.0f} %"
     return (
-        size(found.bytes, pointer(*at, "bytes")),
-        figure(None if found.flops is None else f"{found.flops / 1e9:.3g} GFLOP", pointer(*at, "flops")),
-        milliseconds(found.floor_ms, pointer(*at, "floor_ms")),
-        figure(share, pointer(*at, "share")),
+        size(floor.bytes, pointer(*at, "bytes")),
+        figure(None if floor.flops is None else f"{floor.flops / 1e9:.3g} GFLOP", pointer(*at, "flops")),
+        milliseconds(floor.floor_ms, pointer(*at, "floor_ms")),
+        figure(percentage, pointer(*at, "share")),
     )
 
 
 def other_command(report: Report) -> Table | None:
-    """Set another command beside ours."""
-    found = report.vs
-    if not found:
+    """Return the times of another command compared with ours."""
+    other = report.vs
+    if not other:
         return None
-    ratio = found.ratio
+    ratio = other.ratio
     text = None
     if ratio:
         text = f"{ratio.value:.2f}" + (
             "" if ratio.low is None or ratio.high is None else f" ({ratio.low:.2f}–{ratio.high:.2f})"
         )
     cells = (
-        worded(found.command, pointer("vs", "command")),
+        worded(other.command, pointer("vs", "command")),
         figure(text, pointer("vs", "ratio")),
-        figure(str(len(found.raw_ms)), pointer("vs", "raw_ms")),
+        figure(str(len(other.raw_ms)), pointer("vs", "raw_ms")),
     )
     return Table(
-        "Another command on the same files, in turns with ours",
+        "Another command on the same files, alternating with ours",
         ("command", "our time / theirs (95 %)", "times measured"),
         (cells,),
     )

@@ -15,15 +15,15 @@ SPECIAL = re.compile(r"[\\`*\[\]<>|&#~$]|(?<!\w)_|_(?!\w)|://|@")
 
 
 def markdown_from_report(report: Mapping[str, Any]) -> str:
-    """Write what ``report.json`` holds as Markdown.
+    """Write the content of ``report.json`` as Markdown.
 
     Raises InputError where it is no report.
     """
     checked = checked_report(report)
     lines = [f"# emo-edge bench: {escaped(checked.bundle.name)}", "", escaped(subject(checked)), ""]
-    told = statements(checked)
-    lines += [f"- {'**Warning.** ' if one.warns else ''}{escaped(one.text)}" for one in told]
-    lines += [""] if told else []
+    limits = statements(checked)
+    lines += [f"- {'**Warning.** ' if one.warns else ''}{escaped(one.text)}" for one in limits]
+    lines += [""] if limits else []
     if line := bottom_line(checked):
         lines += [escaped(line), ""]
     for chapter in chapters(checked):
@@ -35,7 +35,7 @@ def escaped(text: str) -> str:
     """Write any text so that Markdown shows it as it is, in one line: no link, tag, emphasis or cell begins in it."""
     flat = re.sub(r"\s+", " ", clean(text)).strip()
     return SPECIAL.sub(
-        lambda found: "".join("\\" + character if character != "/" else "/" for character in found[0]), flat
+        lambda match: "".join("\\" + character if character != "/" else "/" for character in match[0]), flat
     )
 
 
@@ -54,7 +54,7 @@ def _chapter(chapter: Chapter, command: str) -> Iterator[str]:
 
 def _table(table: Table) -> Iterator[str]:
     yield _line([escaped(text) for text in table.head])
-    numeric = [all(row[place].number for row in table.rows) for place in range(len(table.head))]
+    numeric = [all(row[column].number for row in table.rows) for column in range(len(table.head))]
     yield _line(["---:" if right else "---" for right in numeric])
     yield from (_line([_cell(cell) for cell in row]) for row in table.rows)
     yield ""

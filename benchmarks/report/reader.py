@@ -1,4 +1,4 @@
-"""Read a benchmark's report, and refuse what is none."""
+"""Read a benchmark's report, and refuse other files."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ REPORT_NAME = "report.json"
 LARGEST = 256 << 20
 """Bytes; a run of 10,000 rounds keeps about a hundredth of it."""
 SHOWN = 5
-"""Problems that are told; more have the same cause as a rule."""
+"""Problems that an error lists; more have the same cause as a rule."""
 
 
 def report_from_json(path: Path) -> Report:
     """Read ``report.json``, or the folder that holds it.
 
     Raises InputError for a file that is missing, cut off, no report, or of another schema version, and names the
-    place of what is wrong in it.
+    key of each wrong value.
     """
     file = path / REPORT_NAME if path.is_dir() else path
     return checked_report(_values(file), str(file))
 
 
 def checked_report(values: Any, source: str = REPORT_NAME) -> Report:
-    """Check what JSON held; ``source`` is what an error calls it. Raises InputError as `report_from_json`."""
+    """Check the values of a JSON file; errors call it ``source``. Raises InputError as `report_from_json`."""
     if not isinstance(values, Mapping) or "schema" not in values or "rows" not in values:
         raise InputError(f"{source}: not a report of emo-edge bench; give the report.json that it wrote")
     if values["schema"] != SCHEMA:
-        found = str(values["schema"])[:40]
+        version = str(values["schema"])[:40]
         raise InputError(
-            f"{source}: schema version {found}, and this emo-edge reads {SCHEMA}; measure again, or use the version "
+            f"{source}: schema version {version}, and this emo-edge reads {SCHEMA}; measure again, or use the version "
             "that wrote it"
         )
     try:

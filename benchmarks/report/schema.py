@@ -1,90 +1,39 @@
-"""What a benchmark's ``report.json`` holds, typed; schema version 1.
+"""The types of a benchmark's ``report.json``, schema version 1.
 
-Times are milliseconds, sizes bytes, shares between 0 and 1. What was not measured is null; keys that are not
-named here are left alone, so that a report may say more than this.
+Times are milliseconds, sizes bytes, fractions between 0 and 1. Values that were not measured are null; keys that are
+not named here are ignored, so that a report may hold more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from emo_edge.utils.settings import Section, require
+from emo_edge.benchmarks.report.schema_types import Count, Figure, Finite, Fraction, Measure, Part, Timed
+from emo_edge.utils.settings import require
 
 SCHEMA = 1
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Part(Section):
-    """An immutable part of a report; further keys are ignored, and null is as good as absent."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        return (
-            {key: value for key, value in given.items() if value is not None} if isinstance(given, Mapping) else given
-        )
-
-
-class Interval(Part):
-    """A figure with its 95 % interval, where it has one."""
-
-    value: Finite
-    low: Finite | None = None
-    high: Finite | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Interval:
-        ordered = self.low is None or self.high is None or self.low <= self.high
-        require((ordered, f"the interval ends at {self.high}, below its start {self.low}"))
-        return self
-
-
-class Times(Part):
-    """Milliseconds of something that was timed often."""
-
-    p50: Measure | None = None
-    p90: Measure | None = None
-    p99: Measure | None = None
-    min: Measure | None = None
-    mean: Measure | None = None
-    samples: Count | None = None
-    raw: tuple[Measure, ...] = ()
-
-
-def _under(key: str) -> Any:
-    """Take a bare number for the only figure of a part."""
-    return BeforeValidator(lambda given: {key: given} if isinstance(given, int | float) else given)
-
-
-Figure = Annotated[Interval, _under("value")]
-Timed = Annotated[Times, _under("p50")]
 
 
 class ClassFigures(Part):
-    """Of one label."""
+    """Figures of one label."""
 
-    recall: Share | None = None
-    precision: Share | None = None
-    f1: Share | None = None
+    recall: Fraction | None = None
+    precision: Fraction | None = None
+    f1: Fraction | None = None
     support: Count = 0
 
 
 class Group(Part):
-    """Of the samples of one subgroup."""
+    """Figures of one subgroup."""
 
     samples: Count
-    war: Share | None = None
-    war_low: Share | None = None
-    war_high: Share | None = None
-    uar: Share | None = None
+    war: Fraction | None = None
+    war_low: Fraction | None = None
+    war_high: Fraction | None = None
+    uar: Fraction | None = None
 
 
 class TextFigures(Part):
@@ -99,7 +48,7 @@ class TextFigures(Part):
 
 
 class Accuracy(Part):
-    """A row against the truth of the data set."""
+    """A row compared with the truth of the data set."""
 
     war: Figure | None = None
     uar: Figure | None = None
@@ -116,13 +65,13 @@ class Accuracy(Part):
 class McNemar(Part):
     """Samples that one row alone has right, and the exact p that both are right equally often."""
 
-    p: Share
+    p: Fraction
     only_reference: Count
     only_this: Count
 
 
 class AgainstReference(Part):
-    """A profile against full precision, on the same samples."""
+    """A profile compared with full precision, on the same samples."""
 
     agreement: Figure | None = None
     delta_uar: Figure | None = None
@@ -169,7 +118,7 @@ class Latency(Part):
     reading: Timed | None = None
     """All stages but decoding and the detector, which are the same code in every row."""
     machine: Timed | None = None
-    """A fixed computation, timed among the readings: how fast the machine was then."""
+    """The reference workload, timed among the readings: the machine's speed then."""
     warmup_rounds: Count | None = None
     stable: bool | None = None
     cold_start: Timed | None = None
@@ -182,14 +131,14 @@ class Latency(Part):
 
 
 class Memory(Part):
-    """Most memory that was held."""
+    """Peak memory."""
 
     peak_rss: Count | None = None
     device: Count | None = None
 
 
 class Energy(Part):
-    """Of one reading; else why it could not be read."""
+    """Energy of one reading, or the reason why it was not measured."""
 
     joules_per_reading: Measure | None = None
     source: str | None = None
@@ -197,12 +146,12 @@ class Energy(Part):
 
 
 class Floor(Part):
-    """What a stage cannot be faster than on this machine, and how near it comes."""
+    """The roofline's floor of a stage on this machine, and the fraction of its time that this is."""
 
     bytes: Measure | None = None
     flops: Measure | None = None
     floor_ms: Measure | None = None
-    share: Measure | None = None
+    fraction: Measure | None = Field(None, alias="share")
 
 
 class Row(Part):
@@ -240,7 +189,7 @@ class Git(Part):
 
 
 class Machine(Part):
-    """Where it was measured."""
+    """The machine of a benchmark."""
 
     description: str
     cpu: str | None = None
@@ -269,7 +218,7 @@ class Skipped(Part):
 
 
 class DataSet(Part):
-    """On what it was measured."""
+    """The samples of a benchmark."""
 
     name: str
     labels: tuple[str, ...]
@@ -285,7 +234,7 @@ class DataSet(Part):
 
 
 class BundleId(Part):
-    """Which bundle."""
+    """Identity of the bundle."""
 
     name: str
     manifest_sha256: str | None = None
@@ -293,14 +242,14 @@ class BundleId(Part):
 
 
 class CheckpointId(Part):
-    """Which full-precision model."""
+    """Identity of the full-precision model."""
 
     name: str
     weights_sha256: str | None = None
 
 
-class Ceiling(Part):
-    """What the machine reached on plain copies and products."""
+class RooflineRates(Part):
+    """Rates of the machine on plain copies and matmuls."""
 
     copy_bytes_per_s: Measure | None = None
     matmul_flops_per_s: Measure | None = None
@@ -308,7 +257,7 @@ class Ceiling(Part):
 
 
 class OtherCommand(Part):
-    """Another command timed in turns with ours; the ratio is ours over theirs as the runner wrote it."""
+    """Another command timed alternately with ours; the ratio is ours over theirs as the runner wrote it."""
 
     command: str
     raw_ms: tuple[Measure, ...] = ()
@@ -329,7 +278,7 @@ class Report(Part):
     seconds: Measure | None = None
     synthetic: bool
     checkpoint: CheckpointId | None = None
-    ceiling: Ceiling | None = None
+    ceiling: RooflineRates | None = None
     vs: OtherCommand | None = None
     notes: tuple[str, ...] = ()
 

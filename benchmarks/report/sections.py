@@ -1,4 +1,4 @@
-"""The order of a report: which tables, under which headings, whatever it is written as."""
+"""The order of a report's tables under their headings, the same in Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from emo_edge.benchmarks.report.schema import Report
 
 @dataclass(frozen=True)
 class Chapter:
-    """A heading with its tables; an empty one says why."""
+    """A heading with its tables, or with the reason why there are none."""
 
     key: str
-    """Stands in links, and tells the page where its drawings go."""
+    """Name in links; the page places its charts by it."""
     title: str
     tables: tuple[Table, ...]
     empty: str = ""
@@ -28,11 +28,11 @@ def chapters(report: Report) -> list[Chapter]:
     """Put a report's tables in order."""
     return [
         _chapter("overview", "Accuracy, time and size", [accuracy.overview(report), accuracy.variants(report)]),
-        _chapter("gates", "Gates", [accuracy.gates(report)], "No row was held to a gate."),
-        _chapter("stages", "Where the time goes", [times.stages(report)], "No row was timed."),
+        _chapter("gates", "Gates", [accuracy.gates(report)], "No row has a gate."),
+        _chapter("stages", "Time of each stage", [times.stages(report)], "No row was timed."),
         _chapter(
             "times",
-            "Times in full",
+            "All times",
             [
                 make(report)
                 for make in (times.totals, times.written, times.throughput, times.prompts, times.other_command)
@@ -48,8 +48,8 @@ def chapters(report: Report) -> list[Chapter]:
             [accuracy.distances(report), accuracy.answers(report)],
             "Not measured.",
         ),
-        _chapter("labels", "Labels", [accuracy.per_class(report)], "No row has figures of single labels."),
-        _chapter("groups", "Subgroups", [accuracy.subgroups(report)], "The data set tells no groups."),
+        _chapter("labels", "Labels", [accuracy.per_class(report)], "No row has figures of each label."),
+        _chapter("groups", "Subgroups", [accuracy.subgroups(report)], "The data set has no groups."),
         _chapter("data", "Data", [settings.data_set(report), settings.skipped(report)]),
         _chapter("machine", "Machine", [settings.machine(report), settings.states(report), settings.versions(report)]),
         _chapter("reproduce", "How to reproduce", [settings.identities(report)], notes=report.notes),
@@ -64,7 +64,7 @@ def _chapter(
 
 
 def subject(report: Report) -> str:
-    """Say in a line what was measured, on what, when."""
+    """Return one line with the samples, the machine and the time of the benchmark."""
     when = f", {report.started}" if report.started else ""
     took = f", {report.seconds:.0f} s" if report.seconds is not None else ""
     samples = f"{report.dataset.samples} samples of {report.dataset.name}"

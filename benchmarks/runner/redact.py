@@ -1,4 +1,4 @@
-"""A report without the places of its machine, which may name a person or a project."""
+"""Redaction: a report without the paths of its machine, which may name a person or a project."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-Places = tuple[tuple[str, str], ...]
-"""A path as it may be written, and what stands for it; the longest first."""
+Redactions = tuple[tuple[str, str], ...]
+"""A path as it may be written, and the name that replaces it; the longest first."""
 
 
-def private_places(root: Path | None, dataset: str, bundle: Path, out: Path, checkpoint: Path) -> Places:
+def redactions(root: Path | None, dataset: str, bundle: Path, out: Path, checkpoint: Path) -> Redactions:
     """Collect every way to write the folders of a benchmark, the temporary folder and the home folder.
 
-    Of a data set that is a path its own name stays: reports of two such are told apart by it.
+    A data set that is a path keeps its own name, by which the reports of two of them differ.
     """
     named: list[tuple[Path, str]] = [(bundle, "BUNDLE"), (out, "OUT"), (checkpoint, "CHECKPOINT")]
     named += [(root, "ROOT")] if root else []
     named += [(Path(dataset).parent, "ROOT")] if Path(dataset).exists() else []
     named += [(Path(tempfile.gettempdir()), "TMP"), (Path.home(), "~")]
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for path, name in named:
         for written in _written(path):
-            found.setdefault(written, name)
-    return tuple(sorted(found.items(), key=lambda place: -len(place[0])))
+            names.setdefault(written, name)
+    return tuple(sorted(names.items(), key=lambda pair: -len(pair[0])))
 
 
-def without_places(value: Any, places: Places) -> Any:
+def redacted(value: Any, names: Redactions) -> Any:
     """Replace paths in every string of a JSON value, the keys of objects excepted."""
     if isinstance(value, str):
-        for path, name in places:
+        for path, name in names:
             # An absolute path may follow anything, as in -I/home; a relative one is no part of a longer one.
             start = "" if os.path.isabs(path) else r"(?<![\w.~/-])"
             value = re.sub(rf"{start}{re.escape(path)}(?![\w-]|\.\w)", name, value)
         return value
     if isinstance(value, dict):
-        return {key: without_places(one, places) for key, one in value.items()}
-    return [without_places(one, places) for one in value] if isinstance(value, list | tuple) else value
+        return {key: redacted(one, names) for key, one in value.items()}
+    return [redacted(one, names) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _written(path: Path) -> Iterable[str]:

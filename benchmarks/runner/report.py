@@ -49,16 +49,16 @@ def dataset_section(plan: BenchConfig, samples: BenchSamples) -> dict[str, Any]:
 
 
 def report_notes(plan: BenchConfig, samples: BenchSamples, files: str, clip: str | None) -> list[str]:
-    """Say what the figures mean where their names do not."""
+    """Write the notes that figures need besides their names."""
     written = min(plan.written, len(samples.samples))
-    asked = ", ".join(samples.labels)
+    labels = ", ".join(samples.labels)
     face = "a detector's face, the data set's box or the whole picture, the same for every row"
     return [
-        f"every row read the same {len(samples.samples)} samples, asked for one of: {asked}; {face}",
+        f"every row read the same {len(samples.samples)} samples, asked for one of: {labels}; {face}",
         *([f"free-text answers of {written} samples, greedy, scored by the first label they name"] if written else []),
         "intervals are 95 %: Wilson for WAR and agreement, 1,000 resamples with seed 0 for all others",
-        f"latency: {len(samples.samples[:8])} pictures in turn ({files}), file to label; the face is looked for and "
-        "timed, what is read is the same box for every row; without detector: all stages but decode and detect",
+        f"latency: {len(samples.samples[:8])} pictures in rotation ({files}), file to label; the detector runs "
+        "and is timed, every row reads the same box; without detector: all stages but decode and detect",
         "reference: one packed pass reads the prompt and all labels (stage score): faster than writing a label",
         *(
             [f"cold start: {plan.cold} fresh processes, first label; files lie in the system's cache"]
@@ -71,13 +71,13 @@ def report_notes(plan: BenchConfig, samples: BenchSamples, files: str, clip: str
 
 
 def _left_out(plan: BenchConfig) -> list[str]:
-    """Name what the options left out."""
+    """Name the parts that the options left out."""
     parts: dict[str, object] = {
         "free-text answers": plan.written,
         "several faces at once": plan.batches,
         "prompts of several lengths": plan.sweep,
     }
-    absent = [name for name, wanted in parts.items() if not wanted]
+    absent = [name for name, requested in parts.items() if not requested]
     return [f"left out by the options: {', '.join(absent)}"] if absent else []
 
 

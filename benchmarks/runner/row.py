@@ -1,8 +1,9 @@
-"""One row of the report: a subject opened, read on every sample, timed, and closed."""
+"""One row of the report: open a target, read every sample with it, time it, close it, start it in fresh processes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from itertools import cycle
 from typing import Any
 
@@ -11,16 +12,16 @@ from emo_edge.benchmarks.measure.accuracy import accuracy_of, against, gate_of
 from emo_edge.benchmarks.measure.cold_start import cold_starts
 from emo_edge.benchmarks.measure.energy import energy_of
 from emo_edge.benchmarks.measure.latency import clip_of, latency_of, sweep_of, throughput_of, written_of
-from emo_edge.benchmarks.measure.machine_pulse import MachineSpeed
 from emo_edge.benchmarks.measure.predictions import Predictions, read_samples
-from emo_edge.benchmarks.measure.roofline import Ceiling, roofline_of
+from emo_edge.benchmarks.measure.reference_workload import MachineSpeed
+from emo_edge.benchmarks.measure.roofline import Roofline, roofline_of
 from emo_edge.benchmarks.measure.timing import Distribution
 from emo_edge.benchmarks.workload.config import REFERENCE, BenchConfig
 from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.journal import Journal
-from emo_edge.benchmarks.workload.open import OpenedWith, open_subject
+from emo_edge.benchmarks.workload.open import TargetOptions, open_target
 from emo_edge.benchmarks.workload.samples import FACES, BenchSamples
-from emo_edge.benchmarks.workload.subjects import BenchTarget
+from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
@@ -30,143 +31,187 @@ from emo_edge.utils.progress import Reports
 
 STREAMED = "latency, energy: the memory does not hold the checkpoint in float32, its layers were read from the disk"
 FAILURES = (EmoEdgeError, ModuleNotFoundError, MemoryError, RuntimeError, OSError)
-"""What engines raise where a machine or a device cannot run a subject; the other rows stay."""
+"""Raised by engines where a machine or a device cannot run a target; the other rows stay."""
+NO_MEMORY: Mapping[str, Any] = {"peak_rss": None, "device": None}
+NO_ENERGY: Mapping[str, Any] = {"joules_per_reading": None, "source": None, "reason": "not measured"}
+Section = Mapping[str, Any]
+"""A part of a row as ``report.json`` has it."""
 
 
 @dataclass(frozen=True)
-class Bench:
-    """All that the rows of one benchmark share."""
+class BenchRun:
+    """Inputs and tools that the rows of one benchmark have in common."""
 
     bundle: Bundle
     plan: BenchConfig
     samples: BenchSamples
-    shots: tuple[LatencyImage, ...]
+    images: tuple[LatencyImage, ...]
     clip: tuple[Frame, ...]
-    opened_with: OpenedWith
+    options: TargetOptions
     detector: FaceDetector
-    ceiling: Ceiling | None
+    roofline: Roofline | None
     journal: Journal
     reports: Reports
     speed: MachineSpeed
 
 
-def reference_row(bench: Bench, size_bytes: int) -> tuple[dict[str, Any], Predictions]:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the report; its fields are the keys of ``report.json``, None where nothing was measured."""
+
+    name: str
+    kind: str
+    device: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
+    size_bytes: int
+    unavailable: str | None = None
+    accuracy: Section | None = None
+    against_reference: Section | None = None
+    gate: Section | None = None
+    latency: Section | None = None
+    roofline: Section | None = None
+    memory: Section = field(default_factory=lambda: NO_MEMORY)
+    energy: Section = field(default_factory=lambda: NO_ENERGY)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as ``report.json`` has it."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class WarmTimes:
+    """Latency and energy of an open target; a note names what failed."""
+
+    latency: Section | None = None
+    energy: Section = field(default_factory=lambda: NO_ENERGY)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FreshProcesses:
+    """Cold start and peak memory of processes of their own; a note gives the reason why there is none."""
+
+    cold_start: Section | None = None
+    memory: Section = field(default_factory=lambda: NO_MEMORY)
+    notes: tuple[str, ...] = ()
+
+
+def reference_row(run: BenchRun, size_bytes: int) -> tuple[Row, Predictions]:
     """Measure the checkpoint, without which there is no benchmark."""
-    row = _row(REFERENCE, REFERENCE, size_bytes)
-    found = _measured(bench, REFERENCE, row)
-    if bench.plan.written and row["latency"]:
-        row["latency"]["written"]["label_bfloat16"] = _half_label(bench)
-    return row, found
+    row, predictions = _measured(run, REFERENCE, Row(name=REFERENCE, kind=REFERENCE, size_bytes=size_bytes))
+    if run.plan.written and row.latency:
+        written = {**row.latency["written"], "label_bfloat16": _half_label(run)}
+        row = replace(row, latency={**row.latency, "written": written})
+    return row, predictions
 
 
-def profile_row(bench: Bench, name: str, size_bytes: int, reference: Predictions) -> dict[str, Any]:
-    """Measure a profile; one that this machine or device cannot run is a row that says why.
+def profile_row(run: BenchRun, name: str, size_bytes: int, reference: Predictions) -> Row:
+    """Measure a profile; one that this machine or device cannot run is a row with the reason.
 
-    One that reads the samples and then fails keeps its accuracy, and a note says why there are no times.
+    One that reads the samples and then fails keeps its accuracy, and a note gives the reason why it has no times.
     """
-    row = _row(shown(name), "profile", size_bytes)
+    head = Row(name=row_name(name), kind="profile", size_bytes=size_bytes)
     try:
-        found = _measured(bench, name, row)
+        row, predictions = _measured(run, name, head)
     except FAILURES as error:
-        bench.reports.line(f"{name}: {_told(error)}")
-        return _row(shown(name), "profile", size_bytes) | {"unavailable": _told(error)}
-    samples = bench.samples.samples
-    row["against_reference"] = against(reference, found, samples)
-    row["gate"] = gate_of(name, reference, found, samples)
-    if bench.ceiling and row["device"] not in GPU_DEVICES and row["latency"]:
-        stages = row["latency"]["stages"]
-        row["roofline"] = roofline_of(bench.bundle, name, bench.samples.labels, bench.ceiling, stages)
-    return row
+        run.reports.line(f"{name}: {_reason(error)}")
+        return replace(head, unavailable=_reason(error))
+    samples = run.samples.samples
+    return replace(
+        row,
+        against_reference=against(reference, predictions, samples),
+        gate=gate_of(name, reference, predictions, samples),
+        roofline=_roofline(run, name, row),
+    )
 
 
-def shown(profile: str) -> str:
+def row_name(profile: str) -> str:
     """Name a profile's row and its file in the journal; never as the reference or the file of faces."""
     return f"profile-{profile}" if profile in (REFERENCE, FACES) else profile
 
 
-def _row(name: str, kind: str, size_bytes: int) -> dict[str, Any]:
-    absent: dict[str, Any] = dict.fromkeys(("accuracy", "against_reference", "gate", "latency", "roofline"))
-    absent["memory"] = {"peak_rss": None, "device": None}
-    absent["energy"] = {"joules_per_reading": None, "source": None, "reason": "not measured"}
-    head: dict[str, Any] = {"name": name, "kind": kind, "device": None, "variants": {}}
-    head |= {"size_bytes": size_bytes, "unavailable": None}
-    return {**head, **absent, "notes": []}
-
-
-def _measured(bench: Bench, name: str, row: dict[str, Any]) -> Predictions:
-    """Fill in what is measured of every subject, and return what it says."""
-    subject = open_subject(bench.bundle, name, bench.opened_with)
+def _measured(run: BenchRun, name: str, head: Row) -> tuple[Row, Predictions]:
+    """Measure what every target has: accuracy and times while it is open, then its starts in fresh processes."""
+    target = open_target(run.bundle, name, run.options)
     try:
-        row["device"], row["variants"] = subject.device, dict(subject.variants)
-        progress = bench.reports.of(f"{name}: samples")
-        found = read_samples(subject, row["name"], bench.samples, bench.plan.written, bench.journal, progress)
-        row["accuracy"] = accuracy_of(found, bench.samples.samples, bench.samples.labels)
-        bench.reports.line(f"{name}: WAR {row['accuracy']['war']['value']:.4f} on {len(bench.samples.samples)} samples")
-        if name == REFERENCE and bench.opened_with.stream:
-            row["notes"].append(STREAMED)
-            return found
-        _add_times(bench, name, subject, row)
+        progress = run.reports.of(f"{name}: samples")
+        predictions = read_samples(target, head.name, run.samples, run.plan.written, run.journal, progress)
+        accuracy = accuracy_of(predictions, run.samples.samples, run.samples.labels)
+        run.reports.line(f"{name}: WAR {accuracy['war']['value']:.4f} on {len(run.samples.samples)} samples")
+        streamed = name == REFERENCE and run.options.stream
+        warm = WarmTimes(notes=(STREAMED,)) if streamed else _warm_times(run, name, target)
     finally:
-        subject.close()
-    if row["latency"]:
-        _add_cold(bench, name, row)
-        bench.reports.line(f"{name}: {row['latency']['total']['p50']:.1f} ms a reading (median)")
-    return found
+        target.close()
+    row = replace(head, device=target.device, variants=dict(target.variants), accuracy=accuracy)
+    if warm.latency is None:
+        return replace(row, energy=warm.energy, notes=warm.notes), predictions
+    fresh = _fresh_processes(run, name)
+    run.reports.line(f"{name}: {warm.latency['total']['p50']:.1f} ms a reading (median)")
+    latency = {**warm.latency, "cold_start": fresh.cold_start}
+    notes = (*warm.notes, *fresh.notes)
+    return replace(row, latency=latency, memory=fresh.memory, energy=warm.energy, notes=notes), predictions
 
 
-def _add_times(bench: Bench, name: str, subject: BenchTarget, row: dict[str, Any]) -> None:
-    """Time a subject that has read every sample; if it fails now, what it said of them stays."""
-    shots = cycle(bench.shots)
+def _warm_times(run: BenchRun, name: str, target: BenchTarget) -> WarmTimes:
+    """Time a target that has read every sample; if it fails now, its predictions stay."""
+    times, notes, images = WarmTimes(), list[str](), cycle(run.images)
     try:
-        row["latency"] = _latency(bench, subject, row["notes"])
-        row["energy"] = energy_of(
-            lambda: subject.read([next(shots).frame()], clip=False), len(bench.shots), subject.device
-        )
+        reading = latency_of(target, run.images, run.plan.latency_rounds, run.detector, run.speed)
+        clip, reason = clip_of(target, run.clip, run.plan.latency_rounds, run.speed)
+        notes += [reason] if reason else []
+        times = WarmTimes(_latency(run, target, reading, clip))
+        energy = energy_of(lambda: target.read([next(images).frame()], clip=False), len(run.images), target.device)
+        times = replace(times, energy=energy)
     except FAILURES as error:
-        row["notes"].append(f"{'energy' if row['latency'] else 'latency, energy'}: {_told(error)}")
-        bench.reports.line(f"{name}: {row['notes'][-1]}")
+        notes.append(f"{'energy' if times.latency else 'latency, energy'}: {_reason(error)}")
+        run.reports.line(f"{name}: {notes[-1]}")
+    return replace(times, notes=tuple(notes))
 
 
-def _told(error: BaseException) -> str:
-    """Say a failure in words; an error of the memory has none as a rule."""
-    return str(missing_extra(error) if isinstance(error, ModuleNotFoundError) else error) or type(error).__name__
-
-
-def _add_cold(bench: Bench, name: str, row: dict[str, Any]) -> None:
-    """Start the subject in processes of their own, when this one no longer holds it."""
-    if not bench.plan.cold:
-        row["notes"].append("cold start and memory: left out with --cold 0")
-        return
-    writes = bool(bench.plan.written)
-    try:
-        row["latency"]["cold_start"], row["memory"] = cold_starts(
-            bench.bundle.directory, name, bench.opened_with, bench.shots, bench.plan.cold, writes=writes
-        )
-    except FAILURES as error:
-        row["notes"].append(f"cold start and memory: {_told(error)}")
-
-
-def _latency(bench: Bench, subject: BenchTarget, notes: list[str]) -> dict[str, Any]:
-    rounds, shots, plan = bench.plan.latency_rounds, bench.shots, bench.plan
-    found = latency_of(subject, shots, rounds, bench.detector, bench.speed)
-    clip, reason = clip_of(subject, bench.clip, rounds, bench.speed)
-    notes += [reason] if reason else []
-    prompt = bench.bundle.manifest.prompt
-    return found | {
+def _latency(run: BenchRun, target: BenchTarget, reading: Section, clip: Section) -> Section:
+    """Return ``latency`` of a row, its cold start still to come."""
+    rounds, images, plan, prompt = run.plan.latency_rounds, run.images, run.plan, run.bundle.manifest.prompt
+    return {
+        **reading,
         "cold_start": None,
-        "throughput": throughput_of(subject, shots, plan.batches, rounds) if plan.batches else None,
-        "prompt_sweep": sweep_of(subject, prompt.template) if plan.sweep else None,
+        "throughput": throughput_of(target, images, plan.batches, rounds) if plan.batches else None,
+        "prompt_sweep": sweep_of(target, prompt.template) if plan.sweep else None,
         **clip,
-        "written": written_of(subject, shots, min(rounds, 10), prompt.describe) if plan.written else None,
+        "written": written_of(target, images, min(rounds, 10), prompt.describe) if plan.written else None,
     }
 
 
-def _half_label(bench: Bench) -> Distribution:
-    """Time the written label in bfloat16, as users of such models run them."""
-    subject = open_subject(bench.bundle, REFERENCE, bench.opened_with, half=True)
+def _fresh_processes(run: BenchRun, name: str) -> FreshProcesses:
+    """Start the target in processes of their own, when this one no longer holds it."""
+    if not run.plan.cold:
+        return FreshProcesses(notes=("cold start and memory: left out with --cold 0",))
+    writes = bool(run.plan.written)
     try:
-        rounds = min(bench.plan.latency_rounds, 10)
-        label: Distribution = written_of(subject, bench.shots, rounds, bench.bundle.manifest.prompt.describe)["label"]
+        return FreshProcesses(
+            *cold_starts(run.bundle.directory, name, run.options, run.images, run.plan.cold, writes=writes)
+        )
+    except FAILURES as error:
+        return FreshProcesses(notes=(f"cold start and memory: {_reason(error)}",))
+
+
+def _roofline(run: BenchRun, name: str, row: Row) -> Section | None:
+    if run.roofline is None or row.device in GPU_DEVICES or not row.latency:
+        return None
+    return roofline_of(run.bundle, name, run.samples.labels, run.roofline, row.latency["stages"])
+
+
+def _half_label(run: BenchRun) -> Distribution:
+    """Time the written label in bfloat16, as users of such models run them."""
+    target = open_target(run.bundle, REFERENCE, run.options, half=True)
+    try:
+        rounds = min(run.plan.latency_rounds, 10)
+        label: Distribution = written_of(target, run.images, rounds, run.bundle.manifest.prompt.describe)["label"]
     finally:
-        subject.close()
+        target.close()
     return label
+
+
+def _reason(error: BaseException) -> str:
+    """Return the text of a failure; a MemoryError has none as a rule, and is named."""
+    return str(missing_extra(error) if isinstance(error, ModuleNotFoundError) else error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What compression costs, both tables: ``python -m emo_edge.benchmarks.studies.compression``.
+"""Cost of compression, both tables: ``python -m emo_edge.benchmarks.studies.compression``.
 
 GGUF types of the language model with and without an imatrix, then INT8 of the networks before it.
 """
@@ -19,7 +19,7 @@ from emo_edge.utils.commands import EdgeCommand
 @click.option("--json", "folder", type=click.Path(path_type=Path), help="Write quantization.json and int8.json there.")
 @click.pass_context
 def main(context: click.Context, checkpoint: Path | None, held_out: int, folder: Path | None) -> None:
-    """Measure what compression costs CHECKPOINT (the packaged emo-tiny by default) on held-out drawings."""
+    """Measure the cost of compressing CHECKPOINT (the packaged emo-tiny by default) on held-out drawings."""
     for command, name in ((gguf_types.main, "quantization.json"), (int8.main, "int8.json")):
         json_path = folder / name if folder else None
         context.invoke(command, checkpoint=checkpoint, held_out=held_out, json_path=json_path)

@@ -69,12 +69,12 @@ def run(work: Path, shape: str) -> tuple[list[Measured], dict[str, float]]:
 
     Returns the steps, and the stage times of a reading in milliseconds.
     """
-    # Names that are nobody else's: what a stopped run left under them is removed.
+    # Names that nothing else has: files that a stopped run left under them are removed.
     checkpoint, bundle = work / f"{shape}-random-checkpoint", work / f"{shape}-random-bundle"
     graph = work / f"{shape}-random-vision"
     file, stages = work / f"{shape}-random-f16.gguf", work / f"{shape}-random-stages.json"
-    made = (file, graph, stages, checkpoint, bundle, bundle.with_name(f".{bundle.name}.partial"))
-    _remove(*made)
+    outputs = (file, graph, stages, checkpoint, bundle, bundle.with_name(f".{bundle.name}.partial"))
+    _remove(*outputs)
     pieces = upstream_pieces(work, shape) if shape in UPSTREAM_SHAPES else None
     rows = []
     try:
@@ -96,7 +96,7 @@ def run(work: Path, shape: str) -> tuple[list[Measured], dict[str, float]]:
             step = f"import, LoRA of rank {LORA_RANK} merged, float16"
             rows.append(measured(step, _import, (pieces, checkpoint, torch.float16), checkpoint))
     finally:
-        _remove(*made)
+        _remove(*outputs)
     return rows, times
 
 
@@ -107,7 +107,7 @@ def _remove(*paths: Path) -> None:
 
 
 def table(shape: str, rows: list[Measured], times: Mapping[str, float]) -> str:
-    """Write what was measured as Markdown."""
+    """Write the measured steps as Markdown."""
     stages = ", ".join(f"{name} {value:.0f}" for name, value in times.items())
     lines = [
         f"| {shape}, random weights | seconds | peak RssAnon | written |",

@@ -1,8 +1,8 @@
-"""GGUF writing beside llama.cpp's own tools: ``python -m emo_edge.benchmarks.studies.gguf_converters --work DIR ...``.
+"""GGUF writing and llama.cpp's own tools: ``python -m emo_edge.benchmarks.studies.gguf_converters --work DIR ...``.
 
-One LLaMA of random float16 weights, once as a checkpoint and once as transformers' directory; each side makes f16 of
-its own and q8_0 of that, in turn, each file once the one before is on the disk. llama.cpp's script and the source of
-its ``llama-quantize`` come with llama-cpp-python's source distribution, below ``vendor/llama.cpp``.
+One LLaMA of random float16 weights, once as a checkpoint and once as transformers' directory; each tool writes f16
+and q8_0 from that, in alternating rounds, each file once the one before is on the disk. llama.cpp's script and the
+source of its ``llama-quantize`` come with llama-cpp-python's source distribution, below ``vendor/llama.cpp``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pathlib import Path
 from emo_edge.export.gguf.quantize import quantize_gguf
 quantize_gguf(Path(sys.argv[1]), Path(sys.argv[2]), "{Q8_0}", known_finite=True)
 """
-"""Quantizes as an export does the file that it has just written."""
+"""Program that quantizes the f16 file as an export does."""
 TOOL = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
 Step = Callable[[], Measured]
 
@@ -54,7 +54,7 @@ class TransformersConfig(CheckpointConfig, LanguageConfig):
 
 @dataclass(frozen=True)
 class Sources:
-    """The same weights for both sides."""
+    """The same weights for both tools."""
 
     checkpoint: Path
     transformers: Path
@@ -62,7 +62,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Tools:
-    """llama.cpp's own."""
+    """llama.cpp's own converter and quantizer."""
 
     converter: Path
     quantizer: Path
@@ -70,9 +70,9 @@ class Tools:
 
 @dataclass(frozen=True)
 class Round:
-    """What one side took in one round, and what its files hold."""
+    """Times of one tool in one round, and digests of its files."""
 
-    side: str
+    tool: str
     steps: Mapping[str, Measured]
     digests: Mapping[str, Mapping[str, str]]
     """File type to tensor name to a digest of its type, shape and bytes."""
@@ -98,26 +98,26 @@ def tensor_digests(path: Path) -> dict[str, str]:
     """Digest every tensor of a GGUF file: its type, its shape and its bytes."""
     import gguf
 
-    found = {}
+    digests = {}
     for tensor in gguf.GGUFReader(path).tensors:
         digest = hashlib.sha256(f"{tensor.tensor_type.name} {tensor.shape.tolist()} ".encode())
         digest.update(tensor.data)
-        found[tensor.name] = digest.hexdigest()
-    return found
+        digests[tensor.name] = digest.hexdigest()
+    return digests
 
 
-def take_turn(side: str, sources: Sources, tools: Tools, work: Path) -> Round:
-    """Let one side make both files, digest them and remove them."""
-    full, small = (work / f"converted-{side}-{kind}.gguf" for kind in (F16, Q8_0))
+def convert_once(tool: str, sources: Sources, tools: Tools, work: Path) -> Round:
+    """Let one tool write both files, digest them and remove them."""
+    full, small = (work / f"converted-{tool}-{kind}.gguf" for kind in (F16, Q8_0))
     for path in (full, small):
         path.unlink(missing_ok=True)
-    write, quantize = _our_steps(sources, full, small) if side == OURS else _their_steps(sources, tools, full, small)
+    write, quantize = _our_steps(sources, full, small) if tool == OURS else _their_steps(sources, tools, full, small)
     try:
-        os.sync()  # what is still to be written would be paid for by the next step
+        os.sync()  # data that is still to be written would slow the next step
         written = write()
         os.sync()
         steps = {F16: written, Q8_0: quantize()}
-        return Round(side, steps, {F16: tensor_digests(full), Q8_0: tensor_digests(small)})
+        return Round(tool, steps, {F16: tensor_digests(full), Q8_0: tensor_digests(small)})
     finally:
         for path in (full, small):
             path.unlink(missing_ok=True)
@@ -150,36 +150,36 @@ def _write_f16(checkpoint: Path, target: Path) -> None:
     gguf_from_checkpoint(checkpoint, EmoLlamaConfig.from_pretrained(checkpoint).language, target, name="random")
 
 
-def in_turn(rounds: int, take: Callable[[str], Round]) -> list[Round]:
-    """Let both sides take turns; who begins changes each round."""
+def alternating(rounds: int, convert: Callable[[str], Round]) -> list[Round]:
+    """Run both tools in every round; the first one changes each round."""
     orders = [(OURS, THEIRS), (THEIRS, OURS)]
-    return [take(side) for number in range(rounds) for side in orders[number % 2]]
+    return [convert(tool) for number in range(rounds) for tool in orders[number % 2]]
 
 
-def differing(turns: Sequence[Round], kind: str) -> list[str]:
-    """Name the tensors that are not in every turn's file of a type, or not the same."""
-    found = [turn.digests[kind] for turn in turns]
-    names = set().union(*found)
-    return sorted(name for name in names if len({digests.get(name) for digests in found}) > 1)
+def differing(runs: Sequence[Round], kind: str) -> list[str]:
+    """Return the names of tensors that a run's file of a type lacks or has otherwise."""
+    digests = [run.digests[kind] for run in runs]
+    names = set().union(*digests)
+    return sorted(name for name in names if len({run.get(name) for run in digests}) > 1)
 
 
-def table(shape: str, turns: Sequence[Round]) -> str:
-    """Write what was measured as Markdown: every turn's seconds, and the ratio of the medians."""
+def table(shape: str, runs: Sequence[Round]) -> str:
+    """Write the measured runs as Markdown: the seconds of each, and the ratio of the medians."""
     lines = [
         f"| language model of {shape}, random weights | {OURS}, seconds | {THEIRS}, seconds | {THEIRS} / {OURS} "
         f"| peak RssAnon {OURS} | {THEIRS} | tensors that differ |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, kinds in ((F16, (F16,)), (f"{Q8_0} of that", (Q8_0,)), ("both", (F16, Q8_0))):
-        taken = {side: [turn for turn in turns if turn.side == side] for side in (OURS, THEIRS)}
-        seconds = {side: [sum(turn.steps[kind].seconds for kind in kinds) for turn in taken[side]] for side in taken}
+        taken = {tool: [run for run in runs if run.tool == tool] for tool in (OURS, THEIRS)}
+        seconds = {tool: [sum(run.steps[kind].seconds for kind in kinds) for run in taken[tool]] for tool in taken}
         peaks = {
-            side: max(turn.steps[kind].peak_anonymous_gb for kind in kinds for turn in taken[side]) for side in taken
+            tool: max(run.steps[kind].peak_anonymous_gb for kind in kinds for run in taken[tool]) for tool in taken
         }
         ratio = statistics.median(seconds[THEIRS]) / statistics.median(seconds[OURS])
-        listed = " | ".join(", ".join(f"{value:.1f}" for value in seconds[side]) for side in (OURS, THEIRS))
-        differ = sum(len(differing(turns, kind)) for kind in kinds)
-        count = sum(len(turns[0].digests[kind]) for kind in kinds)
+        listed = " | ".join(", ".join(f"{value:.1f}" for value in seconds[tool]) for tool in (OURS, THEIRS))
+        differ = sum(len(differing(runs, kind)) for kind in kinds)
+        count = sum(len(runs[0].digests[kind]) for kind in kinds)
         lines.append(
             f"| {name} | {listed} | {ratio:.2f} | {peaks[OURS]:.2f} GB | {peaks[THEIRS]:.2f} GB | {differ} of {count} |"
         )
@@ -191,17 +191,19 @@ def table(shape: str, turns: Sequence[Round]) -> str:
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="llama-vid-7b", show_default=True)
 @click.option("--converter", type=TOOL, required=True, help="llama.cpp's convert_hf_to_gguf.py.")
 @click.option("--quantizer", type=TOOL, required=True, help="llama.cpp's llama-quantize.")
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns of each side.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds, in each of which both tools run."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(work: Path, shape: str, converter: Path, quantizer: Path, rounds: int, json_path: Path | None) -> None:
-    """Time f16 and q8_0 of both tools in turn, and compare their tensors bit by bit."""
+    """Time f16 and q8_0 of both tools in alternating rounds, and compare their tensors bit by bit."""
     work.mkdir(parents=True, exist_ok=True)
     sources, tools = write_sources(work, shape), Tools(converter, quantizer)
-    turns = in_turn(rounds, lambda side: take_turn(side, sources, tools, work))
-    click.echo(table(shape, turns))
+    runs = alternating(rounds, lambda tool: convert_once(tool, sources, tools, work))
+    click.echo(table(shape, runs))
     if json_path:
-        rows = [{"side": turn.side, **asdict(step)} for turn in turns for step in turn.steps.values()]
-        differ = {kind: differing(turns, kind) for kind in (F16, Q8_0)}
+        rows = [{"side": run.tool, **asdict(step)} for run in runs for step in run.steps.values()]
+        differ = {kind: differing(runs, kind) for kind in (F16, Q8_0)}
         content = {"machine": describe_machine(), "shape": shape, "steps": rows, "differing_tensors": differ}
         write_json(json_path, content)
 

@@ -1,4 +1,4 @@
-"""What each GGUF type costs, with and without an imatrix: ``python -m emo_edge.benchmarks.studies.gguf_types``.
+"""Cost of each GGUF type, with and without an imatrix: ``python -m emo_edge.benchmarks.studies.gguf_types``.
 
 Statistics are collected on drawings of one seed, everything is measured on drawings of another, and every distance is
 from the PyTorch reference in float32. emo-tiny by default: a demonstration model that learnt drawings.
@@ -37,10 +37,10 @@ from emo_edge.utils.files import write_json
 LABELS = LABEL_SETS["rafdb7"]
 TYPES = ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "iq4_xs", "iq3_xxs", "q2_k", "iq2_xs")
 MIXED_LIKE = ("q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
-"""Stock types at whose sizes our mixture is set beside them."""
+"""Stock types that our mixture is compared with at their size."""
 NO_IMATRIX, MULTIMODAL = "no imatrix", "multimodal imatrix"
 SOURCES = {NO_IMATRIX: None, "text-only imatrix": False, MULTIMODAL: True}
-"""Name of a column to whether its prompts show the frames; None collects nothing."""
+"""Column to True or False, for prompts with or without the frames; None collects nothing."""
 AT_ONCE = 16
 ANSWERED = 64
 """Samples whose answers are scored, token by token."""
@@ -48,7 +48,7 @@ ANSWERED = 64
 
 @dataclass(frozen=True)
 class Row:
-    """One file: its type, its statistics, and what it costs."""
+    """One file: its type, its statistics, its size and its evidence."""
 
     file_type: str
     statistics: str
@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Search:
-    """What a mixture is chosen by: trials on samples that nothing is measured on, and the statistics."""
+    """Basis of the choice of a mixture: trials on samples that nothing is measured on, and the statistics."""
 
     trials: LanguageTrials
     statistics: Mapping[str, Path | None]
@@ -69,7 +69,7 @@ class Search:
 
 
 class Measured:
-    """Files of one language model, each made, measured on the held-out samples and removed."""
+    """Files of one language model, each written, measured on the held-out samples and removed."""
 
     def __init__(self, trials: LanguageTrials, truth: GroundTruth, work: Path) -> None:
         self.trials, self.truth, self.path = trials, truth, work / "measured.gguf"
@@ -82,7 +82,7 @@ class Measured:
         types: Mapping[str, str] | None = None,
         name: str = "",
     ) -> Row:
-        """Measure one file; ``name`` is what a mixture is called."""
+        """Measure one file; ``name`` is the name of a mixture."""
         self.path.unlink(missing_ok=True)
         try:
             self.trials.make(self.path, file_type, importance, types)
@@ -92,47 +92,49 @@ class Measured:
             self.path.unlink(missing_ok=True)
 
 
-def collect(model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], *, seen: bool) -> Imatrix:
-    """Statistics over the samples' prompts, with or without what the frames show."""
+def collect(model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], *, visual: bool) -> Imatrix:
+    """Collect statistics over the samples' prompts, with or without the frames' tokens."""
     collector = ImportanceCollector(model.language)
     for start in range(0, len(samples), AT_ONCE):
-        asked = answered_prompts(model, samples[start : start + AT_ONCE], LABELS, visual=seen)
+        asked = answered_prompts(model, samples[start : start + AT_ONCE], LABELS, visual=visual)
         collector.add(asked.prompts, asked.answers)
-    return collector.imatrix(f"{len(samples)} samples, {'frames and text' if seen else 'text alone'}")
+    return collector.imatrix(f"{len(samples)} samples, {'frames and text' if visual else 'text alone'}")
 
 
 def stock_rows(
-    measured: Measured, types: Sequence[str], statistics: Mapping[str, Path | None], told: Callable[[Row], None]
+    measured: Measured, types: Sequence[str], statistics: Mapping[str, Path | None], report: Callable[[Row], None]
 ) -> list[Row]:
-    """Measure every type under every kind of statistics that it can be made with."""
+    """Measure every type under every kind of statistics that it can use."""
     rows = []
     for file_type in types:
         for name, path in statistics.items():
             if (path is None and file_type not in FILE_TYPES) or (path is not None and file_type in UNWEIGHTED):
                 continue
             rows.append(measured.row(file_type, name, path))
-            told(rows[-1])
+            report(rows[-1])
     return rows
 
 
-def mixed_rows(measured: Measured, search: Search, sizes: Mapping[str, int], told: Callable[[Row], None]) -> list[Row]:
+def mixed_rows(
+    measured: Measured, search: Search, sizes: Mapping[str, int], report: Callable[[Row], None]
+) -> list[Row]:
     """Measure our mixture at each size; ``sizes`` are those of stock types, by name."""
     trials, rows, importance = search.trials, [], search.statistics[MULTIMODAL]
     options = measured_options(trials, trials.reference.probabilities, importance, search.work)
     searching = MixtureSearch(trials, trials.reference.probabilities, options, importance, search.work)
     for name, size in sizes.items():
-        found = searching.best(size, _searched)
+        mixture = searching.best(size, _searched)
         for statistics, importance in search.statistics.items():
-            chosen = "; chosen" if importance == found.importance else ""
-            title = f"our mixed, at most {name}'s size ({found.origin}{chosen})"
-            rows.append(measured.row(BASE, statistics, importance, found.types, title))
-            told(rows[-1])
+            chosen = "; chosen" if importance == mixture.importance else ""
+            title = f"our mixed, at most {name}'s size ({mixture.origin}{chosen})"
+            rows.append(measured.row(BASE, statistics, importance, mixture.types, title))
+            report(rows[-1])
     return rows
 
 
-def _searched(found: Mixture) -> None:
-    statistics = "with" if found.importance else "without"
-    click.echo(f"searched: {found.origin}, {statistics} imatrix: mean KL {found.divergence:.2e}", file=sys.stderr)
+def _searched(mixture: Mixture) -> None:
+    statistics = "with" if mixture.importance else "without"
+    click.echo(f"searched: {mixture.origin}, {statistics} imatrix: mean KL {mixture.divergence:.2e}", file=sys.stderr)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -143,15 +145,16 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        found = row.evidence
-        low, high = found["label_agreement_low"], found["label_agreement_high"]
-        cues = f"{found['cue_f1']:.3f}" if "cue_f1" in found else "-"
-        change = [f"{100 * found[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
+        evidence = row.evidence
+        low, high = evidence["label_agreement_low"], evidence["label_agreement_high"]
+        cues = f"{evidence['cue_f1']:.3f}" if "cue_f1" in evidence else "-"
+        change = [f"{100 * evidence[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
         lines.append(
             f"| {row.file_type} | {row.statistics} | {row.size / 1e6:.2f} "
-            f"| {found['label_agreement']:.3f} ({low:.3f}–{high:.3f}) | {found['kl_mean']:.2e} | {found['kl_p95']:.2e} "
-            f"| {found['uar']:.3f} | {change[0]} ({change[1]} to {change[2]}) | {found['mcnemar_p']:.2f} "
-            f"| {found['perplexity']:.4f} | {cues} |"
+            f"| {evidence['label_agreement']:.3f} ({low:.3f}–{high:.3f}) "
+            f"| {evidence['kl_mean']:.2e} | {evidence['kl_p95']:.2e} "
+            f"| {evidence['uar']:.3f} | {change[0]} ({change[1]} to {change[2]}) | {evidence['mcnemar_p']:.2f} "
+            f"| {evidence['perplexity']:.4f} | {cues} |"
         )
     return "\n".join(lines)
 
@@ -176,22 +179,22 @@ def main(
     """Measure GGUF types of CHECKPOINT's language model (the packaged emo-tiny by default) on held-out drawings."""
     started, directory = time.perf_counter(), checkpoint or packaged_checkpoint("emo-tiny")
     model = EmoLlamaForConditionalGeneration.from_pretrained(directory)
-    wanted = _wanted(types, available_file_types(model.config.language, importance=True))
+    requested = _requested_types(types, available_file_types(model.config.language, importance=True))
     shutil.rmtree(work, ignore_errors=True)
     (work / "search").mkdir(parents=True)
-    seen = synthetic_samples(calibration, CALIBRATION_SEED, workers=workers)
-    statistics = _statistics(model, seen, work)
+    calibration_samples = synthetic_samples(calibration, CALIBRATION_SEED, workers=workers)
+    statistics = _statistics(model, calibration_samples, work)
     held = synthetic_samples(held_out, HELD_OUT_SEED, workers=workers)
     source = unrounded_gguf(directory, model.config.language, work)
-    trials, searched = _trials(model, source, held), _trials(model, source, seen)
+    trials, searched = _trials(model, source, held), _trials(model, source, calibration_samples)
     labels = [LABELS.index(str(sample.expression)) for sample in held]
     cues = [sample.cues or frozenset() for sample in held[:ANSWERED]]
     truth = GroundTruth(trials.reference.probabilities, labels, trials.answered.descriptions, cues)
     measured = Measured(trials, truth, work)
-    rows = stock_rows(measured, wanted, statistics, _told)
+    rows = stock_rows(measured, requested, statistics, _report_row)
     sizes = {row.file_type: row.size for row in rows if row.file_type in MIXED_LIKE and row.statistics == MULTIMODAL}
     if sizes:
-        rows += mixed_rows(measured, Search(searched, statistics, work / "search"), sizes, _told)
+        rows += mixed_rows(measured, Search(searched, statistics, work / "search"), sizes, _report_row)
     click.echo(table(rows))
     click.echo(
         f"\nAgainst PyTorch float32 on {held_out} synthetic drawings, seed {HELD_OUT_SEED}; statistics, and the search "
@@ -206,12 +209,12 @@ def main(
 def _statistics(
     model: EmoLlamaForConditionalGeneration, samples: Sequence[Sample], work: Path
 ) -> dict[str, Path | None]:
-    found: dict[str, Path | None] = {}
-    for name, seen in SOURCES.items():
-        found[name] = None if seen is None else work / f"{name.replace(' ', '-')}.gguf"
-        if seen is not None:
-            write_imatrix(collect(model, samples, seen=seen), work / f"{name.replace(' ', '-')}.gguf")
-    return found
+    files: dict[str, Path | None] = {}
+    for name, visual in SOURCES.items():
+        files[name] = None if visual is None else work / f"{name.replace(' ', '-')}.gguf"
+        if visual is not None:
+            write_imatrix(collect(model, samples, visual=visual), work / f"{name.replace(' ', '-')}.gguf")
+    return files
 
 
 def _trials(model: EmoLlamaForConditionalGeneration, source: Path, samples: Sequence[Sample]) -> LanguageTrials:
@@ -219,7 +222,7 @@ def _trials(model: EmoLlamaForConditionalGeneration, source: Path, samples: Sequ
     return LanguageTrials(source, model.config.language, reference_on(model, samples, LABELS), answered, None)
 
 
-def _wanted(text: str, known: Sequence[str]) -> list[str]:
+def _requested_types(text: str, known: Sequence[str]) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -227,7 +230,7 @@ def _wanted(text: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def _told(row: Row) -> None:
+def _report_row(row: Row) -> None:
     click.echo(f"{row.file_type}, {row.statistics}: mean KL {row.evidence['kl_mean']:.2e}", file=sys.stderr)
 
 

@@ -1,7 +1,7 @@
-"""What INT8 costs the networks before the language model: ``python -m emo_edge.benchmarks.studies.int8``.
+"""Cost of INT8 for the networks before the language model: ``python -m emo_edge.benchmarks.studies.int8``.
 
 Ranges, sensitivities and the plan come from drawings of one seed, every figure of the table from drawings of another.
-Every distance is from the PyTorch reference in float32; times are taken on this machine, in turns with fp32.
+Every distance is from the PyTorch reference in float32; times are measured on this machine, alternating with fp32.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ROUNDS = 30
 
 @dataclass(frozen=True)
 class Row:
-    """One graph: what it is, what it costs, and its time beside fp32's."""
+    """One graph: its precision, its evidence, and its time compared with fp32's."""
 
     component: str
     name: str
@@ -64,7 +64,7 @@ class Row:
 
 
 class Component:
-    """One component's graphs, made and measured."""
+    """One component's graphs, written and measured."""
 
     def __init__(
         self,
@@ -83,30 +83,30 @@ class Component:
             kind: save_graph(in_precision(full, kind), work / f"{name}-{kind}.onnx")[0] for kind in PRECISIONS
         }
 
-    def judged(self, reference: Reference) -> EvalSet:
-        """Return the component's inputs on these samples, and how its outputs are judged."""
+    def eval_set(self, reference: Reference) -> EvalSet:
+        """Return the component's inputs on these samples, and the evidence of its outputs."""
         return EvalSet(reference.of(self.name)[1], lambda outputs: self.evidence(outputs, reference, None))
 
     def ranges(self) -> ActivationRanges:
         """Gather the activations' ranges."""
-        return gather_ranges(self.files["fp32"], self.judged(self.searched).feeds())
+        return gather_ranges(self.files["fp32"], self.eval_set(self.searched).feeds())
 
     def evidence(self, outputs: Outputs, reference: Reference, truth: Sequence[int] | None) -> dict[str, float]:
         """Compare the label distributions that follow from these outputs; nothing for a graph that has no tokens."""
-        shares = probabilities_with(self.model, reference, self.name, outputs)
-        return {} if shares is None else label_evidence(reference.probabilities, shares, truth)
+        probabilities = probabilities_with(self.model, reference, self.name, outputs)
+        return {} if probabilities is None else label_evidence(reference.probabilities, probabilities, truth)
 
     def planned(self, ranges: ActivationRanges, gate: Gate, target: Path) -> Int8Result:
         """Choose the method, then the blocks to keep, on the samples of the search."""
-        few = self.judged(self.searched.first(SENSITIVITY))
-        return planned_component(Int8Task(self.files["fp32"], ranges, self.judged(self.searched), few, gate), target)
+        few = self.eval_set(self.searched.first(SENSITIVITY))
+        return planned_component(Int8Task(self.files["fp32"], ranges, self.eval_set(self.searched), few, gate), target)
 
     def row(self, name: str, graph: Path, kept: tuple[str, ...] = ()) -> Row:
         """Measure one graph on the held-out samples."""
         truth, feed = self.held_out.of(self.name)
         with OnnxSession(graph, *self.contracts) as session:
             outputs = run_in_batches(session, feed, progress=lambda done, total: None)
-        cosine = min(found["cosine"] for found in distances(truth, outputs).values())
+        cosine = min(distance["cosine"] for distance in distances(truth, outputs).values())
         one = {key: value[:1] for key, value in feed.items()}
         base = self.files["fp32"]
         speed = None if graph == base else compared_speed(base, graph, one, rounds=ROUNDS)
@@ -141,16 +141,17 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        found, told, change, divergence = row.evidence, "-", "-", "-"
-        if found:
-            ends = found["label_agreement_low"], found["label_agreement_high"]
-            told = f"{found['label_agreement']:.3f} ({ends[0]:.3f}–{ends[1]:.3f})"
-            points = [f"{100 * found[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
-            change, divergence = f"{points[0]} ({points[1]} to {points[2]})", f"{found['kl_mean']:.2e}"
+        evidence, agreement, change, divergence = row.evidence, "-", "-", "-"
+        if evidence:
+            ends = evidence["label_agreement_low"], evidence["label_agreement_high"]
+            agreement = f"{evidence['label_agreement']:.3f} ({ends[0]:.3f}–{ends[1]:.3f})"
+            points = [f"{100 * evidence[f'uar_delta{end}']:+.1f}" for end in ("", "_low", "_high")]
+            change, divergence = f"{points[0]} ({points[1]} to {points[2]})", f"{evidence['kl_mean']:.2e}"
         timed = "1" if row.speed is None else "{:.2f} ({:.2f}–{:.2f})".format(row.speed.ratio, *row.speed.spread)
         size = f"{row.size / 1e6:.2f}"
         lines.append(
-            f"| {row.component} | {row.name} | {size} | {row.cosine:.5f} | {told} | {divergence} | {change} | {timed} |"
+            f"| {row.component} | {row.name} | {size} | {row.cosine:.5f} | {agreement} | {divergence} | {change} "
+            f"| {timed} |"
         )
     return "\n".join(lines)
 
@@ -160,7 +161,9 @@ def table(rows: Sequence[Row]) -> str:
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/int8"), show_default=True)
 @click.option("--calibration", default=128, show_default=True, type=click.IntRange(16), help="Drawings to plan on.")
 @click.option("--held-out", default=1000, show_default=True, type=click.IntRange(1), help="Drawings to measure on.")
-@click.option("--gate", default=str(INT8_GATE), show_default=True, help="Of the plan, on the drawings it is made on.")
+@click.option(
+    "--gate", default=str(INT8_GATE), show_default=True, help="Gate of the plan, on the drawings it is planned on."
+)
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(

@@ -2,8 +2,8 @@
 
 The prediction comes from probes of this machine that are not the model (`emo_edge.planning.probes.machine`), taken just
 before; the measurement is the pipeline's own reading of packaged drawings, the prompt's beginning kept as in any
-reading that is not the first. Both take many short turns: the cores of a virtual machine may be half as fast again for
-some seconds, and then not.
+reading that is not the first. Both are repeated in many short rounds: the cores of a virtual machine may be half as
+fast again for some seconds, and then not.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from emo_edge.tensors import Tensor, TensorSpec
 from emo_edge.utils.commands import EdgeCommand
 
 TOLERANCE = 0.30
-"""How far a prediction may be from what is measured, as a share of it."""
+"""Largest difference of a prediction from the measurement, as a fraction of it."""
 WARM_UP = 3
 DESCRIBED = 24
 """Tokens of a description, at most."""
 SENTENCE = "The person in the image is a White male aged 20-29. "
 """Of the length that a face network's has."""
 LEAST_MS = 0.05
-"""A stage below this is the stopwatch's own business: it is shown, and not judged."""
+"""Shorter stages are within the stopwatch's own error: they are shown, and not compared."""
 PARTS: tuple[str, ...] = ("vision", "face", "connector", "prefill", "score")
 """Stages from the crops to the label."""
 PACKAGES = ("emo-edge", "numpy", "onnxruntime", "llama-cpp-python")
@@ -67,24 +67,23 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Predicted, as a share of the measured median."""
+        """Predicted time, as a fraction of the measured median."""
         return self.predicted / self.measured
 
     @property
-    def judged(self) -> bool:
-        """Whether the stage takes long enough to be timed."""
+    def timed(self) -> bool:
+        """True where the stage takes long enough to be timed."""
         return self.measured >= LEAST_MS
 
     @property
-    def near(self) -> bool:
-        """Whether the prediction is within the tolerance."""
+    def within(self) -> bool:
+        """True where the prediction is within the tolerance."""
         return abs(self.ratio - 1) <= TOLERANCE
 
 
 def compared(bundle: Bundle, device: Device, profiles: Iterable[str], rounds: int, threads: int | None) -> list[Row]:
     """Plan each profile on ``device``, which is this machine, and measure it there."""
-    subject = BundleModel(bundle)
-    plan = make_plan(subject, device, PlanRequest(describe_tokens=DESCRIBED), profiles)
+    plan = make_plan(BundleModel(bundle), device, PlanRequest(describe_tokens=DESCRIBED), profiles)
     rows = []
     for part in plan.profiles:
         times = measured_stages(bundle, part.profile, rounds, threads)
@@ -109,38 +108,38 @@ def together(taken: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def measured_stages(bundle: Bundle, profile: str, rounds: int, threads: int | None) -> dict[str, list[float]]:
-    """Read packaged drawings in turns; return milliseconds of each stage, one value a round."""
+    """Read two packaged drawings alternately; return milliseconds of each stage, one value a round."""
     images = [sample.image for sample in packaged_samples(2)]
     times: dict[str, list[float]] = {}
     random = np.random.default_rng(0)
     with EmotionPipeline.open(
         bundle, device="cpu", profile=profile, detector=WholeImage(), threads=threads
     ) as pipeline:
-        for place in range(WARM_UP + rounds):
-            for name, values in _timed(pipeline, images[place % 2], random).items():
-                if place >= WARM_UP:
+        for index in range(WARM_UP + rounds):
+            for name, values in _timed(pipeline, images[index % 2], random).items():
+                if index >= WARM_UP:
                     times.setdefault(name, []).extend(values)
     return times
 
 
 def _timed(pipeline: EmotionPipeline, image: Image, random: np.random.Generator) -> dict[str, list[float]]:
     label = pipeline.read(image, Request())[0].stage_ms
-    found: dict[str, list[float]] = {name: [label[name]] for name in PARTS if name in label}
+    times: dict[str, list[float]] = {name: [label[name]] for name in PARTS if name in label}
     if pipeline.label_scorer is None:
-        return found
-    found["first token"] = [_first_token(pipeline, pipeline.label_scorer, random)]
+        return times
+    times["first token"] = [_first_token(pipeline, pipeline.label_scorer, random)]
     pieces: list[float] = []
     sampling = Sampling(max_new_tokens=DESCRIBED)
     pipeline.read(
         image, Request(describe=True, sampling=sampling, on_piece=lambda _: pieces.append(time.perf_counter()))
     )
-    # What is called last ends the line, and takes no token.
-    found["per token"] = [float(value) for value in 1000 * np.diff(pieces[:-1])]
-    return found
+    # The last call ends the line, and is no token.
+    times["per token"] = [float(value) for value in 1000 * np.diff(pieces[:-1])]
+    return times
 
 
 def _first_token(pipeline: EmotionPipeline, scorer: LabelScorer, random: np.random.Generator) -> float:
-    """Time connector and prefill of the question for a description, about frames that were not seen before.
+    """Time connector and prefill of the question for a description, about frames that are new to the engines.
 
     Their features are random: times do not depend on them, and a reading would keep what both questions share.
     """
@@ -158,8 +157,8 @@ def _first_token(pipeline: EmotionPipeline, scorer: LabelScorer, random: np.rand
         ids = np.array([scorer.questions.encode(question)], np.int64)
         feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
     visual = chain.connector.run(feed)["visual_tokens"]
-    turn = Prompt(manifest, question, SENTENCE)
-    chain.language.prefill(turn.chunks(chain.language, frame_tokens(manifest, visual, face)))
+    prompt = Prompt(manifest, question, SENTENCE)
+    chain.language.prefill(prompt.chunks(chain.language, frame_tokens(manifest, visual, face)))
     return 1000 * (time.perf_counter() - start)
 
 
@@ -179,56 +178,56 @@ def _row(profile: str, stage: str, predicted: float, samples: Sequence[float]) -
 
 
 def table(rows: Sequence[Row], threads: int | None) -> str:
-    """Write the comparison as Markdown, with what it was measured on."""
+    """Write the comparison as Markdown, with the machine and the versions."""
     lines = [
         "| profile | stage | predicted ms | measured ms (p10–p90) | samples | predicted / measured |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        mark = "" if row.near or not row.judged else " (outside)"
+        mark = "" if row.within or not row.timed else " (outside)"
         spread = f"{row.measured:.3f} ({row.low:.3f}–{row.high:.3f})"
-        ratio = f"{row.ratio:.2f}{mark}" if row.judged else "too short to judge"
+        ratio = f"{row.ratio:.2f}{mark}" if row.timed else "too short to judge"
         lines.append(f"| {row.profile} | {row.stage} | {row.predicted:.3f} | {spread} | {len(row.samples)} | {ratio} |")
-    judged = [row for row in rows if row.judged]
-    near = sum(row.near for row in judged)
-    lines += ["", f"{near} of {len(judged)} stages are within ±{TOLERANCE:.0%}."]
+    timed = [row for row in rows if row.timed]
+    within = sum(row.within for row in timed)
+    lines += ["", f"{within} of {len(timed)} stages are within ±{TOLERANCE:.0%}."]
     return "\n".join([*lines, "", f"{describe_processor()}, {threads or 'all'} threads, {_versions()}"])
 
 
 def _versions() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    def told(name: str) -> str:
+    def installed(name: str) -> str:
         try:
             return f"{name} {version(name)}"
         except PackageNotFoundError:
             return f"{name} not installed"
 
-    return ", ".join(map(told, PACKAGES))
+    return ", ".join(map(installed, PACKAGES))
 
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--profile", help="This one alone.")
+@click.option("--profile", help="Measure this profile alone.")
 @click.option("--rounds", default=8, show_default=True, type=click.IntRange(3), help="Readings that count, a repeat.")
-@click.option("--repeats", default=8, show_default=True, type=click.IntRange(1), help="Of probes and readings.")
-@click.option("--threads", type=click.IntRange(1), help="Of each engine.")
+@click.option("--repeats", default=8, show_default=True, type=click.IntRange(1), help="Repeats of probes and readings.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each engine.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
 def main(
     bundle: Path, profile: str | None, rounds: int, repeats: int, threads: int | None, json_path: Path | None
 ) -> None:
-    """Compare the plan of BUNDLE on this machine's processor with what its stages take."""
+    """Compare the plan of BUNDLE on this machine's processor with its measured stage times."""
     opened = Bundle.open(bundle)
-    subject = BundleModel(opened)
-    names = (profile,) if profile else tuple(subject.profiles)
-    if strangers := [name for name in names if name not in subject.profiles]:
-        raise InputError(f"no profile {strangers[0]!r}; there are: {', '.join(subject.profiles)}")
-    kept = {subject.profiles[name]["language"] for name in names}
-    types = {variant: number for variant, number in subject.file_types().items() if variant in kept}
+    model = BundleModel(opened)
+    names = (profile,) if profile else tuple(model.profiles)
+    if strangers := [name for name in names if name not in model.profiles]:
+        raise InputError(f"no profile {strangers[0]!r}; there are: {', '.join(model.profiles)}")
+    kept = {model.profiles[name]["language"] for name in names}
+    types = {variant: number for variant, number in model.file_types().items() if variant in kept}
     taken = []
     for repeat in range(repeats):
         click.echo(f"repeat {repeat + 1} of {repeats}", err=True)
-        device = measured_device(subject.precisions(), types, device="cpu", threads=threads)
+        device = measured_device(model.precisions(), types, device="cpu", threads=threads)
         taken.append(compared(opened, device, names, rounds, threads))
     rows = together(taken)
     click.echo(table(rows, threads))

@@ -41,7 +41,7 @@ def memory_rows(graph: Path, size: int, counts: Sequence[int]) -> list[Measured]
 
 
 def table(rows: Sequence[Measured]) -> str:
-    """Write what was measured as Markdown."""
+    """Write the measured rows as Markdown."""
     lines = ["| ranges of the vision net | seconds | peak RssAnon |", "|---|---|---|"]
     return "\n".join(
         [*lines, *(f"| {row.step} | {row.seconds:.0f} | {row.peak_anonymous_gb:.2f} GB |" for row in rows)]

@@ -1,8 +1,8 @@
-"""What would an extra install on a Jetson? ``python -m emo_edge.benchmarks.studies.resolve_extras``.
+"""Packages that an extra installs on a Jetson: ``python -m emo_edge.benchmarks.studies.resolve_extras``.
 
 pip's dry run for another machine has two gaps. It takes environment markers from the Python that runs it, so here it
-is told the target's, and its report must show them. It refuses what has no wheel, so such a package is stood in for
-by a wheel of its own metadata; the device compiles it.
+gets the target's, and its report must show them. It refuses packages without a wheel, so a wheel of their metadata
+alone replaces them; the device compiles them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VENDOR = (
     *("tensorrt*", "torch*", "triton*", "opencv*", "onnxruntime*", "nvidia-*", "pycuda"),
     *("cuda-toolkit*", "cuda-runtime*", "cudnn*", "cupy*", "jax-cuda*"),
 )
-"""Names of what JetPack brings or what is built for it; pip's own would take its place or not find the GPU."""
+"""Names of packages that JetPack brings or that are built for it; pip's would replace them or not find the GPU."""
 COMPILED = ("llama-cpp-python",)
 """Published as source alone."""
 OLDEST_GLIBC = 5
@@ -48,7 +48,7 @@ LINES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Target:
-    """A machine that pip is asked about: its title, Python (``3.10``) and the minor number of its glibc."""
+    """A machine that pip resolves for: its title, Python (``3.10``) and the minor number of its glibc."""
 
     title: str
     python: str
@@ -73,7 +73,7 @@ TARGETS = {"jetpack-6": Target("JetPack 6", "3.10", 35), "jetpack-7": Target("Je
 
 @dataclass(frozen=True)
 class Package:
-    """What would be installed: ``file`` is None where the device compiles it; ``wants`` are names it asks for."""
+    """A package to install: ``file`` is None where the device compiles it; ``wants`` are its own requirements."""
 
     name: str
     version: str
@@ -87,7 +87,7 @@ def resolve(project: Path, extra: str, target: Target) -> list[Package]:
     Raises InputError for a folder without a project, EmoEdgeError where pip finds no answer.
     """
     if not (project / "pyproject.toml").is_file():
-        raise InputError(f"{project}: no pyproject.toml; name the folder of a checkout with --project")
+        raise InputError(f"{project}: no pyproject.toml; name the folder of a checkout with `project`")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for package in COMPILED:
@@ -104,10 +104,10 @@ def packages_of(report: Mapping[str, Any], extra: str, target: Target) -> list[P
     """Read pip's report (pip.pypa.io/en/stable/reference/installation-report), the project itself left out.
 
     Raises InputError for an extra the project does not have, which pip only warns of, and EmoEdgeError for a report
-    that was made for another machine than the target.
+    for another machine than the target.
     """
-    told, wanted = report["environment"], target.markers()
-    wrong = [f"{key} {told.get(key)}" for key, value in wanted.items() if told.get(key) != value]
+    environment, required = report["environment"], target.markers()
+    wrong = [f"{key} {environment.get(key)}" for key, value in required.items() if environment.get(key) != value]
     if wrong:
         raise EmoEdgeError(f"pip resolved for another machine ({', '.join(wrong)}): try another release of pip")
     own = [item for item in report["install"] if "dir_info" in item["download_info"]]
@@ -127,7 +127,7 @@ def _package(item: Mapping[str, Any]) -> Package:
 
 
 def require_no_vendor(packages: Sequence[Package], target: Target) -> None:
-    """Raise EmoEdgeError that names every vendor's package and who asks for it."""
+    """Raise EmoEdgeError that names every vendor's package and the packages that require it."""
     lines = []
     for package in packages:
         if any(fnmatch(package.name, pattern) for pattern in VENDOR):
@@ -140,8 +140,8 @@ def require_no_vendor(packages: Sequence[Package], target: Target) -> None:
 def stand_in(sdist: Path, folder: Path) -> Path:
     """Write a wheel that holds a source distribution's metadata and nothing else; raise InputError without any."""
     with tarfile.open(sdist) as archive:
-        places = [name for name in archive.getnames() if re.fullmatch(r"[^/]+/PKG-INFO", name)]
-        file = archive.extractfile(places[0]) if places else None
+        names = [name for name in archive.getnames() if re.fullmatch(r"[^/]+/PKG-INFO", name)]
+        file = archive.extractfile(names[0]) if names else None
         content = file.read() if file else b""
     facts = email.message_from_bytes(content)
     if not facts["Name"] or not facts["Version"]:
@@ -157,10 +157,10 @@ def stand_in(sdist: Path, folder: Path) -> Path:
 
 def uv_names(uv: str, project: Path, extra: str, target: Target) -> set[str]:
     """Ask uv, which reads markers and source distributions for another machine by itself, for the names alone."""
-    place = ["--python-version", target.python, "--python-platform", f"aarch64-manylinux_2_{target.glibc}"]
-    output = ["--quiet", "--no-header", "--no-annotate"]
-    told = _run([uv, "pip", "compile", *place, *output, "--extra", extra, str(project / "pyproject.toml")])
-    return {normalized(line.partition("==")[0]) for line in told.splitlines() if "==" in line}
+    platform = ["--python-version", target.python, "--python-platform", f"aarch64-manylinux_2_{target.glibc}"]
+    options = ["--quiet", "--no-header", "--no-annotate"]
+    output = _run([uv, "pip", "compile", *platform, *options, "--extra", extra, str(project / "pyproject.toml")])
+    return {normalized(line.partition("==")[0]) for line in output.splitlines() if "==" in line}
 
 
 def normalized(name: str) -> str:
@@ -186,7 +186,7 @@ def _sdist_arguments(package: str, folder: Path) -> list[str]:
 
 
 def _run(command: Sequence[str]) -> str:
-    """Run a resolver and return what it prints; raise EmoEdgeError with its last words where it fails."""
+    """Run a resolver and return its output; raise EmoEdgeError with its last lines where it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

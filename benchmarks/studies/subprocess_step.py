@@ -20,19 +20,19 @@ LINES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """What one step took, the start of its process included."""
+    """Time and memory of one step, the start of its process included."""
 
     step: str
     seconds: float
     peak_anonymous_gb: float
-    """Largest RssAnon that was seen; mapped pages of files do not count."""
+    """Largest sampled RssAnon; mapped pages of files do not count."""
     written_gb: float
 
 
 def measured(step: str, work: Callable[..., None], arguments: tuple[Any, ...], out: Path) -> Measured:
     """Run ``work`` in a fresh process and watch its anonymous memory until it ends.
 
-    Raises DeviceError on a system that does not tell it, EmoEdgeError if the work fails.
+    Raises DeviceError on a system that does not report it, EmoEdgeError if the work fails.
     """
     _require_processes()
     started = time.perf_counter()
@@ -48,12 +48,12 @@ def measured(step: str, work: Callable[..., None], arguments: tuple[Any, ...], o
 
 
 def measured_command(step: str, command: Sequence[str | Path], out: Path) -> Measured:
-    """Run a command as `measured` runs a function; what it says is shown if it fails."""
+    """Run a command as `measured` runs a function; its last lines are shown if it fails."""
     _require_processes()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         try:
-            process = subprocess.Popen([str(word) for word in command], stdout=said, stderr=subprocess.STDOUT)
+            process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.STDOUT)
         except OSError as error:
             raise EmoEdgeError(f"{step}: cannot be started: {error}") from error
         peak = 0
@@ -62,8 +62,8 @@ def measured_command(step: str, command: Sequence[str | Path], out: Path) -> Mea
             time.sleep(SAMPLED_EVERY_S)
         seconds = time.perf_counter() - started
         if process.returncode:
-            said.seek(0)
-            last = said.read().decode(errors="replace").splitlines()[-LINES_SHOWN:]
+            output.seek(0)
+            last = output.read().decode(errors="replace").splitlines()[-LINES_SHOWN:]
             raise EmoEdgeError("\n".join([f"{step}: ended with {process.returncode}:", *last]))
     return _figures(step, seconds, peak, out)
 

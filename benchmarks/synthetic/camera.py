@@ -69,19 +69,19 @@ def background(camera: Camera, seed: int, size: int) -> NDArray[np.uint8]:
 
     rng = np.random.default_rng([seed, 0xBAC6])
     first, second = (np.array(c, np.float32) for c in camera.colours)
-    share = np.zeros((16, 16), np.float32)
+    blend = np.zeros((16, 16), np.float32)
     if camera.background == "gradient":
         angle = rng.uniform(0, 2 * np.pi)
         y, x = np.mgrid[-1:1:16j, -1:1:16j]
-        share = (0.5 + 0.35 * (x * np.cos(angle) + y * np.sin(angle))).astype(np.float32)
+        blend = (0.5 + 0.35 * (x * np.cos(angle) + y * np.sin(angle))).astype(np.float32)
     elif camera.background == "noise":
-        share = (0.5 * rng.random((16, 16))).astype(np.float32)
+        blend = (0.5 * rng.random((16, 16))).astype(np.float32)
     elif camera.background == "blobs":
-        share = rng.random((5, 5)).astype(np.float32)
+        blend = rng.random((5, 5)).astype(np.float32)
     elif camera.background == "stripes":
-        share = np.tile((np.arange(48) // 3 % 2).astype(np.float32) * 0.35, (48, 1))
-        share = share if rng.random() < 0.5 else share.T
-    tiles = np.clip(first + (second - first) * share[..., None], 0, 255).astype(np.uint8)
+        blend = np.tile((np.arange(48) // 3 % 2).astype(np.float32) * 0.35, (48, 1))
+        blend = blend if rng.random() < 0.5 else blend.T
+    tiles = np.clip(first + (second - first) * blend[..., None], 0, 255).astype(np.uint8)
     return np.asarray(cv2.resize(tiles, (size, size), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 

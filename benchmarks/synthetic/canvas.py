@@ -75,9 +75,9 @@ class Canvas:
             cv2.fillPoly(patch, [fixed(points - low)], colour, cv2.LINE_AA, _SHIFT)
         mask = np.zeros(patch.shape[:2], np.uint8)
         cv2.fillPoly(mask, [fixed(outline - low)], 255, cv2.LINE_AA, _SHIFT)
-        share = mask[..., None].astype(np.float32) * (1 / 255.0)
+        alpha = mask[..., None].astype(np.float32) * (1 / 255.0)
         under = self.image[window].astype(np.float32)
-        self.image[window] = (under + (patch - under) * share + 0.5).astype(np.uint8)
+        self.image[window] = (under + (patch - under) * alpha + 0.5).astype(np.uint8)
 
     def mask(self, points: FloatArray) -> NDArray[np.uint8]:
         """Rasterise a polygon into an anti-aliased mask [size,size] of 0..255."""

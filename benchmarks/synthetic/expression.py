@@ -1,4 +1,4 @@
-"""What the face does: action-unit intensities drawn around EMFACS-like prototypes, with tunable ambiguity."""
+"""Expressions: action-unit intensities drawn around EMFACS-like prototypes, with tunable ambiguity."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ PROTOTYPES: dict[str, Prototype] = {
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How hard the faces are to read; every chance is per sample, every range is uniform.
+    """Difficulty of reading the faces; every chance is per sample, every range is uniform.
 
     `weak_probability`: the whole expression is drawn at `weak_range` of its strength. `drop_probability`: chance of
     each core unit to be missing. `blend_probability`: one unit of the confusable neighbour is added.

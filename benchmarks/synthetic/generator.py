@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,20 +130,29 @@ def _view(plan: _Plan, pose: FloatArray, size: int) -> View:
     return View(shape, rotation, scale, centre)
 
 
+class _Moment(NamedTuple):
+    """State of the face and its occluder in one frame of a clip."""
+
+    blink: float = 0.0
+    pulse: float = 0.0
+    away: float = 0.0
+
+
+STILL = _Moment()
+
+
 def _render(
     plan: _Plan,
     size: int,
     noise: np.random.Generator,
     units: NDArray[np.float32],
     pose: FloatArray,
-    blink: float = 0.0,
-    pulse: float = 0.0,
-    away: float = 0.0,
+    moment: _Moment = STILL,
 ) -> FaceSample:
     canvas = blank_canvas(plan.camera, plan.texture_seed, size)
     view = _view(plan, pose, size)
-    face = pose_face(canvas, view, plan.person, sided_intensities(units, plan.side), blink, plan.gaze)
-    draw_face(face, plan.camera, (1.0, 1.0 + pulse / max(plan.person.skin[1], 1), 1.0), away)
+    face = pose_face(canvas, view, plan.person, sided_intensities(units, plan.side), moment.blink, plan.gaze)
+    draw_face(face, plan.camera, (1.0, 1.0 + moment.pulse / max(plan.person.skin[1], 1), 1.0), moment.away)
     points = visibility_points(face.landmarks, face.pupils)
     return FaceSample(
         image=develop(canvas.image, plan.camera, noise),
@@ -218,9 +228,9 @@ def expression_envelope(num_frames: int, apex: int) -> NDArray[np.float64]:
 
 
 def occluder_distance(num_frames: int, start: float, stay: float) -> NDArray[np.float64]:
-    """How far an occluder is from its place [num_frames]: 0 there, 1 beside the face.
+    """Distance of an occluder from its position [num_frames]: 0 there, 1 next to the face.
 
-    It arrives after the share `start` of the clip and leaves after the share `stay` more, each in PASSING_FRAMES.
+    It arrives after the fraction `start` of the clip and leaves after the fraction `stay` more, each in PASSING_FRAMES.
     """
     frame = np.arange(num_frames)
     before, after = start * num_frames - frame, frame - (start + stay) * num_frames
@@ -266,5 +276,5 @@ def render_clip(
         noise = np.random.default_rng([seed, index, 3, k])
         units = (plan.units * level[k]).astype(np.float32)
         shown = clear if away[k] == 1 else plan
-        frames.append(_render(shown, size, noise, units, pose, blink, pulse, float(away[k])))
+        frames.append(_render(shown, size, noise, units, pose, _Moment(blink, pulse, float(away[k]))))
     return FaceClip(frames, FRAMES_PER_SECOND, float(pulse_hz), plan.expression, apex)

@@ -98,9 +98,9 @@ def _displacement_tensor() -> FloatArray:
     for unit, moves in _DISPLACEMENTS.items():
         for point, (outward, down) in moves.items():
             partner = int(MIRROR[point])
-            share = 0.5 if partner == point else 1.0
-            tensor[AU_INDEX[unit], 0, point] += (-outward * (share == 1.0), down * share)
-            tensor[AU_INDEX[unit], 1, partner] += (outward * (share == 1.0), down * share)
+            weight = 0.5 if partner == point else 1.0
+            tensor[AU_INDEX[unit], 0, point] += (-outward * (weight == 1.0), down * weight)
+            tensor[AU_INDEX[unit], 1, partner] += (outward * (weight == 1.0), down * weight)
     return tensor
 
 
@@ -180,10 +180,10 @@ def rotation_matrix(pitch: float, yaw: float, roll: float) -> FloatArray:
     Angles in radians.
     """
     cp, sp, cy, sy, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll)
-    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return np.asarray(tilt @ nod @ turn)
+    yaw_matrix = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    pitch_matrix = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    roll_matrix = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(roll_matrix @ pitch_matrix @ yaw_matrix)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Who the face is: proportions, colours, hair and accessories drawn from a generator, with their exact labels.
+"""Identities: proportions, colours, hair and accessories drawn from a generator, with their exact labels.
 
 The race groups are nothing but parameter clusters (colours and proportions, partly overlapping) that carry the names
 of the upstream head's labels, so that its output can be measured; they describe drawings, not people.
@@ -273,7 +273,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
 
 
 def identity_attributes(person: Identity) -> dict[str, bool]:
-    """Tell the CelebA attributes that a person's drawing decides (by name, see CELEBA_ATTRIBUTES)."""
+    """Return the CelebA attributes that a person's drawing decides (by name, see CELEBA_ATTRIBUTES)."""
     shape = person.shape
     male, bare = person.gender == 0, person.style == "bald"
     return {

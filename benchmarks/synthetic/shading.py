@@ -88,8 +88,8 @@ def shade_face(
     factors = _sample(lit_texture(face, light, ambient), flat) * np.array(gains, np.float32)
     factors = cv2.resize(factors, (wide, high), interpolation=cv2.INTER_LINEAR)
     window = np.s_[y0 : y0 + high, x0 : x0 + wide]
-    share = cv2.merge([mask[window]] * 3).astype(np.float32) * (1 / 255.0)
-    shaded = image[window] * (1.0 + (factors - 1.0) * share)
+    alpha = cv2.merge([mask[window]] * 3).astype(np.float32) * (1 / 255.0)
+    shaded = image[window] * (1.0 + (factors - 1.0) * alpha)
     image[window] = np.clip(shaded + 0.5, 0, 255).astype(np.uint8)
 
 

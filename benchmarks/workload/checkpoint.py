@@ -16,8 +16,8 @@ from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.machine.hardware import read_machine
 
-SHARE = 0.7
-"""Of the free memory, what weights in float32 may take."""
+MEMORY_FRACTION = 0.7
+"""Fraction of the free memory that weights in float32 may take."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Checkpoint:
     """Of its weight files, as a bundle's manifest has it."""
     size_bytes: int
     stream: bool
-    """Whether its layers must stay on the disk, because the memory does not hold them in float32."""
+    """True where its layers stay on the disk, because the memory does not hold them in float32."""
 
 
 def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
-    """Find what a bundle was exported from: a directory, or a packaged checkpoint's name.
+    """Open the checkpoint that a bundle was exported from: a directory, or a packaged checkpoint's name.
 
     None takes the packaged one of the bundle's own name. Raises InputError if it is not named or another one.
     """
@@ -42,7 +42,7 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
             directory = packaged_checkpoint(bundle.manifest.name)
         except CheckpointError as error:
             raise InputError(
-                f"{bundle.directory}: full precision is measured, too: name what it was exported from with --checkpoint"
+                f"{bundle.directory}: full precision is measured, too: name what it was exported from with `checkpoint`"
             ) from error
     else:
         directory = Path(named) if Path(named).exists() else packaged_checkpoint(named)
@@ -65,4 +65,4 @@ def profile_bytes(bundle: Bundle, profile: str) -> int:
 def _too_large(directory: Path) -> bool:
     memory = read_machine().memory
     numbers = sum(math.prod(shape) for shape in parameter_shapes(EmoLlamaConfig.from_pretrained(directory)).values())
-    return memory is not None and memory.available is not None and 4 * numbers > SHARE * memory.available
+    return memory is not None and memory.available is not None and 4 * numbers > MEMORY_FRACTION * memory.available

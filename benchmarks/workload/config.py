@@ -1,4 +1,4 @@
-"""What a benchmark is asked for."""
+"""Configuration of a benchmark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK_SAMPLES, QUICK_WRITTEN, QUICK_ROUNDS = 70, 14, 5
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What to measure, and on what. Raises InputError for counts that cannot be used."""
+    """Options of a benchmark. Raises InputError for counts that cannot be used."""
 
     dataset: str
     """As `datasets.open_dataset` takes it."""
@@ -41,7 +41,7 @@ class BenchConfig:
     batches: tuple[int, ...] = (1, 2, 4)
     """Faces that are read at once."""
     sweep: bool = True
-    """Whether prompts of several lengths are timed."""
+    """True times prompts of several lengths."""
     vs: str | None = None
     """Another command, timed around the same files."""
 
@@ -70,7 +70,7 @@ class BenchConfig:
     def profiles_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Return the profiles to measure; raise InputError for one that the bundle has not."""
         if strangers := [name for name in self.profiles if name not in manifest.profiles]:
-            raise InputError(f"--profile {', '.join(strangers)}: choose from {', '.join(manifest.profiles)}")
+            raise InputError(f"`profiles` {', '.join(strangers)}: choose from {', '.join(manifest.profiles)}")
         return self.profiles or tuple(manifest.profiles)
 
 

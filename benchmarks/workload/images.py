@@ -1,4 +1,4 @@
-"""The pictures that latency is measured on: files, because decoding one is part of what a user waits for."""
+"""Pictures that latency is measured on: files, because a user waits for their decoding, too."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spre
 from emo_edge.media.crops import Box
 from emo_edge.media.images import read_image, write_image
 
-SHOTS = 8
-"""Different pictures in turn: an engine that is shown one again may keep what it knows of it."""
+LATENCY_IMAGES = 8
+"""Number of different pictures: an engine may reuse its work on a picture that comes twice in a row."""
 
 
 @dataclass(frozen=True)
@@ -27,38 +27,38 @@ class LatencyImage:
         return Frame(read_image(self.path), self.box)
 
 
-def open_shots(samples: BenchSamples, folder: Path) -> tuple[list[LatencyImage], str]:
-    """Choose `SHOTS` samples, evenly, and say what their files are.
+def open_latency_images(samples: BenchSamples, folder: Path) -> tuple[list[LatencyImage], str]:
+    """Choose `SHOTS` samples, evenly, and return their files with a word on their origin.
 
-    Files of the data set are taken as they are. What has none (drawings) or is a clip is written to ``folder`` as PNG,
-    of a clip its middle frame. There are at least two: a single sample is shown mirrored, too.
+    Files of the data set are used as they are. Drawings, which have none, and middle frames of clips are written to
+    ``folder`` as PNG. There are at least two: a single sample is mirrored for the second.
     """
-    chosen = spread(samples.samples, SHOTS)
+    chosen = spread(samples.samples, LATENCY_IMAGES)
     files = [_file(sample) for sample in chosen]
     if all(files) and len(files) > 1:
         return [
             LatencyImage(path, sample.boxes[0]) for path, sample in zip(files, chosen, strict=True) if path
         ], "own files"
-    shots = [_written(sample.frames(), folder / f"{number}.png") for number, sample in enumerate(chosen)]
-    if len(shots) == 1:
-        image, box = shots[0].frame()
+    images = [_written(sample.frames(), folder / f"{number}.png") for number, sample in enumerate(chosen)]
+    if len(images) == 1:
+        image, box = images[0].frame()
         width, path = image.shape[1], folder / "mirrored.png"
         write_image(path, image[:, ::-1].copy())
-        shots.append(LatencyImage(path, (width - box[2], box[1], width - box[0], box[3]) if box else None))
-    return shots, "written as PNG"
+        images.append(LatencyImage(path, (width - box[2], box[1], width - box[0], box[3]) if box else None))
+    return images, "written as PNG"
 
 
-def shot_clip(samples: BenchSamples, shots: Sequence[LatencyImage], count: int) -> tuple[list[Frame], str | None]:
+def latency_clip(samples: BenchSamples, images: Sequence[LatencyImage], count: int) -> tuple[list[Frame], str | None]:
     """Return ``count`` frames that are read as one clip, and a note if they are no clip of the data set."""
     if samples.clips:
         return samples.samples[0].frames(), None
-    frames = [shots[place % len(shots)].frame() for place in range(count)]
+    frames = [images[index % len(images)].frame() for index in range(count)]
     return frames, f"the clip is {count} pictures one after the other: its time counts, not what is read"
 
 
 def _file(sample: BenchSample) -> Path | None:
     media = sample.item.media
-    return media.root / sample.item.place if isinstance(media, Pictures) else None
+    return media.root / sample.item.location if isinstance(media, Pictures) else None
 
 
 def _written(frames: Sequence[Frame], path: Path) -> LatencyImage:

@@ -1,4 +1,4 @@
-"""The folder of a benchmark: one line for each sample read, kept as it comes, so that a stopped run goes on."""
+"""The folder of a benchmark: one line for each sample, written at once, so that a stopped run can continue."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Journal:
 
         Args:
             folder: is made if it is not there.
-            settings: what tells this run from others; JSON values.
-            overwrite: whether what another or a finished run left is removed.
+            settings: JSON values in which this run differs from others.
+            overwrite: True removes the files of another or a finished run.
 
         Raises InputError for a folder of other things, of another run, of a finished one, or that cannot be written.
         """
@@ -43,10 +43,10 @@ class Journal:
             self._claim = claimed(self.folder)
         except BlockingIOError as error:
             raise InputError(
-                f"{self.folder}: another benchmark is writing there; wait, or name another --out"
+                f"{self.folder}: another benchmark is writing there; wait, or name another `out`"
             ) from error
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written ({error.strerror}); name another --out") from error
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror}); name another `out`") from error
         try:
             self._settle()
         except BaseException:
@@ -62,7 +62,7 @@ class Journal:
     def rows(self, name: str, fits: Callable[[Row], bool]) -> dict[str, Row]:
         """Read the rows that an earlier run left, by key; of two the later.
 
-        What is torn or does not fit is dropped from the file.
+        Lines that are torn or do not fit are dropped from the file.
         """
         path = self._path(name)
         kept: dict[str, Row] = {}
@@ -74,29 +74,29 @@ class Journal:
         return kept
 
     def add(self, name: str, row: Row) -> None:
-        """Append a row; it is the system's when this returns, so that a killed process loses none."""
+        """Append a row; the system has it when this returns, so that a killed process loses none."""
         with self._path(name).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write the report beside its name, then rename it; from then on the run is finished."""
+        """Write the report, which replaces its name at once; from then on the run is finished."""
         self.write(REPORT_NAME, json.dumps(report, allow_nan=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the folder beside its name, then rename it."""
+        """Write a file of the folder under another name, then rename it."""
         _replace(self.folder / name, text)
 
     def _path(self, name: str) -> Path:
         return self.folder / SAMPLES / f"{name}.jsonl"
 
     def _refuse_foreign(self) -> None:
-        """Raise InputError for a folder that no benchmark made."""
+        """Raise InputError for a folder that no benchmark wrote."""
         if self.folder.exists() and (not self.folder.is_dir() or (any(self.folder.iterdir()) and not self._ours())):
-            raise InputError(f"{self.folder}: holds other things than a benchmark; name another --out")
+            raise InputError(f"{self.folder}: holds other things than a benchmark; name another `out`")
 
     def _ours(self) -> bool:
-        """Tell a folder that a benchmark made, be it killed before it wrote its settings."""
-        begun = {SAMPLES, _beside(self.folder / PLAN_NAME).name}
+        """Return True for a folder that a benchmark wrote, even one that was killed before it wrote its settings."""
+        begun = {SAMPLES, _partial_path(self.folder / PLAN_NAME).name}
         if not self._own_samples():
             return False
         return self._plan() is not None or {path.name for path in self.folder.iterdir()} <= begun
@@ -108,24 +108,24 @@ class Journal:
         return not folder.exists() or all(map(_own_file, folder.iterdir()))
 
     def _plan(self) -> Row | None:
-        """Read what told the run that is there from others; None where there is none, or the file is no benchmark's."""
+        """Read the settings of the run that is there; None where there is none, or the file is no benchmark's."""
         path = self.folder / PLAN_NAME
         row = _parsed(path.read_text(encoding="utf-8", errors="replace"), key=False) if path.is_file() else None
         return row if row is not None and "bundle" in row else None
 
     def _settle(self) -> None:
-        """Go on with the run that is there if it is this one, else begin."""
+        """Continue the run that is there if its settings are the same, else begin."""
         report, left = self.folder / REPORT_NAME, self._plan()
         if not self._overwrite and report.exists():
-            raise InputError(f"{report}: finished already; --overwrite measures again, or name another --out")
+            raise InputError(f"{report}: finished already; `overwrite` measures again, or name another `out`")
         if self._overwrite:
             self._clear()
-        elif left is not None and (told := ", ".join(_changed(left, json.loads(self.settings)))):
-            raise InputError(f"{self.folder}: holds a run of other settings ({told}); --overwrite, or another --out")
+        elif left is not None and (changed := ", ".join(_changed(left, json.loads(self.settings)))):
+            raise InputError(f"{self.folder}: holds a run of other settings ({changed}); `overwrite`, or another `out`")
         _replace(self.folder / PLAN_NAME, self.settings)
 
     def _clear(self) -> None:
-        """Remove what a benchmark wrote, and nothing else."""
+        """Remove the files that a benchmark wrote, and nothing else."""
         for name in (REPORT_NAME, MARKDOWN_NAME, HTML_NAME):
             (self.folder / name).unlink(missing_ok=True)
         for path in filter(_own_file, list((self.folder / SAMPLES).iterdir())):
@@ -149,10 +149,10 @@ def _parsed(line: str, *, key: bool = True) -> Row | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = _beside(path)
+    partial = _partial_path(path)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def _beside(path: Path) -> Path:
+def _partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")

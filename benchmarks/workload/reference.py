@@ -1,4 +1,4 @@
-"""The full-precision checkpoint in PyTorch as a row of the benchmark: as fast as eager PyTorch does the same task."""
+"""The full-precision checkpoint in PyTorch as a row of the benchmark, as fast as eager PyTorch does the same task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload.config import REFERENCE
-from emo_edge.benchmarks.workload.subjects import WRITTEN, Prediction, Written
+from emo_edge.benchmarks.workload.targets import WRITTEN, Prediction, Written
 from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.prompts import Prompt, classify_question
 from emo_edge.bundle.reader import Bundle
@@ -52,11 +52,11 @@ class TorchTarget:
         Args:
             bundle: whose scoring divides and corrects the scores of both alike.
             checkpoint: the directory that it was exported from.
-            labels: asked for.
+            labels: in the order they are asked for.
             device: ``cpu`` or ``cuda``.
             threads: of PyTorch; None leaves it as it is.
             dtype: of weights and activations.
-            stream: whether LLaMA's layers stay on the disk, where the memory holds them not.
+            stream: True keeps LLaMA's layers on the disk, where the memory does not hold them.
         """
         keep_freed_memory()
         self._threads = torch.get_num_threads()
@@ -77,18 +77,18 @@ class TorchTarget:
     def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Score the labels; the packed pass that reads the prompt and all labels is the stage ``score``."""
         watch = Stopwatch()
-        turn = self._embedded(frames, [PromptInput(slice(0, len(frames)), self._question(clip), clip)], watch)[0]
-        scores = self._scores(turn, watch)
+        prompt = self._embedded(frames, [PromptInput(slice(0, len(frames)), self._question(clip), clip)], watch)[0]
+        scores = self._scores(prompt, watch)
         if self.manifest.scoring.prior_correction:
-            scores = scores - self._blank(turn, watch)
+            scores = scores - self._blank(prompt, watch)
         return Prediction(softmax(scores / self.manifest.scoring.temperature).tolist(), watch.milliseconds)
 
     @torch.inference_mode()
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
         """Write an answer with transformers' ``generate``; its prefill is timed with the first token."""
         asked = PromptInput(slice(0, len(frames)), question or self._question(clip), clip)
-        turn = self._embedded(frames, [asked], Stopwatch())[0]
-        (_, first), (ids, whole) = self._timed(turn, FIRST), self._timed(turn, WRITTEN)
+        prompt = self._embedded(frames, [asked], Stopwatch())[0]
+        (_, first), (ids, whole) = self._timed(prompt, FIRST), self._timed(prompt, WRITTEN)
         # The end of the sequence is computed as a token, too.
         each = max(whole - first, 0.0) / len(ids) if ids else None
         return Written(self.model.tokenizer.decode(ids), first, each, whole)
@@ -96,8 +96,8 @@ class TorchTarget:
     @torch.inference_mode()
     def read_faces(self, frames: Sequence[Frame]) -> None:
         """Score the labels of all faces in one batch."""
-        turns = [PromptInput(slice(row, row + 1), self._question(False)) for row in range(len(frames))]
-        self.model.score_prompts(self._embedded(frames, turns, Stopwatch()), self.labels)
+        prompts = [PromptInput(slice(row, row + 1), self._question(False)) for row in range(len(frames))]
+        self.model.score_prompts(self._embedded(frames, prompts, Stopwatch()), self.labels)
 
     @torch.inference_mode()
     def prefill(self, ids: Sequence[int]) -> None:
@@ -126,19 +126,19 @@ class TorchTarget:
     def _question(self, clip: bool) -> str:
         return classify_question(self.model.config.prompt, self.labels, clip=clip)
 
-    def _scores(self, turn: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
+    def _scores(self, prompt: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
         with watch("score"):
-            scores: NDArray[np.float64] = self.model.score_prompts([turn], self.labels)[0].astype(np.float64)
+            scores: NDArray[np.float64] = self.model.score_prompts([prompt], self.labels)[0].astype(np.float64)
         return scores
 
-    def _blank(self, turn: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
+    def _blank(self, prompt: EmbeddedPrompt, watch: Stopwatch) -> NDArray[np.float64]:
         """Label scores of the same words about an even picture, kept by the words as the pipeline keeps them."""
-        if turn.prompt not in self._blank_scores:
+        if prompt.prompt not in self._blank_scores:
             side = self.model.config.vision.image_size
             grey = Frame(np.full((side, side, 3), 127, np.uint8), (0.0, 0.0, side, side))
-            blank = self._embedded([grey], [PromptInput(slice(0, 1), turn.prompt.question)], watch)[0]
-            self._blank_scores[turn.prompt] = self._scores(self.model.with_visual(turn, blank.visual), watch)
-        return self._blank_scores[turn.prompt]
+            blank = self._embedded([grey], [PromptInput(slice(0, 1), prompt.prompt.question)], watch)[0]
+            self._blank_scores[prompt.prompt] = self._scores(self.model.with_visual(prompt, blank.visual), watch)
+        return self._blank_scores[prompt.prompt]
 
     @contextmanager
     def _timed_stage(self, watch: Stopwatch, stage: str) -> Iterator[None]:
@@ -152,17 +152,17 @@ class TorchTarget:
             torch.cuda.synchronize()
 
     def _embedded(
-        self, frames: Sequence[Frame], turns: Sequence[PromptInput], watch: Stopwatch
+        self, frames: Sequence[Frame], prompts: Sequence[PromptInput], watch: Stopwatch
     ) -> list[EmbeddedPrompt]:
         with watch("crop"):
             pairs = [self.model.crops(frame.image, frame.box) for frame in frames]
-            seen, faces = np.stack([one.pixels for one, _ in pairs]), [crop.pixels for _, crop in pairs if crop]
+            pixels, faces = np.stack([one.pixels for one, _ in pairs]), [crop.pixels for _, crop in pairs if crop]
         with self._timed_stage(watch, "vision"):
-            vision = self.model.vision_features(seen)
+            vision = self.model.vision_features(pixels)
         with self._timed_stage(watch, "face"):
             features = self._with_face(vision, np.stack(faces) if faces else None)
         with self._timed_stage(watch, "connector"):
-            return self.model.embed_prompts(features, turns)
+            return self.model.embed_prompts(features, prompts)
 
     def _with_face(self, vision: torch.Tensor, crops: NDArray[np.uint8] | None) -> FrameFeatures:
         """Run the network that the face's crops are for."""
@@ -172,14 +172,14 @@ class TorchTarget:
             return FrameFeatures(vision, None, torch.from_numpy(self.model.landmark_network.run(crops)).to(vision))
         return FrameFeatures(vision, self.model.face_outputs(crops, with_segmentation=False))
 
-    def _timed(self, turn: EmbeddedPrompt, sampling: Sampling) -> tuple[list[int], float]:
+    def _timed(self, prompt: EmbeddedPrompt, sampling: Sampling) -> tuple[list[int], float]:
         started = time.perf_counter()
-        ids = generate_tokens(self.model.language, [turn.embeddings], sampling)[0]
+        ids = generate_tokens(self.model.language, [prompt.embeddings], sampling)[0]
         return ids, 1000 * (time.perf_counter() - started)
 
 
 def reference_device(device: str, *, stream: bool = False) -> str:
-    """Return where full precision runs beside profiles on ``device``: on the same chip, as far as PyTorch reaches it.
+    """Return the device of full precision for profiles on ``device``: the same chip, as far as PyTorch supports it.
 
     A checkpoint whose layers stay on the disk runs on the CPU.
     """

@@ -1,4 +1,4 @@
-"""Which samples every row of a benchmark reads, and where the face is in each: found once, the same for all rows."""
+"""Samples that every row of a benchmark reads, and the face box in each: detected once, the same for all rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BenchSample:
 
 @dataclass(frozen=True)
 class BenchSamples:
-    """What is read, and what a reader of the figures must know of it."""
+    """Samples to read, those that were left out, and notes for readers of the figures."""
 
     dataset: Dataset
     labels: tuple[str, ...]
@@ -53,7 +53,7 @@ class BenchSamples:
 
     @property
     def clips(self) -> bool:
-        """Whether the samples are clips."""
+        """True where the samples are clips."""
         return self.dataset.clips
 
 
@@ -61,12 +61,12 @@ def drawn_items(dataset: Dataset, count: int | None) -> tuple[list[Item], list[s
     """Draw ``count`` items at random with a fixed seed, kept in the data set's order; and a note on it."""
     if count is None or count >= len(dataset.items):
         return list(dataset.items), []
-    places = np.random.default_rng(DRAW_SEED).permutation(len(dataset.items))[:count]
+    indices = np.random.default_rng(DRAW_SEED).permutation(len(dataset.items))[:count]
     note = f"{count} of {len(dataset.items)} samples, drawn at random with seed {DRAW_SEED}"
-    return [dataset.items[place] for place in sorted(places)], [note]
+    return [dataset.items[index] for index in sorted(indices)], [note]
 
 
-def found_faces(
+def prepared_samples(
     dataset: Dataset,
     labels: tuple[str, ...],
     count: int | None,
@@ -75,16 +75,18 @@ def found_faces(
     detector: FaceDetector,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchSamples:
-    """Decode every sample once: find its face, and list those that do not open.
+    """Decode every sample once: detect its face, and list those that do not open.
 
-    A picture without a box in the data set gets the detector's largest face. Where it finds none, and where pictures
-    are faces already cut out, the whole picture is read. What an earlier run found counts for the same pixels alone.
+    A picture without a box in the data set gets the detector's largest face. Where it detects none, and where
+    pictures are faces already cut out, the whole picture is read. Boxes of an earlier run are reused for the same
+    pixels alone.
+
     Raises InputError if no sample is left.
     """
     items, notes = drawn_items(dataset, count)
     known = journal.rows(FACES, _fits)
     for done, item in enumerate(items, 1):
-        row = _looked_at(dataset, item, frames, detector, known.get(item.key))
+        row = _prepared_row(dataset, item, frames, detector, known.get(item.key))
         if row != known.get(item.key):
             known[item.key] = row
             journal.add(FACES, row)
@@ -106,28 +108,28 @@ def spread(samples: Sequence[BenchSample], count: int) -> tuple[BenchSample, ...
     """Take ``count`` of the samples, evenly; all if there are fewer."""
     if count >= len(samples):
         return tuple(samples)
-    return tuple(samples[place * len(samples) // count] for place in range(count))
+    return tuple(samples[index * len(samples) // count] for index in range(count))
 
 
-def _looked_at(dataset: Dataset, item: Item, count: int, detector: FaceDetector, known: Row | None) -> Row:
+def _prepared_row(dataset: Dataset, item: Item, count: int, detector: FaceDetector, known: Row | None) -> Row:
     row: Row = {"key": item.key, "boxes": [], "found": True, "sha256": None, "reason": None}
     try:
         frames = item.frames(count if dataset.clips else 1)
-        seen = _digest(frames)
-        if known and known["sha256"] == seen:
+        digest = _digest(frames)
+        if known and known["sha256"] == digest:
             return known
         boxes = [None if dataset.cut and frame.box is None else _box(frame, detector) for frame in frames]
     except InputError as error:
         return row | {"reason": str(error)}
-    found = dataset.cut or any(box is not None for box in boxes)
-    return row | {"boxes": _filled(boxes), "found": found, "sha256": seen}
+    shows_face = dataset.cut or any(box is not None for box in boxes)
+    return row | {"boxes": _filled(boxes), "found": shows_face, "sha256": digest}
 
 
 def _digest(frames: Sequence[Frame]) -> str:
-    seen = hashlib.sha256()
+    digest = hashlib.sha256()
     for frame in frames:
-        seen.update(f"{frame.image.shape} {frame.box}".encode() + np.ascontiguousarray(frame.image).tobytes())
-    return seen.hexdigest()
+        digest.update(f"{frame.image.shape} {frame.box}".encode() + np.ascontiguousarray(frame.image).tobytes())
+    return digest.hexdigest()
 
 
 def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
@@ -145,7 +147,7 @@ def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
 
 def _filled(boxes: list[list[float] | None]) -> list[list[float] | None]:
     """Give a frame without a face the box of the nearest frame that has one, as a clip is read on the device."""
-    return [boxes[place] for place in nearest_with_face([box is not None for box in boxes])] or boxes
+    return [boxes[index] for index in nearest_with_face([box is not None for box in boxes])] or boxes
 
 
 def _fits(row: Row) -> bool:
@@ -155,12 +157,12 @@ def _fits(row: Row) -> bool:
 
 
 def _notes(rows: list[Row], samples: tuple[BenchSample, ...], labels: tuple[str, ...]) -> list[str]:
-    unseen = sum(not row["found"] for row in rows)
+    faceless = sum(not row["found"] for row in rows)
     same = sum(count - 1 for count in Counter(row["sha256"] for row in rows if row["sha256"]).values())
-    there = {sample.truth for sample in samples}
-    absent = [label for index, label in enumerate(labels) if index not in there]
+    present = {sample.truth for sample in samples}
+    absent = [label for index, label in enumerate(labels) if index not in present]
     return [
-        *([f"in {unseen} of {len(rows)} samples no face was found: read as a whole"] if unseen else []),
+        *([f"in {faceless} of {len(rows)} samples no face was found: read as a whole"] if faceless else []),
         *([f"{same} samples show the same pixels as another one"] if same else []),
         *([f"no sample of {', '.join(absent)}: means over classes leave them out"] if absent else []),
     ]

@@ -1,4 +1,4 @@
-"""``emo-edge bench``: accuracy, latency, memory and energy of every profile, beside full precision."""
+"""``emo-edge bench``: accuracy, latency, memory and energy of every profile, compared with full precision."""
 
 from __future__ import annotations
 
@@ -33,44 +33,57 @@ class BenchCommand(EdgeCommand):
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run whichever of the two the context is of."""
+        """Run the benchmark or the comparison, whichever command the context has."""
         return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
 
 @click.command(
-    cls=BenchCommand, epilog="emo-edge bench compare A/report.json B/report.json says what changed beyond noise."
+    cls=BenchCommand, epilog="emo-edge bench compare A/report.json B/report.json lists the changes beyond noise."
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--checkpoint", help="What BUNDLE was exported from: a directory, or emo-tiny.")
-@click.option("--dataset", required=True, help="A data set's name, a folder of folders, a .csv, .jsonl, synthetic:N.")
+@click.option("--checkpoint", help="Checkpoint that BUNDLE was exported from: a directory, or emo-tiny.")
+@click.option("--dataset", required=True, help="Data set: a name, a folder of folders, a .csv, .jsonl, synthetic:N.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of your copy of the data set.")
-@click.option("--split", default="test", show_default=True, help="train, val or test.")
-@click.option("--fold", type=int, help="Of a data set that is measured in folds.")
-@click.option("--label-map", multiple=True, metavar="THEIRS=OURS", help="A label of theirs; =nothing leaves it out.")
-@click.option("--profile", "profiles", multiple=True, help="Measure this profile; all if left out.")
+@click.option("--split", default="test", show_default=True, help="Split of the data set: train, val or test.")
+@click.option("--fold", type=int, help="Fold of a data set that is measured in folds.")
+@click.option(
+    "--label-map",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Map a label of the data set to ours; THEIRS= leaves its samples out.",
+)
+@click.option("--profile", "profiles", multiple=True, help="Profile to measure; all if left out.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine, PyTorch's too.")
-@click.option("--samples", type=click.IntRange(1), help="Draw so many at random, with a fixed seed.")
-@click.option("--frames", default=8, show_default=True, type=click.IntRange(1), help="Frames of a clip.")
-@click.option("--generate/--no-generate", default=True, help="Write answers as free text, too.")
+@click.option("--samples", type=click.IntRange(1), help="Number of samples, drawn at random with a fixed seed.")
+@click.option("--frames", default=8, show_default=True, type=click.IntRange(1), help="Number of frames of a clip.")
+@click.option("--generate/--no-generate", default=True, help="Measure free-text answers, too.")
 @click.option(
-    "--generated", default=200, show_default=True, type=click.IntRange(1), help="Samples they are written of."
+    "--generated",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of samples with a free-text answer.",
 )
-@click.option("--latency-rounds", default=30, show_default=True, type=click.IntRange(1), help="Timed readings.")
-@click.option("--cold", default=3, show_default=True, type=click.IntRange(0), help="Fresh processes of each row.")
-@click.option("--batch", default="1,2,4", show_default=True, help="Faces read at once.")
-@click.option("--vs", metavar="COMMAND", help="Time this command around the same files; {files} stands for them.")
+@click.option(
+    "--latency-rounds", default=30, show_default=True, type=click.IntRange(1), help="Number of timed readings."
+)
+@click.option(
+    "--cold", default=3, show_default=True, type=click.IntRange(0), help="Number of fresh processes of each row."
+)
+@click.option("--batch", default="1,2,4", show_default=True, help="Numbers of faces that are read at once.")
+@click.option("--vs", metavar="COMMAND", help="Another command to time on the same files, which replace {files}.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report; bench-NAME if left out.")
-@click.option("--quick", is_flag=True, help="Few samples and rounds: to see that it runs, not to publish.")
-@click.option("--overwrite", is_flag=True, help="Measure again what --out holds.")
+@click.option("--quick", is_flag=True, help="Few samples and rounds: a test run, not for publication.")
+@click.option("--overwrite", is_flag=True, help="Measure again, and replace the report in --out.")
 @click.pass_context
 def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: str | None, **choices: Any) -> None:
-    """Measure BUNDLE's profiles beside its full-precision checkpoint, on the same samples.
+    """Measure BUNDLE's profiles and its full-precision checkpoint on the same samples.
 
-    Writes report.json (every raw time), report.md and report.html, and what each row says of each
-    sample. Stopped, the same command goes on. A profile that cannot run here is a row that says why.
+    Writes report.json (every raw time), report.md and report.html, and each row's prediction for each
+    sample. A stopped run continues with the same command. A profile that cannot run here is a row with the reason.
     """
-    from emo_edge.benchmarks.measure.machine_pulse import DEFAULT_WAITING, Waiting
+    from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, Waiting
     from emo_edge.benchmarks.runner.run import bench
     from emo_edge.utils.progress import shown_reports
 
@@ -92,7 +105,7 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
 def plan_of(
     *, label_map: tuple[str, ...], generate: bool, generated: int, batch: str, quick: bool, **rest: Any
 ) -> BenchConfig:
-    """Read the options that are text; raise InputError for one that cannot be read."""
+    """Return the configuration from the options; raise InputError for one that cannot be read."""
     from emo_edge.benchmarks.workload.config import BenchConfig
 
     pairs = [entry.partition("=") for entry in label_map]
@@ -112,7 +125,7 @@ def plan_of(
 
 
 def typed(context: click.Context) -> str:
-    """Write the command again from what was given, defaults left out."""
+    """Return the command as typed, defaults left out."""
     words = context.command_path.split()
     for parameter in context.command.params:
         name = str(parameter.name)

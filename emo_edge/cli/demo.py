@@ -1,4 +1,4 @@
-"""The whole toolkit on the packaged model: checkpoint, bundle (kept), readings, and what each profile costs."""
+"""``emo-edge demo``: the packaged model from checkpoint to bundle (kept), results, and a table of its profiles."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COMPARED = 500
 
 @dataclass(frozen=True)
 class ProfileRun:
-    """What a profile said of the packaged samples, and how long it took."""
+    """Labels that a profile predicts for the packaged samples, and the time of each."""
 
     labels: list[str]
     milliseconds: list[float]
@@ -49,14 +49,14 @@ class ProfileRun:
 def demo_bundle(compared: int = COMPARED) -> Bundle:
     """Open the packaged checkpoint's bundle; export it first if the cache does not hold all of its profiles."""
     directory, plan = packaged_checkpoint("emo-tiny"), ExportConfig()
-    made_of = [sha256_of(directory / name) for name in (WEIGHTS_NAME, CONFIG_NAME)]
-    made_of += [f"{tool} {version(tool)}" for tool in ("torch", "onnx", "llama-cpp-python", "gguf")]
-    digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
+    sources = [sha256_of(directory / name) for name in (WEIGHTS_NAME, CONFIG_NAME)]
+    sources += [f"{tool} {version(tool)}" for tool in ("torch", "onnx", "llama-cpp-python", "gguf")]
+    digest = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:12]
     target = cache_directory() / "bundles" / f"emo-tiny-{__version__}-{digest}-{compared}"
     try:
-        found = Bundle.open(target)
-        if {PROFILE_OF[name] for name in plan.language} <= found.manifest.profiles.keys():
-            return found
+        bundle = Bundle.open(target)
+        if {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
+            return bundle
     except BundleError:
         pass
     click.echo(f"exporting emo-tiny to {target} (once)", err=True)
@@ -80,13 +80,21 @@ def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileR
 
 
 @click.command(cls=EdgeCommand)
-@click.option("--show", default=7, show_default=True, help="Drawings to describe one by one.")
-@click.option("--samples", default=70, show_default=True, type=click.IntRange(1, 210), help="Drawings to score.")
-@click.option("--compared", default=COMPARED, show_default=True, type=click.IntRange(1), help="Drawings of the export.")
+@click.option("--show", default=7, show_default=True, help="Number of drawings to describe.")
+@click.option(
+    "--samples", default=70, show_default=True, type=click.IntRange(1, 210), help="Number of drawings to score."
+)
+@click.option(
+    "--compared",
+    default=COMPARED,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of drawings that the export compares.",
+)
 def main(show: int, samples: int, compared: int) -> None:
-    """Export emo-tiny, read the packaged drawings, print what each profile costs.
+    """Export emo-tiny, read the packaged drawings, print the cost of each profile.
 
-    emo-tiny learnt drawings: it says nothing about photographs.
+    emo-tiny learnt drawings: it is not for photographs.
     """
     started = time.perf_counter()
     bundle, drawn = demo_bundle(compared), packaged_samples(max(samples, show))
@@ -106,24 +114,24 @@ def main(show: int, samples: int, compared: int) -> None:
 
 
 def _shown(pipeline: EmotionPipeline, sample: Sample) -> str:
-    readings = pipeline.read(sample.image, Request(describe=True))
-    if not readings:
+    results = pipeline.read(sample.image, Request(describe=True))
+    if not results:
         return f"drawn: {sample.expression}\n  the detector finds no face in {sample.name}"
-    best, said = readings[0], next(iter(readings[0].answers.values()))
-    share = max(best.probabilities.values())
-    return f"drawn: {sample.expression}\n  read:  {best.label} {share:.0%}\n  said:  {said}"
+    best, answer = results[0], next(iter(results[0].answers.values()))
+    probability = max(best.probabilities.values())
+    return f"drawn: {sample.expression}\n  read:  {best.label} {probability:.0%}\n  said:  {answer}"
 
 
 def _row(bundle: Bundle, name: str, samples: list[Sample]) -> str:
     run, profile = run_profile(bundle, name, samples), bundle.manifest.profiles[name]
     truth = np.array([LABELS.index(str(sample.expression)) for sample in samples])
-    share = classification.war(truth, np.array([LABELS.index(label) for label in run.labels]))
-    low, high = classification.wilson_interval(share, len(samples))
+    accuracy = classification.war(truth, np.array([LABELS.index(label) for label in run.labels]))
+    low, high = classification.wilson_interval(accuracy, len(samples))
     p50, p90 = np.percentile(run.milliseconds, [50, 90])
     return (
         f"| {name} ({', '.join(sorted({value for _, value in profile if isinstance(value, str)}))}) "
         f"| {_profile_size(bundle, name) / 1e6:.1f} MB | {profile.evidence['label_agreement']:.4f} "
-        f"| {profile.evidence['kl_mean']:.1e} | {share:.3f} ({low:.3f}–{high:.3f}) | {p50:.0f} / {p90:.0f} |"
+        f"| {profile.evidence['kl_mean']:.1e} | {accuracy:.3f} ({low:.3f}–{high:.3f}) | {p50:.0f} / {p90:.0f} |"
     )
 
 

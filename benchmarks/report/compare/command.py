@@ -1,4 +1,4 @@
-"""``emo-edge bench compare``: what changed between two reports beyond noise."""
+"""``emo-edge bench compare``: changes between two reports beyond noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from emo_edge.benchmarks.measure.machine_pulse import STEADY
+from emo_edge.benchmarks.measure.reference_workload import STEADY
 from emo_edge.benchmarks.report.cells import clean, ms_text, signed, size_text
 from emo_edge.benchmarks.report.compare.conditions import Condition, conditions, disturbances
 from emo_edge.benchmarks.report.compare.significance import ALPHA
@@ -20,8 +20,8 @@ from emo_edge.benchmarks.report.compare.verdicts import (
     TIME_FLOOR,
     Change,
     Grounds,
-    Pulses,
     Side,
+    WorkloadKey,
     changes_of,
     drift_of,
     machine_drift,
@@ -30,27 +30,27 @@ from emo_edge.benchmarks.report.reader import report_from_json
 from emo_edge.errors import AccuracyGateError
 from emo_edge.utils.commands import EdgeCommand
 
-PULSES: dict[Pulses, str] = {"machine": "meanwhile", "clip_machine": "among the clips"}
+WORKLOAD_KEYS: dict[WorkloadKey, str] = {"machine": "among the readings", "clip_machine": "among the clips"}
 HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports side by side."""
+    """Two reports compared."""
 
     conditions: tuple[Condition, ...]
-    """What was not the same when they were made."""
+    """Conditions in which the two differ."""
     notes: tuple[str, ...]
     changes: tuple[Change, ...]
 
     @property
     def regressions(self) -> list[Change]:
-        """What got worse beyond noise."""
+        """Changes for the worse beyond noise."""
         return [change for change in self.changes if change.verdict == "worse"]
 
     @property
     def unjudged(self) -> int:
-        """How many figures are in both and could not be told apart: other conditions, or too few times."""
+        """Number of figures in both that could not be compared: other conditions, or too few times."""
         return sum(change.verdict in ("not comparable", "too few to tell") for change in self.changes)
 
     def as_json(self) -> dict[str, Any]:
@@ -61,35 +61,34 @@ class Comparison:
 
 
 def side(path: Path) -> Side:
-    """Open ``report.json``, or the folder that holds it; raise InputError for what is none."""
+    """Open ``report.json``, or the folder that holds it; raise InputError for other files."""
     return Side(report_from_json(path), path if path.is_dir() else path.parent)
 
 
 def compare(before: Side, after: Side) -> Comparison:
-    """Say what changed beyond noise.
+    """Compare two reports and find the changes beyond noise.
 
     Accuracy is tested on the samples that both rows read, where they were kept; times on their raw values, where
     machine, data set and versions are the same; the chance that anything at all is called a change where there is none
-    is `ALPHA` (Holm's correction). How far full precision itself moved, and the fixed computation that was timed
-    among the readings of a row, is taken for what the machine does; times are not judged where that moved by more
-    than `STEADY`.
+    is `ALPHA` (Holm's correction). The change of full precision itself, and of the reference workload among the
+    readings of a row, counts as the machine's; times are not compared where that exceeds `STEADY`.
 
     Raises InputError for kept samples that cannot be read.
     """
     unlike = conditions(before.report, after.report)
     drift = drift_of(before.report, after.report)
-    found = changes_of(before, after, Grounds(_accuracy_spoilt(unlike), _times_spoilt(before, after, unlike), drift))
-    return Comparison(tuple(unlike), tuple(_notes(before, after, drift)), tuple(found))
+    changes = changes_of(before, after, Grounds(_accuracy_spoilt(unlike), _times_spoilt(before, after, unlike), drift))
+    return Comparison(tuple(unlike), tuple(_notes(before, after, drift)), tuple(changes))
 
 
-def comparison_text(found: Comparison) -> str:
-    """Write a comparison for people."""
-    unlike = ["not the same in both (before / after):", *(f"  {one}" for one in found.conditions)]
-    told = [*(unlike if found.conditions else []), *(f"note: {note}" for note in found.notes)]
-    rows = [HEAD, *(_row(change) for change in found.changes)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+def comparison_text(comparison: Comparison) -> str:
+    """Write a comparison as text."""
+    unlike = ["not the same in both (before / after):", *(f"  {one}" for one in comparison.conditions)]
+    notes = [*(unlike if comparison.conditions else []), *(f"note: {note}" for note in comparison.notes)]
+    rows = [HEAD, *(_row(change) for change in comparison.changes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines = [*told, *([""] if told else []), *table, "", _summary(found)]
+    lines = [*notes, *([""] if notes else []), *table, "", _summary(comparison)]
     return "\n".join(clean(line) for line in lines)
 
 
@@ -97,17 +96,17 @@ def comparison_text(found: Comparison) -> str:
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 7 if anything got worse beyond noise.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 7 if any figure is worse beyond noise.")
 def main(before: Path, after: Path, as_json: bool, fail_on_regression: bool) -> None:
-    """Say what changed beyond noise from the report BEFORE to the report AFTER.
+    """Compare the reports BEFORE and AFTER, and list the changes beyond noise.
 
-    Each is a report.json or its folder. Accuracy is compared sample by sample where samples/ lies beside it; times
-    only where machine, data set and versions are the same.
+    Each is a report.json or its folder. Accuracy is compared sample by sample where the folder samples/ is
+    there; times only where machine, data set and versions are the same.
     """
-    found = compare(side(before), side(after))
-    click.echo(json.dumps(found.as_json(), indent=1) if as_json else comparison_text(found))
-    if fail_on_regression and found.regressions:
-        raise AccuracyGateError(f"worse than before: {_named(found.regressions)}")
+    comparison = compare(side(before), side(after))
+    click.echo(json.dumps(comparison.as_json(), indent=1) if as_json else comparison_text(comparison))
+    if fail_on_regression and comparison.regressions:
+        raise AccuracyGateError(f"worse than before: {_named(comparison.regressions)}")
 
 
 def _accuracy_spoilt(unlike: Sequence[Condition]) -> str:
@@ -127,37 +126,37 @@ def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
     if reasons := _times_spoilt(before, after, conditions(before.report, after.report)):
         yield f"times are not compared ({reasons})"
     elif drift is None:
-        yield "full precision was not timed often enough in both: what the machine did between the runs cannot be told"
+        yield "full precision was not timed often enough in both: a change of the machine in between is not known"
     elif drift > TIME_FLOOR:
         yield (
-            f"full precision itself moved by {100 * drift:.1f} %: the machine, or what all rows share; only changes of "
+            f"full precision itself changed by {100 * drift:.1f} %: the machine, or code of all rows; only changes of "
             "other rows beyond that count"
         )
     later = {row.name: row for row in after.report.rows}
     for row in before.report.rows:
-        for pulses, what in PULSES.items() if row.name in later else ():
-            moved = machine_drift(row, later[row.name], pulses)
+        for key, where in WORKLOAD_KEYS.items() if row.name in later else ():
+            moved = machine_drift(row, later[row.name], key)
             if moved > TIME_FLOOR:
-                end = "its times are not judged" if moved > STEADY else "only changes beyond that count"
-                yield f"{row.name}: the machine itself moved by {100 * moved:.1f} % {what}; {end}"
+                end = "its times are not compared" if moved > STEADY else "only changes beyond that count"
+                yield f"{row.name}: the reference workload changed by {100 * moved:.1f} % {where}; {end}"
     first, second = ([row.name for row in own.report.rows] for own in (before, after))
     for when, lone in (("before", set(first) - set(second)), ("after", set(second) - set(first))):
         if lone:
             yield f"only {when}: {', '.join(sorted(lone))}"
 
 
-def _summary(found: Comparison) -> str:
-    real = [change for change in found.changes if change.verdict in ("better", "worse")]
+def _summary(comparison: Comparison) -> str:
+    real = [change for change in comparison.changes if change.verdict in ("better", "worse")]
     if not real:
-        told = any(change.verdict == "no change" for change in found.changes)
-        return f"no change beyond noise{_left_open(found)}" if told else "nothing can be compared"
+        unchanged = any(change.verdict == "no change" for change in comparison.changes)
+        return f"no change beyond noise{_left_open(comparison)}" if unchanged else "nothing can be compared"
     parts = {verdict: [change for change in real if change.verdict == verdict] for verdict in ("better", "worse")}
     named = "; ".join(f"{verdict}: {_named(changes)}" for verdict, changes in parts.items() if changes)
-    return named + _left_open(found)
+    return named + _left_open(comparison)
 
 
-def _left_open(found: Comparison) -> str:
-    return f"; not judged: {found.unjudged} of {len(found.changes)} figures" if found.unjudged else ""
+def _left_open(comparison: Comparison) -> str:
+    return f"; not compared: {comparison.unjudged} of {len(comparison.changes)} figures" if comparison.unjudged else ""
 
 
 def _named(changes: Sequence[Change]) -> str:

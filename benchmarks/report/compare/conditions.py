@@ -1,4 +1,4 @@
-"""Under which conditions two reports were made, and what of them can be compared."""
+"""Conditions of two reports, and the figures that can be compared under them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from emo_edge.benchmarks.report.schema import Report
 
 OWN = "emo-edge"
-"""What is under test: that it differs is the point of a comparison."""
+"""The software under test: its version may differ in a comparison."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Something that is not the same in both."""
+    """A condition that is not the same in both."""
 
     what: str
     before: str
@@ -23,7 +23,7 @@ class Condition:
     spoils_accuracy: bool = False
 
     def __str__(self) -> str:
-        """Tell it in a line."""
+        """Return the condition in one line."""
         return f"{self.what}: {self.before} / {self.after}"
 
 
@@ -33,7 +33,7 @@ def conditions(before: Report, after: Report) -> list[Condition]:
 
 
 def disturbances(report: Report) -> list[str]:
-    """Say what makes the times of a report no evidence."""
+    """List the disturbances that make the times of a report unusable."""
     machine = report.machine
     because = f": {machine.busy_reason}" if machine.busy_reason else ""
     return [*([f"busy machine{because}"] if machine.busy else []), *(["throttled"] if machine.throttled else [])]
@@ -78,4 +78,4 @@ def _unlike(what: str, before: Any, after: Any, *, times: bool = True, accuracy:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return "not told" if value is None else str(value)
+    return "not reported" if value is None else str(value)

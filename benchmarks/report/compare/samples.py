@@ -1,4 +1,4 @@
-"""What each row said of each sample, as a benchmark keeps it beside its report."""
+"""Predictions of each row for each sample, as a benchmark keeps them next to its report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Answered:
-    """True and told label of each sample that has a truth, by key; indices into the labels of the data set."""
+    """True and predicted label of each sample that has a truth, by key; indices into the labels of the data set."""
 
     truth: dict[str, int]
-    told: dict[str, int]
+    predicted: dict[str, int]
 
 
 def answered_samples(folder: Path, name: str, labels: int) -> Answered | None:
@@ -39,7 +39,7 @@ def answered_samples(folder: Path, name: str, labels: int) -> Answered | None:
     if path.parent != folder / FOLDER or Path(name).name != name or not path.is_file():
         return None
     truth: dict[str, int] = {}
-    told: dict[str, int] = {}
+    predicted: dict[str, int] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -50,14 +50,14 @@ def answered_samples(folder: Path, name: str, labels: int) -> Answered | None:
             raise InputError(f"{path}, line {number}: cut off, or not a sample of {labels} labels; copy the file whole")
         key, true, scores = row
         if true is not None:
-            truth[key], told[key] = true, int(np.argmax(scores))
-    return Answered(truth, told)
+            truth[key], predicted[key] = true, int(np.argmax(scores))
+    return Answered(truth, predicted)
 
 
 def common(before: Answered, after: Answered) -> tuple[Ids, Ids, Ids]:
-    """Return truth and both told labels of the samples that are in both and have the same truth, int64 [N] each."""
+    """Return truth and both predicted labels of the samples in both that have the same truth, int64 [N] each."""
     keys = [key for key, true in before.truth.items() if after.truth.get(key) == true]
-    truth, first, second = ([own[key] for key in keys] for own in (before.truth, before.told, after.told))
+    truth, first, second = ([own[key] for key in keys] for own in (before.truth, before.predicted, after.predicted))
     return np.array(truth, np.int64), np.array(first, np.int64), np.array(second, np.int64)
 
 

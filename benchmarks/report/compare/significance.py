@@ -1,4 +1,4 @@
-"""Is a change beyond noise? Tests of accuracy and of raw times, and the correction for looking at many."""
+"""Significance of changes: tests of accuracy and of raw times, and the correction for many comparisons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.report.schema import Interval
+from emo_edge.benchmarks.report.schema_types import Interval
 
 ALPHA = 0.05
 """Chance that anything at all is called a change where there is none."""
@@ -18,7 +18,7 @@ LARGEST_LIKENESS = 0.95
 
 
 def swapped_p(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], seed: int = 0) -> float:
-    """Two-sided p that the UAR of both is the same: which of the two said what is swapped at random, sample by sample.
+    """Two-sided p that the UAR of both is the same: predictions swapped at random, sample by sample.
 
     A permutation test for pairs (Fisher 1935); p counts the case itself, so that it is never 0. All int64 [N].
     """
@@ -34,8 +34,8 @@ def swapped_p(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArra
 def difference(before: Interval, after: Interval) -> tuple[Interval, float]:
     """Difference of two figures of independent samples, with its interval and p, from their intervals.
 
-    The interval is recovered from both (Zou and Donner 2008; for shares Newcombe 1998, method 10); p takes its half
-    width on the side of zero for 1.96 standard errors. Intervals without a width tell nothing: p is 1.
+    The interval is recovered from both (Zou and Donner 2008; for proportions Newcombe 1998, method 10); p takes its
+    half width on the side of zero for 1.96 standard errors. Intervals without a width are no evidence: p is 1.
     """
     change = after.value - before.value
     if None in (before.low, before.high, after.low, after.high):
@@ -65,13 +65,13 @@ def ratio_of_medians(
 
 
 def beyond_noise(ps: Sequence[float]) -> list[bool]:
-    """Tell which are changes, all of them together wrong with a chance of `ALPHA` (Holm 1979)."""
-    found, order = [False] * len(ps), sorted(range(len(ps)), key=lambda place: ps[place])
-    for rank, place in enumerate(order):
-        if ps[place] > ALPHA / (len(ps) - rank):
+    """Return True for each p that is a change, all of them together wrong with a chance of `ALPHA` (Holm 1979)."""
+    changed, order = [False] * len(ps), sorted(range(len(ps)), key=lambda index: ps[index])
+    for rank, index in enumerate(order):
+        if ps[index] > ALPHA / (len(ps) - rank):
             break
-        found[place] = True
-    return found
+        changed[index] = True
+    return changed
 
 
 def _error_of_log_median(times: NDArray[np.float64], rng: np.random.Generator) -> float:

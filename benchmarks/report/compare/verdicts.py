@@ -1,4 +1,4 @@
-"""One row of a report against the same row of another: what changed, by how much, how sure."""
+"""Verdicts on the rows that two reports have in common: each figure's change, its interval and its p."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from emo_edge.benchmarks.measure.machine_pulse import STEADY, drift
+from emo_edge.benchmarks.measure.reference_workload import STEADY, drift
 from emo_edge.benchmarks.measure.timing import LEAST_TIMES
 from emo_edge.benchmarks.report.compare.samples import Ids, answered_samples, common
 from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
-from emo_edge.benchmarks.report.schema import Accuracy, Interval, Latency, Report, Row, Times
+from emo_edge.benchmarks.report.schema import Accuracy, Latency, Report, Row
+from emo_edge.benchmarks.report.schema_types import Interval, Times
 from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar, war
 
 TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01
 """Smaller changes are no reason to act: a choice, not a measurement. Peak memory is one figure without an interval."""
 Verdict = Literal["better", "worse", "no change", "not comparable", "too few to tell"]
 Pairs = tuple[Ids, Ids, Ids]
-Pulses = Literal["machine", "clip_machine"]
+WorkloadKey = Literal["machine", "clip_machine"]
 """Of `Latency`: among the readings, and among the clips."""
 Kind = Literal["accuracy", "time", "memory", "size", "gate"]
 
@@ -34,7 +35,7 @@ class Change:
     after: float | None
     verdict: Verdict
     change: tuple[float, float | None, float | None] | None = None
-    """Difference of shares, or ratio of times and bytes (after over before), with its 95 % interval."""
+    """Difference of fractions, or ratio of times and bytes (after over before), with its 95 % interval."""
     p: float | None = None
     """Before the correction for many comparisons; None where no test was made."""
     method: str = ""
@@ -50,7 +51,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Grounds:
-    """What both reports allow: why accuracy or times cannot be compared, and how far full precision itself moved."""
+    """Limits of a comparison: reasons against comparing accuracy or times, and the drift of full precision itself."""
 
     no_accuracy: str = ""
     no_times: str = ""
@@ -59,18 +60,22 @@ class Grounds:
 
 def changes_of(before: Side, after: Side, grounds: Grounds) -> list[Change]:
     """Compare every row that both reports have and ran; verdicts of tests are corrected over all of them."""
-    later, found = {row.name: row for row in after.report.rows}, []
+    later, changes = {row.name: row for row in after.report.rows}, []
     for row in before.report.rows:
         other = later.get(row.name)
         if other and not row.unavailable and not other.unavailable:
-            found += [*_accuracy(row, other, before, after, grounds), *_times(row, other, grounds), *_rest(row, other)]
+            changes += [
+                *_accuracy(row, other, before, after, grounds),
+                *_times(row, other, grounds),
+                *_rest(row, other),
+            ]
         elif other and other.unavailable and not row.unavailable:
-            found.append(Change(row.name, "can be run", "gate", 1, 0, "worse"))
-    return _corrected(found)
+            changes.append(Change(row.name, "can be run", "gate", 1, 0, "worse"))
+    return _corrected(changes)
 
 
 def drift_of(before: Report, after: Report) -> float | None:
-    """How far the time of full precision moved, to either side alike, as a share; None where too few times tell it."""
+    """Return the change of full precision's time as a fraction, in both directions alike; None for too few times."""
     first, second = (_total(report.rows[0]) for report in (before, after))
     if min(len(first), len(second)) < LEAST_TIMES:
         return None
@@ -78,9 +83,9 @@ def drift_of(before: Report, after: Report) -> float | None:
     return max(ratio, 1 / ratio) - 1
 
 
-def machine_drift(row: Row, other: Row, pulses: Pulses) -> float:
-    """How far the machine itself moved while a row was timed, to either side alike, as a share; 0 if not told."""
-    first, second = (getattr(one.latency or Latency(), pulses) for one in (row, other))
+def machine_drift(row: Row, other: Row, key: WorkloadKey) -> float:
+    """Return the change of the reference workload while a row was timed, as a fraction; 0 if it is not known."""
+    first, second = (getattr(one.latency or Latency(), key) for one in (row, other))
     if not first or not second or min(len(first.raw), len(second.raw)) < LEAST_TIMES:
         return 0.0
     return drift(first.raw, second.raw) if min(*first.raw, *second.raw) else 0.0
@@ -100,16 +105,20 @@ def _accuracy(row: Row, other: Row, before: Side, after: Side, grounds: Grounds)
             gap, p = difference(old, new)
             yield replace(plain, change=_ends(gap), p=p, method="unpaired: the samples are not the same, or not kept")
             continue
-        truth, told, retold = pairs
-        low, high = paired_interval(figure, truth, told, retold)
-        gap = Interval(value=figure(truth, retold) - figure(truth, told), low=low, high=high)
-        p = mcnemar_p(truth, told, retold) if name == "WAR" else swapped_p(truth, told, retold)
+        truth, labels_before, labels_after = pairs
+        low, high = paired_interval(figure, truth, labels_before, labels_after)
+        gap = Interval(value=figure(truth, labels_after) - figure(truth, labels_before), low=low, high=high)
+        p = (
+            mcnemar_p(truth, labels_before, labels_after)
+            if name == "WAR"
+            else swapped_p(truth, labels_before, labels_after)
+        )
         test = "McNemar's exact test" if name == "WAR" else "labels swapped at random"
         yield replace(plain, change=_ends(gap), p=p, method=f"{test} on {len(truth)} samples that both read")
 
 
 def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
-    """Return truth and both told labels of the common samples; None where they are not most of both."""
+    """Return truth and both predicted labels of the common samples; None where they are not most of both."""
     labels = len(before.report.dataset.labels)
     kept = [answered_samples(side.folder, name, labels) for side in (before, after) if side.folder]
     if len(kept) < 2 or kept[0] is None or kept[1] is None:
@@ -120,12 +129,12 @@ def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
 
 def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
     shared = 0.0 if row.kind == "reference" else grounds.drift or 0.0
-    for name, old, new, pulses in _timed(row.latency or Latency(), other.latency or Latency()):
+    for name, old, new, key in _timed(row.latency or Latency(), other.latency or Latency()):
         if old is None or new is None or not old.p50 or not new.p50:
             continue
-        moved = machine_drift(row, other, pulses)
+        moved = machine_drift(row, other, key)
         floor = max(TIME_FLOOR, shared, moved)
-        slow = f"the machine itself moved by {100 * moved:.0f} % meanwhile" if moved > STEADY else ""
+        slow = f"the reference workload changed by {100 * moved:.0f} % in between" if moved > STEADY else ""
         plain = Change(row.name, name, "time", old.p50, new.p50, "not comparable", method=grounds.no_times or slow)
         if plain.method:
             yield plain
@@ -138,8 +147,8 @@ def _times(row: Row, other: Row, grounds: Grounds) -> Iterator[Change]:
             yield replace(plain, change=_ends(ratio), p=p, method=method)
 
 
-def _timed(first: Latency, second: Latency) -> Iterator[tuple[str, Times | None, Times | None, Pulses]]:
-    """List what is compared, and the pulses of the machine that tell whether it can be."""
+def _timed(first: Latency, second: Latency) -> Iterator[tuple[str, Times | None, Times | None, WorkloadKey]]:
+    """List the times that are compared, with the reference workload that was timed among them."""
     yield "one face, p50 ms", first.total, second.total, "machine"
     yield "one face without detector, p50 ms", first.reading, second.reading, "machine"
     yield "a clip, p50 ms", first.clip, second.clip, "clip_machine"
@@ -153,9 +162,9 @@ def _rest(row: Row, other: Row) -> Iterator[Change]:
     yield from _bytes(row.name, "device memory", "memory", device, MEMORY_FLOOR)
     yield from _bytes(row.name, "size", "size", [row.size_bytes, other.size_bytes], SIZE_FLOOR)
     if row.gate and other.gate:
-        kept = (row.gate.passed, other.gate.passed)
-        verdict: Verdict = "no change" if kept[0] == kept[1] else "better" if kept[1] else "worse"
-        yield Change(row.name, "gate kept", "gate", float(kept[0]), float(kept[1]), verdict)
+        passed = (row.gate.passed, other.gate.passed)
+        verdict: Verdict = "no change" if passed[0] == passed[1] else "better" if passed[1] else "worse"
+        yield Change(row.name, "gate passed", "gate", float(passed[0]), float(passed[1]), verdict)
 
 
 def _bytes(name: str, what: str, kind: Kind, pair: Sequence[int | None], floor: float) -> Iterator[Change]:
@@ -167,14 +176,14 @@ def _bytes(name: str, what: str, kind: Kind, pair: Sequence[int | None], floor: 
         yield Change(name, what, kind, before, after, verdict, (ratio, None, None), method=method)
 
 
-def _corrected(found: Sequence[Change]) -> list[Change]:
-    """Settle the verdict of every test."""
-    tested = [change for change in found if change.p is not None]
+def _corrected(changes: Sequence[Change]) -> list[Change]:
+    """Return the changes with the corrected verdict of every test."""
+    tested = [change for change in changes if change.p is not None]
     real = beyond_noise([change.p for change in tested if change.p is not None])
     settled = dict(zip(map(id, tested), real, strict=True))
     return [
         replace(one, verdict=_verdict(one) if settled[id(one)] else "no change") if id(one) in settled else one
-        for one in found
+        for one in changes
     ]
 
 
@@ -184,8 +193,8 @@ def _verdict(change: Change) -> Verdict:
     return "better" if more == (change.kind == "accuracy") else "worse"
 
 
-def _ends(found: Interval) -> tuple[float, float | None, float | None]:
-    return found.value, found.low, found.high
+def _ends(interval: Interval) -> tuple[float, float | None, float | None]:
+    return interval.value, interval.low, interval.high
 
 
 def _total(row: Row) -> tuple[float, ...]:

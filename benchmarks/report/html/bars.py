@@ -1,4 +1,4 @@
-"""The drawing of where each row's time goes: one bar a row, one piece a stage, in SVG."""
+"""The chart of stage times: one bar a row, one piece a stage, in SVG."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emo_edge.benchmarks.report.schema import Report
 
 WIDTH, LEFT, RIGHT, HEIGHT, STEP, AXIS = 640, 8, 30, 26, 58, 36
 PALETTE = 8
-"""Colours of the page; the letters tell apart what has the same one."""
+"""Colours of the page; letters distinguish stages of the same colour."""
 FAR = 3.0
 """Ratio of bars from which the short ones are drawn once more, larger."""
 
@@ -35,38 +35,38 @@ class Bar:
 
 def bars_of(report: Report) -> list[Bar]:
     """Return the rows that have stages."""
-    stages, found = [stage for stage in stage_names(report) if reads(stage)], []
+    stages, bars = [stage for stage in stage_names(report) if reads(stage)], []
     for _, row, latency in timed_rows(report):
         times = [(stage, latency.stages[stage].p50) for stage in stages if stage in latency.stages]
         pieces = tuple((stage, ms) for stage, ms in times if ms is not None)
         total = latency.total.p50 if latency.total else None
         if sum(ms for _, ms in pieces):
             named = "full precision" if row.kind == "reference" else clean(row.name)
-            found.append(Bar(named, pieces, total))
-    return found
+            bars.append(Bar(named, pieces, total))
+    return bars
 
 
 def enlarged(bars: Sequence[Bar]) -> list[Bar]:
-    """Return the bars that are too short beside the longest to be read; none where all are of a kind."""
+    """Return the bars that are too short next to the longest to be read; none where all are alike."""
     longest = max(bar.length for bar in bars)
     return [bar for bar in bars if bar.length * FAR <= longest]
 
 
 def keys_of(bars: Sequence[Bar], stages: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Give each stage a letter and a colour, in the order of ``stages``."""
-    there = {stage for bar in bars for stage, _ in bar.pieces}
-    names = [stage for stage in stages if stage in there]
+    present = {stage for bar in bars for stage, _ in bar.pieces}
+    names = [stage for stage in stages if stage in present]
     letters = [*string.ascii_uppercase, *(str(number) for number in range(1, len(names)))]
-    return {name: (letters[place], place % PALETTE) for place, name in enumerate(names)}
+    return {name: (letters[index], index % PALETTE) for index, name in enumerate(names)}
 
 
 def stage_bars(bars: Sequence[Bar], keys: dict[str, tuple[str, int]], name: str) -> Markup:
-    """Draw bars on one scale; ``name`` is the drawing's own in the page."""
+    """Draw bars on one scale; ``name`` is the chart's own in the page."""
     longest = max(bar.length for bar in bars)
     scale = (WIDTH - LEFT - RIGHT) / longest
     height = STEP * len(bars) + AXIS
     drawn = [_axis(longest, scale, STEP * len(bars))]
-    drawn += [_bar(bar, keys, scale, STEP * place) for place, bar in enumerate(bars)]
+    drawn += [_bar(bar, keys, scale, STEP * index) for index, bar in enumerate(bars)]
     title = tag("title", "Milliseconds of each stage", id=f"{name}-title")
     about = "; ".join(f"{bar.name}: " + ", ".join(f"{stage} {ms_text(ms)}" for stage, ms in bar.pieces) for bar in bars)
     return tag(

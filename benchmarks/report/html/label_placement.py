@@ -1,4 +1,4 @@
-"""Where the names of a drawing's points go, so that they cover neither points nor each other."""
+"""Placement of the names of a chart's points, so that they cover neither points nor each other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 HEIGHT = 17.0
-"""Of a line of text, in the drawing's units."""
-TURNS = (-90, 90, 0, 180, -45, -135, 45, 135)
+"""Of a line of text, in the chart's units."""
+ANGLES = (-90, 90, 0, 180, -45, -135, 45, 135)
 """Degrees around a point, clockwise from the right; a name above or below is read best."""
 DISTANCES = (3.0, 16.0, 34.0, 56.0, 84.0)
 
@@ -43,17 +43,17 @@ def place_labels(widths: Sequence[float], spots: Sequence[Spot], room: Box, line
         widths: of the names.
         spots: x, y and radius of the points.
         room: where names may be.
-        lines: what names should not cover either, if there is room elsewhere.
+        lines: boxes that names should not cover either, if there is room elsewhere.
     """
     hearts = [Box(x - 6, y - 6, x + 6, y + 6) for x, y, _ in spots]
     bubbles = [Box(x - size, y - size, x + size, y + size) for x, y, size in spots]
     placed: list[Box] = []
     for width, spot in zip(widths, spots, strict=True):
-        taken = [*hearts, *placed]
+        occupied = [*hearts, *placed]
 
-        def cost(candidate: tuple[int, Box], taken: Sequence[Box] = taken) -> float:
+        def cost(candidate: tuple[int, Box], occupied: Sequence[Box] = occupied) -> float:
             rank, box = candidate
-            hidden = 4 * sum(box.overlap(other) for other in taken)
+            hidden = 4 * sum(box.overlap(other) for other in occupied)
             crossed = 0.3 * sum(box.overlap(other) for other in (*bubbles, *lines))
             return hidden + crossed + 10 * box.outside(room) + rank
 
@@ -63,8 +63,8 @@ def place_labels(widths: Sequence[float], spots: Sequence[Spot], room: Box, line
 
 def _candidates(width: float, x: float, y: float, radius: float) -> Iterator[tuple[int, Box]]:
     """Offer boxes around a point, the nearest first, each with its rank."""
-    for rank, (distance, turn) in enumerate((distance, turn) for distance in DISTANCES for turn in TURNS):
-        angle = math.radians(turn)
+    for rank, (distance, degrees) in enumerate((distance, degrees) for distance in DISTANCES for degrees in ANGLES):
+        angle = math.radians(degrees)
         along, down = math.cos(angle), math.sin(angle)
         middle_x = x + along * (radius + distance + width / 2)
         middle_y = y + down * (radius + distance + HEIGHT / 2)

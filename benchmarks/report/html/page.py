@@ -23,12 +23,12 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def html_from_report(report: Mapping[str, Any]) -> str:
-    """Write what ``report.json`` holds as a page.
+    """Write the content of ``report.json`` as a page.
 
     Raises InputError where it is no report.
     """
     checked = checked_report(report)
-    told = chapters(checked)
+    sections = chapters(checked)
     title = f"emo-edge bench: {checked.bundle.name}"
     head = tag(
         "head",
@@ -39,11 +39,13 @@ def html_from_report(report: Mapping[str, Any]) -> str:
         tag("title", title),
         tag("style", Markup(style())),
     )
-    body = tag("body", _header(checked, title, told), tag("main", *(_chapter(checked, one) for one in told)), _footer())
+    body = tag(
+        "body", _header(checked, title, sections), tag("main", *(_chapter(checked, one) for one in sections)), _footer()
+    )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _header(report: Report, title: str, told: Sequence[Chapter]) -> Markup:
+def _header(report: Report, title: str, sections: Sequence[Chapter]) -> Markup:
     known = [
         tag(
             "li",
@@ -55,12 +57,12 @@ def _header(report: Report, title: str, told: Sequence[Chapter]) -> Markup:
         for one in statements(report)
     ]
     line = bottom_line(report)
-    links = [tag("li", tag("a", one.title, href=f"#{one.key}")) for one in told]
+    links = [tag("li", tag("a", one.title, href=f"#{one.key}")) for one in sections]
     return tag(
         "header",
         tag("h1", title),
         tag("p", subject(report), class_="soft"),
-        tag("ul", *known, class_="told") if known else "",
+        tag("ul", *known, class_="caveats") if known else "",
         tag("p", line, class_="line") if line else "",
         tag("nav", tag("ul", *links), aria_label="Contents"),
     )
@@ -69,7 +71,7 @@ def _header(report: Report, title: str, told: Sequence[Chapter]) -> Markup:
 def _footer() -> Markup:
     words = (
         *("Every figure is read from ", tag("a", "report.json", href="report.json"), ", which keeps each raw time; "),
-        *("the samples one by one are in ", tag("code", "samples/"), ". A figure's place there is the "),
+        *("the samples one by one are in ", tag("code", "samples/"), ". A figure's position there is the "),
         *(tag("code", "data-json"), " attribute of its cell, a JSON pointer (RFC 6901)."),
     )
     return tag("footer", tag("p", *words, class_="soft"))
@@ -90,7 +92,7 @@ def _chapter(report: Report, chapter: Chapter) -> Markup:
 
 
 def _table(table: Table) -> Markup:
-    numeric = [all(row[place].number for row in table.rows) for place in range(len(table.head))]
+    numeric = [all(row[column].number for row in table.rows) for column in range(len(table.head))]
     sides = ["number" if right else None for right in numeric]
     head = tag("tr", *(tag("th", text, scope="col", class_=side) for text, side in zip(table.head, sides, strict=True)))
     rows = [
@@ -109,7 +111,7 @@ def _cell(cell: Cell) -> Markup:
 
 
 def _scrolling(inside: Markup, name: str) -> Markup:
-    """Let what is wide scroll in its own box, which the keyboard reaches."""
+    """Let wide content scroll in its own box, which the keyboard reaches."""
     return tag("div", inside, class_="scroll", role="region", aria_label=name, tabindex="0")
 
 
@@ -120,11 +122,11 @@ def _notes(notes: Sequence[str]) -> Markup:
 def _pareto(report: Report) -> Markup:
     points = points_of(report)
     if not points:
-        return tag("p", "No drawing of accuracy against time: no row has both.", class_="soft")
+        return tag("p", "No chart of accuracy against time: no row has both.", class_="soft")
     caption = (
-        "Up and left is better. Upright lines: 95 % interval of UAR; lines to the right: from p50 to p90. "
+        "Up and left is better. Vertical lines: 95 % interval of UAR; horizontal lines: from p50 to p90. "
         "The area of a bubble is the size of the row's files, dashed where not known; the square is full precision. "
-        "The dashed line joins the rows that no other beats in both."
+        "The dashed line joins the rows that no other row beats in both accuracy and time."
     )
     return _figure(Markup(""), pareto(points), "Accuracy against time", caption)
 
@@ -135,12 +137,12 @@ def _stages(report: Report) -> Markup:
         return Markup("")
     keys, few = keys_of(bars, stage_names(report)), enlarged(bars)
     caption = (
-        "Medians of the stages one after the other, all bars on one scale; the upright mark is the median of the total."
+        "Medians of the stages one after the other, all bars on one scale; the vertical mark: median of the total."
     )
     drawn = _figure(legend(keys), stage_bars(bars, keys, "stage-bars"), "Stages", caption)
     if not few:
         return drawn
-    caption = "The short bars of the drawing above once more, on a larger scale of their own."
+    caption = "The short bars of the chart above, on a larger scale."
     return joined(drawn, _figure(Markup(""), stage_bars(few, keys, "short-bars"), "Stages, enlarged", caption))
 
 
@@ -150,38 +152,42 @@ def _figure(before: Markup, drawing: Markup, name: str, caption: str) -> Markup:
 
 def _matrices(report: Report) -> Markup:
     drawn = [
-        _matrix(report, place, row.accuracy.confusion)
-        for place, row in enumerate(report.rows)
+        _matrix(report, index, row.accuracy.confusion)
+        for index, row in enumerate(report.rows)
         if row.accuracy and row.accuracy.confusion
     ]
     if not drawn:
         return tag("p", "No confusion matrix was kept.", class_="soft")
     about = (
-        "Samples by true label (down) and told label (across). The stronger the colour, the larger the share of the "
-        "true label; right answers are framed."
+        "Samples by true label (rows) and predicted label (columns). The stronger the colour, the larger the fraction "
+        "of the true label; correct predictions are framed."
     )
     title = tag("h3", "Confusion matrices")
     return joined(title, tag("p", about, class_="soft"), tag("div", *drawn, class_="matrices"))
 
 
-def _matrix(report: Report, place: int, counts: Sequence[Sequence[int]]) -> Markup:
-    labels, row = [clean(label) for label in report.dataset.labels], report.rows[place]
+def _matrix(report: Report, index: int, counts: Sequence[Sequence[int]]) -> Markup:
+    labels, row = [clean(label) for label in report.dataset.labels], report.rows[index]
     name = "full precision" if row.kind == "reference" else row.name
     heads = [tag("th", tag("span", label, class_="up"), scope="col", title=label) for label in labels]
     lines = []
     for true, line in enumerate(counts):
         cells = [
-            tag("td", str(value), style=_tint(value / (sum(line) or 1)), class_="right" if true == told else None,
-                data_json=pointer("rows", place, "accuracy", "confusion", true, told))
-            for told, value in enumerate(line)
+            tag("td", str(value), style=_tint(value / (sum(line) or 1)), class_="right" if true == predicted else None,
+                data_json=pointer("rows", index, "accuracy", "confusion", true, predicted))
+            for predicted, value in enumerate(line)
         ]  # fmt: skip
         lines.append(tag("tr", tag("th", labels[true], scope="row", title=labels[true]), *cells))
-    corner = tag("th", "true ↓ told →", class_="corner", scope="col")
+    corner = tag("th", "true ↓ predicted →", class_="corner", scope="col")
     table = tag(
         "table", tag("caption", name), tag("thead", tag("tr", corner, *heads)), tag("tbody", *lines), class_="matrix"
     )
     return _scrolling(table, f"Confusion matrix of {name}")
 
 
-def _tint(share: float) -> str | None:
-    return f"background: color-mix(in srgb, var(--accent) {100 * TINT * share:.0f}%, var(--paper))" if share else None
+def _tint(fraction: float) -> str | None:
+    return (
+        f"background: color-mix(in srgb, var(--accent) {100 * TINT * fraction:.0f}%, var(--paper))"
+        if fraction
+        else None
+    )

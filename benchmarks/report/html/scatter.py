@@ -1,4 +1,4 @@
-"""The drawing of accuracy against time, in SVG that takes its colours from the page."""
+"""The chart of accuracy against time, in SVG that takes its colours from the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from emo_edge.benchmarks.report.cells import clean, ms_text, percent_text, size_text
 from emo_edge.benchmarks.report.html.elements import Markup, joined, tag
 from emo_edge.benchmarks.report.html.label_placement import Box, Spot, place_labels
-from emo_edge.benchmarks.report.schema import Interval, Report, Times
+from emo_edge.benchmarks.report.schema import Report
+from emo_edge.benchmarks.report.schema_types import Interval, Times
 
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 18, 58
@@ -17,12 +18,12 @@ LARGEST_RADIUS, UNKNOWN_RADIUS = 26, 6
 LOGARITHMIC = 4
 """Ratio of times from which their axis is logarithmic."""
 LETTER = 7.4
-"""Width of a character of a label, about, in the drawing's units."""
+"""Width of a character of a label, about, in the chart's units."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row of the drawing."""
+    """A row of the chart."""
 
     name: str
     time: Times
@@ -34,7 +35,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """Where values are drawn."""
+    """Positions of values on an axis."""
 
     at: Callable[[float], float]
     ticks: Sequence[float]
@@ -43,19 +44,19 @@ class Axis:
 
 def points_of(report: Report) -> list[Point]:
     """Return the rows that have both a time and an accuracy."""
-    found = []
+    points = []
     for row in report.rows:
         total, uar = row.latency and row.latency.total, row.accuracy and row.accuracy.uar
         if total and total.p50 is not None and uar:
             named = "full precision" if row.kind == "reference" else clean(row.name)
-            found.append(Point(named, total, total.p50, uar, row.size_bytes, row.kind == "reference"))
-    return found
+            points.append(Point(named, total, total.p50, uar, row.size_bytes, row.kind == "reference"))
+    return points
 
 
 def pareto(points: Sequence[Point]) -> Markup:
     """Draw UAR against p50 of a reading; whiskers are the interval of UAR and p50 to p90, areas the sizes."""
     across = time_axis([time for point in points for time in (point.p50, point.time.p90) if time is not None])
-    up = share_axis([end for point in points for end in _ends(point.uar)])
+    up = fraction_axis([end for point in points for end in _ends(point.uar)])
     spots = [(across.at(point.p50), up.at(point.uar.value), radius(point, points)) for point in points]
     drawn = [_frame(across, up), _front(points, across, up)]
     drawn += [_whiskers(point, across, up) for point in points]
@@ -75,7 +76,7 @@ def pareto(points: Sequence[Point]) -> Markup:
 
 
 def described(points: Sequence[Point]) -> str:
-    """Say in words what the drawing shows."""
+    """Return the content of the chart in words."""
     return "; ".join(
         f"{point.name}: {ms_text(point.p50)} ms, UAR {percent_text(point.uar)}"
         + (f", {size_text(point.size)}" if point.size is not None else ", size not known")
@@ -112,18 +113,18 @@ def time_axis(values: Sequence[float]) -> Axis:
     return Axis(lambda value: start + span * (value - low) / (high - low), round_ticks(low, high))
 
 
-def share_axis(values: Sequence[float]) -> Axis:
-    """Lay out shares from bottom to top."""
+def fraction_axis(values: Sequence[float]) -> Axis:
+    """Lay out fractions from bottom to top."""
     pad = 0.12 * (max(values) - min(values)) or 0.02
     low, high = max(min(values) - pad, 0.0), min(max(values) + pad, 1.0)
-    # Room for a bubble whose middle is at the very end.
+    # Space for a bubble whose middle is at the very end.
     span = HEIGHT - TOP - BOTTOM - 2 * 14
     return Axis(lambda value: TOP + 14 + span * (high - value) / (high - low), round_ticks(low, high))
 
 
-def round_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers between two values, about as many as wanted."""
-    rough = (high - low) / wanted
+def round_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers between two values, about ``count``."""
+    rough = (high - low) / count
     scale = 10 ** math.floor(math.log10(rough))
     step = scale * next(factor for factor in (1, 2, 5, 10) if factor * scale >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
@@ -133,13 +134,13 @@ def round_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Return 1, 2 and 5 of every power of ten between two values; of more than eight, the powers alone."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    inside = [value for value in found if low * 0.9 <= value <= high * 1.1]
+    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    inside = [value for value in ticks if low * 0.9 <= value <= high * 1.1]
     return inside if len(inside) <= 8 else [10.0**power for power in powers if low <= 10.0**power <= high]
 
 
-def _ends(found: Interval) -> list[float]:
-    return [found.value, *(end for end in (found.low, found.high) if end is not None)]
+def _ends(interval: Interval) -> list[float]:
+    return [interval.value, *(end for end in (interval.low, interval.high) if end is not None)]
 
 
 def _frame(across: Axis, up: Axis) -> Markup:
@@ -159,9 +160,9 @@ def _frame(across: Axis, up: Axis) -> Markup:
     below = f"milliseconds of a reading, p50 (left is faster{scale})"
     middle, high = (LEFT + right) / 2, (TOP + bottom) / 2
     drawn.append(tag("text", below, x=middle, y=HEIGHT - 12, class_="title", text_anchor="middle"))
-    turned = f"rotate(-90 14 {high:.0f})"
-    beside = "UAR (up is better)"
-    drawn.append(tag("text", beside, x=14, y=high, transform=turned, class_="title", text_anchor="middle"))
+    rotation = f"rotate(-90 14 {high:.0f})"
+    label = "UAR (up is better)"
+    drawn.append(tag("text", label, x=14, y=high, transform=rotation, class_="title", text_anchor="middle"))
     return joined(*drawn)
 
 

@@ -54,10 +54,10 @@ a { color: var(--link); }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: 1rem 0 0;
   font-size: .92rem; }
 nav a { display: inline-block; padding: .2rem 0; }
-.told { list-style: none; padding: 0; margin: 1rem 0; max-width: 60rem; }
-.told li { padding: .5rem .9rem; margin: .35rem 0; border: 1px solid var(--line);
+.caveats { list-style: none; padding: 0; margin: 1rem 0; max-width: 60rem; }
+.caveats li { padding: .5rem .9rem; margin: .35rem 0; border: 1px solid var(--line);
   border-left: 4px solid var(--line); }
-.told li.warns { background: var(--warn); border-color: var(--warn-line); }
+.caveats li.warns { background: var(--warn); border-color: var(--warn-line); }
 .scroll { overflow-x: auto; margin: .6rem 0; }
 .scroll:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -124,13 +124,13 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem
   nav { display: none; }
   a { color: inherit; text-decoration: none; }
   .scroll { overflow: visible; }
-  .told li { padding: 2pt 6pt; margin: 2pt 0; }
+  .caveats li { padding: 2pt 6pt; margin: 2pt 0; }
   h2 { margin-top: 1.2rem; }
   table { font-size: 8pt; }
   th, td { padding: 2pt 4pt; }
   tbody th { position: static; }
   h2, h3, caption { break-after: avoid; }
-  tr, figure, .scroll, .told li { break-inside: avoid; }
+  tr, figure, .scroll, .caveats li { break-inside: avoid; }
   thead { display: table-header-group; }
   figure svg { max-width: 17cm; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -140,7 +140,7 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .8rem
 
 def style() -> str:
     """Return the page's style sheet; paper is always light."""
-    hues = "".join(f".hue{place} {{ fill: {hue}; background: {hue}; }}\n" for place, hue in enumerate(HUES))
+    hues = "".join(f".hue{index} {{ fill: {hue}; background: {hue}; }}\n" for index, hue in enumerate(HUES))
     dark = f"@media screen and (prefers-color-scheme: dark) {{ {_root(DARK)} }}\n"
     return f":root {{ color-scheme: light dark; }}\n{_root(LIGHT)}\n{dark}{_RULES.replace('HUE_INK', HUE_INK)}{hues}"
 

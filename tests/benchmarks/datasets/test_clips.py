@@ -90,7 +90,7 @@ def test_dfew_rows_that_are_wrong(tmp_path: Path, row: str, message: str) -> Non
 @pytest.mark.parametrize("name", ["dfew", "mafw", "mafw-compound"])
 @pytest.mark.parametrize("fold", [None, 0, 6])
 def test_folds_are_named(tmp_path: Path, name: str, fold: int | None) -> None:
-    with pytest.raises(InputError, match=f"{name} is measured fold by fold: name one with --fold, 1 to 5"):
+    with pytest.raises(InputError, match=f"{name} is measured fold by fold: name one with `fold`, 1 to 5"):
         open_dataset(name, tmp_path, fold=fold)
 
 

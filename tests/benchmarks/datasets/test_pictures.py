@@ -97,7 +97,7 @@ def test_rafdb_tells_what_is_missing_doubled_or_torn(tmp_path: Path) -> None:
         ),
         ("other.jpg 3", "begins with train_ or test_"),
         ("test_/../x.jpg 3", "line 1: a path stays inside the data set's folder"),
-        ("test_0001.jpg 8", "unknown labels '8' (1); say what each is with --label-map 8=LABEL"),
+        ("test_0001.jpg 8", "unknown labels '8' (1); say what each is with `label_map` 8=LABEL"),
         ("train_00001.jpg 8", "no sample is left"),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_code_can_be_mapped_and_a_label_left_out(tmp_path: Path) -> None:
     rafdb(tmp_path, "basic", "test_0001.jpg 8", "test_0002.jpg 7", "test_0003.jpg 1")
     found = open_dataset("rafdb", tmp_path, label_map={"8": "fear", "neutral": ""})
     assert [found.labels[one.label] for one in found.items] == ["fear", "surprise"]
-    with pytest.raises(InputError, match="--label-map 8=contempt: choose from surprise, fear"):
+    with pytest.raises(InputError, match="`label_map` 8=contempt: choose from surprise, fear"):
         open_dataset("rafdb", tmp_path, label_map={"8": "contempt"})
 
 

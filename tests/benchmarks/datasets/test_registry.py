@@ -75,9 +75,9 @@ def test_a_tree_with_splits(tmp_path: Path) -> None:
 
 def test_a_tree_without_splits_has_none(tmp_path: Path) -> None:
     root = tree(tmp_path, "fear/1.png")
-    with pytest.raises(InputError, match="has no splits: leave --split train out"):
+    with pytest.raises(InputError, match="has no splits: leave `split` train out"):
         open_dataset(str(root), split="train")
-    with pytest.raises(InputError, match="has no folds: leave --fold 1 out"):
+    with pytest.raises(InputError, match="has no folds: leave `fold` 1 out"):
         open_dataset(str(root), fold=1)
     with pytest.raises(InputError, match="choose from train, val, test"):
         open_dataset(str(root), split="dev")
@@ -131,13 +131,13 @@ def test_unknown_labels_are_counted_in_one_error(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         open_dataset(str(root))
     text = str(caught.value)
-    assert "unknown labels 'calm' (2), 'bored' (1)" in text and "--label-map bored=LABEL" in text
-    assert "--label-map bored= to leave" in text and text.endswith(", ".join(KNOWN))
+    assert "unknown labels 'calm' (2), 'bored' (1)" in text and "`label_map` bored=LABEL" in text
+    assert "`label_map` bored= to leave" in text and text.endswith(", ".join(KNOWN))
 
 
 def test_a_column_that_is_no_label_does_not_flood_the_error(tmp_path: Path) -> None:
     rows = [{"image": "a.png", "label": f"not a label {number}"} for number in range(60)]
-    with pytest.raises(InputError, match=r" and 10 more; say what each is with --label-map 'not a label 0=LABEL', or"):
+    with pytest.raises(InputError, match=r" and 10 more; say what each is with `label_map` 'not a label 0=LABEL', or"):
         open_dataset(listed(tmp_path, *rows))
 
 
@@ -151,9 +151,9 @@ def test_the_label_map_decides_first(tmp_path: Path) -> None:
     given = {"calm": "calm", "very bored": "", "sad": "neutral", "joy": "happiness"}
     found = open_dataset(str(root), label_map=given)
     assert found.labels == ("neutral", "fear", "calm")
-    assert [str(problem) for problem in found.problems] == ["1 left out by --label-map: Very_Bored/2.png"]
-    assert found.notes == ("--label-map joy: no sample has this label",)
-    with pytest.raises(InputError, match="--label-map calm=clam: choose from neutral, happiness"):
+    assert [str(problem) for problem in found.problems] == ["1 left out by the label map: Very_Bored/2.png"]
+    assert found.notes == ("label map joy: no sample has this label",)
+    with pytest.raises(InputError, match="`label_map` calm=clam: choose from neutral, happiness"):
         open_dataset(str(root), label_map={"calm": "clam"})
 
 

@@ -1,4 +1,4 @@
-"""Engines beside PyTorch in turns: who goes when, what is timed, what a call may know, and the command on the CPU."""
+"""Engines and PyTorch in alternating rounds: their order, the timed part, calls without reuse, the command."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.benchmarks.device_speed import rounds as turns
+from emo_edge.benchmarks.device_speed import rounds as rounds_module
 from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Contender, Row, SessionCache, measured
 from emo_edge.benchmarks.device_speed.run import main
-from emo_edge.benchmarks.device_speed.stages import DECODED, Asked, Work, language_call
+from emo_edge.benchmarks.device_speed.stages import DECODED, Question, StageInputs, language_call
 from emo_edge.benchmarks.device_speed.table import as_json, ratio, table
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 
-def entrant(name: str, heard: list[str], *, engine: str = "ONNX Runtime", **settings: Any) -> Contender:
+def contender(name: str, calls: list[str], *, engine: str = "ONNX Runtime", **settings: Any) -> Contender:
     def compute() -> dict[str, Any]:
-        heard.append(name)
+        calls.append(name)
         return {"features": np.array([[1.0, 2.0]])}
 
-    prepare = lambda: heard.append(f"({name})")  # noqa: E731
+    prepare = lambda: calls.append(f"({name})")  # noqa: E731
     return Contender(engine, "cpu", name, lambda: Call(compute, prepare, **settings))
 
 
-def test_all_take_turns_and_who_begins_changes() -> None:
-    heard: list[str] = []
-    rows = measured("vision", [entrant(name, heard) for name in "ABC"], rounds=3, warm_up=2)
-    assert "".join(heard) == "(A)A(A)A(B)B(B)B(C)C(C)C(A)A(B)B(C)C(B)B(C)C(A)A(C)C(A)A(B)B"
+def test_all_compute_in_every_round_and_who_begins_changes() -> None:
+    calls: list[str] = []
+    rows = measured("vision", [contender(name, calls) for name in "ABC"], rounds=3, warm_up=2)
+    assert "".join(calls) == "(A)A(A)A(B)B(B)B(C)C(C)C(A)A(B)B(C)C(B)B(C)C(A)A(C)C(A)A(B)B"
     assert [len(row.times_ms) for row in rows] == [3, 3, 3]
     assert all(row.first_ms is not None and row.similarity is None for row in rows)
 
@@ -48,13 +48,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         timed.append("call")
         return float(len(timed))
 
-    monkeypatch.setattr(turns, "timed_ms", timed_ms)
+    monkeypatch.setattr(rounds_module, "timed_ms", timed_ms)
     yield timed
 
 
 def test_what_is_prepared_is_not_timed_and_steps_divide(clock: list[str]) -> None:
-    heard: list[str] = []
-    (row,) = measured("decode", [entrant("A", heard, steps=4, positions=9)], rounds=2, warm_up=2)
+    calls: list[str] = []
+    (row,) = measured("decode", [contender("A", calls, steps=4, positions=9)], rounds=2, warm_up=2)
     assert (row.first_ms, row.times_ms, row.positions) == (1 / 4, (3 / 4, 4 / 4), 9)
 
 
@@ -70,12 +70,12 @@ def test_an_engine_that_cannot_be_used_is_a_row_with_the_reason_and_the_rest_is_
     def broken() -> Call:
         return Call(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
 
-    entrants = [
+    contenders = [
         Contender("TensorRT", "tensorrt", "fp16", refuse),
         Contender("TensorRT", "tensorrt", "fp32", absent),
-        entrant("fp32", []),
+        contender("fp32", []),
     ]
-    rows = measured("vision", entrants, rounds=2, warm_up=1)
+    rows = measured("vision", contenders, rounds=2, warm_up=1)
     assert [row.problem for row in rows] == ["there is no CUDA device", "no_such_engine is not installed", ""]
     assert [len(row.times_ms) for row in rows] == [0, 0, 2]
     assert as_json(rows[0], rows)["not_measured"] == "there is no CUDA device"
@@ -99,9 +99,9 @@ def test_the_table_sets_each_row_beside_eager_pytorch_of_the_same_processor() ->
     assert "| ONNX Runtime | cpu | fp32 | 10.000 (6.000–14.000) | 0.50 (0.50–0.50) of fp32 | 2.00 of bf16 |" in lines[5]
     assert "| TensorRT | tensorrt | fp16 | 0.500 (0.300–0.500) | 0.50 (0.30–0.50) of fp16 | 0.50 of fp16 |" in lines[6]
     assert lines[7] == "| connector | ONNX Runtime | cpu | fp32 | 2.000 (2.000–2.000) | - | - | - |"
-    told = as_json(rows[4], rows)
-    assert told["ms"]["raw"] == [0.5, 0.5, 0.25]
-    assert told["beside_eager"].keys() == {"fp16"}
+    content = as_json(rows[4], rows)
+    assert content["ms"]["raw"] == [0.5, 0.5, 0.25]
+    assert content["beside_eager"].keys() == {"fp16"}
 
 
 def test_engines_are_opened_once_closed_together_and_fail_once() -> None:
@@ -137,19 +137,19 @@ def language(tiny_bundle: Path) -> Iterator[LlamaSession]:
 
 
 @pytest.fixture(scope="module")
-def asked(tiny_bundle: Path) -> Asked:
-    return Work(Bundle.open(tiny_bundle), 1, 1).asked()
+def question(tiny_bundle: Path) -> Question:
+    return StageInputs(Bundle.open(tiny_bundle), 1, 1).question()
 
 
 def test_no_call_of_the_language_model_knows_the_prompt_from_before(
-    language: LlamaSession, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    language: LlamaSession, question: Question, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
     prefill = language.prefill
     monkeypatch.setattr(language, "prefill", lambda prompt: computed.append(prefill(prompt)))
-    calls = {stage: language_call(language, stage, asked) for stage in ("prefill", "labels", "decode")}
+    calls = {stage: language_call(language, stage, question) for stage in ("prefill", "labels", "decode")}
     length = calls["prefill"].positions
-    assert length > len(asked.frames) + 20
+    assert length > len(question.frames) + 20
     for stage in ("prefill", "labels", "labels"):
         calls[stage].prepare()
         del computed[:]
@@ -164,12 +164,12 @@ def test_no_call_of_the_language_model_knows_the_prompt_from_before(
     assert calls["decode"].steps == DECODED
 
 
-def test_the_prompt_is_the_pipelines(tiny_bundle: Path, asked: Asked) -> None:
+def test_the_prompt_is_the_pipelines(tiny_bundle: Path, question: Question) -> None:
     manifest = Bundle.open(tiny_bundle).manifest
     tokens = manifest.frames_segment.tokens_per_frame
-    assert asked.frames.shape == (tokens, manifest.components.language.embedding_size)
-    assert asked.turn.demographics and asked.labels == manifest.label_sets["rafdb7"]
-    assert asked.forced([[3], [4, 5]])[:4] == [3, 4, 5, 3]
+    assert question.frames.shape == (tokens, manifest.components.language.embedding_size)
+    assert question.prompt.demographics and question.labels == manifest.label_sets["rafdb7"]
+    assert question.forced([[3], [4, 5]])[:4] == [3, 4, 5, 3]
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ def no_tool(command: Sequence[str], seconds: float) -> ProcessResult:
     return ProcessResult("", "", "not found", started=False)
 
 
-def state(load: float = 0.1, taken: float | None = 0.0, own: float = 0.0, moment: float = 0.0) -> State:
-    return State({"load": [load, 0.0, 0.0], "mhz": None, "temperatures": {}}, None, taken, own, moment)
+def state(load: float = 0.1, used: float | None = 0.0, own: float = 0.0, moment: float = 0.0) -> State:
+    return State({"load": [load, 0.0, 0.0], "mhz": None, "temperatures": {}}, None, used, own, moment)
 
 
 def test_a_state_is_read_from_the_systems_files(tmp_path: Path) -> None:
@@ -47,13 +47,13 @@ def test_a_state_is_read_from_the_systems_files(tmp_path: Path) -> None:
     found = read_state(tmp_path)
     assert found.shown == {"load": [0.42, 0.3, 0.2], "mhz": 2500.0, "temperatures": {"x86_pkg_temp": 61.5}}
     assert found.throttles == 5
-    assert found.taken == pytest.approx(1.8), "stolen ticks count, idle and waiting ones do not"
+    assert found.used == pytest.approx(1.8), "stolen ticks count, idle and waiting ones do not"
 
 
 def test_what_a_machine_does_not_tell_is_not_invented(tmp_path: Path) -> None:
     found = read_state(tmp_path)
     assert found.shown == {"load": None, "mhz": None, "temperatures": {}}
-    assert (found.throttles, found.taken) == (None, None)
+    assert (found.throttles, found.used) == (None, None)
     section = machine_section(found, found, "cpu", None, tmp_path, no_tool)
     for name in ("gpu", "governor", "power_mode", "git", "throttled", "busy_reason"):
         assert section[name] is None, name
@@ -78,24 +78,22 @@ def test_a_jetsons_power_mode_and_throttling_are_told(tmp_path: Path) -> None:
 
 
 def test_a_busy_machine_says_so() -> None:
-    assert busy_reasons(state(), state(taken=10.0, own=9.9, moment=10.0), cores=2) == []
+    assert busy_reasons(state(), state(used=10.0, own=9.9, moment=10.0), cores=2) == []
     assert busy_reasons(state(load=3.0), state(), cores=2) == [], "left by the run before this one"
-    assert busy_reasons(state(load=0.9, taken=None), state(), cores=2) == []
-    assert busy_reasons(state(load=1.1, taken=None), state(), cores=2) == ["load 1.10 at the start"]
+    assert busy_reasons(state(load=0.9, used=None), state(), cores=2) == []
+    assert busy_reasons(state(load=1.1, used=None), state(), cores=2) == ["load 1.10 at the start"]
     watched = replace(state(), others=0.5)
     assert busy_reasons(watched, state(), cores=8) == ["others took 6% of the CPU time before the start"]
     assert busy_reasons(watched, state(), cores=16) == []
-    assert busy_reasons(state(), state(taken=12.0, own=4.0, moment=10.0), cores=2) == [
-        "others took 40% of the CPU time"
-    ]
-    assert busy_reasons(state(taken=None), state(taken=None, moment=1.0), cores=2) == []
+    assert busy_reasons(state(), state(used=12.0, own=4.0, moment=10.0), cores=2) == ["others took 40% of the CPU time"]
+    assert busy_reasons(state(used=None), state(used=None, moment=1.0), cores=2) == []
 
 
 def test_what_others_take_is_watched_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = [state(taken=10.0, own=1.0, moment=0.0), state(taken=12.0, own=1.5, moment=1.5)]
+    moments = [state(used=10.0, own=1.0, moment=0.0), state(used=12.0, own=1.5, moment=1.5)]
     monkeypatch.setattr(machine, "read_state", lambda root: moments.pop(0))
     assert watched_state(tmp_path, watch_s=0.0).others == pytest.approx(1.0)
-    moments[:] = [state(taken=None), state(taken=None, moment=1.5)]
+    moments[:] = [state(used=None), state(used=None, moment=1.5)]
     assert watched_state(tmp_path, watch_s=0.0).others is None
 
 

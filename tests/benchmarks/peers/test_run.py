@@ -1,4 +1,4 @@
-"""The peers' benchmark: each side on emo-tiny, what their programs say, and the table with its verdicts."""
+"""The peers' benchmark: each contender on emo-tiny, what their programs say, and the table with its verdicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.assets.packaged import packaged_checkpoint
-from emo_edge.benchmarks.measure.roofline import Ceiling
+from emo_edge.benchmarks.measure.roofline import Roofline
 from emo_edge.benchmarks.peers import contenders, llama_cpp_builds, llama_cpp_tools, run
 from emo_edge.benchmarks.peers.contenders import ANSWER, Timed
 from emo_edge.benchmarks.peers.llama_cpp_tools import Tools
@@ -53,7 +53,7 @@ def gguf(tiny_bundle: Path) -> Path:
     return opened.files(next(iter(language.variants.values())))[0]
 
 
-def test_our_side_tells_what_passes_outside_the_engines(tiny_bundle: Path) -> None:
+def test_our_readings_give_the_time_outside_the_engines(tiny_bundle: Path) -> None:
     found = contenders.our_readings(tiny_bundle, "cpu", None, 1, 3)
     assert len(found.ms) == 3 and min(found.ms) > 0
     assert 0 < found.facts["outside"] < 0.5
@@ -138,8 +138,8 @@ def test_the_projector_fits_its_language_model(tmp_path: Path, gguf: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
-def row(section: str, stage: str, side: str, *ms: float, **facts: Any) -> Row:
-    return Row(section, stage, side, ms, facts)
+def row(section: str, stage: str, contender: str, *ms: float, **facts: Any) -> Row:
+    return Row(section, stage, contender, ms, facts)
 
 
 ROWS = [
@@ -158,7 +158,7 @@ MACHINE = {"cpu": "a processor", "cores": 2, "versions": {"python": "3.11"}, "bu
 
 def test_the_table_says_what_was_reached_and_what_was_not(gguf: Path) -> None:
     header, plan = read_gguf_header(gguf), {"bundle": "emo-tiny", "prompt": 128}
-    found = as_json(ROWS, header, Ceiling(10e9, 100e9, "bfloat16"), MACHINE, plan)
+    found = as_json(ROWS, header, Roofline(10e9, 100e9, "bfloat16"), MACHINE, plan)
     targets = {(target["stage"], target["peer"]): target for target in found["targets"]}
     assert targets["label", PEERS["torch"]]["ratio"]["value"] == pytest.approx(2.5)
     assert not targets["label", PEERS["torch"]]["reached"] and targets["label", PEERS["mtmd"]]["reached"]
@@ -174,13 +174,13 @@ def test_the_table_says_what_was_reached_and_what_was_not(gguf: Path) -> None:
     assert "BUSY: a compiler" in written
 
 
-def test_a_side_that_fails_is_a_line_and_the_others_go_on() -> None:
+def test_a_contender_that_fails_is_a_line_and_the_others_go_on() -> None:
     def failing() -> dict[str, Timed]:
         raise EmoEdgeError("no\nroom")
 
     asked: list[str] = []
-    turns = {"good": lambda: {"label": Timed([1.0])}, "bad": failing, "gone": child(os._exit, 3)}
-    rows = {row.side: row for row in section("frame to label", turns, 2, asked.append)}
+    timed = {"good": lambda: {"label": Timed([1.0])}, "bad": failing, "gone": child(os._exit, 3)}
+    rows = {row.contender: row for row in section("frame to label", timed, 2, asked.append)}
     assert rows["good"].ms == (1.0, 1.0) and rows["bad"].problem == "no room"
     assert rows["gone"].problem == "its process ended: out of memory, or a crash"
     assert len([line for line in asked if line.endswith("bad")]) == 1

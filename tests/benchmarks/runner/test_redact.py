@@ -1,4 +1,4 @@
-"""No place of the machine is in a report, however it was written."""
+"""No path of the machine is in a report, however it was written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.benchmarks.runner.redact import private_places, without_places
+from emo_edge.benchmarks.runner.redact import redacted, redactions
 
 
 def test_every_way_to_write_a_folder_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,19 +15,19 @@ def test_every_way_to_write_a_folder_is_replaced(tmp_path: Path, monkeypatch: py
     root.symlink_to(real)
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "person")
     monkeypatch.chdir(tmp_path)
-    places = private_places(root, str(root / "faces"), Path("b/x.bundle"), tmp_path / "out", tmp_path / "model")
-    told = {
+    names = redactions(root, str(root / "faces"), Path("b/x.bundle"), tmp_path / "out", tmp_path / "model")
+    report = {
         "command": f"bench b/x.bundle --root {root} --out={tmp_path}/out -I{tmp_path}/person/lib",
         "notes": [f"{real}/faces/1.png: torn", f"{tmp_path}/b/x.bundle, {tmp_path}/model."],
         "rows": ({"name": "small", "ms": 1.5, "stable": None},),
     }
-    found = without_places(told, places)
-    assert found["command"] == "bench BUNDLE --root ROOT --out=OUT -I~/lib"
-    assert found["notes"] == ["ROOT/faces/1.png: torn", "BUNDLE, CHECKPOINT."]
-    assert found["rows"] == [{"name": "small", "ms": 1.5, "stable": None}]
+    clean = redacted(report, names)
+    assert clean["command"] == "bench BUNDLE --root ROOT --out=OUT -I~/lib"
+    assert clean["notes"] == ["ROOT/faces/1.png: torn", "BUNDLE, CHECKPOINT."]
+    assert clean["rows"] == [{"name": "small", "ms": 1.5, "stable": None}]
 
 
 def test_words_that_are_no_paths_stay() -> None:
-    places = private_places(None, "synthetic:7", Path("out"), Path("."), Path("/srv/model"))
+    names = redactions(None, "synthetic:7", Path("out"), Path("."), Path("/srv/model"))
     words = "the output is out of date. /srv/models"
-    assert without_places(words, places) == words
+    assert redacted(words, names) == words

@@ -1,4 +1,4 @@
-"""A row that fails costs itself alone: what was read stays, the reason is told, no process is waited for forever."""
+"""A row that fails costs itself alone: predictions stay, the reason is given, no process is waited for forever."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from emo_edge.benchmarks.measure import cold_start
 from emo_edge.benchmarks.measure.cold_start import cold_starts
 from emo_edge.benchmarks.measure.predictions import Predictions, read_samples
 from emo_edge.benchmarks.measure.versus import Versus
+from emo_edge.benchmarks.report.schema import Row as ReportRow
 from emo_edge.benchmarks.runner import row as bench_row
 from emo_edge.benchmarks.workload import open
 from emo_edge.benchmarks.workload.config import BenchConfig
 from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.journal import Journal
-from emo_edge.benchmarks.workload.open import OpenedWith, open_subject
+from emo_edge.benchmarks.workload.open import TargetOptions, open_target
 from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples
-from emo_edge.benchmarks.workload.subjects import Prediction
+from emo_edge.benchmarks.workload.targets import Prediction
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.media.images import write_image
 from emo_edge.utils.processes import run_bounded
@@ -32,7 +33,7 @@ from emo_edge.utils.progress import QUIET
 
 
 class Scripted:
-    """A subject that says one thing of every picture."""
+    """A target that predicts the same for every picture."""
 
     device, context = "cpu", 100
 
@@ -58,11 +59,26 @@ def samples(tmp_path: Path) -> BenchSamples:
 
 def bench_of(samples: BenchSamples, journal: Journal) -> Any:
     plan = BenchConfig("made up", written=0, cold=0, batches=(), sweep=False, latency_rounds=1)
-    wanted = SimpleNamespace(stream=False)
+    options = SimpleNamespace(stream=False)
     return SimpleNamespace(
-        bundle=None, plan=plan, samples=samples, shots=(), clip=(), opened_with=wanted,
-        detector=None, ceiling=None, journal=journal, reports=QUIET, speed=None,
+        bundle=None, plan=plan, samples=samples, images=(), clip=(), options=options,
+        detector=None, roofline=None, journal=journal, reports=QUIET, speed=None,
     )  # fmt: skip
+
+
+KEYS = [
+    "name", "kind", "device", "variants", "size_bytes", "unavailable", "accuracy", "against_reference", "gate",
+    "latency", "roofline", "memory", "energy", "notes",
+]  # fmt: skip
+"""Of a row in report.json, in their order."""
+
+
+def test_a_row_is_written_with_every_key_of_the_schema() -> None:
+    row = bench_row.Row(name="small", kind="profile", size_bytes=3).to_json()
+    assert list(row) == KEYS
+    assert row["memory"] == {"peak_rss": None, "device": None} and row["notes"] == [] and row["variants"] == {}
+    assert row["energy"] == {"joules_per_reading": None, "source": None, "reason": "not measured"}
+    assert ReportRow.model_validate(row).name == "small"
 
 
 @pytest.mark.parametrize(
@@ -83,34 +99,35 @@ def test_what_fails_is_a_row_that_says_why(
     reference = Predictions(np.array([[0.75, 0.25]] * 2), (None, None))
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         with monkeypatch.context() as patch:
-            patch.setattr(bench_row, "open_subject", fails)
+            patch.setattr(bench_row, "open_target", fails)
             row = bench_row.profile_row(bench_of(samples, journal), "small", 1, reference)
-        assert row["unavailable"] == words and row["accuracy"] is None
-        monkeypatch.setattr(bench_row, "open_subject", lambda *arguments, **options: Scripted())
+        assert row.unavailable == words and row.accuracy is None
+        monkeypatch.setattr(bench_row, "open_target", lambda *arguments, **options: Scripted())
         monkeypatch.setattr(bench_row, "latency_of", fails)
         row = bench_row.profile_row(bench_of(samples, journal), "small", 1, reference)
-    assert row["unavailable"] is None and row["latency"] is None and row["notes"] == [f"latency, energy: {words}"]
-    assert row["accuracy"]["war"]["value"] == 1.0 and row["against_reference"]["agreement"]["value"] == 1.0
+    assert row.unavailable is None and row.latency is None and row.notes == (f"latency, energy: {words}",)
+    assert row.accuracy and row.accuracy["war"]["value"] == 1.0
+    assert row.against_reference and row.against_reference["agreement"]["value"] == 1.0
 
 
 def test_opencv_keeps_to_the_threads_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
     monkeypatch.setattr("cv2.setNumThreads", told.append)
-    monkeypatch.setattr(open, "ProfileSubject", lambda *arguments, **options: Scripted())
+    monkeypatch.setattr(open, "ProfileTarget", lambda *arguments, **options: Scripted())
     bundle: Any = None
     for threads in (3, None):
-        open_subject(bundle, "small", OpenedWith("model", ("fear",), threads=threads))
+        open_target(bundle, "small", TargetOptions("model", ("fear",), threads=threads))
     assert told == [3]
 
 
 def test_probabilities_that_are_not_finite_are_an_error(samples: BenchSamples, tmp_path: Path) -> None:
-    subject: Any = Scripted(float("nan"))
+    target: Any = Scripted(float("nan"))
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         with pytest.raises(DeviceError, match="a: its probabilities are not finite"):
-            read_samples(subject, "small", samples, 0, journal)
+            read_samples(target, "small", samples, 0, journal)
         journal.add("small", {"key": "a", "sha256": "seen", "scores": [float("nan"), 0.5], "answer": None})
         found = read_samples(Scripted(), "small", samples, 0, journal)  # type: ignore[arg-type]
-    assert np.isfinite(found.shares).all(), "a row of an earlier run that is not finite is read again"
+    assert np.isfinite(found.probabilities).all(), "a row of an earlier run that is not finite is read again"
 
 
 def test_what_was_said_of_other_pixels_is_asked_again(samples: BenchSamples, tmp_path: Path) -> None:
@@ -119,7 +136,7 @@ def test_what_was_said_of_other_pixels_is_asked_again(samples: BenchSamples, tmp
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         read_samples(Scripted(0.75), "small", samples, 0, journal)  # type: ignore[arg-type]
         found = read_samples(Scripted(0.5), "small", changed, 0, journal)  # type: ignore[arg-type]
-    assert found.shares[:, 0].tolist() == [0.75, 0.5]
+    assert found.probabilities[:, 0].tolist() == [0.75, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +144,8 @@ def test_what_was_said_of_other_pixels_is_asked_again(samples: BenchSamples, tmp
     [
         ("import time; time.sleep(60)", "was not done in 0.3 s"),
         ("print('{}', flush=True); import time; time.sleep(60)", "was not done in 0.3 s"),
-        ("print('no JSON')", "said what cannot be read"),
-        ("print('[1]'); print('{}')", "said what cannot be read"),
+        ("print('no JSON')", "wrote text that cannot be read"),
+        ("print('[1]'); print('{}')", "wrote text that cannot be read"),
         ("raise SystemExit('no card')", "ended with 1: no card"),
     ],
 )
@@ -141,7 +158,7 @@ def test_a_fresh_process_that_fails_or_hangs_is_one_error(
         cold_start.subprocess, "Popen", lambda command, **options: real([sys.executable, "-c", code], **options)
     )
     with pytest.raises(EmoEdgeError, match=words):
-        cold_starts(Path("bundle"), "small", OpenedWith("model", ("fear",)), [], 1, writes=False)
+        cold_starts(Path("bundle"), "small", TargetOptions("model", ("fear",)), [], 1, writes=False)
 
 
 def test_a_fresh_process_finds_no_modules_of_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +169,7 @@ def test_a_fresh_process_finds_no_modules_of_the_users_folder(tmp_path: Path, mo
         cold_starts(
             Path("nowhere"),
             "small",
-            OpenedWith("model", ("fear",)),
+            TargetOptions("model", ("fear",)),
             [LatencyImage(Path("a.png"), None)],
             1,
             writes=False,

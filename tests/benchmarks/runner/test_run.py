@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge.benchmarks.measure import latency, roofline, versus
-from emo_edge.benchmarks.measure.machine_pulse import Waiting
+from emo_edge.benchmarks.measure.reference_workload import Waiting
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.runner import run
-from emo_edge.benchmarks.workload.subjects import ProfileTarget
+from emo_edge.benchmarks.workload.targets import ProfileTarget
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.cli.bench import main
 from emo_edge.errors import InputError

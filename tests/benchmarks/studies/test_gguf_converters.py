@@ -1,4 +1,4 @@
-"""The comparison with llama.cpp's tools: the same weights for both sides, turns that alternate, bits that are compared.
+"""The comparison with llama.cpp's tools: the same weights for both tools, alternating rounds, bits that are compared.
 
 llama.cpp's own script and program are in no package; ours runs here, theirs by hand.
 """
@@ -23,11 +23,11 @@ from emo_edge.benchmarks.studies.gguf_converters import (
     Round,
     Sources,
     Tools,
+    alternating,
+    convert_once,
     differing,
-    in_turn,
     main,
     table,
-    take_turn,
     tensor_digests,
     write_sources,
 )
@@ -43,7 +43,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return write_sources(tmp_path_factory.mktemp("work"), TINY)
 
 
-def test_both_sides_get_the_same_weights(sources: Sources) -> None:
+def test_both_tools_get_the_same_weights(sources: Sources) -> None:
     model = LlamaForCausalLM.from_pretrained(sources.transformers, dtype=torch.float16)
     with safe_open(sources.checkpoint / "model.safetensors", "pt") as file:
         held = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -57,21 +57,21 @@ def test_a_rerun_takes_the_sources_that_are_there(sources: Sources) -> None:
     assert (sources.checkpoint / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_our_turn_makes_both_files_and_leaves_none(sources: Sources, tmp_path: Path) -> None:
+def test_our_run_makes_both_files_and_leaves_none(sources: Sources, tmp_path: Path) -> None:
     nowhere = Tools(tmp_path / "script", tmp_path / "program")
-    turn = take_turn(OURS, sources, nowhere, tmp_path)
-    again = take_turn(OURS, sources, nowhere, tmp_path)
+    run = convert_once(OURS, sources, nowhere, tmp_path)
+    again = convert_once(OURS, sources, nowhere, tmp_path)
     assert not list(tmp_path.iterdir())
-    assert turn.digests[F16].keys() == turn.digests[Q8_0].keys() and "blk.1.ffn_down.weight" in turn.digests[F16]
-    assert turn.digests[F16]["token_embd.weight"] != turn.digests[Q8_0]["token_embd.weight"]
-    assert not differing([turn, again], F16) and not differing([turn, again], Q8_0)
+    assert run.digests[F16].keys() == run.digests[Q8_0].keys() and "blk.1.ffn_down.weight" in run.digests[F16]
+    assert run.digests[F16]["token_embd.weight"] != run.digests[Q8_0]["token_embd.weight"]
+    assert not differing([run, again], F16) and not differing([run, again], Q8_0)
 
 
 def test_their_tools_are_run_as_commands(sources: Sources, tmp_path: Path) -> None:
     script = tmp_path / "convert.py"
     script.write_text("import sys; print(*sys.argv[2:]); sys.exit('no such architecture')", encoding="utf-8")
     with pytest.raises(EmoEdgeError, match=r"(?s)llama.cpp f16: ended with 1:.*--outtype f16.*no such architecture"):
-        take_turn(THEIRS, sources, Tools(script, Path(sys.executable)), tmp_path)
+        convert_once(THEIRS, sources, Tools(script, Path(sys.executable)), tmp_path)
     assert list(tmp_path.iterdir()) == [script]
 
 
@@ -87,7 +87,7 @@ def test_what_cannot_work_is_told_before_anything_is_written(tmp_path: Path, opt
 
 def test_a_tensor_that_differs_or_is_missing_is_named() -> None:
     one = Round(OURS, {}, {F16: {"a": "1", "b": "2", "c": "3"}})
-    other = replace(one, side=THEIRS, digests={F16: {"a": "1", "b": "9"}})
+    other = replace(one, tool=THEIRS, digests={F16: {"a": "1", "b": "9"}})
     assert differing([one, other], F16) == ["b", "c"]
 
 
@@ -112,15 +112,15 @@ def test_a_digest_tells_types_shapes_and_bytes_apart(tmp_path: Path) -> None:
 
 
 def test_who_begins_changes_each_round() -> None:
-    turns = in_turn(3, lambda side: Round(side, {}, {}))
-    assert [turn.side for turn in turns] == [OURS, THEIRS, THEIRS, OURS, OURS, THEIRS]
+    runs = alternating(3, lambda tool: Round(tool, {}, {}))
+    assert [run.tool for run in runs] == [OURS, THEIRS, THEIRS, OURS, OURS, THEIRS]
 
 
-def test_the_table_shows_every_turn_and_the_ratio_of_the_medians() -> None:
-    def turn(side: str, seconds: float, digest: str) -> Round:
+def test_the_table_shows_every_run_and_the_ratio_of_the_medians() -> None:
+    def run(tool: str, seconds: float, digest: str) -> Round:
         steps = {kind: Measured(kind, seconds, 1.5, 13.5) for kind in (F16, Q8_0)}
-        return Round(side, steps, {F16: {"a": "1", "b": "2"}, Q8_0: {"a": digest, "b": "2"}})
+        return Round(tool, steps, {F16: {"a": "1", "b": "2"}, Q8_0: {"a": digest, "b": "2"}})
 
-    text = table(TINY, [turn(OURS, 10, "1"), turn(THEIRS, 14, "1"), turn(THEIRS, 16, "1"), turn(OURS, 10, "3")])
+    text = table(TINY, [run(OURS, 10, "1"), run(THEIRS, 14, "1"), run(THEIRS, 16, "1"), run(OURS, 10, "3")])
     assert "| f16 | 10.0, 10.0 | 14.0, 16.0 | 1.50 | 1.50 GB | 1.50 GB | 0 of 2 |" in text
     assert "| 1 of 2 |" in text

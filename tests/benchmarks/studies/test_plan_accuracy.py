@@ -29,7 +29,7 @@ def test_every_stage_is_predicted_and_measured(tiny_bundle: Path) -> None:
 
 @pytest.mark.parametrize(("predicted", "near"), [(7.1, True), (12.9, True), (6.9, False), (13.1, False)])
 def test_thirty_per_cent_either_way_is_near(predicted: float, near: bool) -> None:
-    assert Row("small", "vision", predicted, 10.0, 9.0, 11.0, (10.0,)).near is near
+    assert Row("small", "vision", predicted, 10.0, 9.0, 11.0, (10.0,)).within is near
 
 
 def test_the_table_marks_what_is_outside_and_does_not_judge_what_is_too_short() -> None:

@@ -11,7 +11,7 @@ from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload import reference
 from emo_edge.benchmarks.workload.reference import TorchTarget, reference_device
-from emo_edge.benchmarks.workload.subjects import told_by
+from emo_edge.benchmarks.workload.targets import read_labels
 from emo_edge.bundle.manifest import Scoring
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.reference.engines import reference_engines
@@ -27,14 +27,14 @@ def test_scores_are_corrected_as_the_pipeline_corrects_them(tiny_bundle: Path, c
     plain = Bundle.open(tiny_bundle)
     scoring = Scoring(temperature=8.0, prior_correction=True)
     bundle = Bundle(plain.directory, plain.manifest.model_copy(update={"scoring": scoring}))
-    subject = TorchTarget(bundle, packaged_checkpoint(), LABELS)
-    pipeline = EmotionPipeline(bundle, reference_engines(subject.model, bundle.manifest), WholeImage())
+    target = TorchTarget(bundle, packaged_checkpoint(), LABELS)
+    pipeline = EmotionPipeline(bundle, reference_engines(target.model, bundle.manifest), WholeImage())
     shown = [Frame(sample.image, sample.box) for sample in packaged_samples(4)]
     uncorrected = TorchTarget(plain, packaged_checkpoint(), LABELS)
     for frames in [shown] if clip else [[frame] for frame in shown]:
-        told, expected = subject.read(frames, clip=clip), told_by(pipeline, frames, LABELS, clip=clip)
-        assert told.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
-        assert not np.allclose(told.probabilities, uncorrected.read(frames, clip=clip).probabilities, atol=1e-2)
+        predicted, expected = target.read(frames, clip=clip), read_labels(pipeline, frames, LABELS, clip=clip)
+        assert predicted.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
+        assert not np.allclose(predicted.probabilities, uncorrected.read(frames, clip=clip).probabilities, atol=1e-2)
 
 
 @pytest.mark.parametrize(

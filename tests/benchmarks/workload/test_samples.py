@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from emo_edge.benchmarks.datasets.registry import open_dataset
-from emo_edge.benchmarks.workload.images import open_shots, shot_clip
+from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
 from emo_edge.benchmarks.workload.journal import Journal
-from emo_edge.benchmarks.workload.samples import BenchSamples, drawn_items, found_faces
+from emo_edge.benchmarks.workload.samples import BenchSamples, drawn_items, prepared_samples
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Image
@@ -52,7 +52,7 @@ def looked(
 ) -> BenchSamples:
     dataset = open_dataset(str(source))
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
-        return found_faces(dataset, dataset.labels, count, 4, journal, detector or Corner())
+        return prepared_samples(dataset, dataset.labels, count, 4, journal, detector or Corner())
 
 
 def test_every_sample_is_read_or_listed(pictures: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_box_outside_its_picture_is_listed(tmp_path: Path) -> None:
     write_image(tmp_path / "b.png", np.full((10, 12, 3), 250, np.uint8))
     (tmp_path / "list.csv").write_text("image,label,x0,y0,x1,y1\na.png,happy,50,50,60,60\nb.png,sad,0,0,90,90\n")
     found = looked(tmp_path / "list.csv", tmp_path)
-    assert [(sample.item.place, sample.boxes) for sample in found.samples] == [("b.png", ((0.0, 0.0, 90.0, 90.0),))]
+    assert [(sample.item.location, sample.boxes) for sample in found.samples] == [("b.png", ((0.0, 0.0, 90.0, 90.0),))]
     assert "lies outside the 12x10 frame" in found.skipped[0][1]
 
 
@@ -124,13 +124,13 @@ def test_clips_have_a_box_a_frame(tmp_path: Path) -> None:
 
 
 def test_pictures_of_the_timings(pictures: Path, tmp_path: Path) -> None:
-    shots, kind = open_shots(looked(pictures, tmp_path), tmp_path)
-    assert kind == "own files" and [shot.path.name for shot in shots] == ["a.png", "b.png", "copy.png"]
+    images, kind = open_latency_images(looked(pictures, tmp_path), tmp_path)
+    assert kind == "own files" and [shot.path.name for shot in images] == ["a.png", "b.png", "copy.png"]
     single = looked("synthetic:1", tmp_path)
-    shots, kind = open_shots(single, tmp_path)
-    assert kind == "written as PNG" and len(shots) == 2, "never one alone, which an engine may know again"
-    straight, mirrored = (shot.frame() for shot in shots)
+    images, kind = open_latency_images(single, tmp_path)
+    assert kind == "written as PNG" and len(images) == 2, "never one alone, which an engine may know again"
+    straight, mirrored = (shot.frame() for shot in images)
     assert np.array_equal(straight.image[:, ::-1], mirrored.image)
     assert straight.box and mirrored.box and mirrored.box[2] == pytest.approx(224 - straight.box[0])
-    frames, note = shot_clip(single, shots, 5)
+    frames, note = latency_clip(single, images, 5)
     assert len(frames) == 5 and note and "one after the other" in note

@@ -16,7 +16,7 @@ from emo_edge.benchmarks.report.compare.command import Comparison, compare, main
 from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report.compare.verdicts import Side, drift_of
 from emo_edge.benchmarks.report.reader import checked_report
-from emo_edge.benchmarks.report.schema import Interval
+from emo_edge.benchmarks.report.schema_types import Interval
 from emo_edge.metrics.classification import uar, wilson_interval
 
 LABELS = ("anger", "fear", "joy")
@@ -153,11 +153,15 @@ def test_what_the_machine_did_meanwhile_is_not_the_profiles(tmp_path: Path) -> N
     slow["total"] = times(np.random.default_rng(5), 1.04 * MIDDLES["small"])
     told = compare(held(before), held(after))
     assert verdicts(told)["small", "one face, p50 ms"] == "no change"
-    assert told.notes == ("small: the machine itself moved by 5.5 % meanwhile; only changes beyond that count",)
+    assert told.notes == (
+        "small: the reference workload changed by 5.5 % among the readings; only changes beyond that count",
+    )
     slow["machine"] = pulses(4.0, slow=0.4)
     told = compare(held(before), held(after))
     assert verdicts(told)["small", "one face, p50 ms"] == "not comparable", "slow for four readings in ten is enough"
-    assert told.notes == ("small: the machine itself moved by 39.8 % meanwhile; its times are not judged",)
+    assert told.notes == (
+        "small: the reference workload changed by 39.8 % among the readings; its times are not compared",
+    )
 
 
 def test_a_change_within_the_floor_is_none_however_sure() -> None:
@@ -174,7 +178,7 @@ def test_what_full_precision_moved_is_the_machines() -> None:
         one["latency"]["total"] = times(np.random.default_rng(3), 1.2 * MIDDLES[one["name"]])
     found = compare(held(made(1)), held(after))
     assert {(one.row, one.kind) for one in found.regressions} == {("reference", "time")}
-    assert any("full precision itself moved by" in note for note in found.notes)
+    assert any("full precision itself changed by" in note for note in found.notes)
 
 
 def test_a_faster_machine_is_the_machines_as_much_as_a_slower_one() -> None:
@@ -250,7 +254,7 @@ def test_sizes_memory_gates_and_rows() -> None:
     found = compare(held(before), held(after))
     assert {(one.row, one.what) for one in found.regressions} == {
         ("exact", "size"),
-        ("exact", "gate kept"),
+        ("exact", "gate passed"),
         ("small", "can be run"),
     }
     assert verdicts(found)["exact", "peak RSS"] == "no change"
@@ -321,12 +325,12 @@ def test_the_command_tells_and_fails_when_asked(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert told.output.splitlines()[0].split() == ["row", "what", "before", "after", "change", "(95", "%)", "verdict"]
     assert "small      size                10.0 MB   14.0 MB   +40.0 %" in told.output
-    assert told.output.splitlines()[-1] == "worse: small (size); not judged: 3 of 20 figures"
+    assert told.output.splitlines()[-1] == "worse: small (size); not compared: 3 of 20 figures"
     failed = run(first, second, "--fail-on-regression")
     assert failed.exit_code == 7 and failed.output.endswith("Error: worse than before: small (size)\n")
     assert run(second, first, "--fail-on-regression").exit_code == 0
     assert run(first, first, "--fail-on-regression").output.splitlines()[-1] == (
-        "no change beyond noise; not judged: 3 of 20 figures"
+        "no change beyond noise; not compared: 3 of 20 figures"
     )
     parsed = json.loads(run(first, second, "--json").stdout)
     assert parsed["unjudged"] == 3

@@ -293,14 +293,14 @@ def test_a_wrong_figure_would_be_found() -> None:
 
 
 def test_the_bottom_line_is_of_one_device_and_a_quiet_machine(report: dict[str, Any]) -> None:
-    assert str(bottom_line(checked_report(report))).startswith("Fastest inside its gate: small, ")
+    assert str(bottom_line(checked_report(report))).startswith("Fastest row that passes its gate: small, ")
     for spoil in ("busy", "throttled"):
         spoilt = {**report, "machine": {**report["machine"], spoil: True}}
         assert bottom_line(checked_report(spoilt)) is None
     other = copy.deepcopy(report)
     other["rows"][3]["device"] = "cuda"
-    assert str(bottom_line(checked_report(other))).startswith("Fastest inside its gate: balanced, ")
-    told = "Full precision ran on cpu, small on cuda: times of different devices do not compare."
+    assert str(bottom_line(checked_report(other))).startswith("Fastest row that passes its gate: balanced, ")
+    told = "Full precision ran on cpu, small on cuda: times of different devices cannot be compared."
     assert told in [one.text for one in statements(checked_report(other)) if one.warns]
     assert told not in [one.text for one in statements(checked_report(report))]
     other["rows"][3]["device"] = "openvino"
@@ -312,7 +312,9 @@ def test_a_machine_that_changed_while_a_row_was_timed_is_told(report: dict[str, 
     other["rows"][3]["latency"]["machine"] = {"p50": 4.0, "raw": [4.0] * 18 + [5.6] * 6}
     other["rows"][2]["latency"]["machine"] = {"p50": 4.0, "raw": [4.0] * 23 + [5.6]}
     told = [one.text for one in statements(checked_report(other)) if one.warns]
-    small = "The machine was up to 40 % slower than at its best while small was timed: measure again to quote it."
+    small = (
+        "The machine was up to 40 % slower than at its best while small was timed: measure again before you quote it."
+    )
     assert [line for line in told if line.startswith("The machine was up to")] == [small]
 
 
@@ -321,8 +323,8 @@ def test_rows_are_ranked_without_the_detector(report: dict[str, Any]) -> None:
     for place, ms in enumerate((20.0, 5.0, 7.0, 9.0, 3.0)):
         other["rows"][place]["latency"]["reading"] = {"p50": ms}
     line = str(bottom_line(checked_report(other)))
-    assert line.startswith("Fastest inside its gate: exact, ")
-    assert "without the detector 5.00 ms against 20.0 ms of full precision" in line
+    assert line.startswith("Fastest row that passes its gate: exact, ")
+    assert "without the detector 5.00 ms, compared with 20.0 ms of full precision" in line
     assert "| without detector, p50 ms |" in markdown_from_report(other)
     assert "| 5.00 |" in next(row for row in markdown_from_report(other).splitlines() if row.startswith("| exact |"))
 

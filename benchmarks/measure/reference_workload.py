@@ -1,8 +1,8 @@
-"""How fast the machine is just now: a fixed computation, timed among the readings.
+"""The reference workload: a fixed computation that shows the machine's own speed, timed among the readings.
 
 On a virtual machine what two cores do together may take half as long again for some seconds or minutes, while a large
 product hardly notices: small steps wait for each other more often. So this is a chain of small ones, as a reading is.
-It does not depend on what is measured, so that times may be taken again by it, and reports be told apart by it.
+It does not depend on the model that is measured, so it decides when times are taken again and which reports compare.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from emo_edge.benchmarks.measure.machine import WATCH_S
 
 T = TypeVar("T")
-Pulse = Callable[[], list[float]]
+ReferenceWorkload = Callable[[], list[float]]
 """Milliseconds of some chains in a row."""
 STEPS, ROWS, WIDTH, CALLS = 40, 96, 256, 3
 STEADY = 0.1
-"""How much slower than at its best the machine may be while something is timed, as a share: a choice."""
+"""Fraction by which the machine may be slower than at its best while something is timed: a choice."""
 PATIENCE_S, PAUSE_S = 30.0, 0.2
 
 
@@ -39,8 +39,8 @@ class Waiting:
 DEFAULT_WAITING = Waiting()
 
 
-def chain_pulse(threads: int | None) -> Pulse:
-    """Make the pulse: float32 products and GELUs in PyTorch, on as many threads as the engines have; None takes all."""
+def matmul_chain(threads: int | None) -> ReferenceWorkload:
+    """Return the workload: float32 matmuls and GELUs in PyTorch, on the engines' number of threads; None takes all."""
     import torch
 
     weights = torch.randn(STEPS, WIDTH, WIDTH, generator=torch.Generator().manual_seed(0)) / WIDTH**0.5
@@ -65,52 +65,52 @@ def chain_pulse(threads: int | None) -> Pulse:
 
 
 class MachineSpeed:
-    """The machine at its fastest in this benchmark, and whether it is so now."""
+    """The machine's fastest speed in this benchmark, and its speed now."""
 
-    def __init__(self, pulse: Pulse, patience_s: float = PATIENCE_S) -> None:
-        self._take, self._patience_s, self._fastest = pulse, patience_s, math.inf
-        self._pulse()
+    def __init__(self, workload: ReferenceWorkload, patience_s: float = PATIENCE_S) -> None:
+        self._workload, self._patience_s, self._fastest = workload, patience_s, math.inf
+        self._run_workload()
 
     def steadily(self, block: Callable[[Callable[[], None]], T]) -> tuple[T, list[float]]:
         """Time a block while the machine is at its own speed: wait for that, and time it again if it did not last.
 
         Args:
-            block: times something, and calls what it is given now and then in between.
+            block: times something, and calls its argument now and then in between, which times the workload.
 
         Returns:
-            What the block returned the time that the machine was steadiest, and the pulses of that time, at least one.
+            The result of the block when the machine was steadiest, and the times of the workload then, at least one.
         """
         give_up = time.monotonic() + self._patience_s
         best: tuple[float, T, list[float]] | None = None
         while best is None or (best[0] > 1 + STEADY and time.monotonic() < give_up):
-            while float(np.median(self._pulse())) > (1 + STEADY) * self._fastest and time.monotonic() < give_up:
+            while float(np.median(self._run_workload())) > (1 + STEADY) * self._fastest and time.monotonic() < give_up:
                 time.sleep(PAUSE_S)
-            found, pulses = self._watched(block)
-            slow = float(np.percentile(pulses, 90)) / self._fastest
+            result, samples = self._sampled(block)
+            slow = float(np.percentile(samples, 90)) / self._fastest
             if best is None or slow < best[0]:
-                best = slow, found, pulses
+                best = slow, result, samples
         return best[1], best[2]
 
-    def _watched(self, block: Callable[[Callable[[], None]], T]) -> tuple[T, list[float]]:
-        pulses: list[float] = []
-        return block(lambda: pulses.extend(self._pulse())), pulses
+    def _sampled(self, block: Callable[[Callable[[], None]], T]) -> tuple[T, list[float]]:
+        samples: list[float] = []
+        return block(lambda: samples.extend(self._run_workload())), samples
 
-    def _pulse(self) -> list[float]:
-        found = self._take()
-        self._fastest = min(self._fastest, float(np.median(found)))
-        return found
+    def _run_workload(self) -> list[float]:
+        times = self._workload()
+        self._fastest = min(self._fastest, float(np.median(times)))
+        return times
 
 
 def drift(first: Sequence[float], second: Sequence[float]) -> float:
-    """How far apart two series of pulses lie, to either side alike, as a share: from quarter to quarter.
+    """Return the distance of two series of workload times as a fraction of either, by their quartiles.
 
-    Where the machine changed in the middle of a run, medians of pulses and of readings need not fall on the same side.
+    Where the machine changed in the middle of a run, the medians of workload and readings may fall on different sides.
     """
     (low, high), (other_low, other_high) = (np.percentile(series, (25, 75)) for series in (first, second))
     return float(max(high / other_low, other_high / low)) - 1
 
 
 def slowness(series: Sequence[Sequence[float]]) -> list[float]:
-    """How much slower than at its best in any of the series the machine was in each: its slowest tenth, as a share."""
+    """Return for each series how much slower its slowest tenth is than the fastest tenth of any, as a fraction."""
     fastest = min((float(np.percentile(one, 10)) for one in series), default=math.inf)
     return [float(np.percentile(one, 90)) / fastest - 1 for one in series]

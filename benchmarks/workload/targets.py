@@ -1,4 +1,4 @@
-"""What a row of the benchmark is measured on: a profile on its engines, or the checkpoint in PyTorch."""
+"""Targets of the benchmark: a profile on its engines, or the checkpoint in PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from emo_edge.media.crops import Image
 from emo_edge.runtimes.base.sessions import Sampling
 
 WRITTEN = Sampling(max_new_tokens=80)
-"""How an answer is written; greedy."""
+"""Sampling of free-text answers; greedy."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class BenchTarget(Protocol):
     variants: dict[str, str]
 
     def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
-        """Tell the labels of one picture (a single frame) or clip, the face where its boxes are."""
+        """Predict the label of one picture (a single frame) or clip, the face given by its boxes."""
 
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
         """Answer a question about the frames just read; None asks for the label."""
@@ -97,21 +97,21 @@ class ProfileTarget:
 
     def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Score the labels."""
-        return told_by(self.pipeline, frames, self.labels, clip=clip)
+        return read_labels(self.pipeline, frames, self.labels, clip=clip)
 
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
         """Write an answer, piece by piece."""
-        heard: list[float] = []
+        moments: list[float] = []
         asked = question or ask_for_labels(self.pipeline.manifest, self.labels, clip=clip)
         request = Request(
-            labels=self.labels, ask=asked, sampling=WRITTEN, on_piece=lambda _: heard.append(time.perf_counter())
+            labels=self.labels, ask=asked, sampling=WRITTEN, on_piece=lambda _: moments.append(time.perf_counter())
         )
-        reading = _reading(self.pipeline, frames, request, clip=clip)
+        result = _reading(self.pipeline, frames, request, clip=clip)
         # The last piece is the line's end, which comes when the answer does.
-        ms, pieces = reading.stage_ms["answer"], [1000 * (moment - heard[-1]) for moment in heard[:-1]]
+        ms, pieces = result.stage_ms["answer"], [1000 * (moment - moments[-1]) for moment in moments[:-1]]
         first = ms + pieces[0] if pieces else ms
         each = (pieces[-1] - pieces[0]) / (len(pieces) - 1) if len(pieces) > 1 else None
-        return Written(reading.answers[asked], first, each, ms)
+        return Written(result.answers[asked], first, each, ms)
 
     def read_faces(self, frames: Sequence[Frame]) -> None:
         """Read one wide picture with all faces side by side."""
@@ -136,11 +136,13 @@ class ProfileTarget:
         self.pipeline.close()
 
 
-def told_by(pipeline: EmotionPipeline, frames: Sequence[Frame], labels: tuple[str, ...], *, clip: bool) -> Prediction:
-    """Have a pipeline read the face where the frames' boxes are."""
-    reading = _reading(pipeline, frames, Request(labels=labels), clip=clip)
-    stages = {stage: ms for stage, ms in reading.stage_ms.items() if stage != "detect"}
-    return Prediction(list(reading.probabilities.values()), stages)
+def read_labels(
+    pipeline: EmotionPipeline, frames: Sequence[Frame], labels: tuple[str, ...], *, clip: bool
+) -> Prediction:
+    """Predict the label of the face in the frames' boxes with a pipeline."""
+    result = _reading(pipeline, frames, Request(labels=labels), clip=clip)
+    stages = {stage: ms for stage, ms in result.stage_ms.items() if stage != "detect"}
+    return Prediction(list(result.probabilities.values()), stages)
 
 
 def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Request, *, clip: bool) -> EmotionResult:
@@ -148,13 +150,13 @@ def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Reques
     if not clip:
         return pipeline.read(frames[0].image, request, boxes=boxes[:1])[0]
     pipeline.check(request, len(frames))
-    reading = pipeline.read_clip([frame.image for frame in frames], request, boxes=boxes)
-    assert reading is not None
-    return reading
+    result = pipeline.read_clip([frame.image for frame in frames], request, boxes=boxes)
+    assert result is not None
+    return result
 
 
 def side_by_side(frames: Sequence[Frame]) -> tuple[Image, list[Frame]]:
-    """Lay pictures beside each other, and return the wide one and its faces."""
+    """Join pictures horizontally, and return the wide one and its faces."""
     height = max(frame.image.shape[0] for frame in frames)
     picture = np.zeros((height, sum(frame.image.shape[1] for frame in frames), 3), np.uint8)
     faces, left = [], 0

@@ -1,4 +1,4 @@
-"""The machine's own pulse: a real computation, waiting for it, and how far two series of it lie apart."""
+"""The reference workload: a real computation, waiting for it, and how far two series of it lie apart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from itertools import chain, repeat
 import pytest
 import torch
 
-from emo_edge.benchmarks.measure import machine_pulse
-from emo_edge.benchmarks.measure.machine_pulse import CALLS, DEFAULT_WAITING, MachineSpeed, chain_pulse, drift, slowness
+from emo_edge.benchmarks.measure import reference_workload
+from emo_edge.benchmarks.measure.reference_workload import (
+    CALLS,
+    DEFAULT_WAITING,
+    MachineSpeed,
+    drift,
+    matmul_chain,
+    slowness,
+)
 
 
-def test_a_pulse_leaves_the_threads_as_they_were() -> None:
+def test_the_workload_leaves_the_threads_as_they_were() -> None:
     before = torch.get_num_threads()
-    found = chain_pulse(1)()
+    found = matmul_chain(1)()
     assert len(found) == CALLS and min(found) > 0
     assert torch.get_num_threads() == before
 
@@ -22,7 +29,7 @@ def test_a_pulse_leaves_the_threads_as_they_were() -> None:
 def timed(pulses: list[float], patience_s: float, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[float], int]:
     """Time a block that looks twice; return which time was kept, its pulses, and how often it was waited."""
     waits: list[float] = []
-    monkeypatch.setattr(machine_pulse.time, "sleep", waits.append)
+    monkeypatch.setattr(reference_workload.time, "sleep", waits.append)
     left: Iterator[float] = chain(pulses, repeat(pulses[-1]))
     blocks = iter(range(1000))
 
