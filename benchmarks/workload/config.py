@@ -48,12 +48,12 @@ class BenchConfig:
     def __post_init__(self) -> None:
         least = {"samples": 1, "frames": 1, "written": 0, "latency_rounds": 1, "cold": 0, "threads": 1}
         wrong = [
-            f"{name} {value}"
+            f"`{name}` {value}"
             for name, low in least.items()
             if (value := getattr(self, name)) is not None and value < low
         ]
         if wrong or any(batch < 1 for batch in self.batches):
-            raise InputError(f"a benchmark cannot be made with {', '.join(wrong) or 'a batch below 1'}")
+            raise InputError(f"a benchmark cannot run with {', '.join(wrong) or 'a batch below 1'}")
 
     def quick(self) -> BenchConfig:
         """Return the same with fewer samples and rounds: to see that it runs, not to publish."""

@@ -139,7 +139,7 @@ def test_labels_are_asked_for_in_the_order_of_training() -> None:
 
 
 def test_a_plan_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="samples 0, latency_rounds 0"):
+    with pytest.raises(InputError, match="`samples` 0, `latency_rounds` 0"):
         BenchConfig("synthetic:7", samples=0, latency_rounds=0)
     with pytest.raises(InputError, match="batch below 1"):
         BenchConfig("synthetic:7", batches=(1, 0))

@@ -47,7 +47,7 @@ def test_another_runs_samples_stay_unless_they_are_to_go(tmp_path: Path) -> None
     folder = tmp_path / "out"
     with Journal(folder, {"bundle": "a", "threads": 1}) as journal:
         journal.add("small", {"key": "1"})
-    with pytest.raises(InputError, match=r"other settings \(bundle, threads\); --overwrite"):
+    with pytest.raises(InputError, match=r"other settings \(bundle, threads\); `overwrite`"):
         Journal(folder, {"bundle": "b", "threads": 2}).__enter__()
     with Journal(folder, {"bundle": "b"}, overwrite=True) as journal:
         assert journal.rows("small", any_row) == {}
@@ -56,7 +56,7 @@ def test_another_runs_samples_stay_unless_they_are_to_go(tmp_path: Path) -> None
 def test_a_finished_report_stays_unless_it_is_to_go(tmp_path: Path) -> None:
     with Journal(tmp_path, OWN) as journal:
         journal.finish({"schema": 1})
-    with pytest.raises(InputError, match="finished already; --overwrite"):
+    with pytest.raises(InputError, match="finished already; `overwrite`"):
         Journal(tmp_path, OWN).__enter__()
     with Journal(tmp_path, OWN, overwrite=True):
         assert not (tmp_path / "report.json").exists()
