@@ -54,7 +54,7 @@ TINY = EmoLlamaConfig(
     ),
     provenance={
         "name": "emo-tiny",
-        "trained_on": "synthetic drawings of faces (emo_edge.benchmarks.synthetic.generator)",
+        "trained_on": "synthetic drawings of faces (emo_edge.benchmarks.synthetic)",
         "purpose": "demonstration and tests of the toolkit; it has never seen a photograph of a person",
         "face_info": "reconstruction: EMO-LLaMA's Face Info Mining was never released",
     },

@@ -21,7 +21,7 @@ COMMANDS = {
     "verify": LazyCommand("emo_edge.cli.inspect:verify", "Check every file of BUNDLE against its manifest."),
     "bench": LazyCommand(
         "emo_edge.cli.bench:main",
-        "Measure BUNDLE's profiles beside its full-precision checkpoint, on the same samples.",
+        "Measure BUNDLE's profiles against its full-precision checkpoint, on the same samples.",
     ),
     "plan": LazyCommand(
         "emo_edge.cli.plan:main",

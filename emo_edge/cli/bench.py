@@ -78,7 +78,7 @@ class BenchCommand(EdgeCommand):
 @click.option("--overwrite", is_flag=True, help="Measure again, and replace the report in --out.")
 @click.pass_context
 def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: str | None, **choices: Any) -> None:
-    """Measure BUNDLE's profiles and its full-precision checkpoint on the same samples.
+    """Measure BUNDLE's profiles against its full-precision checkpoint, on the same samples.
 
     Writes report.json (every raw time), report.md and report.html, and each row's prediction for each
     sample. A stopped run continues with the same command. A profile that cannot run here is a row with the reason.

@@ -43,7 +43,7 @@ def main(
     overwrite: bool,
     **variants: Any,
 ) -> None:
-    """Write CHECKPOINT as one verified bundle.
+    """Turn CHECKPOINT into one verified bundle.
 
     CHECKPOINT is a directory, or the name of a packaged one (emo-tiny). Every variant is compared
     with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of a face

@@ -25,7 +25,7 @@ PATH = click.Path(path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Convert an upstream model's pieces to one checkpoint."""
+    """Turn an upstream model's pieces into one checkpoint."""
 
 
 @main.command(cls=EdgeCommand, name="llama-vid")

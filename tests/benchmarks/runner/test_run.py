@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from emo_edge.benchmarks.measure import latency, roofline, versus
+from emo_edge.benchmarks.measure import latency, roofline, timing, versus
 from emo_edge.benchmarks.measure.reference_workload import Waiting
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.runner import run
@@ -47,7 +47,7 @@ def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Run the command with a roofline of small products, short warm-ups and one prompt of each length."""
     monkeypatch.setattr(roofline, "SIDE", 256)
     monkeypatch.setattr(roofline, "COPIED", 1 << 24)
-    monkeypatch.setattr(latency, "LONGEST_WARMUP", 2)
+    monkeypatch.setattr(timing, "LONGEST_WARMUP", 2)
     monkeypatch.setattr(latency, "SWEEP_ROUNDS", 1)
 
     def run(out: Path, *options: str, dataset: str = "synthetic:14", bundle: Path = tiny_bundle) -> Result:

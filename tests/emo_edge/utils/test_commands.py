@@ -37,7 +37,7 @@ Commands:
   infer      Read the faces in SOURCES with BUNDLE.
   inspect    Print the contents of BUNDLE and its measured accuracy.
   verify     Check every file of BUNDLE against its manifest.
-  bench      Measure BUNDLE's profiles beside its full-precision checkpoint, on
+  bench      Measure BUNDLE's profiles against its full-precision checkpoint, on
              the same samples.
   plan       Estimate whether BUNDLE, or a model of known sizes, fits a device,
              and how long each stage takes there.
@@ -114,6 +114,7 @@ def test_an_error_ends_with_its_own_code_and_one_message(kind: type[errors.EmoEd
 
 def test_every_kind_of_error_has_its_own_code() -> None:
     kinds_of_others = {errors.BundleError, errors.DeviceMemoryError, errors.EngineError, errors.UnsupportedCardError}
+    kinds_of_others.add(errors.PipelineStateError)
     kinds_alone = set(KINDS) - kinds_of_others
     codes = [kind.exit_code for kind in kinds_alone]
     assert len(codes) == 6
