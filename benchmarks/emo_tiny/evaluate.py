@@ -138,7 +138,7 @@ def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arr
     middle_items = [slice(item.start + frames // 2, item.start + frames // 2 + 1) for item in clip_items]
     truth = _label_ids(images["expression"])
     clip_truth = _label_ids(clips["expression"][::frames])
-    still = answer(model, images, image_items, (FULL, *ABLATIONS), asked=True)
+    still = answer(model, images, image_items, (FULL, *ABLATIONS), describe=True)
     rows = {f"images, {name}": _row(truth, predicted) for name, predicted in still.labels.items()}
     for name, items in ((f"clips, {frames} frames", clip_items), ("the same clips, middle frame", middle_items)):
         rows[name] = _row(clip_truth, answer(model, clips, items).labels[FULL.name])

@@ -212,7 +212,7 @@ def _statistics(
     for name, visual in SOURCES.items():
         files[name] = None if visual is None else work / f"{name.replace(' ', '-')}.gguf"
         if visual is not None:
-            write_imatrix(collect(model, samples, seen=visual), work / f"{name.replace(' ', '-')}.gguf")
+            write_imatrix(collect(model, samples, visual=visual), work / f"{name.replace(' ', '-')}.gguf")
     return files
 
 
