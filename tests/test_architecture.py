@@ -134,7 +134,7 @@ def test_only_the_registry_names_engines_in_strings() -> None:
         for name in started(module)
         if name.startswith("emo_edge.runtimes.") and name != module
     }
-    assert engines <= {"emo_edge.runtimes.loading.devices"}
+    assert engines <= {"emo_edge.runtimes.loading.device_choice"}
 
 
 @pytest.mark.parametrize("package", sorted({package_of(module) for module in modules()}))

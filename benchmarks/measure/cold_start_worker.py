@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
 from emo_edge.utils.processes import TOOL_SECONDS, read_text, run_bounded
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
 from emo_edge.utils.processes import read_number, read_text
 
 ROOT = Path("/")

@@ -23,11 +23,11 @@ from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.manifest import ask_for_labels, resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError, InputError
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.crops import Image
 from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
-from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
+from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, runtime
 from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from emo_edge.benchmarks.measure.reference_workload import STEADY, slowness
 from emo_edge.benchmarks.report.cells import clean, ms_text, percent_text, pointer, points_text
 from emo_edge.benchmarks.report.schema import Report, Row
-from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
 
 FEW = 200
 """Samples below which an accuracy near one half has an interval wider than 13 points (Wilson 1927)."""

@@ -25,7 +25,7 @@ from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
-from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
 from emo_edge.utils.extras import missing_extra
 from emo_edge.utils.progress import Reports
 

@@ -36,7 +36,7 @@ from emo_edge.benchmarks.workload.samples import prepared_samples
 from emo_edge.bundle.manifest import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.detectors import open_detector
+from emo_edge.faces.registry import open_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.utils.progress import QUIET, Reports
 

@@ -27,7 +27,7 @@ from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.onnx.export import in_precision, onnx_from_component
 from emo_edge.export.onnx.graph_file import save_graph
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.commands import EdgeCommand

@@ -19,7 +19,7 @@ import click
 from emo_edge.assets.packaged import Sample, packaged_checkpoint
 from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
 from emo_edge.bundle.gguf_types import UNWEIGHTED
-from emo_edge.bundle.imatrix import Imatrix, write_imatrix
+from emo_edge.bundle.imatrix_file import Imatrix, write_imatrix
 from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.calibration.language.mixed_types import BASE, measured_options
 from emo_edge.calibration.language.mixture_search import Mixture, MixtureSearch

@@ -18,13 +18,13 @@ import click
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, HELD_OUT_SEED, synthetic_samples
+from emo_edge.calibration.int8.clipping_thresholds import METHODS
 from emo_edge.calibration.int8.component import EvalSet, Int8Result, Int8Task, planned_component
 from emo_edge.calibration.int8.graph_files import stored_bytes
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
 from emo_edge.calibration.int8.sensitivity import Outputs
 from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
-from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.onnx.export import PRECISIONS, component_contracts, in_precision, onnx_from_component
 from emo_edge.export.onnx.graph_file import save_graph

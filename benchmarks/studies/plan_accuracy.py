@@ -21,7 +21,7 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.manifest import FACE_TOKENS, QUESTION_INPUT
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.label_scoring import LabelScorer
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.prompt_layout import Prompt, frame_tokens

@@ -23,9 +23,9 @@ from emo_edge.export.models.llama import generate_tokens
 from emo_edge.export.reference.frames import FrameFeatures
 from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.inference.probability import softmax
-from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.runtimes.loading.devices import PROBLEMS
+from emo_edge.runtimes.loading.device_choice import PROBLEMS
 from emo_edge.utils.timing import Stopwatch
 
 FIRST = Sampling(max_new_tokens=1)

@@ -13,7 +13,7 @@ from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.bundle.manifest import ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Image

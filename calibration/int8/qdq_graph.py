@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from emo_edge.calibration.int8.clipping_thresholds import LEVELS
 from emo_edge.calibration.int8.graph_files import load_graph, refuse_existing, save_model
 from emo_edge.calibration.int8.matmuls import Matmul, matmuls
-from emo_edge.calibration.int8.thresholds import LEVELS
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from onnx import ModelProto, ValueInfoProto
 
+from emo_edge.calibration.int8.clipping_thresholds import threshold
 from emo_edge.calibration.int8.graph_files import GraphRun, fingerprint, load_graph
 from emo_edge.calibration.int8.histogram import MagnitudeHistogram
 from emo_edge.calibration.int8.matmuls import matmuls, residual_sums
 from emo_edge.calibration.int8.range_state import RangeState, load_state, new_state
-from emo_edge.calibration.int8.thresholds import threshold
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
 
@@ -35,7 +35,7 @@ class ActivationRanges:
     samples: int
 
     def thresholds(self, method: str) -> dict[str, float]:
-        """Return the threshold of every tensor by one of `emo_edge.calibration.int8.thresholds.METHODS`."""
+        """Return the threshold of every tensor by one of `emo_edge.calibration.int8.clipping_thresholds.METHODS`."""
         return {name: threshold(histogram, method) for name, histogram in self.histograms.items()}
 
     def peaks(self) -> dict[str, float]:

@@ -11,11 +11,11 @@ from statistics import median
 
 import numpy as np
 
+from emo_edge.calibration.int8.clipping_thresholds import METHODS
 from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
 from emo_edge.calibration.int8.matmuls import blocks, matmuls
 from emo_edge.calibration.int8.qdq_graph import int8_model
 from emo_edge.calibration.int8.ranges import ActivationRanges
-from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import InputError
 from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.tensors import Tensor

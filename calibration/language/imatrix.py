@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle.imatrix import Imatrix, read_imatrix, write_imatrix
+from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix, write_imatrix
 from emo_edge.errors import InputError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.imatrix import Imatrix, write_imatrix
+from emo_edge.bundle.imatrix_file import Imatrix, write_imatrix
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.language.imatrix import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.language.variants import GroundTruth
@@ -22,7 +22,7 @@ from emo_edge.export.reference.answers import AnsweredPrompts, answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import Reference, reference_on
 from emo_edge.export.reference.weights import weight_files
-from emo_edge.faces.detectors import open_detector
+from emo_edge.faces.registry import open_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.utils.cache import cache_directory

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from emo_edge.errors import InputError
-from emo_edge.runtimes.base.devices import DEVICES
+from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:

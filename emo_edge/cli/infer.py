@@ -13,7 +13,7 @@ import click
 
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detector import FaceDetector
-from emo_edge.faces.detectors import FixedBox, WholeImage
+from emo_edge.faces.registry import FixedBox, WholeImage
 from emo_edge.faces.yunet import YuNetDetector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
@@ -21,7 +21,7 @@ from emo_edge.inference.stream import read_sources
 from emo_edge.media.sources import without_password
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
-from emo_edge.runtimes.base.devices import DEVICES
+from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
 

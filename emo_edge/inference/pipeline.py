@@ -19,7 +19,7 @@ from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_with_face
-from emo_edge.faces.detectors import FixedBox, faces_in_boxes, open_detector
+from emo_edge.faces.registry import FixedBox, faces_in_boxes, open_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.reference.answers import DESCRIPTION
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.bundle.gguf_types import block_size
-from emo_edge.bundle.imatrix import Imatrix, read_imatrix
+from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, require_offered
 from emo_edge.runtimes.llama_cpp.library import library, native_errors
@@ -39,7 +39,7 @@ def quantize_gguf(
         source: the unquantized file.
         target: the new one; refused if it is there.
         file_type: of `FILE_TYPES`; with ``importance`` also of `IMATRIX_TYPES`.
-        importance: an imatrix file of this model: see `emo_edge.bundle.imatrix`.
+        importance: an imatrix file of this model: see `emo_edge.bundle.imatrix_file`.
         types: tensor name to a type of `TENSOR_TYPES` where it is not to be what ``file_type`` makes of it.
         known_finite: spare the checks of a file that `gguf_from_checkpoint` wrote, for a type of
             `available_file_types`.

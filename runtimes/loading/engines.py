@@ -10,11 +10,11 @@ from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError
-from emo_edge.runtimes.base.devices import GPU_DEVICES
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
 from emo_edge.runtimes.base.sessions import LanguageSession, Session, TensorSession
-from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
-from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
-from emo_edge.runtimes.loading.tensorrt import GraphCompiler
+from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
+from emo_edge.runtimes.loading.openvino_graphs import OpenVinoGraphs
+from emo_edge.runtimes.loading.tensorrt_graphs import GraphCompiler
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from emo_edge.bundle.face_crops import crop_face
 from emo_edge.bundle.manifest import QUESTION_INPUT, CropSettings, GraphComponent, ask_for_labels
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
-from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES, runtime
+from emo_edge.runtimes.loading.device_choice import TENSOR_RUNTIMES, runtime
 from emo_edge.tensors import Tensor
 
 SAMPLES = 7

@@ -18,7 +18,7 @@ from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.diagnostics.doctor.examine import examine
 from emo_edge.diagnostics.selftest.comparison import compared_runs
 from emo_edge.errors import AccuracyGateError, DeviceError
-from emo_edge.runtimes.base.devices import DEVICES
+from emo_edge.runtimes.base.device_names import DEVICES
 
 SELFTEST_VERSION = 1
 """Of the report."""

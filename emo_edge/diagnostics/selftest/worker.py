@@ -15,7 +15,7 @@ from typing import Any
 
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.errors import EmoEdgeError
-from emo_edge.runtimes.loading.devices import usable_devices
+from emo_edge.runtimes.loading.device_choice import usable_devices
 
 WARM_UP = 3
 

@@ -14,7 +14,7 @@ from emo_edge.planning.cost.work import Kind, Precision
 from emo_edge.planning.probes.graphs import GraphProbe
 from emo_edge.planning.probes.timing import median_seconds
 from emo_edge.planning.roofline import Curve, Engine, Speed, constant
-from emo_edge.runtimes.loading.devices import TENSOR_RUNTIMES, runtime
+from emo_edge.runtimes.loading.device_choice import TENSOR_RUNTIMES, runtime
 
 MATMUL_SHAPES = ((8, 64), (64, 160), (64, 512), (256, 1024))
 ATTENTION_SHAPES = ((4, 16, 16), (8, 49, 49), (16, 64, 64), (16, 256, 256))

@@ -19,7 +19,7 @@ from emo_edge.planning.probes.language import F16, VOCABULARY, LanguageProbe
 from emo_edge.planning.probes.timing import median_seconds
 from emo_edge.planning.roofline import Curve, Engine, Speed
 from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
-from emo_edge.runtimes.loading.devices import LANGUAGE_RUNTIMES, runtime
+from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, runtime
 
 SMALL, LARGE = (256, 512), (2048, 5632)
 """Width and feed-forward width of the language models: a toy's, and TinyLlama-1.1B's."""

@@ -19,7 +19,7 @@ from emo_edge.planning.models import PlannedModel
 from emo_edge.planning.probes.graph_rates import graph_engine
 from emo_edge.planning.probes.language_rates import label_seconds, language_engine, softmax_seconds
 from emo_edge.planning.roofline import Device
-from emo_edge.runtimes.loading.devices import PROBLEMS
+from emo_edge.runtimes.loading.device_choice import PROBLEMS
 
 RUNTIME = {"cpu": 0.25e9, "cuda": 1.2e9}
 """Bytes of Python and two engines, without weights and activations: assumed."""

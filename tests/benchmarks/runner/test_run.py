@@ -19,7 +19,7 @@ from emo_edge.benchmarks.workload.targets import ProfileTarget
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.cli.bench import main
 from emo_edge.errors import InputError
-from emo_edge.runtimes.loading import devices
+from emo_edge.runtimes.loading import device_choice
 
 FIGURES = {"war", "uar", "f1", "ece", "brier", "nll", "per_class", "confusion", "text", "groups"}
 TIMES = {"p50", "p90", "p99", "min", "mean", "samples", "raw"}
@@ -159,7 +159,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_figures(
 def test_a_profile_that_cannot_run_here_is_a_row_that_says_why(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "PROBLEMS", {"cuda": lambda: "no card", "tensorrt": lambda: "no card"})
+    monkeypatch.setattr(device_choice, "PROBLEMS", {"cuda": lambda: "no card", "tensorrt": lambda: "no card"})
     done = bench(tmp_path / "out", "--device", "cuda", "--no-generate")
     assert done.exit_code == 0, done.output
     report = report_of(tmp_path / "out")

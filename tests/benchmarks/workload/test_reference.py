@@ -15,7 +15,7 @@ from emo_edge.benchmarks.workload.targets import read_labels
 from emo_edge.bundle.manifest import Scoring
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.reference.engines import reference_engines
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.taxonomy import LABEL_SETS
 

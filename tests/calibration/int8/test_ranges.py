@@ -14,8 +14,8 @@ import pytest
 from onnx import helper
 
 from emo_edge.calibration.int8 import ranges
+from emo_edge.calibration.int8.clipping_thresholds import METHODS
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
-from emo_edge.calibration.int8.thresholds import METHODS
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from emo_edge.assets.packaged import packaged_samples
-from emo_edge.bundle.imatrix import Imatrix
+from emo_edge.bundle.imatrix_file import Imatrix
 from emo_edge.calibration.language.imatrix import ImportanceCollector, collected_in_parts
 from emo_edge.errors import InputError
 from emo_edge.export.reference.answers import answered_prompts

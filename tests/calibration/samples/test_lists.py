@@ -12,7 +12,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.calibration.samples.draw import draw_samples
 from emo_edge.calibration.samples.lists import listed_samples
 from emo_edge.errors import InputError
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.media.images import write_image
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge.assets.packaged import SAMPLES
-from emo_edge.bundle.imatrix import read_imatrix
+from emo_edge.bundle.imatrix_file import read_imatrix
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.language import mixed_types, mixture_search
 from emo_edge.cli.app import main

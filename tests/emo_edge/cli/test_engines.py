@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.engines import main
-from emo_edge.runtimes.loading import devices
+from emo_edge.runtimes.loading import device_choice
 from emo_edge.runtimes.loading.engine_builds import profile_graphs
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
@@ -49,7 +49,7 @@ def test_without_a_gpu_the_graphs_are_built_and_not_kept(tiny_bundle: Path) -> N
 
 
 def test_building_for_a_device_needs_one(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(devices.PROBLEMS, "tensorrt", lambda: "there is no CUDA device")
+    monkeypatch.setitem(device_choice.PROBLEMS, "tensorrt", lambda: "there is no CUDA device")
     result = run("build", str(tiny_bundle))
     assert result.exit_code == 6
     assert result.stderr == "Error: tensorrt cannot be used: there is no CUDA device; use --device cpu\n"

@@ -13,7 +13,7 @@ from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, DeviceError, InputError
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.probability import softmax
 from emo_edge.inference.results import EmotionResult, Request

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
-from emo_edge.bundle.imatrix import Imatrix, read_imatrix, write_imatrix
+from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix, write_imatrix
 from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.gguf.file_types import IMATRIX_TYPES, TENSOR_TYPES

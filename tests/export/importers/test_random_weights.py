@@ -21,7 +21,7 @@ from emo_edge.export.importers import checkpoint_writer
 from emo_edge.export.importers import random_weights as module
 from emo_edge.export.importers.random_weights import PURPOSE, SHAPES, random_checkpoint, random_config
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
-from emo_edge.faces.detectors import WholeImage
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.images import read_image
 from emo_edge.rendering.annotate import annotated

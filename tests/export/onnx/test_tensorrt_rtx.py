@@ -8,7 +8,7 @@ import pytest
 
 from emo_edge.bundle.reader import Bundle
 from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS
-from emo_edge.runtimes.loading.tensorrt import engine_recipe
+from emo_edge.runtimes.loading.tensorrt_graphs import engine_recipe
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder
 

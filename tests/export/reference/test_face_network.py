@@ -23,7 +23,7 @@ from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.models.config import FaceXFormerConfig
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
-from emo_edge.faces.detectors import FixedBox
+from emo_edge.faces.registry import FixedBox
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.media.images import read_image

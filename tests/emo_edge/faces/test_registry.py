@@ -11,7 +11,7 @@ import pytest
 
 from emo_edge.benchmarks.synthetic.generator import Difficulty, FaceSample, render_face
 from emo_edge.errors import InputError, MissingExtraError
-from emo_edge.faces.detectors import DETECTORS, FixedBox, HaarDetector, WholeImage, YuNetDetector, open_detector
+from emo_edge.faces.registry import DETECTORS, FixedBox, HaarDetector, WholeImage, YuNetDetector, open_detector
 from emo_edge.media.crops import Box, Image
 
 FRONTAL = Difficulty(max_yaw=0.12, max_pitch=0.1, max_roll=0.1, occlusion_probability=0.0)

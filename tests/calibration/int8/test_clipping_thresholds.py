@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_edge.calibration.int8.histogram import MagnitudeHistogram
-from emo_edge.calibration.int8.thresholds import (
+from emo_edge.calibration.int8.clipping_thresholds import (
     ENTROPY_BINS,
     ENTROPY_LEVELS,
     LEVELS,
@@ -17,6 +16,7 @@ from emo_edge.calibration.int8.thresholds import (
     percentile_threshold,
     threshold,
 )
+from emo_edge.calibration.int8.histogram import MagnitudeHistogram
 from emo_edge.errors import InputError
 from emo_edge.tensors import Tensor
 

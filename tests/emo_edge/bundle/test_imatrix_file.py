@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_edge.bundle.imatrix import Imatrix, read_imatrix, write_imatrix
+from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix, write_imatrix
 from emo_edge.errors import InputError
 
 

@@ -15,10 +15,9 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, DeviceMemoryError, MissingExtraError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.runtimes import openvino
-from emo_edge.runtimes.loading import devices
-from emo_edge.runtimes.loading import openvino as openvino_graph
+from emo_edge.runtimes.loading import device_choice, openvino_graphs
 from emo_edge.runtimes.loading.engines import open_engines
-from emo_edge.runtimes.loading.openvino import OpenVinoGraphs
+from emo_edge.runtimes.loading.openvino_graphs import OpenVinoGraphs
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 
 
@@ -76,7 +75,7 @@ def test_what_strays_in_bfloat16_is_computed_in_float32(
     bundle: Bundle, opened: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(
-        openvino_graph, "similarity", lambda *_: {"features": 0.9996 if opened[-1] == "f32" else 0.9988}
+        openvino_graphs, "similarity", lambda *_: {"features": 0.9996 if opened[-1] == "f32" else 0.9988}
     )
     with caplog.at_level(logging.WARNING):
         open_vision(bundle, "fp16").close()
@@ -92,7 +91,7 @@ def test_what_strays_in_bfloat16_is_computed_in_float32(
 def test_a_graph_that_strays_in_both_is_refused(
     bundle: Bundle, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_graph, "similarity", lambda *_: {"features": 0.5})
+    monkeypatch.setattr(openvino_graphs, "similarity", lambda *_: {"features": 0.5})
     with pytest.raises(AccuracyGateError, match=r"vision fp16 in OpenVINO fails its gate: .* use `device` cpu"):
         open_vision(bundle, "fp16")
     assert opened == ["bf16", "f32"]
@@ -140,4 +139,4 @@ def test_without_openvino_its_extra_is_named(bundle: Bundle, monkeypatch: pytest
     monkeypatch.setattr(openvino, "load_openvino", missing)
     with pytest.raises((MissingExtraError, ModuleNotFoundError), match="openvino"):
         open_engines(bundle, profile=None, device="openvino", threads=1)
-    assert devices.usable_devices("auto")[-1][0] == "cpu"
+    assert device_choice.usable_devices("auto")[-1][0] == "cpu"

@@ -8,7 +8,7 @@ from typing import Any
 
 from emo_edge.errors import DeviceError, MissingExtraError
 from emo_edge.runtimes import openvino
-from emo_edge.runtimes.base.devices import DEVICES, GPU_DEVICES
+from emo_edge.runtimes.base.device_names import DEVICES, GPU_DEVICES
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.runtimes.tensorrt import fingerprint
 

@@ -24,12 +24,11 @@ from emo_edge.errors import (
 )
 from emo_edge.metrics.gates import engine_failure
 from emo_edge.metrics.tensor_parity import similarity
-from emo_edge.runtimes.loading import devices, engine_builds
-from emo_edge.runtimes.loading import tensorrt as compiled_graph
+from emo_edge.runtimes.loading import device_choice, engine_builds, tensorrt_graphs
 from emo_edge.runtimes.loading.engine_builds import build_engines, profile_graphs
 from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
-from emo_edge.runtimes.loading.tensorrt import GraphCompiler
+from emo_edge.runtimes.loading.tensorrt_graphs import GraphCompiler
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import engine_cache, fingerprint
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
@@ -87,9 +86,9 @@ def test_one_that_strays_gives_way_to_float32(
     bundle: Bundle, built: list[EngineConfig], fake_tensorrt: Any, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    judge = compiled_graph.engine_failure
+    judge = tensorrt_graphs.engine_failure
     monkeypatch.setattr(
-        compiled_graph,
+        tensorrt_graphs,
         "engine_failure",
         lambda variant, found: "cosine 0.1" if variant == "fp16" else judge(variant, found),
     )
@@ -226,17 +225,17 @@ def test_no_memory_for_the_comparison_is_told_and_not_halved(
 
 def test_what_gives_way_is_only_ever_more_precise() -> None:
     there = ["fp16", "fp32", "int8"]
-    assert compiled_graph._candidates("int8", there) == ["int8", "fp16", "fp32"]
-    assert compiled_graph._candidates("fp16", there) == ["fp16", "fp32"]
-    assert compiled_graph._candidates("fp32", there) == ["fp32"]
+    assert tensorrt_graphs._candidates("int8", there) == ["int8", "fp16", "fp32"]
+    assert tensorrt_graphs._candidates("fp16", there) == ["fp16", "fp32"]
+    assert tensorrt_graphs._candidates("fp32", there) == ["fp32"]
 
 
 def usable(monkeypatch: pytest.MonkeyPatch, **problems: str | None) -> None:
     """Say what keeps each device from being used, and let llama.cpp compute on the CPU."""
     told = {"tensorrt": "no TensorRT", "cuda": "no CUDA"} | problems
-    monkeypatch.setattr(devices, "PROBLEMS", {name: (lambda text=text: text) for name, text in told.items()})
-    monkeypatch.setattr(devices, "_language_problem", lambda: None)
-    whole = devices.runtime("emo_edge.runtimes.llama_cpp.session:LlamaSession")
+    monkeypatch.setattr(device_choice, "PROBLEMS", {name: (lambda text=text: text) for name, text in told.items()})
+    monkeypatch.setattr(device_choice, "_language_problem", lambda: None)
+    whole = device_choice.runtime("emo_edge.runtimes.llama_cpp.session:LlamaSession")
 
     def on_the_cpu(path: Path, **options: Any) -> Any:
         return whole(path, **options | {"gpu_layers": 0})
@@ -272,7 +271,7 @@ def test_auto_tries_tensorrt_then_cuda_then_the_cpu_and_says_why(
 
 def test_auto_without_a_gpu_says_what_is_missing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     usable(monkeypatch)
-    assert devices.usable_devices("auto") == [("cpu", "not tensorrt: no TensorRT; not cuda: no CUDA")]
+    assert device_choice.usable_devices("auto") == [("cpu", "not tensorrt: no TensorRT; not cuda: no CUDA")]
 
 
 @pytest.mark.parametrize("device", ["tensorrt", "cuda"])
@@ -291,8 +290,8 @@ def test_a_named_device_never_falls_back(
 def test_this_machine_says_what_keeps_it_from_tensorrt(monkeypatch: pytest.MonkeyPatch, fake_cuda: Any) -> None:
     monkeypatch.setattr(fingerprint, "_installed", lambda name: False)
     with pytest.raises(MissingExtraError, match=r"^TensorRT is not installed\. A Jetson has it with JetPack"):
-        devices.usable_devices("tensorrt")
-    assert devices.usable_devices("auto")[-1][1].startswith("not tensorrt: TensorRT is not installed; ")
+        device_choice.usable_devices("tensorrt")
+    assert device_choice.usable_devices("auto")[-1][1].startswith("not tensorrt: TensorRT is not installed; ")
     monkeypatch.setattr(fingerprint, "_installed", lambda name: True)
     fake_cuda.failing["cudaGetDeviceCount"] = "cudaErrorInsufficientDriver"
     monkeypatch.setattr(fingerprint, "cuda_module", lambda: fake_cuda)
