@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Profile, Variant, manifest_from_json
+from emo_edge.bundle.onnx_external import external_locations
 from emo_edge.errors import BundleError, InputError
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
@@ -62,16 +64,21 @@ def read_manifest(root: Path) -> Manifest:
 
 def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterator[str]:
     known = read_cached(VERIFIED_NAME) if use_cache else {}
-    verified = dict(known)
+    verified = {name: entry for name, entry in known.items() if Path(name).exists()}
+    listed = {file.path for file in manifest.files()}
     for file in manifest.files():
         path = root / file.path
         try:
             problem = _place_problem(root, path) or _size_problem(path, file)
             if not problem:
-                signature = [file.sha256, *_signature(path)]
-                if known.get(str(path.absolute())) != signature:
+                signature, entry = [file.sha256, *_signature(path)], known.get(str(path.absolute()))
+                if not (isinstance(entry, dict) and entry.get("signature") == signature):
                     problem = _content_problem(path, file)
-                    verified |= {} if problem else {str(path.absolute()): signature}
+                    entry = {} if problem else {"signature": signature, "opens": _opened_by(path)}
+                problem = problem or _reference_problem(file, entry["opens"], listed)
+                verified |= {} if problem else {str(path.absolute()): entry}
+        except ValueError as error:
+            problem = f"no file that a loader may open: {error}"
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
             problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         if problem:
@@ -98,9 +105,22 @@ def _content_problem(path: Path, file: BundleFile) -> str | None:
     return None if sha256_of(path) == file.sha256 else "its content is not what the manifest's sha256 says"
 
 
+def _opened_by(path: Path) -> list[str]:
+    """Return the other files that a loader of this one opens by itself."""
+    return sorted(external_locations(path)) if path.suffix == ".onnx" else []
+
+
+def _reference_problem(file: BundleFile, opens: Sequence[str], listed: Set[str]) -> str | None:
+    """Refuse a file whose loader would open bytes that nobody hashed."""
+    folder = posixpath.dirname(file.path)
+    strangers = [name for name in opens if posixpath.normpath(posixpath.join(folder, name)) not in listed]
+    return f"its loader opens {', '.join(map(repr, strangers))}, not in the manifest" if strangers else None
+
+
 def _signature(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
+    """Return what changes when a file's bytes do; the time of the last change of its inode cannot be put back."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:

@@ -31,6 +31,7 @@ def write_cached(name: str, values: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(values), encoding="utf-8")
+        partial.chmod(0o600)
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
