@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Profile, Variant, manifest_from_json
+from emo_edge.bundle.onnx_external import external_locations
 from emo_edge.errors import BundleError, InputError
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
@@ -62,22 +65,44 @@ def read_manifest(root: Path) -> Manifest:
 
 def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterator[str]:
     known = read_cached(VERIFIED_NAME) if use_cache else {}
-    verified = dict(known)
+    verified = {name: entry for name, entry in known.items() if Path(name).exists()}
+    listed = {file.path for file in manifest.files()}
+    graphs = {
+        variant.files[0].path
+        for component in manifest.components.graphs().values()
+        for variant in component.variants.values()
+    }
     for file in manifest.files():
-        path = root / file.path
+        key = str((root / file.path).absolute())
         try:
-            problem = path_problem(root, path) or size_problem(path, file)
-            if not problem:
-                signature = [file.sha256, *_signature(path)]
-                if known.get(str(path.absolute())) != signature:
-                    problem = content_problem(path, file)
-                    verified |= {} if problem else {str(path.absolute()): signature}
+            problem, entry = _verify(root, file, known.get(key), is_graph=file.path in graphs)
+            problem = problem or _reference_problem(file, entry["opens"], listed)
+            verified |= {} if problem else {key: entry}
+        except ValueError as error:
+            problem = f"no file that a loader may open: {error}"
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
             problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         if problem:
             yield f"{file.path}: {problem}"
     if verified != known:
         write_cached(VERIFIED_NAME, verified)
+
+
+def _verify(root: Path, file: BundleFile, known: Any, *, is_graph: bool) -> tuple[str | None, dict[str, Any]]:
+    """Return what is wrong with a file, and the cache's entry for it: its signature, and the files that it opens.
+
+    A file whose entry ``known`` has its present signature is neither hashed nor scanned again.
+    """
+    path = root / file.path
+    problem = path_problem(root, path) or size_problem(path, file)
+    if problem:
+        return problem, {}
+    signature = [file.sha256, is_graph, *_signature(path)]
+    if isinstance(known, dict) and known.get("signature") == signature and isinstance(known.get("opens"), list):
+        return None, known
+    problem = content_problem(path, file)
+    opens = sorted(external_locations(path)) if is_graph and not problem else []
+    return problem, {"signature": signature, "opens": opens}
 
 
 def path_problem(root: Path, path: Path) -> str | None:
@@ -100,9 +125,17 @@ def content_problem(path: Path, file: BundleFile) -> str | None:
     return None if sha256_of(path) == file.sha256 else "its content is not what the manifest's sha256 says"
 
 
+def _reference_problem(file: BundleFile, opens: Sequence[str], listed: Set[str]) -> str | None:
+    """Refuse a file whose loader would open bytes that nobody hashed."""
+    folder = posixpath.dirname(file.path)
+    strangers = [name for name in opens if posixpath.normpath(posixpath.join(folder, name)) not in listed]
+    return f"its loader opens {', '.join(map(repr, strangers))}, not in the manifest" if strangers else None
+
+
 def _signature(path: Path) -> list[int]:
+    """Return what changes when a file's bytes do; the time of the last change of its inode cannot be put back."""
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:

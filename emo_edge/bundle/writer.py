@@ -8,9 +8,20 @@ from pathlib import Path
 from types import TracebackType
 
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Variant
-from emo_edge.bundle.reader import FINISHED, PLAN_NAME, Bundle, content_problem, path_problem, size_problem
+from emo_edge.bundle.reader import (
+    FINISHED,
+    PLAN_NAME,
+    Bundle,
+    content_problem,
+    path_problem,
+    read_manifest,
+    size_problem,
+)
 from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError
 from emo_edge.utils.files import replace_text, sha256_of, sync
+
+NAMED = 5
+"""Foreign files that a refusal names."""
 
 
 class BundleWriter:
@@ -41,7 +52,7 @@ class BundleWriter:
         self._check_target(overwrite=overwrite)
 
     def _check_target(self, *, overwrite: bool) -> None:
-        """Refuse to replace anything but an empty directory, or a bundle if that is asked for."""
+        """Refuse to replace anything but an empty directory, or a bundle and nothing else if that is asked for."""
         plain = self.target.is_dir() and not self.target.is_symlink()
         if not self.target.exists() and not self.target.is_symlink():
             return
@@ -49,6 +60,25 @@ class BundleWriter:
             raise BundleError(f"{self.target}: already there, and no bundle; give another name")
         if any(self.target.iterdir()) and not overwrite:
             raise BundleError(f"{self.target}: already there; give another name or `overwrite`")
+        if any(self.target.iterdir()):
+            self._check_replaced()
+
+    def _check_replaced(self) -> None:
+        """Refuse to delete what no manifest of ours lists: the user's own files, or another program's folder."""
+        try:
+            manifest = read_manifest(self.target)
+        except BundleError as error:
+            raise BundleError(
+                f"{self.target}: already there, and no bundle of ours: {error}; give another name"
+            ) from error
+        ours = {MANIFEST_NAME, *(file.path for file in manifest.files())}
+        paths = [path for path in self.target.rglob("*") if path.is_symlink() or not path.is_dir()]
+        others = sorted({path.relative_to(self.target).as_posix() for path in paths} - ours)
+        if others:
+            names = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+            raise BundleError(
+                f"{self.target}: holds files that are not the bundle's: {names}; move them, or give another name"
+            )
 
     def __enter__(self) -> BundleWriter:
         try:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from emo_edge.utils.files import replace_text
+from emo_edge.utils.files import replaced_file
 
 
 def cache_directory() -> Path:
@@ -31,4 +31,6 @@ def write_cached(name: str, values: dict[str, Any]) -> None:
     path = cache_directory() / name
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(values))
+        with replaced_file(path) as partial:
+            partial.touch(mode=0o600)
+            partial.write_text(json.dumps(values), encoding="utf-8")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,13 +71,25 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+def content_of(number: int, location: str = "") -> bytes:
+    """Return 1000 + ``number`` bytes: an ONNX message of a producer's name, and of a weight in another file."""
+    external = b""
+    if location:
+        entry = b"\x0a\x08location\x12" + bytes([len(location)]) + location.encode()
+        tensor = b"\x6a" + bytes([len(entry)]) + entry
+        graph = b"\x2a" + bytes([len(tensor)]) + tensor
+        external = b"\x3a" + bytes([len(graph)]) + graph
+    size = 1000 + number - 3 - len(external)
+    return external + b"\x12" + bytes([size & 0x7F | 0x80, size >> 7]) + bytes([number]) * size
+
+
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     with BundleWriter(tmp_path / "toy") as writer:
         entries = {}
         for number, name in enumerate(FILES):
             path = writer.path(name)
-            path.write_bytes(bytes([number]) * (1000 + number))
+            path.write_bytes(content_of(number))
             entries[name] = writer.entry(path).model_dump()
         writer.path("left-over.tmp").write_text("scratch")
         writer.finish(Manifest.model_validate(values(entries)))
@@ -246,6 +260,70 @@ def test_an_unchanged_file_is_not_hashed_again(toy: Path, monkeypatch: pytest.Mo
     assert len(hashed) == 1 + len(FILES)
 
 
+def test_a_byte_changed_under_the_old_time_is_hashed_again(toy: Path) -> None:
+    Bundle.open(toy)
+    path = toy / FILES[1]
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "its content is not what the manifest's sha256 says" in refusal(toy)
+
+
+def test_the_cache_forgets_bundles_that_are_gone(toy: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    shutil.copytree(toy, gone)
+    Bundle.open(gone)
+    shutil.rmtree(gone)
+    Bundle.open(toy)
+    cached = tmp_path / "cache" / "emo-edge" / "verified.json"
+    assert set(json.loads(cached.read_text(encoding="utf-8"))) == {str(toy / name) for name in FILES}
+    assert cached.stat().st_mode & 0o777 == 0o600
+
+
+def replaced(toy: Path, number: int, content: bytes) -> None:
+    """Put other bytes into a file of the bundle, and their size and hash into its manifest."""
+    (toy / FILES[number]).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    text = (toy / MANIFEST_NAME).read_text(encoding="utf-8")
+    manifest = json.loads(text)
+
+    def renew(value: Any) -> None:
+        for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            if isinstance(child, dict) and child.get("path") == FILES[number]:
+                child.update(size=len(content), sha256=digest)
+            renew(child)
+
+    renew(manifest)
+    (toy / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize("location", ["weights.data", "../weights.data", "/etc/passwd", "sub/../weights.data"])
+def test_a_graph_that_opens_what_nobody_hashed_is_refused(toy: Path, location: str) -> None:
+    (toy / "weights.data").write_bytes(bytes(16))
+    replaced(toy, 0, content_of(0, location))
+    assert f"vision-fp32.onnx: its loader opens {location!r}, not in the manifest" in refusal(toy)
+    assert f"its loader opens {location!r}" in refusal(toy), "also where the hash is known already"
+
+
+def test_a_graph_is_scanned_by_its_role_and_not_by_its_suffix(toy: Path) -> None:
+    (toy / "weights.data").write_bytes(bytes(16))
+    replaced(toy, 0, content_of(0, "weights.data"))
+    (toy / FILES[0]).rename(toy / "vision.model")
+    change(toy, lambda m: m["components"]["vision"]["variants"]["fp32"]["files"][0].update(path="vision.model"))
+    assert "vision.model: its loader opens 'weights.data'" in refusal(toy)
+
+
+def test_a_graph_may_open_what_the_manifest_lists(toy: Path) -> None:
+    replaced(toy, 0, content_of(0, FILES[1]))
+    assert Bundle.open(toy)
+
+
+def test_a_graph_that_cannot_be_read_is_refused(toy: Path) -> None:
+    replaced(toy, 0, b"no graph")
+    assert "vision-fp32.onnx: no file that a loader may open" in refusal(toy)
+
+
 def test_a_changed_manifest_entry_is_hashed_again_even_if_the_file_is_old(toy: Path) -> None:
     Bundle.open(toy)
     change(toy, lambda m: m["question_tokenizer"].update(sha256="0" * 64))
@@ -289,6 +367,22 @@ def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
     with BundleWriter(tmp_path / "new") as writer:
         assert list(writer.partial.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["web", "mixed", "nested", "linked"])
+def test_what_is_not_the_bundles_is_never_deleted(toy: Path, tmp_path: Path, folder: str) -> None:
+    target = tmp_path / "target"
+    if folder == "web":
+        target.mkdir()
+        (target / MANIFEST_NAME).write_text('{"name": "app", "start_url": "."}', encoding="utf-8")
+    else:
+        shutil.copytree(toy, target)
+    own = target / ("notes/thesis.txt" if folder == "nested" else "thesis.txt")
+    own.parent.mkdir(exist_ok=True)
+    own.symlink_to(toy) if folder == "linked" else own.write_text("years of work", encoding="utf-8")
+    with pytest.raises(BundleError, match="no bundle of ours" if folder == "web" else "are not the bundle's"):
+        BundleWriter(target, overwrite=True)
+    assert own.is_symlink() if folder == "linked" else own.read_text(encoding="utf-8") == "years of work"
 
 
 def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(toy: Path) -> None:
