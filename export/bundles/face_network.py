@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.face_crops import crop_face
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import InputError
@@ -18,9 +19,9 @@ from emo_edge.export.bundles.manifest import face_manifest
 from emo_edge.export.bundles.profiles import face_profiles
 from emo_edge.export.bundles.run import ExportRun, GraphBaseline, since
 from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network
+from emo_edge.export.reference.crop_settings import face_crop_settings
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.outputs import FACE_OUTPUTS
-from emo_edge.media.crops import face_crop
 from emo_edge.tensors import Tensor
 from emo_edge.utils.progress import QUIET, Reports
 
@@ -72,13 +73,8 @@ def _write_graphs(run: ExportRun, network: FaceNetwork, precisions: Sequence[str
 
 def _reference(run: ExportRun, network: FaceNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
     """Cut every face and run PyTorch on it: crops [N, h, w, 3] and each head's output [N, ...]."""
-    started, settings, samples = time.perf_counter(), network.config.face, run.samples
-    crops = np.stack(
-        [
-            face_crop(sample.image, sample.box, margin=settings.crop_margin, size=settings.image_size).pixels
-            for sample in samples
-        ]
-    )
+    started, settings, samples = time.perf_counter(), face_crop_settings(network.config.face), run.samples
+    crops = np.stack([crop_face(sample.image, sample.box, settings).pixels for sample in samples])
     parts = []
     for start in range(0, len(crops), BATCH):
         outputs = network.outputs(crops[start : start + BATCH])

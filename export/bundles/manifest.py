@@ -10,7 +10,6 @@ from emo_edge.bundle.manifest import (
     BeginSegment,
     BundleFile,
     Components,
-    CropSettings,
     FramesSegment,
     GraphComponent,
     LanguageComponent,
@@ -25,7 +24,7 @@ from emo_edge.bundle.manifest import (
 )
 from emo_edge.bundle.prompts import IMAGE_MARK, PromptConfig
 from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig
-from emo_edge.export.models.network_config import FaceConfig, LandmarkConfig
+from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec
 
@@ -99,7 +98,7 @@ def face_manifest(
     return Manifest(
         name=config.provenance.get("name", name),
         components=Components(vision=None, connector=None, face=face, language=None),
-        preprocessing=Preprocessing(vision=None, face=_face_crop(config.face)),
+        preprocessing=Preprocessing(vision=None, face=face_crop_settings(config.face)),
         layout=(),
         prompt=PromptConfig(),
         label_sets={},
@@ -128,14 +127,7 @@ def _contracts(specs: tuple[TensorSpec, ...]) -> tuple[TensorContract, ...]:
 
 def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
     vision, face = config.vision, config.face or config.landmark
-    return Preprocessing(
-        vision=CropSettings(method="padded", size=vision.image_size, margin=vision.crop_margin, fill=vision.image_mean),
-        face=_face_crop(face) if face else None,
-    )
-
-
-def _face_crop(face: FaceConfig | LandmarkConfig) -> CropSettings:
-    return CropSettings(method="stretched", size=face.image_size, margin=face.crop_margin)
+    return Preprocessing(vision=vision_crop_settings(vision), face=face_crop_settings(face) if face else None)
 
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:

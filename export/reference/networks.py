@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from emo_edge.bundle.face_crops import crop_face
 from emo_edge.errors import InputError
 from emo_edge.export.models.clip_vit import ClipVit
 from emo_edge.export.models.config import EmoLlamaConfig
@@ -19,8 +20,9 @@ from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.models.landmark_token import LandmarkToken
 from emo_edge.export.models.llama import build_llama
+from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.export.reference.frames import Clip, FrameFeatures, normalised_pixels
-from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
+from emo_edge.media.crops import Box, Crop, Image
 
 TOWERS = {"eva": EvaVit, "clip": ClipVit}
 
@@ -66,8 +68,8 @@ class EmoLlamaNetworks(nn.Module):
     def crops(self, frame: Image, box: Box | None = None) -> tuple[Crop, Crop | None]:
         """Cut one frame for the vision tower and, if there is one, for the face network or the landmark network."""
         vision, face = self.config.vision, self.config.face or self.config.landmark
-        whole = padded_crop(frame, box, margin=vision.crop_margin, size=vision.image_size, fill=vision.image_mean)
-        return whole, face_crop(frame, box, margin=face.crop_margin, size=face.image_size) if face else None
+        whole = crop_face(frame, box, vision_crop_settings(vision))
+        return whole, crop_face(frame, box, face_crop_settings(face)) if face else None
 
     def encode(self, clip: Clip) -> FrameFeatures:
         """Crop every frame and run both networks."""

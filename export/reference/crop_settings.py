@@ -1,0 +1,16 @@
+"""Crops of a checkpoint's networks as the manifest states them, from the checkpoint's config."""
+
+from __future__ import annotations
+
+from emo_edge.bundle.manifest import CropSettings
+from emo_edge.export.models.network_config import FaceConfig, LandmarkConfig, VisionConfig
+
+
+def vision_crop_settings(vision: VisionConfig) -> CropSettings:
+    """Return the crop of the vision tower: padded to a square, as LLaMA-VID trains."""
+    return CropSettings(method="padded", size=vision.image_size, margin=vision.crop_margin, fill=vision.image_mean)
+
+
+def face_crop_settings(face: FaceConfig | LandmarkConfig) -> CropSettings:
+    """Return the crop of the face or landmark network: stretched to a square, as FaceXFormer's inference does."""
+    return CropSettings(method="stretched", size=face.image_size, margin=face.crop_margin)
