@@ -114,7 +114,6 @@ def test_an_error_ends_with_its_own_code_and_one_message(kind: type[errors.EmoEd
 
 def test_every_kind_of_error_has_its_own_code() -> None:
     kinds_of_others = {errors.BundleError, errors.DeviceMemoryError, errors.EngineError, errors.UnsupportedCardError}
-    # Only a program that uses the library meets it; its code is the base class's.
     kinds_of_others.add(errors.PipelineStateError)
     kinds_alone = set(KINDS) - kinds_of_others
     codes = [kind.exit_code for kind in kinds_alone]
