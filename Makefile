@@ -23,7 +23,7 @@ test-fast:
 	pytest -m "not slow" $(TESTS)
 
 docs:
-	mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 # The main job of the README, cold: it fails where the exact profile is not exact on 500 drawings.
 demo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -207,3 +208,17 @@ def test_the_benchmarks_figures_are_those_of_the_kept_report() -> None:
     for row in shown[2:]:
         for column, cell in zip(shown[0], row, strict=True):
             assert kept[row[0]][head.index(column)] == cell, (row[0], column)
+
+
+def test_the_layout_page_lists_the_layers_of_the_architecture_test() -> None:
+    source = ast.parse((ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8"))
+    (layers,) = [
+        ast.literal_eval(node.value)
+        for node in source.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LAYERS"
+    ]
+    page = (ROOT / "docs" / "develop" / "layout.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| \d+ \| ([^|]+) \|", page, re.MULTILINE)
+    folders = [[path.replace("/", ".") for path in re.findall(r"`([^`]+)`", cell)] for cell in cells[1:]]
+    packages = [tuple(path if path.startswith("emo_edge") else f"emo_edge.{path}" for path in row) for row in folders]
+    assert packages == [line for line in layers if line != ("emo_edge",)]
