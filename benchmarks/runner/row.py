@@ -26,6 +26,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
+from emo_edge.utils.commands import with_common_flags
 from emo_edge.utils.extras import missing_extra
 from emo_edge.utils.progress import Reports
 
@@ -214,4 +215,5 @@ def _half_label(run: BenchRun) -> Distribution:
 
 def _reason(error: BaseException) -> str:
     """Return the text of a failure; a MemoryError has none as a rule, and is named."""
-    return str(missing_extra(error) if isinstance(error, ModuleNotFoundError) else error) or type(error).__name__
+    text = str(missing_extra(error) if isinstance(error, ModuleNotFoundError) else error)
+    return with_common_flags(text) or type(error).__name__

@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -16,7 +17,7 @@ from emo_edge.utils.extras import missing_extra
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as the shell has it."""
-FLAGS: dict[str | None, str] = {"device": "--device"}
+FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the system for a disk that takes no more."""
@@ -93,7 +94,15 @@ def with_flags(message: str, command: click.Command) -> str:
     A field that only other commands have, such as the device of a reading, becomes their flag.
     """
     options = [param for param in command.params if isinstance(param, click.Option)]
-    flags = FLAGS | {option.name: max(option.opts, key=len) for option in options}
+    return _replaced(message, FLAGS | {str(option.name): max(option.opts, key=len) for option in options})
+
+
+def with_common_flags(message: str) -> str:
+    """Replace the fields of a library's error that several commands have, for a report that no command prints."""
+    return _replaced(message, FLAGS)
+
+
+def _replaced(message: str, flags: Mapping[str, str]) -> str:
     return re.sub(r"`(\w+)`", lambda field: flags.get(field[1], field[0]), message)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.errors import EmoEdgeError
 from emo_edge.runtimes.loading.device_choice import usable_devices
+from emo_edge.utils.commands import with_common_flags
 
 WARM_UP = 3
 
@@ -62,12 +63,13 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
     try:
         usable_devices(order["device"], language=order["language"])
     except (EmoEdgeError, ModuleNotFoundError) as error:
-        return {"absent": str(error), "problem": str(error)}
+        problem = with_common_flags(str(error))
+        return {"absent": problem, "problem": problem}
     try:
         bundle = Path(order["bundle"])
         return read_drawings(bundle, order["device"], order["profile"], order["samples"], order["rounds"])
     except EmoEdgeError as error:
-        return {"problem": str(error), "exit_code": error.exit_code}
+        return {"problem": with_common_flags(str(error)), "exit_code": error.exit_code}
     except Exception as error:
         # The report matters most where something unforeseen breaks.
         return {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
