@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
             text = ast.get_docstring(node)
             if text:
                 yield getattr(node, "lineno", 1), text
+        body = getattr(node, "body", None)
+        for assignment, text in pairwise(body) if isinstance(body, list) else ():
+            if isinstance(assignment, (ast.Assign, ast.AnnAssign)) and is_text(text):
+                yield text.lineno, text.value.value
+
+
+def is_text(node: ast.stmt) -> bool:
+    """Return whether a statement is a string alone: after an assignment, its docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def identifiers(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -57,6 +67,6 @@ def test_docstrings_and_identifiers_use_the_fields_words(path: Path) -> None:
 
 
 def test_the_check_finds_what_it_is_for() -> None:
-    tree = ast.parse('def told_shares(beside):\n    """Tell the shares."""\n    found = 1\n')
-    assert [text for _, text in docstrings(tree) if text.split()[0] in OPENINGS] == ["Tell the shares."]
+    tree = ast.parse('def told_shares(beside):\n    """Tell the shares."""\n    found = 1\n    """What it is."""\n')
+    assert [text for _, text in docstrings(tree) if text.split()[0] in OPENINGS] == ["Tell the shares.", "What it is."]
     assert sum(bool(words_of(name) & BANNED) for _, name in identifiers(tree)) == 3

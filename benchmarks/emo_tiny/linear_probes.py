@@ -19,7 +19,7 @@ from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 WEIGHTS = {"vision": 1.0, "face": 0.5}
-"""What each branch's losses count; with equal weights LLaMA leans on the face tokens and hardly needs the others."""
+"""Weights of each branch's losses; with equal weights LLaMA leans on the face tokens and hardly needs the others."""
 
 
 class BranchProbes(nn.Module):

@@ -24,7 +24,7 @@ SETTINGS = (
     "-DLLAMA_BUILD_SERVER=OFF",
     "-DLLAMA_CURL=OFF",
 )
-"""Which programs are built; how the kernels are built is left to llama.cpp, as pip leaves it."""
+"""Programs that are built; llama.cpp chooses its kernels, as it does under pip."""
 LINES_SHOWN = 15
 
 

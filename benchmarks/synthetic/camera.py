@@ -93,7 +93,7 @@ _AWAY = {
     "strand": (0.0, -2.5),
     "sunglasses": (0.0, -2.5),
 }
-"""Where an occluder comes from and goes to, right and down in face units; a bar moves across its length."""
+"""Start and end of an occluder, right and down in face units; a bar moves across its length."""
 
 
 def draw_occluder(face: Face, camera: Camera, away: float = 0.0) -> None:

@@ -23,7 +23,7 @@ FRAMES_PER_SECOND = 30.0
 CLIP_FRAMES = 90
 PULSE_GREY_LEVELS = 1.25
 HOLD = 0.15
-"""How long an expression is held before and after its apex, as a share of the clip."""
+"""Time that an expression is held before and after its apex, as a fraction of the clip."""
 PASSING_FRAMES = 6
 """In how many frames what lies over a face in a clip comes or goes."""
 

@@ -48,7 +48,7 @@ class Mixture:
     divergence: float
     """Mean KL on the samples of the search."""
     origin: str
-    """Where the types come from, for people."""
+    """Origin of the types, for people."""
 
 
 class MixtureSearch:

@@ -49,7 +49,7 @@ class LanguageVariant:
     path: Path
     evidence: dict[str, float]
     origin: str
-    """How it was made, for people."""
+    """Recipe, for people."""
     types: dict[str, str] = field(default_factory=dict)
     """Of each matrix, where a search chose them."""
 

@@ -176,7 +176,7 @@ class Scoring(Section):
 
     temperature: Positive = 1.0
     prior_correction: bool = False
-    """Whether scores are set against those of a blank image (a content-free prompt) by default."""
+    """True sets scores against those of a blank image (a content-free prompt) by default."""
 
 
 class Profile(Section):

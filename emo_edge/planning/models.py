@@ -38,7 +38,7 @@ class PlannedModel(Protocol):
     language: LanguageShape | None
     tokens_per_frame: int
     cuda: CudaSettings
-    """How a card runs the graphs."""
+    """Settings of a card for the graphs."""
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
         """Count the work of a component's graph."""

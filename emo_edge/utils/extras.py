@@ -23,12 +23,12 @@ EXTRAS = {
     "onnxscript": "export",
     "gguf": "export",
 }
-"""Which extra brings an optional module."""
+"""Extra that brings each optional module."""
 ON_JETSON = {
     "cv2": "JetPack has OpenCV: make the virtual environment with --system-site-packages",
     "onnxruntime": "Run: pip install onnxruntime",
 }
-"""What to do on a Jetson instead, where the extra would put another OpenCV over JetPack's."""
+"""Advice on a Jetson, where the extra would install another OpenCV over JetPack's."""
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 

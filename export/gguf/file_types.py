@@ -12,7 +12,7 @@ FILE_TYPES = {name: kind.number for name, kind in gguf_types.FILE_TYPES.items() 
 IMATRIX_TYPES = {name: kind.number for name, kind in gguf_types.FILE_TYPES.items() if kind.needs_imatrix}
 """The same, for file types that llama.cpp makes only from importance statistics (an imatrix)."""
 TENSOR_TYPES = ("f16", "q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k", "iq4_xs", "iq4_nl", "q4_0", "q5_0", "iq3_s")
-"""What a single tensor may be made in, by name; llama.cpp's own recipes mix these."""
+"""Types of a single tensor, by name; llama.cpp's own recipes mix these."""
 
 
 def available_file_types(config: LanguageConfig, *, importance: bool = False) -> list[str]:

@@ -28,7 +28,7 @@ from onnx import (
 from emo_edge.errors import CheckpointError
 
 LANDMARKS_NAME = "landmarks.onnx"
-"""What a checkpoint calls the user's file."""
+"""Name of the user's file in a checkpoint."""
 DEFAULT_SIZE = 192
 """Input side of InsightFace's ``2d106det.onnx``, for a graph of no fixed size."""
 LARGEST_SIZE = 1024

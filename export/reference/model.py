@@ -42,7 +42,7 @@ class PromptInput:
     question: str
     clip: bool = False
     demographics: bool | None = None
-    """Whether age, gender and race are in the prompt; None follows the config."""
+    """True puts age, gender and race into the prompt; None follows the config."""
 
 
 @dataclass(frozen=True)

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 DEVICES = ("auto", "tensorrt", "cuda", "openvino", "cpu")
-"""What ``--device`` takes. ``auto`` tries the cards in this order, then ``cpu``."""
+"""Names of devices. ``auto`` tries the cards in this order, then ``cpu``."""
 GPU_DEVICES = ("tensorrt", "cuda")

@@ -36,7 +36,7 @@ HUES = ("#8fbbe8", "#f0b27a", "#93cfa9", "#e8a0b4", "#c9b3ea", "#e6d27a", "#8ed1
 """Of stages, in both lights: each carries the same dark ink."""
 HUE_INK = "#16191d"
 TINT = 0.45
-"""How much of the accent the fullest entry of a confusion matrix takes."""
+"""Fraction of the accent in the fullest entry of a confusion matrix."""
 
 _RULES = """
 * { box-sizing: border-box; }
