@@ -63,7 +63,8 @@ def calibrate(
         threads: of the engines that are measured.
         reports: gets every step.
 
-    Raises InputError for too few usable samples or a checkpoint of another bundle; AccuracyGateError, leaving the old
+    Raises InputError for too few usable samples or a checkpoint of another bundle; BundleError, before anything is
+    computed, for a folder with other files than the bundle's; AccuracyGateError, leaving the old
     bundle, if a profile fails its gate and nothing more precise holds it, or at the first failure if
     ``config.strict``.
     """
@@ -72,9 +73,10 @@ def calibrate(
     require_origin(old, checkpoint)
     config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
     extra.check()
+    writer = BundleWriter(bundle, overwrite=True)
     drawn = usable_samples(old, listed, config, reports)
     run = prepared_run(old, checkpoint, drawn, config, threads, reports)
-    with BundleWriter(bundle, overwrite=True) as writer:
+    with writer:
         language = language_variants(run, writer)
         variants = NewVariants(graph_variants(run, writer), language)
         if extra.keep_imatrix:
