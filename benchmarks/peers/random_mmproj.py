@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.utils.files import replaced_file
 
 STD = 0.02
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -41,33 +42,33 @@ def write_clip_projector(path: Path, language: Path, shape: ClipShape | None = N
     import gguf
 
     sizes, out = shape or ClipShape(), read_gguf_header(language).shape().width
-    partial = path.with_name(f".{path.name}.partial")
-    writer = gguf.GGUFWriter(partial, "clip")
-    writer.add_string("general.type", "mmproj")
-    writer.add_uint32("general.file_type", 1)
-    writer.add_bool("clip.has_vision_encoder", True)
-    writer.add_bool("clip.use_gelu", False)
-    writer.add_string("clip.projector_type", "mlp")
-    for key, value in (
-        ("image_size", sizes.image_size),
-        ("patch_size", sizes.patch_size),
-        ("embedding_length", sizes.width),
-        ("feed_forward_length", sizes.mlp),
-        ("attention.head_count", sizes.heads),
-        ("block_count", sizes.layers),
-        ("projection_dim", out),
-    ):
-        writer.add_uint32(f"clip.vision.{key}", value)
-    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
-    writer.add_array("clip.vision.image_mean", MEAN)
-    writer.add_array("clip.vision.image_std", DEVIATION)
-    for name, tensor in _tensors(sizes, out):
-        writer.add_tensor(name, tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return partial.replace(path)
+    with replaced_file(path) as partial:
+        writer = gguf.GGUFWriter(partial, "clip")
+        writer.add_string("general.type", "mmproj")
+        writer.add_uint32("general.file_type", 1)
+        writer.add_bool("clip.has_vision_encoder", True)
+        writer.add_bool("clip.use_gelu", False)
+        writer.add_string("clip.projector_type", "mlp")
+        for key, value in (
+            ("image_size", sizes.image_size),
+            ("patch_size", sizes.patch_size),
+            ("embedding_length", sizes.width),
+            ("feed_forward_length", sizes.mlp),
+            ("attention.head_count", sizes.heads),
+            ("block_count", sizes.layers),
+            ("projection_dim", out),
+        ):
+            writer.add_uint32(f"clip.vision.{key}", value)
+        writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+        writer.add_array("clip.vision.image_mean", MEAN)
+        writer.add_array("clip.vision.image_std", DEVIATION)
+        for name, tensor in _tensors(sizes, out):
+            writer.add_tensor(name, tensor)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return path
 
 
 def _tensors(shape: ClipShape, out: int) -> Iterator[tuple[str, NDArray[np.floating]]]:

@@ -49,7 +49,7 @@ def _described(run: CalibrationRun, writer: BundleWriter, variants: NewVariants)
     }
     parts = {"language": _with_variants(language_of(run.source.bundle), files)}
     for graph in variants.graphs:
-        parts[graph.component] = _with_variants(getattr(old.components, graph.component), {INT8: graph.variant})
+        parts[graph.component] = _with_variants(old.components.graph(graph.component), {INT8: graph.variant})
     faster = {one.component: one.speed.faster for one in variants.graphs}
     names = [one.name for one in variants.language]
     counts = f"statistics from {len(run.collected)} samples, measured on {len(run.measured)} others"

@@ -87,7 +87,7 @@ class CalibrationConfig:
         """Return the graphs to make in INT8: those that the bundle has, and none for a profile that takes none."""
         if self.profile is not None and not takes_int8(self.profile, manifest.profiles[self.profile]):
             return ()
-        return tuple(part for part in self.int8 if getattr(manifest.components, part) is not None)
+        return tuple(part for part in self.int8 if manifest.components.get(part) is not None)
 
     def _require_work(self, types: Sequence[str], graphs: Sequence[str], known: Sequence[str]) -> None:
         """Raise InputError for an unknown type, or if there is nothing to make."""

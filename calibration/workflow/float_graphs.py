@@ -26,8 +26,7 @@ class FloatGraphs:
 
     def component(self, component: str) -> GraphComponent:
         """Return the manifest's entry of a graph."""
-        graph: GraphComponent = getattr(self.bundle.manifest.components, component)
-        return graph
+        return self.bundle.manifest.components.graph(component)
 
     def path(self, component: str, variant: str) -> Path:
         """Return the file of one variant."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_edge.bundle.manifest import GRAPHS, GraphComponent
+from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
 from emo_edge.metrics.gates import engine_failure
@@ -48,10 +48,9 @@ def profile_graphs(bundle: Bundle, profiles: Sequence[str] = ()) -> list[EngineR
     """List each variant that the profiles (all if none is named) use of a graph, once."""
     chosen = [profile_of(bundle, name)[1] for name in profiles or bundle.manifest.profiles]
     requests = {}
-    for part in GRAPHS:
-        component = getattr(bundle.manifest.components, part)
-        for variant in dict.fromkeys(getattr(profile, part) for profile in chosen):
-            if component is not None and variant is not None:
+    for part, component in bundle.manifest.components.graphs().items():
+        for variant in dict.fromkeys(profile.variant(part) for profile in chosen):
+            if variant is not None:
                 requests[part, variant] = EngineRequest(part, component, variant)
     return list(requests.values())
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from emo_edge.errors import InputError
 from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.files import replace_text
 
 
 def require_new_report(path: Path, *, overwrite: bool) -> None:
@@ -44,10 +45,7 @@ def without_folders(text: str, bundle: Path) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all; raise InputError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        replace_text(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}); give another place with `out`") from error
