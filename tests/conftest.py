@@ -1,4 +1,4 @@
-"""What several tests share: workers, hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
+"""Fixtures of several tests: workers, hypothesis without a clock or a memory, real tokenizers, a toy checkpoint."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_tensorrt_rtx_builds_the_small_graph_without_a_gpu() -> None:
 
 
 class SmallTensorRt(ModuleType):
-    """What the small graph is tried with: it builds, and is loaded or refused with ``complaint``."""
+    """Trial of the small graph: it builds, and is loaded or refused with ``complaint``."""
 
     __version__ = "1.7.1"
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=0)
