@@ -44,7 +44,12 @@ LAYERS = (
     ("emo_edge.benchmarks.report",),
     ("emo_edge.benchmarks.report.html", "emo_edge.benchmarks.report.compare"),
     ("emo_edge.benchmarks.runner",),
-    ("emo_edge.benchmarks.device_speed", "emo_edge.benchmarks.peers", "emo_edge.benchmarks.studies"),
+    (
+        "emo_edge.benchmarks.device_speed",
+        "emo_edge.benchmarks.endurance",
+        "emo_edge.benchmarks.peers",
+        "emo_edge.benchmarks.studies",
+    ),
     ("emo_edge.cli",),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""

@@ -1,0 +1,95 @@
+"""``python -m emo_edge.benchmarks.endurance``."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import click
+
+from emo_edge.benchmarks.endurance.commands import COMMANDS
+from emo_edge.benchmarks.endurance.inputs import make_inputs
+from emo_edge.benchmarks.endurance.kills import killed_runs
+from emo_edge.benchmarks.endurance.steady import Steadiness, openings, pictures, video_frames, watched_rounds
+from emo_edge.errors import EmoEdgeError
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.machine.summary import describe_machine
+from emo_edge.utils.commands import EdgeCommand
+
+GROWTH = 0.01
+"""Most that the resident memory may grow by."""
+BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
+
+
+@click.group()
+def main() -> None:
+    """Try the whole program for long."""
+
+
+@main.command(cls=EdgeCommand)
+@click.argument("names", nargs=-1, type=click.Choice(list(COMMANDS)))
+@click.option("--count", default=50, show_default=True, type=click.IntRange(1), help="Kills of each command.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the moments.")
+@click.option("--work", type=click.Path(path_type=Path), help="Empty folder that keeps failed runs.")
+def kills(names: tuple[str, ...], count: int, seed: int, work: Path | None) -> None:
+    """Kill NAMES (every command by default) at random moments, and run each again."""
+    folder = work or Path(tempfile.mkdtemp(prefix="emo-edge-kills-"))
+    made = folder / "made"
+    made.mkdir(parents=True)
+    make_inputs(made)
+    started, failed = time.monotonic(), 0
+    runs = chain.from_iterable(
+        killed_runs(name, made, folder / name, count=count, seed=seed) for name in names or COMMANDS
+    )
+    for number, kill in enumerate(runs, 1):
+        failed += bool(kill.problems)
+        state = "ended before" if kill.finished else "killed"
+        click.echo(
+            f"{number}: {kill.command} {state} at {kill.moment_s:.2f} s: {'; '.join(kill.problems) or 'as undisturbed'}"
+        )
+    click.echo(f"{number} runs, {failed} with a problem, {time.monotonic() - started:.0f} s; {describe_machine()}")
+    if failed:
+        raise EmoEdgeError(f"{failed} of {number} killed runs left a problem; see {folder}")
+
+
+@main.command(cls=EdgeCommand)
+@BUNDLE
+@click.option("--count", default=100_000, show_default=True, type=click.IntRange(100), help="Frames to read.")
+@click.option("--profile", help="Profile of BUNDLE.")
+@click.option("--video", type=click.Path(path_type=Path, exists=True), help="Video to read; drawings by default.")
+def frames(bundle: Path, count: int, profile: str | None, video: Path | None) -> None:
+    """Read many frames with BUNDLE; memory, descriptors and threads must not grow."""
+    with EmotionPipeline.open(bundle, profile=profile) as pipeline:
+        work = video_frames(pipeline, video) if video else pictures(pipeline)
+        _report("frames", watched_rounds(work, count, _shown))
+
+
+@main.command(cls=EdgeCommand)
+@BUNDLE
+@click.option("--count", default=200, show_default=True, type=click.IntRange(20), help="Openings.")
+@click.option("--profile", help="Profile of BUNDLE.")
+def opens(bundle: Path, count: int, profile: str | None) -> None:
+    """Open, read once and close BUNDLE many times; memory, descriptors and threads must not grow."""
+    _report("openings", watched_rounds(openings(partial(EmotionPipeline.open, bundle, profile=profile)), count, _shown))
+
+
+def _shown(done: int, total: int) -> None:
+    click.echo(f"{done:,} of {total:,}", err=True)
+
+
+def _report(name: str, steady: Steadiness) -> None:
+    first, last = steady.states[0], steady.states[-1]
+    click.echo(
+        f"{steady.rounds:,} {name} in {steady.seconds:.0f} s: memory {first.resident_bytes / 1e6:.1f} to "
+        f"{last.resident_bytes / 1e6:.1f} MB ({100 * steady.growth:+.2f} %), descriptors {first.descriptors} to "
+        f"{last.descriptors}, threads {first.threads} to {last.threads}; {describe_machine()}"
+    )
+    if problems := steady.problems(GROWTH):
+        raise EmoEdgeError(f"not steady: {', '.join(problems)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Inputs of the killed commands, made once: a small bundle, a list of drawings, a face network of random weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
+from emo_edge.export.bundles.config import ExportConfig
+from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+from emo_edge.export.importers.facexformer import INSIDE
+from emo_edge.export.importers.random_weights import RandomTensor
+from emo_edge.export.models.config import FaceXFormerConfig
+from emo_edge.export.reference.face_network import face_network_shapes
+
+DRAWINGS = 42
+TOY_FACE = {
+    "embed_dim": 16,
+    "num_heads": [1, 2, 4, 8],
+    "mlp_ratio": 4,
+    "decoder_dim": 32,
+    "decoder_mlp_size": 64,
+}
+"""Upstream's numbers of layers at a small width."""
+
+
+def make_inputs(folder: Path) -> None:
+    """Write ``bundle``, ``drawings.jsonl`` and ``face.pt`` into a folder."""
+    write_drawings(folder / "drawings")
+    write_face_network(folder / "face.pt")
+    config = ExportConfig(vision=("fp32",), face=("fp32",), language=("f16",))
+    bundle_from_checkpoint(packaged_checkpoint(), folder / "bundle", config, packaged_samples(7), threads=1)
+
+
+def write_drawings(folder: Path) -> None:
+    """Copy packaged drawings into a folder; list them with their labels in the ``.jsonl`` next to it."""
+    folder.mkdir()
+    lines = []
+    for sample in packaged_samples(DRAWINGS):
+        assert isinstance(sample.source, Path)
+        shutil.copy(sample.source, folder)
+        lines.append(json.dumps({"image": f"{folder.name}/{sample.name}", "label": sample.expression}))
+    folder.with_suffix(".jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_face_network(path: Path) -> None:
+    """Write a FaceXFormer of random weights as upstream's ``model.pt`` holds it."""
+    shapes = face_network_shapes(FaceXFormerConfig.from_dict({"face": TOY_FACE}))
+    state = {
+        name.removeprefix("face."): RandomTensor(name, shape, number).value()
+        for number, (name, shape) in enumerate(shapes.items())
+    }
+    torch.save({INSIDE: state}, path)

@@ -1,0 +1,41 @@
+"""Kills at random moments: a short run of the real command, and broken outputs that must be noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emo_edge.benchmarks.endurance import kills
+from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, KilledCommand, folder_digest
+from emo_edge.benchmarks.endurance.inputs import write_face_network
+from emo_edge.benchmarks.endurance.kills import killed_runs
+
+
+@pytest.mark.slow
+def test_a_killed_import_leaves_nothing_half(tmp_path: Path) -> None:
+    write_face_network(tmp_path / "face.pt")
+    runs = list(killed_runs("import", tmp_path, tmp_path / "work", count=2, seed=3))
+    assert [run.problems for run in runs] == [(), ()]
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {"undisturbed"}
+
+
+def test_half_an_output_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that writes in place: killed between its two files, it leaves one of them."""
+    monkeypatch.setattr(kills, "command_line", lambda words: ["sh", "-c", *words])
+    slow = 'mkdir -p "$0" && echo 1 > "$0/a" && sleep 0.3 && echo 2 > "$0/b"'
+    careless = KilledCommand(lambda made, folder: [slow, str(folder / OUT)], folder_digest)
+    monkeypatch.setitem(COMMANDS, "careless", careless)  # type: ignore[arg-type]
+    runs = list(killed_runs("careless", tmp_path, tmp_path / "work", count=8, seed=0))
+    noticed = [problem for run in runs for problem in run.problems]
+    assert noticed and set(noticed) == {"after the kill: b differ from the undisturbed run"}
+
+
+def test_another_result_after_a_kill_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that goes on in what a killed run left, and so ends otherwise."""
+    monkeypatch.setattr(kills, "command_line", lambda words: ["sh", "-c", *words])
+    appends = 'echo 1 >> "$0.part" && sleep 0.2 && mkdir -p "$0" && cp "$0.part" "$0/a" && rm "$0.part"'
+    careless = KilledCommand(lambda made, folder: [appends, str(folder / OUT)], folder_digest)
+    monkeypatch.setitem(COMMANDS, "careless", careless)  # type: ignore[arg-type]
+    runs = list(killed_runs("careless", tmp_path, tmp_path / "work", count=4, seed=0))
+    assert "after the next run: a differ from the undisturbed run" in [one for run in runs for one in run.problems]
