@@ -20,9 +20,13 @@ def is_utf8(path: str | Path) -> bool:
 
 
 def native_text(text: str) -> str:
-    """Return a URL, pipeline or option that a native library gets; raise InputError where it is not UTF-8."""
-    if not is_utf8(text):
-        raise InputError(f"{text}: is not UTF-8 text, which this library needs: escape its special characters")
+    """Return a URL or a pipeline for a native library; raise InputError, without its passwords, if it is not UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"character {error.start + 1} of this address is not UTF-8: write it as %XX, its bytes in hexadecimal"
+        ) from error
     return text
 
 

@@ -77,5 +77,5 @@ def test_no_place_for_a_link_is_one_error(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_text_that_is_no_path_is_refused() -> None:
     assert native_text("rtsp://é/1") == "rtsp://é/1"
-    with pytest.raises(InputError, match="is not UTF-8 text"):
+    with pytest.raises(InputError, match="character 11 of this address is not UTF-8"):
         native_text(f"rtsp://{ODD}/1")
