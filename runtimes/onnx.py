@@ -17,6 +17,7 @@ from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
 from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.native_paths import native_path
 
 logger = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -132,7 +133,8 @@ def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettin
     # Waiting threads that spin starve other programs: 40 instead of 24 ms an image on two busy cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session, graphs = _create_session(ort, path, options, device, cuda)
+        with native_path(path) as name:
+            session, graphs = _create_session(ort, name, options, device, cuda)
     except Exception as error:
         if "alloc" in str(error):
             raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
@@ -146,16 +148,16 @@ def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettin
     return session, graphs
 
 
-def _create_session(ort: Any, path: Path, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
+def _create_session(ort: Any, path: str, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
     plain = cuda.model_copy(update={"graphs": False})
     if device == "cuda" and cuda.graphs and not cuda.tensorrt_provider and graphs_are_safe(ort.__version__):
         try:
-            return ort.InferenceSession(str(path), options, providers=providers(device, cuda)), True
+            return ort.InferenceSession(path, options, providers=providers(device, cuda)), True
         except Exception as error:
             if NOT_CAPTURED not in str(error):
                 raise
-            logger.info("%s runs without CUDA graphs: %s", path.name, " ".join(str(error).split())[:300])
-    return ort.InferenceSession(str(path), options, providers=providers(device, plain)), False
+            logger.info("%s runs without CUDA graphs: %s", Path(path).name, " ".join(str(error).split())[:300])
+    return ort.InferenceSession(path, options, providers=providers(device, plain)), False
 
 
 def graphs_are_safe(version: str) -> bool:

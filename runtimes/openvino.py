@@ -16,6 +16,7 @@ from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences
 from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.native_paths import native_path
 
 DEVICE = "CPU"
 REPORTER = "openvino_telemetry"
@@ -122,8 +123,9 @@ def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:
     try:
         # By name: a file that is not ONNX would otherwise be offered to the parsers of every other format.
         reader = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")
-        model = reader.convert(reader.load(str(path)))
-        return openvino.Core().compile_model(model, DEVICE, settings)
+        with native_path(path) as name:
+            model = reader.convert(reader.load(name))
+            return openvino.Core().compile_model(model, DEVICE, settings)
     except Exception as error:
         # The parser's errors and the engine's have no class in common.
         translated = _translated(error)

@@ -20,6 +20,7 @@ from emo_edge.benchmarks.synthetic.generator import FaceSample, render_face
 from emo_edge.errors import InputError
 from emo_edge.taxonomy import ACTION_UNITS, AGE_BINS, GENDERS, RACES
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.native_paths import native_path
 
 
 def instruction_pairs(sample: FaceSample, rng: random.Random) -> Iterator[Instruction]:
@@ -60,7 +61,8 @@ def main(out: Path, count: int, seed: int, size: int) -> None:
         for index in range(count):
             sample = render_face(seed, index, size=size)
             name = f"images/{index:06d}.png"
-            cv2.imwrite(str(out / name), sample.image[..., ::-1])
+            with native_path(out / name) as path:
+                cv2.imwrite(path, sample.image[..., ::-1])
             for pair in instruction_pairs(sample, random.Random(f"{seed}-{index}")):
                 stream.write(json.dumps(record(sample, pair, name)) + "\n")
     click.echo(f"{count} drawings and {2 * count} pairs in {out}")

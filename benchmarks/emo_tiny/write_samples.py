@@ -14,6 +14,7 @@ from emo_edge.benchmarks.emo_tiny.data import BASIC
 from emo_edge.benchmarks.synthetic.generator import render_face
 from emo_edge.errors import InputError
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.native_paths import native_path
 
 SAMPLE_SEED = 904
 """Unlike every seed of training, evaluation and demo."""
@@ -34,7 +35,9 @@ def main(directory: Path, count: int) -> None:
         sample = render_face(SAMPLE_SEED, index, expressions=(BASIC[index % len(BASIC)],))
         name = f"{index:03d}-{sample.expression}.jpg"
         pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(directory / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
+        with native_path(directory / name) as path:
+            written = cv2.imwrite(path, pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if not written:
             raise InputError(f"{directory / name}: cannot be written; make room or choose another place")
         box = [round(float(value), 1) for value in sample.box]
         entries.append({"file": name, "expression": sample.expression, "box": box})

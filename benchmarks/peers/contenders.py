@@ -31,6 +31,7 @@ from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, runtime
 from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
+from emo_edge.utils.native_paths import native_path
 
 LABELS = "rafdb7"
 ANSWER = 3
@@ -242,7 +243,8 @@ def optimum_vision(bundle: Path, variant: str, threads: int | None, calls: int) 
 
     opened, options = Bundle.open(bundle), onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    session = onnxruntime.InferenceSession(str(_vision_file(opened, variant)), options, ["CPUExecutionProvider"])
+    with native_path(_vision_file(opened, variant)) as name:
+        session = onnxruntime.InferenceSession(name, options, ["CPUExecutionProvider"])
     model = ORTModelForCustomTasks(config=PretrainedConfig(), session=session)
     return _pictures(opened, lambda feed: model(**feed), calls)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from emo_edge.benchmarks.synthetic.generator import CLIP_FRAMES, render_clip, render_face
 from emo_edge.errors import InputError
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.native_paths import native_path
 
 _BAR = 22
 
@@ -53,7 +54,8 @@ def _write(path: Path, image: NDArray[np.uint8]) -> None:
     import cv2
 
     try:
-        written = cv2.imwrite(str(path), image[..., ::-1])
+        with native_path(path) as name:
+            written = cv2.imwrite(name, image[..., ::-1])
     except cv2.error as error:
         raise InputError(f"{path}: pictures are written as .png, .jpg or .webp") from error
     if not written:

@@ -13,6 +13,7 @@ from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.onnx import FATAL
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.native_paths import native_path
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
@@ -37,11 +38,12 @@ class GraphRun:
         options.log_severity_level = FATAL
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder.resolve()))
         try:
-            self._session: Any = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            with native_path(folder.resolve()) as name:
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", name)
+                self._session: Any = ort.InferenceSession(
+                    model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:
             raise CheckpointError(f"ONNX Runtime cannot load the graph {model.graph.name}: {error}") from error
         self.outputs = [value.name for value in self._session.get_outputs()]
@@ -98,15 +100,16 @@ def save_model(model: ModelProto, folder: Path, target: Path) -> list[Path]:
 
     data = target.with_name(f"{target.name}.data")
     refuse_existing(target, data)
-    external.load_external_data_for_model(model, str(folder.resolve()))
+    with native_path(folder.resolve()) as name:
+        external.load_external_data_for_model(model, name)
     try:
-        with replaced_file(target) as partial:
+        with replaced_file(target) as partial, native_path(partial) as name:
             if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_BYTES:
                 external.convert_model_to_external_data(model, location=data.name, convert_attribute=False)
-                onnx.save_model(model, partial)
+                onnx.save_model(model, name)
             else:
                 partial.write_bytes(model.SerializeToString(deterministic=True))
-            onnx.checker.check_model(str(partial), full_check=True)
+            onnx.checker.check_model(name, full_check=True)
     except Exception:
         data.unlink(missing_ok=True)
         raise

@@ -20,6 +20,7 @@ from emo_edge.calibration.int8.graph_files import load_graph, refuse_existing, s
 from emo_edge.calibration.int8.matmuls import Matmul, matmuls
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.tensors import Tensor
+from emo_edge.utils.native_paths import native_path
 
 LEAST_OPSET = {TensorProto.FLOAT: 13, TensorProto.FLOAT16: 19}
 """That has Q/DQ with per-channel scales of the type."""
@@ -129,7 +130,8 @@ class _Writer:
     def _weight(self, matmul: Matmul) -> str:
         name, axis = f"{matmul.weight}_int8_{matmul.axis}", matmul.axis
         if f"{name}_dequantized" not in self.written:
-            values = numpy_helper.to_array(self.constants[matmul.weight], str(self.source.parent))
+            with native_path(self.source.parent) as folder:
+                values = numpy_helper.to_array(self.constants[matmul.weight], folder)
             if not np.isfinite(values).all():
                 raise CheckpointError(f"{self.source}: weight {matmul.weight} of {matmul.node} is not finite")
             rounded, scales = int8_weight(values, axis)

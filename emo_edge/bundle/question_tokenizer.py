@@ -7,6 +7,7 @@ from pathlib import Path
 
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError
+from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.text import require_file, writable
 
 KEPT_TEXTS = 1024
@@ -21,7 +22,8 @@ class QuestionTokenizer:
 
         require_file(path)
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            with native_path(path) as name:
+                self._tokenizer = tokenizers.Tokenizer.from_file(name)
         except Exception as error:  # the binding raises bare Exception for every kind of bad file
             raise CheckpointError(f"{path}: not a tokenizers file: {error}") from error
         self._tokenizer.enable_truncation(max_tokens, direction="left")

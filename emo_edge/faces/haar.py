@@ -11,6 +11,7 @@ import numpy as np
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.faces.detector import DetectedFace, box_area, in_frame, search_picture
 from emo_edge.media.crops import Box, Image
+from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
 
 Profiles = Literal["fallback", "always", "never"]
@@ -100,8 +101,11 @@ def _opened_cascade(file: str) -> Any:
             'Run: pip install "opencv-python-headless>=4.10,<5", or use the face detector "yunet"'
         )
     for folder in _cascade_folders(cv2):
-        classifier = cv2.CascadeClassifier(str(folder / file)) if (folder / file).is_file() else None
-        if classifier is not None and not classifier.empty():
+        if not (folder / file).is_file():
+            continue
+        with native_path(folder / file) as name:
+            classifier = cv2.CascadeClassifier(name)
+        if not classifier.empty():
             return classifier
     folders = ", ".join(map(str, _cascade_folders(cv2)))
     raise MissingExtraError(f"OpenCV's {file} is in none of {folders}. Install the package opencv-data")

@@ -9,6 +9,7 @@ import numpy as np
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.faces.detector import DetectedFace, in_frame, search_picture
 from emo_edge.media.crops import Image
+from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
 
 
@@ -28,7 +29,8 @@ class YuNetDetector:
         if not hasattr(cv2, "FaceDetectorYN"):
             raise MissingExtraError("this OpenCV has no FaceDetectorYN: install 4.5.4 or newer")
         try:
-            self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), score_threshold=min_score)
+            with native_path(path) as name:
+                self._network = cv2.FaceDetectorYN.create(name, "", (320, 320), score_threshold=min_score)
             self.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             reason = str(error.err or error).strip()

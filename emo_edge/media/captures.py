@@ -12,6 +12,7 @@ from typing import Any
 
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.sources import SourceKind, camera_index, without_password
+from emo_edge.utils.native_paths import native_path, native_text
 from emo_edge.utils.opencv import open_cv2
 
 OPEN_TIMEOUT_MS = 10_000
@@ -78,7 +79,8 @@ def frame_clock(capture: Any, kind: SourceKind) -> Callable[[int], float]:
 
 def _file(source: str) -> Any:
     # An absolute path is never taken for a protocol or a number.
-    capture = open_cv2().VideoCapture(str(Path(source).resolve()))
+    with native_path(Path(source).resolve()) as name:
+        capture = open_cv2().VideoCapture(name)
     if not capture.isOpened():
         raise InputError(
             f"{source}: not a video that OpenCV can read, or a damaged one (an MP4 that was cut off cannot be opened): "
@@ -102,7 +104,7 @@ def _camera(source: str) -> Any:
 
 
 def _stream(source: str) -> Any:
-    cv2 = open_cv2()
+    cv2, source = open_cv2(), native_text(source)
     pipeline = " ! " in source
     if pipeline:
         capture = cv2.VideoCapture(source, cv2.CAP_GSTREAMER)

@@ -16,6 +16,7 @@ from emo_edge.media.crops import Box, Image
 from emo_edge.media.videos import TimedFrame, sampled_frames
 from emo_edge.rendering.annotate import annotated
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ def write_annotated_video(
         raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
     with opened_capture(source, "video") as capture:
         rate, promised = capture.get(open_cv2().CAP_PROP_FPS), promised_frames(capture)
-    with replaced_file(target, suffix=target.suffix) as partial:
+    with replaced_file(target, suffix=target.suffix) as partial, native_path(partial) as name:
         frames, fps = _drawn(source, results, detector), rate if 0 < rate < 1000 else USUAL_FPS
-        for done in _write(partial, frames, fps, target):
+        for done in _write(Path(name), frames, fps, target):
             progress(done, promised)
 
 

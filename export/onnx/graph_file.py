@@ -14,6 +14,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from emo_edge.errors import CheckpointError
 from emo_edge.tensors import TensorSpec
+from emo_edge.utils.native_paths import native_path
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
@@ -71,7 +72,8 @@ def save_graph(graph: Graph, path: Path) -> list[Path]:
                 _refer(tensor, data.name, stream.tell(), graph.weights[name].nbytes)
                 stream.write(graph.weights[name].stored().data)
     path.write_bytes(whole.SerializeToString(deterministic=True))
-    onnx.checker.check_model(str(path), full_check=True)
+    with native_path(path) as name:
+        onnx.checker.check_model(name, full_check=True)
     return [file for file in (path, data) if file.exists()]
 
 

@@ -16,6 +16,7 @@ import torch
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.reference.weights import open_weights, shard_names
+from emo_edge.utils.native_paths import native_path
 
 WEIGHTS_NAMES = (
     "model.safetensors",
@@ -135,7 +136,8 @@ def _unpickled(path: Path) -> Any:
     try:
         with path.open("rb") as stream:
             mapped = stream.read(4) == b"PK\x03\x04"
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with native_path(path) as name:
+            return torch.load(name, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a broken file leads torch's unpickler to nearly every kind of error
         reason = _reason(error)
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in reason:

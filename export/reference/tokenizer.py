@@ -8,6 +8,7 @@ from typing import Any
 
 from emo_edge.bundle.prompts import answer_ids
 from emo_edge.errors import CheckpointError
+from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.text import require_file, writable
 
 LANGUAGE_MODEL_NAME = "tokenizer.model"
@@ -26,7 +27,8 @@ class LanguageTokenizer:
         self.path = Path(directory) / LANGUAGE_MODEL_NAME
         require_file(self.path)
         try:
-            self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(self.path))
+            with native_path(self.path) as name:
+                self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=name)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(f"{self.path}: not a SentencePiece model: {error}") from error
 

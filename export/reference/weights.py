@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.native_paths import native_path
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -61,7 +62,8 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
         partial.touch()
         # safetensors replaces it by a file that only its owner reads.
         mode = partial.stat().st_mode
-        save_file(tensors, partial, metadata={"format": "pt"})
+        with native_path(partial) as name:
+            save_file(tensors, name, metadata={"format": "pt"})
         partial.chmod(mode)
 
 
@@ -119,7 +121,8 @@ def shard_names(index: Path) -> dict[str, str]:
 def open_weights(path: Path) -> Any:
     """Open one safetensors file; raise CheckpointError for one that is none."""
     try:
-        return safe_open(path, framework="pt")
+        with native_path(path) as name:
+            return safe_open(name, framework="pt")
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not readable as safetensors (truncated or corrupt): {error}") from error
 

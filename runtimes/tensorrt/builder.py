@@ -25,6 +25,7 @@ from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, Eng
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.progress import FractionProgress
 
 START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
@@ -193,7 +194,9 @@ def _build(order: Mapping[str, Any], progress: FractionProgress) -> dict[str, An
 def _parsed(trt: Any, builder: Any, logger: Any, recipe: EngineConfig) -> tuple[Any, Any]:
     network = tensorrt_api.strongly_typed_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(recipe.graph):
+    with native_path(recipe.graph) as name:
+        parsed = parser.parse_from_file(name)
+    if not parsed:
         problems = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise CheckpointError(f"TensorRT does not take this graph: {_shortened(problems)}")
     inputs = {network.get_input(index).name for index in range(network.num_inputs)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +199,11 @@ def toy_yunet(path: Path) -> None:
 
 
 def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
-    toy_yunet(tmp_path / "toy.onnx")
+    # A name that is not UTF-8 ended the process.
+    model = tmp_path / os.fsdecode(b"caf\xe9.onnx")
+    toy_yunet(model)
     frame: Image = np.zeros((320, 320, 3), np.uint8)
-    (face,) = open_detector("yunet", model_path=tmp_path / "toy.onnx").detect(frame)
+    (face,) = open_detector("yunet", model_path=model).detect(frame)
     assert face.box == pytest.approx((160 - 16, 80 - 24, 160 + 16, 80 + 24), abs=1e-3)
     assert face.score == pytest.approx(1.0)
 

@@ -72,6 +72,14 @@ def check(frames: list[TimedFrame], indices: list[int], rate: float = RATE) -> N
     assert [frame.time_s for frame in frames] == pytest.approx([index / rate for index in indices], abs=2e-3)
 
 
+def test_a_name_that_is_not_utf8_is_read(videos: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9") / os.fsdecode(b"clip\xff.mp4")
+    path.parent.mkdir()
+    path.write_bytes((videos / "clip.mp4").read_bytes())
+    check(clip_frames(path), [1, 4, 7, 10, 13, 16, 19, 22])
+    check(list(sampled_frames(path)), list(range(LENGTH)))
+
+
 @pytest.mark.parametrize("name", ["clip.avi", "clip.mp4"])
 def test_clip_frames_are_the_middles_of_equal_parts(videos: Path, rendered: list[Image], name: str) -> None:
     frames = clip_frames(videos / name)
