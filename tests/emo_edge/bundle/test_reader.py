@@ -21,7 +21,7 @@ from emo_edge.bundle.manifest import GRAPHS, MANIFEST_NAME, OUTPUTS, Manifest, m
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.cli.inspect import inspect, verify
-from emo_edge.errors import BundleError
+from emo_edge.errors import BundleError, InputError
 
 FILES = ("vision-fp32.onnx", "connector-fp32.onnx", "face-fp32.onnx", "language-f16.gguf", "question_tokenizer.json")
 
@@ -363,7 +363,7 @@ def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
         "    writer.path('half.onnx').write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new.lock", ".new.partial"]
     with BundleWriter(tmp_path / "new") as writer:
         assert list(writer.partial.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
@@ -395,7 +395,7 @@ def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(toy: Path) -> 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(BundleError, match="cannot be written"), BundleWriter(tmp_path / "file" / "new"):
+    with pytest.raises(InputError, match="cannot be written"), BundleWriter(tmp_path / "file" / "new"):
         pass
 
 
