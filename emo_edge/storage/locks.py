@@ -155,7 +155,7 @@ class _OwnerFile:
         return {}
 
     def _take_over(self, owner: dict[str, Any]) -> bool:
-        """Remove a dead owner's file; a second file has one process alone do so, and only if it is still that owner's."""
+        """Remove a dead owner's file; a second file has one process alone do so, if it still is that owner's."""
         only_one = self.path.with_name(f"{self.path.name}.{owner['token']}")
         try:
             only_one.touch(exist_ok=False)
