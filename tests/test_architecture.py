@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("emo_edge", "runtimes", "export", "calibration", "benchmarks")
 LAYERS = (
     ("emo_edge",),
+    ("emo_edge.console",),
     ("emo_edge.utils",),
+    ("emo_edge.storage",),
     ("emo_edge.metrics",),
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),

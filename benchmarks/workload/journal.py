@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from emo_edge.bundle.writer import claimed
 from emo_edge.errors import InputError
+from emo_edge.storage.locks import OWNER_SUFFIX, FileLock, LockedError
+from emo_edge.storage.output_paths import require_output
 
 SAMPLES, PLAN_NAME, REPORT_NAME = "samples", "run.json", "report.json"
+LOCK_NAME = ".lock"
 MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
 OWN_SUFFIXES = (".jsonl", ".part")
 """Of the files of `SAMPLES`: no other is ever removed."""
@@ -34,30 +35,31 @@ class Journal:
         """
         self.folder = folder
         self.settings = json.dumps(settings, sort_keys=True)
-        self._overwrite, self._claim = overwrite, -1
+        self._overwrite, self._lock = overwrite, FileLock(folder / LOCK_NAME)
 
     def __enter__(self) -> Journal:
         try:
             self._refuse_foreign()
+            require_output(self.folder / REPORT_NAME)
             (self.folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-            self._claim = claimed(self.folder)
-        except BlockingIOError as error:
+            self._lock.acquire()
+        except LockedError as error:
             raise InputError(
-                f"{self.folder}: another benchmark is writing there; wait, or name another `out`"
+                f"{self.folder}: another benchmark is writing there ({error.strerror}); wait, or name another `out`"
             ) from error
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror}); name another `out`") from error
         try:
             self._settle()
         except BaseException:
-            os.close(self._claim)
+            self._lock.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._claim)
+        self._lock.close()
 
     def rows(self, name: str, fits: Callable[[Row], bool]) -> dict[str, Row]:
         """Read the rows that an earlier run left, by key; of two the later.
@@ -96,7 +98,7 @@ class Journal:
 
     def _ours(self) -> bool:
         """Return True for a folder that a benchmark wrote, even one that was killed before it wrote its settings."""
-        begun = {SAMPLES, _partial_path(self.folder / PLAN_NAME).name}
+        begun = {SAMPLES, LOCK_NAME, LOCK_NAME + OWNER_SUFFIX, _partial_path(self.folder / PLAN_NAME).name}
         if not self._own_samples():
             return False
         return self._plan() is not None or {path.name for path in self.folder.iterdir()} <= begun

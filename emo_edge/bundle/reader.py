@@ -12,6 +12,7 @@ from typing import Any
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Profile, Variant, manifest_from_json
 from emo_edge.bundle.onnx_external import external_locations
 from emo_edge.errors import BundleError, InputError
+from emo_edge.storage.directories import read_whole, replaced_path
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
 
@@ -34,10 +35,14 @@ class Bundle:
         """Read the manifest and verify every file: path, kind, size, sha256.
 
         A file that has not changed since it was last hashed (size, modification time and inode) is not hashed again,
-        unless ``use_cache`` is False. Raises BundleError naming every problem.
+        unless ``use_cache`` is False. A bundle that another process replaces meanwhile is read again from its start.
+        Raises BundleError naming every problem.
         """
-        root = Path(directory)
-        manifest = read_manifest(root)
+        return read_whole(Path(directory), lambda root: cls._opened(root, use_cache=use_cache))
+
+    @classmethod
+    def _opened(cls, root: Path, *, use_cache: bool) -> Bundle:
+        manifest = _manifest_in(root)
         problems = list(_file_problems(root, manifest, use_cache=use_cache))
         if problems:
             listing = "\n".join(f"  {problem}" for problem in problems)
@@ -51,12 +56,19 @@ class Bundle:
 
 def read_manifest(root: Path) -> Manifest:
     """Read ``root/manifest.json`` without looking at the other files."""
+    return read_whole(root, _manifest_in)
+
+
+def _manifest_in(root: Path) -> Manifest:
     path = root / MANIFEST_NAME
     try:
         if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MANIFEST_LIMIT:
             raise BundleError(f"{path}: no plain file or larger than {MANIFEST_LIMIT >> 20} MiB, no manifest of ours")
         content = path.read_bytes()
     except FileNotFoundError as error:
+        left = replaced_path(root)
+        if left.is_dir():
+            raise BundleError(f"{root}: its replacement was stopped; run it again, or rename {left} to it") from error
         raise BundleError(f"{path}: no such file; a bundle is a directory that emo-edge export wrote") from error
     except OSError as error:
         raise BundleError(f"{path}: not readable: {error.strerror}") from error

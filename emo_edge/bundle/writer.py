@@ -1,9 +1,10 @@
-"""Write a bundle in a partial directory, then rename it."""
+"""Write a bundle in a partial directory, then exchange it for the one that is there."""
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +18,10 @@ from emo_edge.bundle.reader import (
     read_manifest,
     size_problem,
 )
-from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError
+from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError, InputError
+from emo_edge.storage.directories import put_in_place, replaced_path, restored
+from emo_edge.storage.locks import FileLock, LockedError, lock_path
+from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.files import replace_text, sha256_of, sync
 
 NAMED = 5
@@ -38,27 +42,28 @@ class BundleWriter:
             target: the bundle.
             overwrite: whether a bundle there is replaced as a whole.
             plan: identifies this bundle among those of the same name; None keeps nothing of a stopped writer.
+
+        Raises InputError for a place that cannot be written, BundleError for one that is taken.
         """
-        self.target, self.plan = Path(target).absolute(), plan
+        require_output(Path(target))
+        self.target, self.plan, self.overwrite = Path(target).absolute(), plan, overwrite
         self.finished: dict[str, Variant] = {}
         """Variants of a stopped writer of the same plan, by the name they were recorded under."""
-        if not self.target.name:
-            raise BundleError(f"{target}: no name for a bundle")
         self.partial = self.target.with_name(f".{self.target.name}.partial")
-        self.replaced = self.target.with_name(f".{self.target.name}.replaced")
-        if self.replaced.exists() and not self.target.exists():
-            self.replaced.rename(self.target)
-        self._claim = -1
-        self._check_target(overwrite=overwrite)
+        self._lock = FileLock(lock_path(self.target))
+        if self.target.parent.is_dir():
+            with self._refusals(), self._lock:
+                restored(self.target)
+                self._check_target()
 
-    def _check_target(self, *, overwrite: bool) -> None:
+    def _check_target(self) -> None:
         """Refuse to replace anything but an empty directory, or a bundle and nothing else if that is asked for."""
         plain = self.target.is_dir() and not self.target.is_symlink()
         if not self.target.exists() and not self.target.is_symlink():
             return
         if not plain or (any(self.target.iterdir()) and not (self.target / MANIFEST_NAME).is_file()):
             raise BundleError(f"{self.target}: already there, and no bundle; give another name")
-        if any(self.target.iterdir()) and not overwrite:
+        if any(self.target.iterdir()) and not self.overwrite:
             raise BundleError(f"{self.target}: already there; give another name or `overwrite`")
         if any(self.target.iterdir()):
             self._check_replaced()
@@ -80,33 +85,52 @@ class BundleWriter:
                 f"{self.target}: holds files that are not the bundle's: {names}; move them, or give another name"
             )
 
-    def __enter__(self) -> BundleWriter:
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Raise an error of ours for a lock that another process has, and for a place that cannot be written."""
         try:
-            self.partial.mkdir(parents=True, exist_ok=True)
-            self._claim = claimed(self.partial)
-            shutil.rmtree(self.replaced, ignore_errors=True)
-            self.finished = self._left_finished()
-            kept = {file.path for variant in self.finished.values() for file in variant.files}
-            kept |= {f"{name}{FINISHED}" for name in self.finished}
-            for left in self.partial.iterdir():
-                if left.name not in kept:
-                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-            if self.plan is not None:
-                (self.partial / PLAN_NAME).write_text(self.plan, encoding="utf-8")
-        except BlockingIOError as error:
-            raise BundleError(f"{self.target}: another export is writing it; wait, or give another name") from error
+            yield
+        except LockedError as error:
+            raise BundleError(
+                f"{self.target}: another export is writing it ({error.strerror}); wait, or give another name"
+            ) from error
         except OSError as error:
-            raise BundleError(f"{self.target}: cannot be written: {error.strerror}") from error
+            raise InputError(f"{self.target}: cannot be written ({error.strerror}); choose another place") from error
+
+    def __enter__(self) -> BundleWriter:
+        with self._refusals(), ExitStack() as held:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            # The lock comes first: nothing of another writer's is moved.
+            held.enter_context(self._lock)
+            restored(self.target)
+            self._check_target()
+            self._clear()
+            held.pop_all()
         return self
+
+    def _clear(self) -> None:
+        """Remove what the last writer left, but for the variants that one of the same plan had finished."""
+        shutil.rmtree(replaced_path(self.target), ignore_errors=True)
+        self.partial.mkdir(exist_ok=True)
+        self.finished = self._left_finished()
+        kept = {file.path for variant in self.finished.values() for file in variant.files}
+        kept |= {f"{name}{FINISHED}" for name in self.finished}
+        for left in self.partial.iterdir():
+            if left.name not in kept:
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        if self.plan is not None:
+            (self.partial / PLAN_NAME).write_text(self.plan, encoding="utf-8")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # What is wrong with a checkpoint stays wrong; a full disk, lack of memory or Ctrl-C does not.
         stopped = kind is not None and not issubclass(kind, (AccuracyGateError, BundleError, CheckpointError))
-        if not (stopped and any(self.partial.glob(f"*{FINISHED}"))):
-            shutil.rmtree(self.partial, ignore_errors=True)
-        os.close(self._claim)
+        try:
+            if not (stopped and any(self.partial.glob(f"*{FINISHED}"))):
+                shutil.rmtree(self.partial, ignore_errors=True)
+        finally:
+            self._lock.close()
 
     def record(self, name: str, variant: Variant) -> None:
         """Note that a variant is finished, for a writer that goes on after this one was stopped."""
@@ -154,29 +178,13 @@ class BundleWriter:
         for path in self.partial.rglob("*"):
             if path.is_file():
                 sync(path)
+        try:
+            self._check_target()
+        except BundleError as error:  # hours may have passed; what was made is kept for the next run
+            raise InputError(str(error)) from error
         for path in records:
             path.unlink()
-        # Two renames, so that a kill between them leaves no half bundle: the next writer brings the old one back.
-        if self.target.exists():
-            self.target.rename(self.replaced)
-        try:
-            self.partial.rename(self.target)
-        except OSError:
-            if self.replaced.exists():
-                self.replaced.rename(self.target)
-            raise
-        shutil.rmtree(self.replaced, ignore_errors=True)
+        old = put_in_place(self.partial, self.target)
+        if old:
+            shutil.rmtree(old, ignore_errors=True)
         return Bundle.open(self.target)
-
-
-def claimed(directory: Path) -> int:
-    """Open a directory for this process alone; the lock ends with it. Raises BlockingIOError if another has it."""
-    import fcntl
-
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor

@@ -15,6 +15,8 @@ from typing import Any
 from emo_edge.errors import CheckpointError, InputError
 
 BLOCK = 1 << 20
+NAMED = 48
+"""Characters of a name that its partial file repeats: four bytes each at most, of the 255 that a name may have."""
 
 
 def read_json(path: Path, absent: str) -> Any:
@@ -60,6 +62,11 @@ def require_disk_space(directory: Path, needed: int) -> None:
         )
 
 
+def partial_path(target: Path, suffix: str = ".partial") -> Path:
+    """Return a path next to ``target`` that nobody else has; its name is short enough for any file system."""
+    return target.with_name(f".{target.name[:NAMED]}.{secrets.token_hex(8)}{suffix}")
+
+
 @contextmanager
 def replaced_file(target: Path, *, suffix: str = ".partial", synced: bool = False) -> Iterator[Path]:
     """Yield a new path in the directory of ``target``; rename it to ``target`` at the end, remove it on failure.
@@ -67,7 +74,7 @@ def replaced_file(target: Path, *, suffix: str = ".partial", synced: bool = Fals
     Its name is random: two containers may have one cache and one process id. Readers see the old file or the new one,
     never a part. ``synced`` waits for the disk first.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}{suffix}")
+    partial = partial_path(target, suffix)
     try:
         yield partial
         if synced:
@@ -76,20 +83,6 @@ def replaced_file(target: Path, *, suffix: str = ".partial", synced: bool = Fals
     finally:
         with suppress(OSError):  # the directory itself may be missing, or a file
             partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def replaced_directory(target: Path) -> Iterator[Path]:
-    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure."""
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def replace_text(target: Path, text: str) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 
-from emo_edge.bundle.writer import claimed
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.importers.tensors import listing
 from emo_edge.export.models.config import CheckpointConfig
 from emo_edge.export.reference.weights import INDEX_NAME, WEIGHTS_NAME, all_finite, save_tensors
+from emo_edge.storage.locks import FileLock, LockedError, lock_path
+from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.files import require_disk_space, write_json
 from emo_edge.utils.progress import Progress
 
@@ -53,9 +53,8 @@ class WrittenTensor(Protocol):
 
 
 def check_target(target: Path) -> None:
-    """Raise CheckpointError if there is anything where the checkpoint should go."""
-    if not target.absolute().name:
-        raise CheckpointError(f"{target}: no name for a checkpoint")
+    """Raise CheckpointError if there is anything where the checkpoint should go, InputError if it cannot be written."""
+    require_output(target)
     if target.is_symlink() or (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
         raise CheckpointError(f"{target}: already there; give another name")
 
@@ -106,9 +105,12 @@ def write_checkpoint(
         for name, content in files.items():
             (partial / name).write_bytes(content)
         (partial / _PLAN_NAME).unlink()
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError as error:
+            raise InputError(
+                f"{target}: cannot be written ({error.strerror}); move what is there, and try again"
+            ) from error
 
 
 def _size(tensor: WrittenTensor, dtype: torch.dtype | None) -> int:
@@ -166,26 +168,33 @@ def _fingerprint(config: CheckpointConfig, tensors: Sequence[WrittenTensor], dty
 def _partial_directory(target: Path, fingerprint: str) -> Iterator[Path]:
     """Open the partial directory, emptied unless the same import left it; this process alone writes there."""
     partial = target.with_name(f".{target.name}.partial")
-    try:
-        if partial.is_symlink():
-            partial.unlink()
-        partial.mkdir(parents=True, exist_ok=True)
-        claim = claimed(partial)
-    except BlockingIOError as error:
-        raise CheckpointError(f"{target}: another import is writing it; wait, or give another name") from error
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
-        plan = partial / _PLAN_NAME
-        goes_on = plan.is_file() and plan.read_bytes() == fingerprint.encode()
-        for left in partial.iterdir():
-            if not (goes_on and (left == plan or left.suffix == ".safetensors")):
-                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        plan.write_bytes(fingerprint.encode())
-        yield partial
-    except CheckpointError:
-        # What is wrong with the files stays wrong: there is nothing to go on with.
-        shutil.rmtree(partial)
-        raise
-    finally:
-        os.close(claim)
+    with ExitStack() as held:
+        try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(lock_path(target)))
+            if partial.is_symlink():
+                partial.unlink()
+            partial.mkdir(exist_ok=True)
+        except LockedError as error:
+            raise CheckpointError(
+                f"{target}: another import is writing it ({error.strerror}); wait, or give another name"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
+        try:
+            _clear(partial, fingerprint)
+            yield partial
+        except CheckpointError:
+            # What is wrong with the files stays wrong: there is nothing to go on with.
+            shutil.rmtree(partial)
+            raise
+
+
+def _clear(partial: Path, fingerprint: str) -> None:
+    """Empty the partial directory, but for the whole shards that the same import left."""
+    plan = partial / _PLAN_NAME
+    goes_on = plan.is_file() and plan.read_bytes() == fingerprint.encode()
+    for left in partial.iterdir():
+        if not (goes_on and (left == plan or left.suffix == ".safetensors")):
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    plan.write_bytes(fingerprint.encode())

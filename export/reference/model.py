@@ -28,7 +28,7 @@ from emo_edge.export.reference.networks import EmoLlamaNetworks
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
 from emo_edge.export.reference.weights import load_weights, save_weights
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.utils.files import replaced_directory
+from emo_edge.storage.directories import replaced_directory
 
 BRANCHES = ("vision", "face")
 """Names that ``ablate`` takes: the connector's tokens (context and content) and the face tokens."""

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from typing import Any
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
 from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
+from emo_edge.storage.directories import REPLACED_SUFFIX, put_in_place
+from emo_edge.storage.locks import FileLock
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import replace_text, sha256_of
 from emo_edge.utils.progress import FractionProgress
@@ -78,7 +80,7 @@ class EngineCache:
         if entry:
             return entry
         with self._building():
-            for left in self.directory.glob(f"{PARTIAL}*"):
+            for left in (*self.directory.glob(f"{PARTIAL}*"), *self.directory.glob(f".*{REPLACED_SUFFIX}")):
                 shutil.rmtree(left, ignore_errors=True)
             self._secret()
             entry, reason = self._used(key)
@@ -178,8 +180,9 @@ class EngineCache:
             digest = sha256_of(partial / PLAN)
             entry = Entry(key, recipe.name, built.size, digest, built.seconds, machine, created)
             self._write_entry(partial, entry)
-            shutil.rmtree(self._folder(key), ignore_errors=True)
-            partial.rename(self._folder(key))
+            old = put_in_place(partial, self._folder(key))
+            if old:
+                shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             raise DeviceError(
                 f"{self.directory}: the engine cannot be kept ({error.strerror}); make room, or set XDG_CACHE_HOME "
@@ -258,7 +261,7 @@ class EngineCache:
     def _seal_timing(self, machine: dict[str, str]) -> None:
         path = self._timing_path(machine)
         if path.exists():
-            path.with_suffix(".seal").write_text(self._seal({"timing": sha256_of(path)}), encoding="utf-8")
+            replace_text(path.with_suffix(".seal"), self._seal({"timing": sha256_of(path)}))
 
     def _timing_path(self, machine: dict[str, str]) -> Path:
         name = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
@@ -289,21 +292,15 @@ class EngineCache:
     @contextmanager
     def _building(self) -> Iterator[None]:
         """Hold the only place for a build, waiting for another process: two builders need twice the memory."""
-        import fcntl
-
+        lock = FileLock(self.directory / LOCK)
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = (self.directory / LOCK).open("w")
+            lock.wait(lambda: logger.warning("another process is building an engine; waiting for it"))
         except OSError as error:
             raise DeviceError(
                 f"{self.directory}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder of yours"
             ) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.warning("another process is building an engine; waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with closing(lock):
             yield
 
 

@@ -115,7 +115,7 @@ def test_overwriting_removes_what_a_benchmark_wrote_and_nothing_else(tmp_path: P
             journal.write(name, "{}")
     (tmp_path / "samples" / ".small.jsonl.part").write_text("{")
     with Journal(tmp_path, {"bundle": "b"}, overwrite=True):
-        assert {path.name for path in tmp_path.iterdir()} == {"samples", "run.json", "my notes.md"}
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "samples", "run.json", "my notes.md"}
         assert not list((tmp_path / "samples").iterdir())
 
 

@@ -21,7 +21,8 @@ from emo_edge.bundle.manifest import GRAPHS, MANIFEST_NAME, OUTPUTS, Manifest, m
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.cli.inspect import inspect, verify
-from emo_edge.errors import BundleError
+from emo_edge.errors import BundleError, InputError
+from emo_edge.storage.locks import FileLock, lock_path
 
 FILES = ("vision-fp32.onnx", "connector-fp32.onnx", "face-fp32.onnx", "language-f16.gguf", "question_tokenizer.json")
 
@@ -363,7 +364,7 @@ def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path: Path) -> None:
         "    writer.path('half.onnx').write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new.lock", ".new.partial"]
     with BundleWriter(tmp_path / "new") as writer:
         assert list(writer.partial.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
@@ -393,9 +394,101 @@ def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(toy: Path) -> 
     assert not toy.with_name(f".{toy.name}.replaced").exists()
 
 
+OVERWRITER = """
+import shutil, sys
+from pathlib import Path
+from emo_edge.bundle.reader import read_manifest
+from emo_edge.bundle.writer import BundleWriter
+from emo_edge.errors import BundleError
+from emo_edge.storage import directories
+if sys.argv[2] == "two renames":
+    directories.exchanged = lambda first, second: False
+target, written = Path(sys.argv[1]), 0
+source = target.with_name("source")
+manifests = [read_manifest(source / kind) for kind in ("even", "odd")]
+while written < int(sys.argv[3]):
+    manifest = manifests[written % 2]
+    try:
+        with BundleWriter(target, overwrite=True) as writer:
+            for file in manifest.files():
+                shutil.copyfile(source / ("even", "odd")[written % 2] / file.path, writer.path(file.path))
+            writer.finish(manifest)
+    except BundleError as error:
+        if "another export is writing it" not in str(error):
+            raise
+        continue
+    written += 1
+"""
+
+
+def overwriter(target: Path, kind: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", OVERWRITER, str(target), kind, str(count)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def two_kinds(toy: Path) -> Path:
+    """A bundle, and what `OVERWRITER` replaces it by: bundles whose files have the same names and other bytes."""
+    for kind, first in (("even", b"even"), ("odd", b"odd.")):
+        folder = toy.with_name("source") / kind
+        shutil.copytree(toy, folder)
+        path = folder / FILES[4]
+        path.write_bytes(first + path.read_bytes()[4:])
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        change(folder, lambda values, digest=digest: values["question_tokenizer"].update(sha256=digest))
+    return toy
+
+
+@pytest.mark.parametrize("kind", ["exchange", "two renames"])
+def test_a_bundle_can_be_opened_at_every_moment_while_two_processes_overwrite_it(two_kinds: Path, kind: str) -> None:
+    writers = [overwriter(two_kinds, kind, 15) for _ in range(2)]
+    opened = set()
+    while any(process.poll() is None for process in writers):
+        opened.add(Bundle.open(two_kinds, use_cache=False).manifest.question_tokenizer.sha256)
+    assert [process.communicate()[1] for process in writers] == ["", ""]
+    assert len(opened) >= 2
+    assert sorted(path.name for path in two_kinds.parent.iterdir()) == ["cache", "source", "toy"]
+
+
+@pytest.mark.parametrize("kind", ["exchange", "two renames"])
+def test_a_kill_at_any_moment_of_an_overwrite_loses_nothing(two_kinds: Path, kind: str) -> None:
+    for moment in range(4):
+        with overwriter(two_kinds, kind, 100_000) as process:
+            before = two_kinds.stat().st_ino
+            while process.poll() is None and (not two_kinds.exists() or two_kinds.stat().st_ino == before):
+                pass
+            for _ in range(3 * moment):
+                Bundle.open(two_kinds, use_cache=False)
+            process.kill()
+        with pytest.raises(BundleError, match="already there"):
+            BundleWriter(two_kinds)  # brings the old one back where the kill came between two renames
+        Bundle.open(two_kinds, use_cache=False)
+
+
+def test_what_came_there_while_a_bundle_was_written_is_not_replaced(toy: Path) -> None:
+    manifest = read_manifest(toy)
+    with pytest.raises(InputError, match=r"not the bundle's: thesis\.txt"):  # noqa: SIM117
+        with BundleWriter(toy, overwrite=True) as writer:
+            for file in manifest.files():
+                shutil.copyfile(toy / file.path, writer.path(file.path))
+            (toy / "thesis.txt").write_text("years of work", encoding="utf-8")
+            writer.finish(manifest)
+    assert (toy / "thesis.txt").is_file() and Bundle.open(toy)
+
+
+def test_nothing_of_another_writer_is_moved(toy: Path) -> None:
+    """The lock comes first, even before a replacement that was stopped is undone."""
+    left = toy.with_name(f".{toy.name}.replaced")
+    with FileLock(lock_path(toy)):
+        toy.rename(left)
+        with pytest.raises(BundleError, match="another export is writing it"):
+            BundleWriter(toy, overwrite=True)
+        assert left.is_dir() and not toy.exists()
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(BundleError, match="cannot be written"), BundleWriter(tmp_path / "file" / "new"):
+    with pytest.raises(InputError, match="cannot be written"), BundleWriter(tmp_path / "file" / "new"):
         pass
 
 

@@ -26,6 +26,7 @@ from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.network_config import FaceInfoConfig
 from emo_edge.export.reference import weights
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.storage.locks import FileLock, lock_path
 
 State = dict[str, Tensor]
 SAMPLES = Path(__file__).parents[3] / "emo_edge" / "samples"
@@ -552,16 +553,9 @@ def test_a_place_without_room_is_told_before_the_first_tensor(
 
 
 def test_two_imports_to_one_name_are_told_apart(upstream: Any, tmp_path: Path) -> None:
-    from emo_edge.bundle.writer import claimed
-
-    partial = tmp_path / ".checkpoint.partial"
-    partial.mkdir()
-    claim = claimed(partial)
-    try:
-        with pytest.raises(CheckpointError, match="another import is writing it"):
-            checkpoint_from_llama_vid(LlamaVidPieces(upstream.model), tmp_path / "checkpoint")
-    finally:
-        os.close(claim)
+    target = tmp_path / "checkpoint"
+    with FileLock(lock_path(target)), pytest.raises(CheckpointError, match="another import is writing it"):
+        checkpoint_from_llama_vid(LlamaVidPieces(upstream.model), target)
 
 
 def test_shards_hold_every_tensor_once(tmp_path: Path, upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
