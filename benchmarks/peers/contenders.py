@@ -31,6 +31,7 @@ from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, runtime
 from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
+from emo_edge.utils.telemetry import open_onnxruntime
 
 LABELS = "rafdb7"
 ANSWER = 3
@@ -236,7 +237,7 @@ def plain_openvino(bundle: Path, variant: str, threads: int | None, calls: int) 
 
 def optimum_vision(bundle: Path, variant: str, threads: int | None, calls: int) -> Timed:
     """Run the graph through optimum's class for graphs of any task."""
-    import onnxruntime
+    onnxruntime = open_onnxruntime()
     from optimum.onnxruntime import ORTModelForCustomTasks
     from transformers import PretrainedConfig
 
