@@ -1,13 +1,16 @@
 """Take a full-precision facial-emotion multimodal LLM to the edge, with proof of what it cost.
 
 The names in `__all__` are the public API. Every other module and name of the package is private and may change.
-Importing loads the standard library, numpy and click alone; a public name loads its module at the first use.
+Importing loads the standard library, numpy and click alone; a public name loads its module at the first use. It also
+switches off what other libraries would report about their use: see `emo_edge.utils.telemetry`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from emo_edge.utils.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
     from emo_edge.bundle.manifest import Manifest
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from emo_edge.runtimes.base.sessions import Sampling
 
 __version__ = "0.1.0"
+
+switch_off_telemetry()
 
 __all__ = [
     "AccuracyGateError",

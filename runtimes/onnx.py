@@ -12,12 +12,14 @@ from typing import Any
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
+from emo_edge.machine.cpus import limited_cpus
 from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
 from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.tensors import Tensor, TensorSpec
 from emo_edge.utils.native_paths import native_path
+from emo_edge.utils.telemetry import open_onnxruntime
 
 logger = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -119,19 +121,14 @@ class OnnxSession(TensorSession):
 
 def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettings) -> tuple[Any, bool]:
     """Return the session, and whether it captures CUDA graphs, which ONNX Runtime does not do for every graph."""
-    import onnxruntime as ort
-
+    ort = open_onnxruntime()
     provider = _provider(device, ort.get_available_providers())
     if device == "cuda" and hasattr(ort, "preload_dlls"):
         # The wheel's CUDA provider does not look where pip puts CUDA's libraries.
         # It prints what it misses, on the stdout that results go to.
         with redirect_stdout(sys.stderr):
             ort.preload_dlls()
-    options = ort.SessionOptions()
-    options.log_severity_level = FATAL
-    options.intra_op_num_threads = threads or 0
-    # Waiting threads that spin starve other programs: 40 instead of 24 ms an image on two busy cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options = session_options(threads)
     try:
         with native_path(path) as name:
             session, graphs = _create_session(ort, name, options, device, cuda)
@@ -146,6 +143,19 @@ def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettin
         raise DeviceError(f"{device} could not be started; ONNX Runtime offers only {session.get_providers()}")
     session.disable_fallback()
     return session, graphs
+
+
+def session_options(threads: int | None) -> Any:
+    """Create options of a session: silent, and with threads that wait without spinning.
+
+    ``threads`` None is ONNX Runtime's own choice, or what the control group and the affinity of this process allow.
+    """
+    options = open_onnxruntime().SessionOptions()
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = threads or limited_cpus() or 0
+    # Waiting threads that spin starve other programs: 40 instead of 24 ms an image on two busy cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _create_session(ort: Any, path: str, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:

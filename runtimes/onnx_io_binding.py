@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.telemetry import open_onnxruntime
 
 KEPT = 8
 """Sizes of feed whose memory is kept: one face, a few batches, the lengths of a few questions."""
@@ -69,8 +70,7 @@ class IoBinding:
         return {name: value.copy() for name, value in outputs.items()} if self._device == "cpu" else outputs
 
     def _bind(self, shapes: Shapes, feed: Mapping[str, Tensor]) -> _Bound:
-        import onnxruntime as ort
-
+        ort = open_onnxruntime()
         captured = self._graphs and self._count < CAPTURED
         if not captured:
             self._drop_oldest()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError
+from emo_edge.machine.cpus import limited_cpus
 from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences
@@ -118,8 +119,8 @@ def _unimportable(name: str) -> Iterator[None]:
 def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:
     openvino = load_openvino()
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
+    if count := threads or limited_cpus():
+        settings["INFERENCE_NUM_THREADS"] = count
     try:
         # By name: a file that is not ONNX would otherwise be offered to the parsers of every other format.
         reader = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("onnx")

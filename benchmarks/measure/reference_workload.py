@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from emo_edge.benchmarks.measure.machine import WATCH_S
+from emo_edge.machine.cpus import limited_cpus
 
 T = TypeVar("T")
 ReferenceWorkload = Callable[[], list[float]]
@@ -55,7 +56,7 @@ def matmul_chain(threads: int | None) -> ReferenceWorkload:
 
     def timed() -> list[float]:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads or before)
+        torch.set_num_threads(threads or limited_cpus() or before)
         try:
             return [chain() for _ in range(1 + CALLS)][1:]
         finally:

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.bundle.reader import Bundle
+from emo_edge.machine.cpus import limited_cpus
 from emo_edge.planning.capacity_plan import PlanRequest
 from emo_edge.planning.cost.work import Kind
 from emo_edge.planning.models import BundleModel
@@ -44,7 +45,7 @@ def measure_roofline(threads: int | None) -> Roofline:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    torch.set_num_threads(threads or limited_cpus() or before)
     try:
         source, target = (torch.ones(COPIED // 8, dtype=torch.float32) for _ in range(2))
         copied = median(timed_ms(partial(target.copy_, source)) for _ in range(ROUNDS))

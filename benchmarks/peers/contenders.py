@@ -32,6 +32,7 @@ from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChai
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
 from emo_edge.tensors import Tensor
 from emo_edge.utils.native_paths import native_path
+from emo_edge.utils.telemetry import open_onnxruntime
 
 LABELS = "rafdb7"
 ANSWER = 3
@@ -237,7 +238,7 @@ def plain_openvino(bundle: Path, variant: str, threads: int | None, calls: int) 
 
 def optimum_vision(bundle: Path, variant: str, threads: int | None, calls: int) -> Timed:
     """Run the graph through optimum's class for graphs of any task."""
-    import onnxruntime
+    onnxruntime = open_onnxruntime()
     from optimum.onnxruntime import ORTModelForCustomTasks
     from transformers import PretrainedConfig
 

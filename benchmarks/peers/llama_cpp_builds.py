@@ -7,7 +7,6 @@ fresh process each. OpenBLAS is the system's: ``apt install libopenblas-dev``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from emo_edge.benchmarks.peers.llama_cpp_tools import BENCH, llama_tools
 from emo_edge.benchmarks.peers.rounds import Contender, child, section
 from emo_edge.benchmarks.peers.table import OURS, Row
 from emo_edge.bundle.gguf_types import FILE_TYPES
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.planning.probes.language import LanguageProbe
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
@@ -55,7 +55,7 @@ def table(rows: Sequence[Row], notes: Sequence[str]) -> str:
 @click.option(
     "--layers", type=click.IntRange(1), default=4, show_default=True, help="Number of layers; LLaMA-7B has 32."
 )
-@click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=usable_cpus(), show_default=True)
 @click.option(
     "--rounds",
     type=click.IntRange(1),

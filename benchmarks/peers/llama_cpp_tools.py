@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import subprocess
 import sys
 import tarfile
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.errors import EmoEdgeError
+from emo_edge.machine.cpus import usable_cpus
 
 BENCH, MTMD = "llama-bench", "llama-mtmd-cli"
 SETTINGS = (
@@ -60,7 +60,7 @@ def llama_tools(
         report(f"building {' and '.join(wanted)} {' '.join(settings)}")
         cmake = _cmake()
         _run([cmake, "-S", str(source), "-B", str(work / name), *SETTINGS, *settings])
-        targets = ["--target", *wanted, "--parallel", str(os.cpu_count() or 1)]
+        targets = ["--target", *wanted, "--parallel", str(usable_cpus())]
         _run([cmake, "--build", str(work / name), "--config", "Release", *targets])
     return tools
 

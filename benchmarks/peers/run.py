@@ -8,7 +8,6 @@ round, so that ratios hold where times do not. For the shape of a 7B model make 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from emo_edge.benchmarks.peers.table import OURS, PEERS, Row, as_json, table
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import InputError
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
@@ -137,7 +137,7 @@ def _picture() -> Path:
     "--device", type=click.Choice(["cpu", "openvino"]), default="cpu", show_default=True, help="Device of our engines."
 )
 @click.option("--profile", help="Profile of ours; the bundle's default if left out.")
-@click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=usable_cpus(), show_default=True)
 @click.option(
     "--rounds",
     type=click.IntRange(1),

@@ -6,7 +6,6 @@ from the PyTorch reference in float32. emo-tiny by default: a demonstration mode
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -29,6 +28,7 @@ from emo_edge.export.gguf.trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.reference.answers import answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import reference_on
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.commands import EdgeCommand
@@ -165,7 +165,7 @@ def table(rows: Sequence[Row]) -> str:
 @click.option("--calibration", default=128, show_default=True, type=click.IntRange(1), help="Drawings to collect on.")
 @click.option("--held-out", default=1000, show_default=True, type=click.IntRange(1), help="Drawings to measure on.")
 @click.option("--types", default=",".join(TYPES), show_default=True, help="File types, in this order.")
-@click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
+@click.option("--workers", default=usable_cpus(), show_default=True, help="Processes that render.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(
     checkpoint: Path | None,

@@ -6,7 +6,6 @@ Every distance is from the PyTorch reference in float32; times are measured on t
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -31,6 +30,7 @@ from emo_edge.export.onnx.graph_file import save_graph
 from emo_edge.export.onnx.verify import run_in_batches
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import Reference, probabilities_with, reference_on
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics.gates import INT8_GATE, Gate
 from emo_edge.metrics.label_agreement import label_evidence
@@ -164,7 +164,7 @@ def table(rows: Sequence[Row]) -> str:
 @click.option(
     "--gate", default=str(INT8_GATE), show_default=True, help="Gate of the plan, on the drawings it is planned on."
 )
-@click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
+@click.option("--workers", default=usable_cpus(), show_default=True, help="Processes that render.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(
     checkpoint: Path | None,

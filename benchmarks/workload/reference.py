@@ -23,6 +23,7 @@ from emo_edge.export.models.llama import generate_tokens
 from emo_edge.export.reference.frames import FrameFeatures
 from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.inference.probability import softmax
+from emo_edge.machine.cpus import limited_cpus
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.runtimes.loading.device_choice import PROBLEMS
@@ -60,8 +61,8 @@ class TorchTarget:
         """
         keep_freed_memory()
         self._threads = torch.get_num_threads()
-        if threads:
-            torch.set_num_threads(threads)
+        if count := threads or limited_cpus():
+            torch.set_num_threads(count)
         if device == "cuda":
             # cuDNN's convolutions round to TF32 otherwise, which is not full precision.
             torch.backends.cudnn.allow_tf32 = False

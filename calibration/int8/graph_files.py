@@ -10,10 +10,11 @@ from typing import Any
 from onnx import ModelProto, TensorProto
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
-from emo_edge.runtimes.onnx import FATAL
+from emo_edge.runtimes.onnx import session_options
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replaced_file
 from emo_edge.utils.native_paths import native_path
+from emo_edge.utils.telemetry import open_onnxruntime
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""
@@ -32,12 +33,8 @@ class GraphRun:
     """
 
     def __init__(self, model: ModelProto, folder: Path, threads: int | None = None) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = FATAL
-        options.intra_op_num_threads = threads or 0
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        ort = open_onnxruntime()
+        options = session_options(threads)
         try:
             with native_path(folder.resolve()) as name:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", name)

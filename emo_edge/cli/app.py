@@ -6,6 +6,9 @@ import click
 
 from emo_edge import __version__
 from emo_edge.utils.commands import LazyCommand, LazyGroup
+from emo_edge.utils.telemetry import stay_offline
+
+stay_offline()
 
 COMMANDS = {
     "demo": LazyCommand(

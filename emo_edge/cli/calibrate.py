@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emo_edge.errors import InputError
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.commands import EdgeCommand
 
@@ -30,7 +30,7 @@ def listed(source: str, seed: int) -> list[Sample]:
         return listed_samples(Path(source))
     from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, synthetic_samples
 
-    return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed, workers=os.cpu_count() or 1)
+    return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed, workers=usable_cpus())
 
 
 @click.command(cls=EdgeCommand)

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from emo_edge.machine.control_groups import group_folders
+from emo_edge.machine.cpus import CpuLimits, read_cpu_limits
 from emo_edge.machine.jetson import Jetson, read_jetson
 from emo_edge.utils import processes
 from emo_edge.utils.processes import Run, closed_environment, read_number, read_text, run_bounded
@@ -59,6 +61,8 @@ class Processor:
     architecture: str
     cores: int
     features: tuple[str, ...] | None
+    limits: CpuLimits | None = None
+    """What keeps this process from using all cores."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ def read_processor(root: Path, architecture: str, run: Run) -> Processor:
         architecture,
         len(entries.get("processor", [])) or os.cpu_count() or 1,
         features,
+        read_cpu_limits(root),
     )
 
 
@@ -184,8 +189,10 @@ def read_memory(root: Path) -> Memory | None:
             total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if not total or total < 0:
         return None
-    limits = (read_number(root / "sys/fs/cgroup" / name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
-    return Memory(total, available, swap, next((limit for limit in limits if limit and 0 < limit < total), None))
+    names = {True: "memory.max", False: "memory.limit_in_bytes"}
+    limits = [read_number(folder / names[version_2]) for folder, version_2 in group_folders("memory", root)]
+    smaller = [limit for limit in limits if limit and 0 < limit < total]
+    return Memory(total, available, swap, min(smaller, default=None))
 
 
 def read_cuda_devices(root: Path, run: Run) -> tuple[tuple[CudaDevice, ...], str | None]:

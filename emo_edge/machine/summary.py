@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from emo_edge.machine.cpus import read_cpu_limits
 from emo_edge.machine.hardware import read_cpu_entries
 
 LIBRARIES = ("emo-edge", "torch", "transformers", "numpy", "opencv-python-headless")
@@ -18,8 +18,10 @@ def describe_machine(device: str = "cpu") -> str:
 
 
 def describe_processor() -> str:
-    """Return the processor and how many cores it has."""
-    return f"{_processor()}, {os.cpu_count()} cores"
+    """Return the processor, how many cores it has, and how many this process may use where that is less."""
+    limits = read_cpu_limits()
+    text = f"{_processor()}, {limits.online} cores"
+    return text if limits.usable == limits.online else f"{text}, {limits.usable} of them used"
 
 
 def _processor() -> str:

@@ -15,6 +15,7 @@ from emo_edge.bundle.gguf_types import block_size
 from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, require_offered
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.llama_cpp.library import library, native_errors
 from emo_edge.utils.files import new_file
 
@@ -57,7 +58,7 @@ def quantize_gguf(
             _require_same_model(statistics, columns, f"{importance}", f"{source}")
     native = library()
     parameters = native.llama_model_quantize_default_params()
-    parameters.nthread = os.cpu_count() or 1
+    parameters.nthread = usable_cpus()
     parameters.ftype = {**FILE_TYPES, **IMATRIX_TYPES}[file_type]
     parameters.max_buf_size = QUANTIZED_AT_ONCE
     # Kept until the call returns: ctypes does not keep what a pointer points to.

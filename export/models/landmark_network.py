@@ -26,6 +26,8 @@ from onnx import (
 )
 
 from emo_edge.errors import CheckpointError
+from emo_edge.runtimes.onnx import session_options
+from emo_edge.utils.telemetry import open_onnxruntime
 
 LANDMARKS_NAME = "landmarks.onnx"
 """Name of the user's file in a checkpoint."""
@@ -190,11 +192,7 @@ def _lifted(node: NodeProto) -> TensorProto:
 
 
 def _session(model: ModelProto, name: str) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # Above error: a failure is reported once, by our own message.
-    options.log_severity_level = 4
+    onnxruntime, options = open_onnxruntime(), session_options(None)
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # see `LandmarkNetwork.run`

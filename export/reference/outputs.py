@@ -16,6 +16,7 @@ from emo_edge.export.models.llama import PackedRow, branch_log_probs
 from emo_edge.export.reference.frames import FrameFeatures
 from emo_edge.export.reference.model import EmbeddedPrompt, EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.inference.probability import softmax
+from emo_edge.machine.cpus import limit_torch_threads
 from emo_edge.tensors import Tensor
 
 BATCH = 16
@@ -75,6 +76,7 @@ def reference_on(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Reference:
     """Run the reference on every sample, asking for one of ``labels``; ``progress`` gets samples done and in all."""
+    limit_torch_threads()
     pairs = [model.crops(sample.image, sample.box) for sample in samples]
     vision = np.stack([crop.pixels for crop, _ in pairs])
     faces = [crop.pixels for _, crop in pairs if crop]

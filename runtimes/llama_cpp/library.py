@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,11 @@ PROBE_SECONDS = 600
 PROBE_TOKENS = 64
 """More than one, each with logits: llama.cpp computes a single row without the tiles that crash."""
 
+WAIT = ("OMP_WAIT_POLICY", "passive")
+"""Threads that spin where they wait take the CPU from whoever they wait for: see the decision on waiting threads."""
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+"""A user who sets one of these has chosen."""
+
 logger = logging.getLogger(__name__)
 _errors: deque[str] = deque(maxlen=20)
 _ERROR, _CONTINUED = 4, 5
@@ -39,11 +44,18 @@ _MEMORY_WORDS = ("failed to allocate", "unable to allocate", "bad_alloc", "out o
 def library() -> Any:
     """Import llama.cpp's C functions, silenced; raise MissingExtraError naming the install command."""
     try:
-        from llama_cpp import llama_cpp
+        llama_cpp = import_llama_cpp()
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingExtraError(f'llama.cpp cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
     llama_cpp.llama_log_set(_log_callback(llama_cpp), None)
     llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+def import_llama_cpp() -> Any:
+    """Import llama.cpp's C functions; its OpenMP threads sleep while they wait, unless the user chose otherwise."""
+    with _waiting_threads():
+        from llama_cpp import llama_cpp
     return llama_cpp
 
 
@@ -111,6 +123,20 @@ def main(path: Path) -> None:
     context = native.llama_init_from_model(model, parameters)
     if not context or native.llama_decode(context, probe_batch(native, PROBE_TOKENS, outputs=PROBE_TOKENS)):
         raise DeviceError(f"{path}: llama.cpp cannot compute it: {native_errors()}")
+
+
+@contextmanager
+def _waiting_threads() -> Iterator[None]:
+    """Set how OpenMP's threads wait, which its library reads once, when it is loaded; other libraries keep theirs."""
+    if any(name in os.environ for name in WAIT_VARIABLES):
+        yield
+        return
+    name, value = WAIT
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 @functools.cache

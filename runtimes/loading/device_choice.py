@@ -11,6 +11,7 @@ from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.device_names import DEVICES, GPU_DEVICES
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.utils.telemetry import open_onnxruntime
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama_cpp.session:LlamaSession"}
@@ -64,7 +65,7 @@ def _tensorrt_problem() -> str | None:
 
 def _cuda_problem() -> str | None:
     try:
-        import onnxruntime
+        onnxruntime = open_onnxruntime()
     except (ImportError, OSError) as error:
         return f"onnxruntime cannot be loaded: {error}"
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -84,7 +85,7 @@ def _openvino_problem() -> str | None:
 
 def _language_problem() -> str | None:
     try:
-        importlib.import_module("llama_cpp")
+        library.import_llama_cpp()
     except (ImportError, OSError, RuntimeError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise

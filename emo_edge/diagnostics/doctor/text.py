@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from emo_edge.diagnostics.doctor.report import DoctorReport, Step
 from emo_edge.diagnostics.trials.check import EngineReport
+from emo_edge.machine.cpus import CpuLimits
 from emo_edge.machine.hardware import Machine, Memory
 from emo_edge.machine.jetson import Jetson
 
@@ -34,6 +35,8 @@ def report_text(report: DoctorReport) -> str:
 def _machine_rows(machine: Machine) -> Iterator[tuple[str, str]]:
     cpu = machine.processor
     yield "CPU", f"{cpu.name}, {cpu.cores} cores, {cpu.architecture}"
+    if cpu.limits and (restrictions := _restrictions(cpu.limits)):
+        yield "", restrictions
     features = ", ".join(cpu.features or ()) or "without AVX2, AVX-512 and AMX"
     yield "", "features unknown" if cpu.features is None else features
     yield "memory", _memory(machine.memory)
@@ -44,6 +47,15 @@ def _machine_rows(machine: Machine) -> Iterator[tuple[str, str]]:
         yield "camera", f"{camera.device}, {camera.name or 'no name'}" + ("" if camera.opens else ", may not be opened")
     if not machine.cameras:
         yield "camera", "none"
+
+
+def _restrictions(limits: CpuLimits) -> str:
+    """Describe what keeps this process from using all cores; empty where nothing does."""
+    parts = [f"affinity of {limits.affinity}"] if limits.affinity < limits.online else []
+    parts += [f"quota of {limits.quota:g}"] if limits.quota is not None and limits.quota < limits.online else []
+    texts = [f"this process computes with {limits.usable} of them: {', '.join(parts)}"] if parts else []
+    texts += [f"nice {limits.niceness}: other programs come first"] if limits.niceness > 0 else []
+    return "; ".join(texts)
 
 
 def _memory(memory: Memory | None) -> str:

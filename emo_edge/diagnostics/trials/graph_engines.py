@@ -10,12 +10,12 @@ from typing import Any
 
 from emo_edge.diagnostics.trials.small_graph import SMALL_GRAPH, SMALL_INPUT, wrong_result
 from emo_edge.runtimes import openvino as openvino_runtime
+from emo_edge.utils.telemetry import open_onnxruntime
 
 
 def try_onnxruntime() -> dict[str, str]:
     """Compute the small graph on the CPU and, if the build offers it, on CUDA."""
-    import onnxruntime as ort
-
+    ort = open_onnxruntime()
     facts = {"version": str(ort.__version__)}
     offered = list(ort.get_available_providers())
     for name, provider in (("cpu", "CPUExecutionProvider"), ("cuda", "CUDAExecutionProvider")):

@@ -14,6 +14,7 @@ import numpy as np
 
 from emo_edge.bundle.gguf_header import MAGIC
 from emo_edge.errors import DeviceError
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.llama_cpp import library
 
 ALIGNMENT = 32
@@ -44,7 +45,7 @@ class LanguageProbe:
         self._write(plain)
         native = library.library()
         parameters = native.llama_model_quantize_default_params()
-        parameters.ftype, parameters.nthread = self.file_type, os.cpu_count() or 1
+        parameters.ftype, parameters.nthread = self.file_type, usable_cpus()
         failed = native.llama_model_quantize(os.fsencode(plain), os.fsencode(path), parameters)
         plain.unlink()
         if failed:

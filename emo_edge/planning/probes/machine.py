@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import DeviceError
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.hardware import Machine, read_machine
 from emo_edge.planning.cost.work import Precision
 from emo_edge.planning.device_catalogue import THIS, catalogue_device
@@ -115,4 +116,4 @@ def device_memory(machine: Machine, device: str) -> tuple[float, float]:
 def _title(machine: Machine, device: str, threads: int | None) -> str:
     if device != "cpu":
         return machine.cuda_devices[0].name
-    return f"{machine.processor.name}, {threads or machine.processor.cores} threads"
+    return f"{machine.processor.name}, {threads or usable_cpus()} threads"
