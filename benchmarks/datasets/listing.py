@@ -13,6 +13,7 @@ from emo_edge.benchmarks.datasets.items import SHOWN, Dataset, Item, Media, Prob
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
 from emo_edge.taxonomy import EXPRESSIONS, LABEL_SETS
+from emo_edge.utils.suggestions import did_you_mean
 
 NO_GROUPS: Mapping[str, str] = {}
 KNOWN = tuple(dict.fromkeys((*EXPRESSIONS, *(label for labels in LABEL_SETS.values() for label in labels))))
@@ -165,7 +166,8 @@ def _words(labels: Sequence[str] | None, label_map: Mapping[str, str]) -> dict[s
         # Without a set of its own, "calm=calm" says that a label we do not know is meant.
         meant = labels is None and plain(theirs) == plain(ours)
         if ours and not meant and plain(ours) not in known:
-            raise InputError(f"`label_map` {theirs}={ours}: choose from {', '.join(labels or KNOWN)}")
+            names = labels or KNOWN
+            raise InputError(f"`label_map` {theirs}={ours}: choose from {', '.join(names)}{did_you_mean(ours, names)}")
         words[plain(theirs)] = known.get(plain(ours), ours)
     return words
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from emo_edge.benchmarks.datasets.items import Dataset, Frame, Item, Problem
 from emo_edge.benchmarks.datasets.listing import SPLITS, Request
 from emo_edge.errors import InputError
+from emo_edge.utils.suggestions import did_you_mean
 
 __all__ = ["DATASETS", "Dataset", "Frame", "Item", "Problem", "open_dataset"]
 
@@ -54,7 +55,7 @@ def open_dataset(
     left.
     """
     if split not in SPLITS:
-        raise InputError(f"`split` {split}: choose from {', '.join(SPLITS)}")
+        raise InputError(f"`split` {split}: choose from {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}")
     name, _, argument = spec.partition(":")
     if name not in DATASETS or (argument and name not in COUNTED):
         return _at_path(spec, root, split, fold, label_map)
@@ -69,10 +70,10 @@ def _at_path(spec: str, root: Path | None, split: str, fold: int | None, label_m
         return _opener(DATASETS["folder"])(Request(path.resolve().name, "", path, split, fold, label_map))
     if path.suffix.lower() in LISTS:
         return _opener("csv_jsonl:listed")(Request(path.name, spec, root, split, fold, label_map))
-    counted = (f"{name}:N" if name in COUNTED else name for name in DATASETS)
+    counted = [f"{name}:N" if name in COUNTED else name for name in DATASETS]
     raise InputError(
         f"{spec or 'no name'}: no such data set. Choose from {', '.join(counted)}, or give a folder with a folder for "
-        f"each label, or a list ({', '.join(LISTS)})"
+        f"each label, or a list ({', '.join(LISTS)}){did_you_mean(spec.partition(':')[0], DATASETS)}"
     )
 
 

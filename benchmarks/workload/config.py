@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emo_edge.bundle.manifest import Manifest
 from emo_edge.errors import InputError
+from emo_edge.utils.suggestions import did_you_mean
 
 REFERENCE = "reference"
 """Name of the row of full precision."""
@@ -70,7 +71,8 @@ class BenchConfig:
     def profiles_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Return the profiles to measure; raise InputError for one that the bundle has not."""
         if strangers := [name for name in self.profiles if name not in manifest.profiles]:
-            raise InputError(f"`profiles` {', '.join(strangers)}: choose from {', '.join(manifest.profiles)}")
+            hint = did_you_mean(strangers[0], manifest.profiles)
+            raise InputError(f"`profiles` {', '.join(strangers)}: choose from {', '.join(manifest.profiles)}{hint}")
         return self.profiles or tuple(manifest.profiles)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from emo_edge.bundle.gguf_types import UNWEIGHTED
@@ -14,6 +14,7 @@ from emo_edge.errors import InputError
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
+from emo_edge.utils.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class CalibrationConfig:
         if self.target_size is not None and self.target_kl is not None:
             raise InputError("a mixture is searched for a size or for a quality: `target_size` or `target_kl`")
         if self.profile is not None and self.profile not in manifest.profiles:
-            raise InputError(f"`profile` {self.profile}: choose from {', '.join(manifest.profiles)}")
+            raise InputError(f"`profile` {self.profile}: {_choice(self.profile, manifest.profiles)}")
         if self.labels not in config.label_sets:
-            raise InputError(f"`labels` {self.labels}: choose from {', '.join(config.label_sets)}")
+            raise InputError(f"`labels` {self.labels}: {_choice(self.labels, config.label_sets)}")
 
     def _requested_types(self, bundle: Bundle, known: Sequence[str]) -> tuple[str, ...]:
         """Return the GGUF types to make: by default the bundle's own, or the profile's, where they are quantized."""
@@ -98,7 +99,12 @@ class CalibrationConfig:
             )
         unknown = [name for name in types if name not in known]
         if unknown or idle:
-            raise InputError(f"`types` {', '.join(unknown) or 'names none'}: choose from {', '.join(known)}")
+            raise InputError(f"`types` {', '.join(unknown) or 'names none'}: {_choice(''.join(unknown[:1]), known)}")
+
+
+def _choice(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    return f"choose from {', '.join(names)}{did_you_mean(word, names)}"
 
 
 def _require_figures(field: str, gate: Gate | None, foreign: Sequence[str]) -> None:

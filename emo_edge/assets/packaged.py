@@ -9,6 +9,7 @@ from pathlib import Path
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.images import image_paths, read_image
+from emo_edge.utils.suggestions import did_you_mean
 
 PACKAGE = Path(__file__).parent.parent
 MODELS = PACKAGE / "models"
@@ -16,12 +17,18 @@ SAMPLES = PACKAGE / "samples"
 INDEX_NAME = "samples.json"
 
 
+def packaged_names() -> list[str]:
+    """List the names of the packaged checkpoints."""
+    return sorted(path.name for path in MODELS.glob("*/"))
+
+
 def packaged_checkpoint(name: str = "emo-tiny") -> Path:
     """Return the directory of a packaged checkpoint; raise CheckpointError that lists the packaged ones."""
     directory = MODELS / name
     if not directory.is_dir():
-        packaged = ", ".join(sorted(path.name for path in MODELS.glob("*/"))) or "none"
-        raise CheckpointError(f"no packaged checkpoint {name!r}; there are: {packaged}")
+        packaged = packaged_names()
+        listing = ", ".join(packaged) or "none"
+        raise CheckpointError(f"no packaged checkpoint {name!r}; there are: {listing}{did_you_mean(name, packaged)}")
     return directory
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from emo_edge.bundle.engine_settings import EngineSettings
+from emo_edge.bundle.label_hints import unknown_label_set
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, classify_question
 from emo_edge.errors import BundleError, InputError
 from emo_edge.tensors import TensorSpec
@@ -334,7 +335,7 @@ def resolve_labels(manifest: Manifest, labels: str | Sequence[str]) -> tuple[str
     """Look up a label set by name, or check the user's own list."""
     if isinstance(labels, str):
         if labels not in manifest.label_sets:
-            raise InputError(f"no label set {labels!r}; there are: {', '.join(manifest.label_sets)}")
+            raise InputError(unknown_label_set(labels, manifest.label_sets))
         return manifest.label_sets[labels]
     own = tuple(label.strip() for label in labels)
     if len(own) < 2 or len(set(own)) < len(own) or not all(own):

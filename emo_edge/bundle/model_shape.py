@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emo_edge.errors import InputError
+from emo_edge.utils.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,6 @@ def known_shape(name: str) -> ModelShape:
     if name not in SHAPES:
         raise InputError(
             f"{name!r} is neither a bundle, which is a directory that emo-edge export or demo wrote, "
-            f"nor a known shape: {', '.join(SHAPES)}"
+            f"nor a known shape: {', '.join(SHAPES)}{did_you_mean(name, SHAPES)}"
         )
     return SHAPES[name]()

@@ -15,6 +15,7 @@ from emo_edge.errors import BundleError, InputError
 from emo_edge.storage.directories import read_whole, replaced_path
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
+from emo_edge.utils.suggestions import did_you_mean
 
 VERIFIED_NAME = "verified.json"
 PLAN_NAME = "plan.sha256"
@@ -155,5 +156,6 @@ def profile_of(bundle: Bundle, name: str | None) -> tuple[str, Profile]:
     profiles: Mapping[str, Profile] = bundle.manifest.profiles
     chosen = name or bundle.manifest.default_profile
     if chosen not in profiles:
-        raise InputError(f"no profile {chosen!r} in this bundle; there are: {', '.join(profiles)}")
+        hint = did_you_mean(chosen, profiles)
+        raise InputError(f"no profile {chosen!r} in this bundle; there are: {', '.join(profiles)}{hint}")
     return chosen, profiles[chosen]

@@ -12,6 +12,7 @@ from emo_edge.faces.detector import DetectedFace, FaceDetector
 from emo_edge.faces.haar import HaarDetector
 from emo_edge.faces.yunet import YuNetDetector
 from emo_edge.media.crops import Box, Image, checked_frame
+from emo_edge.utils.suggestions import did_you_mean
 
 __all__ = [
     "DETECTORS",
@@ -87,5 +88,7 @@ def open_detector(name: str, *, model_path: str | Path | None = None, box: Box |
     Raises InputError for another name or a missing argument, MissingExtraError where OpenCV lacks what it needs.
     """
     if name not in _OPENERS:
-        raise InputError(f"no face detector {name!r}; choose from {', '.join(DETECTORS)}")
+        raise InputError(
+            f"no face detector {name!r}; choose from {', '.join(DETECTORS)}{did_you_mean(name, DETECTORS)}"
+        )
     return _OPENERS[name](model_path, box)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from emo_edge.errors import InputError
 from emo_edge.planning.cost.work import KINDS, Precision
 from emo_edge.planning.roofline import Device, Engine, Interval, Speed, constant
+from emo_edge.utils.suggestions import did_you_mean
 
 GB = 1e9
 GIB = float(1 << 30)
@@ -134,7 +135,8 @@ RUNTIME = Figure(1.2 * GB, "assumed: CUDA context, cuBLAS and cuDNN, two engines
 def catalogue_device(name: str) -> Device:
     """Return a device of the catalogue; raise InputError listing those there are."""
     if name not in CATALOGUE:
-        raise InputError(f"no device {name!r}; there are: {', '.join((*CATALOGUE, THIS))}")
+        known = (*CATALOGUE, THIS)
+        raise InputError(f"no device {name!r}; there are: {', '.join(known)}{did_you_mean(name, known)}")
     entry = CATALOGUE[name]
     engine = Engine(
         _speed(entry, COMPUTE.most, BANDWIDTH.most, NODE_S.least, CALL_S.least),

@@ -19,6 +19,7 @@ from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MO
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.machine.versions import tool_versions
 from emo_edge.media.crops import Image
+from emo_edge.utils.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def choice_problems(field: str, names: Sequence[str], known: Sequence[str]) -> l
     """Name every choice that is not known, and a field without any."""
     if not names:
         return [f"`{field}`: name at least one of {', '.join(known)}"]
-    return [f"`{field}` {name}: choose from {', '.join(known)}" for name in names if name not in known]
+    unknown = [name for name in names if name not in known]
+    return [f"`{field}` {name}: choose from {', '.join(known)}{did_you_mean(name, known)}" for name in unknown]
 
 
 def _stamp(source: Path | Image) -> list[object]:

@@ -6,6 +6,7 @@ from emo_edge.bundle import gguf_types
 from emo_edge.bundle.gguf_types import block_size
 from emo_edge.errors import CheckpointError
 from emo_edge.export.models.network_config import LanguageConfig
+from emo_edge.utils.suggestions import did_you_mean
 
 FILE_TYPES = {name: kind.number for name, kind in gguf_types.FILE_TYPES.items() if not kind.needs_imatrix}
 """File type to llama.cpp's ``LLAMA_FTYPE`` number."""
@@ -30,4 +31,5 @@ def require_offered(file_type: str, *, importance: bool) -> None:
     if file_type in IMATRIX_TYPES and not importance:
         raise CheckpointError(f"{file_type} needs importance statistics (an imatrix); without: {', '.join(FILE_TYPES)}")
     if file_type not in {**FILE_TYPES, **IMATRIX_TYPES}:
-        raise CheckpointError(f"no file type {file_type!r}; there are: {', '.join(FILE_TYPES)}")
+        listing = f"{', '.join(FILE_TYPES)}{did_you_mean(file_type, FILE_TYPES)}"
+        raise CheckpointError(f"no file type {file_type!r}; there are: {listing}")
