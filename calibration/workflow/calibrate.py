@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.gguf_checks import language_header
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.assemble import calibrated_manifest
@@ -69,7 +70,8 @@ def calibrate(
     ``config.strict``.
     """
     old = Bundle.open(bundle)
-    language_of(old)
+    for variant in language_of(old).variants:
+        language_header(old, variant)
     require_origin(old, checkpoint)
     config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
     extra.check()

@@ -1,23 +1,35 @@
 """Read a GGUF file's metadata and the sizes of its tensors, without llama.cpp and without its weights.
 
-The layout is that of ggml's ``docs/gguf.md``: counts, key-value pairs, tensor infos, then the aligned data.
+The layout is that of ggml's ``docs/gguf.md``: counts, key-value pairs, tensor infos, then the aligned data. Every count
+and length is bounded before anything of that size is read; `emo_edge.bundle.gguf_checks` has the rules for values.
 """
 
 from __future__ import annotations
 
+import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.errors import CheckpointError
 
 MAGIC = b"GGUF"
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-STRING, ARRAY = 8, 9
-LARGEST = 1 << 24
-"""Of a count or a string: a header of ours has tens of thousands of tokens."""
+UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64 = 4, 5, 6, 7, 8, 9, 10
+PACKED = {kind: struct.Struct(f"<{code}") for kind, code in SCALARS.items()}
+LENGTH = PACKED[UINT64]
+DTYPES = {kind: np.dtype(f"<{np.dtype(code).str[1:]}") for kind, code in SCALARS.items()}
+LARGEST = 1 << 20
+"""Of a count, a string or a size: vocabularies have up to some 260,000 tokens."""
+LONGEST = 16 << 20
+"""Bytes before the data: a vocabulary of 260,000 tokens takes about 6 MB."""
+MOST_AXES = 4
+ALIGNMENT_KEY, ALIGNMENT = "general.alignment", 32
 OUTPUT, EMBEDDING = "output.weight", "token_embd.weight"
 
 
@@ -35,6 +47,14 @@ class StoredTensor:
     """Padding included."""
 
 
+class GgufArray(NamedTuple):
+    """An array of the metadata: strings as they are stored, or numbers [N]."""
+
+    kind: int
+    """GGUF's number of its values' type."""
+    values: list[bytes] | NDArray[Any]
+
+
 @dataclass(frozen=True)
 class GgufHeader:
     """Metadata and tensors of a language model's file."""
@@ -42,6 +62,12 @@ class GgufHeader:
     metadata: dict[str, Any]
     """Scalars and strings; of an array its length alone."""
     tensors: dict[str, StoredTensor]
+    """In the order of the file."""
+    kinds: dict[str, int] = field(default_factory=dict)
+    """GGUF's number of the type of each value of ``metadata``."""
+    arrays: dict[str, GgufArray] = field(default_factory=dict)
+    data_start: int = 0
+    """Of the first tensor, in bytes from the file's start."""
 
     @property
     def tensor_bytes(self) -> dict[str, int]:
@@ -60,85 +86,137 @@ class GgufHeader:
         return self.tensor_bytes.get(OUTPUT, self.tensor_bytes.get(EMBEDDING, 0))
 
     def shape(self) -> LanguageShape:
-        """Return the sizes in the metadata."""
-        metadata = self.metadata
-        heads = int(metadata["llama.attention.head_count"])
+        """Return the sizes in the metadata; raise ValueError for one that no model has."""
+        vocabulary = "llama.vocab_size" if "llama.vocab_size" in self.metadata else "tokenizer.ggml.tokens"
+        heads = self._size("llama.attention.head_count")
+        grouped = "llama.attention.head_count_kv" in self.metadata
         return LanguageShape(
-            vocabulary=int(metadata.get("llama.vocab_size", metadata.get("tokenizer.ggml.tokens", 0))),
-            width=int(metadata["llama.embedding_length"]),
-            mlp=int(metadata["llama.feed_forward_length"]),
-            layers=int(metadata["llama.block_count"]),
+            vocabulary=self._size(vocabulary),
+            width=self._size("llama.embedding_length"),
+            mlp=self._size("llama.feed_forward_length"),
+            layers=self._size("llama.block_count"),
             heads=heads,
-            kv_heads=int(metadata.get("llama.attention.head_count_kv", heads)),
-            context=int(metadata["llama.context_length"]),
+            kv_heads=self._size("llama.attention.head_count_kv") if grouped else heads,
+            context=self._size("llama.context_length"),
         )
+
+    def _size(self, name: str) -> int:
+        value = self.metadata.get(name)
+        if type(value) is not int or not 1 <= value <= LARGEST:
+            raise ValueError(f"{name} is {value}, not a whole number from 1 to {LARGEST}")
+        return value
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
     """Read the head of a LLaMA's file; raise CheckpointError for one that is truncated, corrupt or another kind."""
     try:
-        with path.open("rb") as stream:
-            header = _header(stream, path.stat().st_size)
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            header = _header(_Cursor(content), len(content))
         header.shape()
         return header
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, struct.error, ZeroDivisionError) as error:
+    except (ValueError, KeyError, struct.error) as error:
         raise CheckpointError(f"{path}: no LLaMA in GGUF, or truncated ({error}); export it again") from error
 
 
-def _header(stream: BinaryIO, size: int) -> GgufHeader:
-    if stream.read(4) != MAGIC or _scalar(stream, "I") not in (2, 3):
+class _Cursor:
+    """A position in the head of a file."""
+
+    def __init__(self, content: mmap.mmap) -> None:
+        self.content, self.position = content, 0
+        self.end = min(len(content), LONGEST)
+
+    def take(self, count: int) -> bytes:
+        """Return the next bytes."""
+        start, self.position = self.position, self.position + count
+        if self.position > self.end:
+            raise ValueError(f"its head ends after the file, or after {LONGEST} bytes")
+        return self.content[start : self.position]
+
+    def scalar(self, kind: int) -> Any:
+        """Return the next number of a type."""
+        packed = PACKED[kind]
+        return packed.unpack(self.take(packed.size))[0]
+
+    def count(self) -> int:
+        """Return the next length, bounded."""
+        count = int(self.scalar(UINT64))
+        if count > LARGEST:
+            raise ValueError(f"a count of {count}, more than {LARGEST}")
+        return count
+
+    def string(self) -> bytes:
+        """Return the next string."""
+        return self.take(self.count())
+
+    def strings(self, count: int) -> list[bytes]:
+        """Return the next strings: `string` without its calls, for a vocabulary is read at every start."""
+        content, position, values = self.content, self.position, []
+        for _ in range(count):
+            (length,) = LENGTH.unpack_from(content, position)
+            start = position + LENGTH.size
+            position = start + length
+            if position > self.end:
+                raise ValueError(f"its head ends after the file, or after {LONGEST} bytes")
+            values.append(content[start:position])
+        self.position = position
+        return values
+
+
+def _header(cursor: _Cursor, size: int) -> GgufHeader:
+    if cursor.take(4) != MAGIC or cursor.scalar(UINT32) not in (2, 3):
         raise ValueError("not GGUF of version 2 or 3")
-    tensors, pairs = _count(stream), _count(stream)
-    metadata = {}
-    for _ in range(pairs):
-        name = _string(stream)
-        metadata[name] = _value(stream, _scalar(stream, "I"))
-    infos = [_tensor(stream) for _ in range(tensors)]
-    alignment = int(metadata.get("general.alignment", 32))
-    data = -(-stream.tell() // alignment) * alignment
-    starts = sorted(start for *_, start in infos)
+    tensors, pairs = cursor.count(), cursor.count()
+    metadata, kinds, arrays = _pairs(cursor, pairs)
+    infos = dict(_tensor(cursor) for _ in range(tensors))
+    if len(infos) < tensors:
+        raise ValueError("two tensors have the same name")
+    alignment = metadata.get(ALIGNMENT_KEY, ALIGNMENT)
+    if type(alignment) is not int or not 1 <= alignment <= LARGEST:
+        raise ValueError(f"{ALIGNMENT_KEY} is {alignment}")
+    data = -(-cursor.position // alignment) * alignment
+    starts = sorted(start for *_, start in infos.values())
     following = dict(zip(starts, [*starts[1:], size - data], strict=True))
     stored = {
-        name: StoredTensor(kind, shape, data + start, following[start] - start) for name, kind, shape, start in infos
+        name: StoredTensor(kind, shape, data + start, following[start] - start)
+        for name, (kind, shape, start) in infos.items()
     }
     if any(tensor.bytes < 0 for tensor in stored.values()):
         raise ValueError("its tensors end after the file")
-    return GgufHeader(metadata, stored)
+    return GgufHeader(metadata, stored, kinds, arrays, data)
 
 
-def _tensor(stream: BinaryIO) -> tuple[str, int, tuple[int, ...], int]:
-    """Read name, type, shape and the start among the data."""
-    name = _string(stream)
-    shape = tuple(_scalar(stream, "Q") for _ in range(_scalar(stream, "I")))
-    return name, _scalar(stream, "I"), shape, _scalar(stream, "Q")
+def _pairs(cursor: _Cursor, pairs: int) -> tuple[dict[str, Any], dict[str, int], dict[str, GgufArray]]:
+    """Read the metadata: values, types, arrays."""
+    metadata: dict[str, Any] = {}
+    kinds: dict[str, int] = {}
+    arrays: dict[str, GgufArray] = {}
+    for _ in range(pairs):
+        name, kind = cursor.string().decode("utf-8", "replace"), cursor.scalar(UINT32)
+        if name in metadata:
+            raise ValueError(f"{name!r} is there twice")
+        kinds[name] = kind
+        if kind == ARRAY:
+            arrays[name] = _array(cursor)
+            metadata[name] = len(arrays[name].values)
+        else:
+            metadata[name] = cursor.string().decode("utf-8", "replace") if kind == STRING else cursor.scalar(kind)
+    return metadata, kinds, arrays
 
 
-def _value(stream: BinaryIO, kind: int) -> Any:
+def _array(cursor: _Cursor) -> GgufArray:
+    kind, count = cursor.scalar(UINT32), cursor.count()
     if kind == STRING:
-        return _string(stream)
-    if kind != ARRAY:
-        return _scalar(stream, SCALARS[kind])
-    inner, count = _scalar(stream, "I"), _count(stream)
-    if inner == STRING:
-        for _ in range(count):
-            _string(stream)
-    else:
-        stream.seek(count * struct.calcsize(f"<{SCALARS[inner]}"), 1)
-    return count
+        return GgufArray(kind, cursor.strings(count))
+    dtype = DTYPES[kind]
+    return GgufArray(kind, np.frombuffer(cursor.take(count * dtype.itemsize), dtype))
 
 
-def _scalar(stream: BinaryIO, kind: str) -> Any:
-    return struct.unpack(f"<{kind}", stream.read(struct.calcsize(f"<{kind}")))[0]
-
-
-def _count(stream: BinaryIO) -> int:
-    count = int(_scalar(stream, "Q"))
-    if count > LARGEST:
-        raise ValueError(f"a count of {count}")
-    return count
-
-
-def _string(stream: BinaryIO) -> str:
-    return stream.read(_count(stream)).decode("utf-8", "replace")
+def _tensor(cursor: _Cursor) -> tuple[str, tuple[int, tuple[int, ...], int]]:
+    """Read name, type, shape and the start among the data."""
+    name, axes = cursor.string().decode("utf-8", "replace"), cursor.scalar(UINT32)
+    if axes > MOST_AXES:
+        raise ValueError(f"{name!r} has {axes} axes")
+    shape = tuple(cursor.scalar(UINT64) for _ in range(axes))
+    return name, (cursor.scalar(UINT32), shape, cursor.scalar(UINT64))

@@ -38,6 +38,12 @@ TENSOR_TYPES = {
     "q2_k": TensorType(10, 256, 84),
     "iq4_xs": TensorType(23, 256, 136),
     "iq3_s": TensorType(21, 256, 110),
+    "iq3_xxs": TensorType(18, 256, 98),
+    "iq2_s": TensorType(22, 256, 82),
+    "iq2_xs": TensorType(17, 256, 74),
+    "iq2_xxs": TensorType(16, 256, 66),
+    "iq1_m": TensorType(29, 256, 56),
+    "iq1_s": TensorType(19, 256, 50),
 }
 """Types of a single tensor that this project writes or reads."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from emo_edge.bundle.question_tokenizer_file import read_question_tokenizer
 from emo_edge.bundle.reader import Bundle
-from emo_edge.errors import CheckpointError
-from emo_edge.utils.native_paths import native_path
+from emo_edge.errors import BundleError
 from emo_edge.utils.text import require_file, writable
 
+PANIC = "PanicException"
+"""Name of what the binding raises when Rust panics; its class is not to be imported."""
 KEPT_TEXTS = 1024
 """Texts whose tokens a tokenizer keeps: the next frame asks the same question, and the same label follows it."""
 
@@ -21,12 +25,11 @@ class QuestionTokenizer:
         import tokenizers
 
         require_file(path)
-        try:
-            with native_path(path) as name:
-                self._tokenizer = tokenizers.Tokenizer.from_file(name)
-        except Exception as error:  # the binding raises bare Exception for every kind of bad file
-            raise CheckpointError(f"{path}: not a tokenizers file: {error}") from error
-        self._tokenizer.enable_truncation(max_tokens, direction="left")
+        self._path, text = path, read_question_tokenizer(path)
+        with _one_error(path):
+            # The very text that was checked, whatever the file holds by now.
+            self._tokenizer = tokenizers.Tokenizer.from_str(text)
+            self._tokenizer.enable_truncation(max_tokens, direction="left")
         self._encoded = lru_cache(KEPT_TEXTS)(self._encode)
 
     def __len__(self) -> int:
@@ -37,7 +40,20 @@ class QuestionTokenizer:
         return list(self._encoded(question))
 
     def _encode(self, question: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer.encode(writable(question)).ids)
+        text = writable(question)
+        with _one_error(self._path):
+            return tuple(self._tokenizer.encode(text).ids)
+
+
+@contextmanager
+def _one_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        # The binding raises bare Exception for every kind of bad file, and a panic of Rust is no Exception.
+        if isinstance(error, Exception) or type(error).__name__ == PANIC:
+            raise BundleError(f"{path}: not a tokenizers file: {error}") from error
+        raise
 
 
 def open_questions(bundle: Bundle) -> QuestionTokenizer | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from emo_edge.bundle.engine_settings import CudaSettings
-from emo_edge.bundle.gguf_header import GgufHeader, read_gguf_header
+from emo_edge.bundle.gguf_checks import language_header
+from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, TENSOR_TYPES
 from emo_edge.bundle.manifest import GRAPHS, PARTS, Profile, Variant
 from emo_edge.bundle.model_shape import LanguageShape, ModelShape, known_shape
@@ -77,7 +78,7 @@ class BundleModel:
         language = bundle.manifest.components.language
         self._headers: dict[str, GgufHeader] = {}
         if language:
-            self._headers = {name: read_gguf_header(self._path(part)) for name, part in language.variants.items()}
+            self._headers = {name: language_header(bundle, name) for name in language.variants}
         self.language: LanguageShape | None = next((header.shape() for header in self._headers.values()), None)
         self.tokens_per_frame = bundle.manifest.frames_segment.tokens_per_frame if language else 0
         self.cuda = bundle.manifest.engines.cuda

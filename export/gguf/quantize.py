@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from emo_edge.bundle.gguf_checks import check_gguf
 from emo_edge.bundle.gguf_types import block_size
 from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
@@ -90,6 +91,7 @@ def _check_source(source: Path, file_type: str, overrides: Mapping[str, str], kn
         if row % block_size(kind):
             raise CheckpointError(f"{kind} needs rows that are multiples of {block_size(kind)}: {name} has {row}")
     _check_overrides(columns, overrides, source)
+    check_gguf(source)
     if not known_finite:
         _check_finite(tensors, source)
     return columns

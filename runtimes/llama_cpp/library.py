@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from emo_edge.bundle.gguf_checks import check_gguf
 from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
 from emo_edge.utils.cache import read_cached, write_cached
@@ -67,9 +68,14 @@ def native_errors() -> str:
 
 
 def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, vocabulary_only: bool = False) -> Any:
-    """Load a GGUF file; the caller frees it. Raises CheckpointError, or DeviceError when memory ran out."""
+    """Load a GGUF file; the caller frees it.
+
+    Raises CheckpointError for one that llama.cpp cannot read, or would end the process on; DeviceError when memory ran
+    out.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    check_gguf(path)
     native = library()
     parameters = native.llama_model_default_params()
     parameters.n_gpu_layers = gpu_layers

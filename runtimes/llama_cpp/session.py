@@ -27,6 +27,7 @@ from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
+from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.prompt_batches import Position, prompt_batches
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
@@ -72,14 +73,16 @@ class LlamaSession(LanguageSession):
         GPU is missing or the memory is not enough.
         """
         native = self._native = library()
-        _check_sizes(native, context_size, max_branches, gpu_layers)
+        check_sizes(native, context_size, max_branches, gpu_layers)
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
         self._cells = context_size + FORK_CELLS * self._forks
         repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or _cpu_count()))
         model = _loaded(path, gpu_layers, repack)
         context = None
         try:
-            _check_trained(native, model, path, context_size)
+            check_trained(native, model, path, context_size)
+            if not gpu_layers:
+                check_cache_memory(native, model, self._cells, 4 if exact_cache else 1 if small_cache else 2)
             context = self._open_context(model, threads, gpu_layers != 0, exact_cache, small_cache)
         finally:
             if not context:
@@ -325,19 +328,6 @@ def _loaded(path: Path, gpu_layers: int, repack: bool) -> Any:
         except DeviceError as error:
             logger.warning("%s: weights are not repacked, so prompts may take longer: %s", path.name, error)
     return load_model(path, gpu_layers=gpu_layers, extra_buffers=repack and gpu_layers != 0)
-
-
-def _check_sizes(native: Any, context_size: int, max_branches: int, gpu_layers: int) -> None:
-    if context_size < 1 or max_branches < 1:
-        raise InputError(f"context_size {context_size} and max_branches {max_branches} must be positive")
-    if gpu_layers and not native.llama_supports_gpu_offload():
-        raise DeviceError("this build of llama-cpp-python has no GPU backend: use the CPU or install a CUDA build")
-
-
-def _check_trained(native: Any, model: Any, path: Path, context_size: int) -> None:
-    trained = native.llama_model_n_ctx_train(model)
-    if context_size > trained:
-        raise InputError(f"{path}: the model was trained for {trained} positions, not for {context_size}")
 
 
 def _cpu_count() -> int:

@@ -6,6 +6,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from emo_edge.bundle.gguf_checks import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
@@ -125,6 +126,7 @@ def open_language(
     bundle: Bundle, component: LanguageComponent, variant: str, device: str, threads: int | None
 ) -> LanguageSession:
     """Open a language variant: all of it on a GPU, or on the CPU; an unquantized one with an exact cache."""
+    language_header(bundle, variant)
     session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
         bundle.files(component.variants[variant])[0],
         context_size=component.context_size,
