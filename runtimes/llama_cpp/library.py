@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
+from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
 from emo_edge.utils.cache import read_cached, write_cached
 
@@ -86,7 +87,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
     if file_type in UNQUANTIZED_NUMBERS:
         return True
-    child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_cpp.library", str(path)]
+    child = command or module_command("emo_edge.runtimes.llama_cpp.library", str(path))
     safe = _proved(f"{build_key(information)} | file type {file_type}", child)
     if not safe:
         logger.warning(
