@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.emo_tiny.config import TINY
 from emo_edge.benchmarks.synthetic.generator import CLIP_FRAMES, Difficulty, FaceSample, render_clip, render_face
+from emo_edge.console.children import safe_path
 from emo_edge.media.crops import Box, face_crop, padded_crop
 from emo_edge.media.videos import even_indices
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, PARSING_CLASSES, VISIBILITY_POINTS
@@ -110,7 +111,7 @@ def prepare(split: Split, directory: Path, *, workers: int, progress: Callable[[
     missing = [start for start in range(0, split.count, CHUNK) if not _mark(folder, start).exists()]
     jobs = [(split, folder, range(start, min(start + CHUNK, split.count))) for start in missing]
     if jobs:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        with safe_path(), multiprocessing.get_context("spawn").Pool(workers) as pool:
             for added in pool.imap_unordered(_render_chunk, jobs):
                 progress(added)
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _fields()}

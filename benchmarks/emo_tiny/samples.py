@@ -11,6 +11,7 @@ import numpy as np
 from emo_edge.assets.packaged import Sample
 from emo_edge.benchmarks.emo_tiny.data import BASIC, jittered, visible_cues
 from emo_edge.benchmarks.synthetic.generator import render_face
+from emo_edge.console.children import safe_path
 from emo_edge.taxonomy import ACTION_UNITS
 
 CALIBRATION_SEED, HELD_OUT_SEED = 911, 921
@@ -22,7 +23,7 @@ def synthetic_samples(
 ) -> list[Sample]:
     """Draw ``count`` faces, seven expressions at random, boxed as a detector's box would be."""
     samples = []
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with safe_path(), multiprocessing.get_context("spawn").Pool(workers) as pool:
         for sample in pool.imap(partial(_sample, seed), range(count), chunksize=16):
             samples.append(sample)
             progress(len(samples), count)

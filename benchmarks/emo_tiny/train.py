@@ -36,6 +36,7 @@ from emo_edge.benchmarks.emo_tiny.stages import (
     probe_losses,
 )
 from emo_edge.benchmarks.emo_tiny.tokenizers import write_tokenizers
+from emo_edge.console.children import safe_path
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.machine.summary import describe_machine
@@ -227,8 +228,9 @@ def train_on_cpu(settings: Settings) -> None:
 def _train_in_processes(settings: Settings, groups: Sequence[Sequence[str]], threads: int) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_train_alone, args=(names, settings, threads)) for names in groups]
-    for process in processes:
-        process.start()
+    with safe_path():
+        for process in processes:
+            process.start()
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):

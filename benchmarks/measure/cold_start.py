@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from emo_edge.benchmarks.measure.timing import DIGITS
 from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.open import TargetOptions
+from emo_edge.console.children import module_command
 from emo_edge.errors import EmoEdgeError
 
 LONGEST_S = 1800.0
@@ -52,8 +52,7 @@ def cold_starts(
 
 
 def _started(spec: dict[str, Any]) -> tuple[float, dict[str, float], dict[str, Any]]:
-    command = [sys.executable, "-m", "emo_edge.benchmarks.measure.cold_start_worker", json.dumps(spec)]
-    # python -m looks for modules in the working directory first: in an empty one there are none.
+    command = module_command("emo_edge.benchmarks.measure.cold_start_worker", json.dumps(spec))
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as empty:
         ended = _watched(command, errors, empty)
         if ended is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from emo_edge.benchmarks.measure.timing import DIGITS, timed_ms
 from emo_edge.benchmarks.workload.images import LatencyImage
+from emo_edge.console.children import code_command
 from emo_edge.errors import InputError
 from emo_edge.metrics.bootstrap import RESAMPLES, percentile_interval
 from emo_edge.utils.processes import ProcessResult, run_bounded
@@ -20,8 +20,7 @@ from emo_edge.utils.processes import ProcessResult, run_bounded
 ROUNDS = 7
 LONGEST_S = 600.0
 PLACEHOLDER = "{files}"
-OURS = "import sys; sys.path = [folder for folder in sys.path if folder]; from emo_edge.cli.app import main; main()"
-"""``python -c`` looks for modules in the working directory first, which is the user's."""
+OURS = "from emo_edge.cli.app import main; main()"
 
 
 class Versus:
@@ -49,7 +48,7 @@ class Versus:
         index = words.index(PLACEHOLDER) if PLACEHOLDER in words else len(words)
         self.theirs = [*words[:index], *files, *words[index + 1 :]]
         limit = ["--threads", str(threads)] if threads else []
-        self.ours = [sys.executable, "-c", OURS, "infer", str(bundle), *files, "--jsonl", "--device", device, *limit]
+        self.ours = code_command(OURS, "infer", str(bundle), *files, "--jsonl", "--device", device, *limit)
 
     def check(self) -> None:
         """Run both once, which also warms the system's cache; raise InputError if one fails."""

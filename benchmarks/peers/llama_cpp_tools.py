@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emo_edge.console.children import module_command
 from emo_edge.errors import EmoEdgeError
 from emo_edge.machine.cpus import usable_cpus
 
@@ -77,7 +77,7 @@ def _source(work: Path, version: str, report: Callable[[str], None]) -> Path:
     if not folder.is_dir():
         report(f"fetching the source of llama-cpp-python {version}")
         wanted = ["--no-deps", "--no-binary", "llama-cpp-python", f"llama-cpp-python=={version}"]
-        _run([sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(work), *wanted])
+        _run(module_command("pip", "download", "--quiet", "--dest", str(work), *wanted))
         with tarfile.open(work / f"{folder.name}.tar.gz") as archive:
             archive.extractall(work, filter="data")
     return folder / "vendor/llama.cpp"

@@ -11,6 +11,7 @@ from typing import Any
 
 from emo_edge.benchmarks.peers.contenders import Timed
 from emo_edge.benchmarks.peers.table import Row
+from emo_edge.console.children import safe_path
 from emo_edge.errors import EmoEdgeError
 
 REASON_LENGTH = 200
@@ -57,5 +58,5 @@ def child(work: Callable[..., Mapping[str, Timed]], *arguments: Any) -> Contende
 
 def in_child(work: Callable[..., Any], *arguments: Any) -> Any:
     """Call in a fresh process, whose memory is the system's again afterwards."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with safe_path(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()

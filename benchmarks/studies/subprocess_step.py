@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_edge.console.children import safe_path
 from emo_edge.errors import DeviceError, EmoEdgeError
 
 SAMPLED_EVERY_S = 0.02
@@ -37,7 +38,8 @@ def measured(step: str, work: Callable[..., None], arguments: tuple[Any, ...], o
     _require_processes()
     started = time.perf_counter()
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
-    process.start()
+    with safe_path():
+        process.start()
     peak = 0
     while process.is_alive():
         peak = max(peak, _anonymous_bytes(process.pid))

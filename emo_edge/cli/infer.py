@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from emo_edge.console.signals import exit_code_of
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage
@@ -23,7 +24,7 @@ from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
-from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
+from emo_edge.utils.commands import EdgeCommand, with_flags
 
 
 @click.command(cls=EdgeCommand)
@@ -102,8 +103,8 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
             if error:
                 code = code or error.exit_code
                 screen.report(error)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+    except KeyboardInterrupt as error:
+        code = exit_code_of(error)
         screen.clear()
         click.echo(f"interrupted after {screen.shown} results", err=True)
     finally:

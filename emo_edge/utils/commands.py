@@ -7,16 +7,19 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
+from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.errors import EmoEdgeError, InputError
-from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.extras import failed_import
+from emo_edge.utils.memory import is_out_of_memory, memory_error
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as the shell has it."""
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -28,23 +31,10 @@ class EdgeCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a missing optional module becomes the install command."""
-        try:
-            return super().invoke(ctx)
-        except EmoEdgeError as error:
-            end_with(ctx, error)
-        except ModuleNotFoundError as error:
-            end_with(ctx, missing_extra(error))
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            _discard_stdout()
-            target = error.filename or "the output"
-            end_with(
-                ctx, InputError(f"{target}: cannot be written ({error.strerror}); make room or choose another place")
-            )
+        with ended_errors(ctx):
+            result = super().invoke(ctx)
+            _flush()
+            return result
 
 
 class LazyCommand(NamedTuple):
@@ -61,6 +51,29 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self.lazy = lazy
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program, with standard streams that can be written and signals that end it as Ctrl-C does."""
+        prepare_streams()
+        try:
+            with ending_signals():
+                return super().main(*args, **kwargs)
+        except BrokenPipeError:  # of an error's own message
+            discard_streams()
+            sys.exit(BROKEN_PIPE)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments; a reader that has gone ends the help, too."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError as error:
+            discard_streams()
+            raise click.exceptions.Exit(BROKEN_PIPE) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Import and run the command; Ctrl-C during the import is one, too."""
+        with ended_errors(ctx):
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order they were declared."""
         return list(self.lazy)
@@ -72,14 +85,69 @@ class LazyGroup(click.Group):
         module, _, name = self.lazy[cmd_name].target.partition(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            end_with(ctx, missing_extra(error))
+        except ImportError as error:
+            end_with(ctx, failed_import(error))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with their declared help, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in self.lazy.items()])
+
+
+@contextmanager
+def ended_errors(ctx: click.Context) -> Iterator[None]:
+    """End with one message and its exit code for everything that is no fault of the program."""
+    try:
+        yield
+    except EmoEdgeError as error:
+        end_with(ctx, error)
+    except ImportError as error:
+        end_with(ctx, failed_import(error))
+    except KeyboardInterrupt as error:
+        with suppress(OSError):
+            click.echo("interrupted", err=True)
+        ctx.exit(exit_code_of(error))
+    except BrokenPipeError:
+        discard_streams()
+        ctx.exit(BROKEN_PIPE)
+    except OSError as error:
+        discard_streams()
+        end_with(ctx, _unusable(error))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, (click.exceptions.Exit, click.Abort)) or not is_out_of_memory(error):
+            raise
+        end_with(ctx, memory_error(ctx.command.name or "this command", error))
+
+
+def _unusable(error: OSError) -> EmoEdgeError:
+    """Convert an error of the system that no library function named: a full disk, no rights, no current folder."""
+    if is_out_of_memory(error):
+        return memory_error("this command", error)
+    if error.errno is None or not error.strerror:
+        raise error
+    if error.filename is None and not _has_current_folder():
+        return InputError("the current folder was removed; change to another one, and try again")
+    target = error.filename or "the output"
+    if isinstance(target, bytes):
+        target = os.fsdecode(target)
+    if error.errno in FULL or error.filename is None:
+        return InputError(f"{target}: cannot be written ({error.strerror}); make room or choose another place")
+    return InputError(f"{target}: cannot be used ({error.strerror}); choose another place")
+
+
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
+def _flush() -> None:
+    """Write out what is buffered, while an error of it can still be reported."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
@@ -104,11 +172,3 @@ def with_common_flags(message: str) -> str:
 
 def _replaced(message: str, flags: Mapping[str, str]) -> str:
     return re.sub(r"`(\w+)`", lambda field: flags.get(field[1], field[0]), message)
-
-
-def _discard_stdout() -> None:
-    """Discard what a full stdout still buffers: Python would try again at its end, and fail with its own code."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from emo_edge.errors import MissingExtraError
+from emo_edge.errors import EmoEdgeError, MissingExtraError
+from emo_edge.utils.memory import is_out_of_memory, memory_error
 
 EXTRAS = {
     "cv2": "cpu",
@@ -29,14 +31,64 @@ ON_JETSON = {
     "onnxruntime": "Run: pip install onnxruntime",
 }
 """Advice on a Jetson, where the extra would install another OpenCV over JetPack's."""
+LIBRARIES = {
+    "libGL.so": "apt install libgl1, or opencv-python-headless instead of opencv-python",
+    "libgthread-2.0.so": "apt install libglib2.0-0",
+    "libglib-2.0.so": "apt install libglib2.0-0",
+    "libgomp.so": "apt install libgomp1",
+    "libstdc++.so": "apt install libstdc++6",
+    "libopenblas.so": "apt install libopenblas0",
+    "libtbb": "apt install libtbb12",
+    "libcuda.so": "install NVIDIA's driver, or use a build for the CPU",
+    "libnvinfer": 'pip install "emo-edge[tensorrt]", or on a Jetson the TensorRT of JetPack',
+    "libcu": 'pip install "emo-edge[cuda]", or the CUDA libraries of that version, or a build for the CPU',
+    "libnv": 'pip install "emo-edge[cuda]", or the CUDA libraries of that version, or a build for the CPU',
+}
+"""Step that brings a shared library, by the start of its name; the first that fits."""
+_MISSING_LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[.\w]*|[\w.+-]+\.(?:dll|dylib)): cannot open shared object file")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
     """Convert a failed import to the command that installs it; re-raise what no extra brings."""
-    module = (error.name or "").partition(".")[0]
+    module = _package(error)
     if module not in EXTRAS:
         raise error
     if module in ON_JETSON and TEGRA_RELEASE.exists():
         return MissingExtraError(f"{module} is not installed. {ON_JETSON[module]}")
     return MissingExtraError(f'{module} is not installed. Run: pip install "emo-edge[{EXTRAS[module]}]"')
+
+
+def unloadable(module: str, error: BaseException) -> EmoEdgeError:
+    """Convert the failure of a package that is installed and does not load: the library it lacks, and the step.
+
+    A load that memory is too short for becomes DeviceMemoryError.
+    """
+    if is_out_of_memory(error):
+        return memory_error(module, error)
+    reason = " ".join(str(error).split())[:300]
+    missing = _MISSING_LIBRARY.search(reason)
+    if missing is None:
+        extra = EXTRAS.get(module)
+        step = f'pip install --force-reinstall "emo-edge[{extra}]"' if extra else f"install {module} again"
+        return MissingExtraError(f"{module} is installed and cannot be loaded ({reason}). Run: {step}")
+    name = missing["name"]
+    steps = (step for start, step in LIBRARIES.items() if name.startswith(start))
+    step = next(steps, f"install the package of your system that holds {name}")
+    return MissingExtraError(
+        f"{module} is installed and cannot be loaded: the shared library {name} is missing. Do: {step}"
+    )
+
+
+def failed_import(error: ImportError) -> EmoEdgeError:
+    """Convert any failed import: of a package that is not there, or of one that does not load."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing_extra(error)
+    module = _package(error)
+    if module not in EXTRAS and not (is_out_of_memory(error) or _MISSING_LIBRARY.search(str(error))):
+        raise error
+    return unloadable(module or "a package", error)
+
+
+def _package(error: ImportError) -> str:
+    return (error.name or "").partition(".")[0]

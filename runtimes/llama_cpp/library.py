@@ -22,6 +22,7 @@ from typing import Any
 
 from emo_edge.bundle.gguf_checks import check_gguf
 from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
+from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
 from emo_edge.utils.cache import read_cached, write_cached
 
@@ -104,7 +105,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
     if file_type in UNQUANTIZED_NUMBERS:
         return True
-    child = command or [sys.executable, "-m", "emo_edge.runtimes.llama_cpp.library", str(path)]
+    child = command or module_command("emo_edge.runtimes.llama_cpp.library", str(path))
     safe = _proved(f"{build_key(information)} | file type {file_type}", child)
     if not safe:
         logger.warning(

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_edge.console.children import code_command
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
@@ -28,8 +29,7 @@ from emo_edge.utils.files import replaced_file
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.progress import FractionProgress
 
-START = "import sys; sys.path[:] = [p for p in sys.path if p]; import emo_edge.runtimes.tensorrt.builder as b; b.main()"
-"""A folder named tensorrt where the command was started is not the library; Python 3.10 has no switch for that."""
+START = "import emo_edge.runtimes.tensorrt.builder as builder; builder.main()"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def engine_from_onnx(
 def _run_child(order: Mapping[str, Any], progress: FractionProgress) -> dict[str, Any]:
     """Run the child to its end and return its last message."""
     child = subprocess.Popen(
-        [sys.executable, "-c", START],
+        code_command(START),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
     )  # fmt: skip
     assert child.stdin and child.stdout and child.stderr

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle, profile_of
+from emo_edge.console.children import code_command
 from emo_edge.diagnostics.doctor.examine import examine
 from emo_edge.diagnostics.selftest.comparison import compared_runs
 from emo_edge.errors import AccuracyGateError, DeviceError
@@ -22,11 +22,7 @@ from emo_edge.runtimes.base.device_names import DEVICES
 
 SELFTEST_VERSION = 1
 """Of the report."""
-START = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; "
-    "import emo_edge.diagnostics.selftest.worker as worker; worker.main()"
-)
-"""A folder named as an engine where the command was started is not the engine."""
+START = "import emo_edge.diagnostics.selftest.worker as worker; worker.main()"
 RUN_DEVICES = ("cpu", *(name for name in DEVICES if name not in ("auto", "cpu")))
 """The CPU first: the others are compared with its outputs."""
 
@@ -84,7 +80,7 @@ def selftest(
 def run_device(order: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Run the child for one device; however it ends, its answer is a dictionary."""
     child = subprocess.Popen(
-        [sys.executable, "-c", START],
+        code_command(START),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

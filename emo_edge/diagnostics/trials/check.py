@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from emo_edge.console.children import module_command
 from emo_edge.utils.processes import ProcessResult, run_bounded
 
 CHILD = "emo_edge.diagnostics.trials.child"
@@ -86,10 +86,8 @@ def check_engine(
     packages = installed_packages(engine.distributions)
     if command is None and not _is_installed(engine.module):
         return EngineReport(engine.module, engine.needed, "missing", packages=packages)
-    child = [sys.executable, "-m", CHILD, engine.module, *arguments]
     start = time.monotonic()
-    # A folder of the engine's name where the command was started is not the engine.
-    ended = run_bounded(command or child, seconds, {"PYTHONSAFEPATH": "1"})
+    ended = run_bounded(command or module_command(CHILD, engine.module, *arguments), seconds)
     elapsed = round(time.monotonic() - start, 2)
     facts = _last_object(ended)
     problem = ended.problem or facts.pop("problem", None) or (None if facts else "printed no result")
