@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from emo_edge.cli.completion import complete_bundle, complete_profile
+from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.errors import InputError
 from emo_edge.runtimes.base.device_names import DEVICES
+from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class BenchCommand(EdgeCommand):
 @click.command(
     cls=BenchCommand, epilog="emo-edge bench compare A/report.json B/report.json lists the changes beyond noise."
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.option("--checkpoint", help="Checkpoint that BUNDLE was exported from: a directory, or emo-tiny.")
 @click.option("--dataset", required=True, help="Data set: a name, a folder of folders, a .csv, .jsonl, synthetic:N.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of your copy of the data set.")
@@ -52,8 +55,12 @@ class BenchCommand(EdgeCommand):
     metavar="THEIRS=OURS",
     help="Map a label of the data set to ours; THEIRS= leaves its samples out.",
 )
-@click.option("--profile", "profiles", multiple=True, help="Profile to measure; all if left out.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@click.option(
+    "--profile", "profiles", multiple=True, shell_complete=complete_profile, help="Profile to measure; all if left out."
+)
+@click.option(
+    "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine, PyTorch's too.")
 @click.option("--samples", type=click.IntRange(1), help="Number of samples, drawn at random with a fixed seed.")
 @click.option("--frames", default=8, show_default=True, type=click.IntRange(1), help="Number of frames of a clip.")
@@ -88,6 +95,7 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     from emo_edge.utils.progress import shown_reports
 
     overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
+    bundle = bundle_directory(bundle)
     with shown_reports() as reports:
         folder = bench(
             bundle,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.errors import InputError
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.byte_sizes import size_of
+from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
 
 if TYPE_CHECKING:
@@ -34,19 +36,21 @@ def listed(source: str, seed: int) -> list[Sample]:
 
 
 @click.command(cls=EdgeCommand)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.option("--checkpoint", required=True, help="What BUNDLE was exported from: a directory, or emo-tiny.")
 @click.option("--samples", required=True, help="Folder, folder of a folder a label, .csv, .jsonl, or synthetic:N.")
 @click.option("--collect", default=128, show_default=True, type=click.IntRange(1), help="Samples for statistics.")
 @click.option("--measure", default=500, show_default=True, type=click.IntRange(1), help="Other samples, to measure.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set to measure on.")
-@click.option("--profile", help="Calibrate what this profile of BUNDLE takes, and no other.")
+@click.option(
+    "--profile", shell_complete=complete_profile, help="Calibrate what this profile of BUNDLE takes, and no other."
+)
 @click.option("--types", help="GGUF types, comma-separated, or none; by default the quantized ones of BUNDLE.")
 @click.option("--target-size", help="Search a mixture of types whose file is at most this large: 800MB.")
 @click.option("--target-kl", type=click.FloatRange(0, min_open=True), help="Search the smallest mixture of this KL.")
 @click.option("--int8", default="vision,connector,face", show_default=True, help="Graphs to make in INT8, or none.")
-@click.option("--int8-base", type=click.Choice(["fp32", "fp16"]), default="fp32", help="What stays out of INT8 is in.")
+@click.option("--int8-base", type=NameChoice(["fp32", "fp16"]), default="fp32", help="What stays out of INT8 is in.")
 @click.option("--int8-gate", help="Of each graph in INT8; its own by default.")
 @click.option("--sensitivity", default=32, show_default=True, type=click.IntRange(1), help="Samples for each block.")
 @click.option("--gate", help="Of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import click
 import numpy as np
 
-from emo_edge import __version__
-from emo_edge.assets.packaged import Sample, packaged_checkpoint, packaged_samples
-from emo_edge.benchmarks.emo_tiny.data import BASIC
-from emo_edge.benchmarks.synthetic.generator import render_face
+from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.reader import Bundle
-from emo_edge.errors import BundleError
-from emo_edge.export.bundles.config import ExportConfig
-from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
-from emo_edge.export.bundles.profiles import PROFILE_OF
-from emo_edge.export.models.config import CONFIG_NAME
-from emo_edge.export.reference.weights import WEIGHTS_NAME
+from emo_edge.cli.packaged_bundle import COMPARED, DEMO_SEED, demo_bundle
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.taxonomy import LABEL_SETS
-from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.files import sha256_of
-from emo_edge.utils.progress import shown_reports
 
 LABELS = LABEL_SETS["rafdb7"]
-DEMO_SEED = 903
-"""Unlike every seed of training, evaluation and the packaged samples."""
-COMPARED = 500
-"""Drawings on which export compares each profile with PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +27,6 @@ class ProfileRun:
 
     labels: list[str]
     milliseconds: list[float]
-
-
-def demo_bundle(compared: int = COMPARED) -> Bundle:
-    """Open the packaged checkpoint's bundle; export it first if the cache does not hold all of its profiles."""
-    directory, plan = packaged_checkpoint("emo-tiny"), ExportConfig()
-    sources = [sha256_of(directory / name) for name in (WEIGHTS_NAME, CONFIG_NAME)]
-    sources += [f"{tool} {version(tool)}" for tool in ("torch", "onnx", "llama-cpp-python", "gguf")]
-    digest = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:12]
-    target = cache_directory() / "bundles" / f"emo-tiny-{__version__}-{digest}-{compared}"
-    try:
-        bundle = Bundle.open(target)
-        if {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
-            return bundle
-    except BundleError:
-        pass
-    click.echo(f"exporting emo-tiny to {target} (once)", err=True)
-    drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(compared)]
-    samples = [Sample(str(n), one.image, _box(one.box), one.expression) for n, one in enumerate(drawings)]
-    with shown_reports() as reports:
-        return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 
 def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileRun:
@@ -142,8 +105,3 @@ def _profile_size(bundle: Bundle, name: str) -> int:
         if component is not None and variant is not None:
             total += sum(file.size for file in component.variants[variant].files)
     return total
-
-
-def _box(values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(value) for value in values)
-    return (x0, y0, x1, y1)

@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.completion import complete_bundle, complete_profile
+from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.runtimes.loading.engine_builds import (
     build_engines,
     cached_engines,
@@ -30,8 +32,14 @@ def main() -> None:
 
 
 @main.command(cls=EdgeCommand)
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--profile", "profiles", multiple=True, help="A profile to build for; every profile if left out.")
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    shell_complete=complete_profile,
+    help="A profile to build for; every profile if left out.",
+)
 @click.option(
     "--no-device", is_flag=True, help="Check that the graphs build with tensorrt-rtx, without a GPU; keep nothing."
 )
@@ -41,7 +49,7 @@ def build(bundle: Path, profiles: tuple[str, ...], no_device: bool) -> None:
     Each engine is compared with ONNX Runtime on the packaged drawings; one that fails its gate is not used.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle_directory(bundle))
     graphs = profile_graphs(opened, profiles)
     for line in (trial_builds if no_device else build_engines)(opened, graphs, _bar):
         click.echo(line)

@@ -16,6 +16,7 @@ from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
+from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import Progress
 
@@ -37,7 +38,7 @@ def main() -> None:
 @click.option("--face-info", type=PATH, help="Face Info Mining's safetensors; none was released.")
 @click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: in the --model]")
 @click.option("--image-size", type=click.IntRange(14, 1008), help="Pixels the vision tower reads.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
 @click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
 def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     """Import LLaMA-VID, tuned or not, with or without FaceXFormer.
@@ -56,7 +57,7 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
 @click.option("--vision", type=PATH, help="CLIP ViT-L/14-336, directory or file; wins over the model's own.")
 @click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and the projector trained with it.")
 @click.option("--landmark-projector", type=PATH, help="landmark_feature_projector.bin.  [default: in the --lora]")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
 @click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
 def emola(dtype: str, out: Path, **pieces: Any) -> None:
     """Import EmoLA: LLaVA-1.5 with a landmark token.
@@ -70,7 +71,7 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
 
 @main.command(cls=EdgeCommand, name="facexformer")
 @click.argument("model", type=PATH)
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
 @click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
 def facexformer(model: Path, dtype: str, out: Path) -> None:
     """Import FaceXFormer's MODEL (model.pt) alone.
@@ -83,7 +84,7 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
 
 
 @main.command(cls=EdgeCommand, name="random")
-@click.option("--shape", type=click.Choice(list(SHAPES)), required=True, help="Whose sizes.")
+@click.option("--shape", type=NameChoice(list(SHAPES)), required=True, help="Whose sizes.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights.")
 @click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
 def random(shape: str, seed: int, out: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
+from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.signals import exit_code_of
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detector import FaceDetector
@@ -20,31 +22,42 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
 from emo_edge.media.sources import without_password
+from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.outputs import Drawer
-from emo_edge.rendering.text import result_text
+from emo_edge.rendering.result_writers import ResultWriter, open_writer
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand, with_flags
+from emo_edge.utils.status_line import StatusLine, StatusLogHandler
 
 
 @click.command(cls=EdgeCommand)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--profile", help="One of the bundle's profiles; the default is the bundle's.")
 @click.option(
-    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
+    "--profile", shell_complete=complete_profile, help="One of the bundle's profiles; the default is the bundle's."
+)
+@click.option(
+    "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
 )
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option(
-    "--labels", default="rafdb7", show_default=True, help="Label set of the bundle, or your own: joy,fear,rage."
+    "--labels",
+    default="rafdb7",
+    show_default=True,
+    shell_complete=complete_labels,
+    help="Label set of the bundle, or your own: joy,fear,rage.",
 )
 @click.option("--describe", is_flag=True, help="Write a description of each face.")
 @click.option("--ask", help="Question of your own to answer about each face.")
 @click.option(
     "--demographics/--no-demographics",
     default=None,
-    help="Age, gender and race in prompt and results; the bundle decides if left out.",
+    help="Show age, gender and race; or leave them out of the prompt, too. If neither is given, they are not shown, "
+    "and are in the prompt if the bundle was trained so.",
 )
+@click.option("--face-facts", is_flag=True, help="Show the attributes of each face, such as eyeglasses or a beard.")
 @click.option(
     "--prior-correction/--no-prior-correction",
     default=None,
@@ -63,39 +76,68 @@ from emo_edge.utils.commands import EdgeCommand, with_flags
 @click.option("--whole-image", is_flag=True, help="Read the whole picture as one face, without a detector.")
 @click.option("--yunet", type=click.Path(path_type=Path), help="ONNX file of YuNet, instead of the bundle's detector.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON object a line, each as soon as it is read.")
+@click.option(
+    "--jsonl",
+    "as_lines",
+    is_flag=True,
+    help="Print the settings, then each result as soon as it is read: one JSON object a line.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row a face.")
+@click.option(
+    "--compact", is_flag=True, help="Leave landmarks and times out of --json and --jsonl, and settings out of --json."
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing drawings.")
 @click.option("--draw", type=click.Path(path_type=Path), help="File of the annotated picture; a folder for several.")
 @click.option("-v", "--verbose", is_flag=True, help="Log every choice and its reason.")
 def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     """Read the faces in SOURCES with BUNDLE.
 
-    A source is an image, a folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
+    BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. A source is an image, a
+    folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
     """
-    level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s")
+    output, status = _output(options), StatusLine()
+    level = logging.INFO if options["verbose"] or status.live else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
     sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
+    opened = Bundle.open(bundle_directory(bundle))
+    request = _request(options, status.append if output == "text" and status.live else None)
     with EmotionPipeline.open(
-        bundle,
+        opened,
         device=options["device"],
         profile=options["profile"],
         detector=_detector(options),
         threads=options["threads"],
+        context=reading_context(opened, request, sources, sampling.frames),
     ) as pipeline:
-        screen = _Screen(options)
-        results = read_sources(pipeline, sources, _request(options, screen), sampling, screen.progress)
-        drawer = Drawer(options["draw"], sources, pipeline.detector, overwrite=options["overwrite"]) if drawn else None
+        pipeline.check(request)
+        screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
+        results = read_sources(pipeline, sources, request, sampling, screen.progress)
+        drawer = None
+        if drawn:
+            target, overwrite = options["draw"], options["overwrite"]
+            drawer = Drawer(target, sources, pipeline.detector, overwrite=overwrite, report=screen.note)
         code = _print_all(results, drawer, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
-        if purpose and not screen.json:
-            click.echo(f"\n{pipeline.manifest.name}: {purpose}")
+        if purpose and not screen.writer.has_settings:
+            click.echo(f"{pipeline.manifest.name}: {purpose}", err=True)
     raise SystemExit(code)
+
+
+def _output(options: dict[str, Any]) -> str:
+    """Return the output that the options name: text, json, jsonl or csv."""
+    flags = {"json": "as_json", "jsonl": "as_lines", "csv": "as_csv"}
+    chosen = [name for name, option in flags.items() if options[option]]
+    if len(chosen) > 1:
+        raise click.UsageError(f"choose one of {' and '.join(f'--{name}' for name in chosen)}")
+    if options["compact"] and chosen not in (["json"], ["jsonl"]):
+        raise click.UsageError("--compact is an option of --json and --jsonl")
+    return chosen[0] if chosen else "text"
 
 
 def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
     code = 0
-    screen.begin()
+    screen.writer.begin()
     try:
         for result in results:
             screen.show(result)
@@ -105,17 +147,16 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
                 screen.report(error)
     except KeyboardInterrupt as error:
         code = exit_code_of(error)
-        screen.clear()
-        click.echo(f"interrupted after {screen.shown} results", err=True)
+        screen.note(f"interrupted after {screen.shown} results")
     finally:
-        screen.end()
+        screen.writer.end()
     try:
         if drawer:
             drawer.finish(screen.progress)
     except EmoEdgeError as error:
         code = code or error.exit_code
         screen.report(error)
-    screen.clear()
+    screen.status.clear()
     return code
 
 
@@ -132,71 +173,45 @@ def _draw(drawer: Drawer | None, result: SourceResult) -> EmoEdgeError | None:
 class _Screen:
     """stdout for results; stderr for errors and, on a terminal, for progress."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.lines, self.array = options["as_lines"], options["as_json"]
-        self.json = self.lines or self.array
-        self.live = sys.stderr.isatty()
+    def __init__(self, writer: ResultWriter, status: StatusLine) -> None:
+        self.writer, self.status = writer, status
         self.shown = 0
 
     def show(self, result: SourceResult) -> None:
         """Print one result."""
-        self.clear()
-        comma = "," if self.shown else ""
+        self.status.clear()
         self.shown += 1
-        if self.lines:
-            click.echo(json.dumps(result.to_dict()))
-        elif self.array:
-            # In one write: after Ctrl-C `end` closes a valid array.
-            click.echo(comma + "\n" + json.dumps(result.to_dict()), nl=False)
-        elif not result.error:
-            click.echo(result_text(result))
+        self.writer.write(result)
         if not sys.stdout.isatty():
-            self._status(f"{self.shown} read")
-
-    def begin(self) -> None:
-        """Open the JSON array."""
-        if self.array:
-            click.echo("[", nl=False)
-
-    def end(self) -> None:
-        """Close the JSON array."""
-        if self.array:
-            click.echo("\n]")
+            self.status.show(f"{self.shown} read")
 
     def report(self, error: EmoEdgeError) -> None:
         """Print an error on a line of its own."""
-        self.clear()
-        click.echo(f"Error: {with_flags(str(error), click.get_current_context().command)}", err=True)
+        self.note(f"Error: {with_flags(str(error), click.get_current_context().command)}")
+
+    def note(self, line: str) -> None:
+        """Print a line on stderr."""
+        self.status.clear()
+        click.echo(line, err=True)
 
     def progress(self, source: str, done: int, total: int) -> None:
         """Show the progress of a long step; quiet when piped."""
-        self._status(f"{without_password(source)}: {done}" + (f" of {total}" if total else ""))
-
-    def piece(self, text: str) -> None:
-        """Show an answer on the terminal while it is written; the result after it repeats the whole answer."""
-        click.echo(click.style(text, dim=True), nl=False, err=True)
-
-    def clear(self) -> None:
-        """Erase the status line."""
-        if self.live:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-    def _status(self, text: str) -> None:
-        if self.live:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+        self.status.show(f"{without_password(source)}: {done}" + (f" of {total}" if total else ""))
 
 
-def _request(options: dict[str, Any], screen: _Screen) -> Request:
+def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) -> Request:
     labels = options["labels"]
     return Request(
         labels=tuple(labels.split(",")) if "," in labels else labels,
         describe=options["describe"],
         ask=options["ask"],
-        demographics=options["demographics"],
+        demographics=False if options["demographics"] is False else None,
         prior_correction=options["prior_correction"],
         temperature=options["temperature"],
-        on_piece=screen.piece if screen.live and sys.stdout.isatty() and not screen.json else None,
+        on_piece=on_piece,
         sampling=Sampling(options["max_new_tokens"], options["sample_temperature"], options["top_p"], options["seed"]),
+        face_facts=options["face_facts"],
+        show_demographics=bool(options["demographics"]),
     )
 
 

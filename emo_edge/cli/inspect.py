@@ -9,29 +9,32 @@ import click
 
 from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
+from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.evidence_table import evidence_table
+from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.utils.commands import EdgeCommand
 
 
 @click.command(cls=EdgeCommand)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest itself.")
 def inspect(bundle: Path, as_json: bool) -> None:
     """Print the contents of BUNDLE and its measured accuracy.
 
     Reads the manifest alone; verify reads every file.
     """
-    manifest = read_manifest(bundle)
+    manifest = read_manifest(bundle_directory(bundle))
     click.echo(manifest.model_dump_json(indent=2) if as_json else described(manifest))
 
 
 @click.command(cls=EdgeCommand)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 def verify(bundle: Path) -> None:
     """Check every file of BUNDLE against its manifest.
 
     Path, kind, size and sha256; every file is read again, whatever was verified before.
     """
+    bundle = bundle_directory(bundle)
     files = Bundle.open(bundle, use_cache=False).manifest.files()
     listed = {file.path for file in files} | {MANIFEST_NAME}
     present = sorted(

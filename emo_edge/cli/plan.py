@@ -9,24 +9,28 @@ from typing import Any
 import click
 
 from emo_edge.bundle.model_shape import SHAPES
+from emo_edge.cli.completion import complete_labels, complete_profile, complete_subject
 from emo_edge.planning.device_catalogue import CATALOGUE, THIS
 from emo_edge.utils.byte_sizes import size_of
+from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
 
 
 @click.command(cls=EdgeCommand)
-@click.argument("subject", metavar=f"BUNDLE|{'|'.join(SHAPES)}")
+@click.argument("subject", metavar=f"BUNDLE|{'|'.join(SHAPES)}", shell_complete=complete_subject)
 @click.option(
-    "--device", type=click.Choice([*CATALOGUE, THIS]), default=THIS, show_default=True, help="Device to plan for."
+    "--device", type=NameChoice([*CATALOGUE, THIS]), default=THIS, show_default=True, help="Device to plan for."
 )
-@click.option("--context", type=click.IntRange(1), help="Positions of prompt and answer (default: as trained).")
+@click.option("--context", type=click.IntRange(1), help="Positions of prompt and answer (default: what they need).")
 @click.option("--faces", type=click.IntRange(1), default=1, show_default=True, help="Number of faces at once.")
 @click.option("--frames", type=click.IntRange(1), default=1, show_default=True, help="Frames of a clip in one prompt.")
-@click.option("--labels", default="rafdb7", show_default=True, help="Label set.")
+@click.option(
+    "--labels", default="rafdb7", show_default=True, shell_complete=complete_labels, help="Label set that is scored."
+)
 @click.option(
     "--describe-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of a description."
 )
-@click.option("--profile", help="Plan this profile alone.")
+@click.option("--profile", shell_complete=complete_profile, help="Plan this profile alone.")
 @click.option("--max-memory", help="Memory that may be used, such as 4GB (default: what the device leaves).")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Longest time from frames to labels.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")

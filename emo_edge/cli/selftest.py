@@ -8,22 +8,25 @@ from typing import Any
 
 import click
 
+from emo_edge.cli.completion import complete_bundle, complete_profile
+from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.diagnostics.selftest.report_file import require_new_report, write_report
 from emo_edge.diagnostics.selftest.run import RUN_DEVICES, SelftestSettings, require_passed, selftest
 from emo_edge.diagnostics.selftest.text import report_lines
+from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
 
 
 @click.command(cls=EdgeCommand)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.option(
     "--device",
     "devices",
     multiple=True,
-    type=click.Choice(RUN_DEVICES),
+    type=NameChoice(RUN_DEVICES),
     help="Test this device and the CPU alone; may be repeated.",
 )
-@click.option("--profile", help="Profile of the bundle (default: its own default).")
+@click.option("--profile", shell_complete=complete_profile, help="Profile of the bundle (default: its own default).")
 @click.option(
     "--samples", default=28, show_default=True, type=click.IntRange(1, 210), help="Number of drawings to compare on."
 )
@@ -45,7 +48,7 @@ def main(bundle: Path, devices: tuple[str, ...], out: Path, overwrite: bool, **l
     Reads packaged drawings alone, none of your pictures. The report names hardware and versions, no user and no folder.
     """
     require_new_report(out, overwrite=overwrite)
-    settings = SelftestSettings(**load)
+    settings, bundle = SelftestSettings(**load), bundle_directory(bundle)
     report = selftest(bundle, devices or RUN_DEVICES, settings, report=partial(click.echo, err=True))
     write_report(out, report, bundle)
     click.echo("\n".join(report_lines(report)))

@@ -19,9 +19,18 @@ DEMOGRAPHIC_ATTRIBUTES = ("Male", "Young")
 
 
 def face_attributes(
-    outputs: Mapping[str, Tensor], rows: slice, middle: int, crop: Crop, labels: FaceLabels, *, demographics: bool
+    outputs: Mapping[str, Tensor],
+    rows: slice,
+    middle: int,
+    crop: Crop,
+    labels: FaceLabels,
+    *,
+    face_facts: bool,
+    demographics: bool,
 ) -> FaceAttributes:
     """Compute landmarks, pose, attributes and visibility of row ``middle``, and age, gender, race over ``rows``.
+
+    Attributes, age, gender and race are judgements about a person: what was not asked for is not computed.
 
     Args:
         outputs: of the face graph, float32: landmarks [N, 68, 2] in [-1, 1] of the crop, pose [N, 3] in radians
@@ -30,24 +39,30 @@ def face_attributes(
         middle: the row whose geometry is described.
         crop: of that row, to map the landmarks to its frame.
         labels: names of the heads' rows.
+        face_facts: False leaves out the attributes.
         demographics: False leaves out age, gender and race, and the attributes that give them away.
     """
     pose = np.degrees(outputs["pose"][middle])
-    attributes = dict(zip(labels.attributes, _sigmoid(outputs["attributes"][middle]).tolist(), strict=True))
     heads = {name: softmax(outputs[name][rows]).mean(0).tolist() for name in HEADS} if demographics else {}
     return FaceAttributes(
         landmarks=crop.to_frame(outputs["landmarks"][middle]),
         pose_degrees=dict(zip(("pitch", "yaw", "roll"), pose.tolist(), strict=True)),
-        attributes={
-            name: probability
-            for name, probability in attributes.items()
-            if demographics or name not in DEMOGRAPHIC_ATTRIBUTES
-        },
+        attributes=_attributes(outputs["attributes"][middle], labels, demographics=demographics) if face_facts else {},
         hidden_points=_sigmoid(outputs["visibility"][middle]),
         demographics={
             name: dict(zip(getattr(labels, name), probabilities, strict=True)) for name, probabilities in heads.items()
         },
     )
+
+
+def shown_attributes(labels: FaceLabels, *, demographics: bool) -> list[str]:
+    """List the attributes that a result has; without ``demographics``, not those that give them away."""
+    return [name for name in labels.attributes if demographics or name not in DEMOGRAPHIC_ATTRIBUTES]
+
+
+def _attributes(logits: Tensor, labels: FaceLabels, *, demographics: bool) -> dict[str, float]:
+    probabilities = dict(zip(labels.attributes, _sigmoid(logits).tolist(), strict=True))
+    return {name: probabilities[name] for name in shown_attributes(labels, demographics=demographics)}
 
 
 def _sigmoid(logits: Tensor) -> NDArray[np.float32]:

@@ -26,18 +26,26 @@ BLANK_SCORES = 32
 
 
 @dataclass(frozen=True)
-class LabelScores:
-    """The request as it was resolved, the probability of each label, and the answers."""
+class LabelQuestion:
+    """A request's labels as a bundle asks for them and scores them."""
 
     labels: tuple[str, ...]
     question: str
     temperature: float
     prior_correction: bool
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """The probability of each label, and the answers."""
+
     probabilities: dict[str, float]
     answers: dict[str, str]
 
 
-NO_LABEL_SCORES = LabelScores((), "", 1.0, prior_correction=False, probabilities={}, answers={})
+NO_LABEL_QUESTION = LabelQuestion((), "", 1.0, prior_correction=False)
+"""Of a bundle without a language model."""
+NO_LABEL_SCORES = LabelScores({}, {})
 """Of a bundle without a language model."""
 
 
@@ -56,6 +64,15 @@ class LabelScorer:
         needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
         if needed >= size:
             raise InputError(f"{frames} frames need {needed} positions, the context has {size}: use fewer frames")
+
+    def question(self, request: Request, *, clip: bool) -> LabelQuestion:
+        """Resolve a request's labels, question, temperature and prior correction; raise InputError as `check` does."""
+        manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
+        choice = request.prior_correction
+        corrected = manifest.scoring.prior_correction if choice is None else choice
+        return LabelQuestion(
+            labels, ask_for_labels(manifest, labels, clip=clip), _temperature(manifest, request), corrected
+        )
 
     def score(
         self,
@@ -77,20 +94,18 @@ class LabelScorer:
             blank: returns an evenly grey image, for prior correction.
             clip: True if the prompt speaks of a video.
         """
-        manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
-        prompt = Prompt(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
-        temperature, choice = _temperature(manifest, request), request.prior_correction
-        corrected = manifest.scoring.prior_correction if choice is None else choice
-        scores = self._label_scores(visual, prompt, labels, watch)
-        if corrected:
-            scores = scores - self._scores_of_blank(blank, prompt, labels, watch)
+        manifest, asked = self.manifest, self.question(request, clip=clip)
+        prompt = Prompt(manifest, asked.question, sentence)
+        scores = self._label_scores(visual, prompt, asked.labels, watch)
+        if asked.prior_correction:
+            scores = scores - self._scores_of_blank(blank, prompt, asked.labels, watch)
         answers = {
             question: self._answer(visual, Prompt(manifest, question, sentence), request, watch)
             for question in (manifest.prompt.describe if request.describe else None, request.ask)
             if question is not None
         }
-        probabilities = dict(zip(labels, softmax(scores / temperature).tolist(), strict=True))
-        return LabelScores(labels, prompt.question, temperature, corrected, probabilities, answers)
+        probabilities = dict(zip(asked.labels, softmax(scores / asked.temperature).tolist(), strict=True))
+        return LabelScores(probabilities, answers)
 
     def _prefill(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> None:
         """Make the prompt about these frames the language model's context."""

@@ -24,7 +24,7 @@ from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks
 from emo_edge.inference.frames import Channels, ImageInput, boxes_by_frame, rgb_frame, rgb_frames
-from emo_edge.inference.label_scoring import NO_LABEL_SCORES, LabelScorer, LabelScores
+from emo_edge.inference.label_scoring import NO_LABEL_QUESTION, NO_LABEL_SCORES, LabelScorer, LabelScores
 from emo_edge.inference.prompt_layout import demographics_of
 from emo_edge.inference.results import EmotionResult, Request, Settings
 from emo_edge.media.crops import Box, Image
@@ -58,6 +58,7 @@ class EmotionPipeline:
         profile: str | None = None,
         detector: FaceDetector | None = None,
         threads: int | None = None,
+        context: int | None = None,
     ) -> EmotionPipeline:
         """Verify the bundle, choose the device and open one engine a component.
 
@@ -67,10 +68,13 @@ class EmotionPipeline:
             profile: one of the manifest's; None takes its default.
             detector: finds the faces; None opens the one that the manifest names.
             threads: of each engine; None leaves it to the engine.
+            context: positions of prompt and answer; None, and at most, those that the model was trained with. A
+                smaller context takes less memory, and refuses what it does not hold.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         face_detector = detector or open_detector(opened.manifest.detector)
-        return cls(opened, open_engines(opened, profile=profile, device=device, threads=threads), face_detector)
+        engines = open_engines(opened, profile=profile, device=device, threads=threads, context=context)
+        return cls(opened, engines, face_detector)
 
     def read(
         self,
@@ -157,14 +161,21 @@ class EmotionPipeline:
     ) -> EmotionResult:
         """Compute the result of one face, frames ``rows``: sentence, label scores, answers, face attributes."""
         watch, middle, manifest = measured.branch(), (rows.start + rows.stop) // 2, self.manifest
-        demographics = manifest.prompt.use_demographics if request.demographics is None else request.demographics
         sentence, attributes = "", None
-        if demographics and features.has_attributes:
+        if self._asks_demographics(request) and features.has_attributes:
             sentence = demographics_of(manifest, features.face_outputs, rows, clip=clip)
         scores = self._label_scores(features, rows, sentence, request, watch, clip=clip)
         if features.has_attributes:
             crop, labels = features.face_crops[middle], manifest.face_labels
-            attributes = face_attributes(features.face_outputs, rows, middle, crop, labels, demographics=demographics)
+            attributes = face_attributes(
+                features.face_outputs,
+                rows,
+                middle,
+                crop,
+                labels,
+                face_facts=request.face_facts,
+                demographics=request.show_demographics,
+            )
         return EmotionResult(
             box=features.faces[middle].box,
             detection_score=features.faces[middle].score,
@@ -173,7 +184,7 @@ class EmotionPipeline:
             face=attributes,
             answers=scores.answers,
             stage_ms=watch.milliseconds,
-            settings=self._settings(scores, detector, demographics=demographics),
+            settings=replace(self.settings(request, clip=clip), detector=detector),
         )
 
     def _label_scores(
@@ -213,24 +224,39 @@ class EmotionPipeline:
         return self._run_networks([grey], [whole], watch).visual_input(slice(0, 1))
 
     def _check_without_language(self, request: Request) -> None:
-        if replace(request, demographics=None, sampling=Sampling(), on_piece=None) != Request():
+        shown: dict[str, bool] = {"face_facts": False, "show_demographics": False}
+        if replace(request, demographics=None, sampling=Sampling(), on_piece=None, **shown) != Request():
             raise InputError(
                 f"{self.manifest.name} is a face network alone: it tells face facts, and answers neither "
                 "labels nor questions. Leave those out, or use a bundle with a language model"
             )
 
-    def _settings(self, scores: LabelScores, detector: str, *, demographics: bool) -> Settings:
+    def _asks_demographics(self, request: Request) -> bool:
+        chosen = request.demographics
+        return self.manifest.prompt.use_demographics if chosen is None else chosen
+
+    def settings(self, request: Request | None = None, *, clip: bool = False) -> Settings:
+        """Return the settings of every result of a request; raise InputError as `check` does.
+
+        Args:
+            request: as for `read`.
+            clip: True gives the settings of `read_clip`, whose question speaks of a video.
+        """
+        request = request or Request()
+        asked = self.label_scorer.question(request, clip=clip) if self.label_scorer else NO_LABEL_QUESTION
         return Settings(
             bundle=self.manifest.name,
             profile=self.engines.profile_name,
             variants=self.engines.variants(),
             device=self.engines.device,
-            detector=detector,
-            labels=scores.labels,
-            question=scores.question,
-            demographics=demographics,
-            temperature=scores.temperature,
-            prior_correction=scores.prior_correction,
+            detector=self.detector.name,
+            labels=asked.labels,
+            question=asked.question,
+            demographics=self._asks_demographics(request),
+            temperature=asked.temperature,
+            prior_correction=asked.prior_correction,
             purpose=self.manifest.provenance.get("purpose", ""),
             emo_edge=__version__,
+            face_facts=request.face_facts,
+            show_demographics=request.show_demographics,
         )

@@ -32,7 +32,7 @@ class Request:
     ask: str | None = None
     """A question of the user's, answered too."""
     demographics: bool | None = None
-    """True puts age, gender and race into the prompt and the result; None follows the bundle."""
+    """True puts a sentence about age, gender and race into the prompt; None follows the bundle."""
     prior_correction: bool | None = None
     """True subtracts the scores of a blank image; None follows the bundle."""
     temperature: float | None = None
@@ -44,6 +44,10 @@ class Request:
 
     It runs under the pipeline's lock: it must not use the pipeline, and other threads wait while it runs.
     """
+    face_facts: bool = False
+    """True returns the face network's attributes, without those that give age and gender away."""
+    show_demographics: bool = False
+    """True returns age, gender and race, and the attributes that give them away; the prompt stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -58,27 +62,33 @@ class Settings:
     labels: tuple[str, ...]
     question: str
     demographics: bool
+    """True if the prompt holds a sentence about age, gender and race, whether or not the result shows them."""
     temperature: float
     prior_correction: bool
     purpose: str
     """The checkpoint's own statement of what it is for."""
     emo_edge: str
+    face_facts: bool = False
+    show_demographics: bool = False
 
 
 @dataclass(frozen=True)
 class FaceAttributes:
-    """Outputs of the face network; of a clip, of its middle frame, with age, gender and race over all frames."""
+    """Outputs of the face network that were asked for; of a clip, of its middle frame.
+
+    Age, gender and race of a clip are means over its frames.
+    """
 
     landmarks: NDArray[np.float32]
     """[68, 2] x, y in frame pixels, iBUG order."""
     pose_degrees: dict[str, float]
     """pitch, yaw, roll."""
     attributes: dict[str, float]
-    """Probability by CelebA attribute."""
+    """Probability by CelebA attribute; empty unless ``Request.face_facts`` asks for them."""
     hidden_points: NDArray[np.float32]
     """[29] probability that a COFW point is not visible."""
     demographics: dict[str, dict[str, float]]
-    """Probabilities of age, gender and race by label; empty if they were not requested."""
+    """Probabilities of age, gender and race by label; empty unless ``Request.show_demographics`` asks for them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, rounded to the network's resolution."""

@@ -33,7 +33,8 @@ def rows(results: Any) -> list[dict[str, Value]]:
     - ``label``, ``confidence`` (its probability), and ``p_<label>`` for each label;
     - ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1`` in pixels, ``detection_score``, ``frames``;
     - ``pose_pitch``, ``pose_yaw``, ``pose_roll`` in degrees;
-    - ``age``, ``gender``, ``race``: the most probable label, only where a result has them;
+    - ``attribute_<name>``: the probability of each, only where ``Request.face_facts`` asked for them;
+    - ``age``, ``gender``, ``race``: the most probable label, only where ``Request.show_demographics`` asked for them;
     - ``answer_1``, ``answer_2`` …: in the order of ``EmotionResult.answers``, only where a result has them;
     - ``profile``, ``device``, ``error``.
 
@@ -47,6 +48,29 @@ def rows(results: Any) -> list[dict[str, Value]]:
     return [
         {name: values.get(name) for values, names in zip(sections, columns, strict=True) for name in names}
         for sections in table
+    ]
+
+
+def columns(
+    labels: Iterable[str], *, attributes: Iterable[str] = (), heads: Iterable[str] = (), answers: int = 0
+) -> list[str]:
+    """Return the columns of `rows` for results of one request, before there is any result.
+
+    Args:
+        labels: that are scored.
+        attributes: names of the attributes that are asked for.
+        heads: those of age, gender and race that are asked for.
+        answers: number of questions that are answered.
+    """
+    source, _, geometry, _, _, _, settings = _row(_source(None, "image"), None, None)
+    return [
+        *source,
+        *(f"p_{name}" for name in labels),
+        *geometry,
+        *(f"attribute_{name}" for name in attributes),
+        *heads,
+        *(f"answer_{number + 1}" for number in range(answers)),
+        *settings,
     ]
 
 
@@ -91,6 +115,7 @@ def _row(
         {**source, "face": index, "label": label, "confidence": probabilities[label] if label else None},
         {f"p_{name}": float(value) for name, value in probabilities.items()},
         _geometry(result),
+        {f"attribute_{name}": float(value) for name, value in _attributes(result).items()},
         _demographics(result),
         {f"answer_{number}": text for number, text in enumerate(result.answers.values() if result else (), 1)},
         {
@@ -110,6 +135,10 @@ def _geometry(result: EmotionResult | None) -> dict[str, Value]:
         "frames": result.frames if result else None,
         **{f"pose_{axis}": pose.get(axis) for axis in ("pitch", "yaw", "roll")},
     }
+
+
+def _attributes(result: EmotionResult | None) -> dict[str, float]:
+    return result.face.attributes if result and result.face else {}
 
 
 def _demographics(result: EmotionResult | None) -> dict[str, Value]:

@@ -1,4 +1,4 @@
-"""Changes that help where no profile fits a device or none is fast enough."""
+"""Changes that help where no profile fits a device or none is fast enough: first those that keep the device."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from emo_edge.planning.planner import make_plan
 from emo_edge.planning.roofline import Device
 
 SMALLEST_CONTEXT = 32
+SMALLEST_LANGUAGE = 0.2e9
+"""Bytes of weights below which there is no language model worth the advice."""
 
 
 def require_choice(
@@ -29,10 +31,9 @@ def require_choice(
     least = min(profile.memory.total for profile in plan.profiles)
     if plan.memory_limit < least <= device.left:
         helps.append(f"`max_memory` {-(-least // 1e7) / 100:.2f}GB")
-    helps += _other_devices(subject, plan, names)
-    raise DeviceError(
-        f"{problem}. What would do: {'; or '.join(helps) or 'nothing that is known here: a smaller model'}"
-    )
+    helps += _smaller_model(plan)
+    helps += [f"another device, `device` {name}" for name in _other_devices(subject, plan, names)]
+    raise DeviceError(f"{problem}. What would do: {'; or '.join(helps) or 'a smaller model'}")
 
 
 def _too_large(plan: CapacityPlan) -> str:
@@ -78,6 +79,17 @@ def _chosen(subject: PlannedModel, device: Device, request: PlanRequest, names: 
         return False
 
 
+def _smaller_model(plan: CapacityPlan) -> Iterator[str]:
+    """Yield the size of a language model that would fit beside everything else; nothing where none would."""
+    memory = min((profile.memory for profile in plan.profiles), key=lambda memory: memory.total)
+    room = plan.memory_limit - (memory.total - memory.language)
+    if memory.total > plan.memory_limit and room >= SMALLEST_LANGUAGE:
+        yield (
+            f"a smaller language model: {room / 1e9:.2f} GB are left for its weights, these are "
+            f"{memory.language / 1e9:.2f} GB"
+        )
+
+
 def _other_profiles(
     subject: PlannedModel, device: Device, request: PlanRequest, names: tuple[str, ...] | None
 ) -> Iterator[str]:
@@ -92,5 +104,5 @@ def _other_devices(subject: PlannedModel, plan: CapacityPlan, names: tuple[str, 
     devices = sorted((catalogue_device(name) for name in CATALOGUE), key=lambda device: device.memory)
     for device in devices:
         if device.name != plan.device and _chosen(subject, device, plan.request, names):
-            return [f"`device` {device.name}"]
+            return [device.name]
     return []

@@ -19,7 +19,7 @@ class PlanRequest:
     """The load that a device is planned for, and the limits that it has to keep."""
 
     context: int | None = None
-    """Positions of prompt and answer together; None takes what the model was trained with."""
+    """Positions of prompt and answer together; None takes what they need, as ``emo-edge infer`` does."""
     faces: int = 1
     frames: int = 1
     """Of a clip, each in the prompt; a picture has one."""

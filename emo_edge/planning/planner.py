@@ -13,8 +13,9 @@ from emo_edge.errors import InputError
 from emo_edge.planning.capacity_plan import CapacityPlan, PlanRequest, ProfilePlan
 from emo_edge.planning.models import PlannedModel
 from emo_edge.planning.profile_estimate import ProfileEstimate
-from emo_edge.planning.prompt_lengths import PromptLengths
+from emo_edge.planning.prompt_lengths import PromptLengths, rounded_context
 from emo_edge.planning.roofline import NOTHING, Device
+from emo_edge.utils.suggestions import did_you_mean
 
 
 def make_plan(
@@ -27,7 +28,8 @@ def make_plan(
     """
     names = tuple(profiles or subject.profiles)
     if unknown := [name for name in names if name not in subject.profiles]:
-        raise InputError(f"no profile {unknown[0]!r} in {subject.name}; there are: {', '.join(subject.profiles)}")
+        listing = f"{', '.join(subject.profiles)}{did_you_mean(unknown[0], subject.profiles)}"
+        raise InputError(f"no profile {unknown[0]!r} in {subject.name}; there are: {listing}")
     prompts = subject.prompts(request.labels, clip=request.frames > 1) if subject.language else None
     context = positions = None
     if subject.language and prompts:
@@ -63,9 +65,8 @@ def _context(
 ) -> tuple[int, int]:
     """Return the positions of the context and, of them, those of the prompt for labels."""
     visual = request.frames * subject.tokens_per_frame
-    context = request.context or shape.context
-    label, describe = (prompt.positions(visual) for prompt in (prompts.label, prompts.describe))
-    needed = max(label + prompts.longest_label, describe + request.describe_tokens)
+    needed = prompts.needed(visual, request.describe_tokens)
+    context = request.context or rounded_context(needed, shape.context)
     if context > shape.context:
         raise InputError(f"{subject.name} was trained with {shape.context} positions: `context` {context} is too large")
     if needed > context:
@@ -73,7 +74,7 @@ def _context(
             f"prompt and answer need {needed} positions, the context has {context}: "
             "use fewer `frames`, fewer `describe_tokens` or a larger `context`"
         )
-    return context, label
+    return context, prompts.label.positions(visual)
 
 
 def _profile_plan(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from emo_edge.bundle.label_hints import unknown_label_set
 from emo_edge.bundle.manifest import FramesSegment, Manifest, TextSegment, resolve_labels
 from emo_edge.bundle.model_shape import ModelShape
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, medium
@@ -17,6 +18,11 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.taxonomy import LABEL_SETS
+
+CONTEXT_STEP = 256
+"""Contexts are multiples of this: llama.cpp rounds them up to it."""
+SPARE = 16
+"""Positions for a sentence about someone else, or a label in another place, that takes some tokens more."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,27 @@ class PromptLengths:
     longest_label: int
     """Tokens."""
 
+    def needed(self, visual: int, answer: int) -> int:
+        """Return the positions of the longer prompt and its answer, with ``visual`` tokens of its frames."""
+        return max(self.label.positions(visual) + self.longest_label, self.describe.positions(visual) + answer)
 
-def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool) -> PromptLengths:
+
+def rounded_context(needed: int, trained: int) -> int:
+    """Return the context that is opened for a need: a little more, and at most what the model was trained with."""
+    return min(-(-(needed + SPARE) // CONTEXT_STEP) * CONTEXT_STEP, trained)
+
+
+def bundle_prompts(
+    bundle: Bundle, vocabulary: Path, labels: str | Sequence[str], *, clip: bool, ask: str | None = None
+) -> PromptLengths:
     """Tokenize both questions as inference does; raise InputError for an unknown label set.
 
-    ``vocabulary`` is one of the bundle's GGUF files.
+    Args:
+        bundle: whose prompts are counted.
+        vocabulary: one of the bundle's GGUF files.
+        labels: name of a label set, or the labels.
+        clip: True if the prompt speaks of a video.
+        ask: another question; the longer one counts as the question for a description.
     """
     manifest = bundle.manifest
     names = resolve_labels(manifest, labels)
@@ -67,7 +89,8 @@ def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool)
             )
 
         label = length(classify_question(manifest.prompt, names, clip=clip))
-        describe = length(manifest.prompt.describe)
+        questions = [manifest.prompt.describe, *([ask] if ask else [])]
+        describe = max(map(length, questions), key=lambda prompt: prompt.positions(0))
         # The last text of the layout, so that a label is tokenized as it is after that text.
         stem = (_texts(manifest, "", clip)[1] or [""])[-1]
         sizes = [max(count(f"{stem} {label}") - count(stem), 1) for label in names]
@@ -77,7 +100,7 @@ def bundle_prompts(bundle: Bundle, vocabulary: Path, labels: str, *, clip: bool)
 def shape_prompts(shape: ModelShape, labels: str, *, clip: bool) -> PromptLengths:
     """Estimate the tokens of both questions from their letters; raise InputError for an unknown label set."""
     if labels not in LABEL_SETS:
-        raise InputError(f"no label set {labels!r}; there are: {', '.join(LABEL_SETS)}")
+        raise InputError(unknown_label_set(labels, LABEL_SETS))
     config, names = PromptConfig(), LABEL_SETS[labels]
     sentence = _sentence(config, FaceLabels(), clip) if shape.face else ""
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Image
+from emo_edge.rendering.panels import INK, PAPER, Colour, Panel, Tag, panel_of, text_width, write
+from emo_edge.rendering.placement import Rect, lines_of, places
 
 SHORTEST_SIDE = 720
 """Smaller pictures are enlarged to this, so that the text is readable."""
@@ -17,34 +19,127 @@ LONGEST_SIDE = 4096
 """A picture is not enlarged beyond this."""
 COLOURS = ((64, 156, 255), (255, 149, 0), (52, 199, 89), (255, 45, 85), (175, 82, 222), (90, 200, 250))
 """One a face, RGB."""
-INK, PAPER = (245, 245, 247), (28, 28, 30)
 AXIS_COLOURS = ((255, 69, 58), (48, 209, 88), (10, 132, 255))
-SHOWN = 5
-"""Labels a panel lists."""
+FACE_WIDTH = 110
+"""Pixels of a face beside which a label fits: pictures with smaller faces are enlarged."""
+LARGE_FACE = 250
+"""Pixels of a face from which on its lines are as wide as the picture's."""
+MOST_FOR_FACES = 3.0
+"""Times that a picture is enlarged for its faces."""
+LEAST_TAG_UNIT = 0.75
+"""Least scale of a label's text, about eight pixels high."""
 
 
 def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = True) -> Image:
     """Return a copy of a picture (uint8 RGB [H, W, 3]) with its faces' results drawn; small pictures come out larger.
 
-    Without ``geometry`` landmarks and pose are left out: they belong to another frame.
+    A panel covers no face and no other panel. Where they do not all have room, each face has its label alone; labels
+    without room are listed below the picture, by number, and the panel of a single face stands right of it.
+
+    Without ``geometry``, for a frame of a video, landmarks and pose are left out: they belong to another frame. All
+    frames of one size then come out in one size, and what has no room stands in the lower left corner.
     """
     import cv2
 
-    scale = max(1.0, min(SHORTEST_SIDE / min(image.shape[:2]), LONGEST_SIDE / max(image.shape[:2])))
+    scale = _scale(image, faces if geometry else ())
     enlarged = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image.copy()
     canvas: Image = np.ascontiguousarray(enlarged, np.uint8)
     unit = min(canvas.shape[:2]) / SHORTEST_SIDE
     for number, result in enumerate(faces):
         box = np.array(result.box) * scale
+        thin = min(unit, float(box[2] - box[0]) / LARGE_FACE)
         if result.face and geometry:
-            _draw_landmarks(canvas, result.face.landmarks * scale, unit)
-            _draw_pose(canvas, box, result.face.pose_degrees, unit)
-        _draw_box(canvas, box, COLOURS[number % len(COLOURS)], unit)
-    for number, result in enumerate(faces):
-        _draw_panel(canvas, np.array(result.box) * scale, result, COLOURS[number % len(COLOURS)], unit)
-    if faces and faces[0].settings.purpose:
+            _draw_landmarks(canvas, result.face.landmarks * scale, thin)
+            _draw_pose(canvas, box, result.face.pose_degrees, thin)
+        _draw_box(canvas, box, COLOURS[number % len(COLOURS)], thin)
+    band = round(24 * unit) if faces and faces[0].settings.purpose else 0
+    canvas = _with_panels(canvas, faces, scale, unit, band, may_grow=geometry)
+    if band:
         _draw_purpose(canvas, f"{faces[0].settings.bundle}: {faces[0].settings.purpose}", unit)
     return canvas
+
+
+def _scale(image: Image, faces: Sequence[EmotionResult]) -> float:
+    """Return the enlargement that makes text readable, and labels fit next to small faces."""
+    wanted = SHORTEST_SIDE / min(image.shape[:2])
+    if faces:
+        width = float(np.median([result.box[2] - result.box[0] for result in faces]))
+        wanted = max(wanted, min(FACE_WIDTH / max(width, 1.0), MOST_FOR_FACES))
+    return max(1.0, min(wanted, LONGEST_SIDE / max(image.shape[:2])))
+
+
+def _with_panels(
+    canvas: Image, faces: Sequence[EmotionResult], scale: float, unit: float, band: int, *, may_grow: bool
+) -> Image:
+    """Draw the panels; return the canvas, which grows if it may and must."""
+    listed = [(number, panel) for number, result in enumerate(faces) if (panel := panel_of(result))]
+    areas = [_area(result, scale, canvas) for result in faces]
+    colours = [COLOURS[number % len(COLOURS)] for number, _ in listed]
+    rows, columns = canvas.shape[:2]
+    taken, gap = [(0, rows - band, columns, rows)] if band else [], max(4, round(12 * unit))
+    panels: list[Panel | Tag] = [panel for _, panel in listed]
+    own = [areas[number] for number, _ in listed]
+    others = [area for number, area in enumerate(areas) if number not in {number for number, _ in listed}]
+    corners = places([panel.size(unit) for panel in panels], own, (columns, rows), [*taken, *others], gap)
+    if None in corners and len(panels) == 1 and may_grow:
+        return _panel_at_right(canvas, panels[0], colours[0], unit, gap)
+    if None in corners:
+        panels, gap = [Tag(panel.title) for _, panel in listed], max(2, round(4 * unit))
+        unit = _tag_unit(panels, own, unit)
+        sizes = [panel.size(unit) for panel in panels]
+        corners = places(sizes, own, (columns, rows), [*taken, *others], gap, at_side_first=False)
+    for panel, corner, colour in zip(panels, corners, colours, strict=True):
+        if corner:
+            panel.draw(canvas, corner[:2], colour, unit)
+    left = [number for number, corner in enumerate(corners) if corner is None]
+    if left and may_grow:
+        return _list_below(canvas, [(panels[number], own[number], colours[number]) for number in left], unit, band)
+    for number in left[:1]:
+        height = panels[number].size(unit)[1]
+        panels[number].draw(canvas, (0, max(0, rows - band - height)), colours[number], unit)
+    return canvas
+
+
+def _area(result: EmotionResult, scale: float, canvas: Image) -> Rect:
+    """Return the rectangle of a face, box and landmarks, inside the picture."""
+    points = np.array(result.box, np.float64).reshape(2, 2)
+    if result.face:
+        points = np.concatenate([points, result.face.landmarks])
+    low, high = np.floor(points.min(0) * scale).astype(int), np.ceil(points.max(0) * scale).astype(int)
+    rows, columns = canvas.shape[:2]
+    return (max(0, int(low[0])), max(0, int(low[1])), min(columns, int(high[0])), min(rows, int(high[1])))
+
+
+def _tag_unit(tags: Sequence[Panel | Tag], areas: Sequence[Rect], unit: float) -> float:
+    """Return the scale at which a tag is about as wide as its face, between readable and that of the picture."""
+    ratios = [(area[2] - area[0]) / tag.size(1.0)[0] for tag, area in zip(tags, areas, strict=True)]
+    return min(unit, max(float(np.median(ratios)), LEAST_TAG_UNIT))
+
+
+def _panel_at_right(canvas: Image, panel: Panel | Tag, colour: Colour, unit: float, gap: int) -> Image:
+    width, height = panel.size(unit)
+    grown = _grown(canvas, max(0, height + 2 * gap - canvas.shape[0]), width + 2 * gap)
+    panel.draw(grown, (canvas.shape[1] + gap, gap), colour, unit)
+    return grown
+
+
+def _list_below(canvas: Image, entries: Sequence[tuple[Panel | Tag, Rect, Colour]], unit: float, band: int) -> Image:
+    """List tags below the picture, above a band, and write their numbers into the corners of their boxes."""
+    tags = [Tag(f"{number} {tag.title}") for number, (tag, _, _) in enumerate(entries, 1)]
+    corners, height = lines_of([tag.size(unit) for tag in tags], canvas.shape[1], max(4, round(8 * unit)))
+    grown, top = _grown(canvas, height + band, 0), canvas.shape[0]
+    for number, (tag, (x, y), (_, area, colour)) in enumerate(zip(tags, corners, entries, strict=True), 1):
+        tag.draw(grown, (x, top + y), colour, unit)
+        write(grown, str(number), (area[0] + round(6 * unit), area[1] + round(18 * unit)), 0.5 * unit, bold=True)
+    return grown
+
+
+def _grown(canvas: Image, down: int, across: int) -> Image:
+    """Return the picture with rows below and columns at its right."""
+    rows, columns = canvas.shape[:2]
+    grown: Image = np.full((rows + down, columns + across, 3), PAPER, np.uint8)
+    grown[:rows, :columns] = canvas
+    return grown
 
 
 def _draw_box(canvas: Image, box: NDArray[Any], colour: tuple[int, int, int], unit: float) -> None:
@@ -82,78 +177,10 @@ def _draw_pose(canvas: Image, box: NDArray[Any], pose: dict[str, float], unit: f
         cv2.line(canvas, ends[0], ends[1], colour, max(2, round(3 * unit)), cv2.LINE_AA)
 
 
-def _draw_panel(
-    canvas: Image, box: NDArray[Any], result: EmotionResult, colour: tuple[int, int, int], unit: float
-) -> None:
-    """List the most probable labels with bars, next to the box where there is room, else at the picture's edge.
-
-    A result without labels lists the face's most probable attributes.
-    """
-    import cv2
-
-    probabilities, title = result.probabilities, "attributes"
-    if result.label:
-        title = f"{result.label} {probabilities[result.label]:.0%}"
-    elif result.face:
-        probabilities = {name.replace("_", " "): value for name, value in result.face.attributes.items()}
-    else:
-        return
-    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:SHOWN]
-    names = max(_text_width(name, 0.5 * unit) for name, _ in ranked) + round(20 * unit)
-    bars = round(94 * unit)
-    line, width = round(26 * unit), max(names + bars, _text_width(title, 0.75 * unit, bold=True)) + round(32 * unit)
-    height = line * (len(ranked) + 1) + round(22 * unit)
-    left, top = _panel_corner(canvas, box, width, height, round(12 * unit))
-    area = canvas[top : top + height, left : left + width]
-    area[:] = (0.25 * area + 0.75 * np.array(PAPER)).astype(np.uint8)
-    canvas[top : top + height, left : left + max(3, round(4 * unit))] = colour
-    x, y = left + round(16 * unit), top + line
-    _write(canvas, title, (x, y), 0.75 * unit, bold=True)
-    for name, probability in ranked:
-        y += line
-        bar = (x + names, y - round(12 * unit))
-        cv2.rectangle(canvas, bar, (bar[0] + bars, y), (72, 72, 74), -1)
-        cv2.rectangle(canvas, bar, (bar[0] + max(1, round(bars * probability)), y), colour, -1)
-        _write(canvas, name, (x, y), 0.5 * unit)
-
-
 def _draw_purpose(canvas: Image, text: str, unit: float) -> None:
     """Write the model's purpose along the lower edge: a picture travels without the text around it."""
     margin, size = round(10 * unit), 0.45 * unit
-    size *= min(1.0, (canvas.shape[1] - 2 * margin) / max(_text_width(text, size), 1))
+    size *= min(1.0, (canvas.shape[1] - 2 * margin) / max(text_width(text, size), 1))
     band = canvas[canvas.shape[0] - round(24 * unit) :]
     band[:] = (0.25 * band + 0.75 * np.array(PAPER)).astype(np.uint8)
-    _write(canvas, text, (margin, canvas.shape[0] - round(8 * unit)), size)
-
-
-def _panel_corner(canvas: Image, box: NDArray[Any], width: int, height: int, gap: int) -> tuple[int, int]:
-    """Return the corner of the panel that covers the least of its face: next to the box, else at a picture's corner."""
-    rows, columns = canvas.shape[:2]
-    x0, y0, x1, y1 = (round(float(value)) for value in box)
-    right, bottom = columns - width - gap, rows - height - gap
-    corners = [(x1 + gap, y0), (x0 - gap - width, y0), (right, bottom), (gap, bottom), (right, gap), (gap, gap)]
-    inside = [(max(0, min(x, columns - width)), max(0, min(y, rows - height))) for x, y in corners]
-
-    def covered(corner: tuple[int, int]) -> int:
-        across = min(corner[0] + width, x1) - max(corner[0], x0)
-        down = min(corner[1] + height, y1) - max(corner[1], y0)
-        return max(across, 0) * max(down, 0)
-
-    return min(inside, key=covered)
-
-
-def _write(canvas: Image, text: str, origin: tuple[int, int], size: float, *, bold: bool = False) -> None:
-    import cv2
-
-    cv2.putText(canvas, _ascii(text), origin, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 2 if bold else 1, cv2.LINE_AA)
-
-
-def _text_width(text: str, size: float, *, bold: bool = False) -> int:
-    import cv2
-
-    return int(cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, size, 2 if bold else 1)[0][0])
-
-
-def _ascii(text: str) -> str:
-    """Replace other characters: OpenCV's fonts hold ASCII alone."""
-    return text.encode("ascii", "replace").decode()
+    write(canvas, text, (margin, canvas.shape[0] - round(8 * unit)), size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,8 +26,17 @@ class Drawer:
     middle frame, the latest one of a stream. Several sources, or a folder, are drawn as pictures in a folder.
     """
 
-    def __init__(self, target: Path, sources: Sequence[str], detector: FaceDetector, *, overwrite: bool) -> None:
+    def __init__(
+        self,
+        target: Path,
+        sources: Sequence[str],
+        detector: FaceDetector,
+        *,
+        overwrite: bool,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
         """Check that the drawings can be written, before anything is read; raise InputError if not."""
+        self._report = report or partial(click.echo, err=True)
         self.target, self.detector, self.overwrite = target, detector, overwrite
         self.several = len(sources) > 1 or Path(sources[0]).is_dir()
         self.as_video = not self.several and target.suffix.lower() in CODECS
@@ -60,7 +70,7 @@ class Drawer:
             drawing = annotated(result.image, result.faces)
             write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
             self._drawn = True
-            click.echo(f"drawn: {path}", err=True)
+            self._report(f"drawn: {path}")
 
     def _free_path(self, source: str) -> Path:
         """Name the drawing after its source; clips of one source, and sources of one name, are numbered."""
@@ -81,4 +91,4 @@ class Drawer:
                 overwrite=self.overwrite,
                 progress=lambda done, total: progress(str(self.target), done, total),
             )
-            click.echo(f"drawn: {self.target}", err=True)
+            self._report(f"drawn: {self.target}")

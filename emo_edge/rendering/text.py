@@ -10,7 +10,7 @@ BAR = 20
 
 
 def face_text(result: EmotionResult, number: int, count: int) -> str:
-    """Write one face: label, probabilities, face attributes, answers, times."""
+    """Write one face: label, probabilities, pose, attributes that were asked for, answers, times."""
     x0, y0, x1, y1 = (round(value) for value in result.box)
     name = f"clip of {result.frames} frames" if result.frames > 1 else f"face {number} of {count}"
     label = f": {result.label} {result.probabilities[result.label]:.0%}" if result.label else ""
@@ -38,7 +38,8 @@ def _attribute_lines(face: FaceAttributes) -> list[str]:
     present = [name.replace("_", " ") for name, probability in face.attributes.items() if probability >= 0.5]
     hidden = int((face.hidden_points >= 0.5).sum())
     lines = [f"    pose: {pose}; {hidden} of {len(face.hidden_points)} points hidden"]
-    lines.append(f"    attributes: {', '.join(present) or 'none'}")
+    if face.attributes:
+        lines.append(f"    attributes: {', '.join(present) or 'none'}")
     if face.demographics:
         best = [(head, *_ranked(probabilities)[0]) for head, probabilities in face.demographics.items()]
         lines.append(f"    {', '.join(f'{head} {label} {probability:.0%}' for head, label, probability in best)}")

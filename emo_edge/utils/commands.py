@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
 from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.utils.extras import failed_import
 from emo_edge.utils.memory import is_out_of_memory, memory_error
+from emo_edge.utils.suggestions import did_you_mean
 
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
@@ -88,6 +90,21 @@ class LazyGroup(click.Group):
         except ImportError as error:
             end_with(ctx, failed_import(error))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Look a command up; a name that is spelled almost alike is a hint of the error."""
+        name = args[0]
+        if name not in self.lazy and not name.startswith("-") and not ctx.resilient_parsing:
+            hint = did_you_mean(name, self.lazy) or "."
+            raise click.UsageError(f"No such command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of the commands without importing them, and the options."""
+        names = [CompletionItem(name, help=one.help) for name, one in self.lazy.items() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with their declared help, without importing them."""

@@ -56,8 +56,12 @@ class Engines(Session):
         return {name: value for name, value in self.profile if isinstance(value, str)}
 
 
-def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: int | None) -> Engines:
+def open_engines(
+    bundle: Bundle, *, profile: str | None, device: str, threads: int | None, context: int | None = None
+) -> Engines:
     """Open the profile's variants.
+
+    ``context`` is the positions of the language model; None, and at most, those that it was trained with.
 
     ``auto`` logs what it chose and why, and goes on to the next device, with a warning, where one does not start. A
     named device that does not start is a DeviceError.
@@ -67,15 +71,17 @@ def open_engines(bundle: Bundle, *, profile: str | None, device: str, threads: i
     for candidate, reason in devices[:-1]:
         logger.info("device %s: %s", candidate, reason)
         try:
-            return _open_on(candidate, bundle, name, chosen, threads)
+            return _open_on(candidate, bundle, name, chosen, threads, context)
         except (AccuracyGateError, DeviceError) as error:
             logger.warning("device %s could not be started (%s); trying the next", candidate, error)
     candidate, reason = devices[-1]
     logger.info("device %s: %s", candidate, reason)
-    return _open_on(candidate, bundle, name, chosen, threads)
+    return _open_on(candidate, bundle, name, chosen, threads, context)
 
 
-def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: int | None) -> Engines:
+def _open_on(
+    device: str, bundle: Bundle, name: str, chosen: Profile, threads: int | None, context: int | None
+) -> Engines:
     parts = bundle.manifest.components
     opened_variants: dict[str, str] = {}
     with ExitStack() as opened:
@@ -91,7 +97,8 @@ def _open_on(device: str, bundle: Bundle, name: str, chosen: Profile, threads: i
         vision, connector, face = graph("vision"), graph("connector"), graph("face")
         chain = None
         if vision and connector and parts.language and chosen.language:
-            language = opened.enter_context(open_language(bundle, parts.language, chosen.language, device, threads))
+            session = open_language(bundle, parts.language, chosen.language, device, threads, context)
+            language = opened.enter_context(session)
             chain = LanguageChain(vision, connector, language)
         engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain)
         opened.pop_all()
@@ -123,13 +130,18 @@ class GraphOpener:
 
 
 def open_language(
-    bundle: Bundle, component: LanguageComponent, variant: str, device: str, threads: int | None
+    bundle: Bundle,
+    component: LanguageComponent,
+    variant: str,
+    device: str,
+    threads: int | None,
+    context: int | None = None,
 ) -> LanguageSession:
     """Open a language variant: all of it on a GPU, or on the CPU; an unquantized one with an exact cache."""
     language_header(bundle, variant)
     session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
         bundle.files(component.variants[variant])[0],
-        context_size=component.context_size,
+        context_size=min(context or component.context_size, component.context_size),
         threads=threads,
         gpu_layers=-1 if device in GPU_DEVICES else 0,
         exact_cache=variant in UNQUANTIZED,

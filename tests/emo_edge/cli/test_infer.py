@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -18,12 +19,17 @@ import emo_edge
 from emo_edge.assets.packaged import SAMPLES
 from emo_edge.cli import infer as infer_command
 from emo_edge.cli.infer import main
-from emo_edge.inference.results import SourceResult
-from emo_edge.inference.stream import stream
+from emo_edge.faces.registry import FixedBox
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import ClipSampling, Request, SourceResult
+from emo_edge.inference.rows import rows
+from emo_edge.inference.stream import read_sources, stream
 from emo_edge.media.images import read_image, write_image
+from emo_edge.rendering.result_writers import cell
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
+PURPOSE = "demonstration and tests of the toolkit; it has never seen a photograph of a person"
 OTHER = sorted(SAMPLES.glob("*surprise.jpg"))[0]
 
 
@@ -39,6 +45,10 @@ def results(*arguments: object) -> list[dict[str, Any]]:
     return found
 
 
+def json_lines(*arguments: object) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in infer(*arguments, "--jsonl").stdout.splitlines()]
+
+
 def test_one_picture_gives_a_readable_reading(tiny_bundle: Path) -> None:
     done = infer(tiny_bundle, FACE, "--device", "cpu", "--whole-image", "--describe")
     assert done.exit_code == 0, done.output
@@ -47,30 +57,128 @@ def test_one_picture_gives_a_readable_reading(tiny_bundle: Path) -> None:
     assert lines[1].startswith("  face 1 of 1 at 0,0 224x224: ")
     assert "pose: pitch" in done.stdout
     assert "What is the facial expression of the person?" in done.stdout
-    assert lines[-3].strip().endswith(")") and " ms on cpu (detect" in lines[-3]
-    assert lines[-1].startswith("emo-tiny: demonstration"), "it never saw a photograph, and says so"
-    assert done.stderr == ""
+    assert lines[-1].strip().endswith(")") and " ms on cpu (detect" in lines[-1]
+    assert done.stderr == f"emo-tiny: {PURPOSE}\n", "it never saw a photograph, and says so once"
 
 
 def test_json_and_json_lines_hold_the_same(tiny_bundle: Path) -> None:
     as_array = results(tiny_bundle, FACE, OTHER, "--whole-image")
-    lines = [
-        json.loads(line) for line in infer(tiny_bundle, FACE, OTHER, "--whole-image", "--jsonl").stdout.splitlines()
-    ]
+    run, *lines = json_lines(tiny_bundle, FACE, OTHER, "--whole-image")
     for one, other in zip(as_array, lines, strict=True):
+        assert one["readings"][0].pop("settings") == run["settings"]
         for result in (one, other):
             result["readings"][0].pop("stage_ms")
         assert one == other
     assert as_array[0]["size"] == [224, 224]
 
 
-def test_no_demographics_removes_them_everywhere(tiny_bundle: Path) -> None:
-    result = results(tiny_bundle, FACE, "--whole-image", "--no-demographics")[0]["readings"][0]
-    assert result["face"]["demographics"] == {}
-    assert not {"Male", "Young"} & set(result["face"]["attributes"])
-    assert result["settings"]["demographics"] is False
-    text = infer(tiny_bundle, FACE, "--whole-image", "--no-demographics").stdout
-    assert "gender" not in text and "race" not in text
+def test_json_lines_begin_with_the_settings_of_the_run(tiny_bundle: Path) -> None:
+    run, result = json_lines(tiny_bundle, FACE, "--whole-image", "--labels", "affectnet8")
+    assert list(run) == ["kind", "run_version", "result_version", "settings", "clip_question"]
+    assert (run["kind"], run["run_version"], run["result_version"]) == ("run", 1, 1)
+    assert len(run["settings"]["labels"]) == 8 and run["settings"]["purpose"] == PURPOSE
+    assert "in the image?" in run["settings"]["question"] and "in the video?" in run["clip_question"]
+    jsonschema.validate(result, SCHEMA)
+    assert "settings" not in result["readings"][0]
+
+
+def test_a_request_that_nothing_could_fulfil_prints_no_result(tiny_bundle: Path) -> None:
+    for output in ("--json", "--jsonl", "--csv"):
+        done = infer(tiny_bundle, FACE, "--labels", "joy", output)
+        assert (done.exit_code, done.stdout) == (4, "")
+
+
+def test_age_gender_race_and_attributes_are_shown_where_they_are_asked_for(tiny_bundle: Path, tmp_path: Path) -> None:
+    facts, people = ["--face-facts"], ["--demographics"]
+    shown = {"age", "gender", "race"}
+    for options, attributes, demographics in (
+        ([], 0, set()),
+        (facts, 38, set()),
+        (people, 0, shown),
+        (facts + people, 40, shown),
+        (["--no-demographics", *facts], 38, set()),
+    ):
+        picture = [tiny_bundle, FACE, "--whole-image", *options]
+        reading = results(*picture)[0]["readings"][0]
+        assert len(reading["face"]["attributes"]) == attributes
+        assert set(reading["face"]["demographics"]) == demographics
+        settings = reading["settings"]
+        assert settings["demographics"] is ("--no-demographics" not in options), "the prompt's sentence"
+        assert settings["face_facts"] is (attributes > 0)
+        assert settings["show_demographics"] is bool(demographics)
+        (line,) = json_lines(*picture)[1:]
+        assert line["readings"][0]["face"] == reading["face"]
+        text = infer(*picture).stdout
+        assert ("attributes: " in text) is (attributes > 0) and (", race " in text) is bool(demographics)
+        (row,) = csv.DictReader(infer(*picture, "--csv").stdout.splitlines())
+        assert shown & row.keys() == demographics
+        assert sum(name.startswith("attribute_") for name in row) == attributes
+        hidden = {"attribute_Male", "attribute_Young"} & row.keys()
+        assert bool(hidden) is (attributes == 40)
+
+
+def test_the_prompts_sentence_stays_where_demographics_are_not_shown(tiny_bundle: Path) -> None:
+    plain, shown, without = (
+        results(tiny_bundle, FACE, "--whole-image", *options)[0]["readings"][0]["probabilities"]
+        for options in ([], ["--demographics"], ["--no-demographics"])
+    )
+    assert plain == shown != without
+
+
+def test_csv_has_the_columns_of_rows_whatever_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "=cmd.png", np.full((80, 90, 3), 128, np.uint8))
+    sources = [tmp_path / "=cmd.png", tmp_path / "none.jpg", FACE]
+    options = ["--describe", "--ask", "=1+1?", "--labels", "joy,rage", "--face-box", "10,10,200,200"]
+    done = infer(tiny_bundle, *sources, *options, "--csv")
+    assert done.exit_code == 4 and done.stderr.count("Error: ") == 1
+    table = list(csv.DictReader(done.stdout.splitlines()))
+    assert [Path(row["source"]).name for row in table] == ["=cmd.png", "none.jpg", FACE.name]
+    assert table[1]["error"] and table[1]["label"] == ""
+    with EmotionPipeline.open(tiny_bundle, device="cpu", detector=FixedBox((10, 10, 210, 210))) as pipeline:
+        request = Request(labels=("joy", "rage"), describe=True, ask="=1+1?")
+        expected = rows(list(read_sources(pipeline, [str(FACE)], request, ClipSampling())))
+    assert list(table[0]) == list(expected[0])
+    assert float(table[2]["p_joy"]) == pytest.approx(expected[0]["p_joy"], abs=1e-4)
+
+
+def test_a_cell_that_a_spreadsheet_would_compute_is_text() -> None:
+    dangerous = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]
+    assert [cell(text) for text in dangerous] == [f"'{text}" for text in dangerous]
+    assert [cell(value) for value in ("a=b", -1.5, 3, None)] == ["a=b", -1.5, 3, None]
+
+
+def test_compact_json_leaves_out_what_is_long(tiny_bundle: Path) -> None:
+    picture = [tiny_bundle, FACE, "--whole-image"]
+    for output in ("--json", "--jsonl"):
+        whole, compact = (infer(*picture, output, *options).stdout for options in ([], ["--compact"]))
+        assert len(compact) < len(whole) / 2
+        result = json.loads(compact.splitlines()[1])
+        jsonschema.validate(result, SCHEMA)
+        (reading,) = result["readings"]
+        assert reading["label"] and not {"settings", "stage_ms"} & reading.keys()
+        assert set(reading["face"]) == {"pose_degrees", "attributes", "demographics"}
+    assert f"emo-tiny: {PURPOSE}" in infer(*picture, "--json", "--compact").stderr
+
+
+@pytest.mark.parametrize("options", [["--json", "--csv"], ["--json", "--jsonl"], ["--compact"], ["--csv", "--compact"]])
+def test_outputs_that_exclude_each_other_are_a_usage_error(tmp_path: Path, options: list[str]) -> None:
+    done = infer(tmp_path, FACE, *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "hint"),
+    [
+        (["--labels", "joy"], 4, "did you mean happiness? Labels instead of a set are two or more, with commas"),
+        (["--labels", "Happiness"], 4, "did you mean happiness?"),
+        (["--labels", "rafdb"], 4, "did you mean rafdb7?"),
+        (["--profile", "Smal"], 4, "did you mean small?"),
+        (["--device", "cudaa"], 2, "did you mean cuda?"),
+    ],
+)
+def test_a_near_miss_gets_a_hint(tiny_bundle: Path, arguments: list[str], code: int, hint: str) -> None:
+    done = infer(tiny_bundle, FACE, *arguments)
+    assert done.exit_code == code and hint in done.stderr, done.stderr
 
 
 def test_own_labels_and_face_box(tiny_bundle: Path) -> None:
@@ -87,7 +195,8 @@ def test_a_folder_is_read_in_order_and_drawn(tiny_bundle: Path, tmp_path: Path) 
     (folder / "notes.txt").write_text("no picture")
     done = infer(tiny_bundle, folder, "--whole-image", "--jsonl", "--draw", tmp_path / "drawn")
     assert done.exit_code == 0, done.output
-    assert [Path(json.loads(line)["source"]).name for line in done.stdout.splitlines()] == ["a.jpg", "b.jpg"]
+    lines = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    assert [Path(line["source"]).name for line in lines] == ["a.jpg", "b.jpg"]
     drawn = read_image(tmp_path / "drawn" / "a.jpg")
     assert min(drawn.shape[:2]) >= 700
 
@@ -226,9 +335,6 @@ def test_a_video_that_does_not_fit_is_an_error_and_leaves_nothing(tiny_bundle: P
 
 
 def test_a_stream_of_results_is_what_the_command_prints(tiny_bundle: Path) -> None:
-    from emo_edge.inference.pipeline import EmotionPipeline
-    from emo_edge.inference.results import Request
-
     with EmotionPipeline.open(tiny_bundle, device="cpu") as pipeline:
         found = list(stream(pipeline, SAMPLES, Request(labels="ferplus8")))
     assert len(found) == 210
@@ -262,7 +368,7 @@ def test_the_process_loads_no_torch(tiny_bundle: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
-    assert done.stderr == "", "quiet when piped"
+    assert done.stderr == f"emo-tiny: {PURPOSE}\n", "quiet when piped"
 
 
 def test_a_photograph_goes_through_end_to_end(tiny_bundle: Path, tmp_path: Path) -> None:

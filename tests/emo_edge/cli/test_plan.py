@@ -60,12 +60,12 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 WHOLE = """\
 emo-tiny on a fake, 2 threads: 8.0 GB, of which 6.0 GB may be used
-a picture, 1 face; 1024 positions, 99 of them the prompt; labels rafdb7, a description of 64 tokens
+a picture, 1 face; 256 positions, 99 of them the prompt; labels rafdb7, a description of 64 tokens
 
 profile   graphs    language  KV cache  activations  engines   needs           labels   answer
-exact     0.017 GB  0.006 GB  0.009 GB  0.017 GB     0.250 GB  0.299 GB  fits  16.0 ms  48 ms
-balanced  0.017 GB  0.003 GB  0.005 GB  0.007 GB     0.250 GB  0.282 GB  fits  15.7 ms  31 ms
-small     0.017 GB  0.002 GB  0.005 GB  0.007 GB     0.250 GB  0.281 GB  fits  15.7 ms  23 ms
+exact     0.017 GB  0.006 GB  0.003 GB  0.006 GB     0.250 GB  0.282 GB  fits  16.0 ms  48 ms
+balanced  0.017 GB  0.003 GB  0.002 GB  0.004 GB     0.250 GB  0.276 GB  fits  15.7 ms  31 ms
+small     0.017 GB  0.002 GB  0.002 GB  0.004 GB     0.250 GB  0.275 GB  fits  15.7 ms  23 ms
 
 stage of exact  GFLOP  weights  activations  bound     ms
 vision          0.228  6.5 MB   22.6 MB      compute   4.10
@@ -151,8 +151,9 @@ def test_nothing_fits_ends_with_six_and_says_what_would(plan: Any) -> None:
     done = plan("emo-llama-7b", "--device", "orin-nano-8gb")
     assert done.exit_code == 6
     assert done.stderr == (
-        "Error: nothing fits orin-nano-8gb: the smallest profile, small, needs 10.22 GB, most of it language, and "
-        "5.20 GB may be used. What would do: --device orin-nx-16gb\n"
+        "Error: nothing fits orin-nano-8gb: the smallest profile, small, needs 8.15 GB, most of it language, and "
+        "5.20 GB may be used. What would do: a smaller language model: 1.14 GB are left for its weights, these are "
+        "4.08 GB; or another device, --device orin-nx-16gb\n"
     )
     assert "no profile is to be taken" in done.stdout and "too large" in done.stdout
 
@@ -162,7 +163,7 @@ def test_types_that_were_not_measured_are_no_advice(plan: Any, monkeypatch: pyte
     monkeypatch.setattr(machine, "measured_device", lambda *_, **__: alone)
     done = plan("emo-llama-7b", "--profile", "exact")
     assert done.exit_code == 6
-    assert done.stderr.endswith("What would do: --device rtx-4090\n")
+    assert done.stderr.endswith("What would do: another device, --device rtx-4090\n")
 
 
 def test_too_slow_ends_with_six(plan: Any) -> None:
@@ -175,6 +176,7 @@ def test_an_unknown_device_is_a_usage_error_that_lists_all(plan: Any) -> None:
     done = plan("emo-tiny", "--device", "orin")
     assert done.exit_code == 2
     assert all(repr(name) in done.stderr for name in (*CATALOGUE, "this"))
+    assert "did you mean orin-nano-8gb or orin-nx-16gb?" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -189,6 +191,8 @@ def test_an_unknown_device_is_a_usage_error_that_lists_all(plan: Any) -> None:
         (("emo-tiny", "--max-memory", "lots"), 4, "a size reads like 800MB"),
         (("emo-tiny", "--max-memory", "0GB"), 4, "--max-memory 0.0"),
         (("emo-tiny", "--profile", "best"), 4, "there are: exact, balanced, small"),
+        (("emo-tiny", "--profile", "balancd"), 4, "small; did you mean balanced?"),
+        (("emo-tyni",), 4, "emo-tiny; did you mean emo-tiny?"),
         (("emo-tiny", "--labels", "moods"), 4, "no label set 'moods'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,31 @@ def test_without_demographics_neither_prompt_nor_reading_has_them(
     assert not reading.settings.demographics
 
 
+def test_attributes_age_gender_and_race_are_returned_where_a_request_asks(
+    exact: EmotionPipeline, samples: list[Sample]
+) -> None:
+    plain, facts, people = (
+        read_at_box(exact, samples[1], request)
+        for request in (Request(), Request(face_facts=True), Request(demographics=False, show_demographics=True))
+    )
+    assert plain.face and facts.face and people.face
+    assert plain.face.attributes == plain.face.demographics == {} and len(plain.face.landmarks) == 68
+    assert len(facts.face.attributes) == 38 and not {"Male", "Young"} & facts.face.attributes.keys()
+    assert people.face.demographics.keys() == {"age", "gender", "race"} and people.face.attributes == {}
+    assert plain.probabilities == facts.probabilities != people.probabilities
+    assert (plain.settings.demographics, people.settings.demographics) == (True, False)
+
+
+def test_settings_are_known_before_anything_is_read(exact: EmotionPipeline, samples: list[Sample]) -> None:
+    request = Request(labels="affectnet8", temperature=2.0, face_facts=True)
+    read = read_at_box(exact, samples[1], request).settings
+    assert replace(exact.settings(request), detector=read.detector) == read
+    with pytest.raises(InputError, match="no label set"):
+        exact.settings(Request(labels="moods"))
+
+
 def test_face_facts_are_the_networks_in_people_units(exact: EmotionPipeline, model: Any, samples: list[Sample]) -> None:
-    facts = read_at_box(exact, samples[2]).face
+    facts = read_at_box(exact, samples[2], Request(face_facts=True, show_demographics=True)).face
     assert facts is not None
     _, crop = model.crops(samples[2].image, samples[2].box)
     outputs = model.face_outputs(crop.pixels[None], with_segmentation=False)

@@ -149,13 +149,35 @@ def test_the_most_precise_profile_that_meets_the_limits_is_chosen() -> None:
 
 def test_what_would_help_is_named_when_nothing_fits() -> None:
     subject, place = ShapeModel("emo-llama-7b"), device(left=8e9)
-    plan = make_plan(subject, place, PlanRequest())
+    plan = make_plan(subject, place, PlanRequest(context=4096))
     with pytest.raises(DeviceError, match=r"nothing fits fake: .*small, needs .*`context` 2048.*`device` orin-nx-16gb"):
         require_choice(subject, place, plan)
+    small = device(left=5.2e9)
+    with pytest.raises(
+        DeviceError, match=r"do: a smaller language model: 2\.34 GB are left for its weights, these are"
+    ):
+        require_choice(subject, small, make_plan(subject, small, PlanRequest()))
     limited = make_plan(subject, device(), PlanRequest(max_memory=1e9))
     with pytest.raises(DeviceError, match=r"1\.00 GB may be used\. What would do: `max_memory` \d+\.\d\dGB$"):
         require_choice(subject, device(), limited)
     require_choice(subject, device(), make_plan(subject, device(), PlanRequest()))
+
+
+def test_the_context_is_what_the_prompts_need() -> None:
+    subject = ShapeModel("emo-llama-7b")
+    plan = make_plan(subject, device(), PlanRequest())
+    assert (plan.context, plan.prompt_positions) == (256, 95)
+    exact, *_, small = plan.profiles
+    assert small.memory.kv_cache == (256 + FORKS * FORK_CELLS) * 512 * 1024 == exact.memory.kv_cache / 2
+    assert make_plan(subject, device(), PlanRequest(describe_tokens=400)).context == 512
+    assert make_plan(ShapeModel("emola-7b"), device(), PlanRequest(frames=6, describe_tokens=550)).context == 4096
+
+
+def test_the_device_changes_last() -> None:
+    subject, place = ShapeModel("emo-llama-7b"), device(left=8.5e9)
+    with pytest.raises(DeviceError, match=r"What would do: `profile` small") as error:
+        require_choice(subject, place, make_plan(subject, place, PlanRequest(), ["balanced"]), ["balanced"])
+    assert str(error.value).rpartition("; or ")[2].startswith("another device, `device` ")
 
 
 def test_what_would_help_is_named_when_nothing_is_fast_enough() -> None:

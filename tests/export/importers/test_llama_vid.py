@@ -330,7 +330,7 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(upstream: Any, face: Callab
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     imports = f"import llama-vid --model {upstream.model} --face {tmp_path}/model.pt --out {checkpoint}"
     exports = f"export {checkpoint} --out {bundle} --vision fp32 --face fp32 --language f32 --limit 7"
-    reads = f"infer {bundle} {SAMPLES}/004-fear.jpg --whole-image --json --profile exact"
+    reads = f"infer {bundle} {SAMPLES}/004-fear.jpg --whole-image --json --demographics --profile exact"
     done = CliRunner().invoke(main, imports.split())
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{checkpoint}\n"

@@ -99,7 +99,7 @@ def test_it_goes_on_to_a_bundle_that_says_random_everywhere(tmp_path: Path, monk
     assert "toy-random, bundle version" in inspected.stdout
     assert PURPOSE in inspected.stdout
     arguments = ("infer", bundle, SAMPLES / "004-fear.jpg", "--whole-image")
-    assert f"toy-random: {PURPOSE}" in run(*arguments).stdout
+    assert f"toy-random: {PURPOSE}" in run(*arguments).stderr
     with EmotionPipeline.open(bundle, device="cpu", detector=WholeImage()) as pipeline:
         image = read_image(SAMPLES / "004-fear.jpg")
         reading = pipeline.read(image)[0]

@@ -93,7 +93,7 @@ def test_it_tells_the_facts_that_the_whole_model_tells(tiny_face: Path, tiny_bun
     for directory in (tmp_path / "alone", tiny_bundle):
         box = FixedBox(sample.box)
         with EmotionPipeline.open(directory, device="cpu", profile="exact", detector=box) as pipeline:
-            facts.append(pipeline.read(sample.image)[0].face)
+            facts.append(pipeline.read(sample.image, Request(face_facts=True, show_demographics=True))[0].face)
     alone, whole = facts
     assert alone is not None and whole is not None
     assert np.allclose(alone.landmarks, whole.landmarks, atol=0.05)
@@ -116,7 +116,8 @@ def test_every_precision_has_its_evidence_and_its_profile(bundle: Path) -> None:
 
 
 def test_infer_gives_facts_without_labels(bundle: Path, tmp_path: Path) -> None:
-    done = run("infer", bundle, SAMPLE, "--whole-image", "--json", "--draw", tmp_path / "drawn.png")
+    options = ("--whole-image", "--face-facts", "--demographics")
+    done = run("infer", bundle, SAMPLE, *options, "--json", "--draw", tmp_path / "drawn.png")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)[0]
     jsonschema.validate(result, json.loads((PACKAGE / "schemas" / "result-1.json").read_text(encoding="utf-8")))
@@ -127,7 +128,7 @@ def test_infer_gives_facts_without_labels(bundle: Path, tmp_path: Path) -> None:
     assert reading["settings"]["variants"] == {"face": "fp16"}
     drawn, plain = read_image(tmp_path / "drawn.png"), read_image(SAMPLE)
     assert drawn.shape[0] > plain.shape[0]
-    shown = run("infer", bundle, SAMPLE, "--whole-image", "--no-demographics")
+    shown = run("infer", bundle, SAMPLE, "--whole-image", "--face-facts")
     assert "attributes:" in shown.stdout and "race" not in shown.stdout
     assert shown.stdout.splitlines()[1].startswith("  face 1 of 1 at 0,0 ")
 

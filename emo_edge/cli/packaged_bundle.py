@@ -1,0 +1,109 @@
+"""Bundles by the name of a packaged model: made once, and kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from emo_edge import __version__
+from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names
+from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import BundleError, MissingExtraError
+from emo_edge.utils.cache import cache_directory
+from emo_edge.utils.files import sha256_of
+from emo_edge.utils.suggestions import did_you_mean
+
+DEMO_SEED = 903
+"""Unlike every seed of training, evaluation and the packaged samples."""
+COMPARED = 500
+"""Drawings on which export compares each profile with PyTorch."""
+TOOLS = ("torch", "onnx", "llama-cpp-python", "gguf")
+"""Packages whose version a bundle depends on."""
+
+
+def bundle_directory(name: Path) -> Path:
+    """Return the folder of the bundle that a command names: a folder, else a packaged model's, exported if need be.
+
+    Raises MissingExtraError where a packaged model's bundle is not in the cache and cannot be made here.
+    """
+    packaged = packaged_names()
+    if name.exists() or str(name) not in packaged:
+        hint = did_you_mean(str(name), packaged)
+        if hint and not name.exists():
+            raise BundleError(f"{name}: no such folder{hint} That is the name of a packaged model")
+        return name
+    return cached_bundle(str(name)) or demo_bundle(model=str(name)).directory
+
+
+def cached_bundle(model: str) -> Path | None:
+    """Return the folder of a packaged model's bundle that this version made; None where there is no intact one.
+
+    One of the present tools and compared on all drawings is preferred.
+    """
+    present = str(_digest(model))
+    paths = sorted(cached_folders(model), key=lambda path: (present in path.name, path.name.endswith(f"-{COMPARED}")))
+    for path in reversed(paths):
+        try:
+            return Bundle.open(path).directory
+        except BundleError:
+            continue
+    return None
+
+
+def cached_folders(model: str) -> list[Path]:
+    """List the folders where this version keeps bundles of a packaged model, unverified."""
+    if model not in packaged_names():
+        return []
+    paths = (cache_directory() / "bundles").glob(f"{model}-{__version__}-*")
+    return [path for path in paths if path.name.rpartition("-")[2].isdigit()]
+
+
+def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
+    """Open a packaged checkpoint's bundle; export it first if the cache does not hold all of its profiles."""
+    digest = _digest(model)
+    if digest is None:
+        raise MissingExtraError(
+            f"the bundle of {model} is not in the cache, and making it needs more packages. Run: pip install "
+            '"emo-edge[export,bench]"; or name the folder of a bundle that emo-edge export wrote'
+        )
+    from emo_edge.export.bundles.config import ExportConfig
+    from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+    from emo_edge.export.bundles.profiles import PROFILE_OF
+    from emo_edge.utils.progress import shown_reports
+
+    plan = ExportConfig()
+    target = cache_directory() / "bundles" / f"{model}-{__version__}-{digest}-{compared}"
+    try:
+        bundle = Bundle.open(target)
+        if {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
+            return bundle
+    except BundleError:
+        pass
+    click.echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
+    samples, directory = demo_samples(compared), packaged_checkpoint(model)
+    with shown_reports() as reports:
+        return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
+
+
+def demo_samples(count: int) -> list[Sample]:
+    """Draw the faces on which the demo's bundle is compared with PyTorch."""
+    from emo_edge.benchmarks.emo_tiny.data import BASIC
+    from emo_edge.benchmarks.synthetic.generator import render_face
+
+    drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(count)]
+    return [
+        Sample(str(number), one.image, tuple(one.box.tolist()), one.expression) for number, one in enumerate(drawings)
+    ]
+
+
+def _digest(model: str) -> str | None:
+    """Hash all that a packaged model's bundle depends on; None where a tool to make it is missing."""
+    try:
+        tools = [f"{tool} {version(tool)}" for tool in TOOLS]
+    except PackageNotFoundError:
+        return None
+    sources = [sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")]
+    return hashlib.sha256("\n".join([*sources, *tools]).encode()).hexdigest()[:12]

@@ -1,0 +1,22 @@
+"""Parameter types of the command line with a hint for a near miss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from emo_edge.utils.suggestions import did_you_mean
+
+
+class NameChoice(click.Choice):  # type: ignore[type-arg]
+    """A choice of names whose error also offers the name that is spelled almost alike."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the choice; raise click's BadParameter for another name."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            hint = did_you_mean(str(value), [str(choice) for choice in self.choices])
+            error.message = f"{error.message.rstrip('.')}{hint}" if hint else error.message
+            raise
