@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from emo_edge.bundle.engine_settings import EngineSettings
-from emo_edge.bundle.prompts import FaceLabels, PromptConfig, classify_question
-from emo_edge.errors import BundleError, InputError
+from emo_edge.bundle.face_crops import Preprocessing
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig
+from emo_edge.errors import BundleError
 from emo_edge.tensors import TensorSpec
-from emo_edge.utils.settings import Name, Positive, Rgb, Section, Size, problem_list, require
+from emo_edge.utils.settings import Name, Positive, Section, Size, problem_list, require
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
@@ -116,23 +116,6 @@ class Components(Section):
     def graphs(self) -> dict[str, GraphComponent]:
         """Return the graphs there are, in the order of `GRAPHS`."""
         return {part: graph for part in GRAPHS if isinstance(graph := self.get(part), GraphComponent)}
-
-
-class CropSettings(Section):
-    """Crop of a face for one network: see `emo_edge.media.crops`."""
-
-    method: Literal["padded", "stretched"]
-    size: Size
-    margin: Annotated[float, Field(ge=0, le=4)]
-    fill: Rgb = (0.0, 0.0, 0.0)
-    """Colour of the padding in [0, 1]; only ``padded`` uses it."""
-
-
-class Preprocessing(Section):
-    """Crops of both networks. Normalisation is inside the graphs."""
-
-    vision: CropSettings | None
-    face: CropSettings | None
 
 
 class TokenGroup(Section):
@@ -328,20 +311,3 @@ def manifest_from_json(text: str | bytes) -> Manifest:
 def schema() -> dict[str, Any]:
     """JSON Schema of ``manifest.json``."""
     return Manifest.model_json_schema()
-
-
-def resolve_labels(manifest: Manifest, labels: str | Sequence[str]) -> tuple[str, ...]:
-    """Look up a label set by name, or check the user's own list."""
-    if isinstance(labels, str):
-        if labels not in manifest.label_sets:
-            raise InputError(f"no label set {labels!r}; there are: {', '.join(manifest.label_sets)}")
-        return manifest.label_sets[labels]
-    own = tuple(label.strip() for label in labels)
-    if len(own) < 2 or len(set(own)) < len(own) or not all(own):
-        raise InputError(f"give two or more different labels, not {list(own)}")
-    return own
-
-
-def ask_for_labels(manifest: Manifest, labels: Sequence[str], *, clip: bool) -> str:
-    """Write the trained category question."""
-    return classify_question(manifest.prompt, labels, clip=clip)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, Preprocessing
+from emo_edge.bundle.face_crops import Preprocessing, crop_face
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Crop, Image
 from emo_edge.runtimes.base.sessions import TensorSession

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest, ask_for_labels, resolve_labels
+from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
+from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError

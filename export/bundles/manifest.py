@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from emo_edge import __version__
+from emo_edge.bundle.face_crops import Preprocessing
 from emo_edge.bundle.manifest import (
     BeginSegment,
     BundleFile,
@@ -14,7 +15,6 @@ from emo_edge.bundle.manifest import (
     GraphComponent,
     LanguageComponent,
     Manifest,
-    Preprocessing,
     Profile,
     Segment,
     TensorContract,
