@@ -39,7 +39,7 @@ class LabelScores:
 
 
 NO_LABEL_SCORES = LabelScores((), "", 1.0, prior_correction=False, probabilities={}, answers={})
-"""Of a bundle without a language model."""
+"""Of a bundle that gives no labels."""
 
 
 class LabelScorer:
@@ -53,7 +53,7 @@ class LabelScorer:
     def check(self, request: Request, frames: int) -> None:
         """Raise InputError for a request that no image could fulfil, or a clip longer than the context."""
         resolve_labels(self.manifest, request.labels)
-        _temperature(self.manifest, request)
+        requested_temperature(self.manifest, request)
         needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
         if needed >= size:
             raise InputError(f"{frames} frames need {needed} positions, the context has {size}: use fewer frames")
@@ -80,7 +80,7 @@ class LabelScorer:
         """
         manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
         prompt = Prompt(manifest, ask_for_labels(manifest, labels, clip=clip), sentence)
-        temperature, choice = _temperature(manifest, request), request.prior_correction
+        temperature, choice = requested_temperature(manifest, request), request.prior_correction
         corrected = manifest.scoring.prior_correction if choice is None else choice
         scores = self._label_scores(visual, prompt, labels, watch)
         if corrected:
@@ -141,7 +141,8 @@ class LabelScorer:
         return "".join(pieces).strip()
 
 
-def _temperature(manifest: Manifest, request: Request) -> float:
+def requested_temperature(manifest: Manifest, request: Request) -> float:
+    """Return the temperature of a request, by default the bundle's; raise InputError for one not above 0."""
     temperature = manifest.scoring.temperature if request.temperature is None else request.temperature
     if not 0 < temperature < math.inf:
         raise InputError(f"the temperature of the labels must be above 0, not {temperature}")

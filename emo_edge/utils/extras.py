@@ -22,6 +22,7 @@ EXTRAS = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "gguf": "export",
+    "h5py": "export",
 }
 """Extra that brings each optional module."""
 ON_JETSON = {
