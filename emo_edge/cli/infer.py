@@ -35,7 +35,9 @@ from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
 )
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option(
-    "--labels", default="rafdb7", show_default=True, help="Label set of the bundle, or your own: joy,fear,rage."
+    "--labels",
+    show_default="rafdb7, or the bundle's own",
+    help="Label set of the bundle, or your own: joy,fear,rage.",
 )
 @click.option("--describe", is_flag=True, help="Write a description of each face.")
 @click.option("--ask", help="Question of your own to answer about each face.")
@@ -188,7 +190,7 @@ class _Screen:
 def _request(options: dict[str, Any], screen: _Screen) -> Request:
     labels = options["labels"]
     return Request(
-        labels=tuple(labels.split(",")) if "," in labels else labels,
+        labels=tuple(labels.split(",")) if labels and "," in labels else labels,
         describe=options["describe"],
         ask=options["ask"],
         demographics=options["demographics"],
