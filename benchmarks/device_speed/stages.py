@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.device_speed.rounds import Call, Contender, Outputs, SessionCache
-from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, PARTS, GraphComponent, ask_for_labels
+from emo_edge.bundle.label_sets import ask_for_labels
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, PARTS, GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.inference.probability import softmax

@@ -20,7 +20,7 @@ import numpy as np
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.bundle.gguf_header import read_gguf_header
-from emo_edge.bundle.manifest import ask_for_labels, resolve_labels
+from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.registry import WholeImage

@@ -33,7 +33,7 @@ from emo_edge.benchmarks.workload.images import latency_clip, open_latency_image
 from emo_edge.benchmarks.workload.journal import Journal
 from emo_edge.benchmarks.workload.open import TargetOptions
 from emo_edge.benchmarks.workload.samples import prepared_samples
-from emo_edge.bundle.manifest import resolve_labels
+from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.registry import open_detector

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Frame
-from emo_edge.bundle.manifest import ask_for_labels
+from emo_edge.bundle.label_sets import ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.registry import WholeImage

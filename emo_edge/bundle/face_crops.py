@@ -1,13 +1,52 @@
-"""Face crops as a manifest's settings describe them: the one place that knows the crop methods by name."""
+"""Face crops as data of the manifest, and the one place that knows the crop methods by name."""
 
 from __future__ import annotations
 
-from emo_edge.bundle.manifest import CropSettings
-from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop, square_crop
+from emo_edge.utils.settings import Name, Rgb, Section, Size
+
+Margin = Annotated[float, Field(ge=0, le=4)]
+"""Growth of a face's box on each side, as a fraction of its width and height."""
 
 
-def crop_face(frame: Image, box: Box | None, settings: CropSettings) -> Crop:
-    """Cut the face in ``box`` out of ``frame`` (uint8 RGB [H, W, 3]) for one network; None takes the whole frame."""
-    if settings.method == "padded":
-        return padded_crop(frame, box, margin=settings.margin, size=settings.size, fill=settings.fill)
-    return face_crop(frame, box, margin=settings.margin, size=settings.size)
+class CropSettings(Section):
+    """Crop of a face for one network: see `emo_edge.media.crops`."""
+
+    method: Literal["padded", "square", "stretched"]
+    size: Size
+    margin: Margin
+    fill: Rgb = (0.0, 0.0, 0.0)
+    """Colour in [0, 1] of what lies outside: ``padded`` and ``square`` use it."""
+    margins: dict[Name, Margin] = Field(default_factory=dict)
+    """Margin by detector, where its faces need another one than ``margin``."""
+
+    def margin_of(self, detector: str | None) -> float:
+        """Return the margin for the faces of a detector; None for boxes of no detector."""
+        return self.margin if detector is None else self.margins.get(detector, self.margin)
+
+
+class Preprocessing(Section):
+    """Crops of both networks. Normalisation is inside the graphs."""
+
+    vision: CropSettings | None
+    face: CropSettings | None
+
+
+def crop_face(frame: Image, box: Box | None, settings: CropSettings, detector: str | None = None) -> Crop:
+    """Cut the face in ``box`` out of ``frame`` (uint8 RGB [H, W, 3]) for one network.
+
+    Args:
+        frame: the picture.
+        box: in its pixels; None takes the whole frame.
+        settings: of the network.
+        detector: that gave the box, by its name: its own margin counts.
+    """
+    margin = settings.margin_of(detector)
+    if settings.method == "stretched":
+        return face_crop(frame, box, margin=margin, size=settings.size)
+    cut = padded_crop if settings.method == "padded" else square_crop
+    return cut(frame, box, margin=margin, size=settings.size, fill=settings.fill)

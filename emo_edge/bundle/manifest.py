@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from emo_edge.bundle.engine_settings import EngineSettings
-from emo_edge.bundle.label_hints import unknown_label_set
-from emo_edge.bundle.prompts import FaceLabels, PromptConfig, classify_question
-from emo_edge.errors import BundleError, InputError
+from emo_edge.bundle.face_crops import Preprocessing
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig
+from emo_edge.errors import BundleError
 from emo_edge.tensors import TensorSpec
-from emo_edge.utils.settings import Name, Positive, Rgb, Section, Size, problem_list, require
+from emo_edge.utils.settings import Name, Positive, Section, Size, problem_list, require
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
@@ -30,11 +29,16 @@ OUTPUTS = {
     "connector": {"visual_tokens"},
     "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
 }
-"""Outputs of each graph that the pipeline reads; a face graph of nothing but tokens has no attributes."""
+"""Outputs of each graph that the pipeline reads; a face graph of nothing but tokens or labels has no attributes."""
 FACE_TOKENS = "face_tokens"
+LABEL_LOGITS = "label_logits"
+"""Output of a face graph that gives the labels itself, [N, labels], where there is no language model."""
+ALONE = ({FACE_TOKENS}, {LABEL_LOGITS})
+"""Outputs of a face graph that has no attributes."""
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""
 Dtype = Literal["uint8", "int64", "float16", "float32"]
+Detector = Literal["haar", "whole-image"]
 
 
 class BundleFile(Section):
@@ -119,23 +123,6 @@ class Components(Section):
         return {part: graph for part in GRAPHS if isinstance(graph := self.get(part), GraphComponent)}
 
 
-class CropSettings(Section):
-    """Crop of a face for one network: see `emo_edge.media.crops`."""
-
-    method: Literal["padded", "stretched"]
-    size: Size
-    margin: Annotated[float, Field(ge=0, le=4)]
-    fill: Rgb = (0.0, 0.0, 0.0)
-    """Colour of the padding in [0, 1]; only ``padded`` uses it."""
-
-
-class Preprocessing(Section):
-    """Crops of both networks. Normalisation is inside the graphs."""
-
-    vision: CropSettings | None
-    face: CropSettings | None
-
-
 class TokenGroup(Section):
     """Consecutive embeddings of one frame and the component whose output they are."""
 
@@ -204,13 +191,13 @@ class Manifest(Section):
     components: Components
     preprocessing: Preprocessing
     layout: tuple[Segment, ...]
-    """Empty without a language model, as ``label_sets`` is."""
+    """Empty without a language model, as ``label_sets`` is where no graph gives labels."""
     prompt: PromptConfig
     label_sets: dict[Name, tuple[str, ...]]
     face_labels: FaceLabels
     question_tokenizer: BundleFile | None
     max_question_tokens: Size | None
-    detector: Literal["haar", "whole-image"] = "haar"
+    detector: Detector = "haar"
     scoring: Scoring = Scoring()
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
@@ -226,6 +213,7 @@ class Manifest(Section):
             (self.default_profile in self.profiles, f"default_profile {self.default_profile!r} is no profile"),
             *self._language_checks(len(frames), text),
             *self._face_checks(frames),
+            *self._label_checks(),
             *self._output_checks(),
             (len(set(paths)) == len(paths), "two files have the same path"),
             *(
@@ -252,6 +240,8 @@ class Manifest(Section):
             "max_question_tokens": self.max_question_tokens,
         }
         if parts.language is None:
+            if self.face_labels.expression:
+                chain.pop("label_sets")
             odd = [name for name, value in {**chain, **question}.items() if value is not None]
             return [
                 (not odd, f"without components.language there is no use for {', '.join(odd)}"),
@@ -279,12 +269,26 @@ class Manifest(Section):
             (tokens or not only_tokens, "components.face gives tokens alone, and the layout has none"),
         ]
 
+    def _label_checks(self) -> list[tuple[bool, str]]:
+        """Require a name for every row of a graph that gives the labels itself, and no set of other labels."""
+        parts, rows = self.components, self.face_labels.expression
+        shapes = [one.shape for one in parts.face.outputs if one.name == LABEL_LOGITS] if parts.face else []
+        if not shapes:
+            return [(not rows, f"face_labels.expression names rows, and components.face lacks {LABEL_LOGITS}")]
+        width, others = len(rows), {label for labels in self.label_sets.values() for label in labels} - set(rows)
+        return [
+            (parts.language is None, f"components.face gives {LABEL_LOGITS} beside a language model"),
+            (shapes[0][1:] == (width,), f"{LABEL_LOGITS} {list(shapes[0])} needs {width}, a row each expression"),
+            (bool(self.label_sets), "label_sets needs a set of the network's labels"),
+            (not others, f"label_sets has labels that the network lacks: {', '.join(sorted(others))}"),
+        ]
+
     def _output_checks(self) -> list[tuple[bool, str]]:
         """Require every output that the pipeline reads."""
         checks = []
         for part, graph in self.components.graphs().items():
             given = {contract.name for contract in graph.outputs}
-            missing = set() if part == "face" and given == {FACE_TOKENS} else OUTPUTS[part] - given
+            missing = set() if part == "face" and given in ALONE else OUTPUTS[part] - given
             checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
         return checks
 
@@ -329,20 +333,3 @@ def manifest_from_json(text: str | bytes) -> Manifest:
 def schema() -> dict[str, Any]:
     """JSON Schema of ``manifest.json``."""
     return Manifest.model_json_schema()
-
-
-def resolve_labels(manifest: Manifest, labels: str | Sequence[str]) -> tuple[str, ...]:
-    """Look up a label set by name, or check the user's own list."""
-    if isinstance(labels, str):
-        if labels not in manifest.label_sets:
-            raise InputError(unknown_label_set(labels, manifest.label_sets))
-        return manifest.label_sets[labels]
-    own = tuple(label.strip() for label in labels)
-    if len(own) < 2 or len(set(own)) < len(own) or not all(own):
-        raise InputError(f"give two or more different labels, not {list(own)}")
-    return own
-
-
-def ask_for_labels(manifest: Manifest, labels: Sequence[str], *, clip: bool) -> str:
-    """Write the trained category question."""
-    return classify_question(manifest.prompt, labels, clip=clip)

@@ -71,15 +71,22 @@ class FaceLabels(Section):
     gender: tuple[str, ...] = GENDERS
     race: tuple[str, ...] = RACES
     attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
+    expression: tuple[str, ...] = ()
+    """Rows of ``label_logits``, of a network that gives the labels itself; empty for every other."""
 
     @model_validator(mode="after")
     def _counts_fit(self) -> FaceLabels:
+        expressions = self.expression
         counts = {"age": 8, "gender": 2, "race": 5, "attributes": 40}
         require(
             *(
                 (len(getattr(self, name)) == count, f"face_labels.{name} needs {count} names, one per output row")
                 for name, count in counts.items()
-            )
+            ),
+            (
+                len(set(expressions)) == len(expressions) != 1 and all(expressions),
+                "face_labels.expression needs two or more different names, one per output row",
+            ),
         )
         return self
 

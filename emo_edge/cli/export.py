@@ -12,7 +12,7 @@ from emo_edge.assets.packaged import folder_samples, packaged_checkpoint, packag
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
-from emo_edge.export.models.config import is_face_network
+from emo_edge.export.models.config import FACE_NETWORK, LABEL_NETWORK, model_type
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import shown_reports
 
@@ -47,14 +47,14 @@ def main(
 
     CHECKPOINT is a directory, or the name of a packaged one (emo-tiny). Every variant is compared
     with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of a face
-    network alone, --face is the only component there is.
+    network or a network of labels alone, --face is the only component there is.
     """
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
     config = ExportConfig(**variants)
 
     with shown_reports() as reports:
-        if is_face_network(directory):
+        if model_type(directory) in (FACE_NETWORK, LABEL_NETWORK):
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)

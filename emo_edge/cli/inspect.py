@@ -63,7 +63,8 @@ def described(manifest: Manifest) -> str:
     for name, profile in manifest.profiles.items():
         mark = " (default)" if name == manifest.default_profile else ""
         row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
-        lines.append(row + (_labels(profile.evidence) if parts.language else "is the face graph alone") + mark)
+        measured = _labels(profile.evidence) if manifest.label_sets else "is the face graph alone"
+        lines.append(row + measured + mark)
     lines += evidence_table(manifest)
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}"]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
@@ -73,6 +74,8 @@ def described(manifest: Manifest) -> str:
 
 def _prompt(manifest: Manifest) -> str:
     language = manifest.components.language
+    if manifest.face_labels.expression:
+        return "a network of labels: probabilities, no language model"
     if language is None:
         return "a face network alone: face facts, no labels"
     groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)

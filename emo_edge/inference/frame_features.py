@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, Preprocessing
+from emo_edge.bundle.face_crops import Preprocessing, crop_face
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Crop, Image
 from emo_edge.runtimes.base.sessions import TensorSession
@@ -64,6 +64,7 @@ def run_networks(
     frames: Sequence[Image],
     faces: Sequence[DetectedFace],
     watch: Stopwatch,
+    detector: str | None = None,
 ) -> FrameFeatures:
     """Crop one face of each frame and run both networks on all crops at once.
 
@@ -73,12 +74,13 @@ def run_networks(
         frames: F frames, uint8 RGB [H, W, 3]; the same one for several of its faces.
         faces: F faces, one a frame.
         watch: measures crop, vision and face.
+        detector: that gave the boxes; None for boxes of no detector.
     """
     pairs = list(zip(frames, faces, strict=True))
     vision, face = preprocessing.vision, preprocessing.face
     with watch("crop"):
-        vision_crops = [crop_face(frame, one.box, vision) for frame, one in pairs] if vision else []
-        face_crops = [crop_face(frame, one.box, face) for frame, one in pairs] if face else []
+        vision_crops = [crop_face(frame, one.box, vision, detector) for frame, one in pairs] if vision else []
+        face_crops = [crop_face(frame, one.box, face, detector) for frame, one in pairs] if face else []
     features = None
     if engines.chain:
         with watch("vision"):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest, ask_for_labels, resolve_labels
+from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
+from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -44,9 +45,9 @@ class LabelScores:
 
 
 NO_LABEL_QUESTION = LabelQuestion((), "", 1.0, prior_correction=False)
-"""Of a bundle without a language model."""
+"""Of a bundle that gives no labels."""
 NO_LABEL_SCORES = LabelScores({}, {})
-"""Of a bundle without a language model."""
+"""Of a bundle that gives no labels."""
 
 
 class LabelScorer:
@@ -60,7 +61,7 @@ class LabelScorer:
     def check(self, request: Request, frames: int) -> None:
         """Raise InputError for a request that no image could fulfil, or a clip longer than the context."""
         resolve_labels(self.manifest, request.labels)
-        _temperature(self.manifest, request)
+        requested_temperature(self.manifest, request)
         needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
         if needed >= size:
             raise InputError(f"{frames} frames need {needed} positions, the context has {size}: use fewer frames")
@@ -71,7 +72,7 @@ class LabelScorer:
         choice = request.prior_correction
         corrected = manifest.scoring.prior_correction if choice is None else choice
         return LabelQuestion(
-            labels, ask_for_labels(manifest, labels, clip=clip), _temperature(manifest, request), corrected
+            labels, ask_for_labels(manifest, labels, clip=clip), requested_temperature(manifest, request), corrected
         )
 
     def score(
@@ -155,7 +156,8 @@ class LabelScorer:
         return "".join(pieces).strip()
 
 
-def _temperature(manifest: Manifest, request: Request) -> float:
+def requested_temperature(manifest: Manifest, request: Request) -> float:
+    """Return the temperature of a request, by default the bundle's; raise InputError for one not above 0."""
     temperature = manifest.scoring.temperature if request.temperature is None else request.temperature
     if not 0 < temperature < math.inf:
         raise InputError(f"the temperature of the labels must be above 0, not {temperature}")

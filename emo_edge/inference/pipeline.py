@@ -2,8 +2,9 @@
 
 `rgb_frame` gives the frame; a detector or the caller gives its faces; `run_networks` cuts the crops and runs the vision
 and the face net; `demographics_of` writes the age/gender/race sentence; `LabelScorer` runs the connector, fills the
-prompt, scores the labels and writes answers; `face_attributes` gives the face's geometry. `EmotionPipeline.read`,
-`read_clip` and `_result` show these steps in this order.
+prompt, scores the labels and writes answers, or `NetworkLabels` gives those of a network without a language model;
+`face_attributes` gives the face's geometry. `EmotionPipeline.read`, `read_clip` and `_result` show these steps in
+this order.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks
 from emo_edge.inference.frames import Channels, ImageInput, boxes_by_frame, rgb_frame, rgb_frames
-from emo_edge.inference.label_scoring import NO_LABEL_QUESTION, NO_LABEL_SCORES, LabelScorer, LabelScores
+from emo_edge.inference.label_network import NetworkLabels
+from emo_edge.inference.label_scoring import (
+    NO_LABEL_QUESTION,
+    NO_LABEL_SCORES,
+    LabelQuestion,
+    LabelScorer,
+    LabelScores,
+)
 from emo_edge.inference.prompt_layout import demographics_of
 from emo_edge.inference.results import EmotionResult, Request, Settings
 from emo_edge.media.crops import Box, Image
@@ -47,6 +55,7 @@ class EmotionPipeline:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
         self.label_scorer = LabelScorer(bundle, engines.chain) if engines.chain else None
+        self.label_network = NetworkLabels(self.manifest) if self.manifest.face_labels.expression else None
         self._exclusive = ExclusiveUse()
 
     @classmethod
@@ -101,8 +110,8 @@ class EmotionPipeline:
                 faces = self._faces(frame, boxes)
             if not faces:
                 return []
-            features = self._run_networks([frame] * len(faces), faces, watch)
             detector = self._detector_name(boxes)
+            features = self._run_networks([frame] * len(faces), faces, watch, detector)
             return [
                 self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
                 for row in range(len(faces))
@@ -137,8 +146,9 @@ class EmotionPipeline:
                 faces = [by_frame[index][0] for index in nearest_with_face(list(map(bool, by_frame)))]
             if not faces:
                 return None
-            features = self._run_networks(images, faces, watch)
-            return self._result(features, slice(0, len(images)), request, watch, self._detector_name(boxes), clip=True)
+            detector = self._detector_name(boxes)
+            features = self._run_networks(images, faces, watch, detector)
+            return self._result(features, slice(0, len(images)), request, watch, detector, clip=True)
 
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)
@@ -146,8 +156,10 @@ class EmotionPipeline:
     def _detector_name(self, boxes: Sequence[Box | None] | None) -> str:
         return self.detector.name if boxes is None else FixedBox.name
 
-    def _run_networks(self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch) -> FrameFeatures:
-        return run_networks(self.engines, self.manifest.preprocessing, frames, faces, watch)
+    def _run_networks(
+        self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch, detector: str | None = None
+    ) -> FrameFeatures:
+        return run_networks(self.engines, self.manifest.preprocessing, frames, faces, watch, detector)
 
     def _result(
         self,
@@ -190,6 +202,8 @@ class EmotionPipeline:
     def _label_scores(
         self, features: FrameFeatures, rows: slice, sentence: str, request: Request, watch: Stopwatch, *, clip: bool
     ) -> LabelScores:
+        if self.label_network is not None:
+            return self.label_network.score(features.face_outputs, rows, request)
         if self.label_scorer is None:
             self._check_without_language(request)
             return NO_LABEL_SCORES
@@ -204,6 +218,8 @@ class EmotionPipeline:
         self._exclusive.check()
         if self.label_scorer is not None:
             self.label_scorer.check(request, frames)
+        elif self.label_network is not None:
+            self.label_network.check(request)
         else:
             self._check_without_language(request)
 
@@ -235,6 +251,11 @@ class EmotionPipeline:
         chosen = request.demographics
         return self.manifest.prompt.use_demographics if chosen is None else chosen
 
+    def _label_question(self, request: Request, *, clip: bool) -> LabelQuestion:
+        if self.label_network is not None:
+            return self.label_network.question(request)
+        return self.label_scorer.question(request, clip=clip) if self.label_scorer else NO_LABEL_QUESTION
+
     def settings(self, request: Request | None = None, *, clip: bool = False) -> Settings:
         """Return the settings of every result of a request; raise InputError as `check` does.
 
@@ -243,7 +264,7 @@ class EmotionPipeline:
             clip: True gives the settings of `read_clip`, whose question speaks of a video.
         """
         request = request or Request()
-        asked = self.label_scorer.question(request, clip=clip) if self.label_scorer else NO_LABEL_QUESTION
+        asked = self._label_question(request, clip=clip)
         return Settings(
             bundle=self.manifest.name,
             profile=self.engines.profile_name,

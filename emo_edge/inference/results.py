@@ -25,8 +25,8 @@ READING_VERSION = 1
 class Request:
     """Labels, questions and options for every face of a reading."""
 
-    labels: str | tuple[str, ...] = "rafdb7"
-    """Name of one of the bundle's label sets, or the labels themselves."""
+    labels: str | tuple[str, ...] | None = None
+    """Name of one of the bundle's label sets, or the labels themselves; None takes rafdb7, else its first set."""
     describe: bool = False
     """True also answers the bundle's own question for a description."""
     ask: str | None = None
@@ -111,7 +111,7 @@ class EmotionResult:
     frames: int
     """Number of frames that were read: 1 for an image."""
     probabilities: dict[str, float]
-    """By label, in the order of the labels; they add up to one. Empty where the bundle has no language model."""
+    """By label, in the order of the labels; they add up to one. Empty where the bundle gives no labels."""
     face: FaceAttributes | None
     answers: dict[str, str]
     """Answers by question."""

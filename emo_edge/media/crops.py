@@ -62,16 +62,26 @@ def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill
     ``fill`` is the normalisation mean in [0, 1]; other arguments as in `face_crop`.
     """
     x0, y0, x1, y1 = (int(value) for value in _grown_region(frame, box, margin))
-    side = max(x1 - x0, y1 - y0)
-    if side * side > MAX_SQUARE:
-        raise InputError(
-            f"a region of {x1 - x0}x{y1 - y0} pixels is too long for a square: give a `face_box` inside it"
-        )
+    square = _filled_square(x1 - x0, y1 - y0, fill)
+    side = len(square)
     left, top = (side - (x1 - x0)) // 2, (side - (y1 - y0)) // 2
-    square = np.empty((side, side, 3), np.uint8)
-    square[:] = [int(channel * 255) for channel in fill]
     square[top : top + y1 - y0, left : left + x1 - x0] = frame[y0:y1, x0:x1]
     return Crop(_resized(square, size), (x0 - left, y0 - top, x0 - left + side, y0 - top + side))
+
+
+def square_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill: tuple[float, float, float]) -> Crop:
+    """Crop as small expression networks are trained: grown, its shorter side lengthened to a square around its middle.
+
+    What the square holds outside the frame has the colour ``fill`` in [0, 1]; other arguments as in `face_crop`.
+    """
+    left, top, right, bottom = (int(value) for value in _grown_region(frame, box, margin))
+    square = _filled_square(right - left, bottom - top, fill)
+    side = len(square)
+    x, y = (left + right - side) // 2, (top + bottom - side) // 2
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    square[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
+    return Crop(_resized(square, size), (x, y, x + side, y + side))
 
 
 def checked_frame(frame: Any) -> Image:
@@ -100,6 +110,16 @@ def _grown_region(frame: Image, box: Box | None, margin: float) -> Box:
     left, top = int(max(x0 - grow_x, 0)), int(max(y0 - grow_y, 0))
     right, bottom = int(min(x1 + grow_x, width)), int(min(y1 + grow_y, height))
     return (left, top, max(right, left + 1), max(bottom, top + 1))
+
+
+def _filled_square(width: int, height: int, fill: tuple[float, float, float]) -> Image:
+    """Return the square around a region of this size; raise InputError where it would be too large."""
+    side = max(width, height)
+    if side * side > MAX_SQUARE:
+        raise InputError(f"a region of {width}x{height} pixels is too long for a square: give a `face_box` inside it")
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = [int(channel * 255) for channel in fill]
+    return square
 
 
 def _resized(image: Image, size: int) -> Image:

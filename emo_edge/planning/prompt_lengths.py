@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.bundle.label_hints import unknown_label_set
-from emo_edge.bundle.manifest import FramesSegment, Manifest, TextSegment, resolve_labels
+from emo_edge.bundle.label_sets import resolve_labels
+from emo_edge.bundle.manifest import FramesSegment, Manifest, TextSegment
 from emo_edge.bundle.model_shape import ModelShape
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, medium
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer

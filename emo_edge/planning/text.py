@@ -34,7 +34,7 @@ def _head(plan: CapacityPlan) -> Iterator[str]:
     media = f"a clip of {request.frames} frames" if request.frames > 1 else "a picture"
     faces = f"{request.faces} face{'s' if request.faces > 1 else ''}"
     if plan.context is None:
-        yield f"{media}, {faces}; no language model: face attributes alone"
+        yield f"{media}, {faces}; no language model: the network of faces alone"
         return
     yield (
         f"{media}, {faces}; {plan.context} positions, {plan.prompt_positions} of them the prompt; "

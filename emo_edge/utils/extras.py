@@ -24,6 +24,7 @@ EXTRAS = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "gguf": "export",
+    "h5py": "export",
 }
 """Extra that brings each optional module."""
 ON_JETSON = {

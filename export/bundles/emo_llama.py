@@ -19,7 +19,7 @@ from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
 from emo_edge.export.bundles.profiles import language_profiles
-from emo_edge.export.bundles.run import ExportRun, GraphBaseline, since
+from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
 from emo_edge.export.bundles.size_estimate import export_bytes
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.trials import label_scores
@@ -35,8 +35,6 @@ from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.files import require_disk_space
 from emo_edge.utils.progress import QUIET, Reports
-
-LABEL_EVIDENCE = "labels"
 
 
 def bundle_from_checkpoint(

@@ -32,13 +32,13 @@ def chain_probabilities(
     bundle: Bundle,
     profile: str,
     samples: Sequence[Sample],
-    labels: str,
+    labels: str | tuple[str, ...],
     *,
     threads: int | None = None,
     described: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ChainRun:
-    """Read every sample on the CPU, in its own box or as a whole, asking for the label set ``labels``.
+    """Read every sample on the CPU, in its own box or as a whole, asking for ``labels``, a set by name or themselves.
 
     Of the first ``described`` samples a description is asked for, too.
     """

@@ -1,9 +1,10 @@
-"""A checkpoint of the face network alone to a bundle: every precision compared with PyTorch, no language model."""
+"""A checkpoint of one network alone, of face facts or of labels, to a bundle without a language model."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,45 @@ import torch
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.face_crops import crop_face
+from emo_edge.bundle.manifest import LABEL_LOGITS, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
+from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import face_manifest
 from emo_edge.export.bundles.profiles import face_profiles
-from emo_edge.export.bundles.run import ExportRun, GraphBaseline, since
-from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network
-from emo_edge.export.reference.crop_settings import face_crop_settings
+from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
+from emo_edge.export.models.config import LABEL_NETWORK, model_type
+from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx_from_label_network
+from emo_edge.export.onnx.graph_file import Graph
 from emo_edge.export.reference.face_network import FaceNetwork
-from emo_edge.export.reference.outputs import FACE_OUTPUTS
+from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.inference.probability import softmax
+from emo_edge.metrics.gates import exact_failures, profile_gate
+from emo_edge.metrics.label_agreement import label_distance
+from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
 from emo_edge.utils.progress import QUIET, Reports
 
 BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A network in PyTorch, and the way to its graph."""
+
+    network: FaceNetwork | LabelNetwork
+    traced: Callable[[], Graph]
+
+    @classmethod
+    def open(cls, directory: Path) -> _Opened:
+        """Open the network of a checkpoint, whichever it is."""
+        if model_type(directory) == LABEL_NETWORK:
+            labels = LabelNetwork.from_pretrained(directory)
+            return cls(labels, lambda: onnx_from_label_network(labels))
+        face = FaceNetwork.from_pretrained(directory)
+        return cls(face, lambda: onnx_from_face_network(face))
 
 
 def bundle_from_face_network(
@@ -38,47 +63,78 @@ def bundle_from_face_network(
     threads: int | None = None,
     reports: Reports = QUIET,
 ) -> Bundle:
-    """Write the bundle of a face network; arguments as of `bundles.emo_llama.bundle_from_checkpoint`.
+    """Write the bundle of one network; arguments as of `bundles.emo_llama.bundle_from_checkpoint`.
 
-    Raises AccuracyGateError, after writing what passed, if a precision fails its gate.
+    Raises AccuracyGateError, after writing what passed, if a precision fails its gate or, of a network of labels, a
+    profile does.
     """
     if problems := choice_problems("face", precisions, PRECISIONS):
         raise InputError("\n".join(problems))
     with BundleWriter(target, overwrite=overwrite) as writer:
         run = ExportRun(directory, writer, samples, threads, reports)
-        network = FaceNetwork.from_pretrained(directory)
-        baseline = _write_graphs(run, network, precisions)
+        opened = _Opened.open(directory)
+        baseline = _write_graphs(run, opened, precisions)
         run.require_variants(["face"])
-        variants = run.variants["face"]
-        profiles = face_profiles(list(variants))
-        manifest = face_manifest(network.config, baseline.contracts, variants, profiles, directory.name, run.origin())
-        bundle = run.finish(manifest, target)
+        bundle = run.finish(_manifest(run, opened.network, baseline), target)
     run.require_no_failures()
     return bundle
 
 
-def _write_graphs(run: ExportRun, network: FaceNetwork, precisions: Sequence[str]) -> GraphBaseline:
+def _manifest(run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline) -> Manifest:
+    """Describe what was kept; the labels of every profile are measured from the picture on."""
+    variants = run.variants["face"]
+
+    def describe(profiles: dict[str, Profile]) -> Manifest:
+        name, origin = run.directory.name, run.origin()
+        return face_manifest(network.config, baseline.contracts, variants, profiles, name, origin)
+
+    profiles = face_profiles(list(variants))
+    if isinstance(network, FaceNetwork):
+        return describe(profiles)
+    draft, kept = Bundle(run.writer.partial, describe(profiles)), dict[str, Profile]()
+    # The rows' own order, so that the chain's columns are the reference's.
+    labels = network.config.labels
+    truth = softmax(baseline.outputs[LABEL_LOGITS] / network.config.temperature)
+    for name, profile in profiles.items():
+        progress = run.reports.of(f"profile {name}")
+        chain = chain_probabilities(draft, name, run.samples, labels, threads=run.threads, progress=progress)
+        measured = label_distance(truth, chain.probabilities)
+        run.report(f"profile {name}: label agreement {measured['label_agreement']:.4f}, {chain.milliseconds:.1f} ms")
+        exact = exact_failures(measured) if name == "exact" else []
+        if run.passes(f"profile {name}", [*exact, *profile_gate(name).failures(measured)]):
+            kept[name] = profile.model_copy(update={"evidence": measured})
+    run.require_profiles(kept)
+    return describe(kept)
+
+
+def _write_graphs(run: ExportRun, opened: _Opened, precisions: Sequence[str]) -> GraphBaseline:
     """Trace the network, write every precision, and keep those that hold their gate on the samples."""
-    crops, outputs = _reference(run, network)
+    crops, outputs = _reference(run, opened.network)
     run.reports.progress("trace face", 0, 1)
-    full = onnx_from_face_network(network)
+    full = opened.traced()
     baseline = GraphBaseline((full.inputs, full.outputs), outputs, {"image": crops})
     for precision, files in run.write_graphs(full, "face", precisions).items():
         started = time.perf_counter()
         if compared := run.compared("face", precision, files, baseline):
-            size = run.keep("face", precision, files, compared.evidence)
+            evidence = {**compared.evidence, **_label_evidence(outputs, compared.outputs)}
+            size = run.keep("face", precision, files, evidence)
             run.report(f"face {precision}: {size}, {compared.summary()}, {since(started)}")
     return baseline
 
 
-def _reference(run: ExportRun, network: FaceNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
-    """Cut every face and run PyTorch on it: crops [N, h, w, 3] and each head's output [N, ...]."""
-    started, settings, samples = time.perf_counter(), face_crop_settings(network.config.face), run.samples
-    crops = np.stack([crop_face(sample.image, sample.box, settings).pixels for sample in samples])
+def _label_evidence(truth: dict[str, Tensor], outputs: dict[str, Tensor]) -> Distances:
+    if LABEL_LOGITS not in truth:
+        return {}
+    return {LABEL_EVIDENCE: label_distance(softmax(truth[LABEL_LOGITS]), softmax(outputs[LABEL_LOGITS]))}
+
+
+def _reference(run: ExportRun, network: FaceNetwork | LabelNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
+    """Cut every face and run PyTorch on it: crops [N, h, w, 3] and each output [N, ...]."""
+    started, samples = time.perf_counter(), run.samples
+    crops = np.stack([crop_face(sample.image, sample.box, network.crop).pixels for sample in samples])
     parts = []
     for start in range(0, len(crops), BATCH):
-        outputs = network.outputs(crops[start : start + BATCH])
-        parts.append({name: getattr(outputs, name).numpy() for name in FACE_OUTPUTS})
+        parts.append(network.graph_outputs(crops[start : start + BATCH]))
         run.reports.progress("reference", min(start + BATCH, len(crops)), len(crops))
     run.report(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {since(started)}")
-    return crops, {name: np.concatenate([part[name] for part in parts]) for name in FACE_OUTPUTS}
+    return crops, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from emo_edge import __version__
+from emo_edge.bundle.face_crops import Preprocessing
 from emo_edge.bundle.manifest import (
     BeginSegment,
     BundleFile,
@@ -14,16 +15,16 @@ from emo_edge.bundle.manifest import (
     GraphComponent,
     LanguageComponent,
     Manifest,
-    Preprocessing,
     Profile,
+    Scoring,
     Segment,
     TensorContract,
     TextSegment,
     TokenGroup,
     Variant,
 )
-from emo_edge.bundle.prompts import IMAGE_MARK, PromptConfig
-from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig
+from emo_edge.bundle.prompts import IMAGE_MARK, FaceLabels, PromptConfig
+from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec
@@ -85,30 +86,42 @@ def bundle_manifest(
 
 
 def face_manifest(
-    config: FaceXFormerConfig,
+    config: FaceXFormerConfig | LabelNetworkConfig,
     contracts: Contracts,
     variants: Mapping[str, Variant],
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
 ) -> Manifest:
-    """Describe a bundle of the face network alone; arguments as of `bundle_manifest`."""
+    """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
     inputs, outputs = (_contracts(side) for side in contracts)
     face = GraphComponent(inputs=inputs, outputs=outputs, variants=dict(variants))
     return Manifest(
         name=config.provenance.get("name", name),
         components=Components(vision=None, connector=None, face=face, language=None),
-        preprocessing=Preprocessing(vision=None, face=face_crop_settings(config.face)),
         layout=(),
         prompt=PromptConfig(),
-        label_sets={},
-        face_labels=config.face_labels,
         question_tokenizer=None,
         max_question_tokens=None,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
+        **_network_settings(config),
     )
+
+
+def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[str, Any]:
+    """Return what the manifest says of a network alone: its crop, its rows, its labels and their temperature."""
+    if isinstance(config, FaceXFormerConfig):
+        crop, labels = face_crop_settings(config.face), config.face_labels
+        return {"preprocessing": Preprocessing(vision=None, face=crop), "face_labels": labels, "label_sets": {}}
+    return {
+        "preprocessing": Preprocessing(vision=None, face=config.crop),
+        "face_labels": FaceLabels(expression=config.labels),
+        "label_sets": dict(config.label_sets),
+        "detector": config.detector,
+        "scoring": Scoring(temperature=config.temperature),
+    }
 
 
 def _default(profiles: Mapping[str, Profile]) -> str:

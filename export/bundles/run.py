@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.manifest import Manifest, Variant
+from emo_edge.bundle.manifest import Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import AccuracyGateError
@@ -21,6 +21,9 @@ from emo_edge.export.onnx.verify import ComparedGraph, compared_graph
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
 from emo_edge.utils.progress import Reports
+
+LABEL_EVIDENCE = "labels"
+"""Key of a variant's evidence on labels."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ class ExportRun:
             raise AccuracyGateError(
                 f"no variant of {', '.join(missing)} holds its gate, nothing is written:\n{self.listing()}"
             )
+
+    def require_profiles(self, profiles: Mapping[str, Profile]) -> None:
+        """Raise AccuracyGateError if no profile is left."""
+        if not profiles:
+            raise AccuracyGateError(f"no profile holds its gate, nothing is written:\n{self.listing()}")
 
     def origin(self) -> dict[str, str]:
         """Return provenance: the weights, and the pictures that every variant was compared on."""

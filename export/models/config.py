@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from emo_edge.bundle.face_crops import CropSettings
+from emo_edge.bundle.manifest import Detector
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig
 from emo_edge.errors import CheckpointError
 from emo_edge.export.models.network_config import (
@@ -15,17 +17,19 @@ from emo_edge.export.models.network_config import (
     FaceInfoConfig,
     LandmarkConfig,
     LanguageConfig,
+    MiniXceptionConfig,
     VisionConfig,
 )
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import read_json
-from emo_edge.utils.settings import Name, Section, problem_list, require
+from emo_edge.utils.settings import Name, Positive, Section, problem_list, require
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11
 
 CONFIG_NAME = "config.json"
 FACE_NETWORK = "facexformer"
+LABEL_NETWORK = "label_network"
 
 
 class CheckpointConfig(Section):
@@ -49,10 +53,10 @@ class CheckpointConfig(Section):
         Path(directory, CONFIG_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def is_face_network(directory: str | Path) -> bool:
-    """Return whether a checkpoint is a face network alone, without a language model."""
+def model_type(directory: str | Path) -> str | None:
+    """Return the kind of a checkpoint: `FACE_NETWORK`, `LABEL_NETWORK`, emo_llama or what else its config names."""
     values = _read_config(directory)
-    return isinstance(values, dict) and values.get("model_type") == FACE_NETWORK
+    return values.get("model_type") if isinstance(values, dict) else None
 
 
 def _read_config(directory: str | Path) -> Any:
@@ -67,6 +71,32 @@ class FaceXFormerConfig(CheckpointConfig):
     face: FaceConfig = FaceConfig()
     face_labels: FaceLabels = FaceLabels()
     provenance: dict[str, str] = Field(default_factory=dict)
+
+
+class LabelNetworkConfig(CheckpointConfig):
+    """A checkpoint of a network that gives label logits for a face's crop, without a language model."""
+
+    model_type: Literal["label_network"] = "label_network"
+    config_version: Literal[1] = 1
+    network: MiniXceptionConfig = MiniXceptionConfig()
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    """Names of the network's rows."""
+    label_sets: Annotated[dict[Name, tuple[str, ...]], Field(min_length=1)]
+    """Sets of those labels that can be asked for, in the order of the results."""
+    crop: CropSettings
+    detector: Detector = "haar"
+    temperature: Positive = 1.0
+    provenance: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> LabelNetworkConfig:
+        others = {label for labels in self.label_sets.values() for label in labels} - set(self.labels)
+        require(
+            (len(set(self.labels)) == len(self.labels), "labels has a name twice"),
+            (not others, f"label_sets has labels that the network lacks: {', '.join(sorted(others))}"),
+            (self.crop.size == self.network.image_size, "crop.size must be network.image_size"),
+        )
+        return self
 
 
 class EmoLlamaConfig(CheckpointConfig):

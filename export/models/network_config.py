@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from emo_edge.utils.settings import Positive, Rgb, RgbScale, Section, Size, TokenId, require
+from emo_edge.utils.settings import Mean, Positive, Rgb, RgbScale, Section, Size, TokenId, require
 
 
 class VisionConfig(Section):
@@ -205,4 +205,24 @@ class LanguageConfig(Section):
             (self.bos_token_id < self.vocab_size, "language.bos_token_id must be below vocab_size"),
             (self.eos_token_id < self.vocab_size, "language.eos_token_id must be below vocab_size"),
         )
+        return self
+
+
+class MiniXceptionConfig(Section):
+    """A small Xception for expressions (Arriaga et al. 2017, ``mini_XCEPTION`` of oarriaga/face_classification)."""
+
+    architecture: Literal["mini_xception"] = "mini_xception"
+    image_size: Size = 64
+    stem_width: Size = 8
+    """Channels of the first two convolutions."""
+    widths: Annotated[tuple[Size, ...], Field(min_length=1)] = (16, 32, 64, 128)
+    """Channels of each block; a block halves the picture."""
+    batch_norm_eps: Positive = 1e-3
+    image_mean: Mean = 0.5
+    image_std: Positive = 0.5
+    """Of the grey picture in [0, 1]."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> MiniXceptionConfig:
+        require((self.image_size > 4, "network.image_size must be above 4: two convolutions take four pixels"))
         return self

@@ -17,6 +17,7 @@ import torch
 from onnx import ModelProto, helper
 from torch import Tensor, nn
 
+from emo_edge.bundle.manifest import LABEL_LOGITS
 from emo_edge.errors import InputError
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
@@ -25,6 +26,7 @@ from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
 from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.tensors import TensorSpec
 
@@ -80,6 +82,13 @@ def onnx_from_face_network(network: FaceNetwork) -> Graph:
     """Trace a face network alone to a float32 graph, the same as a whole model's but for the face tokens."""
     part = _face_part(network.config.face, network.face, None)
     return _traced("face", part, torch.device("cpu"))
+
+
+def onnx_from_label_network(network: LabelNetwork) -> Graph:
+    """Trace a network of labels to a float32 graph: uint8 crops in, label logits out."""
+    config = network.config
+    inputs, outputs = (_image(config.network.image_size),), (_float(LABEL_LOGITS, len(config.labels)),)
+    return _traced("face", (network, inputs, outputs), torch.device("cpu"))
 
 
 class _Normalised(nn.Module):

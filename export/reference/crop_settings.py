@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emo_edge.bundle.manifest import CropSettings
+from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.export.models.network_config import FaceConfig, LandmarkConfig, VisionConfig
 
 

@@ -9,10 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.export.models.config import FaceXFormerConfig
 from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
+from emo_edge.export.reference.crop_settings import face_crop_settings
 from emo_edge.export.reference.frames import normalised_pixels
+from emo_edge.export.reference.outputs import FACE_OUTPUTS
 from emo_edge.export.reference.weights import load_weights
+from emo_edge.tensors import Tensor
 
 
 class FaceNetwork(nn.Module):
@@ -41,6 +45,16 @@ class FaceNetwork(nn.Module):
         pixels = normalised_pixels(torch.from_numpy(crops), settings.image_mean, settings.image_std)
         outputs: FaceOutputs = self.face(pixels, with_segmentation=False)
         return outputs
+
+    @property
+    def crop(self) -> CropSettings:
+        """Crop that the network reads."""
+        return face_crop_settings(self.config.face)
+
+    def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Compute what the exported graph gives for uint8 crops [N, h, w, 3], by its names."""
+        outputs = self.outputs(crops)
+        return {name: getattr(outputs, name).numpy() for name in FACE_OUTPUTS}
 
 
 def face_network_shapes(config: FaceXFormerConfig) -> dict[str, tuple[int, ...]]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from emo_edge.assets.packaged import Sample, packaged_samples
-from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import QUESTION_INPUT, CropSettings, GraphComponent, ask_for_labels
+from emo_edge.bundle.face_crops import CropSettings, crop_face
+from emo_edge.bundle.label_sets import ask_for_labels
+from emo_edge.bundle.manifest import QUESTION_INPUT, GraphComponent
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.runtimes.loading.device_choice import TENSOR_RUNTIMES, runtime

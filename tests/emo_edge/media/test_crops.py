@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
-from emo_edge.media.crops import Box, Crop, checked_frame, face_crop, padded_crop
+from emo_edge.media.crops import Box, Crop, checked_frame, face_crop, padded_crop, square_crop
 
 FILL = (0.5, 0.25, 1.0)
 FILL_PIXEL = [127, 63, 255]
@@ -215,3 +215,30 @@ def test_a_frame_is_not_changed_and_a_crop_is_no_view() -> None:
     crop = face_crop(frame, None, margin=0, size=6)
     crop.pixels[:] = 0
     assert np.array_equal(frame, numbered(6, 6))
+
+
+def test_a_square_crop_takes_what_lies_beside_a_narrow_box() -> None:
+    # 2 wide and 4 high around x = 5: a column more on each side.
+    crop = square_crop(numbered(10, 12), (4, 3, 6, 7), margin=0, size=4, fill=FILL)
+    assert crop.region == (3, 3, 7, 7)
+    assert np.array_equal(crop.pixels, numbered(10, 12)[3:7, 3:7])
+
+
+def test_a_square_crop_grows_by_its_margin_and_is_filled_outside_the_frame() -> None:
+    crop = square_crop(flat(10, 10), (0, 0, 4, 8), margin=0, size=8, fill=FILL)
+    assert crop.region == (-2, 0, 6, 8)
+    assert np.array_equal(crop.pixels[:, :2], np.broadcast_to(FILL_PIXEL, (8, 2, 3)))
+    assert np.array_equal(crop.pixels[:, 2:], flat(8, 6))
+    assert square_crop(flat(20, 20), (8, 8, 12, 12), margin=0.25, size=6, fill=FILL).region == (7, 7, 13, 13)
+
+
+def test_a_square_crop_of_a_whole_picture_keeps_its_proportions() -> None:
+    crop = square_crop(flat(4, 8), None, margin=0.5, size=8, fill=FILL)
+    assert crop.region == (0, -2, 8, 6)
+    assert np.array_equal(crop.pixels[2:6], flat(4, 8))
+
+
+def test_a_square_of_a_huge_panorama_is_refused() -> None:
+    frame = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (1, 20_000, 3))
+    with pytest.raises(InputError, match="too long for a square"):
+        square_crop(frame, None, margin=0, size=8, fill=FILL)
