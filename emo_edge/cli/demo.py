@@ -25,6 +25,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
+from emo_edge.storage.output_paths import require_cache
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand
@@ -59,6 +60,7 @@ def demo_bundle(compared: int = COMPARED) -> Bundle:
             return bundle
     except BundleError:
         pass
+    require_cache("bundles")
     click.echo(f"exporting emo-tiny to {target} (once)", err=True)
     drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(compared)]
     samples = [Sample(str(n), one.image, _box(one.box), one.expression) for n, one in enumerate(drawings)]

@@ -24,6 +24,7 @@ from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.storage.output_paths import require_drawing
 from emo_edge.utils.commands import EdgeCommand, with_flags
 
 
@@ -75,6 +76,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
     sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
+    if drawn:
+        require_drawing(options["draw"])
     with EmotionPipeline.open(
         bundle,
         device=options["device"],
