@@ -18,6 +18,7 @@ from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
 from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.tensors import Tensor, TensorSpec
+from emo_edge.utils.memory import is_out_of_memory
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.telemetry import open_onnxruntime
 
@@ -133,7 +134,7 @@ def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettin
         with native_path(path) as name:
             session, graphs = _create_session(ort, name, options, device, cuda)
     except Exception as error:
-        if "alloc" in str(error):
+        if "alloc" in str(error) or is_out_of_memory(error):
             raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
         translated = _translated(error)
         if device == "cuda" and isinstance(translated, DeviceError):

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ def redactions(root: Path | None, dataset: str, bundle: Path, out: Path, checkpo
     named: list[tuple[Path, str]] = [(bundle, "BUNDLE"), (out, "OUT"), (checkpoint, "CHECKPOINT")]
     named += [(root, "ROOT")] if root else []
     named += [(Path(dataset).parent, "ROOT")] if Path(dataset).exists() else []
-    named += [(Path(tempfile.gettempdir()), "TMP"), (Path.home(), "~")]
+    named += [(Path(tempfile.gettempdir()), "TMP")]
+    with suppress(RuntimeError):  # a user without a home
+        named += [(Path.home(), "~")]
     names: dict[str, str] = {}
     for path, name in named:
         for written in _written(path):

@@ -23,6 +23,7 @@ from emo_edge.calibration.workflow.report import NewVariants, calibration_report
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.origin import require_origin
 from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.storage.output_paths import require_cache, require_output
 from emo_edge.utils.files import write_json
 from emo_edge.utils.progress import QUIET, Reports
 
@@ -37,8 +38,10 @@ class ExtraFiles:
     """Everything measured, INT8 plans node by node among it, as JSON."""
 
     def check(self) -> None:
-        """Raise InputError for a file that is already there, or whose folder is not."""
+        """Raise InputError for a file that is already there, whose folder is not, or that cannot be written."""
         for field, path in (("keep_imatrix", self.keep_imatrix), ("report", self.report)):
+            if path:
+                require_output(path)
             if path and (path.exists() or not path.parent.is_dir()):
                 raise InputError(f"`{field}` {path}: already there, or its folder is not; give another name")
 
@@ -75,6 +78,7 @@ def calibrate(
     require_origin(old, checkpoint)
     config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
     extra.check()
+    require_cache("calibration")
     writer = BundleWriter(bundle, overwrite=True)
     drawn = usable_samples(old, listed, config, reports)
     run = prepared_run(old, checkpoint, drawn, config, threads, reports)

@@ -37,6 +37,7 @@ COMMANDS = {
     "doctor": LazyCommand(
         "emo_edge.cli.doctor:main",
         "Examine this machine: its hardware, the engines that work here, and how to fix the rest.",
+        anywhere=True,
     ),
 }
 

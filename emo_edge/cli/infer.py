@@ -27,6 +27,7 @@ from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.result_writers import ResultWriter, open_writer
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.storage.output_paths import require_drawing
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand, with_flags
 from emo_edge.utils.status_line import StatusLine, StatusLogHandler
@@ -98,6 +99,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     level = logging.INFO if options["verbose"] or status.live else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
     sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
+    if drawn:
+        require_drawing(options["draw"])
     opened = Bundle.open(bundle_directory(bundle))
     request = _request(options, status.append if output == "text" and status.live else None)
     with EmotionPipeline.open(

@@ -12,6 +12,7 @@ from emo_edge import __version__
 from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, MissingExtraError
+from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
 from emo_edge.utils.suggestions import did_you_mean
@@ -82,6 +83,7 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
             return bundle
     except BundleError:
         pass
+    require_cache("bundles")
     click.echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
     samples, directory = demo_samples(compared), packaged_checkpoint(model)
     with shown_reports() as reports:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from emo_edge.errors import InputError
+from emo_edge.utils.cache import cache_directory
 
 LONGEST_NAME = 220
 """Bytes of a name; file systems hold 255, and the names of lock and partial files are up to 35 longer."""
@@ -20,8 +21,7 @@ def require_output(target: Path) -> None:
 
     A file is written next to it and removed: rights, a full disk and a read-only file system show in no other way.
     """
-    if target.name in ("", "..") or "\0" in str(target):
-        raise InputError(f"{str(target)!r}: no name to write; give one")
+    _require_name(target)
     path = target.absolute()
     try:
         path.relative_to(path.anchor).as_posix().encode("utf-8")
@@ -29,15 +29,25 @@ def require_output(target: Path) -> None:
         raise InputError(
             f"{printable(path)}: the name is not UTF-8, and not every engine can open it; give another"
         ) from error
-    length = len(os.fsencode(path.name))
-    if length > LONGEST_NAME:
-        raise InputError(f"{path.name[:40]}...: a name of {length} bytes; give one of at most {LONGEST_NAME}")
+    _require_room(path)
+
+
+def require_drawing(target: Path) -> None:
+    """Do as `require_output` for a picture, a video or a folder of them, whose names may be any bytes."""
+    if os.path.isdir(target):
+        target = target / "any"
+    _require_name(target)
+    _require_room(target.absolute())
+
+
+def require_cache(name: str) -> Path:
+    """Return a folder of the user's cache; raise InputError where it cannot be written."""
+    folder = cache_directory() / name
     try:
-        if os.path.ismount(path):
-            raise OSError(errno.EBUSY, "a mount point cannot be replaced; name a folder in it", str(path))
-        _write_and_remove(_nearest_folder(path) / f".{secrets.token_hex(8)}.probe")
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
+        require_output(folder / "any")
+    except InputError as error:
+        raise InputError(f"{folder}: the cache cannot be written; set XDG_CACHE_HOME to a folder of yours") from error
+    return folder
 
 
 def printable(path: Path) -> str:
@@ -63,3 +73,20 @@ def _write_and_remove(probe: Path) -> None:
     finally:
         with suppress(OSError):
             probe.unlink()
+
+
+def _require_name(target: Path) -> None:
+    if target.name in ("", "..") or "\0" in str(target):
+        raise InputError(f"{str(target)!r}: no name to write; give one")
+
+
+def _require_room(path: Path) -> None:
+    length = len(os.fsencode(path.name))
+    if length > LONGEST_NAME:
+        raise InputError(f"{path.name[:40]}...: a name of {length} bytes; give one of at most {LONGEST_NAME}")
+    try:
+        if os.path.ismount(path):
+            raise OSError(errno.EBUSY, "a mount point cannot be replaced; name a folder in it", str(path))
+        _write_and_remove(_nearest_folder(path) / f".{secrets.token_hex(8)}.probe")
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be written ({error.strerror}); choose another place") from error

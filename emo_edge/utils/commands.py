@@ -17,13 +17,14 @@ from click.shell_completion import CompletionItem
 
 from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
 from emo_edge.console.streams import discard_streams, prepare_streams
-from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.utils.extras import failed_import
 from emo_edge.utils.memory import is_out_of_memory, memory_error
 from emo_edge.utils.suggestions import did_you_mean
 
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
+NO_FOLDER = "the current folder was removed; change to another one, and try again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the system for a disk that takes no more."""
 
@@ -44,6 +45,8 @@ class LazyCommand(NamedTuple):
 
     target: str
     help: str
+    anywhere: bool = False
+    """Whether it runs in a current folder that was removed; libraries that others load end the process there."""
 
 
 class LazyGroup(click.Group):
@@ -84,6 +87,8 @@ class LazyGroup(click.Group):
         """Import the command's module."""
         if cmd_name not in self.lazy:
             return None
+        if not (self.lazy[cmd_name].anywhere or _has_current_folder()):
+            end_with(ctx, InputError(NO_FOLDER))
         module, _, name = self.lazy[cmd_name].target.partition(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), name)
@@ -118,7 +123,9 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except EmoEdgeError as error:
-        end_with(ctx, error)
+        # A loader that has no memory calls the file damaged.
+        short = is_out_of_memory(error) and not isinstance(error, DeviceError)
+        end_with(ctx, memory_error(ctx.info_name or "this command", error) if short else error)
     except ImportError as error:
         end_with(ctx, failed_import(error))
     except KeyboardInterrupt as error:
@@ -134,7 +141,7 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, (click.exceptions.Exit, click.Abort)) or not is_out_of_memory(error):
             raise
-        end_with(ctx, memory_error(ctx.command.name or "this command", error))
+        end_with(ctx, memory_error(ctx.info_name or "this command", error))
 
 
 def _unusable(error: OSError) -> EmoEdgeError:
@@ -144,7 +151,7 @@ def _unusable(error: OSError) -> EmoEdgeError:
     if error.errno is None or not error.strerror:
         raise error
     if error.filename is None and not _has_current_folder():
-        return InputError("the current folder was removed; change to another one, and try again")
+        return InputError(NO_FOLDER)
     target = error.filename or "the output"
     if isinstance(target, bytes):
         target = os.fsdecode(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 
 from emo_edge.errors import EmoEdgeError, MissingExtraError
@@ -47,6 +48,7 @@ LIBRARIES = {
 }
 """Step that brings a shared library, by the start of its name; the first that fits."""
 _MISSING_LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[.\w]*|[\w.+-]+\.(?:dll|dylib)): cannot open shared object file")
+_INSTALLED = re.compile(r"(?:site|dist)-packages[/\\\\](\w+)[/\\\\]")
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 
@@ -61,10 +63,9 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError:
 
 
 def unloadable(module: str, error: BaseException) -> EmoEdgeError:
-    """Convert the failure of a package that is installed and does not load: the library it lacks, and the step.
-
-    A load that memory is too short for becomes DeviceMemoryError.
-    """
+    """Convert the failure to load a package: it is not there, lacks a shared library, or memory is too short for it."""
+    if isinstance(error, ModuleNotFoundError) and _package(error) in EXTRAS:
+        return missing_extra(error)
     if is_out_of_memory(error):
         return memory_error(module, error)
     reason = " ".join(str(error).split())[:300]
@@ -88,8 +89,16 @@ def failed_import(error: ImportError) -> EmoEdgeError:
     module = _package(error)
     if module not in EXTRAS and not (is_out_of_memory(error) or _MISSING_LIBRARY.search(str(error))):
         raise error
-    return unloadable(module or "a package", error)
+    return unloadable(module or "a native library", error)
 
 
-def _package(error: ImportError) -> str:
-    return (error.name or "").partition(".")[0]
+def _package(error: BaseException) -> str:
+    """Return the package that failed; where a library inside it did, the one whose folder that or its caller is in."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if name in EXTRAS or isinstance(error, ModuleNotFoundError):
+        return name
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    for path in (getattr(error, "path", None) or "", *reversed(frames)):
+        if inside := _INSTALLED.search(path):
+            return inside[1]
+    return name

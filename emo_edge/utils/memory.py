@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +22,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_is_one(cause) for cause in _causes(error))
 
 
+def require_memory(needed: int, subject: str | Path) -> None:
+    """Raise DeviceMemoryError where the process may not map ``needed`` bytes more, as under ``ulimit -v``.
+
+    For libraries that abort the process where an allocation fails. Nothing is allocated.
+    """
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return
+    try:
+        mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except (OSError, MemoryError) as error:
+        raise memory_error(subject, error) from error
+
+
 def memory_error(subject: str | Path, error: BaseException) -> DeviceMemoryError:
     """Return the error to raise where memory is short, not the file wrong."""
-    reason = next((_words(cause) for cause in _causes(error) if _is_one(cause)), "")
+    reason = next((_words(cause) for cause in reversed(list(_causes(error))) if _is_one(cause)), "")
     return DeviceMemoryError(
         f"{subject}: not enough memory{f' ({reason})' if reason else ''}; close other programs, raise the limit, "
         "or choose something smaller"

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from emo_edge.errors import MissingExtraError
+from emo_edge.utils.extras import unloadable
 
 _QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
@@ -27,10 +28,7 @@ def open_cv2() -> Any:
                 f"OpenCV cannot be loaded ({error}): it was built for NumPy 1, as JetPack's is. "
                 "Run: pip install 'numpy<2'"
             ) from error
-        raise MissingExtraError(
-            f'OpenCV cannot be loaded ({error}). Run: pip install "emo-edge[cpu]"; '
-            "on a Jetson install JetPack's own OpenCV instead"
-        ) from error
+        raise unloadable("cv2", error) from error
     # The variable is read once, at the first import: an earlier import of cv2 left it loud.
     logs = getattr(getattr(cv2, "utils", None), "logging", None)
     if logs is not None and not loud:

@@ -23,8 +23,10 @@ from typing import Any
 from emo_edge.bundle.gguf_checks import check_gguf
 from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.console.children import module_command
-from emo_edge.errors import CheckpointError, DeviceError, MissingExtraError
+from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.utils.cache import read_cached, write_cached
+from emo_edge.utils.extras import unloadable
+from emo_edge.utils.memory import WORDS as MEMORY_WORDS
 
 ANSWERS_NAME = "llama-fast-path.json"
 PROBE_SECONDS = 600
@@ -39,7 +41,6 @@ WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 logger = logging.getLogger(__name__)
 _errors: deque[str] = deque(maxlen=20)
 _ERROR, _CONTINUED = 4, 5
-_MEMORY_WORDS = ("failed to allocate", "unable to allocate", "bad_alloc", "out of memory")
 
 
 @functools.cache
@@ -48,7 +49,7 @@ def library() -> Any:
     try:
         llama_cpp = import_llama_cpp()
     except (ImportError, OSError, RuntimeError) as error:
-        raise MissingExtraError(f'llama.cpp cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
+        raise unloadable("llama_cpp", error) from error
     llama_cpp.llama_log_set(_log_callback(llama_cpp), None)
     llama_cpp.llama_backend_init()
     return llama_cpp
@@ -91,7 +92,7 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
     if model:
         return model
     reason = native_errors()
-    if any(words in reason.lower() for words in _MEMORY_WORDS):
+    if any(words in reason.lower() for words in MEMORY_WORDS):
         raise DeviceError(f"{path}: not enough memory for the model: {reason}")
     raise CheckpointError(f"{path}: llama.cpp cannot read it (truncated, corrupt or not a GGUF model): {reason}")
 

@@ -33,9 +33,12 @@ from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.tensors import Tensor
+from emo_edge.utils.memory import require_memory
 from emo_edge.utils.text import writable
 
 logger = logging.getLogger(__name__)
+CONTEXT_HEADROOM = 256 << 20
+"""Bytes besides a context's own: llama.cpp aborts the process where an allocation of its graph fails."""
 BATCH = 512
 """Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
 FORKS, FORK_CELLS = 64, 2
@@ -131,6 +134,7 @@ class LlamaSession(LanguageSession):
             parameters.type_k = parameters.type_v = native.GGML_TYPE_Q8_0
             parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
         native_errors()
+        require_memory(CONTEXT_HEADROOM, "llama.cpp's context")
         context = native.llama_init_from_model(model, parameters)
         if not context:
             raise DeviceError(f"no memory for a context of {self._cells} positions: {native_errors()}")

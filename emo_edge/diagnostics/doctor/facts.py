@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from emo_edge.diagnostics.trials.check import EngineReport, check_engines
+from emo_edge.errors import InputError
 from emo_edge.machine.hardware import Machine, read_machine
 from emo_edge.utils.cache import cache_directory
 
@@ -62,6 +63,6 @@ def written_folders() -> list[Path]:
     folders = []
     for find in (Path.cwd, cache_directory):
         # A working directory that was deleted, a user without a home.
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError, InputError):
             folders.append(find())
     return folders

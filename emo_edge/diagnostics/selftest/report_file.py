@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import InputError
+from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import replace_text
 
 
 def require_new_report(path: Path, *, overwrite: bool) -> None:
     """Raise InputError if a report cannot be written to ``path``, or is there and ``overwrite`` is False."""
+    require_output(path)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; make it, or give another place with `out`")
@@ -32,9 +34,10 @@ def write_report(path: Path, report: Mapping[str, Any], bundle: Path) -> None:
 
 def without_folders(text: str, bundle: Path) -> str:
     """Replace the folders of this machine, whose names may be a person's, in a report's JSON."""
-    named = {"BUNDLE": bundle, "PYTHON": Path(sys.prefix), "BASE": Path(sys.base_prefix), "CACHE": cache_directory()}
+    named = {"BUNDLE": bundle, "PYTHON": Path(sys.prefix), "BASE": Path(sys.base_prefix)}
     named |= {"HERE": Path.cwd(), "TEMPORARY": Path(tempfile.gettempdir())}
-    with suppress(RuntimeError):  # a user without a home
+    with suppress(RuntimeError, InputError):  # a user without a home
+        named["CACHE"] = cache_directory()
         named["HOME"] = Path.home()
     folders = {str(form): name for name, path in named.items() for form in (path.absolute(), path.resolve())}
     for folder in sorted(folders, key=len, reverse=True):

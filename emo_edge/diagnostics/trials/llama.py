@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from emo_edge.errors import InputError
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.utils.cache import cache_directory
 
@@ -40,7 +41,7 @@ def demo_bundle_folder() -> Path | None:
     try:
         folders = [path.parent for path in (cache_directory() / "bundles").glob("*/manifest.json")]
         return max(folders, key=lambda path: path.stat().st_mtime, default=None)
-    except (OSError, RuntimeError):
+    except (OSError, InputError):
         return None
 
 

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 import emo_edge
 from emo_edge import errors
 from emo_edge.cli.app import main
+from emo_edge.console.signals import EndingSignal
 from emo_edge.utils.commands import EdgeCommand, LazyCommand, LazyGroup, with_flags
-from emo_edge.utils.extras import EXTRAS, missing_extra
+from emo_edge.utils.extras import EXTRAS, missing_extra, unloadable
 
 HELP = """\
 Usage: emo-edge [OPTIONS] COMMAND [ARGS]...
@@ -187,6 +188,101 @@ def test_a_submodule_names_its_package() -> None:
     assert str(error).startswith("torch is not installed")
     with pytest.raises(ModuleNotFoundError):
         missing_extra(ModuleNotFoundError("nameless"))
+
+
+@pytest.mark.parametrize(
+    ("message", "step"),
+    [
+        (
+            "libGL.so.1: cannot open shared object file: No such file or directory",
+            "libGL.so.1 is missing. Do: apt install",
+        ),
+        ("libgomp.so.1: cannot open shared object file: No such file or directory", "apt install libgomp1"),
+        ("libcudart.so.12: cannot open shared object file: No such file", "emo-edge[cuda]"),
+        ("libcuda.so.1: cannot open shared object file: No such file", "install NVIDIA's driver"),
+        (
+            "Failed to load shared library '/x/libllama.so': libfoo.so.3: cannot open shared object file: No",
+            "libfoo.so.3",
+        ),
+        ("/lib/libc.so.6: version `GLIBC_2.38' not found", 'pip install --force-reinstall "emo-edge[cpu]"'),
+    ],
+)
+@pytest.mark.parametrize("kind", [ImportError, OSError, RuntimeError])
+def test_a_package_that_does_not_load_names_the_library_it_lacks(
+    kind: type[Exception], message: str, step: str
+) -> None:
+    error = unloadable("cv2", kind(message))
+    assert isinstance(error, errors.MissingExtraError)
+    assert str(error).startswith("cv2 is installed and cannot be loaded") and step in str(error)
+
+
+def test_a_package_that_memory_is_too_short_for_is_not_missing() -> None:
+    error = unloadable("torch", ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert isinstance(error, errors.DeviceMemoryError)
+
+
+@pytest.mark.parametrize("module", ["cv2", "onnxruntime", "llama_cpp", "tokenizers", "openvino", "torch"])
+def test_every_command_names_the_library_that_a_package_lacks(tmp_path: Path, module: str) -> None:
+    package = tmp_path / "site-packages" / module
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "raise ImportError('libfoo.so.1: cannot open shared object file: No such file or directory')"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(package.parent)!r})\nimport click\n"
+        "from emo_edge.utils.commands import EdgeCommand\n@click.command(cls=EdgeCommand)\ndef main():\n"
+        f"    {OPENERS.get(module, f'import {module}')}\nmain()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 3, ended.stderr
+    assert ended.stderr.startswith(f"Error: {module} is installed and cannot be loaded: the shared library libfoo.so.1")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+OPENERS = {
+    "cv2": "from emo_edge.utils.opencv import open_cv2; open_cv2()",
+    "llama_cpp": "from emo_edge.runtimes.llama_cpp.library import library; library()",
+}
+"""Functions of ours that import a package; the others are imported where they are needed."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError(), 6, "emo-edge: not enough memory; close other programs"),
+        (RuntimeError("std::bad_alloc"), 6, "emo-edge: not enough memory (std::bad_alloc)"),
+        (PermissionError(13, "Permission denied", "/a/b"), 4, "/a/b: cannot be used (Permission denied)"),
+        (OSError(28, "No space left on device", "/a/b"), 4, "/a/b: cannot be written (No space left on device)"),
+        (OSError(9, "Bad file descriptor"), 4, "the output: cannot be written (Bad file descriptor)"),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (EndingSignal(15), 143, "interrupted"),
+        (EndingSignal(1), 129, "interrupted"),
+    ],
+    ids=repr,
+)
+def test_an_error_of_the_system_is_one_message_and_its_exit_code(error: BaseException, code: int, message: str) -> None:
+    result = run(failing(error))
+    assert (result.exit_code, result.stdout) == (code, "working\n")
+    assert result.stderr.removeprefix("Error: ").startswith(message)
+    assert len(result.stderr.splitlines()) == (1 if message else 0)
+
+
+def test_a_damaged_file_is_not_blamed_for_a_failed_allocation() -> None:
+    error = errors.CheckpointError("a.pt: truncated or corrupt")
+    error.__cause__ = RuntimeError("unable to allocate 1 GiB")
+    result = run(failing(error))
+    assert (result.exit_code, "truncated" in result.stderr) == (6, False)
+
+
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    code = "import os, shutil\nfrom emo_edge.cli.app import main\nshutil.rmtree(os.getcwd())\nmain()"
+    for arguments in (["export", "emo-tiny", "--out", "new"], ["verify", "bundle"]):
+        (tmp_path / "gone").mkdir()
+        command = [sys.executable, "-c", code, *arguments]
+        ended = subprocess.run(command, cwd=tmp_path / "gone", capture_output=True, text=True, check=False)
+        assert ended.returncode == 4, ended.stderr
+        assert ended.stderr == "Error: the current folder was removed; change to another one, and try again\n"
 
 
 def test_every_extra_is_declared() -> None:
