@@ -45,7 +45,9 @@ class BenchCommand(EdgeCommand):
 )
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.option("--checkpoint", help="Checkpoint that BUNDLE was exported from: a directory, or emo-tiny.")
-@click.option("--dataset", required=True, help="Data set: a name, a folder of folders, a .csv, .jsonl, synthetic:N.")
+@click.option(
+    "--dataset", required=True, help="Data set: a name, a folder with a folder a label, a .csv, a .jsonl, synthetic:N."
+)
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of your copy of the data set.")
 @click.option("--split", default="test", show_default=True, help="Split of the data set: train, val or test.")
 @click.option("--fold", type=int, help="Fold of a data set that is measured in folds.")
@@ -61,7 +63,7 @@ class BenchCommand(EdgeCommand):
 @click.option(
     "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
 )
-@click.option("--threads", type=click.IntRange(1), help="Threads of each engine, PyTorch's too.")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine, PyTorch's too.")
 @click.option("--samples", type=click.IntRange(1), help="Number of samples, drawn at random with a fixed seed.")
 @click.option("--frames", default=8, show_default=True, type=click.IntRange(1), help="Number of frames of a clip.")
 @click.option("--generate/--no-generate", default=True, help="Measure free-text answers, too.")

@@ -37,11 +37,19 @@ def listed(source: str, seed: int) -> list[Sample]:
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
-@click.option("--checkpoint", required=True, help="What BUNDLE was exported from: a directory, or emo-tiny.")
-@click.option("--samples", required=True, help="Folder, folder of a folder a label, .csv, .jsonl, or synthetic:N.")
-@click.option("--collect", default=128, show_default=True, type=click.IntRange(1), help="Samples for statistics.")
-@click.option("--measure", default=500, show_default=True, type=click.IntRange(1), help="Other samples, to measure.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
+@click.option("--checkpoint", required=True, help="Checkpoint that BUNDLE was exported from: a folder, or emo-tiny.")
+@click.option(
+    "--samples", required=True, help="Pictures: a folder, one with a folder a label, a .csv, a .jsonl, synthetic:N."
+)
+@click.option(
+    "--collect", default=128, show_default=True, type=click.IntRange(1), help="Number of samples for statistics."
+)
+@click.option(
+    "--measure", default=500, show_default=True, type=click.IntRange(1), help="Number of other samples, to measure on."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed that draws the samples."
+)
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set to measure on.")
 @click.option(
     "--profile", shell_complete=complete_profile, help="Calibrate what this profile of BUNDLE takes, and no other."
@@ -50,14 +58,26 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--target-size", help="Search a mixture of types whose file is at most this large: 800MB.")
 @click.option("--target-kl", type=click.FloatRange(0, min_open=True), help="Search the smallest mixture of this KL.")
 @click.option("--int8", default="vision,connector,face", show_default=True, help="Graphs to make in INT8, or none.")
-@click.option("--int8-base", type=NameChoice(["fp32", "fp16"]), default="fp32", help="What stays out of INT8 is in.")
-@click.option("--int8-gate", help="Of each graph in INT8; its own by default.")
-@click.option("--sensitivity", default=32, show_default=True, type=click.IntRange(1), help="Samples for each block.")
-@click.option("--gate", help="Of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
+@click.option(
+    "--int8-base",
+    type=NameChoice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of what stays out of INT8.",
+)
+@click.option("--int8-gate", help="Gate of each graph in INT8; its own by default.")
+@click.option(
+    "--sensitivity",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of samples that measure each block.",
+)
+@click.option("--gate", help="Gate of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
 @click.option("--strict", is_flag=True, help="A variant or profile that fails its gate ends the command (exit 7).")
-@click.option("--keep-imatrix", type=click.Path(path_type=Path), help="Write the statistics there, too.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write everything measured there, as JSON.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
+@click.option("--keep-imatrix", type=click.Path(path_type=Path), help="File that gets the statistics, too.")
+@click.option("--report", type=click.Path(path_type=Path), help="File that gets everything measured, as JSON.")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any) -> None:
     """Quantize BUNDLE with statistics of its own prompts and frames, inside gates.
 

@@ -64,7 +64,7 @@ def list_() -> None:
 
 @main.command(cls=EdgeCommand)
 @click.argument("keys", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every engine, and what building them measured.")
+@click.option("--all", "everything", is_flag=True, help="Remove every engine, and what building them measured.")
 def clear(keys: tuple[str, ...], everything: bool) -> None:
     """Remove the engines whose names, as the list shows them, begin with KEYS."""
     if bool(keys) == everything:

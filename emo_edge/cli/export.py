@@ -23,16 +23,28 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 
 @click.command(cls=EdgeCommand)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle; it must not exist yet.")
-@click.option("--vision", default="fp32,fp16", show_default=True, callback=_names, help="Vision and connector.")
-@click.option("--face", default="fp32,fp16", show_default=True, callback=_names, help="Face network.")
-@click.option("--language", default="f16,q8_0,q4_k_m", show_default=True, callback=_names, help="GGUF file types.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle; it must not exist yet."
+)
+@click.option(
+    "--vision", default="fp32,fp16", show_default=True, callback=_names, help="Precisions of vision and connector."
+)
+@click.option("--face", default="fp32,fp16", show_default=True, callback=_names, help="Precisions of the face network.")
+@click.option(
+    "--language",
+    default="f16,q8_0,q4_k_m",
+    show_default=True,
+    callback=_names,
+    help="GGUF types of the language model.",
+)
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set to compare on.")
 @click.option(
     "--samples", type=click.Path(path_type=Path), help="Folder of pictures; the packaged drawings by default."
 )
-@click.option("--limit", default=210, show_default=True, type=click.IntRange(1), help="Pictures to compare on.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is compared.")
+@click.option(
+    "--limit", default=210, show_default=True, type=click.IntRange(1), help="Number of pictures to compare on."
+)
+@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle as a whole.")
 def main(
     checkpoint: Path,

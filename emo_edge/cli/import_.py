@@ -38,9 +38,13 @@ def main() -> None:
 @click.option("--face", type=PATH, help="FaceXFormer's model.pt.")
 @click.option("--face-info", type=PATH, help="Face Info Mining's safetensors; none was released.")
 @click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: in the --model]")
-@click.option("--image-size", type=click.IntRange(14, 1008), help="Pixels the vision tower reads.")
-@click.option("--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
-@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+@click.option(
+    "--image-size", type=click.IntRange(14, 1008), help="Width and height that the vision tower reads, in pixels."
+)
+@click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     """Import LLaMA-VID, tuned or not, with or without FaceXFormer.
 
@@ -58,8 +62,10 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
 @click.option("--vision", type=PATH, help="CLIP ViT-L/14-336, directory or file; wins over the model's own.")
 @click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and the projector trained with it.")
 @click.option("--landmark-projector", type=PATH, help="landmark_feature_projector.bin.  [default: in the --lora]")
-@click.option("--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
-@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+@click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 def emola(dtype: str, out: Path, **pieces: Any) -> None:
     """Import EmoLA: LLaVA-1.5 with a landmark token.
 
@@ -72,8 +78,10 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
 
 @main.command(cls=EdgeCommand, name="facexformer")
 @click.argument("model", type=PATH)
-@click.option("--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
-@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+@click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 def facexformer(model: Path, dtype: str, out: Path) -> None:
     """Import FaceXFormer's MODEL (model.pt) alone.
 
@@ -101,11 +109,11 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
 
 
 @main.command(cls=EdgeCommand, name="random")
-@click.option("--shape", type=NameChoice(list(SHAPES)), required=True, help="Whose sizes.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights.")
-@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+@click.option("--shape", type=NameChoice(list(SHAPES)), required=True, help="Model whose sizes the checkpoint has.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the weights.")
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 def random(shape: str, seed: int, out: Path) -> None:
-    """Write a checkpoint of a real model's sizes with random weights.
+    """Write random weights in a real model's sizes.
 
     It tests memory, disk and speed before there are weights. Its answers are noise, as its name warns.
     """

@@ -54,8 +54,8 @@ from emo_edge.utils.status_line import StatusLine, StatusLogHandler
 @click.option(
     "--demographics/--no-demographics",
     default=None,
-    help="Show age, gender and race; or leave them out of the prompt, too. If neither is given, they are not shown, "
-    "and are in the prompt if the bundle was trained so.",
+    help="Show age, gender and race, or leave them out of the prompt, too. With neither, the prompt has them if the "
+    "bundle was trained so, and the result does not show them.",
 )
 @click.option("--face-facts", is_flag=True, help="Show the attributes of each face, such as eyeglasses or a beard.")
 @click.option(

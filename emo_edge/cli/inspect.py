@@ -32,7 +32,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
 def verify(bundle: Path) -> None:
     """Check every file of BUNDLE against its manifest.
 
-    Path, kind, size and sha256; every file is read again, whatever was verified before.
+    Compares path, kind, size and sha256. Every file is read again, whatever was verified before.
     """
     bundle = bundle_directory(bundle)
     files = Bundle.open(bundle, use_cache=False).manifest.files()

@@ -23,17 +23,21 @@ from emo_edge.utils.commands import EdgeCommand
 )
 @click.option("--context", type=click.IntRange(1), help="Positions of prompt and answer (default: what they need).")
 @click.option("--faces", type=click.IntRange(1), default=1, show_default=True, help="Number of faces at once.")
-@click.option("--frames", type=click.IntRange(1), default=1, show_default=True, help="Frames of a clip in one prompt.")
+@click.option("--frames", type=click.IntRange(1), default=1, show_default=True, help="Number of frames of a clip.")
 @click.option(
     "--labels", default="rafdb7", show_default=True, shell_complete=complete_labels, help="Label set that is scored."
 )
 @click.option(
-    "--describe-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of a description."
+    "--describe-tokens",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Length of a description in tokens.",
 )
 @click.option("--profile", shell_complete=complete_profile, help="Plan this profile alone.")
 @click.option("--max-memory", help="Memory that may be used, such as 4GB (default: what the device leaves).")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Longest time from frames to labels.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is measured.")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def main(
     subject: str,

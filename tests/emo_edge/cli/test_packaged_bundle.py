@@ -1,0 +1,94 @@
+"""Bundles by a packaged model's name: made once, kept in the cache, behind a folder of that name."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from emo_edge import __version__
+from emo_edge.assets.packaged import SAMPLES
+from emo_edge.cli import packaged_bundle
+from emo_edge.cli.app import main
+from emo_edge.cli.packaged_bundle import bundle_directory, cached_bundle
+from emo_edge.errors import BundleError, MissingExtraError
+
+FACE = SAMPLES / "078-happiness.jpg"
+
+
+@pytest.fixture
+def cached(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The name of a bundle in a cache of its own, with a working directory that is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    folder = tmp_path / "cache" / "emo-edge" / "bundles"
+    folder.mkdir(parents=True)
+    link = folder / f"emo-tiny-{__version__}-0123456789ab-500"
+    link.symlink_to(tiny_bundle)
+    return link
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_commands_take_the_name_of_a_packaged_model(cached: Path) -> None:
+    read = run("infer", "emo-tiny", FACE, "--whole-image")
+    assert read.exit_code == 0 and "happiness" in read.stdout, read.output
+    assert "emo-tiny, bundle version" in run("inspect", "emo-tiny").stdout
+    verified = run("verify", "emo-tiny")
+    assert verified.exit_code == 0 and "intact" in verified.stdout and not verified.stderr
+
+
+def test_a_folder_of_that_name_comes_first(cached: Path, tiny_bundle: Path) -> None:
+    assert bundle_directory(Path("emo-tiny")) == cached
+    Path("emo-tiny").symlink_to(tiny_bundle)
+    assert bundle_directory(Path("emo-tiny")) == Path("emo-tiny")
+
+
+def test_a_damaged_bundle_of_the_cache_is_not_taken(cached: Path) -> None:
+    other = cached.with_name(f"emo-tiny-{__version__}-fedcba987654-500")
+    other.mkdir()
+    (other / "manifest.json").write_text("{}")
+    assert cached_bundle("emo-tiny") == cached
+    cached.unlink()
+    assert cached_bundle("emo-tiny") is None
+
+
+def test_without_the_tools_to_make_it_the_error_says_what_to_install(
+    cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(packaged_bundle, "version", version)
+    assert bundle_directory(Path("emo-tiny")) == cached, "a bundle that is there needs no tools"
+    cached.unlink()
+    with pytest.raises(MissingExtraError, match=r'pip install "emo-edge\[export,bench\]"'):
+        bundle_directory(Path("emo-tiny"))
+    assert run("infer", "emo-tiny", FACE).exit_code == 3
+
+
+def test_it_is_made_where_it_is_missing(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Made:
+        directory = Path("made")
+
+    def demo_bundle(**options: Any) -> Made:
+        made.append(options["model"])
+        return Made()
+
+    monkeypatch.setattr(packaged_bundle, "demo_bundle", demo_bundle)
+    cached.unlink()
+    assert bundle_directory(Path("emo-tiny")) == Path("made") and made == ["emo-tiny"]
+
+
+def test_a_name_that_is_typed_almost_right_gets_a_hint() -> None:
+    with pytest.raises(BundleError, match="emo-tyni: no such folder; did you mean emo-tiny"):
+        bundle_directory(Path("emo-tyni"))
+    assert bundle_directory(Path("folder/nowhere")) == Path("folder/nowhere"), "the reader of bundles names the problem"
