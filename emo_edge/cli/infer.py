@@ -143,10 +143,10 @@ class _Screen:
         comma = "," if self.shown else ""
         self.shown += 1
         if self.lines:
-            click.echo(json.dumps(result.to_dict()))
+            click.echo(json.dumps(result.to_dict(), allow_nan=False))
         elif self.array:
             # In one write: after Ctrl-C `end` closes a valid array.
-            click.echo(comma + "\n" + json.dumps(result.to_dict()), nl=False)
+            click.echo(comma + "\n" + json.dumps(result.to_dict(), allow_nan=False), nl=False)
         elif not result.error:
             click.echo(result_text(result))
         if not sys.stdout.isatty():

@@ -46,7 +46,7 @@ class EmotionPipeline:
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
-        self.label_scorer = LabelScorer(bundle, engines.chain) if engines.chain else None
+        self.label_scorer = LabelScorer(bundle, engines.chain, engines.device) if engines.chain else None
         self._exclusive = ExclusiveUse()
 
     @classmethod

@@ -81,7 +81,7 @@ def main() -> None:
     messages: list[str] = []
     handler = _Messages(messages)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    print("\n" + json.dumps(run_order(order) | {"log": messages}))
+    print("\n" + json.dumps(run_order(order) | {"log": messages}, allow_nan=False))
 
 
 class _Messages(logging.Handler):
