@@ -48,6 +48,7 @@ class EmotionPipeline:
         self.engines, self.detector = engines, detector
         self.label_scorer = LabelScorer(bundle, engines.chain, engines.device) if engines.chain else None
         self._exclusive = ExclusiveUse()
+        self._cold = True
 
     @classmethod
     def open(
@@ -99,10 +100,12 @@ class EmotionPipeline:
                 return []
             features = self._run_networks([frame] * len(faces), faces, watch)
             detector = self._detector_name(boxes)
-            return [
+            results = [
                 self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
                 for row in range(len(faces))
             ]
+            self._cold = False
+            return results
 
     def read_clip(
         self,
@@ -134,7 +137,10 @@ class EmotionPipeline:
             if not faces:
                 return None
             features = self._run_networks(images, faces, watch)
-            return self._result(features, slice(0, len(images)), request, watch, self._detector_name(boxes), clip=True)
+            name = self._detector_name(boxes)
+            result = self._result(features, slice(0, len(images)), request, watch, name, clip=True)
+            self._cold = False
+            return result
 
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)
@@ -174,6 +180,7 @@ class EmotionPipeline:
             answers=scores.answers,
             stage_ms=watch.milliseconds,
             settings=self._settings(scores, detector, demographics=demographics),
+            cold=self._cold,
         )
 
     def _label_scores(
