@@ -125,6 +125,8 @@ def _next_token(logits: Any, sampling: Sampling, generator: Any) -> int:
 
     if sampling.temperature == 0:
         return int(logits.argmax())
-    probabilities, order = (logits / sampling.temperature).softmax(-1).sort(descending=True)
+    # In double precision, shifted first: a temperature near 0 is greedy.
+    shifted = logits.double() - logits.max()
+    probabilities, order = (shifted / sampling.temperature).softmax(-1).sort(descending=True)
     kept = probabilities.cumsum(-1) - probabilities < sampling.top_p
     return int(order[torch.multinomial(probabilities * kept, 1, generator=generator)])

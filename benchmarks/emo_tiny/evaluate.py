@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from emo_edge.benchmarks.emo_tiny.model_card import model_card
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.export.reference.weights import WEIGHTS_NAME
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.metrics.facial_cues import cues_in
@@ -203,7 +203,7 @@ def table(report: dict[str, Any]) -> str:
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/held-out"), show_default=True)
 @click.option("--images", default=TEST_IMAGES.count, show_default=True)
 @click.option("--clips", default=TEST_CLIPS.count, show_default=True)
-@click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
+@click.option("--workers", default=usable_cpus(), show_default=True, help="Processes that render.")
 def main(checkpoint: Path | None, keep: bool, cache: Path, images: int, clips: int, workers: int) -> None:
     """Measure CHECKPOINT (the packaged emo-tiny by default) on held-out drawings and print the table."""
     directory = checkpoint or packaged_checkpoint("emo-tiny")
@@ -217,7 +217,7 @@ def main(checkpoint: Path | None, keep: bool, cache: Path, images: int, clips: i
     report["machine"] = f"{describe_machine()}; {seeds}; synthetic drawings"
     click.echo(table(report))
     if keep:
-        (directory / "evaluation.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+        (directory / "evaluation.json").write_text(json.dumps(report, allow_nan=False) + "\n", encoding="utf-8")
         (directory / "README.md").write_text(model_card(report, table(report)), encoding="utf-8")
 
 

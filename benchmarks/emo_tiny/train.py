@@ -5,6 +5,7 @@ The run is seeded and logged, and a rerun of the same command continues where th
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import random
@@ -37,8 +38,9 @@ from emo_edge.benchmarks.emo_tiny.stages import (
 )
 from emo_edge.benchmarks.emo_tiny.tokenizers import write_tokenizers
 from emo_edge.console.children import safe_path
-from emo_edge.errors import DeviceError, EmoEdgeError
+from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.commands import EdgeCommand
 
@@ -248,9 +250,11 @@ def _train_alone(names: Sequence[str], settings: Settings, threads: int) -> None
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--bf16/--fp32", default=False, show_default=True, help="Precision of the products while training.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiply samples and steps; 0.01 tries the way out.")
-@click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that render.")
+@click.option("--workers", default=usable_cpus(), show_default=True, help="Processes that render.")
 def main(out: Path, seed: int, device: str, bf16: bool, scale: float, workers: int) -> None:
     """Render, train the four stages, write ``OUT/checkpoint``; rerun it to continue a stopped run."""
+    if not 0 < scale < math.inf:
+        raise InputError(f"`scale` {scale}: a number above 0")
     started = time.perf_counter()
     settings = Settings(out, seed, _device(device), bf16, scale, workers)
     out.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ def main(out: Path, count: int, seed: int, size: int) -> None:
             with native_path(out / name) as path:
                 cv2.imwrite(path, sample.image[..., ::-1])
             for pair in instruction_pairs(sample, random.Random(f"{seed}-{index}")):
-                stream.write(json.dumps(record(sample, pair, name)) + "\n")
+                stream.write(json.dumps(record(sample, pair, name), allow_nan=False) + "\n")
     click.echo(f"{count} drawings and {2 * count} pairs in {out}")
 
 

@@ -42,7 +42,7 @@ def main(directory: Path, count: int) -> None:
         box = [round(float(value), 1) for value in sample.box]
         entries.append({"file": name, "expression": sample.expression, "box": box})
     about = "drawings by emo_edge.benchmarks.emo_tiny.write_samples, Apache-2.0; no picture shows a person"
-    text = json.dumps({"about": about, "seed": SAMPLE_SEED, "samples": entries}, indent=1)
+    text = json.dumps({"about": about, "seed": SAMPLE_SEED, "samples": entries}, indent=1, allow_nan=False)
     (directory / "samples.json").write_text(text + "\n", encoding="utf-8")
     click.echo(f"{count} drawings written to {directory}")
 

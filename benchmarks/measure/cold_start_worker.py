@@ -55,7 +55,12 @@ def device_memory() -> int | None:
 
 
 def _print(values: dict[str, Any], factor: float = 1) -> None:
-    print(json.dumps({name: value if value is None else value * factor for name, value in values.items()}), flush=True)
+    print(
+        json.dumps(
+            {name: value if value is None else value * factor for name, value in values.items()}, allow_nan=False
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -234,7 +234,9 @@ def main(
     if json_path:
         machine = f"{describe_processor()}, {_versions()}"
         stages = [{**asdict(row), "ratio": row.ratio} for row in rows]
-        json_path.write_text(json.dumps({"machine": machine, "threads": threads, "stages": stages}), encoding="utf-8")
+        json_path.write_text(
+            json.dumps({"machine": machine, "threads": threads, "stages": stages}, allow_nan=False), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

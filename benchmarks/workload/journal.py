@@ -72,13 +72,13 @@ class Journal:
             row = _parsed(line)
             if row is not None and fits(row):
                 kept[row["key"]] = row
-        _replace(path, "".join(f"{json.dumps(row)}\n" for row in kept.values()))
+        _replace(path, "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in kept.values()))
         return kept
 
     def add(self, name: str, row: Row) -> None:
         """Append a row; the system has it when this returns, so that a killed process loses none."""
         with self._path(name).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+            stream.write(json.dumps(row, allow_nan=False) + "\n")
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the report, which replaces its name at once; from then on the run is finished."""

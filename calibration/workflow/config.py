@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -71,6 +72,8 @@ class CalibrationConfig:
         """Raise InputError for two targets, and for a profile or label set that is not there."""
         if self.target_size is not None and self.target_kl is not None:
             raise InputError("a mixture is searched for a size or for a quality: `target_size` or `target_kl`")
+        if self.target_kl is not None and not 0 < self.target_kl < math.inf:
+            raise InputError(f"`target_kl` {self.target_kl}: a mean KL is above 0 and finite")
         if self.profile is not None and self.profile not in manifest.profiles:
             raise InputError(f"`profile` {self.profile}: {_choice(self.profile, manifest.profiles)}")
         if self.labels not in config.label_sets:

@@ -27,4 +27,4 @@ def main(bundle: Path | None, as_json: bool) -> None:
     """
     click.echo("trying the engines, one after another, each for at most 60 s", err=True)
     report = examine(bundle=bundle)
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else report_text(report))
+    click.echo(json.dumps(asdict(report), indent=2, allow_nan=False) if as_json else report_text(report))

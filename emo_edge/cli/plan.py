@@ -64,5 +64,5 @@ def main(
     model, profiles = open_subject(subject), (profile,) if profile else None
     target = device_for(model, device, profile=profile, threads=threads, report=partial(click.echo, err=True))
     plan = make_plan(model, target, request, profiles)
-    click.echo(json.dumps(plan.to_dict(), indent=2) if as_json else plan_text(plan))
+    click.echo(json.dumps(plan.to_dict(), indent=2, allow_nan=False) if as_json else plan_text(plan))
     require_choice(model, target, plan, profiles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -42,5 +43,7 @@ class YuNetDetector:
         self._network.setInputSize((picture.shape[1], picture.shape[0]))
         rows = self._network.detect(picture)[1]
         values = [] if rows is None else [[float(value) for value in row] for row in rows]
+        if not all(map(math.isfinite, (number for row in values for number in row))):
+            raise InputError("the YuNet model computes values that are no numbers; give `yunet` another file")
         faces = [DetectedFace((x, y, x + w, y + h), score) for x, y, w, h, *_, score in values]
         return in_frame(faces, scale, frame)

@@ -10,6 +10,7 @@ import numpy as np
 from emo_edge.bundle.face_crops import Preprocessing, crop_face
 from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
 from emo_edge.faces.detector import DetectedFace
+from emo_edge.inference.output_checks import require_sound
 from emo_edge.media.crops import Crop, Image
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.loading.engines import Engines
@@ -84,16 +85,18 @@ def run_networks(
     features = None
     if engines.chain:
         with watch("vision"):
-            features = _run(engines.chain.vision, vision_crops)["features"]
+            features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
     with watch("face"):
-        face_outputs = _run(engines.face, face_crops) if engines.face else {}
+        face_outputs = _run("face", engines.face, face_crops, engines.device) if engines.face else {}
     return FrameFeatures(faces, face_crops, features, face_outputs)
 
 
-def _run(network: TensorSession, crops: Sequence[Crop]) -> dict[str, Tensor]:
-    """Run a network on crops, a bounded number at once."""
+def _run(part: str, network: TensorSession, crops: Sequence[Crop], device: str) -> dict[str, Tensor]:
+    """Run a component's network on crops, a bounded number at once, and check its outputs."""
     parts = [
         network.run({"image": np.stack([crop.pixels for crop in crops[start : start + AT_ONCE]])})
         for start in range(0, len(crops), AT_ONCE)
     ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    outputs = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+    require_sound(part, outputs, device)
+    return outputs

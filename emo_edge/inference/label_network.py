@@ -8,7 +8,7 @@ from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.manifest import LABEL_LOGITS, Manifest
 from emo_edge.errors import InputError
 from emo_edge.inference.label_scoring import LabelQuestion, LabelScores, requested_temperature
-from emo_edge.inference.probability import softmax
+from emo_edge.inference.probability import tempered
 from emo_edge.inference.results import Request
 from emo_edge.tensors import Tensor
 
@@ -45,5 +45,5 @@ class NetworkLabels:
         """
         asked = self.question(request)
         columns = [self.manifest.face_labels.expression.index(label) for label in asked.labels]
-        probabilities = softmax(outputs[LABEL_LOGITS][rows][:, columns] / asked.temperature).mean(0)
+        probabilities = tempered(outputs[LABEL_LOGITS][rows][:, columns], asked.temperature).mean(0)
         return LabelScores(dict(zip(asked.labels, probabilities.tolist(), strict=True)), answers={})

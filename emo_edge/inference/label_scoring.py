@@ -15,7 +15,8 @@ from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.inference.frame_features import VisualInput
-from emo_edge.inference.probability import softmax
+from emo_edge.inference.output_checks import require_sound
+from emo_edge.inference.probability import tempered
 from emo_edge.inference.prompt_layout import Prompt, frame_tokens
 from emo_edge.inference.results import Request
 from emo_edge.runtimes.loading.engines import LanguageChain
@@ -53,8 +54,9 @@ NO_LABEL_SCORES = LabelScores({}, {})
 class LabelScorer:
     """A bundle's prompts and labels over its open language chain."""
 
-    def __init__(self, bundle: Bundle, chain: LanguageChain) -> None:
-        self.manifest, self.chain = bundle.manifest, chain
+    def __init__(self, bundle: Bundle, chain: LanguageChain, device: str) -> None:
+        """Keep the chain, which runs on ``device``."""
+        self.manifest, self.chain, self.device = bundle.manifest, chain, device
         self.questions = open_questions(bundle)
         self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
@@ -105,7 +107,7 @@ class LabelScorer:
             for question in (manifest.prompt.describe if request.describe else None, request.ask)
             if question is not None
         }
-        probabilities = dict(zip(asked.labels, softmax(scores / asked.temperature).tolist(), strict=True))
+        probabilities = dict(zip(asked.labels, tempered(scores, asked.temperature).tolist(), strict=True))
         return LabelScores(probabilities, answers)
 
     def _prefill(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> None:
@@ -115,9 +117,10 @@ class LabelScorer:
             ids = np.array([self.questions.encode(prompt.question)] * len(visual.features), np.int64)
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
         with watch("connector"):
-            visual_tokens = self.chain.connector.run(feed)["visual_tokens"]
+            outputs = self.chain.connector.run(feed)
+            require_sound("connector", outputs, self.device)
         with watch("prefill"):
-            tokens = frame_tokens(self.manifest, visual_tokens, visual.face_tokens)
+            tokens = frame_tokens(self.manifest, outputs["visual_tokens"], visual.face_tokens)
             self.chain.language.prefill(prompt.chunks(self.chain.language, tokens))
 
     def _label_scores(

@@ -54,9 +54,10 @@ class EmotionPipeline:
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
-        self.label_scorer = LabelScorer(bundle, engines.chain) if engines.chain else None
+        self.label_scorer = LabelScorer(bundle, engines.chain, engines.device) if engines.chain else None
         self.label_network = NetworkLabels(self.manifest) if self.manifest.face_labels.expression else None
         self._exclusive = ExclusiveUse()
+        self._cold = True
 
     @classmethod
     def open(
@@ -112,10 +113,12 @@ class EmotionPipeline:
                 return []
             detector = self._detector_name(boxes)
             features = self._run_networks([frame] * len(faces), faces, watch, detector)
-            return [
+            results = [
                 self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
                 for row in range(len(faces))
             ]
+            self._cold = False
+            return results
 
     def read_clip(
         self,
@@ -148,7 +151,9 @@ class EmotionPipeline:
                 return None
             detector = self._detector_name(boxes)
             features = self._run_networks(images, faces, watch, detector)
-            return self._result(features, slice(0, len(images)), request, watch, detector, clip=True)
+            result = self._result(features, slice(0, len(images)), request, watch, detector, clip=True)
+            self._cold = False
+            return result
 
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)
@@ -197,6 +202,7 @@ class EmotionPipeline:
             answers=scores.answers,
             stage_ms=watch.milliseconds,
             settings=replace(self.settings(request, clip=clip), detector=detector),
+            cold=self._cold,
         )
 
     def _label_scores(

@@ -118,6 +118,8 @@ class EmotionResult:
     stage_ms: dict[str, float]
     """Wall time by stage; networks that read several faces at once are counted in each of them."""
     settings: Settings
+    cold: bool = False
+    """True for the first reading of an opened pipeline: its engines still allocate and load, which its times hold."""
 
     @property
     def label(self) -> str | None:
@@ -128,6 +130,7 @@ class EmotionResult:
         """Return the JSON object of this face."""
         return {
             "reading_version": READING_VERSION,
+            "cold": self.cold,
             "label": self.label,
             "probabilities": _rounded(self.probabilities, 5),
             "box": [round(float(value), 1) for value in self.box],

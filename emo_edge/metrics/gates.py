@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Gate:
         bounds = []
         for term in (part.strip() for part in text.split(",")):
             match = _TERM.fullmatch(term)
-            if match is None or match["word"] not in FIGURES:
+            if match is None or match["word"] not in FIGURES or math.isinf(float(match["value"])):
                 known = ", ".join(FIGURES)
                 raise InputError(f"a gate reads like agreement>=0.99,uar>=-0.01,kl<=0.02 (of {known}), not {term!r}")
             bounds.append(Bound(match["word"], match["sign"], float(match["value"])))

@@ -22,7 +22,8 @@ def face_text(result: EmotionResult, number: int, count: int) -> str:
         lines += [f"    {question}", f"      {answer}"]
     total = sum(result.stage_ms.values())
     stages = ", ".join(f"{stage} {value:.0f}" for stage, value in result.stage_ms.items())
-    return "\n".join([*lines, f"    {total:.0f} ms on {result.settings.device} ({stages})"])
+    cold = "; first reading, cold" if result.cold else ""
+    return "\n".join([*lines, f"    {total:.0f} ms on {result.settings.device} ({stages}{cold})"])
 
 
 def _ranked(probabilities: dict[str, float]) -> list[tuple[str, float]]:

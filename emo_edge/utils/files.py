@@ -34,7 +34,7 @@ def read_json(path: Path, absent: str) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file that a person can read."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:

@@ -5,6 +5,7 @@ The public methods check what goes in and out; an engine's own file only compute
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.errors import InputError
+from emo_edge.errors import CheckpointError, EmoEdgeError, InputError
 from emo_edge.tensors import Tensor, TensorSpec
 
 Chunk = Sequence[int] | NDArray[np.float32]
@@ -31,9 +32,10 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not self.temperature >= 0 or not 0 < self.top_p <= 1 or self.seed < 0:
+        if self.max_new_tokens < 1 or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1 or self.seed < 0:
             raise InputError(
-                f"sampling needs max_new_tokens >= 1, temperature >= 0, 0 < top_p <= 1 and seed >= 0, not {self}"
+                "sampling needs max_new_tokens >= 1, a finite temperature >= 0, 0 < top_p <= 1 and seed >= 0, "
+                f"not {self}"
             )
 
 
@@ -105,7 +107,10 @@ class LanguageSession(Session):
             raise InputError("score needs at least one branch, and no empty one")
         self._require_prompt()
         self._require_positions(self.used + max(len(branch) for branch in branches))
-        return self._score([list(branch) for branch in branches])
+        scores = self._score([list(branch) for branch in branches])
+        if not all(np.isfinite(values).all() for values in scores):
+            raise self._nonsense()
+        return scores
 
     def generate(self, sampling: Sampling) -> Iterator[str]:
         """Write the answer after the prompt piece by piece, up to the end-of-sequence token; the prompt stays.
@@ -134,6 +139,10 @@ class LanguageSession(Session):
 
     @abstractmethod
     def _generate(self, sampling: Sampling) -> Iterator[str]: ...
+
+    def _nonsense(self) -> EmoEdgeError:
+        """Create the error of values that are not finite."""
+        return CheckpointError("the language model computes values that are not finite: another `profile` may do")
 
     def _checked(self, chunk: Chunk) -> Chunk:
         if isinstance(chunk, np.ndarray) and chunk.dtype == np.float32:

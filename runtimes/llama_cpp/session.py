@@ -12,7 +12,6 @@ from __future__ import annotations
 import codecs
 import ctypes
 import logging
-import os
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -24,15 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
-from emo_edge.errors import CheckpointError, DeviceError, InputError
+from emo_edge.errors import CheckpointError, DeviceError, EmoEdgeError, InputError
+from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
+from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.prompt_batches import Position, prompt_batches
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
-from emo_edge.tensors import Tensor
 from emo_edge.utils.memory import require_memory
 from emo_edge.utils.text import writable
 
@@ -40,7 +40,8 @@ logger = logging.getLogger(__name__)
 CONTEXT_HEADROOM = 256 << 20
 """Bytes besides a context's own: llama.cpp aborts the process where an allocation of its graph fails."""
 BATCH = 512
-"""Positions computed at once; llama.cpp ends the process if there are more sequences than that (256 at most)."""
+"""Positions computed at once, fewer where the context is smaller; llama.cpp ends the process if there are more
+sequences than that (256 at most)."""
 FORKS, FORK_CELLS = 64, 2
 """Branches scored in one call, and attention-cache cells set aside for each; longer branches take more calls."""
 Token = tuple[int, int, int]
@@ -79,7 +80,7 @@ class LlamaSession(LanguageSession):
         check_sizes(native, context_size, max_branches, gpu_layers)
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
         self._cells = context_size + FORK_CELLS * self._forks
-        repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or _cpu_count()))
+        repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or usable_cpus()))
         model = _loaded(path, gpu_layers, repack)
         context = None
         try:
@@ -91,10 +92,12 @@ class LlamaSession(LanguageSession):
             if not context:
                 native.llama_model_free(model)
         self._context, self._memory = context, native.llama_get_memory(context)
+        self._decode = BatchDecoder(native, context)
         self._vocabulary = native.llama_model_get_vocab(model)
         self._token_rows = token_embeddings(path, native)
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
+        self._on_gpu = gpu_layers != 0
         self._free = weakref.finalize(self, _release, native, context, model)
         self._positions: list[Position] = []
         self._logits: NDArray[np.float32] = np.empty(0, np.float32)
@@ -125,7 +128,7 @@ class LlamaSession(LanguageSession):
         parameters.n_seq_max = self._forks + 1
         parameters.n_outputs_max_per_seq = 0
         parameters.kv_unified = True
-        parameters.n_threads = parameters.n_threads_batch = threads or _cpu_count()
+        parameters.n_threads = parameters.n_threads_batch = threads or usable_cpus()
         parameters.offload_kqv = parameters.op_offload = gpu
         if exact_cache:
             parameters.type_k = parameters.type_v = native.GGML_TYPE_F32
@@ -150,13 +153,11 @@ class LlamaSession(LanguageSession):
         kept = min(kept, len(positions) - 1)
         self._positions, self.used = [], 0  # what a failure below leaves
         self._native.llama_memory_seq_rm(self._memory, -1, kept, -1)
-        for start, inputs in prompt_batches(positions, kept, BATCH, self._token_rows):
+        for start, inputs in prompt_batches(positions, kept, self._decode.most, self._token_rows):
             stop = start + len(inputs)
             with_logits = np.arange(start, stop) == len(positions) - 1
             self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), with_logits)
-        self._logits = self._row(-1).copy()
-        if not np.isfinite(self._logits).all():
-            raise CheckpointError("the language model computes values that are not finite")
+        self._logits = self._finite_row(-1).copy()
         self._positions = positions
         return len(positions) - kept
 
@@ -197,10 +198,11 @@ class LlamaSession(LanguageSession):
             for step, token in enumerate(branches[index][:-1]):
                 tokens.append((token, self.used + step, fork))
                 targets.append((index, step + 1))
-        for start in range(0, len(tokens), BATCH):
-            self._decode_tokens(tokens[start : start + BATCH])
-            for row, (index, step) in enumerate(targets[start : start + BATCH]):
-                scores[index][step] = log_softmax(self._row(row))[branches[index][step]]
+        most = self._decode.most
+        for start in range(0, len(tokens), most):
+            self._decode_tokens(tokens[start : start + most])
+            for row, (index, step) in enumerate(targets[start : start + most]):
+                scores[index][step] = log_softmax(self._finite_row(row))[branches[index][step]]
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
         return self._write(sampling, self._begin())
@@ -226,7 +228,7 @@ class LlamaSession(LanguageSession):
                 if ended or last:
                     return
                 self._decode_tokens([(token, self.used + step, 1)])
-                logits = self._row(-1)
+                logits = self._finite_row(-1)
         finally:
             if self._free.alive and self._call == call:
                 self._drop_forks(1)
@@ -243,32 +245,24 @@ class LlamaSession(LanguageSession):
 
     def _decode_tokens(self, tokens: Sequence[Token]) -> None:
         ids, positions, sequences = np.array(tokens, np.int32).T
-        self._decode(np.ascontiguousarray(ids), positions, sequences, np.ones(len(tokens)))
-
-    def _decode(self, inputs: Tensor, positions: Tensor, sequences: Tensor, with_logits: Tensor) -> None:
-        """Compute one batch: token ids int32 [N] or embeddings float32 [N, E]; ``with_logits`` rows give logits."""
-        count = len(inputs)
-        ordered, owners = (np.ascontiguousarray(values, np.int32) for values in (positions, sequences))
-        owner_counts, outputs = np.ones(count, np.int32), np.ascontiguousarray(with_logits, np.int8)
-        owner_lists = (owners.ctypes.data + owners.itemsize * np.arange(count)).astype(np.uintp)
-        batch = self._native.llama_batch(n_tokens=count)
-        if inputs.ndim == 1:
-            batch.token = inputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-        else:
-            batch.embd = inputs.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        batch.pos = ordered.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-        batch.n_seq_id = owner_counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-        batch.seq_id = owner_lists.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(ctypes.c_int32)))
-        batch.logits = outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
-        native_errors()
-        code = self._native.llama_decode(self._context, batch)
-        if code:
-            raise DeviceError(f"llama.cpp could not compute {count} positions (code {code}): {native_errors()}")
+        self._decode(ids, positions, sequences, np.ones(len(tokens)))
 
     def _row(self, index: int) -> NDArray[np.float32]:
         """Logits of one position of the last batch; valid until the next one."""
         pointer = self._native.llama_get_logits_ith(self._context, index)
         return np.ctypeslib.as_array(pointer, shape=(self._rows,))
+
+    def _finite_row(self, index: int) -> NDArray[np.float32]:
+        """Return `_row`, whose numbers can be used."""
+        row = self._row(index)
+        if not np.isfinite(row).all():
+            raise self._nonsense()
+        return row
+
+    def _nonsense(self) -> EmoEdgeError:
+        if not self._on_gpu:
+            return super()._nonsense()
+        return DeviceError("the GPU computes values of the language model that are not finite: use `device` cpu")
 
     def _fork(self, fork: int) -> None:
         self._native.llama_memory_seq_cp(self._memory, 0, fork, -1, -1)
@@ -332,11 +326,6 @@ def _loaded(path: Path, gpu_layers: int, repack: bool) -> Any:
         except DeviceError as error:
             logger.warning("%s: weights are not repacked, so prompts may take longer: %s", path.name, error)
     return load_model(path, gpu_layers=gpu_layers, extra_buffers=repack and gpu_layers != 0)
-
-
-def _cpu_count() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _release(native: Any, context: Any, model: Any) -> None:

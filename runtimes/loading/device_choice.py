@@ -11,10 +11,19 @@ from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.device_names import DEVICES, GPU_DEVICES
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.utils.extras import TEGRA_RELEASE
 from emo_edge.utils.telemetry import open_onnxruntime
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama_cpp.session:LlamaSession"}
+NO_PROVIDER = "onnxruntime was built without CUDA"
+NO_GPU_BACKEND = "llama-cpp-python was built without a GPU backend"
+FIXES = {
+    NO_PROVIDER: 'pip uninstall -y onnxruntime && pip install "emo-edge[cuda]"',
+    NO_GPU_BACKEND: 'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-deps --no-cache-dir '
+    "--no-binary llama-cpp-python llama-cpp-python",
+}
+"""Command for each problem that another build of a package solves."""
 
 
 def runtime(target: str) -> Any:
@@ -36,7 +45,7 @@ def usable_devices(requested: str, *, language: bool = True) -> list[tuple[str, 
     if requested != "auto":
         problem = PROBLEMS[requested]() or (_language_problem() if language and requested in GPU_DEVICES else None)
         if problem:
-            raise DeviceError(f"{requested} cannot be used: {problem}; use `device` cpu")
+            raise DeviceError(f"{requested} cannot be used: {problem}{_fix(problem)}; use `device` cpu")
         return [(requested, "asked for")]
     problems = {name: _in_words(PROBLEMS[name], language=language) for name in GPU_DEVICES}
     reasons: list[str] = []
@@ -58,6 +67,14 @@ def _in_words(problem_of: Callable[[], str | None], *, language: bool) -> str | 
         return " ".join(str(error).split())[:200]
 
 
+def _fix(problem: str) -> str:
+    """Return the command that installs what a problem is about; empty where no package is the cause."""
+    if problem not in FIXES:
+        return ""
+    jetson = TEGRA_RELEASE.exists()
+    return "; emo-edge doctor names this JetPack's own build" if jetson else f". Run: {FIXES[problem]}"
+
+
 def _tensorrt_problem() -> str | None:
     problem: str | None = fingerprint.tensorrt_problem()
     return problem
@@ -67,9 +84,11 @@ def _cuda_problem() -> str | None:
     try:
         onnxruntime = open_onnxruntime()
     except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            raise
         return f"onnxruntime cannot be loaded: {error}"
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return "onnxruntime was built without CUDA"
+        return NO_PROVIDER
     return None
 
 
@@ -92,7 +111,7 @@ def _language_problem() -> str | None:
         raise MissingExtraError(f'an engine cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
     # Silenced first: asked for a GPU, llama.cpp looks for one and prints what it finds.
     if not library.library().llama_supports_gpu_offload():
-        return "llama-cpp-python was built without a GPU backend"
+        return NO_GPU_BACKEND
     return None
 
 

@@ -104,7 +104,7 @@ def main(before: Path, after: Path, as_json: bool, fail_on_regression: bool) -> 
     there; times only where machine, data set and versions are the same.
     """
     comparison = compare(side(before), side(after))
-    click.echo(json.dumps(comparison.as_json(), indent=1) if as_json else comparison_text(comparison))
+    click.echo(json.dumps(comparison.as_json(), indent=1, allow_nan=False) if as_json else comparison_text(comparison))
     if fail_on_regression and comparison.regressions:
         raise AccuracyGateError(f"worse than before: {_named(comparison.regressions)}")
 

@@ -29,7 +29,7 @@ def require_new_report(path: Path, *, overwrite: bool) -> None:
 
 def write_report(path: Path, report: Mapping[str, Any], bundle: Path) -> None:
     """Write a report of ``bundle`` as JSON, without the names of folders."""
-    write_text(path, without_folders(json.dumps(report, indent=1), bundle) + "\n")
+    write_text(path, without_folders(json.dumps(report, indent=1, allow_nan=False), bundle) + "\n")
 
 
 def without_folders(text: str, bundle: Path) -> str:

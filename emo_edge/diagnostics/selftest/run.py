@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.console.children import code_command
 from emo_edge.diagnostics.doctor.examine import examine
 from emo_edge.diagnostics.selftest.comparison import compared_runs
-from emo_edge.errors import AccuracyGateError, DeviceError
+from emo_edge.errors import AccuracyGateError, DeviceError, InputError
 from emo_edge.runtimes.base.device_names import DEVICES
 
 SELFTEST_VERSION = 1
@@ -39,6 +40,13 @@ class SelftestSettings:
     """Readings that are timed."""
     minutes: float = 60.0
     """For one device; engines are built in them."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.rounds < 1 or not 0 < self.minutes < math.inf:
+            raise InputError(
+                f"a self-test needs samples, rounds and minutes above 0, not {self.samples}, {self.rounds} "
+                f"and {self.minutes}"
+            )
 
 
 def selftest(

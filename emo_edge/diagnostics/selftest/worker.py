@@ -17,6 +17,7 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.errors import EmoEdgeError
 from emo_edge.runtimes.loading.device_choice import usable_devices
 from emo_edge.utils.commands import with_common_flags
+from emo_edge.utils.extras import missing_extra
 
 WARM_UP = 3
 
@@ -63,7 +64,7 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
     try:
         usable_devices(order["device"], language=order["language"])
     except (EmoEdgeError, ModuleNotFoundError) as error:
-        problem = with_common_flags(str(error))
+        problem = with_common_flags(str(_with_command(error)))
         return {"absent": problem, "problem": problem}
     try:
         bundle = Path(order["bundle"])
@@ -75,13 +76,21 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
         return {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
 
 
+def _with_command(error: EmoEdgeError | ModuleNotFoundError) -> Exception:
+    """Replace a missing module by the error that names the command which installs it."""
+    if isinstance(error, ModuleNotFoundError):
+        with suppress(ModuleNotFoundError):
+            return missing_extra(error)
+    return error
+
+
 def main() -> None:
     """Read the order on stdin, print the answer as the last line of stdout."""
     order = json.loads(sys.stdin.read())
     messages: list[str] = []
     handler = _Messages(messages)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    print("\n" + json.dumps(run_order(order) | {"log": messages}))
+    print("\n" + json.dumps(run_order(order) | {"log": messages}, allow_nan=False))
 
 
 class _Messages(logging.Handler):

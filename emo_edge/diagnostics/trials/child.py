@@ -33,7 +33,7 @@ def main(module: str, bundle: str | None = None) -> None:
         # Our own errors name a fix for every machine; the doctor knows this one's, and needs the cause.
         cause = error.__cause__ or error
         facts = {"problem": f"{type(cause).__name__}: {' '.join(str(cause).split())[:400]}".rstrip(": ")}
-    print("\n" + json.dumps(facts))
+    print("\n" + json.dumps(facts, allow_nan=False))
 
 
 if __name__ == "__main__":

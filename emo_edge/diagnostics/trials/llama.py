@@ -32,7 +32,7 @@ def try_llama(bundle: str | None) -> dict[str, str]:
     if folder is None:
         return facts | {"model": NO_MODEL}
     # Kept by the parent if the next step ends this process.
-    print(json.dumps(facts | {"model": f"{folder.name} was being computed"}), flush=True)
+    print(json.dumps(facts | {"model": f"{folder.name} was being computed"}, allow_nan=False), flush=True)
     return facts | compute_prompt(folder, amx)
 
 

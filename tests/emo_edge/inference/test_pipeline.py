@@ -207,6 +207,16 @@ def test_times_and_settings_travel_with_the_reading(exact: EmotionPipeline, samp
     assert reading.to_dict()["label"] == reading.label
 
 
+def test_the_first_reading_of_a_pipeline_is_marked_cold(tiny_bundle: Path, samples: list[Sample]) -> None:
+    image, box = samples[0].image, samples[0].box
+    with EmotionPipeline.open(tiny_bundle, device="cpu", profile="small", threads=1) as pipeline:
+        assert pipeline.read(image, boxes=[]) == [], "no face: nothing was computed"
+        both = pipeline.read(image, boxes=[box, box])
+        assert [face.cold for face in both] == [True, True] and both[0].to_dict()["cold"] is True
+        clip = pipeline.read_clip([image], boxes=[box])
+        assert clip is not None and not clip.cold and not pipeline.read(image, boxes=[box])[0].cold
+
+
 def test_the_reference_runs_behind_the_same_pipeline(
     tiny_bundle: Path, exact: EmotionPipeline, model: Any, samples: list[Sample]
 ) -> None:

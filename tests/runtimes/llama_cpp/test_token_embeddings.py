@@ -11,6 +11,7 @@ import pytest
 
 from emo_edge.bundle.gguf_types import TENSOR_TYPES
 from emo_edge.runtimes.llama_cpp import session as llama
+from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import library
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
@@ -64,9 +65,9 @@ def test_one_call_tells_what_three_told(
     gguf: Path, embeddings: int, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    computed = LlamaSession._decode
+    computed = BatchDecoder.__call__
     monkeypatch.setattr(
-        LlamaSession, "_decode", lambda self, inputs, *rest: (calls.append(len(inputs)), computed(self, inputs, *rest))
+        BatchDecoder, "__call__", lambda self, inputs, *rest: (calls.append(len(inputs)), computed(self, inputs, *rest))
     )
     told: dict[bool, list[Any]] = {True: [], False: []}
     for one in (True, False):
@@ -92,9 +93,11 @@ def test_one_call_tells_what_three_told(
 
 def test_text_alone_stays_tokens(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds: list[Any] = []
-    computed = LlamaSession._decode
+    computed = BatchDecoder.__call__
     monkeypatch.setattr(
-        LlamaSession, "_decode", lambda self, inputs, *rest: (kinds.append(inputs.dtype), computed(self, inputs, *rest))
+        BatchDecoder,
+        "__call__",
+        lambda self, inputs, *rest: (kinds.append(inputs.dtype), computed(self, inputs, *rest)),
     )
     with LlamaSession(gguf, context_size=128) as session:
         session.prefill([[1, 5, 6], [7, 8]])

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.cli.selftest import main
-from emo_edge.diagnostics.selftest import run
+from emo_edge.diagnostics.selftest import run, worker
 from emo_edge.diagnostics.selftest.comparison import compared_runs, distance, summary
 from emo_edge.diagnostics.selftest.report_file import without_folders, write_text
 from emo_edge.diagnostics.selftest.run import require_passed
 from emo_edge.diagnostics.selftest.text import report_lines
 from emo_edge.errors import AccuracyGateError, DeviceError, InputError
+from emo_edge.runtimes.loading import device_choice
 
 CPU = {"a": {"joy": 0.75, "fear": 0.25}, "b": {"joy": 0.4, "fear": 0.6}}
 
@@ -138,3 +139,40 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["no-bundle", "--out", str(tmp_path / "missing" / "report.json")])
     assert result.exit_code == 4
     assert "there is no folder" in result.stderr
+
+
+class Uninstalled:
+    """A finder that knows of no package."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt", "openvino"])
+def test_a_device_whose_package_is_missing_has_the_command_that_installs_it(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "llama_cpp")
+    for name in [name for name in sys.modules if name.partition(".")[0] in engines]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Uninstalled()])
+    answer = worker.run_order({"device": device, "language": True})
+    assert answer["absent"] == answer["problem"] and 'pip install "emo-edge[' in answer["problem"], answer
+
+
+@pytest.mark.parametrize(("jetson", "words"), [(False, 'pip install "emo-edge[cuda]"'), (True, "emo-edge doctor")])
+def test_a_build_without_the_card_has_the_command_too(
+    jetson: bool, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nv_tegra_release").touch()
+    monkeypatch.setattr(device_choice, "TEGRA_RELEASE", tmp_path / ("nv_tegra_release" if jetson else "none"))
+    monkeypatch.setitem(device_choice.PROBLEMS, "cuda", lambda: device_choice.NO_PROVIDER)
+    assert words in worker.run_order({"device": "cuda", "language": False})["problem"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"minutes": float("nan")}, {"minutes": float("inf")}, {"samples": 0}, {"rounds": -1}]
+)
+def test_settings_that_cannot_be_used_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="above 0"):
+        run.SelftestSettings(**wrong)

@@ -1,0 +1,133 @@
+"""Numbers that cannot be a result: found in every output, on every device, before they reach a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
+from emo_edge.inference.output_checks import all_finite, require_sound
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.probability import tempered
+from emo_edge.inference.results import Request
+
+SHAPES = {
+    "landmarks": (2, 68, 2),
+    "pose": (2, 3),
+    "attributes": (2, 40),
+    "visibility": (2, 29),
+    "age": (2, 8),
+    "gender": (2, 2),
+    "race": (2, 5),
+    "face_tokens": (2, 4, 16),
+}
+
+
+def outputs() -> dict[str, Any]:
+    return {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_value_that_is_not_finite_is_named(name: str, value: float) -> None:
+    values = outputs()
+    values[name].flat[-1] = value
+    with pytest.raises(DeviceError, match=rf"the face graph computes {name} {value} on cuda, .*`device` cpu") as caught:
+        require_sound("face", values, "cuda")
+    assert caught.value.exit_code == 6
+    with pytest.raises(BundleError, match=name) as caught_on_cpu:
+        require_sound("face", values, "cpu")
+    assert caught_on_cpu.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [("pose", math.pi, 3.15), ("pose", -math.pi, -1.8e5), ("landmarks", 1.2, 3.1), ("landmarks", -3.0, -1e30)],
+)
+def test_a_value_outside_of_its_heads_range_is_named(name: str, good: float, bad: float) -> None:
+    values = outputs()
+    values[name].flat[1] = good
+    require_sound("face", values, "openvino")
+    values[name].flat[0] = bad
+    with pytest.raises(DeviceError, match=rf"{name} .* on openvino, outside of ±3"):
+        require_sound("face", values, "openvino")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_large_finite_values_are_no_problem(dtype: Any) -> None:
+    largest = np.finfo(dtype).max if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).max
+    assert all_finite(np.full((4, 1000), largest, dtype))
+    assert all_finite(np.empty((0, 3), dtype))
+
+
+def test_opposite_infinities_are_found() -> None:
+    assert not all_finite(np.array([np.inf, -np.inf], np.float32))
+
+
+def test_the_check_is_cheap() -> None:
+    """Features of 32 pictures of a 7B model: 46 MB, whose network takes seconds."""
+    features = np.ones((32, 257, 1408), np.float32)
+    started = time.perf_counter()
+    assert all_finite(features)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-6, 1.0, 1e6])
+def test_any_temperature_above_zero_gives_probabilities(temperature: float) -> None:
+    values = tempered(np.array([-3.0, -1.0, -700.0]), temperature)
+    assert np.isfinite(values).all() and abs(values.sum() - 1) < 1e-9 and values.argmax() == 1
+    assert tempered(np.array([2.0, 2.0]), temperature).tolist() == [0.5, 0.5]
+
+
+def spoiled(bundle: Path, target: Path, part: str, output: str, factor: float) -> Path:
+    """Copy a bundle whose graph multiplies an output, in every precision, with right hashes."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    shutil.copytree(bundle, target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    for variant in manifest["components"][part]["variants"].values():
+        (file,) = variant["files"]
+        model = onnx.load(target / file["path"])
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                names[:] = [f"{name}_before" if name == output else name for name in names]
+        (port,) = (port for port in model.graph.output if port.name == output)
+        dtype = helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(factor, dtype), "factor"))
+        model.graph.node.append(helper.make_node("Mul", [f"{output}_before", "factor"], [output]))
+        data = model.SerializeToString()
+        (target / file["path"]).write_bytes(data)
+        file |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("part", "output", "factor", "device", "kind"),
+    [
+        ("face", "pose", 1e8, "cpu", BundleError),
+        ("face", "landmarks", 1e6, "openvino", DeviceError),
+        ("face", "visibility", math.nan, "cpu", BundleError),
+        ("vision", "features", math.nan, "cpu", BundleError),
+        ("connector", "visual_tokens", math.nan, "cpu", BundleError),
+    ],
+)
+def test_a_graph_that_computes_nonsense_gives_no_result(
+    tiny_bundle: Path, tmp_path: Path, part: str, output: str, factor: float, device: str, kind: type[EmoEdgeError]
+) -> None:
+    bundle, (sample,) = spoiled(tiny_bundle, tmp_path / "bundle", part, output, factor), packaged_samples(1)
+    with (
+        EmotionPipeline.open(bundle, device=device, profile="exact", threads=1) as pipeline,
+        pytest.raises(kind, match=f"the {part} graph computes {output} .* on {device}"),
+    ):
+        pipeline.read(sample.image, Request(), boxes=[sample.box])
