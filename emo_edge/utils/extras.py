@@ -8,6 +8,7 @@ from emo_edge.errors import MissingExtraError
 
 EXTRAS = {
     "cv2": "cpu",
+    "av": "cpu",
     "onnxruntime": "cpu",
     "llama_cpp": "cpu",
     "tokenizers": "cpu",
