@@ -21,6 +21,9 @@ from emo_edge.media.sources import SourceKind, camera_path, without_password
 from emo_edge.utils.opencv import open_cv2
 
 logger = logging.getLogger(__name__)
+ALPHA_MODE = bytes.fromhex("53c08101")
+"""Matroska's element AlphaMode with the value 1, of WebM with transparency."""
+HEAD_BYTES = 1 << 16
 
 
 @contextmanager
@@ -59,6 +62,10 @@ def _file(source: str) -> FrameReader:
     path = str(Path(source).resolve())
     if has_pyav():
         return pyav_reader.open_file(path, source)
+    with open(path, "rb") as file:
+        transparent = ALPHA_MODE in file.read(HEAD_BYTES)
+    if transparent:
+        raise InputError(f'{source}: is transparent, which only PyAV reads. Run: pip install "emo-edge[cpu]"')
     capture = open_cv2().VideoCapture(path)
     if not capture.isOpened():
         raise InputError(

@@ -58,7 +58,7 @@ def reason(address: str, error: BaseException | None = None) -> str:
         return _answered(int(_BY_CLASS[name]))
     if name in _OF_TRANSPORT:
         return _OF_TRANSPORT[name].format(place=_place(parts), scheme=parts.scheme, seconds=OPEN_TIMEOUT_S)
-    return _tried(parts) or "the connection works, and no video came" + (f": {_plain(error)}" if error else "")
+    return _tried(parts) or f"{_place(parts)} answers, and what it sends is no video that can be read"
 
 
 def _answered(status: int) -> str:
@@ -80,10 +80,6 @@ def _place(parts: SplitResult) -> str:
     port = parts.port or PORTS.get(parts.scheme)
     shown = f"[{host}]" if ":" in host else host
     return f"{shown}:{port}" if port else shown
-
-
-def _plain(error: BaseException | None) -> str:
-    return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
 def _tried(parts: SplitResult) -> str | None:
