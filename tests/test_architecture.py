@@ -18,6 +18,7 @@ LAYERS = (
     ("emo_edge.utils",),
     ("emo_edge.storage",),
     ("emo_edge.metrics",),
+    ("emo_edge.media.readers",),
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),
     ("emo_edge.bundle",),

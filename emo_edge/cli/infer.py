@@ -72,6 +72,11 @@ from emo_edge.utils.status_line import StatusLine, StatusLogHandler
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed for sampling.")
 @click.option("--frames", default=8, show_default=True, help="Number of frames of a clip.")
 @click.option("--fps", type=float, help="Frames per second of a video that is read as it plays, clip after clip.")
+@click.option(
+    "--faces",
+    type=click.Choice(["all", "largest"]),
+    help="Faces to read; the default is all of a picture and the largest of a clip.",
+)
 @click.option("--face-box", help="Face as x,y,width,height in pixels, instead of a detector.")
 @click.option("--whole-image", is_flag=True, help="Read the whole picture as one face, without a detector.")
 @click.option("--yunet", type=click.Path(path_type=Path), help="ONNX file of YuNet, instead of the bundle's detector.")
@@ -98,7 +103,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     output, status = _output(options), StatusLine()
     level = logging.INFO if options["verbose"] or status.live else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
-    sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
+    sampling, drawn = ClipSampling(options["frames"], options["fps"], options["faces"]), options["draw"] is not None
     if drawn:
         require_drawing(options["draw"])
     opened = Bundle.open(bundle_directory(bundle))

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
+from emo_edge.faces.detector import DetectedFace, nearest_with_face
+from emo_edge.faces.tracks import FacesOfTrack
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.images import over_white, read_image, upright
 
 Channels = Literal["rgb", "bgr"]
 CHANNELS = ("rgb", "bgr")
+Faces = Literal["all", "largest"]
+FACES = ("all", "largest")
 ACCEPTED = "a path, a PIL.Image.Image or a uint8 array [height, width, 3]"
 EXIF_ORIENTATION = 0x0112
 WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -82,6 +86,19 @@ def boxes_by_frame(boxes: Sequence[Box | None] | None, frames: int) -> list[list
     if len(given) != frames:
         raise InputError(f"`boxes` holds {len(given)} boxes for {frames} frames: give one a frame, or one for all")
     return [[] if box is None else [box] for box in given]
+
+
+def given_track(by_frame: Sequence[Sequence[DetectedFace]]) -> list[FacesOfTrack]:
+    """Return the one track of boxes that the caller gave; a frame without one takes that of the nearest frame."""
+    nearest = nearest_with_face(list(map(bool, by_frame)))
+    return [[(frame, by_frame[other][0]) for frame, other in enumerate(nearest)]] if nearest else []
+
+
+def checked_faces(faces: str) -> int | None:
+    """Return how many faces ``faces`` asks for, None for all; raise InputError for another word."""
+    if faces not in FACES:
+        raise InputError(f'`faces` is "all" or "largest", not {faces!r}')
+    return None if faces == "all" else 1
 
 
 def _checked_array(image: NDArray[Any]) -> Image:

@@ -19,12 +19,22 @@ import numpy as np
 from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_with_face
+from emo_edge.faces.detector import DetectedFace, FaceDetector
 from emo_edge.faces.registry import FixedBox, faces_in_boxes, open_detector
+from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
 from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks
-from emo_edge.inference.frames import Channels, ImageInput, boxes_by_frame, rgb_frame, rgb_frames
+from emo_edge.inference.frames import (
+    Channels,
+    Faces,
+    ImageInput,
+    boxes_by_frame,
+    checked_faces,
+    given_track,
+    rgb_frame,
+    rgb_frames,
+)
 from emo_edge.inference.label_network import NetworkLabels
 from emo_edge.inference.label_scoring import (
     NO_LABEL_QUESTION,
@@ -93,6 +103,7 @@ class EmotionPipeline:
         *,
         channels: Channels = "rgb",
         boxes: Sequence[Box] | None = None,
+        faces: Faces = "all",
     ) -> list[EmotionResult]:
         """Read every face of an image, largest first; no face gives an empty list.
 
@@ -101,21 +112,22 @@ class EmotionPipeline:
             request: labels, questions and options; None is ``Request()``.
             channels: order of an array's channels: "rgb", or "bgr" as OpenCV gives it.
             boxes: faces as (x0, y0, x1, y1) in pixels, instead of the detector; the results keep their order.
+            faces: "all", or "largest" for the first of them alone.
 
         Raises InputError for an image, a box or a request that cannot be used.
         """
-        frame, request = rgb_frame(image, channels), request or Request()
+        frame, request, number = rgb_frame(image, channels), request or Request(), checked_faces(faces)
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                faces = self._faces(frame, boxes)
-            if not faces:
+                chosen = self._faces(frame, boxes)[:number]
+            if not chosen:
                 return []
             detector = self._detector_name(boxes)
-            features = self._run_networks([frame] * len(faces), faces, watch, detector)
+            features = self._run_networks([frame] * len(chosen), chosen, watch, detector)
             results = [
                 self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
-                for row in range(len(faces))
+                for row in range(len(chosen))
             ]
             self._cold = False
             return results
@@ -130,7 +142,9 @@ class EmotionPipeline:
     ) -> EmotionResult | None:
         """Read one face through a clip, every frame's tokens in one prompt; None if no frame shows a face.
 
-        The largest face of each frame counts; a frame without one takes the box of the nearest frame that has one.
+        It is the largest face of the first frame with faces (of those that last, a chance detection apart), followed
+        by the overlap of its boxes. A frame without a face takes its box in the nearest frame that has it, and a frame
+        that shows only other faces is left out.
 
         Args:
             frames: images as for `read`.
@@ -140,20 +154,43 @@ class EmotionPipeline:
 
         Raises InputError as `read` does, and for a clip of more frames than the context holds.
         """
-        images, request = rgb_frames(frames, channels), request or Request()
+        results = self.read_clip_faces(frames, request, channels=channels, boxes=boxes, faces="largest")
+        return results[0] if results else None
+
+    def read_clip_faces(
+        self,
+        frames: Iterable[ImageInput],
+        request: Request | None = None,
+        *,
+        channels: Channels = "rgb",
+        boxes: Sequence[Box | None] | None = None,
+        faces: Faces = "all",
+    ) -> list[EmotionResult]:
+        """Read every face of a clip, each followed from frame to frame; that of `read_clip` is the first.
+
+        Args and errors are those of `read_clip`; ``faces`` is "all" or "largest".
+        """
+        images, request, number = rgb_frames(frames, channels), request or Request(), checked_faces(faces)
         given = boxes_by_frame(boxes, len(images))
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
                 by_frame = [self._faces(image, own) for image, own in zip(images, given, strict=True)]
-                faces = [by_frame[index][0] for index in nearest_with_face(list(map(bool, by_frame)))]
-            if not faces:
-                return None
+                tracks = given_track(by_frame) if boxes is not None else faces_of_clip(by_frame)
             detector = self._detector_name(boxes)
-            features = self._run_networks(images, faces, watch, detector)
-            result = self._result(features, slice(0, len(images)), request, watch, detector, clip=True)
+            results = [self._clip_result(images, track, request, watch.branch(), detector) for track in tracks[:number]]
             self._cold = False
-            return result
+            return results
+
+    def _clip_result(
+        self, images: Sequence[Image], track: FacesOfTrack, request: Request, watch: Stopwatch, detector: str
+    ) -> EmotionResult:
+        chosen = [images[frame] for frame, _ in track]
+        features = self._run_networks(chosen, [face for _, face in track], watch, detector)
+        middle = min(range(len(track)), key=lambda row: abs(track[row][0] - len(images) // 2))
+        rows = slice(0, len(track))
+        result = self._result(features, rows, request, watch, detector, clip=True, middle=middle)
+        return replace(result, frame=track[middle][0])
 
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)
@@ -175,9 +212,11 @@ class EmotionPipeline:
         detector: str,
         *,
         clip: bool,
+        middle: int | None = None,
     ) -> EmotionResult:
         """Compute the result of one face, frames ``rows``: sentence, label scores, answers, face attributes."""
-        watch, middle, manifest = measured.branch(), (rows.start + rows.stop) // 2, self.manifest
+        watch, manifest = measured.branch(), self.manifest
+        middle = rows.start if middle is None else middle
         sentence, attributes = "", None
         if self._asks_demographics(request) and features.has_attributes:
             sentence = demographics_of(manifest, features.face_outputs, rows, clip=clip)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class EmotionResult:
     """One face of an image, or one face through a clip."""
 
     box: Box
-    """x0, y0, x1, y1 in frame pixels; of a clip, in its middle frame."""
+    """x0, y0, x1, y1 in frame pixels; of a clip, in its middle frame, or the nearest one that shows the face."""
     detection_score: float | None
     frames: int
     """Number of frames that were read: 1 for an image."""
@@ -120,6 +120,8 @@ class EmotionResult:
     settings: Settings
     cold: bool = False
     """True for the first reading of an opened pipeline: its engines still allocate and load, which its times hold."""
+    frame: int = 0
+    """Of a clip, the index of the frame that ``box`` and ``face`` belong to, among the frames that were given."""
 
     @property
     def label(self) -> str | None:
@@ -153,8 +155,12 @@ class ClipSampling:
 
     frames: int = 8
     fps: float | None = None
+    faces: Literal["all", "largest"] | None = None
+    """Faces to read; None takes all of a picture and the largest of a clip."""
 
     def __post_init__(self) -> None:
+        if self.faces not in (None, "all", "largest"):
+            raise InputError(f'`faces` is "all" or "largest", not {self.faces!r}')
         if self.frames < 1 or (self.fps is not None and not 0 < self.fps <= 240):
             raise InputError(f"a clip needs frames >= 1 and 0 < fps <= 240, not {self.frames} and {self.fps}")
 
@@ -168,19 +174,23 @@ class SourceResult:
     """image or clip."""
     faces: list[EmotionResult]
     image: Image | None
-    """The picture the boxes lie in (a clip's middle frame); None after an error."""
+    """The picture the boxes lie in (of a clip, the frame of the first face's box); None after an error."""
     seconds: tuple[float, float] | None = None
-    """First and last frame of a clip, in seconds from the start."""
+    """First and last frame of a clip, in seconds from the start of its segment."""
     error: EmoEdgeError | None = None
+    segment: int = 0
+    """Of a clip: the number of jumps of the video's time stamps before it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
+        segment = {} if self.seconds is None else {"segment": self.segment}
         return {
             "result_version": RESULT_VERSION,
             "source": without_password(self.source),
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
             "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
+            **segment,
             "readings": [face.to_dict() for face in self.faces],
             "error": None if self.error is None else str(self.error),
         }

@@ -28,7 +28,8 @@ def rows(results: Any) -> list[dict[str, Value]]:
 
     The columns are, in this order:
 
-    - ``source``, ``kind`` (image or clip), ``start_s``, ``end_s`` (of a clip, in seconds from the source's start);
+    - ``source``, ``kind`` (image or clip), ``start_s``, ``end_s`` (of a clip, in seconds from its segment's start);
+    - ``segment``, the jumps of the time stamps before it, only where a result lies after one;
     - ``face``: the index in ``SourceResult.faces``, or among the `EmotionResult` objects of one list;
     - ``label``, ``confidence`` (its probability), and ``p_<label>`` for each label;
     - ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1`` in pixels, ``detection_score``, ``frames``;
@@ -93,6 +94,8 @@ def _table(results: Any) -> Iterator[Sections]:
 
 def _source_rows(result: SourceResult) -> Iterator[Sections]:
     source = _source(without_password(result.source), result.kind, result.seconds or (None, None))
+    if result.segment:
+        source["segment"] = result.segment
     error = None if result.error is None else str(result.error)
     if not result.faces:
         yield _row(source, None, None, error)
@@ -112,7 +115,8 @@ def _row(
     label = result.label if result else None
     probabilities = result.probabilities if result else {}
     return (
-        {**source, "face": index, "label": label, "confidence": probabilities[label] if label else None},
+        source,
+        {"face": index, "label": label, "confidence": probabilities[label] if label else None},
         {f"p_{name}": float(value) for name, value in probabilities.items()},
         _geometry(result),
         {f"attribute_{name}": float(value) for name, value in _attributes(result).items()},

@@ -26,7 +26,7 @@ def stream(
         pipeline: an open one.
         source: an image, a folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
         request: labels, questions and options; None is ``Request()``.
-        sampling: how videos, cameras and streams are cut into clips.
+        sampling: how videos, cameras and streams are cut into clips, and which faces are read.
 
     A source that cannot be read gives a result with its error. Raises InputError, before anything is read, for a
     request that no source could fulfil.
@@ -64,13 +64,13 @@ def _read_source(
     if kind not in ("image", "folder"):
         pipeline.check(request, sampling.frames)
     if kind == "image":
-        yield _image_result(pipeline, Path(source), request)
+        yield _image_result(pipeline, Path(source), request, sampling)
     elif kind == "folder":
         paths = image_paths(Path(source))
         for number, path in enumerate(paths):
             progress(source, number, len(paths))
             try:
-                yield _image_result(pipeline, path, request)
+                yield _image_result(pipeline, path, request, sampling)
             except InputError as error:
                 yield SourceResult(str(path), "image", [], None, error=error)
     elif kind == "video" and sampling.fps is None:
@@ -79,31 +79,37 @@ def _read_source(
             progress(source, done, total)
 
         frames = clip_frames(Path(source), count=sampling.frames, progress=report)
-        yield _clip_result(pipeline, source, frames, request)
+        yield _clip_result(pipeline, source, frames, request, sampling)
     else:
         for window in _windows(sampled_frames(source, fps=sampling.fps), sampling.frames):
-            yield _clip_result(pipeline, source, window, request)
+            yield _clip_result(pipeline, source, window, request, sampling)
 
 
-def _image_result(pipeline: EmotionPipeline, path: Path, request: Request) -> SourceResult:
+def _image_result(pipeline: EmotionPipeline, path: Path, request: Request, sampling: ClipSampling) -> SourceResult:
     image = read_image(path)
-    return SourceResult(str(path), "image", pipeline.read(image, request), image)
+    return SourceResult(str(path), "image", pipeline.read(image, request, faces=sampling.faces or "all"), image)
 
 
 def _clip_result(
-    pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request
+    pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request, sampling: ClipSampling
 ) -> SourceResult:
-    result = pipeline.read_clip([frame.image for frame in frames], request)
-    seconds = (frames[0].time_s, frames[-1].time_s)
-    middle = frames[len(frames) // 2].image
-    return SourceResult(source, "clip", [result] if result else [], middle, seconds)
+    images = [frame.image for frame in frames]
+    faces = pipeline.read_clip_faces(images, request, faces=sampling.faces or "largest")
+    first, last = frames[0], frames[-1]
+    # A whole video may have several segments: they count one after the other from the first one's start.
+    seconds = (first.time_s, first.time_s + last.elapsed_s - first.elapsed_s)
+    shown = images[faces[0].frame if faces else len(images) // 2]
+    return SourceResult(source, "clip", faces, shown, seconds, segment=first.segment)
 
 
 def _windows(frames: Iterable[TimedFrame], size: int) -> Iterator[list[TimedFrame]]:
-    """Cut a stream into clips of ``size`` frames; the rest at the end is a shorter one, also after an error."""
+    """Cut a stream into clips of ``size`` frames of one segment; the rest is a shorter one, also after an error."""
     window: list[TimedFrame] = []
     try:
         for frame in frames:
+            if window and frame.segment != window[0].segment:
+                yield window
+                window = []
             window.append(frame)
             if len(window) == size:
                 yield window

@@ -1,121 +1,146 @@
-"""Open and close OpenCV's captures of files, cameras and streams, with errors that name the next step."""
+"""Open and close files, cameras and streams, with errors that name the next step."""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from emo_edge.errors import DeviceError, InputError
-from emo_edge.media.sources import SourceKind, camera_index, without_password
+from emo_edge.errors import DeviceError, EmoEdgeError, InputError
+from emo_edge.media.readers import pyav_reader
+from emo_edge.media.readers.frames import OPEN_TIMEOUT_S, READ_TIMEOUT_S, FrameReader
+from emo_edge.media.readers.opencv_reader import OpenCvReader
+from emo_edge.media.readers.unreachable import reason
+from emo_edge.media.sources import SourceKind, camera_path, without_password
 from emo_edge.utils.native_paths import native_path, native_text
 from emo_edge.utils.opencv import open_cv2
 
-OPEN_TIMEOUT_MS = 10_000
-READ_TIMEOUT_MS = 10_000
-MAX_PIXELS = 36_000_000
-"""Of a frame: 8K video, and 108 MB; several are kept at once."""
-MOST_FRAMES = 10**9
-"""Frame counts beyond this are nonsense (OpenCV passes on what a container lacks as -9e14 or 9e18)."""
+logger = logging.getLogger(__name__)
+ALPHA_MODE = bytes.fromhex("53c08101")
+"""Matroska's element AlphaMode with the value 1, of WebM with transparency."""
+HEAD_BYTES = 1 << 16
 
 
 @contextmanager
-def opened_capture(source: str, kind: SourceKind) -> Iterator[Any]:
-    """Open a cv2.VideoCapture of a "video", "camera" or "stream" and release it in the end.
+def opened_capture(source: str, kind: SourceKind) -> Iterator[FrameReader]:
+    """Open a "video", "camera" or "stream" and close it in the end.
+
+    Files and addresses are read with PyAV, cameras and GStreamer pipelines with OpenCV. Without PyAV OpenCV reads all,
+    and a warning names what is missing then.
 
     Raises InputError for a file that is no readable video, DeviceError for a camera or stream that does not answer.
     """
-    capture = {"video": _file, "camera": _camera, "stream": _stream}[kind](source)
+    reader = {"video": _file, "camera": _camera, "stream": _stream}[kind](source)
     try:
-        _check_size(capture, source)
-        yield capture
+        yield reader
     finally:
-        capture.release()
+        reader.close()
 
 
-def _check_size(capture: Any, source: str) -> None:
-    cv2 = open_cv2()
-    width, height = (int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-    if width * height > MAX_PIXELS:
-        raise InputError(
-            f"{without_password(source)}: frames of {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}"
+@cache
+def has_pyav() -> bool:
+    """Return True where PyAV can be imported; log a warning, once, where it cannot."""
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        logger.warning(
+            "PyAV cannot be loaded (%s), so OpenCV reads videos: transparency and cover pictures are not recognised. "
+            'Run: pip install "emo-edge[cpu]"',
+            error,
         )
+        return False
+    return True
 
 
-def promised_frames(capture: Any) -> int:
-    """Return the number of frames that the container promises; 0 when it promises none."""
-    count = capture.get(open_cv2().CAP_PROP_FRAME_COUNT)
-    return int(count) if 0 < count < MOST_FRAMES else 0
-
-
-def frame_clock(capture: Any, kind: SourceKind) -> Callable[[int], float]:
-    """Return a function from a frame's index, asked after its grab, to its seconds since the first frame.
-
-    Files and streams carry time stamps; cameras, and streams that do not, are timed by this machine's clock.
-    """
-    cv2 = open_cv2()
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    step = 1 / rate if 0 < rate < 1000 else 1 / 25
-    first: list[float] = []
-    last = [0.0]
-
-    def seconds(index: int) -> float:
-        stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        first.extend([] if first else [stamp, time.monotonic()])
-        value = stamp - first[0]
-        if kind == "camera" or (kind == "stream" and index and value <= 0):
-            value = time.monotonic() - first[1]
-        elif index and not value > 0:
-            value = index * step
-        last[0] = max(last[0], value)
-        return last[0]
-
-    return seconds
-
-
-def _file(source: str) -> Any:
+def _file(source: str) -> FrameReader:
     # An absolute path is never taken for a protocol or a number.
-    with native_path(Path(source).resolve()) as name:
+    path = Path(source).resolve()
+    if has_pyav():
+        with native_path(path) as name:
+            return pyav_reader.open_file(name, source)
+    with path.open("rb") as file:
+        transparent = ALPHA_MODE in file.read(HEAD_BYTES)
+    if transparent:
+        raise InputError(f'{source}: is transparent, which only PyAV reads. Run: pip install "emo-edge[cpu]"')
+    with native_path(path) as name:
         capture = open_cv2().VideoCapture(name)
     if not capture.isOpened():
         raise InputError(
             f"{source}: not a video that OpenCV can read, or a damaged one (an MP4 that was cut off cannot be opened): "
             "copy it again, or convert it to MP4"
         )
-    return capture
+    return OpenCvReader(capture, source)
 
 
-def _camera(source: str) -> Any:
-    cv2, index = open_cv2(), camera_index(source)
-    linux = sys.platform == "linux"
-    present = sorted(str(path) for path in Path("/dev").glob("video*"))
-    # Asking the drivers for a camera that is not there takes seconds with some of them.
-    missing = linux and f"/dev/video{index}" not in present
-    capture = None if missing else cv2.VideoCapture(index, cv2.CAP_V4L2 if linux else cv2.CAP_ANY)
-    if capture is None or not capture.isOpened():
-        available = f"; this machine has {', '.join(present) or 'none'}" if linux else ""
-        raise DeviceError(f"camera {index} cannot be opened{available}. Is it plugged in, and free of other programs?")
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    return capture
-
-
-def _stream(source: str) -> Any:
-    cv2, source = open_cv2(), native_text(source)
-    pipeline = " ! " in source
-    if pipeline:
-        capture = cv2.VideoCapture(source, cv2.CAP_GSTREAMER)
+def _camera(source: str) -> FrameReader:
+    cv2, path = open_cv2(), camera_path(source)
+    if sys.platform != "linux":
+        capture = cv2.VideoCapture(int(path.removeprefix("/dev/video")), cv2.CAP_ANY)
     else:
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        # Asking the drivers for a camera that is not there takes seconds with some of them.
+        capture = cv2.VideoCapture(path, cv2.CAP_V4L2) if os.access(path, os.R_OK | os.W_OK) else None
+    if capture is None or not capture.isOpened():
+        raise DeviceError(f"camera {source.removeprefix('/dev/video')} cannot be opened{_camera_hint(path)}")
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    return OpenCvReader(capture, source, camera=True)
+
+
+def _camera_hint(path: str) -> str:
+    if sys.platform != "linux":
+        return ". Is it plugged in, and free of other programs?"
+    if Path(path).exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f': no permission for {path}. Run: sudo usermod -aG video "$USER", and log in again'
+    present = ", ".join(sorted(str(node) for node in Path("/dev").glob("video*"))) or "none"
+    if Path(path).exists():
+        return (
+            f"; this machine has {present}. Is it free of other programs? "
+            "A camera may have several nodes, of which one gives pictures"
+        )
+    return f"; this machine has {present}. Is it plugged in, and free of other programs?"
+
+
+def _stream(source: str) -> FrameReader:
+    shown, source = without_password(source), native_text(source)
+    if " ! " in source and "://" not in source.partition(" ")[0]:
+        return _pipeline(source, shown)
+    if not has_pyav():
+        return _address_by_opencv(source, shown)
+    from av.error import FFmpegError
+
+    failure: FFmpegError | None = None
+    try:
+        return pyav_reader.open_stream(source, shown)
+    except EmoEdgeError as error:
+        raise DeviceError(str(error)) from None
+    except (FFmpegError, ValueError, OSError) as error:
+        failure = error
+    # Raised out of the handler: FFmpeg's error, which holds the address, is no part of a traceback.
+    raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source, failure)})")
+
+
+def _address_by_opencv(source: str, shown: str) -> FrameReader:
+    cv2 = open_cv2()
+    limits: list[Any] = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_S * 1000]
+    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_S * 1000]
+    capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    if not capture.isOpened():
+        raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source)})")
+    return OpenCvReader(capture, shown, live=True)
+
+
+def _pipeline(source: str, shown: str) -> FrameReader:
+    cv2 = open_cv2()
+    capture = cv2.VideoCapture(source, cv2.CAP_GSTREAMER)
     if capture.isOpened():
-        return capture
-    if pipeline and not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
+        return OpenCvReader(capture, shown, live=True)
+    if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
         raise DeviceError(
             "this OpenCV was built without GStreamer: use the one that JetPack or the distribution brings, not pip's"
         )
-    hint = "does it end in 'appsink'?" if pipeline else f"nothing answered within {OPEN_TIMEOUT_MS // 1000} s"
-    raise DeviceError(f"{without_password(source)}: the stream cannot be opened ({hint})")
+    raise DeviceError(f"{shown}: the stream cannot be opened (does it end in 'appsink'?)")

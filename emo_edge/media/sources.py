@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -9,16 +10,21 @@ from typing import Literal
 from emo_edge.errors import InputError
 from emo_edge.media.file_signatures import HEAD_BYTES, MOVING, STILL, file_kind
 from emo_edge.media.images import EXTENSIONS as IMAGE_EXTENSIONS
+from emo_edge.media.readers.credentials import unknown_text, without_credentials
 
 SourceKind = Literal["image", "folder", "video", "camera", "stream"]
 
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 POSSIBLE = (
-    "an image (JPEG, PNG, WebP, BMP), a folder of images, a video file, a camera (0, 1, ... or /dev/video0), "
+    "an image (JPEG, PNG, WebP, BMP), a folder of images, a video file, a camera (0, 1, ..., /dev/video0 or "
+    "/dev/v4l/by-id/...), "
     "a URL (rtsp://, http://, ...) or a GStreamer pipeline (with ' ! ')"
 )
 
+V4L_MAJOR = 81
+"""Major number of Video4Linux devices (admin-guide/devices.txt of the kernel)."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
 _CAMERA = re.compile(r"(?:/dev/video)?(\d{1,4})", re.ASCII)
 
 
@@ -28,9 +34,11 @@ def classify_source(text: str) -> SourceKind:
     An existing file comes before a pipeline. A bare number is a camera: write "./0" for a file of that
     name. Raises InputError that lists the possibilities.
     """
-    if _CAMERA.fullmatch(text):
+    # A name below /dev/v4l/ is a camera also while it is unplugged.
+    if _CAMERA.fullmatch(text) or text.startswith("/dev/v4l/"):
         return "camera"
-    if text.partition("://")[0].lower() in SCHEMES and "://" in text:
+    scheme, mark, _ = text.partition("://")
+    if mark and scheme.lower() in SCHEMES:
         return "stream"
     path = Path(text)
     try:
@@ -38,11 +46,21 @@ def classify_source(text: str) -> SourceKind:
             return "folder"
         if text and path.is_file():
             return _file_source(path)
+        if text and path.is_char_device():
+            return _device_source(path)
     except (OSError, ValueError):  # a name too long or with a zero byte: no file
         pass
     if " ! " in text:
         return "stream"
-    raise InputError(f"{text or 'an empty source'}: no such file. A source is {POSSIBLE}")
+    if mark and _SCHEME.fullmatch(scheme):
+        raise InputError(f"{unknown_text(text)}: unsupported protocol {scheme}://. A source is {POSSIBLE}")
+    raise InputError(f"{unknown_text(text) or 'an empty source'}: no such file. A source is {POSSIBLE}")
+
+
+def _device_source(path: Path) -> SourceKind:
+    if os.major(path.stat().st_rdev) == V4L_MAJOR:
+        return "camera"
+    raise InputError(f"{path}: is a device, and no camera. A source is {POSSIBLE}")
 
 
 def camera_index(text: str) -> int:
@@ -51,6 +69,12 @@ def camera_index(text: str) -> int:
     if match is None:
         raise InputError(f"{text}: not a camera; a source is {POSSIBLE}")
     return int(match[1])
+
+
+def camera_path(text: str) -> str:
+    """Return the device of a camera's source; a link, such as one below /dev/v4l/by-id, is followed."""
+    match = _CAMERA.fullmatch(text)
+    return f"/dev/video{int(match[1])}" if match else os.path.realpath(text)
 
 
 def _file_source(path: Path) -> SourceKind:
@@ -72,5 +96,5 @@ def _file_source(path: Path) -> SourceKind:
 
 
 def without_password(source: str) -> str:
-    """Return ``source`` without the password that a URL may hold."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", source)
+    """Return ``source`` without its credentials, as results, messages and drawings name it."""
+    return without_credentials(source)

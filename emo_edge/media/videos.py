@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from emo_edge.errors import DeviceError, InputError
-from emo_edge.media.captures import frame_clock, opened_capture, promised_frames
+from emo_edge.media.captures import opened_capture
 from emo_edge.media.crops import Image
+from emo_edge.media.images import over_white
+from emo_edge.media.readers.cut_off import is_cut_off
+from emo_edge.media.readers.frames import FrameReader, RawFrame
+from emo_edge.media.readers.time_line import Position, on_time_line
 from emo_edge.media.sources import SourceKind, classify_source, without_password
-from emo_edge.utils.opencv import open_cv2
 from emo_edge.utils.progress import Progress
 
 __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "sampled_frames"]
@@ -24,8 +28,10 @@ logger = logging.getLogger(__name__)
 
 REPORTED_EVERY = 64
 """Frames between two reports of progress."""
-WHOLE = 0.9
-"""A file that ends before this fraction of its promised frames is cut off; less is a container's rounding."""
+MOST_DAMAGED = 0.1
+"""Fraction of a file's packets that may be damaged before that is an error."""
+ROUNDING_S = 1e-3
+"""Containers round time stamps to a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,13 @@ class TimedFrame:
     index: int
     """0 for the first frame of the source."""
     time_s: float
-    """Seconds since the first frame."""
+    """Seconds since the first frame of the segment."""
+    segment: int = 0
+    """Counts the jumps of the time stamps before this frame."""
+    elapsed_s: float = 0.0
+    """Seconds since the first frame of the source: its segments one after the other."""
+    duration_s: float = 0.0
+    """Seconds that it is shown; 0 where the source does not say."""
 
 
 def even_indices(length: int, count: int) -> list[int]:
@@ -46,29 +58,31 @@ def even_indices(length: int, count: int) -> list[int]:
 
 
 def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda done, total: None) -> list[TimedFrame]:
-    """Return the middle frames of ``count`` equal parts of a video file; fewer frames than that repeat.
+    """Return the frames shown at the middles of ``count`` equal parts of a video file's duration.
 
-    The file is read once to its end, and once more where its container promised another number of frames than it
-    holds. Of a file that is cut off the frames that are there count, and a warning is logged. ``progress`` gets the
-    frames read and promised, now and then. Raises InputError when it is no video or holds no frame.
+    A file of fewer frames, and one that shows a frame for long, repeats some. It is read once to its end, and once
+    more where its container gave another duration than it has; ``count`` frames and 8 bytes of each frame's time are
+    kept. Of a file that is cut off or damaged the frames that are there count, and a warning is logged. ``progress``
+    gets the frames read and expected, now and then. Raises InputError when it is no video or holds no frame.
     """
     if count < 1:
         raise InputError(f"count is at least 1, not {count}")
     if classify_source(str(path)) != "video":
         raise InputError(f"{path}: not a video file")
-    with opened_capture(str(path), "video") as capture:
-        promised = promised_frames(capture)
-        indices = even_indices(promised, count) if promised else []
-        kept, length = _chosen_frames(capture, indices, lambda done: progress(done, promised))
-    if not length:
-        raise InputError(f"{path}: holds no readable frame: copy it again, or convert it to MP4")
-    if length < WHOLE * promised:
-        logger.warning("%s: cut off, %d of %d frames are there", path, length, promised)
-    indices = even_indices(length, count)
-    if not kept.keys() >= set(indices):
-        with opened_capture(str(path), "video") as capture:
-            kept, _ = _chosen_frames(capture, indices, lambda done: progress(done, length))
-    return [kept[index] for index in indices]
+    name = str(path)
+    with opened_capture(name, "video") as reader:
+        expected = reader.frame_count or round(reader.duration_s / reader.step_s)
+        times = _middles(reader.duration_s, count)
+        read = _FileReading(reader, name, lambda done: progress(done, expected))
+        read.to_end(times)
+        problem = _problem(name, reader, len(read.elapsed))
+    if problem:
+        logger.warning("%s: %s", name, problem)
+    indices = read.shown_at(_middles(read.duration_s, count))
+    if not read.kept.keys() >= set(indices):
+        with opened_capture(name, "video") as reader:
+            read.again(reader, set(indices))
+    return [read.kept[index] for index in indices]
 
 
 def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Iterator[TimedFrame]:
@@ -76,14 +90,15 @@ def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Ite
 
     Args:
         source: see `emo_edge.media.sources.classify_source`.
-        fps: frames a second of the source's time: the first frame of each 1/fps; None takes every frame.
+        fps: frames a second of the source's time: the first frame of each 1/fps; None takes every frame. After a jump
+            of the time stamps, a new segment, it begins anew.
 
     Yields:
-        frames in order; the capture is released when the iterator ends or is closed.
+        frames in order; the source is closed when the iterator ends or is closed.
 
     Raises InputError for a bad ``fps`` or source at the call; while reading, InputError for a file without frames and,
-    after the frames that are there, for one that is cut off; DeviceError for a camera or stream that does not open,
-    gives nothing, or (a camera) stops.
+    after the frames that are there, for one that is cut off or damaged; DeviceError for a camera or stream that does
+    not open, gives nothing, stalls, breaks off, or (a camera) stops.
     """
     text = str(source)
     if fps is not None and not (math.isfinite(fps) and fps > 0):
@@ -95,54 +110,106 @@ def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Ite
 
 
 def _sampled(source: str, kind: SourceKind, fps: float | None) -> Iterator[TimedFrame]:
-    with opened_capture(source, kind) as capture:
-        promised, seconds = promised_frames(capture), frame_clock(capture, kind)
-        index, slot = 0, -1
-        while capture.grab():
-            time_s = seconds(index)
+    with opened_capture(source, kind) as reader:
+        index, slot, segment = 0, -1, 0
+        for frame, position in on_time_line(reader.frames(), reader.step_s):
+            if position.segment != segment:
+                slot, segment = -1, position.segment
             # The small addition keeps a stamp of 0.3999999 in the slot that begins at 0.4.
-            now = index if fps is None else int(time_s * fps + 1e-4)
-            if now > slot:
+            now = index if fps is None else int(position.seconds * fps + 1e-4)
+            if fps is None or now > slot:
                 slot = now
-                yield TimedFrame(_pixels(capture, source), index, time_s)
+                yield _timed(frame, index, position, source)
             index += 1
-    _check_end(source, kind, index, promised)
+        _check_end(source, kind, index, reader)
 
 
-def _check_end(source: str, kind: SourceKind, length: int, promised: int) -> None:
+def _check_end(source: str, kind: SourceKind, length: int, reader: FrameReader) -> None:
     """Raise where a source ended too early to be silent about it."""
+    shown = without_password(source)
     if kind == "camera":
         raise DeviceError(f"camera {source} stopped after {length} frames: is it still plugged in?")
     if kind == "stream":
         if not length:
-            raise DeviceError(f"{without_password(source)}: the stream opened but gave no frame")
-        logger.warning("%s: the stream ended after %d frames", without_password(source), length)
-    elif not length:
-        raise InputError(f"{source}: holds no readable frame: copy it again, or convert it to MP4")
-    elif length < WHOLE * promised:
-        raise InputError(f"{source}: cut off, {length} of {promised} frames are there: copy it again")
+            raise DeviceError(f"{shown}: the stream opened but gave no frame")
+        logger.warning("%s: the stream ended after %d frames", shown, length)
+    elif problem := _problem(source, reader, length):
+        raise InputError(f"{source}: {problem}: copy it again")
 
 
-def _chosen_frames(
-    capture: Any, indices: Collection[int], progress: Callable[[int], None]
-) -> tuple[dict[int, TimedFrame], int]:
-    """Read to the end, keeping the frames at ``indices``; return them and the number of all frames."""
-    kept: dict[int, TimedFrame] = {}
-    index, seconds = 0, frame_clock(capture, "video")
-    while capture.grab():
-        time_s = seconds(index)
-        if index in indices:
-            kept[index] = TimedFrame(_pixels(capture, "the video"), index, time_s)
-        index += 1
-        if index % REPORTED_EVERY == 0:
-            progress(index)
-    return kept, index
+def _problem(path: str, reader: FrameReader, length: int) -> str | None:
+    """Name the problem of a file that was read to its end; raise InputError where it gave no frame."""
+    if not length:
+        raise InputError(f"{path}: holds no readable frame: copy it again, or convert it to MP4")
+    if is_cut_off(path):
+        if reader.frame_count > length:
+            return f"cut off, {length} of {reader.frame_count} frames are there"
+        return f"cut off after {length} frames"
+    if reader.damaged > MOST_DAMAGED * (length + reader.damaged):
+        return f"damaged, {reader.damaged} frames cannot be decoded and {length} can"
+    return None
 
 
-def _pixels(capture: Any, source: str) -> Image:
-    cv2 = open_cv2()
-    done, pixels = capture.retrieve()
-    if not done or pixels is None:
-        raise InputError(f"{without_password(source)}: a frame cannot be decoded: convert the video to MP4")
-    colours = cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(pixels, colours), np.uint8)
+def _middles(duration_s: float, count: int) -> list[float]:
+    return [(part + 0.5) * duration_s / count for part in range(count)] if duration_s > 0 else []
+
+
+class _FileReading:
+    """A file as it is read to its end: the times of all its frames, and the frames shown at some times."""
+
+    def __init__(self, reader: FrameReader, name: str, progress: Callable[[int], None]) -> None:
+        self.kept: dict[int, TimedFrame] = {}
+        self.elapsed = array("d")
+        self.duration_s = 0.0
+        self._reader, self._name, self._progress = reader, name, progress
+
+    def to_end(self, times: Sequence[float]) -> None:
+        """Read every frame, keeping those shown at ``times``, which ascend."""
+        waiting, before, last_s = list(times), None, 0.0
+        for index, (frame, position) in enumerate(on_time_line(self._reader.frames(), self._reader.step_s)):
+            if before is not None and self._is_past(position.elapsed_s, waiting):
+                self.kept[index - 1] = _timed(*before, self._name)
+                while self._is_past(position.elapsed_s, waiting):
+                    waiting.pop(0)
+            frame.keep()
+            before = frame, index, position
+            self.elapsed.append(position.elapsed_s)
+            last_s = frame.duration or self._last_gap() or self._reader.step_s
+            if index % REPORTED_EVERY == REPORTED_EVERY - 1:
+                self._progress(index + 1)
+        if before is not None:
+            self.kept[before[1]] = _timed(*before, self._name)
+            self.duration_s = self.elapsed[-1] + last_s
+
+    def _last_gap(self) -> float:
+        return self.elapsed[-1] - self.elapsed[-2] if len(self.elapsed) > 1 else 0.0
+
+    def again(self, reader: FrameReader, indices: Collection[int]) -> None:
+        """Read the file a second time, keeping the frames at ``indices``."""
+        for index, (frame, position) in enumerate(on_time_line(reader.frames(), reader.step_s)):
+            if index in indices and index not in self.kept:
+                self.kept[index] = _timed(frame, index, position, self._name)
+            if index % REPORTED_EVERY == REPORTED_EVERY - 1:
+                self._progress(index + 1)
+
+    def shown_at(self, times: Sequence[float]) -> list[int]:
+        """Return the indices of the frames shown at ``times``."""
+        return [max(bisect_right(self.elapsed, time_s + self._rounding) - 1, 0) for time_s in times]
+
+    def _is_past(self, elapsed_s: float, waiting: Sequence[float]) -> bool:
+        return bool(waiting) and elapsed_s > waiting[0] + self._rounding
+
+    @property
+    def _rounding(self) -> float:
+        return min(ROUNDING_S, self._reader.step_s / 20)
+
+
+def _timed(frame: RawFrame, index: int, position: Position, source: str) -> TimedFrame:
+    try:
+        pixels = frame.pixels()
+    except InputError as error:
+        raise InputError(f"{without_password(source)}: {error}") from error
+    image = over_white(pixels) if pixels.shape[2] == 4 else pixels
+    return TimedFrame(
+        np.asarray(image, np.uint8), index, position.seconds, position.segment, position.elapsed_s, frame.duration
+    )

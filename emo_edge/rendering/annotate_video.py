@@ -6,23 +6,22 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from emo_edge.errors import InputError
-from emo_edge.faces.detector import FaceDetector
-from emo_edge.inference.results import SourceResult
-from emo_edge.media.captures import opened_capture, promised_frames
-from emo_edge.media.crops import Box, Image
+from emo_edge.faces.detector import DetectedFace, FaceDetector
+from emo_edge.faces.tracks import followed
+from emo_edge.inference.results import EmotionResult, SourceResult
+from emo_edge.media.captures import opened_capture
+from emo_edge.media.crops import Box
 from emo_edge.media.videos import TimedFrame, sampled_frames
 from emo_edge.rendering.annotate import annotated
+from emo_edge.rendering.video_writers import CODECS, TimedImage, write_video
 from emo_edge.utils.files import replaced_file
 from emo_edge.utils.native_paths import native_path
-from emo_edge.utils.opencv import open_cv2
+
+__all__ = ["CODECS", "write_annotated_video"]
 
 logger = logging.getLogger(__name__)
-CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-USUAL_FPS = 30.0
-"""Of a video without a rate of its own."""
 
 
 def write_annotated_video(
@@ -34,15 +33,18 @@ def write_annotated_video(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write ``source`` again with the box of each frame and the result of its clip; it appears as a whole.
+    """Write ``source`` again with the boxes of each frame and the results of its clip; it appears as a whole.
+
+    The frames keep their times: in .mp4 each its own time stamp, in .avi by repeating them. Sound is left out.
 
     Args:
         source: the video that was read; of one that is cut off the frames before the cut are drawn.
         target: .mp4 or .avi.
         results: its clips in order; each frame shows the one nearest in time.
-        detector: finds the box of each frame; a frame without a face keeps the box of the frame before.
+        detector: finds the faces of each frame, which are followed from the clip's; a face that is not detected keeps
+            its box of the frame before.
         overwrite: replace an existing file.
-        progress: gets the frames drawn and promised.
+        progress: gets the frames drawn and expected.
 
     Raises InputError for another extension, an existing file and a path that cannot be written.
     """
@@ -50,26 +52,44 @@ def write_annotated_video(
         raise InputError(f"{target}: a video is drawn as {' or '.join(CODECS)}")
     if target.exists() and not overwrite:
         raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
-    with opened_capture(source, "video") as capture:
-        rate, promised = capture.get(open_cv2().CAP_PROP_FPS), promised_frames(capture)
+    with opened_capture(source, "video") as reader:
+        step_s, expected = reader.step_s, reader.frame_count or round(reader.duration_s / reader.step_s)
     with replaced_file(target, suffix=target.suffix) as partial, native_path(partial) as name:
-        frames, fps = _drawn(source, results, detector), rate if 0 < rate < 1000 else USUAL_FPS
-        for done in _write(Path(name), frames, fps, target):
-            progress(done, promised)
+        for done in write_video(Path(name), _drawn(source, results, detector), step_s, target):
+            progress(done, expected)
 
 
-def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector) -> Iterator[Image]:
-    box: Box | None = None
-    clips = [result for result in results if result.seconds]
+def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector) -> Iterator[TimedImage]:
+    boxes: list[Box | None] = []
+    clips, shown = [result for result in results if result.seconds], None
     for frame in _readable_frames(source):
-        faces = detector.detect(frame.image)
-        box = faces[0].box if faces else box
-        while len(clips) > 1 and _distance(clips[1], frame.time_s) <= _distance(clips[0], frame.time_s):
+        while len(clips) > 1 and _distance(clips[1], frame) <= _distance(clips[0], frame):
             clips.pop(0)
-        result = clips[0].faces[0] if clips and clips[0].faces else None
-        moved = [replace(result, box=box)] if result and box else []
+        faces = clips[0].faces if clips else []
+        if clips and clips[0] is not shown:
+            boxes, shown = _carried_over(boxes, faces), clips[0]
+        boxes = _moved(boxes, faces, detector.detect(frame.image))
+        moved = [replace(face, box=box) for face, box in zip(faces, boxes, strict=True) if box is not None]
         # Landmarks and pose belong to the clip's middle frame alone.
-        yield annotated(frame.image, moved, geometry=False)
+        yield annotated(frame.image, moved, geometry=False), frame.elapsed_s, frame.duration_s
+
+
+def _carried_over(boxes: Sequence[Box | None], faces: Sequence[EmotionResult]) -> list[Box | None]:
+    """Return the boxes of a new clip's faces: those of the clip before where they are the same faces."""
+    before = [DetectedFace(box, None) for box in boxes if box is not None]
+    return [match.box if match else None for match in followed([face.box for face in faces], before)]
+
+
+def _moved(
+    boxes: Sequence[Box | None], faces: Sequence[EmotionResult], detected: Sequence[DetectedFace]
+) -> list[Box | None]:
+    """Return the boxes in the next frame; a face without a box yet starts from its clip's."""
+    known = [box or face.box for box, face in zip(boxes, faces, strict=True)]
+    matches = followed(known, detected)
+    if len(faces) == len(detected) == 1:
+        # The one face there is, however far it moves in a video of few frames.
+        matches = list(detected)
+    return [match.box if match else box for match, box in zip(matches, boxes, strict=True)]
 
 
 def _readable_frames(source: str) -> Iterator[TimedFrame]:
@@ -85,38 +105,9 @@ def _readable_frames(source: str) -> Iterator[TimedFrame]:
         logger.warning("%s", error)
 
 
-def _distance(result: SourceResult, time_s: float) -> float:
+def _distance(result: SourceResult, frame: TimedFrame) -> tuple[int, float]:
+    """Return how far a frame is from a clip: in segments, then in seconds."""
     assert result.seconds is not None
     first, last = result.seconds
-    return max(first - time_s, time_s - last, 0.0)
-
-
-def _write(path: Path, frames: Iterator[Image], fps: float, target: Path) -> Iterator[int]:
-    """Write the frames; yield the number of those written so far."""
-    cv2, count = open_cv2(), 0
-    writer: Any = None
-    try:
-        for image in frames:
-            if writer is None:
-                codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
-                writer = cv2.VideoWriter(str(path), codec, fps, image.shape[1::-1])
-                if not writer.isOpened():
-                    raise InputError(f"{target}: cannot be written; choose another place or extension")
-            writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            count += 1
-            yield count
-    finally:
-        if writer is not None:
-            writer.release()
-    kept = _written_frames(path)
-    if kept != count:
-        raise InputError(f"{target}: only {kept} of {count} frames could be written; make room or choose another place")
-
-
-def _written_frames(path: Path) -> int:
-    """Count the frames in the file: OpenCV reports no error when the disk is full."""
-    try:
-        with opened_capture(str(path), "video") as capture:
-            return promised_frames(capture)
-    except InputError:
-        return 0
+    segments = abs(frame.segment - result.segment)
+    return segments, max(first - frame.time_s, frame.time_s - last, 0.0)

@@ -14,7 +14,8 @@ from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.inference.results import SourceResult
 from emo_edge.media.images import EXTENSIONS, write_image
-from emo_edge.media.sources import classify_source, without_password
+from emo_edge.media.readers.credentials import drawing_stem
+from emo_edge.media.sources import classify_source
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 
@@ -74,7 +75,7 @@ class Drawer:
 
     def _free_path(self, source: str) -> Path:
         """Name the drawing after its source; clips of one source, and sources of one name, are numbered."""
-        stem = Path(without_password(source)).stem or "source"
+        stem = drawing_stem(source)
         self._names[stem] += 1
         number = self._names[stem]
         return self.target / f"{stem}{f'-{number}' if number > 1 else ''}.jpg"

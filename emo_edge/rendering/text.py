@@ -51,6 +51,7 @@ def result_text(result: SourceResult) -> str:
     """Write the faces of one image or clip, or one line where there is none."""
     source = without_password(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
+    when += f" of segment {result.segment}" if result.segment else ""
     count = len(result.faces)
     if not count:
         return f"{source}{when}: no face found; --whole-image reads the whole picture"

@@ -11,6 +11,7 @@ from emo_edge.utils.memory import is_out_of_memory, memory_error
 
 EXTRAS = {
     "cv2": "cpu",
+    "av": "cpu",
     "onnxruntime": "cpu",
     "llama_cpp": "cpu",
     "tokenizers": "cpu",
