@@ -13,20 +13,20 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.config import language_of
 from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
-from emo_edge.calibration.workflow.prepare import CalibrationRun
 from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_floats
 from emo_edge.calibration.workflow.report import NewVariants, calibration_provenance
+from emo_edge.calibration.workflow.runs import GraphRun
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.metrics.gates import profile_gate
 
 
-def calibrated_manifest(run: CalibrationRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
+def calibrated_manifest(run: GraphRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
     """Describe the new bundle: old files, new variants, and every profile measured and inside its gate."""
     described = _described(run, writer, variants)
     for file in described.files():
         if not (writer.partial / file.path).exists():
-            _link(run.source.bundle.directory / file.path, writer.path(file.path))
+            _link(run.bundle.directory / file.path, writer.path(file.path))
     draft = Bundle(writer.partial, Manifest.model_validate(described.model_dump()))
     gated = {name: _gated(run, draft, name, profile, variants.names()) for name, profile in described.profiles.items()}
     profiles = {name: profile for name, profile in gated.items() if profile is not None}
@@ -40,14 +40,14 @@ def calibrated_manifest(run: CalibrationRun, writer: BundleWriter, variants: New
     )
 
 
-def _described(run: CalibrationRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
+def _described(run: GraphRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
     """Join the old manifest with the new variants, and with profiles that nothing has measured yet."""
-    old = run.source.bundle.manifest
+    old = run.bundle.manifest
     files = {
         one.name: Variant(files=(writer.entry(one.path),), evidence={"labels": one.evidence})
         for one in variants.language
     }
-    parts = {"language": _with_variants(language_of(run.source.bundle), files)}
+    parts = {"language": _with_variants(language_of(run.bundle), files)} if files else {}
     for graph in variants.graphs:
         parts[graph.component] = _with_variants(old.components.graph(graph.component), {INT8: graph.variant})
     faster = {one.component: one.speed.faster for one in variants.graphs}
@@ -63,11 +63,9 @@ def _described(run: CalibrationRun, writer: BundleWriter, variants: NewVariants)
     )
 
 
-def _gated(
-    run: CalibrationRun, draft: Bundle, name: str, profile: Profile, new: Set[tuple[str, str]]
-) -> Profile | None:
+def _gated(run: GraphRun, draft: Bundle, name: str, profile: Profile, new: Set[tuple[str, str]]) -> Profile | None:
     """Measure a profile that changed, or all if all are calibrated; None if it is ``int8`` and fails its gate."""
-    old, config = run.source.bundle.manifest, run.config
+    old, config = run.bundle.manifest, run.config
     changed = profile != old.profiles.get(name) or any(
         (part, getattr(profile, part)) in new for part in (*GRAPHS, "language")
     )
@@ -92,7 +90,7 @@ def _gated(
         return None
 
 
-def _chain_evidence(run: CalibrationRun, draft: Bundle, name: str, profile: Profile) -> dict[str, float]:
+def _chain_evidence(run: GraphRun, draft: Bundle, name: str, profile: Profile) -> dict[str, float]:
     """Compare the whole chain of a profile with full precision on the measured samples."""
     manifest = draft.manifest.model_copy(update={"profiles": {**draft.manifest.profiles, name: profile}})
     chain = chain_probabilities(
@@ -101,7 +99,7 @@ def _chain_evidence(run: CalibrationRun, draft: Bundle, name: str, profile: Prof
         run.measured,
         run.config.labels,
         threads=run.threads,
-        described=len(run.answered.descriptions),
+        described=run.described,
         progress=run.reports.of(f"profile {name}"),
     )
     return run.truth.evidence(chain.probabilities, chain.descriptions)

@@ -17,12 +17,13 @@ from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.assemble import calibrated_manifest
 from emo_edge.calibration.workflow.config import CalibrationConfig, language_of
 from emo_edge.calibration.workflow.graphs import graph_variants
+from emo_edge.calibration.workflow.label_network import LabelRun, label_run
 from emo_edge.calibration.workflow.language import language_variants
-from emo_edge.calibration.workflow.prepare import prepared_run, usable_samples
+from emo_edge.calibration.workflow.prepare import CalibrationRun, prepared_run, usable_samples
 from emo_edge.calibration.workflow.report import NewVariants, calibration_report
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.origin import require_origin
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.config import EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.storage.output_paths import require_cache, require_output
 from emo_edge.utils.files import write_json
 from emo_edge.utils.progress import QUIET, Reports
@@ -44,6 +45,11 @@ class ExtraFiles:
                 require_output(path)
             if path and (path.exists() or not path.parent.is_dir()):
                 raise InputError(f"`{field}` {path}: already there, or its folder is not; give another name")
+
+    def require_no_imatrix(self) -> None:
+        """Raise InputError for statistics of a language model that the bundle does not have."""
+        if self.keep_imatrix:
+            raise InputError("`keep_imatrix` are statistics of a language model, and this bundle has none")
 
 
 def calibrate(
@@ -73,19 +79,29 @@ def calibrate(
     ``config.strict``.
     """
     old = Bundle.open(bundle)
-    for variant in language_of(old).variants:
-        language_header(old, variant)
+    labels_alone = bool(old.manifest.face_labels.expression)
+    if not labels_alone:
+        for variant in language_of(old).variants:
+            language_header(old, variant)
     require_origin(old, checkpoint)
-    config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
+    if labels_alone:
+        config = config.checked_labels(old, LabelNetworkConfig.from_pretrained(checkpoint))
+        extra.require_no_imatrix()
+    else:
+        config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
     extra.check()
     require_cache("calibration")
     writer = BundleWriter(bundle, overwrite=True)
     drawn = usable_samples(old, listed, config, reports)
-    run = prepared_run(old, checkpoint, drawn, config, threads, reports)
+    run: CalibrationRun | LabelRun
+    if labels_alone:
+        run = label_run(old, checkpoint, drawn, config, threads, reports)
+    else:
+        run = prepared_run(old, checkpoint, drawn, config, threads, reports)
     with writer:
-        language = language_variants(run, writer)
+        language = language_variants(run, writer) if isinstance(run, CalibrationRun) else []
         variants = NewVariants(graph_variants(run, writer), language)
-        if extra.keep_imatrix:
+        if extra.keep_imatrix and isinstance(run, CalibrationRun):
             shutil.copyfile(run.importance, extra.keep_imatrix)
         manifest = calibrated_manifest(run, writer, variants)
         if extra.report:

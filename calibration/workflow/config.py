@@ -13,7 +13,7 @@ from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
 from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
 from emo_edge.export.gguf.file_types import available_file_types
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.config import EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
 from emo_edge.utils.suggestions import did_you_mean
 
@@ -55,20 +55,35 @@ class CalibrationConfig:
             return self.target_size
         return None if self.target_kl is None else float(self.target_kl)
 
+    def checked_labels(self, bundle: Bundle, config: LabelNetworkConfig) -> CalibrationConfig:
+        """Fill in what follows from a bundle of a network of labels; raise InputError for what it does not have."""
+        self._check_names(bundle.manifest, config)
+        if self.types or self.target is not None:
+            raise InputError("`types` and `target_size` quantize a language model, and this bundle has none")
+        graphs = self._requested_graphs(bundle.manifest)
+        if not graphs:
+            raise InputError("`int8` names none: the network of labels is the only graph to calibrate")
+        return replace(self._checked_graphs(graphs), types=(), int8=graphs)
+
     def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationConfig:
         """Fill in what follows from the bundle; raise InputError for what it or its model does not have."""
         self._check_names(bundle.manifest, config)
         known = available_file_types(config.language, importance=True)
         types = self._requested_types(bundle, known)
         graphs = self._requested_graphs(bundle.manifest)
+        checked = self._checked_graphs(graphs)
+        self._require_work(types, graphs, known)
+        return replace(checked, types=types, int8=graphs)
+
+    def _checked_graphs(self, graphs: Sequence[str]) -> CalibrationConfig:
+        """Raise InputError for too few samples or a gate on what is not measured; return the whole INT8 gate."""
         if graphs and self.collect < LEAST_SAMPLES:
             raise InputError(f"`collect` {self.collect}: INT8 ranges need at least {LEAST_SAMPLES}; or `int8` none")
         _require_figures("gate", self.gate, GRAPH_FIGURES)
         _require_figures("int8_gate", self.int8_gate, PROFILE_FIGURES)
-        self._require_work(types, graphs, known)
-        return replace(self, types=types, int8=graphs, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
+        return replace(self, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
 
-    def _check_names(self, manifest: Manifest, config: EmoLlamaConfig) -> None:
+    def _check_names(self, manifest: Manifest, config: EmoLlamaConfig | LabelNetworkConfig) -> None:
         """Raise InputError for two targets, and for a profile or label set that is not there."""
         if self.target_size is not None and self.target_kl is not None:
             raise InputError("a mixture is searched for a size or for a quality: `target_size` or `target_kl`")

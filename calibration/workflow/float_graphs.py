@@ -6,13 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from emo_edge.bundle.manifest import GraphComponent
-from emo_edge.bundle.prompts import classify_question
-from emo_edge.calibration.int8.component import AT_ONCE
 from emo_edge.calibration.int8.graph_files import fingerprint
-from emo_edge.calibration.workflow.prepare import CalibrationRun
+from emo_edge.calibration.workflow.runs import GraphRun
 from emo_edge.export.onnx.export import PRECISIONS
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
@@ -21,8 +17,8 @@ from emo_edge.tensors import Tensor, TensorSpec
 class FloatGraphs:
     """The float graphs of one bundle, by component."""
 
-    def __init__(self, run: CalibrationRun) -> None:
-        self.run, self.bundle, self.model = run, run.source.bundle, run.source.model
+    def __init__(self, run: GraphRun) -> None:
+        self.run, self.bundle = run, run.bundle
 
     def component(self, component: str) -> GraphComponent:
         """Return the manifest's entry of a graph."""
@@ -55,24 +51,12 @@ class FloatGraphs:
     def feeds(self, component: str) -> Iterator[dict[str, Tensor]]:
         """Yield the inputs of every collected sample, a batch at a time; nothing of them is kept."""
         if component != "connector":
-            for vision, face in self._crops():
-                yield {"image": face if component == "face" else vision}
+            for image in self.run.images(component):
+                yield {"image": image}
             return
         with self.opened("vision", self.path("vision", self.float_names("vision")[0])) as session:
-            for vision, _ in self._crops():
-                yield {**session.run({"image": vision}), **self._question(len(vision))}
-
-    def _crops(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Cut the collected samples for both networks, uint8 [n, H, W, 3] each; without a face network n is 0 there."""
-        samples = self.run.collected
-        for start in range(0, len(samples), AT_ONCE):
-            pairs = [self.model.crops(sample.image, sample.box) for sample in samples[start : start + AT_ONCE]]
-            faces = [face.pixels for _, face in pairs if face]
-            yield np.stack([crop.pixels for crop, _ in pairs]), np.stack(faces) if faces else np.empty(0, np.uint8)
-
-    def _question(self, count: int) -> dict[str, Tensor]:
-        question = classify_question(self.model.config.prompt, self.run.searched.labels)
-        return {name: ids.cpu().numpy() for name, ids in self.model.question_inputs([question] * count).items()}
+            for image in self.run.images("vision"):
+                yield {**session.run({"image": image}), **self.run.question(len(image))}
 
 
 def _specs(component: GraphComponent) -> tuple[list[TensorSpec], list[TensorSpec]]:

@@ -17,10 +17,9 @@ from emo_edge.calibration.int8.sensitivity import Outputs
 from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
 from emo_edge.calibration.workflow.float_graphs import FloatGraphs
 from emo_edge.calibration.workflow.gated_profile import INT8
-from emo_edge.calibration.workflow.prepare import CalibrationRun
+from emo_edge.calibration.workflow.runs import GraphReference, GraphRun
 from emo_edge.errors import AccuracyGateError, CheckpointError
 from emo_edge.export.onnx.verify import run_in_batches
-from emo_edge.export.reference.outputs import Reference, probabilities_with
 from emo_edge.machine.summary import describe_processor
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.metrics.label_agreement import label_evidence
@@ -50,7 +49,7 @@ class Int8Variant:
         return f"{self.result.summary()}; compared with {self.baseline}: {self.speed.verdict()} ({self.machine})"
 
 
-def graph_variants(run: CalibrationRun, writer: BundleWriter) -> list[Int8Variant]:
+def graph_variants(run: GraphRun, writer: BundleWriter) -> list[Int8Variant]:
     """Write and measure the requested graphs in INT8; return those that hold their gate."""
     if not run.config.int8:
         return []
@@ -66,9 +65,9 @@ class GraphCalibration:
     Ranges come from the collected samples, the plan from the searched ones, every figure from the measured ones.
     """
 
-    def __init__(self, run: CalibrationRun) -> None:
+    def __init__(self, run: GraphRun) -> None:
         self.run, self.config, self.reports = run, run.config, run.reports
-        self.model, self.graphs = run.source.model, FloatGraphs(run)
+        self.graphs = FloatGraphs(run)
 
     def bytes_at_most(self) -> int:
         """Bytes that the graphs in INT8 take: no more than those they are made of."""
@@ -134,9 +133,9 @@ class GraphCalibration:
         """List the files written of a graph, the one to open first."""
         return sorted(writer.partial.glob(f"{component}-{INT8}.onnx*"))
 
-    def _eval_set(self, component: str, reference: Reference) -> EvalSet:
+    def _eval_set(self, component: str, reference: GraphReference) -> EvalSet:
         def evidence(outputs: Outputs) -> Mapping[str, float]:
-            probabilities = probabilities_with(self.model, reference, component, outputs)
+            probabilities = self.run.probabilities_with(reference, component, outputs)
             return {} if probabilities is None else label_evidence(reference.probabilities, probabilities)
 
         return EvalSet(reference.of(component)[1], evidence)
@@ -151,7 +150,7 @@ class GraphCalibration:
             outputs = run_in_batches(session, feed, progress=self.reports.of(f"measure {component} {INT8}"))
         if broken := [name for name, value in outputs.items() if not np.isfinite(value).all()]:
             raise AccuracyGateError(f"its output {', '.join(broken)} is not finite on the samples it is measured on")
-        probabilities = probabilities_with(self.model, self.run.reference, component, outputs)
+        probabilities = self.run.probabilities_with(self.run.reference, component, outputs)
         labels = {} if probabilities is None else self.run.truth.evidence(probabilities)
         whole = {CENTRED: centred(truth, outputs)}
         failures = self.config.int8_gate.failures({**labels, **whole})

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.imatrix_file import Imatrix, write_imatrix
+from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
+from emo_edge.calibration.int8.component import AT_ONCE
 from emo_edge.calibration.language.imatrix import ImportanceCollector, collected_in_parts
 from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
@@ -20,11 +25,12 @@ from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.errors import InputError
 from emo_edge.export.reference.answers import AnsweredPrompts, answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.reference.outputs import Reference, reference_on
+from emo_edge.export.reference.outputs import Reference, probabilities_with, reference_on
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.faces.registry import open_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.metrics.gates import CENTRED
+from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
 from emo_edge.utils.progress import Reports
@@ -63,6 +69,35 @@ class CalibrationRun:
     """Folder of partial results, for a run that goes on after a stop."""
     threads: int | None
     reports: Reports
+
+    @property
+    def bundle(self) -> Bundle:
+        """Bundle that is calibrated."""
+        return self.source.bundle
+
+    @property
+    def described(self) -> int:
+        """Number of measured samples that are described, too."""
+        return len(self.answered.descriptions)
+
+    def probabilities_with(
+        self, reference: Reference, component: str, outputs: Mapping[str, Tensor]
+    ) -> NDArray[np.float64] | None:
+        """Label distributions of a reference with one graph's outputs in place of its own."""
+        return probabilities_with(self.source.model, reference, component, outputs)
+
+    def images(self, component: str) -> Iterator[Tensor]:
+        """Yield the collected samples' crops for the vision or the face network, uint8 [n, H, W, 3]."""
+        samples, model = self.collected, self.source.model
+        for start in range(0, len(samples), AT_ONCE):
+            pairs = [model.crops(sample.image, sample.box) for sample in samples[start : start + AT_ONCE]]
+            crops = [face if component == "face" else vision for vision, face in pairs]
+            yield np.stack([crop.pixels for crop in crops if crop])
+
+    def question(self, count: int) -> dict[str, Tensor]:
+        """Return what the connector reads besides the features."""
+        asked = classify_question(self.source.model.config.prompt, self.searched.labels)
+        return {name: ids.cpu().numpy() for name, ids in self.source.model.question_inputs([asked] * count).items()}
 
     @property
     def collected(self) -> Sequence[Sample]:
@@ -130,19 +165,19 @@ def prepared_run(
     """
     model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, stream=True)
     labels, measured = model.config.label_sets[config.labels], drawn.split(config.collect)[1]
-    work = _work_folder(checkpoint, drawn, config, threads)
-    true_labels = _true_labels(measured, config.labels, labels)
+    work = work_folder(checkpoint, drawn, config, threads)
+    known_labels = true_labels(measured, config.labels, labels)
     reference = reference_on(model, measured, labels, reports.of("reference"))
     answered = answered_prompts(model, measured[:ANSWERED], labels)
     cues = [sample.cues for sample in measured[:ANSWERED] if sample.cues is not None]
     known = cues if len(cues) == len(answered.descriptions) else None
-    truth = GroundTruth(reference.probabilities, true_labels, answered.descriptions, known)
-    _require_known_figures(config, truth)
+    truth = GroundTruth(reference.probabilities, known_labels, answered.descriptions, known)
+    require_known_figures(config, truth)
     source = CalibrationSource(bundle, checkpoint, model)
     return CalibrationRun(source, config, drawn, reference, answered, truth, work, threads, reports)
 
 
-def _work_folder(checkpoint: Path, drawn: DrawnSamples, config: CalibrationConfig, threads: int | None) -> Path:
+def work_folder(checkpoint: Path, drawn: DrawnSamples, config: CalibrationConfig, threads: int | None) -> Path:
     """Create the folder that a run of the same inputs goes on from."""
     weights = [sha256_of(path) for path in weight_files(checkpoint)]
     # An engine's outputs differ in their last bits by threads and version.
@@ -153,7 +188,8 @@ def _work_folder(checkpoint: Path, drawn: DrawnSamples, config: CalibrationConfi
     return folder
 
 
-def _true_labels(samples: Sequence[Sample], label_set: str, labels: Sequence[str]) -> list[int] | None:
+def true_labels(samples: Sequence[Sample], label_set: str, labels: Sequence[str]) -> list[int] | None:
+    """Return the index of each sample's label; None where one has none. Raises InputError for a foreign label."""
     named = {sample.expression for sample in samples}
     if None in named:
         return None
@@ -163,7 +199,7 @@ def _true_labels(samples: Sequence[Sample], label_set: str, labels: Sequence[str
     return [labels.index(str(sample.expression)) for sample in samples]
 
 
-def _require_known_figures(config: CalibrationConfig, truth: GroundTruth) -> None:
+def require_known_figures(config: CalibrationConfig, truth: GroundTruth) -> None:
     """Raise InputError for a gate on a figure that the samples cannot give: it would pass unmeasured."""
     known = {**truth.evidence(truth.probabilities, truth.descriptions), CENTRED: 1.0}
     for field, gate in (("gate", config.gate), ("int8_gate", config.int8_gate)):
