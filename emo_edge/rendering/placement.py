@@ -26,7 +26,8 @@ def places(
 ) -> list[Rect | None]:
     """Return a rectangle for each face, which overlaps none of the others, no face and nothing of ``taken``.
 
-    Faces with the fewest places come first. None stands for a face next to which there is no room.
+    Faces with the fewest places come first. None stands for a face next to which there is no room; the panel of a
+    single face may also stand in a corner of the picture.
 
     Args:
         sizes: of each face's panel.
@@ -37,11 +38,11 @@ def places(
         at_side_first: True tries right and left of a face before below and above it.
     """
     chosen: list[Rect | None] = [None] * len(faces)
-    blocked = [*faces, *taken]
+    blocked, alone = [*faces, *taken], len(faces) == 1
     free = [
         [
             rect
-            for rect in _candidates(size, face, canvas, gap, at_side_first)
+            for rect in _candidates(size, face, canvas, gap, at_side_first, alone)
             if not any(overlap(rect, one) for one in blocked)
         ]
         for size, face in zip(sizes, faces, strict=True)
@@ -52,7 +53,7 @@ def places(
     return chosen
 
 
-def _candidates(size: Size, face: Rect, canvas: Size, gap: int, at_side_first: bool) -> Iterator[Rect]:
+def _candidates(size: Size, face: Rect, canvas: Size, gap: int, at_side_first: bool, alone: bool) -> Iterator[Rect]:
     """Yield the rectangles around a face that lie inside the picture, the best first."""
     (width, height), (x0, y0, x1, y1) = size, face
     across, down = canvas[0] - width, canvas[1] - height
@@ -62,7 +63,9 @@ def _candidates(size: Size, face: Rect, canvas: Size, gap: int, at_side_first: b
     columns = [_inside(x, across) for x in (x0, (x0 + x1 - width) // 2, x1 - width, x0 - width // 2, x1 - width // 2)]
     at_side = [(x, y) for x in (x1 + gap, x0 - gap - width) for y in rows]
     in_line = [(x, y) for y in (y1 + gap, y0 - gap - height) for x in columns]
-    for x, y in dict.fromkeys([*at_side, *in_line] if at_side_first else [*in_line, *at_side]):
+    # A panel above a lone face would cover its hair; a label is small enough.
+    corners = [(x, y) for y in (gap, down - gap) for x in (across - gap, gap)] if alone else []
+    for x, y in dict.fromkeys([*at_side, *corners, *in_line] if at_side_first else [*in_line, *at_side, *corners]):
         if 0 <= x <= across and 0 <= y <= down:
             yield x, y, x + width, y + height
 

@@ -40,6 +40,9 @@ def test_a_panel_stands_right_of_its_face_where_there_is_room() -> None:
     assert places([(50, 20)], [(540, 100, 640, 200)], CANVAS, [], 8) == [(482, 100, 532, 120)]
     assert places([(50, 20)], [(100, 100, 200, 200)], CANVAS, [], 8, at_side_first=False) == [(100, 208, 150, 228)]
     assert places([(50, 20)], [(0, 0, 640, 480)], CANVAS, [], 8) == [None]
+    assert places([(200, 100)], [(180, 120, 460, 360)], CANVAS, [], 8) == [(432, 8, 632, 108)], "a corner"
+    two = places([(200, 100)] * 2, [(180, 120, 460, 360), (0, 0, 9, 9)], CANVAS, [], 8)
+    assert two == [(180, 368, 380, 468), (17, 0, 217, 100)], "of several faces next to its own"
 
 
 def test_labels_without_room_are_laid_out_in_lines() -> None:
