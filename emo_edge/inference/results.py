@@ -109,7 +109,7 @@ class EmotionResult:
     """Wall time by stage; networks that read several faces at once are counted in each of them."""
     settings: Settings
     cold: bool = False
-    """True for the first reading of an opened pipeline: its engines still allocate and load, so its times say little."""
+    """True for the first reading of an opened pipeline: engines still allocate and load, so its times say little."""
 
     @property
     def label(self) -> str | None:
