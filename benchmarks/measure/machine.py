@@ -13,6 +13,7 @@ from typing import Any
 
 import emo_edge
 from emo_edge.machine.hardware import Machine, read_cpu_entries, read_machine
+from emo_edge.machine.load import BUSY_FRACTION, read_cpu_seconds
 from emo_edge.machine.summary import describe_machine
 from emo_edge.utils.processes import TOOL_SECONDS, Run, read_number, read_text, run_bounded
 
@@ -31,8 +32,6 @@ LIBRARIES = (
 )
 BUSY_LOAD = 0.5
 """Processes of others for each core before the benchmark begins; used where proc/stat is missing."""
-BUSY_FRACTION = 0.05
-"""Fraction of all CPU time just before and during the benchmark that others may take."""
 WATCH_S = 1.5
 """Before the start: the load of the last minute is as a rule that of the run before this one."""
 ROOT = Path("/")
@@ -61,7 +60,7 @@ def read_state(root: Path = ROOT) -> State:
     return State(
         {"load": _load(root), "mhz": _mhz(root), "temperatures": _temperatures(root)},
         _throttles(root),
-        _cpu_seconds(root),
+        read_cpu_seconds(root),
         times.user + times.system + times.children_user + times.children_system,
         time.monotonic(),
     )
@@ -167,15 +166,6 @@ def _throttles(root: Path) -> int | None:
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
     counts = [count for path in files if (count := read_number(path)) is not None]
     return sum(counts) if counts else None
-
-
-def _cpu_seconds(root: Path) -> float | None:
-    """Add up ``cpu`` of proc/stat without idle and iowait; guests are counted in user and nice (man 5 proc)."""
-    match = re.match(r"cpu +([\d ]+)", read_text(root / "proc/stat"))
-    if match is None or not hasattr(os, "sysconf"):
-        return None
-    ticks = [int(value) for value in match[1].split()][:8]
-    return (sum(ticks) - sum(ticks[3:5])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def _versions() -> dict[str, str]:

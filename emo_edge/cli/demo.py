@@ -13,6 +13,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.packaged_bundle import COMPARED, DEMO_SEED, demo_bundle
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
+from emo_edge.machine.load import watched_load
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.taxonomy import LABEL_SETS
@@ -66,9 +67,12 @@ def main(show: int, samples: int, compared: int) -> None:
             click.echo(_shown(pipeline, sample))
     rows = ["| profile | size | label agreement | mean KL | WAR (95 % interval) | ms a reading, p50 / p90 |"]
     rows.append("|---|---|---|---|---|---|")
-    for name in bundle.manifest.profiles:
-        rows.append(_row(bundle, name, drawn[:samples]))
+    with watched_load() as watch:
+        for name in bundle.manifest.profiles:
+            rows.append(_row(bundle, name, drawn[:samples]))
     click.echo("\n" + "\n".join(rows))
+    if watch.reasons:
+        click.echo(f"\nThe machine was busy with other work: {'; '.join(watch.reasons)}. Do not quote the times.")
     seconds = time.perf_counter() - started
     click.echo(
         f"\nAgreement and KL: against PyTorch float32 on {compared} drawings, seed {DEMO_SEED}. WAR and ms: the "

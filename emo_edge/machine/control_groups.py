@@ -13,7 +13,7 @@ from pathlib import Path
 from emo_edge.utils.processes import read_text
 
 USUAL = "sys/fs/cgroup"
-"""Where the hierarchies lie if the mounts cannot be read."""
+"""Folder of the hierarchies, if the mounts cannot be read."""
 UNIFIED = ""
 """Name of version 2's hierarchy among the controllers of ``proc/self/cgroup``."""
 

@@ -62,7 +62,7 @@ class Processor:
     cores: int
     features: tuple[str, ...] | None
     limits: CpuLimits | None = None
-    """What keeps this process from using all cores."""
+    """Affinity, quota and niceness of this process."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ weights, each in a small and a large size. So the rates hold the cost of startin
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.errors import DeviceError
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.hardware import Machine, read_machine
+from emo_edge.machine.load import BusyWatch, watched_load
 from emo_edge.planning.cost.work import Precision
 from emo_edge.planning.device_catalogue import THIS, catalogue_device
 from emo_edge.planning.models import PlannedModel
@@ -76,7 +77,7 @@ def measured_device(
     """
     chosen = device or ("cpu" if PROBLEMS["cuda"]() else "cuda")
     machine = read_machine()
-    with tempfile.TemporaryDirectory() as name:
+    with watched_load() as watch, tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         report("measuring graphs on this machine")
         graphs = graph_engine(directory, precisions, chosen, threads, cuda)
@@ -98,7 +99,7 @@ def measured_device(
         softmax_s=softmax_seconds(),
         half_is_native="FP16" in (machine.processor.features or ()) or chosen == "cuda",
         measured=True,
-        notes=("measured on this machine just now, with probes that are not the model",),
+        notes=("measured on this machine just now, with probes that are not the model", *_busy(watch)),
     )
 
 
@@ -111,6 +112,12 @@ def device_memory(machine: Machine, device: str) -> tuple[float, float]:
         raise DeviceError("the memory of this machine is unknown; plan for a named `device`")
     limit = machine.memory.limit or machine.memory.total
     return float(min(machine.memory.total, limit)), float(min(machine.memory.available or limit, limit))
+
+
+def _busy(watch: BusyWatch) -> Iterator[str]:
+    """Warn of rates that are too low, as `emo-edge bench` does."""
+    if watch.reasons:
+        yield f"the machine was busy with other work: {'; '.join(watch.reasons)}. Measure again before you trust a time"
 
 
 def _title(machine: Machine, device: str, threads: int | None) -> str:
