@@ -30,7 +30,7 @@ from emo_edge.benchmarks.runner.row import BenchRun, profile_row, reference_row
 from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes
 from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
-from emo_edge.benchmarks.workload.journal import Journal
+from emo_edge.benchmarks.workload.journal import REPORT_NAME, Journal
 from emo_edge.benchmarks.workload.open import TargetOptions
 from emo_edge.benchmarks.workload.samples import prepared_samples
 from emo_edge.bundle.label_sets import resolve_labels
@@ -38,6 +38,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.registry import open_detector
 from emo_edge.machine.versions import tool_versions
+from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.progress import QUIET, Reports
 
 
@@ -85,6 +86,8 @@ def bench(
     sample that opens. A profile that cannot run here is a row with the reason.
     """
     begun, started = time.monotonic(), datetime.now(timezone.utc)
+    if out:
+        require_output(out / REPORT_NAME)
     inputs = opened_inputs(bundle, plan, checkpoint)
     folder = out or Path(f"bench-{inputs.bundle.manifest.name}")
     with Journal(folder, _identity(inputs), overwrite=overwrite) as journal:

@@ -13,6 +13,7 @@ from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.models.config import FACE_NETWORK, LABEL_NETWORK, model_type
+from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import shown_reports
 
@@ -61,6 +62,7 @@ def main(
     with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of a face
     network or a network of labels alone, --face is the only component there is.
     """
+    require_output(out)
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
     pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
     config = ExportConfig(**variants)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge import __version__
 from emo_edge.assets.packaged import packaged_checkpoint
-from emo_edge.export.importers.checkpoint_writer import write_checkpoint
+from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME
 from emo_edge.export.models.network_config import LandmarkConfig
@@ -107,6 +107,7 @@ def random_checkpoint(
 
     Raises CheckpointError if ``target`` holds anything, InputError where there is no room.
     """
+    check_target(target)
     config, tokenizers = random_config(shape), packaged_checkpoint()
     shapes = parameter_shapes(config).items()
     tensors = [RandomTensor(name, size, seed * 100_003 + number) for number, (name, size) in enumerate(shapes)]

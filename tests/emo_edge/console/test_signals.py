@@ -90,6 +90,19 @@ def test_the_handlers_are_put_back_and_a_second_signal_does_not_interrupt_the_cl
             signal.signal(number, handler)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_what_a_callback_of_native_code_drops_is_raised_after_it(name: str) -> None:
+    code = (
+        "import ctypes, signal\nfrom emo_edge.console.signals import ending_signals, exit_code_of\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.{name}))\n"
+        "try:\n    with ending_signals():\n        callback()\n        signal.pause()\n"
+        "except KeyboardInterrupt as error:\n    print(exit_code_of(error))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == (f"{128 + getattr(signal, name)}\n", "")
+
+
 def test_ctrl_c_has_its_own_code() -> None:
     assert exit_code_of(KeyboardInterrupt()) == 130
 
