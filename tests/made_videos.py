@@ -20,7 +20,7 @@ VARIABLE = [index / 30 for index in range(30)] + [1.0 + index for index in range
 
 def marked(index: int, alpha: int | None = None) -> NDArray[np.uint8]:
     """Return a picture whose brightness tells its index, RGB or RGBA."""
-    image = np.full((SIDE, SIDE, 3 if alpha is None else 4), 20 + 5 * index, np.uint8)
+    image = np.full((SIDE, SIDE, 3 if alpha is None else 4), 20 + 3 * index, np.uint8)
     if alpha is not None:
         image[..., 3] = alpha
     return image
@@ -28,7 +28,7 @@ def marked(index: int, alpha: int | None = None) -> NDArray[np.uint8]:
 
 def index_of(image: NDArray[np.uint8]) -> int:
     """Return the index that `marked` was given."""
-    return round((float(image.mean()) - 20) / 5)
+    return round((float(image.mean()) - 20) / 3)
 
 
 def write(
