@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -113,7 +114,8 @@ def _stream(source: str) -> FrameReader:
         return _address_by_opencv(source, shown)
     from av.error import FFmpegError
 
-    failure: FFmpegError | None = None
+    failure: Exception | None = None
+    start = time.monotonic()
     try:
         return pyav_reader.open_stream(source, shown)
     except EmoEdgeError as error:
@@ -121,16 +123,17 @@ def _stream(source: str) -> FrameReader:
     except (FFmpegError, ValueError, OSError) as error:
         failure = error
     # Raised out of the handler: FFmpeg's error, which holds the address, is no part of a traceback.
-    raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source, failure)})")
+    raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source, failure, time.monotonic() - start)})")
 
 
 def _address_by_opencv(source: str, shown: str) -> FrameReader:
     cv2 = open_cv2()
     limits: list[Any] = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_S * 1000]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_S * 1000]
+    start = time.monotonic()
     capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
-        raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source)})")
+        raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source, None, time.monotonic() - start)})")
     return OpenCvReader(capture, shown, live=True)
 
 

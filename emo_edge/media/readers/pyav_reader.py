@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import DeviceError, InputError
+from emo_edge.media.readers.cut_off import is_cut_off
 from emo_edge.media.readers.frames import (
     MAX_PIXELS,
     OPEN_TIMEOUT_S,
@@ -124,6 +125,9 @@ def open_file(path: str, name: str) -> PyAvReader:
         # A file that is a playlist must not open other files or addresses.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError):
+        container = None
+    if container is not None and not container.streams.video and is_cut_off(path):
+        container.close()
         container = None
     if container is None:
         raise InputError(

@@ -45,15 +45,16 @@ _OF_TRANSPORT = {
 }
 
 
-def reason(address: str, error: BaseException | None = None) -> str:
+def reason(address: str, error: BaseException | None = None, took_s: float = 0.0) -> str:
     """Return why ``address`` cannot be opened, without its credentials.
 
     ``error`` is PyAV's; of an error that says little, and without one, the address is tried for a few seconds.
+    ``took_s`` is the time until it came: FFmpeg's RTSP calls a timeout invalid data.
     """
     parts = _parts(address)
     if parts is None:
         return "the address is malformed"
-    name = type(error).__name__
+    name = "ExitError" if took_s > 0.9 * OPEN_TIMEOUT_S else type(error).__name__
     if name in _BY_CLASS:
         return _answered(int(_BY_CLASS[name]))
     if name in _OF_TRANSPORT:

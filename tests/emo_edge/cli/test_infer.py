@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jsonschema
 import numpy as np
 import pytest
@@ -298,6 +299,45 @@ def test_a_video_is_drawn_frame_by_frame(tiny_bundle: Path, tmp_path: Path) -> N
     assert len(frames) == 12
     assert frames[0].image.shape == (720, 720, 3)
     assert sorted(path.name for path in tmp_path.iterdir() if "drawn" in path.name) == ["drawn.avi"]
+
+
+def two_people(path: Path) -> None:
+    """Write a video of two drawings side by side, of which now the one and now the other is the larger."""
+    images = [cv2.imread(str(face)) for face in (FACE, OTHER)]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 8, (640, 320))
+    for index in range(16):
+        frame = np.full((320, 640, 3), 200, np.uint8)
+        for place, image in enumerate(images):
+            side = 260 if (index // 2 + place) % 2 == 0 else 200
+            frame[20 : 20 + side, 20 + 320 * place : 20 + 320 * place + side] = cv2.resize(image, (side, side))
+        writer.write(frame)
+    writer.release()
+
+
+def test_a_clip_is_of_one_person_and_all_can_be_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    two_people(tmp_path / "two.avi")
+    (one,) = results(tiny_bundle, tmp_path / "two.avi")
+    (face,) = one["readings"]
+    assert (face["label"], face["frames"], one["segment"]) == ("happiness", 8, 0)
+    assert face["box"][2] < 320
+    (both,) = results(tiny_bundle, tmp_path / "two.avi", "--faces", "all")
+    assert [(face["label"], face["box"][0] > 320) for face in both["readings"]] == [
+        ("happiness", False),
+        ("surprise", True),
+    ]
+    picture = both["size"]
+    assert picture == [640, 320]
+
+
+def test_the_largest_face_of_a_picture_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    two_people(tmp_path / "two.avi")
+    done, frame = cv2.VideoCapture(str(tmp_path / "two.avi")).read()
+    assert done and cv2.imwrite(str(tmp_path / "two.png"), frame)
+    counts = [
+        len(results(tiny_bundle, tmp_path / "two.png", *options)[0]["readings"])
+        for options in ([], ["--faces", "all"], ["--faces", "largest"])
+    ]
+    assert counts == [2, 2, 1]
 
 
 def test_drawings_of_one_name_are_numbered(tiny_bundle: Path, tmp_path: Path) -> None:

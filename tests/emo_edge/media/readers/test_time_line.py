@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_whatever_the_stamps_are_no_frame_is_lost_and_time_runs_forward() -> Non
         stamps = [draw.choice([None, draw.gauss(0, 10), draw.uniform(0, 1), 1e9, -1e9, 0.0]) for _ in range(40)]
         positions = placed(stamps)
         assert len(positions) == 40
-        for one, other in zip(positions, positions[1:]):
+        for one, other in itertools.pairwise(positions):
             assert other.elapsed_s >= one.elapsed_s
             assert other.segment in (one.segment, one.segment + 1)
             assert other.seconds >= one.seconds if other.segment == one.segment else other.seconds == 0
