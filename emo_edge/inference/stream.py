@@ -8,7 +8,8 @@ from pathlib import Path
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
-from emo_edge.media.images import image_paths, read_image
+from emo_edge.media.folders import image_paths
+from emo_edge.media.images import read_image
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
 from emo_edge.utils.progress import StepProgress

@@ -12,6 +12,8 @@ EXTRAS = {
     "llama_cpp": "cpu",
     "tokenizers": "cpu",
     "openvino": "openvino",
+    "PIL": "photos",
+    "pillow_heif": "photos",
     "optimum": "peers",
     "tqdm": "bench",
     "torch": "export",
