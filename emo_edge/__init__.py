@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InputError,
         MissingExtraError,
         PipelineStateError,
+        SkippedError,
         UnsupportedCardError,
     )
     from emo_edge.faces.detector import DetectedFace, FaceDetector
@@ -65,6 +66,7 @@ __all__ = [
     "Request",
     "Sampling",
     "Settings",
+    "SkippedError",
     "SourceResult",
     "UnsupportedCardError",
     "__version__",
@@ -88,6 +90,7 @@ _MODULES = {
         "InputError",
         "MissingExtraError",
         "PipelineStateError",
+        "SkippedError",
         "UnsupportedCardError",
     ),
     ".faces.detector": ("DetectedFace", "FaceDetector"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.errors import EmoEdgeError, InputError, SkippedError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage
 from emo_edge.faces.yunet import YuNetDetector
@@ -19,8 +19,9 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
 from emo_edge.media.sources import without_password
+from emo_edge.rendering.drawing_names import check_target
 from emo_edge.rendering.outputs import Drawer
-from emo_edge.rendering.text import result_text
+from emo_edge.rendering.text import result_text, skipped_text
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
@@ -73,6 +74,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     """
     level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
+    if options["draw"]:
+        check_target(options["draw"], sources)
     sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
     with EmotionPipeline.open(
         bundle,
@@ -93,13 +96,15 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
 
 def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
-    code = 0
+    code, skipped = 0, list[tuple[str, str]]()
     screen.begin()
     try:
         for result in results:
             screen.show(result)
             error = result.error or _draw(drawer, result)
-            if error:
+            if isinstance(error, SkippedError):
+                skipped.append((result.source, str(error)))
+            elif error:
                 code = code or error.exit_code
                 screen.report(error)
     except KeyboardInterrupt:
@@ -108,6 +113,9 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
         click.echo(f"interrupted after {screen.shown} results", err=True)
     finally:
         screen.end()
+        if skipped:
+            screen.clear()
+            click.echo(skipped_text(skipped), err=True)
     try:
         if drawer:
             drawer.finish(screen.progress)
