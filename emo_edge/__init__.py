@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         InputError,
         MissingExtraError,
         PipelineStateError,
+        SkippedError,
         UnsupportedCardError,
     )
     from emo_edge.faces.detector import DetectedFace, FaceDetector
@@ -70,6 +71,7 @@ __all__ = [
     "Request",
     "Sampling",
     "Settings",
+    "SkippedError",
     "SourceResult",
     "UnsupportedCardError",
     "__version__",
@@ -93,6 +95,7 @@ _MODULES = {
         "InputError",
         "MissingExtraError",
         "PipelineStateError",
+        "SkippedError",
         "UnsupportedCardError",
     ),
     ".faces.detector": ("DetectedFace", "FaceDetector"),

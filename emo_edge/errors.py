@@ -22,6 +22,12 @@ class InputError(EmoEdgeError):
     exit_code = 4
 
 
+class SkippedError(InputError):
+    """An entry of a folder is no picture and was not read; a command that reads the others succeeds."""
+
+    exit_code = 0
+
+
 class CheckpointError(EmoEdgeError):
     """A checkpoint, or a model file made of one, is missing, incomplete, malformed or not finite."""
 

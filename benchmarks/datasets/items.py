@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box, Image
-from emo_edge.media.images import image_paths, read_image
+from emo_edge.media.folders import image_paths
+from emo_edge.media.images import read_image
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.media.videos import clip_frames, even_indices
 

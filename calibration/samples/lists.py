@@ -11,7 +11,8 @@ from typing import Any
 from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
-from emo_edge.media.images import EXTENSIONS, image_paths
+from emo_edge.media.folders import image_paths
+from emo_edge.media.images import EXTENSIONS
 
 COLUMNS = "image (a path beside the list), label (may be empty), and x0, y0, x1, y1 of the face in pixels (all or none)"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.media.crops import Box, Image
-from emo_edge.media.images import image_paths, read_image
+from emo_edge.media.folders import image_paths
+from emo_edge.media.images import read_image
 from emo_edge.utils.suggestions import did_you_mean
 
 PACKAGE = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.signals import exit_code_of
-from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.errors import EmoEdgeError, InputError, SkippedError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage
 from emo_edge.faces.yunet import YuNetDetector
@@ -23,8 +23,10 @@ from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
 from emo_edge.media.sources import without_password
 from emo_edge.planning.reading_context import reading_context
+from emo_edge.rendering.drawing_names import check_target
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.result_writers import ResultWriter, open_writer
+from emo_edge.rendering.text import skipped_text
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.output_paths import require_drawing
@@ -105,6 +107,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
     sampling, drawn = ClipSampling(options["frames"], options["fps"], options["faces"]), options["draw"] is not None
     if drawn:
+        check_target(options["draw"], sources)
         require_drawing(options["draw"])
     opened = Bundle.open(bundle_directory(bundle))
     request = _request(options, status.append if output == "text" and status.live else None)
@@ -143,13 +146,15 @@ def _output(options: dict[str, Any]) -> str:
 
 def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
-    code = 0
+    code, skipped = 0, list[tuple[str, str]]()
     screen.writer.begin()
     try:
         for result in results:
             screen.show(result)
             error = result.error or _draw(drawer, result)
-            if error:
+            if isinstance(error, SkippedError):
+                skipped.append((result.source, str(error)))
+            elif error:
                 code = code or error.exit_code
                 screen.report(error)
     except KeyboardInterrupt as error:
@@ -157,6 +162,8 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
         screen.note(f"interrupted after {screen.shown} results")
     finally:
         screen.writer.end()
+        if skipped:
+            screen.note(skipped_text(skipped))
     try:
         if drawer:
             drawer.finish(screen.progress)

@@ -13,18 +13,14 @@ from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, nearest_with_face
 from emo_edge.faces.tracks import FacesOfTrack
 from emo_edge.media.crops import Box, Image
-from emo_edge.media.images import over_white, read_image, upright
+from emo_edge.media.images import read_image
+from emo_edge.media.photos import frame_from_pillow
 
 Channels = Literal["rgb", "bgr"]
 CHANNELS = ("rgb", "bgr")
 Faces = Literal["all", "largest"]
 FACES = ("all", "largest")
 ACCEPTED = "a path, a PIL.Image.Image or a uint8 array [height, width, 3]"
-EXIF_ORIENTATION = 0x0112
-WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
-"""PIL modes with an alpha channel."""
-SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-"""PIL modes of 16-bit grey."""
 
 
 class PillowImage(Protocol):
@@ -115,27 +111,6 @@ def _is_pillow(image: object) -> bool:
 def _frame_from_pillow(image: Any) -> Image:
     try:
         # A file is decoded here: PIL only reads the header before.
-        pixels = _rgb_from_pillow(image)
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        return _checked_array(frame_from_pillow(image))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"the PIL image cannot be decoded ({error}): open the file again, or save it again") from error
-    return upright(_checked_array(pixels), orientation)
-
-
-def _rgb_from_pillow(image: Any) -> Image:
-    if image.mode in SIXTEEN_BITS or image.mode == "I":
-        grey = np.asarray(image).astype(np.int64)
-        if grey.size and not 0 <= grey.min() <= grey.max() <= 65535:
-            raise ValueError(f"mode {image.mode} holds values from {grey.min()} to {grey.max()}, not 16 bits")
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise ValueError("mode F has no defined range: convert it to 8 bits")
-    # A BMP's fourth byte is padding, as in `read_image`.
-    if _has_alpha(image) and getattr(image, "format", None) != "BMP":
-        return over_white(np.asarray(image.convert("RGBA"), np.uint8))
-    return np.array(image.convert("RGB"), np.uint8)
-
-
-def _has_alpha(image: Any) -> bool:
-    palette = getattr(image.palette, "mode", "")
-    return image.mode in WITH_ALPHA or "transparency" in image.info or palette.endswith("A")

@@ -16,6 +16,7 @@ from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.sources import without_password
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.utils.text import utf8_name, utf8_text
 
 RESULT_VERSION = 1
 READING_VERSION = 1
@@ -186,11 +187,11 @@ class SourceResult:
         segment = {} if self.seconds is None else {"segment": self.segment}
         return {
             "result_version": RESULT_VERSION,
-            "source": without_password(self.source),
+            "source": utf8_name(without_password(self.source)),
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],
             "seconds": None if self.seconds is None else [round(value, 3) for value in self.seconds],
             **segment,
             "readings": [face.to_dict() for face in self.faces],
-            "error": None if self.error is None else str(self.error),
+            "error": None if self.error is None else utf8_text(str(self.error)),
         }

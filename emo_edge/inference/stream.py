@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from emo_edge.errors import DeviceError, EmoEdgeError, InputError
+from emo_edge.errors import DeviceError, EmoEdgeError, InputError, MissingExtraError, SkippedError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
-from emo_edge.media.images import image_paths, read_image
+from emo_edge.media.folders import folder_entries, image_paths
+from emo_edge.media.images import read_image
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
 from emo_edge.utils.progress import StepProgress
@@ -53,7 +54,7 @@ def read_sources(
         try:
             kind = "image" if classify_source(source) in ("image", "folder") else "clip"
             yield from _read_source(pipeline, source, request, sampling, progress)
-        except (InputError, DeviceError) as error:
+        except (InputError, DeviceError, MissingExtraError) as error:
             yield SourceResult(source, kind, [], None, error=error)
 
 
@@ -64,15 +65,9 @@ def _read_source(
     if kind not in ("image", "folder"):
         pipeline.check(request, sampling.frames)
     if kind == "image":
-        yield _image_result(pipeline, Path(source), request, sampling)
+        yield _image_result(pipeline, source, request, sampling)
     elif kind == "folder":
-        paths = image_paths(Path(source))
-        for number, path in enumerate(paths):
-            progress(source, number, len(paths))
-            try:
-                yield _image_result(pipeline, path, request, sampling)
-            except InputError as error:
-                yield SourceResult(str(path), "image", [], None, error=error)
+        yield from _folder_results(pipeline, source, request, sampling, progress)
     elif kind == "video" and sampling.fps is None:
 
         def report(done: int, total: int) -> None:
@@ -85,7 +80,34 @@ def _read_source(
             yield _clip_result(pipeline, source, window, request, sampling)
 
 
-def _image_result(pipeline: EmotionPipeline, path: Path, request: Request, sampling: ClipSampling) -> SourceResult:
+def _folder_results(
+    pipeline: EmotionPipeline, folder: str, request: Request, sampling: ClipSampling, progress: StepProgress
+) -> Iterator[SourceResult]:
+    """Read the pictures of a folder by name; every other entry is a result whose error is a `SkippedError`."""
+    entries, missing, known = folder_entries(folder), None, False
+    for number, (path, reason) in enumerate(entries):
+        progress(folder, number, len(entries))
+        error: EmoEdgeError | None = SkippedError(f"skipped: {reason}") if reason else None
+        try:
+            if error is None:
+                yield _image_result(pipeline, path, request, sampling)
+                known = True
+        except MissingExtraError as lacking:
+            missing = lacking
+            error = SkippedError(f"skipped: {str(lacking).removeprefix(f'{path}: ')}")
+        except InputError as broken:
+            error, known = broken, True
+        if error:
+            yield SourceResult(str(path), "image", [], None, error=error)
+    if missing and not known:
+        raise missing
+    if not missing and not known:
+        image_paths(folder)  # raises the error that names what is there
+
+
+def _image_result(
+    pipeline: EmotionPipeline, path: str | Path, request: Request, sampling: ClipSampling
+) -> SourceResult:
     image = read_image(path)
     return SourceResult(str(path), "image", pipeline.read(image, request, faces=sampling.faces or "all"), image)
 

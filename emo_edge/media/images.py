@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from emo_edge.errors import InputError
+from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media.crops import Image, checked_frame
-from emo_edge.media.image_headers import AGAIN, BrokenImageError, ImageHeader, read_header
+from emo_edge.media.file_signatures import file_kind
+from emo_edge.media.image_header import AGAIN, BrokenImageError, ImageHeader
+from emo_edge.media.image_headers import read_header
+from emo_edge.media.orientation import upright
+from emo_edge.media.photos import READERS, read_photo, too_large
+from emo_edge.media.pipes import STANDARD_INPUT, read_fifo, read_standard_input
+from emo_edge.media.transparency import over_white, row_bands
 from emo_edge.utils.files import replaced_file
 from emo_edge.utils.opencv import open_cv2
 
@@ -18,47 +25,43 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 64_000_000
 """192 MB as RGB, enough for a 50-megapixel phone."""
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""Formats that are written."""
 
 
 def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read a JPEG, PNG, WebP or BMP as uint8 RGB [H, W, 3], turned upright by its Exif orientation.
+    """Read a picture as uint8 RGB [H, W, 3], turned upright by its Exif orientation.
 
-    The content decides the format, not the extension. Size limits hold before a pixel is decoded. Grey, palette and
-    CMYK become RGB, 16 bits are rounded to 8, and transparent pixels are laid over white, as a viewer shows them,
-    because the colour hidden below them is arbitrary; a BMP's fourth byte is padding and is ignored. Colour profiles
-    are not applied.
+    JPEG, PNG, WebP and BMP are always read; TIFF (its first page), GIF, AVIF and HEIC with the extra ``photos``. The
+    content decides the format, not the extension. Size limits hold before a pixel is decoded. Grey, palette and CMYK
+    become RGB, 16 bits are rounded to 8, and transparent pixels of every format are laid over white, as a viewer shows
+    them, because the colour hidden below them is arbitrary; a BMP's fourth byte is transparency only where its header
+    names it so. Colour profiles are not applied.
 
-    Raises InputError for anything else: missing, a folder, unreadable, empty, too large, cut off, damaged, animated.
+    ``path`` "-" is standard input; a picture comes from a FIFO as well.
+
+    Raises InputError for anything else: missing, a folder, unreadable, empty, too large, cut off, damaged, animated,
+    or made of so many parts that it would take long to decode; MissingExtraError for a format of the extra without it.
     """
-    data = _file_bytes(Path(path), max_bytes)
+    name = "standard input" if path == STANDARD_INPUT else path
+    data = read_standard_input(max_bytes) if path == STANDARD_INPUT else _file_bytes(Path(path), max_bytes)
     try:
-        header = read_header(data)
-        if header.width * header.height > max_pixels:
-            raise BrokenImageError(
-                f"this {header.format} has {header.width}x{header.height} pixels, more than the limit of "
-                f"{max_pixels:,}: shrink it"
-            )
-        return upright(_decoded(header), header.orientation)
+        if not data:
+            raise BrokenImageError(f"is empty (0 bytes): {AGAIN}")
+        return _read(data, max_pixels)
     except BrokenImageError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{name}: {error}") from error
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{name}: {error}") from error
 
 
-def image_paths(folder: str | Path) -> list[Path]:
-    """List the pictures of ``folder`` by extension, sorted by name; not its subfolders, not hidden files.
-
-    Raises InputError when the folder is missing or unreadable or holds no picture.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
-    paths = [path for path in paths if not path.name.startswith(".") and path.is_file()]
-    if not paths:
-        raise InputError(f"{folder}: holds no picture; looked for {', '.join(EXTENSIONS)} (not in subfolders)")
-    return paths
+def _read(data: bytes, max_pixels: int) -> Image:
+    kind = file_kind(data)
+    if kind in READERS:
+        return read_photo(data, kind, max_pixels)
+    header = read_header(data)
+    if header.width * header.height > max_pixels:
+        raise BrokenImageError(too_large(header.format, header.width, header.height, max_pixels))
+    return upright(_decoded(header), header.orientation)
 
 
 def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> None:
@@ -87,10 +90,10 @@ def _file_bytes(path: Path, max_bytes: int) -> bytes:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{path}: is a folder; give one image, or the folder to a command that takes folders")
+        if stat.S_ISFIFO(status.st_mode):
+            return read_fifo(path, max_bytes)
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: not a regular file")
-        if status.st_size == 0:
-            raise InputError(f"{path}: is empty (0 bytes): {AGAIN}")
         if status.st_size > max_bytes:
             raise InputError(f"{path}: {status.st_size:,} bytes, more than max_bytes={max_bytes:,}: shrink the image")
         return path.read_bytes()
@@ -102,44 +105,34 @@ def _file_bytes(path: Path, max_bytes: int) -> bytes:
 
 def _decoded(header: ImageHeader) -> Image:
     cv2 = open_cv2()
-    # Only PNG and WebP have an alpha that means something; a 32-bit BMP mostly holds zeros there.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    if header.format in ("PNG", "WebP"):
-        flags = cv2.IMREAD_UNCHANGED
+    flags = cv2.IMREAD_UNCHANGED if header.alpha else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(header.coded, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise BrokenImageError(f"this {header.format} is damaged and cannot be decoded: {AGAIN}")
-    if pixels.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    return _as_rgb(pixels, cv2)
+    if header.format == "BMP" and pixels.shape[2] == 4 and not pixels[..., 3].any():
+        pixels = pixels[..., :3]  # a fourth byte that is named but never written
+    return _as_rgb(pixels, header, cv2)
 
 
-def _as_rgb(pixels: Image, cv2: Any) -> Image:
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
-    if pixels.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-    return over_white(pixels[..., [2, 1, 0, 3]])
+def _as_rgb(pixels: NDArray[Any], header: ImageHeader, cv2: Any) -> Image:
+    """Convert in bands of rows: with 16 bits and four channels the picture itself is half a gigabyte."""
+    image = np.empty((header.height, header.width, 3), np.uint8)
+    for rows in row_bands(header.height, header.width):
+        image[rows] = _rgb_band(pixels[rows], header.clear_grey, cv2)
+    return image
 
 
-def over_white(pixels: Image) -> Image:
-    """Lay uint8 RGBA pixels [H, W, 4] over white; returns RGB [H, W, 3]."""
-    alpha = pixels[..., 3:].astype(np.uint16)
-    return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def upright(image: Image, orientation: int) -> Image:
-    """Undo an Exif orientation: 2 mirrored, 3 upside down, 4 both, 5 to 8 the same with rows and columns exchanged."""
-    if orientation >= 5:
-        image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
+def _rgb_band(pixels: NDArray[Any], clear: int | None, cv2: Any) -> Image:
+    colours = cv2.convertScaleAbs(pixels, alpha=255 / 65535) if pixels.dtype == np.uint16 else pixels
+    if colours.ndim == 3 and colours.shape[2] == 4:
+        return over_white(colours, blue_first=True)
+    grey = colours.ndim == 2 or colours.shape[2] == 1
+    if clear is not None and grey:
+        colours = np.where(pixels == clear, np.uint8(255), colours)
+    return np.asarray(cv2.cvtColor(colours, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _encoded(path: Path, image: Image) -> bytes:

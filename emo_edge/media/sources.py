@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Literal
 
 from emo_edge.errors import InputError
-from emo_edge.media.file_signatures import HEAD_BYTES, MOVING, STILL, file_kind
-from emo_edge.media.images import EXTENSIONS as IMAGE_EXTENSIONS
+from emo_edge.media.file_signatures import MOVING, STILL, kind_of_file
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
+from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text, without_credentials
 
 SourceKind = Literal["image", "folder", "video", "camera", "stream"]
@@ -17,8 +19,8 @@ SourceKind = Literal["image", "folder", "video", "camera", "stream"]
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 POSSIBLE = (
-    "an image (JPEG, PNG, WebP, BMP), a folder of images, a video file, a camera (0, 1, ..., /dev/video0 or "
-    "/dev/v4l/by-id/...), "
+    "an image (JPEG, PNG, WebP, BMP; TIFF, GIF, AVIF, HEIC with the extra `photos`) or - for one on standard input, "
+    "a folder of images, a video file, a camera (0, 1, ..., /dev/video0 or /dev/v4l/by-id/...), "
     "a URL (rtsp://, http://, ...) or a GStreamer pipeline (with ' ! ')"
 )
 
@@ -34,6 +36,8 @@ def classify_source(text: str) -> SourceKind:
     An existing file comes before a pipeline. A bare number is a camera: write "./0" for a file of that
     name. Raises InputError that lists the possibilities.
     """
+    if text == STANDARD_INPUT:
+        return "image"
     # A name below /dev/v4l/ is a camera also while it is unplugged.
     if _CAMERA.fullmatch(text) or text.startswith("/dev/v4l/"):
         return "camera"
@@ -42,12 +46,8 @@ def classify_source(text: str) -> SourceKind:
         return "stream"
     path = Path(text)
     try:
-        if text and path.is_dir():
-            return "folder"
-        if text and path.is_file():
-            return _file_source(path)
-        if text and path.is_char_device():
-            return _device_source(path)
+        if text and (path.exists() or path.is_symlink()):
+            return _path_source(path)
     except (OSError, ValueError):  # a name too long or with a zero byte: no file
         pass
     if " ! " in text:
@@ -57,15 +57,9 @@ def classify_source(text: str) -> SourceKind:
     raise InputError(f"{unknown_text(text) or 'an empty source'}: no such file. A source is {POSSIBLE}")
 
 
-def _device_source(path: Path) -> SourceKind:
-    if os.major(path.stat().st_rdev) == V4L_MAJOR:
-        return "camera"
-    raise InputError(f"{path}: is a device, and no camera. A source is {POSSIBLE}")
-
-
 def camera_index(text: str) -> int:
-    """Return the index in a camera's source, "2" or "/dev/video2"; raise InputError for another text."""
-    match = _CAMERA.fullmatch(text)
+    """Return the index in a camera's source, "2", "/dev/video2" or a link to it; raise InputError for another text."""
+    match = _CAMERA.fullmatch(text) or _CAMERA.fullmatch(os.path.realpath(text))
     if match is None:
         raise InputError(f"{text}: not a camera; a source is {POSSIBLE}")
     return int(match[1])
@@ -77,10 +71,25 @@ def camera_path(text: str) -> str:
     return f"/dev/video{int(match[1])}" if match else os.path.realpath(text)
 
 
+def _path_source(path: Path) -> SourceKind:
+    if not path.exists():
+        raise InputError(f"{path}: a link to {os.readlink(path)}, which is missing")
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        return "folder"
+    if stat.S_ISREG(status.st_mode):
+        return _file_source(path)
+    if stat.S_ISFIFO(status.st_mode):
+        return "image"  # what it brings is known when it is read
+    if stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == V4L_MAJOR:
+        return "camera"
+    kind = "a socket" if stat.S_ISSOCK(status.st_mode) else "a device that is no camera"
+    raise InputError(f"{path}: is {kind}. A source is {POSSIBLE}")
+
+
 def _file_source(path: Path) -> SourceKind:
     try:
-        with path.open("rb") as file:
-            kind = file_kind(file.read(HEAD_BYTES))
+        kind = kind_of_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if kind in STILL:
@@ -88,7 +97,7 @@ def _file_source(path: Path) -> SourceKind:
     if kind in MOVING:
         return "video"
     # Unknown content keeps its extension's word, so that the reader can name the problem.
-    if kind is None and path.suffix.lower() in IMAGE_EXTENSIONS:
+    if kind is None and path.suffix.lower() in (*PICTURE_NAMES, *OPTIONAL_NAMES):
         return "image"
     if kind is None and path.suffix.lower() in VIDEO_EXTENSIONS:
         return "video"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,10 +13,10 @@ from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.inference.results import SourceResult
 from emo_edge.media.images import EXTENSIONS, write_image
-from emo_edge.media.readers.credentials import drawing_stem
 from emo_edge.media.sources import classify_source
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
+from emo_edge.rendering.drawing_names import DrawingNames, check_target, draws_a_folder, refuse_sources
 
 
 class Drawer:
@@ -39,12 +38,14 @@ class Drawer:
         """Check that the drawings can be written, before anything is read; raise InputError if not."""
         self._report = report or partial(click.echo, err=True)
         self.target, self.detector, self.overwrite = target, detector, overwrite
-        self.several = len(sources) > 1 or Path(sources[0]).is_dir()
+        check_target(target, sources)
+        self.several = draws_a_folder(sources)
         self.as_video = not self.several and target.suffix.lower() in CODECS
         self._clips: list[SourceResult] = []
         self._drawn = False
-        self._names: Counter[str] = Counter()
+        self._names = DrawingNames(target, sources if self.several else [])
         if self.several:
+            self._names.check(overwrite=overwrite)
             try:
                 target.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -57,6 +58,7 @@ class Drawer:
             raise InputError(f"{self.target}: a drawing ends in one of {', '.join((*EXTENSIONS, *CODECS))}")
         if not self.target.parent.is_dir():
             raise InputError(f"{self.target}: there is no folder {self.target.parent}")
+        refuse_sources([self.target], [source])
         if self.target.exists() and not self.overwrite:
             raise InputError(f"{self.target}: is there already; remove it, choose another name or `overwrite`")
         if self.as_video and classify_source(source) != "video":
@@ -67,18 +69,11 @@ class Drawer:
         if self.as_video:
             self._clips.append(replace(result, image=None))
         elif result.image is not None:
-            path = self._free_path(result.source) if self.several else self.target
+            path = self._names.path(result.source) if self.several else self.target
             drawing = annotated(result.image, result.faces)
             write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
             self._drawn = True
             self._report(f"drawn: {path}")
-
-    def _free_path(self, source: str) -> Path:
-        """Name the drawing after its source; clips of one source, and sources of one name, are numbered."""
-        stem = drawing_stem(source)
-        self._names[stem] += 1
-        number = self._names[stem]
-        return self.target / f"{stem}{f'-{number}' if number > 1 else ''}.jpg"
 
     def finish(self, progress: Callable[[str, int, int], None]) -> None:
         """Write the video, if there is one."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
 from emo_edge.media.sources import without_password
+from emo_edge.utils.text import readable_name
 
 BAR = 20
 """Characters of a bar at 100 %."""
@@ -49,7 +52,7 @@ def _attribute_lines(face: FaceAttributes) -> list[str]:
 
 def result_text(result: SourceResult) -> str:
     """Write the faces of one image or clip, or one line where there is none."""
-    source = without_password(result.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    source = readable_name(without_password(result.source))
     when = f", {result.seconds[0]:.1f}–{result.seconds[1]:.1f} s" if result.seconds else ""
     when += f" of segment {result.segment}" if result.segment else ""
     count = len(result.faces)
@@ -57,3 +60,9 @@ def result_text(result: SourceResult) -> str:
         return f"{source}{when}: no face found; --whole-image reads the whole picture"
     texts = [face_text(face, number, count) for number, face in enumerate(result.faces, 1)]
     return "\n".join([f"{source}{when}", *texts])
+
+
+def skipped_text(entries: Sequence[tuple[str, str]]) -> str:
+    """Count and name the entries of folders that were not read, each with its reason."""
+    lines = [f"  {readable_name(source)}: {reason.removeprefix('skipped: ')}" for source, reason in entries]
+    return "\n".join([f"skipped {len(entries)} {'entry' if len(entries) == 1 else 'entries'}:", *lines])

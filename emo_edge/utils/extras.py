@@ -19,6 +19,8 @@ EXTRAS = {
     "cuda": "cuda",
     "tensorrt": "cuda",
     "tensorrt_rtx": "cuda",
+    "PIL": "photos",
+    "pillow_heif": "photos",
     "optimum": "peers",
     "tqdm": "bench",
     "torch": "export",

@@ -31,6 +31,7 @@ PUBLIC = [
     "Request",
     "Sampling",
     "Settings",
+    "SkippedError",
     "SourceResult",
     "UnsupportedCardError",
     "__version__",

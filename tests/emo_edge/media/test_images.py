@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from emo_edge.benchmarks.synthetic.generator import render_face
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Image
+from emo_edge.media.folders import image_paths
 from emo_edge.media.image_headers import BrokenImageError, read_header
-from emo_edge.media.images import image_paths, read_image, write_image
+from emo_edge.media.images import read_image, write_image
 
 FORMATS = (".jpg", ".png", ".webp", ".bmp")
 # A red 2x2 JPEG in CMYK, as Photoshop writes them (Adobe marker, inverted); OpenCV cannot write one.
@@ -250,9 +251,10 @@ def test_a_damaged_byte_is_an_error_or_a_picture(
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     assert "not an image" in refused(tmp_path, b"hello")
     assert "is empty (0 bytes)" in refused(tmp_path, b"")
-    assert "holds HEIC, which is not read as an image: convert" in refused(tmp_path, b"\0\0\0\x18ftypheic" + bytes(20))
-    assert "holds MP4" in refused(tmp_path, b"\0\0\0\x18ftypisom" + bytes(20))
-    assert "holds TIFF" in refused(tmp_path, b"II*\0" + bytes(20))
+    assert "holds JPEG XL, which is not read as an image: convert" in refused(tmp_path, b"\xff\x0a" + bytes(20))
+    assert "this HEIC is damaged" in refused(tmp_path, b"\0\0\0\x18ftypheic" + bytes(20))
+    assert "holds MP4, a video and not one picture" in refused(tmp_path, b"\0\0\0\x18ftypisom" + bytes(20))
+    assert "this TIFF is damaged" in refused(tmp_path, b"II*\0" + bytes(20))
     assert "0x0 pixels" in refused(tmp_path, png(0, 0, 8, 0, b""))
     assert "wrong checksum in IDAT" in refused(tmp_path, png(1, 1, 8, 0, b"\0\0").replace(b"IDATx", b"IDATy"))
     assert "cannot be decoded" in refused(tmp_path, png(9, 9, 8, 77, b"\0\0"))
@@ -292,7 +294,7 @@ def test_a_folder_lists_its_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a folder"):
         image_paths(tmp_path / "c.webp")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"holds no picture; looked for \.jpg"):
+    with pytest.raises(InputError, match=r"holds no picture, it is empty \(subfolders"):
         image_paths(tmp_path / "empty")
 
 

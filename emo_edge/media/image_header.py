@@ -1,0 +1,39 @@
+"""The facts of a picture that its header gives, and the error for bytes that are no whole picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+AGAIN = "copy or save it again"
+
+
+class BrokenImageError(ValueError):
+    """The bytes are not a whole picture of a known format; the text gives the reason and the next step."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """The properties of a picture, from its bytes."""
+
+    format: str
+    """"JPEG", "PNG", "WebP", "BMP", or one of `emo_edge.media.photos.READERS`."""
+    width: int
+    height: int
+    coded: bytes
+    """Bytes to decode: the file, or of a PNG only the chunks that hold pixels."""
+    orientation: int = 1
+    """Exif orientation 1 to 8; 1 is upright."""
+    alpha: bool = False
+    """True where a fourth channel that the decoder gives is transparency."""
+    clear_grey: int | None = None
+    """Of a grey PNG: the decoded value that stands for transparent."""
+
+
+def cut_off(kind: str, missing: str) -> BrokenImageError:
+    """Return the error for a file that ends too early."""
+    return BrokenImageError(f"this {kind} is cut off, {missing}: {AGAIN}")
+
+
+def too_many(kind: str, parts: str, limit: int) -> BrokenImageError:
+    """Return the error for a file made of more parts than any program writes."""
+    return BrokenImageError(f"this {kind} has more than {limit:,} {parts}, and no program writes such files: {AGAIN}")

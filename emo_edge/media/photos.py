@@ -1,0 +1,177 @@
+"""Pictures that Pillow decodes: TIFF, GIF, AVIF, and with pillow-heif HEIC; and Pillow's images as frames."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emo_edge.errors import MissingExtraError
+from emo_edge.media.crops import Image
+from emo_edge.media.image_header import AGAIN, BrokenImageError
+from emo_edge.media.orientation import ORIENTATION_TAG, known_orientation, upright
+from emo_edge.media.transparency import over_white, row_bands
+from emo_edge.utils.extras import missing_extra
+
+logger = logging.getLogger(__name__)
+
+WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+"""Modes with an alpha channel."""
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+"""Modes of 16-bit grey."""
+RAW_TAGS = (50706, 50721)
+"""Of TIFF: DNGVersion, ColorMatrix1."""
+SUBFILE_TYPE, REDUCED = 254, 1
+"""TIFF's NewSubfileType and its bit for a smaller copy of a picture that lies elsewhere in the file."""
+MOST_TILES = 20_000
+"""Strips or tiles of a TIFF that Pillow decodes one by one; 64 megapixels in tiles of 64x64 are 15,625."""
+
+
+def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
+    """Decode a ``kind`` of `READERS` as uint8 RGB [H, W, 3], upright; the first page of several.
+
+    Raises BrokenImageError for what is damaged, too large or no single picture, MissingExtraError without the extra.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit is higher than ours, and what it warns of in metadata does not concern the pixels.
+            warnings.simplefilter("ignore")
+            photo = READERS[kind](data)
+            if photo.width * photo.height > max_pixels:
+                raise BrokenImageError(too_large(kind, photo.width, photo.height, max_pixels))
+            return frame_from_pillow(photo.decoded())
+    except (BrokenImageError, MissingExtraError):
+        raise
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from error
+    except MemoryError as error:
+        raise BrokenImageError(f"not enough memory for this {kind}: shrink it") from error
+    except Exception as error:  # damaged files lead Pillow's readers to nearly every kind of error
+        reason = " ".join(str(error).split())[:200]
+        raise BrokenImageError(f"this {kind} is damaged and cannot be decoded ({reason}): {AGAIN}") from error
+
+
+def animated(kind: str, advice: str) -> str:
+    """Return the refusal of an animation."""
+    return f"holds an animation ({kind}), not one picture: {advice}"
+
+
+def too_large(kind: str, width: int, height: int, max_pixels: int) -> str:
+    """Return the refusal of a picture that has more pixels than the limit."""
+    return f"this {kind} has {width}x{height} pixels, more than the limit of {max_pixels:,}: shrink it"
+
+
+class Photo(NamedTuple):
+    """A picture whose header was read."""
+
+    width: int
+    height: int
+    decoded: Callable[[], Any]
+    """Returns a ``PIL.Image.Image``."""
+
+
+def _opened(data: bytes, name: str) -> Any:
+    from PIL import Image as pillow
+
+    return pillow.open(io.BytesIO(data), formats=[name])
+
+
+def _photo(image: Any) -> Photo:
+    return Photo(*image.size, lambda: image)
+
+
+def _tiff(data: bytes) -> Photo:
+    image = _opened(data, "TIFF")
+    tags = image.tag_v2
+    if data[8:10] == b"CR" or any(tag in tags for tag in RAW_TAGS) or tags.get(SUBFILE_TYPE, 0) & REDUCED:
+        raise BrokenImageError("holds a camera's raw data with a small preview: convert it to JPEG or PNG")
+    if len(image.tile) > MOST_TILES:
+        raise BrokenImageError(f"this TIFF is cut into more than {MOST_TILES:,} strips or tiles: save it again")
+    if _has_second_page(image):
+        logger.warning("a TIFF of several pages: the first one is read")
+    return _photo(image)
+
+
+def _has_second_page(image: Any) -> bool:
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)
+    return True
+
+
+def _gif(data: bytes) -> Photo:
+    image = _opened(data, "GIF")
+    if image.is_animated:
+        raise BrokenImageError(animated("GIF", "give it as a video, or convert it to JPEG or PNG"))
+    return _photo(image)
+
+
+def _avif(data: bytes) -> Photo:
+    from PIL import features
+
+    if not features.check("avif"):
+        raise MissingExtraError('this Pillow reads no AVIF. Run: pip install "emo-edge[photos]"')
+    image = _opened(data, "AVIF")
+    if image.is_animated:
+        raise BrokenImageError(animated("AVIF", "convert it to MP4, or one of its frames to JPEG or PNG"))
+    return _photo(image)
+
+
+def _heic(data: bytes) -> Photo:
+    import pillow_heif
+
+    # The container's own rotation is applied, and with it the orientation of its Exif.
+    opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+    return Photo(*opened.size, opened.to_pillow)
+
+
+READERS: dict[str, Callable[[bytes], Photo]] = {"TIFF": _tiff, "GIF": _gif, "AVIF": _avif, "HEIC": _heic}
+"""Opens each format, checks it and decodes nothing yet."""
+
+
+def frame_from_pillow(image: Any) -> Image:
+    """Return a ``PIL.Image.Image`` as uint8 RGB [H, W, 3]: upright, 16 bits rounded to 8, transparent pixels white.
+
+    Raises ValueError, OSError or SyntaxError for what cannot be decoded or has no defined range.
+    """
+    return upright(_rgb(image), _orientation(image))
+
+
+def _orientation(image: Any) -> int:
+    value = image.getexif().get(ORIENTATION_TAG, 1)
+    # Stored as BYTE it comes as bytes, with a wrong count as a tuple.
+    return known_orientation(value[0] if isinstance(value, (bytes, tuple)) and value else value)
+
+
+def _rgb(image: Any) -> Image:
+    if image.mode in SIXTEEN_BITS or image.mode == "I":
+        return _from_sixteen_bits(image)
+    if image.mode == "F":
+        raise ValueError("mode F has no defined range: convert it to 8 bits")
+    # A BMP's fourth byte is padding, as in `read_image`.
+    if _has_alpha(image) and getattr(image, "format", None) != "BMP":
+        return over_white(np.asarray(image.convert("RGBA"), np.uint8))
+    return np.array(image.convert("RGB"), np.uint8)
+
+
+def _from_sixteen_bits(image: Any) -> Image:
+    values, clear = np.asarray(image), image.info.get("transparency")
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        raise ValueError(f"mode {image.mode} holds values from {values.min()} to {values.max()}, not 16 bits")
+    frame = np.empty((*values.shape, 3), np.uint8)
+    for rows in row_bands(*values.shape):
+        grey = (values[rows].astype(np.uint32) + 128) // 257
+        frame[rows] = (np.where(values[rows] == clear, 255, grey) if isinstance(clear, int) else grey)[..., None]
+    return frame
+
+
+def _has_alpha(image: Any) -> bool:
+    palette = getattr(image.palette, "mode", "")
+    return image.mode in WITH_ALPHA or "transparency" in image.info or palette.endswith("A")
