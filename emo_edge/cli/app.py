@@ -6,6 +6,7 @@ import click
 
 from emo_edge import __version__
 from emo_edge.utils.commands import LazyCommand, LazyGroup
+from emo_edge.utils.terminal import escape_warnings
 
 COMMANDS = {
     "demo": LazyCommand(
@@ -44,3 +45,4 @@ COMMANDS = {
 @click.version_option(__version__, prog_name="emo-edge")
 def main() -> None:
     """Take a full-precision facial-emotion multimodal LLM to the edge."""
+    escape_warnings()

@@ -13,6 +13,7 @@ import click
 from emo_edge.errors import InputError
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 if TYPE_CHECKING:
     from emo_edge.assets.packaged import Sample
@@ -73,7 +74,7 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )
-    click.echo(bundle)
+    echo(bundle)
 
 
 def config_of(

@@ -30,6 +30,7 @@ from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import sha256_of
 from emo_edge.utils.progress import shown_reports
+from emo_edge.utils.terminal import echo
 
 LABELS = LABEL_SETS["rafdb7"]
 DEMO_SEED = 903
@@ -59,7 +60,7 @@ def demo_bundle(compared: int = COMPARED) -> Bundle:
             return bundle
     except BundleError:
         pass
-    click.echo(f"exporting emo-tiny to {target} (once)", err=True)
+    echo(f"exporting emo-tiny to {target} (once)", err=True)
     drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(compared)]
     samples = [Sample(str(n), one.image, _box(one.box), one.expression) for n, one in enumerate(drawings)]
     with shown_reports() as reports:
@@ -100,14 +101,14 @@ def main(show: int, samples: int, compared: int) -> None:
     bundle, drawn = demo_bundle(compared), packaged_samples(max(samples, show))
     with EmotionPipeline.open(bundle, device="cpu") as pipeline:
         for sample in drawn[:show]:
-            click.echo(_shown(pipeline, sample))
+            echo(_shown(pipeline, sample))
     rows = ["| profile | size | label agreement | mean KL | WAR (95 % interval) | ms a reading, p50 / p90 |"]
     rows.append("|---|---|---|---|---|---|")
     for name in bundle.manifest.profiles:
         rows.append(_row(bundle, name, drawn[:samples]))
-    click.echo("\n" + "\n".join(rows))
+    echo("\n" + "\n".join(rows))
     seconds = time.perf_counter() - started
-    click.echo(
+    echo(
         f"\nAgreement and KL: against PyTorch float32 on {compared} drawings, seed {DEMO_SEED}. WAR and ms: the "
         f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}; {seconds:.0f} s in all"
     )

@@ -15,6 +15,7 @@ from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.models.config import is_face_network
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import shown_reports
+from emo_edge.utils.terminal import echo
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -59,4 +60,4 @@ def main(
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)
         export(pictures, overwrite=overwrite, threads=threads, reports=reports)
-    click.echo(out)
+    echo(out)

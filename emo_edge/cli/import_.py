@@ -18,6 +18,7 @@ from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import Progress
+from emo_edge.utils.terminal import echo
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)
@@ -47,7 +48,7 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="emola")
@@ -65,7 +66,7 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_emola(EmolaPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="facexformer")
@@ -79,7 +80,7 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="random")
@@ -93,7 +94,7 @@ def random(shape: str, seed: int, out: Path) -> None:
     """
     with _shown_bytes() as progress:
         random_checkpoint(shape, out, seed=seed, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 def _report(line: str) -> None:

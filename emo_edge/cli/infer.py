@@ -24,6 +24,8 @@ from emo_edge.rendering.text import result_text
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.utils.commands import INTERRUPTED, EdgeCommand, with_flags
+from emo_edge.utils.terminal import echo, log_to_stderr
+from emo_edge.utils.text import printable
 
 
 @click.command(cls=EdgeCommand)
@@ -72,7 +74,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     A source is an image, a folder of images, a video, the number of a camera, an RTSP address or a GStreamer pipeline.
     """
     level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s")
+    log_to_stderr(level)
     sampling, drawn = ClipSampling(options["frames"], options["fps"]), options["draw"] is not None
     with EmotionPipeline.open(
         bundle,
@@ -87,7 +89,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         code = _print_all(results, drawer, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
         if purpose and not screen.json:
-            click.echo(f"\n{pipeline.manifest.name}: {purpose}")
+            echo(f"\n{pipeline.manifest.name}: {purpose}")
     raise SystemExit(code)
 
 
@@ -105,7 +107,7 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
     except KeyboardInterrupt:
         code = INTERRUPTED
         screen.clear()
-        click.echo(f"interrupted after {screen.shown} results", err=True)
+        echo(f"interrupted after {screen.shown} results", err=True)
     finally:
         screen.end()
     try:
@@ -143,29 +145,29 @@ class _Screen:
         comma = "," if self.shown else ""
         self.shown += 1
         if self.lines:
-            click.echo(json.dumps(result.to_dict()))
+            echo(json.dumps(result.to_dict()))
         elif self.array:
             # In one write: after Ctrl-C `end` closes a valid array.
-            click.echo(comma + "\n" + json.dumps(result.to_dict()), nl=False)
+            echo(comma + "\n" + json.dumps(result.to_dict()), nl=False)
         elif not result.error:
-            click.echo(result_text(result))
+            echo(result_text(result))
         if not sys.stdout.isatty():
             self._status(f"{self.shown} read")
 
     def begin(self) -> None:
         """Open the JSON array."""
         if self.array:
-            click.echo("[", nl=False)
+            echo("[", nl=False)
 
     def end(self) -> None:
         """Close the JSON array."""
         if self.array:
-            click.echo("\n]")
+            echo("\n]")
 
     def report(self, error: EmoEdgeError) -> None:
         """Print an error on a line of its own."""
         self.clear()
-        click.echo(f"Error: {with_flags(str(error), click.get_current_context().command)}", err=True)
+        echo(f"Error: {with_flags(str(error), click.get_current_context().command)}", err=True)
 
     def progress(self, source: str, done: int, total: int) -> None:
         """Show the progress of a long step; quiet when piped."""
@@ -173,7 +175,7 @@ class _Screen:
 
     def piece(self, text: str) -> None:
         """Show an answer on the terminal while it is written; the result after it repeats the whole answer."""
-        click.echo(click.style(text, dim=True), nl=False, err=True)
+        echo(text, nl=False, err=True, dim=True)
 
     def clear(self) -> None:
         """Erase the status line."""
@@ -182,7 +184,7 @@ class _Screen:
 
     def _status(self, text: str) -> None:
         if self.live:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+            click.echo(f"\r\x1b[K{printable(text)}", nl=False, err=True)
 
 
 def _request(options: dict[str, Any], screen: _Screen) -> Request:

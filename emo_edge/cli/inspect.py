@@ -11,6 +11,7 @@ from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.cli.evidence_table import evidence_table
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)
@@ -22,7 +23,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     Reads the manifest alone; verify reads every file.
     """
     manifest = read_manifest(bundle)
-    click.echo(manifest.model_dump_json(indent=2) if as_json else described(manifest))
+    echo(manifest.model_dump_json(indent=2) if as_json else described(manifest))
 
 
 @click.command(cls=EdgeCommand)
@@ -39,8 +40,8 @@ def verify(bundle: Path) -> None:
     )
     for name in present:
         if name not in listed:
-            click.echo(f"note: {name} is not part of the bundle; nothing opens it", err=True)
-    click.echo(f"{bundle}: intact, {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
+            echo(f"note: {name} is not part of the bundle; nothing opens it", err=True)
+    echo(f"{bundle}: intact, {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
 
 
 def described(manifest: Manifest) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import click
-
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.inference.results import SourceResult
@@ -16,6 +14,7 @@ from emo_edge.media.images import EXTENSIONS, write_image
 from emo_edge.media.sources import classify_source, without_password
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
+from emo_edge.utils.terminal import echo
 
 
 class Drawer:
@@ -60,7 +59,7 @@ class Drawer:
             drawing = annotated(result.image, result.faces)
             write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
             self._drawn = True
-            click.echo(f"drawn: {path}", err=True)
+            echo(f"drawn: {path}", err=True)
 
     def _free_path(self, source: str) -> Path:
         """Name the drawing after its source; clips of one source, and sources of one name, are numbered."""
@@ -81,4 +80,4 @@ class Drawer:
                 overwrite=self.overwrite,
                 progress=lambda done, total: progress(str(self.target), done, total),
             )
-            click.echo(f"drawn: {self.target}", err=True)
+            echo(f"drawn: {self.target}", err=True)

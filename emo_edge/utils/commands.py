@@ -14,6 +14,7 @@ import click
 
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.terminal import echo
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as the shell has it."""
@@ -35,7 +36,7 @@ class EdgeCommand(click.Command):
         except ModuleNotFoundError as error:
             end_with(ctx, missing_extra(error))
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno not in FULL:
@@ -84,7 +85,7 @@ class LazyGroup(click.Group):
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
     """Print the error on stderr and leave with its exit code."""
-    click.echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
+    echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
     ctx.exit(error.exit_code)
 
 
