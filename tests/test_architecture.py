@@ -22,7 +22,7 @@ LAYERS = (
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),
     ("emo_edge.bundle",),
-    ("emo_edge.runtimes.base",),
+    ("emo_edge.bundle.checks", "emo_edge.runtimes.base"),
     ("emo_edge.runtimes", "emo_edge.runtimes.tensorrt", "emo_edge.runtimes.llama_cpp"),
     ("emo_edge.runtimes.loading",),
     ("emo_edge.inference",),

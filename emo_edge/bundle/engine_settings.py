@@ -18,11 +18,14 @@ LIKELY_QUESTION = 16
 """Tokens of a question that engines are tuned for; "What is the expression of this face?" has about a dozen."""
 
 
+Rows = Annotated[int, Field(ge=1, le=1024, strict=True)]
+
+
 class RowRange(Section):
     """Faces or frames a compiled engine computes at once; a larger feed is computed in parts."""
 
-    likely: Size = 1
-    most: Size = 16
+    likely: Rows = 1
+    most: Rows = 16
 
     @model_validator(mode="after")
     def _ordered(self) -> RowRange:

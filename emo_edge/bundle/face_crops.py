@@ -21,7 +21,7 @@ class CropSettings(Section):
     margin: Margin
     fill: Rgb = (0.0, 0.0, 0.0)
     """Colour in [0, 1] of what lies outside: ``padded`` and ``square`` use it."""
-    margins: dict[Name, Margin] = Field(default_factory=dict)
+    margins: Annotated[dict[Name, Margin], Field(max_length=16)] = Field(default_factory=dict)
     """Margin by detector, where its faces need another one than ``margin``."""
 
     def margin_of(self, detector: str | None) -> float:

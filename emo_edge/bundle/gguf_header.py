@@ -1,7 +1,7 @@
 """Read a GGUF file's metadata and the sizes of its tensors, without llama.cpp and without its weights.
 
 The layout is that of ggml's ``docs/gguf.md``: counts, key-value pairs, tensor infos, then the aligned data. Every count
-and length is bounded before anything of that size is read; `emo_edge.bundle.gguf_checks` has the rules for values.
+and length is bounded before anything of that size is read; `emo_edge.bundle.checks.gguf` has the rules for values.
 """
 
 from __future__ import annotations

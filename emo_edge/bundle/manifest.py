@@ -5,18 +5,29 @@
 
 from __future__ import annotations
 
-import json
+import re
+from math import prod
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from emo_edge.bundle.engine_settings import EngineSettings
 from emo_edge.bundle.face_crops import Preprocessing
-from emo_edge.bundle.prompts import FaceLabels, PromptConfig
+from emo_edge.bundle.prompts import (
+    FaceLabels,
+    FramesSegment,
+    PromptConfig,
+    Segment,
+    TextSegment,
+    placeholder_checks,
+)
 from emo_edge.errors import BundleError
+from emo_edge.metrics.label_agreement import interval_checks
 from emo_edge.tensors import TensorSpec
-from emo_edge.utils.settings import Name, Positive, Section, Size, problem_list, require
+from emo_edge.utils.json_values import json_values
+from emo_edge.utils.settings import Figures, Line, Name, Section, Size, Text, problem_list, require
+from emo_edge.utils.text import NAME_BREAKS
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
@@ -37,22 +48,34 @@ ALONE = ({FACE_TOKENS}, {LABEL_LOGITS})
 """Outputs of a face graph that has no attributes."""
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""
+LARGEST_CONTEXT, LARGEST_CROP, LARGEST_TENSOR, MOST_VALUES = 1 << 17, 2048, 1 << 28, 1 << 16
+"""Positions; pixels of a side; values of one row of a graph's input or output; values in ``manifest.json``."""
+UNPLAIN = re.compile(rf'[\\:"]|{NAME_BREAKS.pattern}')
 Dtype = Literal["uint8", "int64", "float16", "float32"]
 Detector = Literal["haar", "whole-image"]
+
+
+def _whole_intervals(figures: dict[str, float]) -> dict[str, float]:
+    require(*interval_checks(figures))
+    return figures
+
+
+Evidence = Annotated[Figures, AfterValidator(_whole_intervals)]
+"""Measured figures by name; an interval has both its ends."""
 
 
 class BundleFile(Section):
     """One file: where it lies below the bundle, and how to know that it is intact."""
 
-    path: str
-    size: Annotated[int, Field(ge=0)]
+    path: Annotated[str, Field(max_length=255)]
+    size: Annotated[int, Field(ge=0, le=1 << 44, strict=True)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @field_validator("path")
     @classmethod
     def _inside(cls, path: str) -> str:
         parts = PurePosixPath(path).parts
-        plain = bool(parts) and not path.startswith("/") and ".." not in parts and not set(path) & set('\\:\0"')
+        plain = bool(parts) and not path.startswith("/") and ".." not in parts and not UNPLAIN.search(path)
         require((plain and str(PurePosixPath(path)) == path, f"{path!r} is no plain path inside the bundle"))
         return path
 
@@ -60,9 +83,15 @@ class BundleFile(Section):
 class TensorContract(Section):
     """Name, dtype and shape of a graph's input or output; a name in the shape is an axis that varies."""
 
-    name: str
+    name: Line
     dtype: Dtype
-    shape: tuple[Size | str, ...]
+    shape: Annotated[tuple[Size | Line, ...], Field(max_length=8)]
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> TensorContract:
+        values = prod(size for size in self.shape if isinstance(size, int))
+        require((values <= LARGEST_TENSOR, f"shape of {values} values, more than {LARGEST_TENSOR}"))
+        return self
 
     def spec(self) -> TensorSpec:
         """Return it as sessions use it."""
@@ -72,27 +101,30 @@ class TensorContract(Section):
 class Variant(Section):
     """One precision of one component: its files, the one to open first, and its measured distance."""
 
-    files: Annotated[tuple[BundleFile, ...], Field(min_length=1)]
-    evidence: dict[str, dict[str, float]] = Field(default_factory=dict)
+    files: Annotated[tuple[BundleFile, ...], Field(min_length=1, max_length=64)]
+    evidence: Annotated[dict[Line, Evidence], Field(max_length=64)] = Field(default_factory=dict)
     """Per output, the distance from the PyTorch reference: see `emo_edge.metrics.tensor_parity`."""
+
+
+Variants = Annotated[dict[Name, Variant], Field(min_length=1, max_length=64)]
 
 
 class GraphComponent(Section):
     """A portable graph (ONNX) in one or more precisions."""
 
     kind: Literal["onnx"] = "onnx"
-    inputs: tuple[TensorContract, ...]
-    outputs: tuple[TensorContract, ...]
-    variants: Annotated[dict[Name, Variant], Field(min_length=1)]
+    inputs: Annotated[tuple[TensorContract, ...], Field(max_length=64)]
+    outputs: Annotated[tuple[TensorContract, ...], Field(max_length=64)]
+    variants: Variants
 
 
 class LanguageComponent(Section):
     """The language model (GGUF) in one or more quantizations."""
 
     kind: Literal["gguf"] = "gguf"
-    context_size: Size
+    context_size: Annotated[int, Field(ge=1, le=LARGEST_CONTEXT, strict=True)]
     embedding_size: Size
-    variants: Annotated[dict[Name, Variant], Field(min_length=1)]
+    variants: Variants
 
 
 class Components(Section):
@@ -123,46 +155,10 @@ class Components(Section):
         return {part: graph for part in GRAPHS if isinstance(graph := self.get(part), GraphComponent)}
 
 
-class TokenGroup(Section):
-    """Consecutive embeddings of one frame and the component whose output they are."""
-
-    name: Literal["context", "content", "face", "landmark"]
-    count: Size
-    component: Literal["connector", "face"]
-
-
-class BeginSegment(Section):
-    """The begin-of-sequence token."""
-
-    kind: Literal["begin"] = "begin"
-
-
-class TextSegment(Section):
-    """Text that is tokenised on its own; ``{question}`` and ``{demographics}`` are filled in."""
-
-    kind: Literal["text"] = "text"
-    text: str
-
-
-class FramesSegment(Section):
-    """The visual tokens of every frame, one frame after the other, groups in this order."""
-
-    kind: Literal["frames"] = "frames"
-    groups: Annotated[tuple[TokenGroup, ...], Field(min_length=1)]
-
-    @property
-    def tokens_per_frame(self) -> int:
-        """Positions a frame fills."""
-        return sum(group.count for group in self.groups)
-
-
-Segment = Annotated[BeginSegment | TextSegment | FramesSegment, Field(discriminator="kind")]
-
-
 class Scoring(Section):
     """Conversion of label scores to probabilities."""
 
-    temperature: Positive = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     prior_correction: bool = False
     """True sets scores against those of a blank image (a content-free prompt) by default."""
 
@@ -174,7 +170,7 @@ class Profile(Section):
     connector: Name | None
     face: Name | None
     language: Name | None
-    evidence: dict[str, float] = Field(default_factory=dict)
+    evidence: Evidence = Field(default_factory=dict)
     """Whole chain against the PyTorch reference: label agreement, KL, samples."""
 
     def variant(self, part: str) -> str | None:
@@ -187,22 +183,22 @@ class Manifest(Section):
     """The whole of ``manifest.json``."""
 
     bundle_version: Literal[1] = 1
-    name: str
+    name: Line
     components: Components
     preprocessing: Preprocessing
-    layout: tuple[Segment, ...]
+    layout: Annotated[tuple[Segment, ...], Field(max_length=32)]
     """Empty without a language model, as ``label_sets`` is where no graph gives labels."""
     prompt: PromptConfig
-    label_sets: dict[Name, tuple[str, ...]]
+    label_sets: Annotated[dict[Name, Annotated[tuple[Line, ...], Field(max_length=512)]], Field(max_length=64)]
     face_labels: FaceLabels
     question_tokenizer: BundleFile | None
-    max_question_tokens: Size | None
+    max_question_tokens: Annotated[int, Field(ge=1, le=4096, strict=True)] | None
     detector: Detector = "haar"
     scoring: Scoring = Scoring()
     engines: EngineSettings = EngineSettings()
-    profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
+    profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
     default_profile: Name
-    provenance: dict[str, str] = Field(default_factory=dict)
+    provenance: Annotated[dict[Line, Text], Field(max_length=256)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Manifest:
@@ -215,6 +211,10 @@ class Manifest(Section):
             *self._face_checks(frames),
             *self._label_checks(),
             *self._output_checks(),
+            *(
+                (crop is None or crop.size <= LARGEST_CROP, f"preprocessing.{part}.size is more than {LARGEST_CROP}")
+                for part, crop in (("vision", self.preprocessing.vision), ("face", self.preprocessing.face))
+            ),
             (len(set(paths)) == len(paths), "two files have the same path"),
             *(
                 (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
@@ -255,6 +255,7 @@ class Manifest(Section):
             (not unread, f"components.connector reads no question: there is no use for {', '.join(unread)}"),
             (frames == 1, "layout needs exactly one frames segment"),
             ("{question}" in text, "layout lacks {question}"),
+            *placeholder_checks("layout", text),
         ]
 
     def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
@@ -290,7 +291,8 @@ class Manifest(Section):
             given = {contract.name for contract in graph.outputs}
             missing = set() if part == "face" and given in ALONE else OUTPUTS[part] - given
             checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
-        return checks
+        heads = self.components.face.outputs if self.components.face else ()
+        return checks + self.face_labels.row_checks({head.name: head.shape for head in heads})
 
     def _profile_checks(self, name: str, profile: Profile) -> list[tuple[bool, str]]:
         checks = []
@@ -316,8 +318,8 @@ class Manifest(Section):
 def manifest_from_json(text: str | bytes) -> Manifest:
     """Check a parsed manifest; raise BundleError listing every problem at once."""
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = json_values(text, MOST_VALUES)
+    except ValueError as error:
         raise BundleError(f"{MANIFEST_NAME} is not readable as JSON: {error}") from error
     version = values.get("bundle_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > BUNDLE_VERSION:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, RACES
-from emo_edge.utils.settings import Section, require
+from emo_edge.utils.settings import Line, Section, Text, require
 
 IMAGE_MARK = "<image>"
+MOST_PLACEHOLDERS = 8
+"""Places of a text that one value, or one of several, is filled in."""
 
 
 class PromptConfig(Section):
     """The conversation as text. ``<image>`` marks where the visual tokens go."""
 
-    template: str = (
+    template: Text = (
         "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
         "detailed, and polite answers to the user's questions. USER: <image>\n{demographics}{question} ASSISTANT:"
     )
     """LLaMA-VID's vicuna_v1 conversation, with a place for the age/gender/race sentence before the question."""
-    classify: str = (
+    classify: Text = (
         "What is the facial expression of the person in the {medium}? "
         "Choose one from the following options: {{{labels}}}."
     )
     """Category question of FERID's ``Instruction_example.png``; the outer braces are literal there."""
-    describe: str = "What is the facial expression of the person?"
-    demographics: str = "The person in the {medium} is a {race} {gender} aged {age}. "
+    describe: Text = "What is the facial expression of the person?"
+    demographics: Text = "The person in the {medium} is a {race} {gender} aged {age}. "
     """Reconstruction: EMO-LLaMA's wording is not public."""
     use_demographics: bool = True
 
@@ -41,10 +44,19 @@ class PromptConfig(Section):
         require(
             (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
             (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
+            *placeholder_checks("prompt.template", after),
             *_field_checks("classify", self.classify, needed=("medium", "labels")),
             *_field_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
         )
         return self
+
+
+def placeholder_checks(name: str, text: str) -> list[tuple[bool, str]]:
+    """Require that a text is not filled in more often than a prompt can need."""
+    return [
+        (text.count(mark) <= MOST_PLACEHOLDERS, f"{name} has {mark} more than {MOST_PLACEHOLDERS} times")
+        for mark in ("{question}", "{demographics}")
+    ]
 
 
 def _field_checks(
@@ -57,8 +69,9 @@ def _field_checks(
     except ValueError as error:
         return [(False, f"prompt.{name}: {error}; a literal brace is written twice")]
     missing = [f"{{{field}}}" for field in needed if field not in fields]
-    unknown = [f"{{{field}}}" for field in fields if field not in needed + allowed]
+    unknown = [f"{{{field}}}" for field in fields if field not in needed + allowed][:MOST_PLACEHOLDERS]
     return [
+        (len(fields) <= MOST_PLACEHOLDERS, f"prompt.{name} has more than {MOST_PLACEHOLDERS} places that are filled"),
         (not missing, f"prompt.{name} lacks {', '.join(missing)}"),
         (not unknown, f"prompt.{name} has {', '.join(unknown)}, which nothing fills"),
     ]
@@ -67,11 +80,11 @@ def _field_checks(
 class FaceLabels(Section):
     """Names of the face heads' rows, in output order."""
 
-    age: tuple[str, ...] = AGE_BINS
-    gender: tuple[str, ...] = GENDERS
-    race: tuple[str, ...] = RACES
-    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
-    expression: tuple[str, ...] = ()
+    age: tuple[Line, ...] = AGE_BINS
+    gender: tuple[Line, ...] = GENDERS
+    race: tuple[Line, ...] = RACES
+    attributes: tuple[Line, ...] = CELEBA_ATTRIBUTES
+    expression: Annotated[tuple[Line, ...], Field(max_length=512)] = ()
     """Rows of ``label_logits``, of a network that gives the labels itself; empty for every other."""
 
     @model_validator(mode="after")
@@ -89,6 +102,54 @@ class FaceLabels(Section):
             ),
         )
         return self
+
+    def row_checks(self, heads: Mapping[str, Sequence[int | str]]) -> list[tuple[bool, str]]:
+        """Require as many names as each head has rows; ``heads`` are the shapes of a face graph's outputs by name."""
+        named = {name: len(getattr(self, name)) for name in ("age", "gender", "race", "attributes")}
+        rows = {name: heads[name][-1] for name in named if heads.get(name)}
+        return [
+            (
+                isinstance(count, str) or count == named[name],
+                f"components.face: {name} has {count} rows, not {named[name]}",
+            )
+            for name, count in rows.items()
+        ]
+
+
+class TokenGroup(Section):
+    """Consecutive embeddings of one frame and the component whose output they are."""
+
+    name: Literal["context", "content", "face", "landmark"]
+    count: Annotated[int, Field(ge=1, le=4096, strict=True)]
+    component: Literal["connector", "face"]
+
+
+class BeginSegment(Section):
+    """The begin-of-sequence token."""
+
+    kind: Literal["begin"] = "begin"
+
+
+class TextSegment(Section):
+    """Text that is tokenised on its own; ``{question}`` and ``{demographics}`` are filled in."""
+
+    kind: Literal["text"] = "text"
+    text: Text
+
+
+class FramesSegment(Section):
+    """The visual tokens of every frame, one frame after the other, groups in this order."""
+
+    kind: Literal["frames"] = "frames"
+    groups: Annotated[tuple[TokenGroup, ...], Field(min_length=1, max_length=16)]
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Positions a frame fills."""
+        return sum(group.count for group in self.groups)
+
+
+Segment = Annotated[BeginSegment | TextSegment | FramesSegment, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

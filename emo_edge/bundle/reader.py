@@ -21,7 +21,7 @@ VERIFIED_NAME = "verified.json"
 PLAN_NAME = "plan.sha256"
 FINISHED = ".finished.json"
 """Ends the name of a variant's record, next to its files while the bundle is written."""
-MANIFEST_LIMIT = 16 << 20
+MANIFEST_LIMIT = 4 << 20
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import click
 from emo_edge import __version__
 from emo_edge.utils.commands import LazyCommand, LazyGroup
 from emo_edge.utils.telemetry import stay_offline
+from emo_edge.utils.terminal import escape_warnings
 
 stay_offline()
 
@@ -48,3 +49,4 @@ COMMANDS = {
 @click.version_option(__version__, prog_name="emo-edge")
 def main() -> None:
     """Take a full-precision facial-emotion multimodal LLM to the edge."""
+    escape_warnings()

@@ -16,6 +16,7 @@ from emo_edge.errors import InputError
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 if TYPE_CHECKING:
     from emo_edge.benchmarks.workload.config import BenchConfig
@@ -109,7 +110,7 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
             waiting=context.find_object(Waiting) or DEFAULT_WAITING,
             reports=reports,
         )
-    click.echo(folder)
+    echo(folder)
 
 
 def plan_of(

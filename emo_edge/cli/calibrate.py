@@ -15,6 +15,7 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 if TYPE_CHECKING:
     from emo_edge.assets.packaged import Sample
@@ -97,7 +98,7 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )
-    click.echo(bundle)
+    echo(bundle)
 
 
 def config_of(

@@ -18,6 +18,7 @@ from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 LABELS = LABEL_SETS["rafdb7"]
 
@@ -64,17 +65,17 @@ def main(show: int, samples: int, compared: int) -> None:
     bundle, drawn = demo_bundle(compared), packaged_samples(max(samples, show))
     with EmotionPipeline.open(bundle, device="cpu") as pipeline:
         for sample in drawn[:show]:
-            click.echo(_shown(pipeline, sample))
+            echo(_shown(pipeline, sample))
     rows = ["| profile | size | label agreement | mean KL | WAR (95 % interval) | ms a reading, p50 / p90 |"]
     rows.append("|---|---|---|---|---|---|")
     with watched_load() as watch:
         for name in bundle.manifest.profiles:
             rows.append(_row(bundle, name, drawn[:samples]))
-    click.echo("\n" + "\n".join(rows))
+    echo("\n" + "\n".join(rows))
     if watch.reasons:
-        click.echo(f"\nThe machine was busy with other work: {'; '.join(watch.reasons)}. Do not quote the times.")
+        echo(f"\nThe machine was busy with other work: {'; '.join(watch.reasons)}. Do not quote the times.")
     seconds = time.perf_counter() - started
-    click.echo(
+    echo(
         f"\nAgreement and KL: against PyTorch float32 on {compared} drawings, seed {DEMO_SEED}. WAR and ms: the "
         f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}; {seconds:.0f} s in all"
     )

@@ -11,6 +11,7 @@ import click
 from emo_edge.diagnostics.doctor.examine import examine
 from emo_edge.diagnostics.doctor.text import report_text
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)
@@ -25,6 +26,6 @@ def main(bundle: Path | None, as_json: bool) -> None:
 
     Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
     """
-    click.echo("trying the engines, one after another, each for at most 60 s", err=True)
+    echo("trying the engines, one after another, each for at most 60 s", err=True)
     report = examine(bundle=bundle)
-    click.echo(json.dumps(asdict(report), indent=2, allow_nan=False) if as_json else report_text(report))
+    echo(json.dumps(asdict(report), indent=2, allow_nan=False) if as_json else report_text(report))

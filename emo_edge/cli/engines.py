@@ -24,6 +24,7 @@ from emo_edge.runtimes.loading.engine_builds import (
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import FractionProgress
+from emo_edge.utils.terminal import echo, log_to_stderr
 
 
 @click.group(no_args_is_help=True)
@@ -48,18 +49,18 @@ def build(bundle: Path, profiles: tuple[str, ...], no_device: bool) -> None:
 
     Each engine is compared with ONNX Runtime on the packaged drawings; one that fails its gate is not used.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log_to_stderr(logging.WARNING)
     opened = Bundle.open(bundle_directory(bundle))
     graphs = profile_graphs(opened, profiles)
     for line in (trial_builds if no_device else build_engines)(opened, graphs, _bar):
-        click.echo(line)
+        echo(line)
 
 
 @main.command("list", cls=EdgeCommand)
 def list_() -> None:
     """List the engines of this machine, the one used last first."""
     lines = list(cached_engines(EngineCache()))
-    click.echo("\n".join(lines or ["no engines; emo-edge engines build BUNDLE makes them"]))
+    echo("\n".join(lines or ["no engines; emo-edge engines build BUNDLE makes them"]))
 
 
 @main.command(cls=EdgeCommand)
@@ -69,7 +70,7 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
     """Remove the engines whose names, as the list shows them, begin with KEYS."""
     if bool(keys) == everything:
         raise click.UsageError("name the engines to remove, or use --all")
-    click.echo(f"freed {clear_engines(EngineCache(), None if everything else keys) / 1e6:.1f} MB")
+    echo(f"freed {clear_engines(EngineCache(), None if everything else keys) / 1e6:.1f} MB")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from emo_edge.export.models.config import FACE_NETWORK, LABEL_NETWORK, model_typ
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import shown_reports
+from emo_edge.utils.terminal import echo
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -73,4 +74,4 @@ def main(
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)
         export(pictures, overwrite=overwrite, threads=threads, reports=reports)
-    click.echo(out)
+    echo(out)

@@ -20,6 +20,7 @@ from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import Progress
+from emo_edge.utils.terminal import echo
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)
@@ -53,7 +54,7 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="emola")
@@ -73,7 +74,7 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_emola(EmolaPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="facexformer")
@@ -89,7 +90,7 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
     """
     with _shown_bytes() as progress:
         checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="fer")
@@ -119,7 +120,7 @@ def random(shape: str, seed: int, out: Path) -> None:
     """
     with _shown_bytes() as progress:
         random_checkpoint(shape, out, seed=seed, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 def _report(line: str) -> None:

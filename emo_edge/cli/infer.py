@@ -33,6 +33,7 @@ from emo_edge.storage.output_paths import require_drawing
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand, with_flags
 from emo_edge.utils.status_line import StatusLine, StatusLogHandler
+from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)
@@ -129,7 +130,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         code = _print_all(results, drawer, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
         if purpose and not screen.writer.has_settings:
-            click.echo(f"{pipeline.manifest.name}: {purpose}", err=True)
+            echo(f"{pipeline.manifest.name}: {purpose}", err=True)
     raise SystemExit(code)
 
 
@@ -206,7 +207,7 @@ class _Screen:
     def note(self, line: str) -> None:
         """Print a line on stderr."""
         self.status.clear()
-        click.echo(line, err=True)
+        echo(line, err=True)
 
     def progress(self, source: str, done: int, total: int) -> None:
         """Show the progress of a long step; quiet when piped."""

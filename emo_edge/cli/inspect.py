@@ -13,6 +13,7 @@ from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.evidence_table import evidence_table
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)
@@ -24,7 +25,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     Reads the manifest alone; verify reads every file.
     """
     manifest = read_manifest(bundle_directory(bundle))
-    click.echo(manifest.model_dump_json(indent=2) if as_json else described(manifest))
+    echo(manifest.model_dump_json(indent=2) if as_json else described(manifest))
 
 
 @click.command(cls=EdgeCommand)
@@ -42,8 +43,8 @@ def verify(bundle: Path) -> None:
     )
     for name in present:
         if name not in listed:
-            click.echo(f"note: {name} is not part of the bundle; nothing opens it", err=True)
-    click.echo(f"{bundle}: intact, {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
+            echo(f"note: {name} is not part of the bundle; nothing opens it", err=True)
+    echo(f"{bundle}: intact, {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
 
 
 def described(manifest: Manifest) -> str:

@@ -6,8 +6,6 @@ import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import click
-
 from emo_edge import __version__
 from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names
 from emo_edge.bundle.reader import Bundle
@@ -16,6 +14,7 @@ from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
 from emo_edge.utils.suggestions import did_you_mean
+from emo_edge.utils.terminal import echo
 
 DEMO_SEED = 903
 """Unlike every seed of training, evaluation and the packaged samples."""
@@ -84,7 +83,7 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
     except BundleError:
         pass
     require_cache("bundles")
-    click.echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
+    echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
     samples, directory = demo_samples(compared), packaged_checkpoint(model)
     with shown_reports() as reports:
         return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)

@@ -14,6 +14,7 @@ from emo_edge.planning.device_catalogue import CATALOGUE, THIS
 from emo_edge.utils.byte_sizes import size_of
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)
@@ -62,7 +63,7 @@ def main(
 
     request = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
     model, profiles = open_subject(subject), (profile,) if profile else None
-    target = device_for(model, device, profile=profile, threads=threads, report=partial(click.echo, err=True))
+    target = device_for(model, device, profile=profile, threads=threads, report=partial(echo, err=True))
     plan = make_plan(model, target, request, profiles)
-    click.echo(json.dumps(plan.to_dict(), indent=2, allow_nan=False) if as_json else plan_text(plan))
+    echo(json.dumps(plan.to_dict(), indent=2, allow_nan=False) if as_json else plan_text(plan))
     require_choice(model, target, plan, profiles)

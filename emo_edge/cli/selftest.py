@@ -15,6 +15,7 @@ from emo_edge.diagnostics.selftest.run import RUN_DEVICES, SelftestSettings, req
 from emo_edge.diagnostics.selftest.text import report_lines
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)
@@ -49,8 +50,8 @@ def main(bundle: Path, devices: tuple[str, ...], out: Path, overwrite: bool, **l
     """
     require_new_report(out, overwrite=overwrite)
     settings, bundle = SelftestSettings(**load), bundle_directory(bundle)
-    report = selftest(bundle, devices or RUN_DEVICES, settings, report=partial(click.echo, err=True))
+    report = selftest(bundle, devices or RUN_DEVICES, settings, report=partial(echo, err=True))
     write_report(out, report, bundle)
-    click.echo("\n".join(report_lines(report)))
-    click.echo(f"\nall of it is in {out}")
+    echo("\n".join(report_lines(report)))
+    echo(f"\nall of it is in {out}")
     require_passed(report, devices)

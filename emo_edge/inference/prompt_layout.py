@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.bundle.manifest import BeginSegment, FramesSegment, Manifest, TextSegment
-from emo_edge.bundle.prompts import answer_ids, demographic_sentence
+from emo_edge.bundle.manifest import Manifest
+from emo_edge.bundle.prompts import BeginSegment, FramesSegment, TextSegment, answer_ids, demographic_sentence
 from emo_edge.errors import BundleError, InputError
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.sessions import Chunk, LanguageSession

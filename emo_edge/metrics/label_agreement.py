@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,14 @@ def label_evidence(
         "samples": float(count),
     }
     return evidence if truth is None else evidence | _accuracy(np.asarray(truth), before, after)
+
+
+def interval_checks(figures: Mapping[str, float]) -> list[tuple[bool, str]]:
+    """Require that an interval of `label_evidence` has both its ends and its figure: each check and its message."""
+    stems = {name.removesuffix("_low").removesuffix("_high") for name in figures if name.endswith(("_low", "_high"))}
+    stems |= {name for name in ("war_delta", "uar_delta", "macro_f1_delta") if name in figures}
+    wanted = [f"{stem}{end}" for stem in sorted(stems) for end in ("", "_low", "_high")]
+    return [(name in figures, f"an interval without {name}") for name in wanted]
 
 
 def cue_evidence(

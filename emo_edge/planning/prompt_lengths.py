@@ -11,9 +11,17 @@ from pathlib import Path
 
 from emo_edge.bundle.label_hints import unknown_label_set
 from emo_edge.bundle.label_sets import resolve_labels
-from emo_edge.bundle.manifest import FramesSegment, Manifest, TextSegment
+from emo_edge.bundle.manifest import Manifest
 from emo_edge.bundle.model_shape import ModelShape
-from emo_edge.bundle.prompts import FaceLabels, PromptConfig, build_prompt, classify_question, medium
+from emo_edge.bundle.prompts import (
+    FaceLabels,
+    FramesSegment,
+    PromptConfig,
+    TextSegment,
+    build_prompt,
+    classify_question,
+    medium,
+)
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError

@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import click
-
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.inference.results import SourceResult
@@ -17,6 +15,7 @@ from emo_edge.media.sources import classify_source
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 from emo_edge.rendering.drawing_names import DrawingNames, check_target, draws_a_folder, refuse_sources
+from emo_edge.utils.terminal import echo
 
 
 class Drawer:
@@ -36,7 +35,7 @@ class Drawer:
         report: Callable[[str], None] | None = None,
     ) -> None:
         """Check that the drawings can be written, before anything is read; raise InputError if not."""
-        self._report = report or partial(click.echo, err=True)
+        self._report = report or partial(echo, err=True)
         self.target, self.detector, self.overwrite = target, detector, overwrite
         check_target(target, sources)
         self.several = draws_a_folder(sources)

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import click
-
 from emo_edge.inference.face_attributes import shown_attributes
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import RESULT_VERSION, Request, Settings, SourceResult
 from emo_edge.inference.rows import Value, columns, rows
 from emo_edge.rendering.text import result_text
+from emo_edge.utils.terminal import echo
 
 RUN_VERSION = 1
 """Of the first line of JSON lines."""
@@ -40,7 +39,7 @@ class ResultWriter:
     def write(self, result: SourceResult) -> None:
         """Print one result; an error is printed elsewhere."""
         if not result.error:
-            click.echo(result_text(result))
+            echo(result_text(result))
 
     def end(self) -> None:
         """Print what stands after the results."""
@@ -55,17 +54,17 @@ class JsonWriter(ResultWriter):
 
     def begin(self) -> None:
         """Open the array."""
-        click.echo("[", nl=False)
+        echo("[", nl=False)
 
     def write(self, result: SourceResult) -> None:
         """Print one result in one write, so that after Ctrl-C `end` closes a valid array."""
         comma = "," if self._written else ""
         self._written += 1
-        click.echo(f"{comma}\n{_dumped(result_json(result, compact=self.compact), self.compact)}", nl=False)
+        echo(f"{comma}\n{_dumped(result_json(result, compact=self.compact), self.compact)}", nl=False)
 
     def end(self) -> None:
         """Close the array."""
-        click.echo("\n]")
+        echo("\n]")
 
 
 class JsonLinesWriter(ResultWriter):
@@ -85,11 +84,11 @@ class JsonLinesWriter(ResultWriter):
 
     def begin(self) -> None:
         """Print the settings."""
-        click.echo(_dumped(self._head, self.compact))
+        echo(_dumped(self._head, self.compact))
 
     def write(self, result: SourceResult) -> None:
         """Print one result."""
-        click.echo(_dumped(result_json(result, compact=self.compact, settings=False), self.compact))
+        echo(_dumped(result_json(result, compact=self.compact, settings=False), self.compact))
 
 
 class CsvWriter(ResultWriter):
@@ -110,7 +109,7 @@ class CsvWriter(ResultWriter):
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writerows({name: cell(value) for name, value in row.items()} for row in table)
-        click.echo(text.getvalue(), nl=False)
+        echo(text.getvalue(), nl=False)
 
 
 def open_writer(name: str, pipeline: EmotionPipeline, request: Request, *, compact: bool) -> ResultWriter:

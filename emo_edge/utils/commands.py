@@ -21,6 +21,7 @@ from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.utils.extras import failed_import
 from emo_edge.utils.memory import is_out_of_memory, memory_error
 from emo_edge.utils.suggestions import did_you_mean
+from emo_edge.utils.terminal import echo
 
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
@@ -130,7 +131,7 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
         end_with(ctx, failed_import(error))
     except KeyboardInterrupt as error:
         with suppress(OSError):
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
         ctx.exit(exit_code_of(error))
     except BrokenPipeError:
         discard_streams()
@@ -176,7 +177,7 @@ def _flush() -> None:
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
     """Print the error on stderr and leave with its exit code."""
-    click.echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
+    echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
     ctx.exit(error.exit_code)
 
 

@@ -1,28 +1,33 @@
-"""JSON of others, read within bounds: what this module returns can be written as JSON again, and walked recursively."""
+"""JSON of others, read within bounds: numbers are finite and fit 64 bits, texts can be written, levels are few."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from emo_edge.utils.text import quoted
+from emo_edge.utils.text import NAME_BREAKS, quoted
 
 DEEPEST = 64
 """Levels of lists and objects; ours have fewer than 12."""
 DIGITS = 19
 """Of a whole number, as many as 64 bits have."""
-
-
 MOST_VALUES = 1 << 20
 """Values of one file: a vocabulary has a value for each of its words."""
 
 
-def json_values(text: str | bytes, most: int = MOST_VALUES) -> Any:
-    """Parse JSON; raise ValueError naming the field for what the format or a 64-bit reader does not have.
+class _Refused(NamedTuple):
+    """Stands for a value that is refused, until its path is known."""
 
-    Refused are NaN and infinity, numbers that are infinite or longer than 64 bits, a key that is there twice, half a
-    surrogate pair, more than `DEEPEST` levels, and more than ``most`` values.
+    reason: str
+
+
+def json_values(text: str | bytes, most: int = MOST_VALUES) -> Any:
+    """Parse JSON; raise ValueError naming the field of what is refused.
+
+    Refused are NaN and infinity, numbers beyond 64 bits, a key that is there twice, half a surrogate pair, more than
+    `DEEPEST` levels, and more than ``most`` values.
     """
     try:
         values = json.loads(
@@ -30,54 +35,62 @@ def json_values(text: str | bytes, most: int = MOST_VALUES) -> Any:
         )
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} levels of lists and objects") from error
-    waiting: list[tuple[str, int, Any]] = [("", 0, values)]
-    left = most
+    _check("", "the file", values)
+    waiting: list[tuple[str, int, Any]] = [("", 1, values)]
     while waiting:
-        path, depth, value = waiting.pop()
-        left -= len(value) if isinstance(value, list | dict) else 0
-        if left < 0:
-            raise ValueError(f"more than {most} values")
+        path, depth, container = waiting.pop()
         if depth > DEEPEST:
-            raise ValueError(f"{path[:100]}…: more than {DEEPEST} levels of lists and objects")
-        if isinstance(value, str):
-            _text(path, value)
-        elif isinstance(value, list):
-            waiting += [(f"{path}.{place}", depth + 1, inner) for place, inner in enumerate(value)]
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                _text(path, key)
-                waiting.append((f"{path}.{key}", depth + 1, inner))
+            raise ValueError(f"{path[1:60]}…: more than {DEEPEST} levels of lists and objects")
+        for key, value in _items(container):
+            _check(path, key, value)
+            if isinstance(value, list | dict):
+                waiting.append((f"{path}.{key}", depth + 1, value))
+            most -= 1
+        if most < 0:
+            raise ValueError(f"{path[1:60] or 'the file'}: too many values")
     return values
 
 
-def _constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+def _items(container: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(container, dict):
+        return container.items()
+    return enumerate(container) if isinstance(container, list) else ()
 
 
-def _whole(digits: str) -> int:
-    if len(digits.lstrip("-")) > DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits, more than {DIGITS}")
-    return int(digits)
+def _check(path: str, key: Any, value: Any) -> None:
+    """Raise ValueError, with the path, for a refused value or half a surrogate pair."""
+    reason = value.reason if isinstance(value, _Refused) else ""
+    for text in (key, value):
+        try:
+            if isinstance(text, str):
+                text.encode("utf-8")
+        except UnicodeEncodeError:
+            reason = f"half a surrogate pair in {quoted(text)}"
+    if reason:
+        field = f"{path}.{key}".lstrip(".")
+        raise ValueError(f"{quoted(field) if NAME_BREAKS.search(field) else field[:200]}: {reason}")
 
 
-def _finite(digits: str) -> float:
+def _constant(name: str) -> _Refused:
+    return _Refused(f"{name} is no number of JSON")
+
+
+def _whole(digits: str) -> int | _Refused:
+    size = len(digits.lstrip("-"))
+    return int(digits) if size <= DIGITS else _Refused(f"a number of {size} digits, more than {DIGITS}")
+
+
+def _finite(digits: str) -> float | _Refused:
     number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"{quoted(digits)} is too large for a number")
-    return number
+    return number if math.isfinite(number) else _Refused(f"{quoted(digits)} is too large for a number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise ValueError(f"the key {quoted(twice)} is there twice")
+        met: set[str] = set()
+        for key, _ in pairs:
+            if key in met:
+                values[key] = _Refused("this key is there twice")
+            met.add(key)
     return values
-
-
-def _text(path: str, text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{path.lstrip('.') or 'a key'}: half a surrogate pair, {quoted(text)}") from error

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from emo_edge.utils.text import printable
+
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the items done and in all."""
@@ -46,7 +48,7 @@ def shown_reports() -> Iterator[Reports]:
             if step != under_way:
                 under_way = step
                 bar.reset(total)
-                bar.set_description(step)
+                bar.set_description(printable(step))
             bar.update(done - bar.n)
 
-        yield Reports(lambda line: tqdm.write(line, file=sys.stderr), progress)
+        yield Reports(lambda line: tqdm.write(printable(line), file=sys.stderr), progress)

@@ -6,16 +6,43 @@ import copy
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from emo_edge.utils.text import NAME_BREAKS, UNPRINTABLE, quoted
 
 Size = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 """Names that users type: lower case, no spaces."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 TokenId = Annotated[int, Field(ge=0, strict=True)]
 Mean = Annotated[float, Field(ge=0, le=1)]
 Rgb = tuple[Mean, Mean, Mean]
 RgbScale = tuple[Positive, Positive, Positive]
+
+
+LISTED = 50
+"""Problems that an error names."""
+
+
+def _one_line(text: str) -> str:
+    if NAME_BREAKS.search(text):
+        raise ValueError(f"{quoted(text)} holds a character that a terminal obeys")
+    return text
+
+
+def _plain(text: str) -> str:
+    if UNPRINTABLE.search(text):
+        raise ValueError(f"{quoted(text)} holds a character that a terminal obeys")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
+"""A name or label that is printed."""
+Figures = Annotated[dict[Line, Finite], Field(max_length=256)]
+"""Measured figures by name."""
+Text = Annotated[str, Field(max_length=16384), AfterValidator(_plain)]
+"""A prompt or a note, of several lines if need be."""
 
 
 def require(*checks: tuple[bool, str]) -> None:
@@ -46,10 +73,16 @@ def problem_list(name: str, section: type[Section], values: Any, error: Validati
             problems += [problem for problem in rest.errors() if (problem["loc"], problem["msg"]) not in known]
     lines = []
     for problem in problems:
-        path = ".".join(str(part) for part in problem["loc"]) or Path(name).stem
+        path = ".".join(_shown(part) for part in problem["loc"]) or Path(name).stem
         text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         lines += [f"  {path}: {line}" for line in text.splitlines()]
-    return f"{name} has {len(lines)} problem(s):\n" + "\n".join(lines)
+    more = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "\n".join([f"{name} has {len(lines)} problem(s):", *lines[:LISTED], *more])
+
+
+def _shown(part: int | str) -> str:
+    """Return a part of a path; a key of a stranger's choice is quoted where it is long or would move a cursor."""
+    return quoted(part) if isinstance(part, str) and (len(part) > 64 or NAME_BREAKS.search(part)) else str(part)
 
 
 def _without(values: Any, paths: list[tuple[int | str, ...]]) -> Any:

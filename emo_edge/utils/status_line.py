@@ -9,6 +9,8 @@ import unicodedata
 
 import click
 
+from emo_edge.utils.terminal import PrintableFormatter
+
 ERASE = "\r\x1b[K"
 """Moves to the line's start and empties the line."""
 
@@ -54,6 +56,7 @@ class StatusLogHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def __init__(self, line: StatusLine) -> None:
         super().__init__()
+        self.setFormatter(PrintableFormatter())
         self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:

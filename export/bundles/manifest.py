@@ -8,22 +8,27 @@ from typing import Any, Literal
 from emo_edge import __version__
 from emo_edge.bundle.face_crops import Preprocessing
 from emo_edge.bundle.manifest import (
-    BeginSegment,
+    LARGEST_CONTEXT,
     BundleFile,
     Components,
-    FramesSegment,
     GraphComponent,
     LanguageComponent,
     Manifest,
     Profile,
     Scoring,
-    Segment,
     TensorContract,
-    TextSegment,
-    TokenGroup,
     Variant,
 )
-from emo_edge.bundle.prompts import IMAGE_MARK, FaceLabels, PromptConfig
+from emo_edge.bundle.prompts import (
+    IMAGE_MARK,
+    BeginSegment,
+    FaceLabels,
+    FramesSegment,
+    PromptConfig,
+    Segment,
+    TextSegment,
+    TokenGroup,
+)
 from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
@@ -60,7 +65,7 @@ def bundle_manifest(
         for part, (inputs, outputs) in contracts.items()
     }
     language = LanguageComponent(
-        context_size=config.language.max_position_embeddings,
+        context_size=min(config.language.max_position_embeddings, LARGEST_CONTEXT),
         embedding_size=config.language.hidden_size,
         variants=dict(variants["language"]),
     )

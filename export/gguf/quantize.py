@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.bundle.gguf_checks import check_gguf
+from emo_edge.bundle.checks.gguf import check_gguf
 from emo_edge.bundle.gguf_types import block_size
 from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError

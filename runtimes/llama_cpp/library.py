@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from emo_edge.bundle.gguf_checks import check_gguf
+from emo_edge.bundle.checks.gguf import check_gguf
 from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError

@@ -6,7 +6,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from emo_edge.bundle.gguf_checks import language_header
+from emo_edge.bundle.checks.gguf import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of

@@ -29,6 +29,7 @@ from emo_edge.benchmarks.report.compare.verdicts import (
 from emo_edge.benchmarks.report.reader import report_from_json
 from emo_edge.errors import AccuracyGateError
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import echo
 
 WORKLOAD_KEYS: dict[WorkloadKey, str] = {"machine": "among the readings", "clip_machine": "among the clips"}
 HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")
@@ -104,7 +105,7 @@ def main(before: Path, after: Path, as_json: bool, fail_on_regression: bool) -> 
     there; times only where machine, data set and versions are the same.
     """
     comparison = compare(side(before), side(after))
-    click.echo(json.dumps(comparison.as_json(), indent=1, allow_nan=False) if as_json else comparison_text(comparison))
+    echo(json.dumps(comparison.as_json(), indent=1, allow_nan=False) if as_json else comparison_text(comparison))
     if fail_on_regression and comparison.regressions:
         raise AccuracyGateError(f"worse than before: {_named(comparison.regressions)}")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from emo_edge.bundle.checks.vocabulary import ARRAYS, TOKEN_ID, TOKENS, vocabulary_problems
 from emo_edge.bundle.gguf_header import (
     ALIGNMENT,
     ALIGNMENT_KEY,
@@ -26,7 +27,6 @@ from emo_edge.bundle.gguf_header import (
     read_gguf_header,
 )
 from emo_edge.bundle.gguf_types import TENSOR_TYPES
-from emo_edge.bundle.gguf_vocabulary import ARRAYS, TOKEN_ID, TOKENS, vocabulary_problems
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, CheckpointError
 from emo_edge.utils.text import quoted

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from emo_edge.bundle.gguf_checks import RULES, check_gguf
+from emo_edge.bundle.checks.gguf import RULES, check_gguf
+from emo_edge.bundle.checks.vocabulary import KINDS, SCORES, TOKENS
 from emo_edge.bundle.gguf_header import LARGEST, read_gguf_header
-from emo_edge.bundle.gguf_vocabulary import KINDS, SCORES, TOKENS
 from emo_edge.errors import BundleError, CheckpointError
 from emo_edge.planning.probes.language import F16, LanguageProbe
 

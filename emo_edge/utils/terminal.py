@@ -1,0 +1,37 @@
+"""What commands print: names, labels and answers of strangers never move a cursor, colour or reorder a line."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from emo_edge.utils.text import printable
+
+
+def echo(message: Any = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
+    """Print to stdout, or stderr, with what a terminal would obey escaped; JSON stays JSON of the same meaning."""
+    text = printable(str(message))
+    click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
+
+
+class PrintableFormatter(logging.Formatter):
+    """The message of a log record alone, escaped as `echo` does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
+
+
+def log_to_stderr(level: int) -> None:
+    """Print the messages of loggers from ``level`` on to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def escape_warnings() -> None:
+    """Escape the warnings of loggers that nothing else prints."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(PrintableFormatter())

@@ -1,0 +1,82 @@
+"""What a terminal would obey never reaches it, whichever command prints it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from emo_edge.errors import InputError
+from emo_edge.utils import terminal
+from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.terminal import PrintableFormatter, echo
+from emo_edge.utils.text import UNPRINTABLE, printable, quoted
+
+HOSTILE = "".join(
+    chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)
+BETWEEN = ("emo_edge", "benchmarks/report/compare")
+"""Folders whose commands print what files hold."""
+OWN = {"emo_edge/utils/terminal.py", "emo_edge/cli/infer.py"}
+"""The one that prints for all, and the status line, which erases itself."""
+
+
+@pytest.mark.parametrize("character", HOSTILE)
+def test_every_control_character_is_escaped(character: str) -> None:
+    shown = printable(f"a{character}b")
+    assert shown == f"a{character}b" if character in "\t\n" else shown == f"a\\u{ord(character):04x}b"
+
+
+def test_half_a_surrogate_pair_of_a_file_name_is_escaped() -> None:
+    assert printable(b"caf\xe9.mp4".decode("utf-8", "surrogateescape")) == "caf\\udce9.mp4"
+
+
+def test_text_of_every_script_stays() -> None:
+    text = "é 日本語 한국 😀 ▁ العربية\n\tü"
+    assert printable(text) == text
+
+
+def test_json_stays_json_of_the_same_meaning() -> None:
+    values = {HOSTILE: [HOSTILE, "é"]}
+    for ascii_only in (True, False):
+        assert json.loads(printable(json.dumps(values, ensure_ascii=ascii_only))) == values
+
+
+def test_a_value_is_quoted_escaped_and_shortened() -> None:
+    assert quoted("\x1b[31m") == r"'\x1b[31m'"
+    assert quoted("\u202e") == r"'\u202e'"
+    assert len(quoted("x" * 10**6)) < 70
+    assert quoted(-1.0) == "-1.0"
+
+
+@pytest.mark.parametrize("err", [False, True])
+def test_commands_print_no_escapes(err: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    echo(f"a {HOSTILE}", err=err)
+    captured = capsys.readouterr()
+    assert not UNPRINTABLE.search(captured.err if err else captured.out)
+    assert not (captured.out if err else captured.err)
+
+
+def test_an_error_that_quotes_a_name_has_no_escapes() -> None:
+    @click.command(cls=EdgeCommand)
+    def command() -> None:
+        raise InputError(f"{Path('a' + chr(0x1B) + ']0;x' + chr(7))}: no such file")
+
+    done = CliRunner().invoke(command)
+    assert (done.exit_code, done.output) == (4, "Error: a\\u001b]0;x\\u0007: no such file\n")
+
+
+def test_a_log_line_has_no_escapes() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 1, "%s", ("\x1b[2J",), None)
+    assert PrintableFormatter().format(record) == "\\u001b[2J"
+
+
+def test_commands_print_through_one_function() -> None:
+    root = Path(terminal.__file__).parents[2]
+    paths = [path for folder in BETWEEN for path in (root / folder).rglob("*.py")]
+    using = {path.relative_to(root).as_posix() for path in paths if "click.echo" in path.read_text(encoding="utf-8")}
+    assert using <= OWN
