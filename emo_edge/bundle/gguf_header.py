@@ -87,6 +87,15 @@ def read_gguf_header(path: Path) -> GgufHeader:
         raise CheckpointError(f"{path}: no LLaMA in GGUF, or truncated ({error}); export it again") from error
 
 
+def read_gguf_structure(path: Path) -> GgufHeader:
+    """Read the head of any GGUF file, a language model's or not; raise ValueError for one that is none."""
+    try:
+        with path.open("rb") as stream:
+            return _header(stream, path.stat().st_size)
+    except (KeyError, struct.error, ZeroDivisionError, TypeError, OverflowError) as error:
+        raise ValueError(f"no GGUF, or truncated ({error})") from error
+
+
 def _header(stream: BinaryIO, size: int) -> GgufHeader:
     if stream.read(4) != MAGIC or _scalar(stream, "I") not in (2, 3):
         raise ValueError("not GGUF of version 2 or 3")
