@@ -12,7 +12,7 @@ from torch import nn
 from emo_edge.export.models.config import FaceXFormerConfig
 from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.reference.frames import normalised_pixels
-from emo_edge.export.reference.weights import load_weights
+from emo_edge.export.reference.weights import check_layers, load_weights
 
 
 class FaceNetwork(nn.Module):
@@ -29,8 +29,10 @@ class FaceNetwork(nn.Module):
 
         Raises CheckpointError naming every problem of the config or every problem of the weights.
         """
+        config = FaceXFormerConfig.from_pretrained(directory)
+        check_layers(config.layers, directory)
         with torch.device("meta"):
-            network = cls(FaceXFormerConfig.from_pretrained(directory))
+            network = cls(config)
         load_weights(network, directory, torch.float32, "cpu")
         return network.eval()
 
