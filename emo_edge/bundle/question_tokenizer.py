@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.tokenizer_file import read_tokenizer
 from emo_edge.errors import CheckpointError
 from emo_edge.utils.text import require_file, writable
 
@@ -20,15 +21,21 @@ class QuestionTokenizer:
         import tokenizers
 
         require_file(path)
+        file = read_tokenizer(path)
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the binding raises bare Exception for every kind of bad file
+            self._tokenizer = tokenizers.Tokenizer.from_str(file.text)
+        except BaseException as error:  # the binding raises bare Exception for a bad file, and a panic is none
+            if not is_native_failure(error):
+                raise
             raise CheckpointError(f"{path}: not a tokenizers file: {error}") from error
         self._tokenizer.enable_truncation(max_tokens, direction="left")
+        self._tokenizer.no_padding()  # a file may name any length
+        self._rows = max(file.rows, int(self._tokenizer.get_vocab_size()))
         self._encoded = lru_cache(KEPT_TEXTS)(self._encode)
 
     def __len__(self) -> int:
-        return int(self._tokenizer.get_vocab_size())
+        """Rows that the largest token id needs in a table of embeddings."""
+        return self._rows
 
     def encode(self, question: str) -> list[int]:
         """Token ids of the raw question."""
@@ -36,6 +43,11 @@ class QuestionTokenizer:
 
     def _encode(self, question: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(writable(question)).ids)
+
+
+def is_native_failure(error: BaseException) -> bool:
+    """Return whether an error came out of the library; a panic of its Rust is a class of its own, no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def open_questions(bundle: Bundle) -> QuestionTokenizer | None:
