@@ -18,6 +18,7 @@ LAYERS = (
     ("emo_edge.metrics",),
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),
+    ("emo_edge.graphs",),
     ("emo_edge.bundle",),
     ("emo_edge.runtimes.base",),
     ("emo_edge.runtimes", "emo_edge.runtimes.tensorrt", "emo_edge.runtimes.llama_cpp"),
@@ -44,7 +45,12 @@ LAYERS = (
     ("emo_edge.benchmarks.report",),
     ("emo_edge.benchmarks.report.html", "emo_edge.benchmarks.report.compare"),
     ("emo_edge.benchmarks.runner",),
-    ("emo_edge.benchmarks.device_speed", "emo_edge.benchmarks.peers", "emo_edge.benchmarks.studies"),
+    (
+        "emo_edge.benchmarks.device_speed",
+        "emo_edge.benchmarks.hostile",
+        "emo_edge.benchmarks.peers",
+        "emo_edge.benchmarks.studies",
+    ),
     ("emo_edge.cli",),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
