@@ -17,6 +17,10 @@ from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.progress import shown_reports
 
 
+PICTURES, FACE_PICTURES = 210, 32
+"""Compared by default. Labels need many; the outputs of a graph are compared value by value, on every picture."""
+
+
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
 
@@ -31,14 +35,16 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.option(
     "--samples", type=click.Path(path_type=Path), help="Folder of pictures; the packaged drawings by default."
 )
-@click.option("--limit", default=210, show_default=True, type=click.IntRange(1), help="Pictures to compare on.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Pictures to compare on; by default 210, of a face network alone 32."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine that is compared.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle as a whole.")
 def main(
     checkpoint: Path,
     out: Path,
     samples: Path | None,
-    limit: int,
+    limit: int | None,
     threads: int | None,
     overwrite: bool,
     **variants: Any,
@@ -50,11 +56,13 @@ def main(
     network alone, --face is the only component there is.
     """
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
-    pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
+    face_alone = is_face_network(directory)
+    count = limit or (FACE_PICTURES if face_alone else PICTURES)
+    pictures = folder_samples(samples, count) if samples else packaged_samples(count)
     config = ExportConfig(**variants)
 
     with shown_reports() as reports:
-        if is_face_network(directory):
+        if face_alone:
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)

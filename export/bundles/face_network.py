@@ -25,7 +25,7 @@ from emo_edge.export.reference.outputs import FACE_OUTPUTS
 from emo_edge.tensors import Tensor
 from emo_edge.utils.progress import QUIET, Reports
 
-BATCH = 16
+BATCH = 4
 
 
 def bundle_from_face_network(
