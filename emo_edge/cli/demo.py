@@ -29,6 +29,7 @@ from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import sha256_of
+from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import shown_reports
 
 LABELS = LABEL_SETS["rafdb7"]
@@ -62,7 +63,7 @@ def demo_bundle(compared: int = COMPARED) -> Bundle:
     click.echo(f"exporting emo-tiny to {target} (once)", err=True)
     drawings = [render_face(DEMO_SEED, index, expressions=BASIC) for index in range(compared)]
     samples = [Sample(str(n), one.image, _box(one.box), one.expression) for n, one in enumerate(drawings)]
-    with shown_reports() as reports:
+    with prompt_interrupts(), shown_reports() as reports:
         return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 

@@ -14,6 +14,7 @@ from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.models.config import is_face_network
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import shown_reports
 
 
@@ -61,7 +62,7 @@ def main(
     pictures = folder_samples(samples, count) if samples else packaged_samples(count)
     config = ExportConfig(**variants)
 
-    with shown_reports() as reports:
+    with prompt_interrupts(), shown_reports() as reports:
         if face_alone:
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:

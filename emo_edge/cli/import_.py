@@ -17,6 +17,7 @@ from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import Progress
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -103,7 +104,7 @@ def _report(line: str) -> None:
 @contextmanager
 def _shown_bytes() -> Iterator[Progress]:
     """Draw a bar of the bytes written, where there is a terminal."""
-    with tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
+    with prompt_interrupts(), tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
