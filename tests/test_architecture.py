@@ -21,6 +21,7 @@ LAYERS = (
     ("emo_edge.media.readers",),
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),
+    ("emo_edge.graphs",),
     ("emo_edge.bundle",),
     ("emo_edge.bundle.checks", "emo_edge.runtimes.base"),
     ("emo_edge.runtimes", "emo_edge.runtimes.tensorrt", "emo_edge.runtimes.llama_cpp"),
@@ -50,6 +51,7 @@ LAYERS = (
     (
         "emo_edge.benchmarks.device_speed",
         "emo_edge.benchmarks.endurance",
+        "emo_edge.benchmarks.hostile",
         "emo_edge.benchmarks.peers",
         "emo_edge.benchmarks.studies",
     ),

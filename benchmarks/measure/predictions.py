@@ -15,6 +15,9 @@ from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spre
 from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.errors import DeviceError
 
+ROUNDING = 1e-6
+"""Of a probability next to one."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -49,7 +52,8 @@ def read_samples(
     answered = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
     digests = {sample.item.key: sample.sha256 for sample in samples.samples}
     rows = journal.rows(
-        name, lambda row: row.get("sha256") == digests.get(row["key"]) and _fits(row, len(samples.labels), answered)
+        name,
+        lambda row: row.get("sha256") == digests.get(row["key"]) and is_prediction(row, len(samples.labels), answered),
     )
     for done, sample in enumerate(samples.samples, 1):
         if sample.item.key not in rows:
@@ -82,11 +86,13 @@ def _read(target: BenchTarget, sample: BenchSample, *, clip: bool, written: bool
     }
 
 
-def _fits(row: dict[str, Any], labels: int, answered: set[str]) -> bool:
+def is_prediction(row: dict[str, Any], labels: int, answered: set[str]) -> bool:
+    """Return whether a row of the journal has a probability for each label, and an answer if it is one with answers."""
     scores = row.get("scores")
     numbers = (
         isinstance(scores, list)
         and len(scores) == labels
-        and all(isinstance(one, float) and math.isfinite(one) for one in scores)
+        and all(isinstance(one, float) and 0 <= one <= 1 + ROUNDING for one in scores)
     )
-    return numbers and isinstance(row.get("answer"), str) == (row["key"] in answered)
+    answer = row.get("answer", False)
+    return numbers and (isinstance(answer, str) if row["key"] in answered else answer is None)

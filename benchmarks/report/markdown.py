@@ -9,6 +9,7 @@ from typing import Any
 from emo_edge.benchmarks.report.caveats import bottom_line, statements
 from emo_edge.benchmarks.report.cells import Cell, Table, clean
 from emo_edge.benchmarks.report.reader import checked_report
+from emo_edge.benchmarks.report.schema import Report
 from emo_edge.benchmarks.report.sections import Chapter, chapters, subject
 
 SPECIAL = re.compile(r"[\\`*\[\]<>|&#~$]|(?<!\w)_|_(?!\w)|://|@")
@@ -29,6 +30,12 @@ def markdown_from_report(report: Mapping[str, Any]) -> str:
     for chapter in chapters(checked):
         lines += _chapter(chapter, checked.command)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def overview_from_report(report: Report) -> str:
+    """Write a report's first tables alone: accuracy, time and size of each row."""
+    first = chapters(report)[0]
+    return "\n".join(line for table in first.tables for line in _table(table)).rstrip("\n") + "\n"
 
 
 def escaped(text: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from emo_edge.benchmarks.report.schema import SCHEMA, Report
 from emo_edge.errors import InputError
+from emo_edge.utils.json_text import parsed_json
 from emo_edge.utils.settings import problem_list
 
 REPORT_NAME = "report.json"
@@ -54,7 +55,7 @@ def _values(file: Path) -> Any:
             raise InputError(
                 f"{file}: larger than any report ({LARGEST >> 20} MiB); give the report.json of a benchmark"
             )
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parsed_json(file.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file; emo-edge bench --out FOLDER writes one") from error
     except json.JSONDecodeError as error:
@@ -62,5 +63,5 @@ def _values(file: Path) -> Any:
         raise InputError(
             f"{file}: cut off or not JSON ({error.msg}, {where}); measure again or copy it whole"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error}); give the report.json of a benchmark") from error

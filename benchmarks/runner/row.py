@@ -157,6 +157,7 @@ def _measured(run: BenchRun, name: str, head: Row) -> tuple[Row, Predictions]:
 def _warm_times(run: BenchRun, name: str, target: BenchTarget) -> WarmTimes:
     """Time a target that has read every sample; if it fails now, its predictions stay."""
     times, notes, images = WarmTimes(), list[str](), cycle(run.images)
+    run.reports.progress(f"{name}: times", 0, 1)
     try:
         reading = latency_of(target, run.images, run.plan.latency_rounds, run.detector, run.speed)
         clip, reason = clip_of(target, run.clip, run.plan.latency_rounds, run.speed)
@@ -187,6 +188,7 @@ def _fresh_processes(run: BenchRun, name: str) -> FreshProcesses:
     """Start the target in processes of their own, when this one no longer holds it."""
     if not run.plan.cold:
         return FreshProcesses(notes=("cold start and memory: left out with --cold 0",))
+    run.reports.progress(f"{name}: starts in fresh processes", 0, 1)
     writes = bool(run.plan.written)
     try:
         return FreshProcesses(

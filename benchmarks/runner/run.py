@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -156,9 +156,25 @@ def _prepared(
 
 
 def _rows(run: BenchRun, inputs: BenchInputs) -> list[dict[str, Any]]:
-    reference, predictions = reference_row(run, inputs.checkpoint.size_bytes)
-    rows = [profile_row(run, name, profile_bytes(run.bundle, name), predictions) for name in inputs.profiles]
-    return [row.to_json() for row in (reference, *rows)]
+    total, started = 1 + len(inputs.profiles), time.monotonic()
+    reference, predictions = reference_row(_numbered(run, 1, total), inputs.checkpoint.size_bytes)
+    rows = [reference]
+    for number, name in enumerate(inputs.profiles, 2):
+        taken = time.monotonic() - started
+        left = taken / len(rows) * (total - len(rows))
+        run.reports.line(f"{len(rows)} of {total} rows, {taken:.0f} s, about {left:.0f} s left")
+        numbered = _numbered(run, number, total)
+        rows.append(profile_row(numbered, name, profile_bytes(run.bundle, name), predictions))
+    return [row.to_json() for row in rows]
+
+
+def _numbered(run: BenchRun, number: int, total: int) -> BenchRun:
+    """Return the run with the row's number before every step under way."""
+    progress = run.reports.progress
+    reports = Reports(
+        run.reports.line, lambda step, done, items: progress(f"row {number} of {total}, {step}", done, items)
+    )
+    return replace(run, reports=reports)
 
 
 def _other_command(versus: Versus, notes: list[str]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from emo_edge.benchmarks.workload.journal import Journal, Row
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector, nearest_with_face
 from emo_edge.media.crops import Box
+from emo_edge.utils.json_text import is_number
 
 FACES = "faces"
 """Name of the journal's file of boxes."""
@@ -84,7 +86,7 @@ def prepared_samples(
     Raises InputError if no sample is left.
     """
     items, notes = drawn_items(dataset, count)
-    known = journal.rows(FACES, _fits)
+    known = journal.rows(FACES, is_prepared)
     for done, item in enumerate(items, 1):
         row = _prepared_row(dataset, item, frames, detector, known.get(item.key))
         if row != known.get(item.key):
@@ -116,7 +118,7 @@ def _prepared_row(dataset: Dataset, item: Item, count: int, detector: FaceDetect
     try:
         frames = item.frames(count if dataset.clips else 1)
         digest = _digest(frames)
-        if known and known["sha256"] == digest:
+        if known and known["sha256"] == digest and len(known["boxes"]) == len(frames):
             return known
         boxes = [None if dataset.cut and frame.box is None else _box(frame, detector) for frame in frames]
     except InputError as error:
@@ -150,10 +152,16 @@ def _filled(boxes: list[list[float] | None]) -> list[list[float] | None]:
     return [boxes[index] for index in nearest_with_face([box is not None for box in boxes])] or boxes
 
 
-def _fits(row: Row) -> bool:
-    boxes = row.get("boxes")
-    whole = isinstance(boxes, list) and all(box is None or (isinstance(box, list) and len(box) == 4) for box in boxes)
-    return whole and {"found", "sha256", "reason"} <= row.keys() and (bool(boxes) or row["reason"] is not None)
+def is_prepared(row: Row) -> bool:
+    """Return whether a row of the journal is one that `prepared_samples` wrote."""
+    boxes, reason = row.get("boxes"), row.get("reason")
+    whole = isinstance(boxes, list) and all(box is None or _is_box(box) for box in boxes)
+    read = reason is None and isinstance(row.get("sha256"), str) and bool(boxes)
+    return whole and isinstance(row.get("found"), bool) and (read or isinstance(reason, str))
+
+
+def _is_box(box: Any) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and box[0] < box[2] and box[1] < box[3]
 
 
 def _notes(rows: list[Row], samples: tuple[BenchSample, ...], labels: tuple[str, ...]) -> list[str]:

@@ -17,10 +17,12 @@ ENTROPY_BINS = 2048
 ENTROPY_LEVELS = 128
 CANDIDATES = 256
 TINY = 1e-12
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""A step of a smaller range is no float32."""
 
 
 def threshold(histogram: MagnitudeHistogram, method: str) -> float:
-    """Return the threshold of one of `METHODS`; 0 if every value was 0.
+    """Return the threshold of one of `METHODS`; 0 if every value was, or next to it.
 
     Raises InputError for an unknown method or a histogram that counted nothing.
     """
@@ -28,7 +30,7 @@ def threshold(histogram: MagnitudeHistogram, method: str) -> float:
         raise InputError(f"{method!r} is not a calibration method; choose one of {', '.join(METHODS)}")
     if not histogram.total:
         raise InputError("no activation was counted: gather ranges from samples first")
-    return METHODS[method](histogram) if histogram.peak else 0.0
+    return METHODS[method](histogram) if histogram.peak >= SMALLEST else 0.0
 
 
 def max_threshold(histogram: MagnitudeHistogram) -> float:

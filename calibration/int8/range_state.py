@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
-from emo_edge.calibration.int8.histogram import BINS, MagnitudeHistogram
+from emo_edge.calibration.int8.histogram import BINS, LEAST_EXPONENT, MagnitudeHistogram
 from emo_edge.errors import InputError
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.settings import Section
+
+LARGEST_NAME = 1 << 16
+"""Bytes of a tensor's name with what the format adds."""
+MOST_EXPONENT = 128
+"""Of float32."""
+MOST_COUNTED = 1 << 48
+"""Values in one bin: sums over all bins stay inside int64."""
+Count = Annotated[int, Field(ge=0, lt=MOST_COUNTED, strict=True)]
+
+
+class _Saved(Section):
+    """The header of a state file."""
+
+    graph: str
+    feeds: Count
+    samples: Count
+    digest: str
+    tensors: list[str]
 
 
 @dataclass
@@ -72,16 +96,50 @@ def new_state(graph: str, tensors: Sequence[str]) -> RangeState:
 def load_state(path: Path, graph: str, tensors: Sequence[str]) -> RangeState:
     """Read a state; raise InputError if it is unreadable or was gathered from another graph or other tensors."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            header = json.loads(str(stored["header"]))
-            exponents, peaks, counts = stored["exponents"], stored["peaks"], stored["counts"]
-        names, progress = header["tensors"], (header["feeds"], header["samples"], header["digest"])
+        with path.open("rb") as stream:
+            _require_small(stream, len(tensors))
+            with np.load(stream, allow_pickle=False) as stored:
+                header = parsed_json(str(stored["header"]))
+                columns = stored["exponents"], stored["peaks"], stored["counts"]
+        saved = _Saved.model_validate(header)
     except Exception as error:
-        raise InputError(f"{path}: cannot be read as calibration ranges ({error}); remove it to start anew") from error
-    if header["graph"] != graph or names != list(tensors) or counts.shape != (len(names), BINS):
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as calibration ranges ({reason}); remove it to start anew") from error
+    if saved.graph != graph or saved.tensors != list(tensors):
         raise InputError(f"{path}: holds the ranges of another graph; give another state file, or remove it")
-    rows = zip(names, exponents.tolist(), peaks.tolist(), counts, strict=True)
-    return RangeState(graph, {name: MagnitudeHistogram(*rest) for name, *rest in rows}, *progress)
+    if problem := _problem(len(tensors), *columns):
+        raise InputError(f"{path}: no calibration ranges: {problem}; remove it to start anew")
+    exponents, peaks, counts = columns
+    rows = zip(tensors, exponents.tolist(), peaks.tolist(), counts, strict=True)
+    histograms = {name: MagnitudeHistogram(*rest) for name, *rest in rows}
+    return RangeState(graph, histograms, saved.feeds, saved.samples, saved.digest)
+
+
+def _require_small(stream: BinaryIO, tensors: int) -> None:
+    """Raise ValueError for an archive whose members unpack to more than these tensors' histograms take."""
+    with zipfile.ZipFile(stream) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    limit = (tensors + 1) * (BINS * np.dtype(np.int64).itemsize + LARGEST_NAME) + LARGEST_NAME
+    if size > limit:
+        raise ValueError(f"{size} bytes unpacked, where {tensors} tensors take at most {limit}")
+    stream.seek(0)
+
+
+def _problem(tensors: int, exponents: NDArray[Any], peaks: NDArray[Any], counts: NDArray[Any]) -> str | None:
+    """Return what no histogram of `MagnitudeHistogram` has; None where there is nothing."""
+    if not all(isinstance(column, np.ndarray) for column in (exponents, peaks, counts)):
+        return "members that are no arrays"
+    if counts.shape != (tensors, BINS) or exponents.shape != (tensors,) or peaks.shape != (tensors,):
+        return "another number of tensors or bins"
+    if (counts.dtype, exponents.dtype, peaks.dtype) != (np.dtype(np.int64), np.dtype(np.int64), np.dtype(np.float64)):
+        return "another type of numbers"
+    if not (np.isfinite(peaks).all() and (peaks >= 0).all() and (counts >= 0).all() and (counts < MOST_COUNTED).all()):
+        return "values that no magnitude or count has"
+    if not ((exponents >= LEAST_EXPONENT) & (exponents <= MOST_EXPONENT)).all():
+        return "an exponent that no float32 has"
+    if (np.frexp(peaks)[1] > np.maximum(exponents, LEAST_EXPONENT)).any():
+        return "a peak outside its bins"
+    return None
 
 
 def _next_digest(digest: str, feed: Mapping[str, Tensor]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from emo_edge.errors import InputError
 from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replace_text
+from emo_edge.utils.json_text import is_number, kept_values
 
 Outputs = Mapping[str, Tensor]
 """A graph's outputs for all samples, [N, ...] each."""
@@ -144,7 +146,7 @@ def block_costs(
     highest = block_peaks(trials.source, peaks, grouped)
     massive = massive_blocks(highest)
     costs = []
-    known: dict[str, list[float]] = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else {}
+    known: dict[str, list[float]] = kept_values(kept, _is_measured) if kept else {}
     for done, (name, nodes) in enumerate(grouped.items(), start=1):
         if name not in known:
             known[name] = list(astuple(trials.measured(trials.outputs(set(trials.nodes) - set(nodes)))))
@@ -155,6 +157,10 @@ def block_costs(
         if progress:
             progress(done, len(grouped))
     return sorted(costs, key=lambda cost: (cost.measured.agreement, cost.measured.overall))
+
+
+def _is_measured(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == len(fields(Measured)) and all(map(is_number, value))
 
 
 def block_peaks(source: Path, peaks: Mapping[str, float], grouped: Blocks) -> dict[str, float]:

@@ -15,6 +15,7 @@ from emo_edge.calibration.language.type_search import Option, Options, chosen_ty
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.label_agreement import kl_divergence
 from emo_edge.utils.files import replace_text
+from emo_edge.utils.json_text import is_number, kept_values
 
 BASE = "q8_0"
 """File type of every file that is made here; the type of each matrix is named."""
@@ -103,7 +104,7 @@ def measured_options(
     work.mkdir(parents=True, exist_ok=True)
     matrices, kept = matrices_of(trials.source), work / "damages.json"
     groups = grouped(matrices)
-    known: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    known: dict[str, float] = kept_values(kept, is_number)
     pairs = [(group, kind) for group in groups for kind in SEARCHED]
     for number, (group, kind) in enumerate(pairs):
         key = f"{group} {kind}"

@@ -29,6 +29,7 @@ from emo_edge.calibration.language.mixed_types import (
 from emo_edge.calibration.language.type_search import Options
 from emo_edge.errors import AccuracyGateError
 from emo_edge.utils.files import replace_text
+from emo_edge.utils.json_text import is_number, kept_values
 
 RECIPES = ("q6_k", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k")
 """Stock file types made without statistics, the largest first."""
@@ -73,9 +74,7 @@ class MixtureSearch:
         self.overhead = self._overhead()
         self._recipes: dict[str, dict[str, str]] = {}
         self._kept = work / "mixtures.json"
-        self._known: dict[str, float] = (
-            json.loads(self._kept.read_text(encoding="utf-8")) if self._kept.exists() else {}
-        )
+        self._known: dict[str, float] = kept_values(self._kept, is_number)
 
     def best(self, target_size: int, report: Callable[[Mixture], None] = lambda mixture: None) -> Mixture:
         """Return the best mixture measured whose file has at most ``target_size`` bytes; ``report`` gets each.

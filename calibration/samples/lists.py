@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
 from emo_edge.media.folders import image_paths
 from emo_edge.media.images import EXTENSIONS
+from emo_edge.utils.json_text import parsed_json
 
 COLUMNS = "image (a path beside the list), label (may be empty), and x0, y0, x1, y1 of the face in pixels (all or none)"
 
@@ -62,7 +62,7 @@ def _csv_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
 def _jsonl_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), 1):
         if line.strip():
-            row = json.loads(line)
+            row = parsed_json(line)
             yield number, row if isinstance(row, dict) else {}
 
 

@@ -120,6 +120,15 @@ def read_gguf_header(path: Path) -> GgufHeader:
         raise CheckpointError(f"{path}: no LLaMA in GGUF, or truncated ({error}); export it again") from error
 
 
+def read_gguf_structure(path: Path) -> GgufHeader:
+    """Read the head of any GGUF file, a language model's or not; raise ValueError for one that is none."""
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _header(_Cursor(content), len(content))
+    except (KeyError, struct.error) as error:
+        raise ValueError(f"no GGUF, or truncated ({error})") from error
+
+
 class _Cursor:
     """A position in the head of a file."""
 

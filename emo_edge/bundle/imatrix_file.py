@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.gguf_header import read_gguf_structure
 from emo_edge.errors import InputError
 from emo_edge.utils.files import replaced_file
 
@@ -25,6 +26,8 @@ SUMS, COUNTS = ".in_sum2", ".counts"
 ARCHITECTURE_KEY = "general.architecture"
 TYPE_KEY, DATASETS_KEY = "general.type", "imatrix.datasets"
 CHUNKS_KEY, CHUNK_SIZE_KEY = "imatrix.chunk_count", "imatrix.chunk_size"
+LARGEST_HEAD = 512 << 10
+"""Bytes before the tensors; the statistics of 126 layers have 130 KB."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def read_imatrix(path: Path) -> Imatrix:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
+        _require_small_head(path)
         reader = gguf.GGUFReader(path)
         fields = {name: field.contents() for name, field in reader.fields.items()}
         tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
@@ -107,6 +111,14 @@ def read_imatrix(path: Path) -> Imatrix:
         int(fields.get(CHUNKS_KEY, 0)),
         tuple(fields.get(DATASETS_KEY, ())),
     )
+
+
+def _require_small_head(path: Path) -> None:
+    """Raise ValueError for a head that the reader would take minutes for: it makes an array of every value."""
+    structure = read_gguf_structure(path)
+    head = min((tensor.start for tensor in structure.tensors.values()), default=path.stat().st_size)
+    if head > LARGEST_HEAD:
+        raise ValueError(f"a head of {head} bytes, where statistics have at most {LARGEST_HEAD}")
 
 
 def _problem(tensors: Mapping[str, NDArray[np.float32]], name: str) -> str:

@@ -10,6 +10,8 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from emo_edge.graphs.wire import BYTES, read_fields
+
 DEEPEST = 64
 """Nesting of graphs in graphs; ours have none."""
 SUBMESSAGES = {
@@ -44,46 +46,19 @@ def _locations(content: mmap.mmap, start: int, end: int, kind: str, depth: int) 
     if depth > DEEPEST:
         raise ValueError(f"graphs nest deeper than {DEEPEST} levels")
     inner = SUBMESSAGES[kind]
-    for number, first, last in _fields(content, start, end):
+    for number, first, last in _ranges(content, start, end):
         if kind == "node" and number == OPERATOR and content[first:last] in CONTEXT_OPERATORS:
             raise ValueError("a node of type EPContext, which loads a compiled file")
         if number not in inner:
             continue
         if inner[number] == "entry":
-            pair = {field: content[a:b] for field, a, b in _fields(content, first, last)}
+            pair = {field: content[a:b] for field, a, b in _ranges(content, first, last)}
             if pair.get(1) == b"location":
                 yield pair.get(2, b"").decode("utf-8", "replace")
         else:
             yield from _locations(content, first, last, inner[number], depth + 1)
 
 
-def _fields(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each length-delimited field of a message; skip the others."""
-    position = start
-    while position < end:
-        key, position = _varint(content, position, end)
-        number, wire = key >> 3, key & 7
-        if wire == 2:
-            size, position = _varint(content, position, end)
-            if position + size > end:
-                raise ValueError("a field ends after its message: truncated, or no ONNX graph")
-            yield number, position, position + size
-            position += size
-        elif wire == 0:
-            _, position = _varint(content, position, end)
-        elif wire in (1, 5):
-            position += 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire}: no ONNX graph")
-
-
-def _varint(content: mmap.mmap, position: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < end and shift < 64:
-        byte = content[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise ValueError("a number ends after its message: truncated, or no ONNX graph")
+def _ranges(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, start and end of each length-delimited field of a message."""
+    return ((field.number, field.start, field.end) for field in read_fields(content, start, end) if field.wire == BYTES)

@@ -33,6 +33,7 @@ class QuestionTokenizer:
         self._encoded = lru_cache(KEPT_TEXTS)(self._encode)
 
     def __len__(self) -> int:
+        """Rows that the largest token id needs in a table of embeddings."""
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, question: str) -> list[int]:

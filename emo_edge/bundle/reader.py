@@ -12,6 +12,7 @@ from typing import Any
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Profile, Variant, manifest_from_json
 from emo_edge.bundle.onnx_external import external_locations
 from emo_edge.errors import BundleError, InputError
+from emo_edge.graphs.bounds import check_graph_file
 from emo_edge.storage.directories import read_whole, replaced_path
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
@@ -114,8 +115,15 @@ def _verify(root: Path, file: BundleFile, known: Any, *, is_graph: bool) -> tupl
     if isinstance(known, dict) and known.get("signature") == signature and isinstance(known.get("opens"), list):
         return None, known
     problem = content_problem(path, file)
-    opens = sorted(external_locations(path)) if is_graph and not problem else []
+    opens = _checked_graph(path) if is_graph and not problem else []
     return problem, {"signature": signature, "opens": opens}
+
+
+def _checked_graph(path: Path) -> list[str]:
+    """List the files that a graph's loader opens; raise ValueError for a graph that no engine should load."""
+    opens = sorted(external_locations(path))
+    check_graph_file(path)
+    return opens
 
 
 def path_problem(root: Path, path: Path) -> str | None:

@@ -90,16 +90,21 @@ class BenchCommand(EdgeCommand):
 def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: str | None, **choices: Any) -> None:
     """Measure BUNDLE's profiles against its full-precision checkpoint, on the same samples.
 
-    Writes report.json (every raw time), report.md and report.html, and each row's prediction for each
-    sample. A stopped run continues with the same command. A profile that cannot run here is a row with the reason.
+    Prints the first table and, as the last line, the folder of report.json (every raw time), report.md and
+    report.html, and each row's prediction for each sample. A stopped run continues with the same command. A profile
+    that cannot run here is a row with the reason.
     """
-    from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, Waiting
+    from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, QUICK_WAITING, Waiting
+    from emo_edge.benchmarks.report.markdown import overview_from_report
+    from emo_edge.benchmarks.report.reader import report_from_json
     from emo_edge.benchmarks.runner.run import bench
+    from emo_edge.utils.interrupts import prompt_interrupts
     from emo_edge.utils.progress import shown_reports
 
+    usual = QUICK_WAITING if choices["quick"] else DEFAULT_WAITING
     overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
     bundle = bundle_directory(bundle)
-    with shown_reports() as reports:
+    with prompt_interrupts(), shown_reports() as reports:
         folder = bench(
             bundle,
             plan,
@@ -107,10 +112,10 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
             checkpoint=checkpoint,
             command=typed(context),
             overwrite=overwrite,
-            waiting=context.find_object(Waiting) or DEFAULT_WAITING,
+            waiting=context.find_object(Waiting) or usual,
             reports=reports,
         )
-    echo(folder)
+    echo(f"{overview_from_report(report_from_json(folder))}\n{folder}")
 
 
 def plan_of(

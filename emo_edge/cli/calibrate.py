@@ -88,13 +88,14 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     """
     from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
+    from emo_edge.utils.interrupts import prompt_interrupts
     from emo_edge.utils.progress import shown_reports
 
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
     directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
-    with shown_reports() as reports:
+    with prompt_interrupts(), shown_reports() as reports:
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )

@@ -23,6 +23,7 @@ from emo_edge.runtimes.loading.engine_builds import (
 )
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import FractionProgress
 from emo_edge.utils.terminal import echo, log_to_stderr
 
@@ -76,7 +77,10 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
 @contextmanager
 def _bar(name: str) -> Iterator[FractionProgress]:
     """Show a progress bar on stderr; TensorRT's phases each begin again at 0, the bar does not."""
-    with click.progressbar(length=1000, label=f"build {name}", file=sys.stderr, show_eta=False) as bar:
+    with (
+        prompt_interrupts(),
+        click.progressbar(length=1000, label=f"build {name}", file=sys.stderr, show_eta=False) as bar,
+    ):
         yield _Steps(bar)
 
 

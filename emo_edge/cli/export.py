@@ -15,8 +15,12 @@ from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.models.config import FACE_NETWORK, LABEL_NETWORK, model_type
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import shown_reports
 from emo_edge.utils.terminal import echo
+
+PICTURES, FACE_PICTURES = 210, 32
+"""Compared by default. Labels need many; the outputs of a graph are compared value by value, on every picture."""
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -44,7 +48,9 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     "--samples", type=click.Path(path_type=Path), help="Folder of pictures; the packaged drawings by default."
 )
 @click.option(
-    "--limit", default=210, show_default=True, type=click.IntRange(1), help="Number of pictures to compare on."
+    "--limit",
+    type=click.IntRange(1),
+    help="Number of pictures to compare on; by default 210, of a network without a language model 32.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle as a whole.")
@@ -52,7 +58,7 @@ def main(
     checkpoint: Path,
     out: Path,
     samples: Path | None,
-    limit: int,
+    limit: int | None,
     threads: int | None,
     overwrite: bool,
     **variants: Any,
@@ -65,11 +71,13 @@ def main(
     """
     require_output(out)
     directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
-    pictures = folder_samples(samples, limit) if samples else packaged_samples(limit)
+    face_alone = model_type(directory) in (FACE_NETWORK, LABEL_NETWORK)
+    count = limit or (FACE_PICTURES if face_alone else PICTURES)
+    pictures = folder_samples(samples, count) if samples else packaged_samples(count)
     config = ExportConfig(**variants)
 
-    with shown_reports() as reports:
-        if model_type(directory) in (FACE_NETWORK, LABEL_NETWORK):
+    with prompt_interrupts(), shown_reports() as reports:
+        if face_alone:
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)

@@ -19,6 +19,7 @@ from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 from emo_edge.utils.choices import NameChoice
 from emo_edge.utils.commands import EdgeCommand
+from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import Progress
 from emo_edge.utils.terminal import echo
 
@@ -130,7 +131,7 @@ def _report(line: str) -> None:
 @contextmanager
 def _shown_bytes() -> Iterator[Progress]:
     """Draw a bar of the bytes written, where there is a terminal."""
-    with tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
+    with prompt_interrupts(), tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -72,6 +72,7 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
     from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
     from emo_edge.export.bundles.profiles import PROFILE_OF
+    from emo_edge.utils.interrupts import prompt_interrupts
     from emo_edge.utils.progress import shown_reports
 
     plan = ExportConfig()
@@ -85,7 +86,7 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
     require_cache("bundles")
     echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
     samples, directory = demo_samples(compared), packaged_checkpoint(model)
-    with shown_reports() as reports:
+    with prompt_interrupts(), shown_reports() as reports:
         return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 

@@ -7,28 +7,35 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError, InputError
+from emo_edge.utils.json_text import parsed_json
 
 BLOCK = 1 << 20
 NAMED = 48
 """Characters of a name that its partial file repeats: four bytes each at most, of the 255 that a name may have."""
+LARGEST_JSON = 64 << 20
+"""Bytes of a config, an index or a tokenizer; a vocabulary of 250,000 words has 20 MB."""
 
 
 def read_json(path: Path, absent: str) -> Any:
     """Read a JSON file; ``absent`` names the next step where there is none.
 
-    Raises CheckpointError for a file that is missing or no JSON.
+    Raises CheckpointError for a file that is missing, larger than `LARGEST_JSON`, or no JSON that `parsed_json` takes.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
+            raise ValueError(f"no plain file, or larger than {LARGEST_JSON >> 20} MiB")
+        return parsed_json(path.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; {absent}") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
 
 

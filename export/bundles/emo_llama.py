@@ -26,9 +26,10 @@ from emo_edge.export.gguf.trials import label_scores
 from emo_edge.export.gguf.writer import WRITTEN_TYPES, gguf_from_checkpoint, lossless_type
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.onnx.export import component_contracts, onnx_from_component
-from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.export.reference.outputs import probabilities_with, reference_on
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
+from emo_edge.export.reference.weights import check_layers, check_structure
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures
 from emo_edge.metrics.label_agreement import label_distance
@@ -62,6 +63,8 @@ def bundle_from_checkpoint(
     """
     model_config = EmoLlamaConfig.from_pretrained(directory)
     config.check(model_config)
+    check_layers(model_config.layers, directory)
+    check_structure(parameter_shapes(model_config), directory)
     plan = config.fingerprint(directory, model_config, samples)
     with BundleWriter(target, overwrite=overwrite, plan=plan) as writer:
         finished = sum(file.size for variant in writer.finished.values() for file in variant.files)

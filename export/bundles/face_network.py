@@ -33,7 +33,7 @@ from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
 from emo_edge.utils.progress import QUIET, Reports
 
-BATCH = 16
+BATCH = 4
 
 
 @dataclass(frozen=True)

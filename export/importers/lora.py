@@ -24,6 +24,8 @@ WEIGHTS_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE_NAME = "non_lora_trainables.bin"
 """File that LLaVA's trainer saves next to the adapter: tensors that were trained as a whole."""
 _PREFIX = "base_model.model."
+_NAME = re.compile(r"\^?(?:[A-Za-z0-9_-]|\\?\.|\\-)+\$?")
+"""Key of a pattern table that is the name of a module; a dot in it stands for itself, escaped or not."""
 _SIDE = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight")
 _UNLESS: dict[str, tuple[Any, ...]] = {
     "fan_in_fan_out": (False, None),
@@ -91,9 +93,8 @@ def open_adapter(directory: Path, stack: ExitStack) -> Adapter:
     if alone or not modules or len(halves) < len(sides):
         problem = f"no other half of {alone[0]}" if alone else "holds no LoRA factors, or those of two adapters"
         raise CheckpointError(f"{file}: {problem}")
-    pairs = {
-        f"{module}.weight": _pair(settings, module, halves[module, "A"], halves[module, "B"]) for module in modules
-    }
+    scales = _Scales(settings)
+    pairs = {f"{module}.weight": scales.pair(module, halves[module, "A"], halves[module, "B"]) for module in modules}
     return Adapter(directory, pairs, {name: tensor for name, tensor in stored.items() if name not in sides})
 
 
@@ -101,9 +102,9 @@ def _settings(path: Path) -> dict[str, Any]:
     settings = read_json(path, "an adapter is the directory that PEFT saved")
     if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
         kind = settings.get("peft_type") if isinstance(settings, dict) else type(settings).__name__
-        raise CheckpointError(f"{path}: peft_type is {kind!r}; only LORA can be merged")
+        raise CheckpointError(f"{path}: peft_type is {kind!r:.60}; only LORA can be merged")
     refused = [
-        f"{name} = {settings[name]!r}"
+        f"{name} = {settings[name]!r:.60}"
         for name, plain in _UNLESS.items()
         if name in settings and settings[name] not in plain
     ]
@@ -121,23 +122,59 @@ def _without_prefix(tensors: StoredTensors) -> StoredTensors:
     }
 
 
-def _pair(settings: Mapping[str, Any], module: str, down: StoredTensor, up: StoredTensor) -> LoraPair:
-    module_of = f"{down.path.parent / CONFIG_NAME}: {module}"
-    if len(down.shape) != 2 or len(up.shape) != 2 or down.shape[0] != up.shape[1]:
-        raise CheckpointError(f"{module_of}: factors {list(down.shape)} and {list(up.shape)} do not multiply")
-    rank = _by_pattern(settings, "rank_pattern", module, settings.get("r"))
-    alpha = _by_pattern(settings, "alpha_pattern", module, settings.get("lora_alpha"))
-    if rank != down.shape[0] or rank == 0:
-        raise CheckpointError(f"{module_of}: the rank is {rank!r} there, and {down.shape[0]} in {down.path.name}")
-    if not isinstance(alpha, int | float) or not abs(alpha) < 1e6:
-        raise CheckpointError(f"{module_of}: lora_alpha is {str(alpha)[:20]!r}, not a usable number")
-    return LoraPair(down, up, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank))
+class _Scales:
+    """The factor of each module's product, from an adapter's settings."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._ranks = _NamedValues(settings, "rank_pattern", settings.get("r"))
+        self._alphas = _NamedValues(settings, "alpha_pattern", settings.get("lora_alpha"))
+        self._by_root = bool(settings.get("use_rslora"))
+
+    def pair(self, module: str, down: StoredTensor, up: StoredTensor) -> LoraPair:
+        """Join a module's two factors; raise CheckpointError unless they multiply, with the rank of the settings."""
+        module_of = f"{down.path.parent / CONFIG_NAME}: {module}"
+        if len(down.shape) != 2 or len(up.shape) != 2 or down.shape[0] != up.shape[1]:
+            raise CheckpointError(f"{module_of}: factors {list(down.shape)} and {list(up.shape)} do not multiply")
+        rank, alpha = self._ranks.of(module), self._alphas.of(module)
+        if not isinstance(rank, int) or rank != down.shape[0] or rank == 0:
+            raise CheckpointError(
+                f"{module_of}: the rank is {rank!r:.20} there, and {down.shape[0]} in {down.path.name}"
+            )
+        if not isinstance(alpha, int | float) or not abs(alpha) < 1e6:
+            raise CheckpointError(f"{module_of}: lora_alpha is {str(alpha)[:20]!r}, not a usable number")
+        return LoraPair(down, up, alpha / (math.sqrt(rank) if self._by_root else rank))
 
 
-def _by_pattern(settings: Mapping[str, Any], table: str, module: str, default: Any) -> Any:
-    """Look a module up as PEFT does: the first pattern that is its name's end counts."""
-    patterns = settings.get(table) or {}
-    try:
-        return next((value for key, value in patterns.items() if re.fullmatch(rf"(.*\.)?({key})", module)), default)
-    except (re.error, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{CONFIG_NAME}: {table} is not a table of patterns: {error}") from error
+class _NamedValues:
+    """A table of PEFT that gives some modules a rank or an alpha of their own.
+
+    PEFT runs its keys as regular expressions, which a stranger's file may not have here: one of 30 characters can take
+    hours. Its own writers write names of modules, whole or their ends, and those are compared as they are.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], field: str, default: Any) -> None:
+        table = settings.get(field) or {}
+        if not isinstance(table, dict):
+            raise CheckpointError(f"{CONFIG_NAME}: {field} is not a table of modules but {type(table).__name__}")
+        if strange := [key for key in table if not _NAME.fullmatch(key)]:
+            raise CheckpointError(
+                f"{CONFIG_NAME}: {field} has {strange[0][:60]!r}, a regular expression; only names of modules are "
+                "read. Merge the adapter with peft, or write the names out"
+            )
+        self._default = default
+        self._values: dict[str, tuple[int, Any]] = {}
+        for place, (key, value) in enumerate(table.items()):
+            self._values.setdefault(_plain_name(key), (place, value))
+
+    def of(self, module: str) -> Any:
+        """Look a module up as PEFT does: the first key that is its name, or its end after a dot, counts."""
+        if not self._values:
+            return self._default
+        parts = module.split(".")
+        ends = [f"^{module}", *(".".join(parts[start:]) for start in range(len(parts)))]
+        return min((self._values[end] for end in ends if end in self._values), default=(0, self._default))[1]
+
+
+def _plain_name(key: str) -> str:
+    """Return a key without the marks that change nothing; ``^`` stays, for it binds the whole name."""
+    return key.removesuffix("$").replace("\\", "")

@@ -72,6 +72,11 @@ class FaceXFormerConfig(CheckpointConfig):
     face_labels: FaceLabels = FaceLabels()
     provenance: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def layers(self) -> int:
+        """Layers of all stacks; each has weights of its own."""
+        return self.face.layers
+
 
 class LabelNetworkConfig(CheckpointConfig):
     """A checkpoint of a network that gives label logits for a face's crop, without a language model."""
@@ -170,6 +175,13 @@ class EmoLlamaConfig(CheckpointConfig):
             )
         )
         return label_sets
+
+    @property
+    def layers(self) -> int:
+        """Layers of all stacks; each has weights of its own."""
+        qformer = self.connector.qformer
+        own = self.vision.num_layers + self.language.num_hidden_layers + (qformer.num_layers if qformer else 0)
+        return own + (self.face.layers if self.face else 0)
 
     @property
     def tokens_per_frame(self) -> int:

@@ -26,6 +26,7 @@ from onnx import (
 )
 
 from emo_edge.errors import CheckpointError
+from emo_edge.graphs.bounds import check_graph
 from emo_edge.runtimes.onnx import session_options
 from emo_edge.utils.telemetry import open_onnxruntime
 
@@ -90,6 +91,7 @@ class LandmarkNetwork:
 def _checked(content: bytes, name: str) -> ModelProto:
     """Parse an untrusted file: plain ONNX operators and weights inside it, or an error."""
     try:
+        check_graph(content, DEFAULT_SIZE)
         model = ModelProto.FromString(content)
         # Before the checker, which would look for files next to it.
         problems = list(_not_plain(model))

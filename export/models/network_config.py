@@ -11,7 +11,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from emo_edge.utils.settings import Mean, Positive, Rgb, RgbScale, Section, Size, TokenId, require
+from emo_edge.export.models.bounds import (
+    MOST_CELLS,
+    MOST_PATCHES,
+    Epsilon,
+    Heads,
+    Layers,
+    Pixels,
+    Positions,
+    Ratio,
+    RgbScale,
+    RopeBase,
+    Rows,
+    Scale,
+    Tokens,
+    Width,
+    Window,
+)
+from emo_edge.utils.settings import Mean, Rgb, Section, TokenId, require
 
 
 class VisionConfig(Section):
@@ -21,13 +38,13 @@ class VisionConfig(Section):
     """
 
     tower: Literal["eva", "clip"] = "eva"
-    image_size: Size = 224
-    patch_size: Size = 14
-    hidden_size: Size = 1408
-    num_layers: Size = 39
-    num_heads: Size = 16
-    mlp_size: Size = 6144
-    layer_norm_eps: Positive = 1e-6
+    image_size: Pixels = 224
+    patch_size: Pixels = 14
+    hidden_size: Width = 1408
+    num_layers: Layers = 39
+    num_heads: Heads = 16
+    mlp_size: Width = 6144
+    layer_norm_eps: Epsilon = 1e-6
     image_mean: Rgb = (0.48145466, 0.4578275, 0.40821073)
     image_std: RgbScale = (0.26862954, 0.26130258, 0.27577711)
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.5
@@ -42,6 +59,7 @@ class VisionConfig(Section):
     def _sizes_fit(self) -> VisionConfig:
         require(
             (self.image_size % self.patch_size == 0, "vision.image_size must be a multiple of patch_size"),
+            (self.grid <= MOST_PATCHES, f"vision.image_size must be at most {MOST_PATCHES} times patch_size"),
             (self.hidden_size % self.num_heads == 0, "vision.hidden_size must be a multiple of num_heads"),
         )
         return self
@@ -50,16 +68,16 @@ class VisionConfig(Section):
 class QFormerConfig(Section):
     """Question-conditioned BERT of InstructBLIP: every second layer cross-attends to the image."""
 
-    vocab_size: Size = 30523
-    hidden_size: Size = 768
-    num_layers: Size = 12
-    num_heads: Size = 12
-    mlp_size: Size = 3072
-    max_positions: Size = 512
-    cross_attention_every: Size = 2
-    num_queries: Size = 32
-    layer_norm_eps: Positive = 1e-12
-    max_question_tokens: Size = 256
+    vocab_size: Rows = 30523
+    hidden_size: Width = 768
+    num_layers: Layers = 12
+    num_heads: Heads = 12
+    mlp_size: Width = 3072
+    max_positions: Positions = 512
+    cross_attention_every: Layers = 2
+    num_queries: Tokens = 32
+    layer_norm_eps: Epsilon = 1e-12
+    max_question_tokens: Tokens = 256
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> QFormerConfig:
@@ -115,20 +133,25 @@ class ConnectorConfig(Section):
 class FaceConfig(Section):
     """FaceXFormer: Swin trunk, fused map, two-way decoder (``network/models/facexformer.py``)."""
 
-    image_size: Size = 224
-    patch_size: Size = 4
-    embed_dim: Size = 128
-    depths: tuple[Size, Size, Size, Size] = (2, 2, 18, 2)
-    num_heads: tuple[Size, Size, Size, Size] = (4, 8, 16, 32)
-    window_size: Size = 7
-    mlp_ratio: Positive = 4.0
-    decoder_dim: Size = 256
-    decoder_depth: Size = 2
-    decoder_heads: Size = 8
-    decoder_mlp_size: Size = 2048
+    image_size: Pixels = 224
+    patch_size: Pixels = 4
+    embed_dim: Width = 128
+    depths: tuple[Layers, Layers, Layers, Layers] = (2, 2, 18, 2)
+    num_heads: tuple[Heads, Heads, Heads, Heads] = (4, 8, 16, 32)
+    window_size: Window = 7
+    mlp_ratio: Ratio = 4.0
+    decoder_dim: Width = 256
+    decoder_depth: Layers = 2
+    decoder_heads: Heads = 8
+    decoder_mlp_size: Width = 2048
     image_mean: Rgb = (0.485, 0.456, 0.406)
     image_std: RgbScale = (0.229, 0.224, 0.225)
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
+
+    @property
+    def layers(self) -> int:
+        """Blocks of the trunk and the decoder."""
+        return sum(self.depths) + self.decoder_depth
 
     @property
     def map_size(self) -> int:
@@ -141,6 +164,8 @@ class FaceConfig(Section):
         stages = enumerate(zip(widths, self.num_heads, strict=True), 1)
         require(
             (self.image_size % self.patch_size == 0, "face.image_size must be a multiple of patch_size"),
+            (self.map_size <= MOST_CELLS, f"face.image_size must be at most {MOST_CELLS} times patch_size"),
+            (self.embed_dim * self.mlp_ratio >= 1, "face.mlp_ratio leaves its feed-forward networks no width"),
             *(
                 (width % heads == 0, f"face stage {stage}: width {width} must be a multiple of its {heads} heads")
                 for stage, (width, heads) in stages
@@ -157,11 +182,11 @@ class FaceConfig(Section):
 class FaceInfoConfig(Section):
     """Face Info Mining. Our reconstruction: EMO-LLaMA's own module was never released."""
 
-    num_tokens: Size = 4
-    hidden_size: Size = 256
-    num_heads: Size = 8
-    global_grid: Size = 4
-    mlp_size: Size = 1024
+    num_tokens: Tokens = 4
+    hidden_size: Width = 256
+    num_heads: Heads = 8
+    global_grid: Window = 4
+    mlp_size: Width = 1024
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> FaceInfoConfig:
@@ -175,23 +200,23 @@ class LandmarkConfig(Section):
     Its numbers go through a projector of the connector's type.
     """
 
-    image_size: Size = 192
-    outputs: Size = 212
+    image_size: Pixels = 192
+    outputs: Width = 212
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
 
 
 class LanguageConfig(Section):
     """LLaMA sizes, under transformers' own names."""
 
-    vocab_size: Size = 32000
-    hidden_size: Size = 4096
-    intermediate_size: Size = 11008
-    num_hidden_layers: Size = 32
-    num_attention_heads: Size = 32
-    num_key_value_heads: Size = 32
-    max_position_embeddings: Size = 4096
-    rms_norm_eps: Positive = 1e-5
-    rope_theta: Positive = 10000.0
+    vocab_size: Rows = 32000
+    hidden_size: Width = 4096
+    intermediate_size: Width = 11008
+    num_hidden_layers: Layers = 32
+    num_attention_heads: Heads = 32
+    num_key_value_heads: Heads = 32
+    max_position_embeddings: Positions = 4096
+    rms_norm_eps: Epsilon = 1e-5
+    rope_theta: RopeBase = 10000.0
     tie_word_embeddings: Literal[False] = False
     bos_token_id: TokenId = 1
     eos_token_id: TokenId = 2
@@ -212,14 +237,14 @@ class MiniXceptionConfig(Section):
     """A small Xception for expressions (Arriaga et al. 2017, ``mini_XCEPTION`` of oarriaga/face_classification)."""
 
     architecture: Literal["mini_xception"] = "mini_xception"
-    image_size: Size = 64
-    stem_width: Size = 8
+    image_size: Pixels = 64
+    stem_width: Width = 8
     """Channels of the first two convolutions."""
-    widths: Annotated[tuple[Size, ...], Field(min_length=1)] = (16, 32, 64, 128)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = (16, 32, 64, 128)
     """Channels of each block; a block halves the picture."""
-    batch_norm_eps: Positive = 1e-3
+    batch_norm_eps: Epsilon = 1e-3
     image_mean: Mean = 0.5
-    image_std: Positive = 0.5
+    image_std: Scale = 0.5
     """Of the grey picture in [0, 1]."""
 
     @model_validator(mode="after")

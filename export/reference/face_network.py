@@ -15,7 +15,7 @@ from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.reference.crop_settings import face_crop_settings
 from emo_edge.export.reference.frames import normalised_pixels
 from emo_edge.export.reference.outputs import FACE_OUTPUTS
-from emo_edge.export.reference.weights import load_weights
+from emo_edge.export.reference.weights import check_layers, load_weights
 from emo_edge.tensors import Tensor
 
 
@@ -33,8 +33,10 @@ class FaceNetwork(nn.Module):
 
         Raises CheckpointError naming every problem of the config or every problem of the weights.
         """
+        config = FaceXFormerConfig.from_pretrained(directory)
+        check_layers(config.layers, directory)
         with torch.device("meta"):
-            network = cls(FaceXFormerConfig.from_pretrained(directory))
+            network = cls(config)
         load_weights(network, directory, torch.float32, "cpu")
         return network.eval()
 

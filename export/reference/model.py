@@ -26,7 +26,7 @@ from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames,
 from emo_edge.export.reference.layer_streaming import LAYERS, stream_layers
 from emo_edge.export.reference.networks import EmoLlamaNetworks
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
-from emo_edge.export.reference.weights import load_weights, save_weights
+from emo_edge.export.reference.weights import check_layers, load_weights, save_weights
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.directories import replaced_directory
 
@@ -87,6 +87,7 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         Raises CheckpointError naming every problem of the config or every problem of the weights.
         """
         config = EmoLlamaConfig.from_pretrained(directory)
+        check_layers(config.layers, directory)
         with torch.device("meta"):
             model = cls(config)
         load_weights(model, directory, dtype, device, only_checked=LAYERS if stream else None)

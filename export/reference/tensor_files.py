@@ -5,6 +5,7 @@ A torch file is mapped, not read: its tensors cost memory only while they are us
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.reference.torch_archive import check_archive
 from emo_edge.export.reference.weights import open_weights, shard_names
 from emo_edge.utils.native_paths import native_path
 
@@ -25,6 +27,8 @@ WEIGHTS_NAMES = (
     "pytorch_model.bin.index.json",
 )
 """In the order in which transformers looks for them."""
+LONGEST_NAME = 512
+"""Characters of a tensor's name; those of these families have up to 100."""
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -98,6 +102,7 @@ def _tensors_of_safetensors(path: Path, stack: ExitStack) -> StoredTensors:
     file = stack.enter_context(open_weights(path))
     tensors = {}
     for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+        _require_name(name, path)
         part = file.get_slice(name)
         dtype = _SAFETENSORS_DTYPES.get(part.get_dtype())
         tensors[name] = StoredTensor(name, path, tuple(part.get_shape()), dtype, _reader(file, name))
@@ -120,10 +125,18 @@ def _named_tensors(path: Path, inside: str | None) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path}: holds no table of named tensors but {type(content).__name__}")
     others = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
     if others:
-        raise CheckpointError(
-            f"{path}: holds more than plain named tensors: {', '.join(others[:5])}; give weights alone"
-        )
+        shown = ", ".join(ascii(name)[:60] for name in others[:5])
+        raise CheckpointError(f"{path}: holds more than plain named tensors: {shown}; give weights alone")
+    for name, value in content.items():
+        _require_name(name, path)
+        if math.prod(value.shape) > value.untyped_storage().nbytes() // value.element_size():
+            raise CheckpointError(f"{path}: {name} claims {list(value.shape)} values and stores fewer; save it whole")
     return dict(content)
+
+
+def _require_name(name: str, path: Path) -> None:
+    if not (len(name) <= LONGEST_NAME and name.isprintable()):
+        raise CheckpointError(f"{path}: {ascii(name)[:60]} is no name of a tensor")
 
 
 def _is_plain(value: Any) -> bool:
@@ -136,8 +149,12 @@ def _unpickled(path: Path) -> Any:
     try:
         with path.open("rb") as stream:
             mapped = stream.read(4) == b"PK\x03\x04"
+        if mapped:
+            check_archive(path)
         with native_path(path) as name:
             return torch.load(name, map_location="cpu", weights_only=True, mmap=mapped)
+    except CheckpointError:
+        raise
     except Exception as error:  # a broken file leads torch's unpickler to nearly every kind of error
         reason = _reason(error)
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in reason:

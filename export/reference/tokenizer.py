@@ -13,6 +13,8 @@ from emo_edge.utils.text import require_file, writable
 
 LANGUAGE_MODEL_NAME = "tokenizer.model"
 QUESTION_MODEL_NAME = "question_tokenizer.json"
+LARGEST_MODEL = 64 << 20
+"""Bytes of a SentencePiece model; one of 256,000 pieces has 4 MB."""
 
 
 class LanguageTokenizer:
@@ -26,10 +28,12 @@ class LanguageTokenizer:
 
         self.path = Path(directory) / LANGUAGE_MODEL_NAME
         require_file(self.path)
+        if self.path.stat().st_size > LARGEST_MODEL:
+            raise CheckpointError(f"{self.path}: larger than any SentencePiece model ({LARGEST_MODEL >> 20} MiB)")
         try:
             with native_path(self.path) as name:
                 self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=name)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:  # its message may hold the file's own broken text
             raise CheckpointError(f"{self.path}: not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError
-from emo_edge.utils.files import replaced_file
+from emo_edge.utils.files import read_json, replaced_file
 from emo_edge.utils.native_paths import native_path
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
+SHOWN = 200
+"""Problems that an error lists: all of a damaged shard, and few enough for a terminal."""
 
 
 def load_weights(
@@ -44,9 +46,45 @@ def load_weights(
                 problems.append(f"not finite: {name}, read as {dtype}")
             elif not problems and not (only_checked and name.startswith(only_checked)):
                 _assign(module, name, tensor)
-    if problems:
-        listing = "\n".join(f"  {problem}" for problem in sorted(problems))
-        raise CheckpointError(f"{directory}: {len(problems)} problem(s) in the weights:\n{listing}")
+    _require_none(directory, problems)
+
+
+def check_layers(layers: int, directory: str | Path) -> None:
+    """Compare a config's number of layers with the number of tensors, before a model of that depth is built.
+
+    Raises CheckpointError where there are more layers than tensors.
+    """
+    stored = len(stored_shapes(Path(directory)))
+    if layers > stored:
+        raise CheckpointError(
+            f"{directory}: config.json asks for {layers} layers, and the weights are {stored} tensors; "
+            "copy the config and the weights of one checkpoint"
+        )
+
+
+def check_structure(expected: Mapping[str, tuple[int, ...]], directory: str | Path) -> None:
+    """Compare names and shapes with those in the heads of the files, without a value read.
+
+    Raises CheckpointError naming every tensor that is missing, unexpected or of another shape.
+    """
+    _require_none(directory, structure_problems(expected, stored_shapes(Path(directory))))
+
+
+def stored_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a checkpoint, by name, from the heads of its files."""
+    shapes = dict[str, tuple[int, ...]]()
+    for path in weight_files(directory):
+        with open_weights(path) as file:
+            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return shapes
+
+
+def _require_none(directory: str | Path, problems: Iterable[str]) -> None:
+    listed = sorted(problems)
+    if listed:
+        more = [f"  and {len(listed) - SHOWN} more"] if len(listed) > SHOWN else []
+        listing = "\n".join([*(f"  {problem}" for problem in listed[:SHOWN]), *more])
+        raise CheckpointError(f"{directory}: {len(listed)} problem(s) in the weights:\n{listing}")
 
 
 def save_weights(module: torch.nn.Module, directory: str | Path) -> None:
@@ -105,17 +143,26 @@ def tensor_files(directory: Path) -> dict[str, Path]:
 def shard_names(index: Path) -> dict[str, str]:
     """Read an index: tensor name to the file in its folder that holds the tensor."""
     try:
-        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = set(placed.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        values = read_json(index, "it lists the shards")
+    except CheckpointError as error:
         raise CheckpointError(f"{index}: not an index of shards: {error}") from error
-    strange = sorted(str(shard) for shard in shards if not isinstance(shard, str) or Path(shard).name != shard)
+    placed = values.get("weight_map") if isinstance(values, dict) else None
+    if not isinstance(placed, dict) or not placed:
+        raise CheckpointError(f"{index}: not an index of shards: it has no table weight_map")
+    strange = [shard for shard in placed.values() if not _is_plain_name(shard)]
     if strange:
-        raise CheckpointError(f"{index}: shards must lie beside it, not at {', '.join(map(repr, strange))}")
-    missing = sorted(shard for shard in shards if not (index.parent / shard).is_file())
+        raise CheckpointError(
+            f"{index}: not an index of shards: shards must lie beside it, not at {ascii(strange[0])[:300]}"
+        )
+    shards = set(placed.values())
+    missing = sorted(shard for shard in shards if not os.path.isfile(index.parent / shard))
     if missing:
         raise CheckpointError(f"{index}: names shards that are not there: {', '.join(missing)}")
     return dict(placed)
+
+
+def _is_plain_name(shard: Any) -> bool:
+    return isinstance(shard, str) and Path(shard).name == shard and shard not in ("", "..") and shard.isprintable()
 
 
 def open_weights(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
+from emo_edge.utils.json_text import parsed_json
 
 FOLDER = "samples"
 Ids = NDArray[np.int64]
@@ -63,9 +63,9 @@ def common(before: Answered, after: Answered) -> tuple[Ids, Ids, Ids]:
 
 def _row(line: str, labels: int) -> tuple[str, int | None, list[float]] | None:
     try:
-        row: Any = json.loads(line)
+        row: Any = parsed_json(line)
         key, true, scores = row["key"], row["truth"], row["scores"]
         fits = isinstance(key, str) and len(scores) == labels and (true is None or 0 <= true < labels)
         return (key, true, [float(score) for score in scores]) if fits else None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None

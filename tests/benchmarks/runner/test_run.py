@@ -90,7 +90,12 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     theirs = tmp_path / "theirs.py"
     theirs.write_text("import pathlib, sys\nfor name in sys.argv[1:]: pathlib.Path(name).read_bytes()\n")
     done = bench(tmp_path / "out", "--cold", "1", "--batch", "1,2", "--vs", f"python3 {theirs} {{files}}")
-    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'out'}\n"), done.output
+    *table, folder = done.stdout.splitlines()
+    assert (done.exit_code, folder) == (0, str(tmp_path / "out")), done.output
+    assert [line.split("|")[1].strip() for line in table if line.startswith("|")][:5] == [
+        *("row", "---", "reference", "exact", "small"),
+    ]
+    assert "1 of 3 rows, " in done.stderr and " s left" in done.stderr
     report = report_of(tmp_path / "out")
     check(report)
     assert [row["name"] for row in report["rows"]] == ["reference", "exact", "small"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.importers import lora
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.lora import open_adapter
 from emo_edge.export.models.config import EmoLlamaConfig
@@ -146,7 +148,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no rank": (lambda adapter: change(adapter, r=None), "the rank is None there"),
     "a word for a switch": (lambda adapter: change(adapter, use_rslora="false"), "use_rslora = 'false'"),
     "no number": (lambda adapter: change(adapter, lora_alpha="much"), "lora_alpha is 'much', not a usable number"),
-    "a broken pattern": (lambda adapter: change(adapter, rank_pattern={"(": 2}), "rank_pattern is not a table"),
+    "a broken pattern": (lambda adapter: change(adapter, rank_pattern={"(": 2}), "rank_pattern has '(', a regular"),
+    "a pattern without end": (
+        lambda adapter: change(adapter, alpha_pattern={"(([a-z_.0-9]+)+)+!": 2}),
+        "alpha_pattern has '(([a-z_.0-9]+)+)+!', a regular expression; only names of modules are read. Merge",
+    ),
     "a list for a table": (lambda adapter: change(adapter, alpha_pattern=[3]), "alpha_pattern is not a table"),
     "no config": (lambda adapter: (adapter / "adapter_config.json").unlink(), "adapter_config.json: no such file"),
     "a broken config": (lambda adapter: (adapter / "adapter_config.json").write_text("{"), "not readable as JSON"),
@@ -164,6 +170,30 @@ def test_an_adapter_that_is_no_sum_is_refused_by_name(kind: str, adapt: Callable
     with ExitStack() as stack, pytest.raises(CheckpointError) as caught:
         open_adapter(adapter, stack)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "matches"),
+    [
+        ("q_proj", True),
+        ("self_attn.q_proj", True),
+        (r"self_attn\.q_proj", True),
+        ("q_proj$", True),
+        ("^model.layers.0.self_attn.q_proj", True),
+        (r"^model\.layers\.0\.self_attn\.q_proj$", True),
+        ("model.layers.0.self_attn.q_proj", True),
+        ("_proj", False),
+        ("^q_proj", False),
+        ("layers.0", False),
+        ("attn.q_proj", False),
+    ],
+)
+def test_a_name_counts_as_peft_counts_it(key: str, matches: bool) -> None:
+    module = "model.layers.0.self_attn.q_proj"
+    assert bool(re.fullmatch(rf"(.*\.)?({key})", module)) is matches  # peft/utils/other.py, get_pattern_key
+    values = lora._NamedValues({"rank_pattern": {"other": 1, key: 2, "q_proj": 3}}, "rank_pattern", 9)
+    assert values.of(module) == (2 if matches else 3)
+    assert values.of("model.norm") == 9
 
 
 def changed_factors(adapter: Path, alter: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:

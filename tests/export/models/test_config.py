@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.network_config import ConnectorConfig
+from emo_edge.export.reference.weights import check_layers
 
 
 def problems(values: Any) -> list[str]:
@@ -93,7 +96,7 @@ def test_every_problem_of_every_part_is_in_one_error() -> None:
         "connector: connector.projector_type 'mlp0x_gelu' is not one of identity, linear, mlp{N}x_gelu",
         "face_info: face_info.hidden_size must be a multiple of num_heads",
         "language.vocab_size: Input should be greater than or equal to 1",
-        "language.rope_theta: Input should be greater than 0",
+        "language.rope_theta: Input should be greater than or equal to 1",
         "prompt: prompt.template must hold <image> exactly once",
         "prompt: prompt.template lacks {question}, {demographics} after <image>",
         "prompt: prompt.classify lacks {medium}, {labels}",
@@ -154,7 +157,7 @@ def test_problems_between_parts_join_problems_inside_parts() -> None:
         ),
         ({"prompt": {"classify": "{medium} {labels} {labels.__class__}"}}, "which nothing fills"),
         ({"label_sets": {"none": []}}, "label_sets.none needs two or more different labels"),
-        ({"vision": {"image_std": [0, 1, 1]}}, "vision.image_std.0: Input should be greater than 0"),
+        ({"vision": {"image_std": [0, 1, 1]}}, "vision.image_std.0: Input should be greater than or equal to 0.001"),
         ({"vision": {"image_mean": [0, 2, 0]}}, "vision.image_mean.1: Input should be less than or equal to 1"),
         ({"config_version": 2}, "config_version"),
         ({"model_type": "llava"}, "model_type"),
@@ -234,7 +237,7 @@ def small_configs(draw: st.DrawFn) -> dict[str, Any]:
             "hidden_size": width,
             "num_heads": heads,
             "crop_margin": draw(st.floats(0, 4)),
-            "layer_norm_eps": draw(st.floats(0, 1, exclude_min=True)),
+            "layer_norm_eps": draw(st.floats(1e-30, 1, exclude_min=True)),
         },
         "connector": {
             "compress_type": compress,
@@ -284,3 +287,57 @@ def test_an_unknown_key_hides_no_impossible_size_of_its_section() -> None:
     for part in ("4 problem(s)", "vision.hiden: unknown key", "num_heads", "language.hidden_size", "typo: unknown key"):
         assert part in message, message
     assert values["vision"] == {"hiden": 3, "num_heads": 7}
+
+
+LARGE = {
+    "vision.num_layers": 1 << 20,
+    "vision.hidden_size": 1 << 20,
+    "vision.image_size": 1 << 20,
+    "vision.layer_norm_eps": 1e300,
+    "connector.qformer.num_layers": 1 << 20,
+    "connector.qformer.num_queries": 1 << 20,
+    "connector.qformer.layer_norm_eps": 1e-320,
+    "face.mlp_ratio": 1e300,
+    "face.window_size": 1 << 20,
+    "face.decoder_depth": 1 << 20,
+    "face.image_std": [1e-320, 1, 1],
+    "face_info.global_grid": 1 << 20,
+    "landmark.image_size": 1 << 20,
+    "language.num_hidden_layers": 1 << 20,
+    "language.hidden_size": 1 << 20,
+    "language.vocab_size": 1 << 21,
+    "language.rope_theta": 1e300,
+    "language.rms_norm_eps": -1.0,
+}
+
+
+@pytest.mark.parametrize("field", LARGE)
+def test_a_size_that_nothing_could_build_is_named_at_once(field: str) -> None:
+    *parts, last = field.split(".")
+    values: dict[str, Any] = {}
+    inner = values
+    for part in parts:
+        inner = inner.setdefault(part, {})
+    inner[last] = LARGE[field]
+    assert any(field in line and "should be" in line for line in problems(values))
+
+
+def test_a_tower_of_more_patches_than_attend_to_each_other_is_refused() -> None:
+    listed = problems({"vision": {"image_size": 2048, "patch_size": 8}, "face": {"image_size": 2048, "patch_size": 4}})
+    assert "vision: vision.image_size must be at most 128 times patch_size" in listed
+    assert "face: face.image_size must be at most 256 times patch_size" in listed
+
+
+@pytest.mark.parametrize("value", [str(10**400), "NaN", '"\\ud800"', "[" * 600 + "]" * 600, "1e999"])
+def test_a_value_that_no_field_holds_is_one_error_that_names_it(value: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"face": {{"mlp_ratio": {value}}}}}', encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"not readable as JSON: .*(face\.mlp_ratio|nested deeper than)"):
+        EmoLlamaConfig.from_pretrained(tmp_path)
+
+
+def test_more_layers_than_there_are_weights_are_refused_before_anything_is_built(tmp_path: Path) -> None:
+    config = EmoLlamaConfig.from_dict({"face": None, "face_info": None, "language": {"num_hidden_layers": 200}})
+    assert config.layers == 39 + 12 + 200
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"config.json asks for 251 layers, and the weights are 1 tensors"):
+        check_layers(config.layers, tmp_path)

@@ -1,0 +1,59 @@
+"""Ctrl-C that ends a command within two seconds, whatever native call it is in.
+
+Python runs a signal's handler between two of its own instructions. A call into an engine has none: llama.cpp quantizes
+a model of 7B for minutes. Whatever a command writes is whole only at its end, so that it may be left at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+GRACE_SECONDS = 1.0
+"""For the handler: its exception closes files and ends children."""
+INTERRUPTED = 128 + signal.SIGINT
+
+
+@contextmanager
+def prompt_interrupts(grace: float = GRACE_SECONDS) -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C, as ever; end the process where that is not possible within ``grace`` seconds.
+
+    A thread waits for the signal, which runs while a native call has released Python's lock. In another thread than
+    the main one, where no handler can be set, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    raised = threading.Event()
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raised.set()
+        signal.default_int_handler(number, frame)
+
+    previous, wakeup = signal.signal(signal.SIGINT, interrupt), signal.set_wakeup_fd(sender.fileno())
+    watcher = threading.Thread(target=_watch, args=(receiver, raised, grace), name="interrupts", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGINT, previous)
+        sender.close()  # ends the thread
+        watcher.join()
+        receiver.close()
+
+
+def _watch(receiver: socket.socket, raised: threading.Event, grace: float) -> None:
+    while numbers := receiver.recv(64):
+        if signal.SIGINT in numbers and not raised.wait(grace):
+            with suppress(OSError, ValueError):
+                print("interrupted", file=sys.stderr, flush=True)
+            os._exit(INTERRUPTED)

@@ -1,0 +1,68 @@
+"""A short campaign of each kind: mutated files are read or refused, and nothing else happens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from emo_edge.benchmarks.hostile.__main__ import KINDS, kind_of
+from emo_edge.benchmarks.hostile.mutate import DEEP, HUGE, json_text, mutated_bytes
+from emo_edge.benchmarks.hostile.trials import Kind, run_campaign
+from emo_edge.errors import InputError
+
+SLOW = ("config", "face-config")
+"""Those that build a network for every file they read."""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_mutated_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    count = 40 if name in SLOW else 100
+    outcome = run_campaign(kind_of(name), 1, count, tmp_path)
+    assert not outcome.failures
+    assert outcome.read + outcome.refused == count and outcome.refused + outcome.read > 0
+    assert not list(tmp_path.iterdir())
+
+
+def misread(path: Path) -> None:
+    content = path.read_bytes()
+    if b"!" in content:
+        raise InputError("refused")
+    if b"#" in content:
+        raise KeyError("a traceback")
+    if b"$" in content:
+        bytearray(8 << 30)
+    if b"%" in content:
+        os.abort()
+
+
+def chosen(rng: Random, content: bytes) -> bytes:
+    return rng.choice([b"plain", b"!", b"#", b"%"])
+
+
+def test_a_campaign_counts_what_breaks_a_reader_and_keeps_the_file(tmp_path: Path) -> None:
+    outcome = run_campaign(Kind("x.bin", lambda: [b"plain"], chosen, misread), 0, 40, tmp_path)
+    problems = [failure.problem for failure in outcome.failures]
+    assert outcome.read and outcome.refused
+    assert any("KeyError" in problem for problem in problems) and any("ended with -6" in one for one in problems)
+    assert outcome.read + outcome.refused + len(problems) == 40
+    assert len(list(tmp_path.iterdir())) == len(problems)
+
+
+def test_a_campaign_counts_memory(tmp_path: Path) -> None:
+    outcome = run_campaign(Kind("x.bin", lambda: [b"plain"], lambda rng, content: b"$", misread), 0, 1, tmp_path)
+    assert "MemoryError" in outcome.failures[0].problem
+
+
+def test_the_same_seed_gives_the_same_file() -> None:
+    content = bytes(range(256)) * 4
+    assert mutated_bytes(Random("1-2"), content) == mutated_bytes(Random("1-2"), content)
+    assert len({mutated_bytes(Random(f"1-{number}"), content) for number in range(50)}) > 40
+
+
+def test_json_holds_what_no_writer_writes() -> None:
+    text: Any = json_text({"a": DEEP, "b": HUGE}).decode()
+    assert "[" * 600 in text and str(10**400) in text

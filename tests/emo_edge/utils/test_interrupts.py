@@ -1,0 +1,76 @@
+"""Ctrl-C inside a native call that never looks at signals, and outside of one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from emo_edge.utils.interrupts import prompt_interrupts
+
+NATIVE = """
+import hashlib
+from emo_edge.utils.interrupts import prompt_interrupts
+with prompt_interrupts():
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha512", b"x", b"y", 200_000_000)
+"""
+CLEANING = """
+import time
+from emo_edge.utils.interrupts import prompt_interrupts
+with prompt_interrupts(0.2):
+    try:
+        print("begun", flush=True)
+        while True:
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        time.sleep(1)
+        print("cleaned", flush=True)
+"""
+
+
+def interrupted(script: str) -> tuple[int, str, str, float]:
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout and child.stdout.readline() == "begun\n"
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    output, errors = child.communicate(timeout=60)
+    return child.returncode, output, errors, time.monotonic() - start
+
+
+def test_a_native_call_is_left_at_once() -> None:
+    code, _, errors, seconds = interrupted(NATIVE)
+    assert (code, errors) == (130, "interrupted\n")
+    assert seconds < 10  # the call itself takes minutes
+
+
+def test_what_cleans_up_is_given_its_time() -> None:
+    code, output, _, _ = interrupted(CLEANING)
+    assert (code, output) == (0, "cleaned\n")
+
+
+def test_the_old_handler_comes_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), prompt_interrupts():
+        assert signal.getsignal(signal.SIGINT) is not before
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not [thread for thread in threading.enumerate() if thread.name == "interrupts"]
+
+
+def test_another_thread_changes_nothing() -> None:
+    before, handlers = signal.getsignal(signal.SIGINT), list[object]()
+
+    def work() -> None:
+        with prompt_interrupts():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [before]
