@@ -86,6 +86,7 @@ def bench(
     """
     begun, started = time.monotonic(), datetime.now(timezone.utc)
     inputs = opened_inputs(bundle, plan, checkpoint)
+    plan = inputs.plan
     folder = out or Path(f"bench-{inputs.bundle.manifest.name}")
     with Journal(folder, _identity(inputs), overwrite=overwrite) as journal:
         before = watched_state(watch_s=waiting.watch_s)
@@ -117,6 +118,8 @@ def bench(
 def opened_inputs(bundle: Path, plan: BenchConfig, checkpoint: str | None) -> BenchInputs:
     """Open everything that a benchmark reads; raise InputError for inputs that do not fit each other."""
     opened = Bundle.open(bundle)
+    if opened.manifest.face_labels.expression:
+        plan = plan.without_language()
     profiles = plan.profiles_of(opened.manifest)
     source = open_checkpoint(opened, checkpoint)
     dataset = open_dataset(plan.dataset, plan.root, plan.split, plan.fold, dict(plan.label_map))

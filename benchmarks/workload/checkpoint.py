@@ -11,7 +11,7 @@ from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.bundles.origin import require_origin
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.models.config import LABEL_NETWORK, EmoLlamaConfig, model_type
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.machine.hardware import read_machine
@@ -63,6 +63,8 @@ def profile_bytes(bundle: Bundle, profile: str) -> int:
 
 
 def _too_large(directory: Path) -> bool:
+    if model_type(directory) == LABEL_NETWORK:
+        return False
     memory = read_machine().memory
     numbers = sum(math.prod(shape) for shape in parameter_shapes(EmoLlamaConfig.from_pretrained(directory)).values())
     return memory is not None and memory.available is not None and 4 * numbers > MEMORY_FRACTION * memory.available

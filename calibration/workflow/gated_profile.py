@@ -80,4 +80,6 @@ def gated_profile(
 
 def _described(name: str, profile: Profile) -> str:
     quantized = int8_parts(profile)
-    return f"profile {name}, {profile.language or profile.face}" + (f" with int8 {', '.join(quantized)}" if quantized else "")
+    return f"profile {name}, {profile.language or profile.face}" + (
+        f" with int8 {', '.join(quantized)}" if quantized else ""
+    )
