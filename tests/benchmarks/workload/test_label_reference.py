@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,14 @@ def test_a_profile_and_the_reference_read_the_same(label_bundle: Path, label_che
         profile.close()
 
 
-def test_a_bench_of_it_asks_for_no_text_and_for_no_foreign_label(label_bundle: Path, label_checkpoint: Path) -> None:
+def test_a_bench_of_it_asks_for_no_text_and_for_no_foreign_label(
+    label_bundle: Path, label_checkpoint: Path, tmp_path: Path
+) -> None:
     inputs = opened_inputs(label_bundle, BenchConfig("synthetic:7"), str(label_checkpoint))
     assert (inputs.plan.written, inputs.plan.sweep, inputs.labels) == (0, False, LABEL_SETS["rafdb7"])
-    contempt = BenchConfig("synthetic:7", label_map=(("anger", "contempt"),))
-    with pytest.raises(InputError, match="knows the labels surprise"):
-        opened_inputs(label_bundle, contempt, str(label_checkpoint))
+    for sample, label in zip(packaged_samples(2), ("anger", "contempt"), strict=True):
+        (tmp_path / label).mkdir()
+        assert isinstance(sample.source, Path)
+        shutil.copy(sample.source, tmp_path / label)
+    with pytest.raises(InputError, match=r"knows the labels surprise, .* not contempt"):
+        opened_inputs(label_bundle, BenchConfig(str(tmp_path)), str(label_checkpoint))
