@@ -36,7 +36,7 @@ from emo_edge.benchmarks.workload.samples import prepared_samples
 from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.registry import open_detector
+from emo_edge.inference.detectors import bundle_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.utils.progress import QUIET, Reports
 
@@ -133,7 +133,7 @@ def _prepared(
 ) -> Iterator[tuple[BenchRun, Versus | None, list[str]]]:
     """Detect the faces, choose the pictures that are timed, and check that the other command runs."""
     bundle, plan, labels = inputs.bundle, inputs.plan, inputs.labels
-    detector = open_detector(bundle.manifest.detector)
+    detector = bundle_detector(bundle)
     samples = prepared_samples(
         inputs.dataset, labels, plan.samples, plan.frames, journal, detector, reports.of("find faces")
     )

@@ -38,7 +38,9 @@ ALONE = ({FACE_TOKENS}, {LABEL_LOGITS})
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""
 Dtype = Literal["uint8", "int64", "float16", "float32"]
-Detector = Literal["haar", "whole-image"]
+Detector = Literal["haar", "mtcnn", "whole-image"]
+DETECTOR_FILES = {"mtcnn": 3}
+"""Number of files that a detector needs, where it needs any."""
 
 
 class BundleFile(Section):
@@ -198,6 +200,8 @@ class Manifest(Section):
     question_tokenizer: BundleFile | None
     max_question_tokens: Size | None
     detector: Detector = "haar"
+    detector_files: tuple[BundleFile, ...] = ()
+    """The detector's graphs, in the order in which it runs them."""
     scoring: Scoring = Scoring()
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1)]
@@ -216,6 +220,10 @@ class Manifest(Section):
             *self._label_checks(),
             *self._output_checks(),
             (len(set(paths)) == len(paths), "two files have the same path"),
+            (
+                len(self.detector_files) == DETECTOR_FILES.get(self.detector, 0),
+                f"detector {self.detector} needs {DETECTOR_FILES.get(self.detector, 0)} detector_files",
+            ),
             *(
                 (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
                 for name, labels in self.label_sets.items()
@@ -305,7 +313,7 @@ class Manifest(Section):
         components = [component for part in PARTS if (component := self.components.get(part)) is not None]
         variants = [variant for component in components for variant in component.variants.values()]
         tokenizer = [self.question_tokenizer] if self.question_tokenizer else []
-        return [file for variant in variants for file in variant.files] + tokenizer
+        return [*(file for variant in variants for file in variant.files), *tokenizer, *self.detector_files]
 
     @property
     def frames_segment(self) -> FramesSegment:

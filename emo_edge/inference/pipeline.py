@@ -20,7 +20,8 @@ from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector, nearest_with_face
-from emo_edge.faces.registry import FixedBox, faces_in_boxes, open_detector
+from emo_edge.faces.registry import FixedBox, faces_in_boxes
+from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks
@@ -72,7 +73,7 @@ class EmotionPipeline:
             threads: of each engine; None leaves it to the engine.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        face_detector = detector or open_detector(opened.manifest.detector)
+        face_detector = detector or bundle_detector(opened)
         return cls(opened, open_engines(opened, profile=profile, device=device, threads=threads), face_detector)
 
     def read(
