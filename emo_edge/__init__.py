@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnsupportedCardError,
     )
     from emo_edge.faces.detector import DetectedFace, FaceDetector
-    from emo_edge.faces.registry import open_detector
+    from emo_edge.inference.detectors import open_detector
     from emo_edge.inference.pipeline import EmotionPipeline
     from emo_edge.inference.results import (
         ClipSampling,
@@ -99,7 +99,7 @@ _MODULES = {
         "UnsupportedCardError",
     ),
     ".faces.detector": ("DetectedFace", "FaceDetector"),
-    ".faces.registry": ("open_detector",),
+    ".inference.detectors": ("open_detector",),
     ".inference.pipeline": ("EmotionPipeline",),
     ".inference.results": (
         "ClipSampling",

@@ -280,3 +280,40 @@ def texts() -> list[str]:
     parts = [*"abcdefghijklmnopqrstuvwxyz     \n\n\t.,:;{}'ASUER0123456789éüß日本語한국😀👧▁\0€𝕏\u0301"]
     parts += [" the ", "emotion", "ASSISTANT: ", " USER", "</s>", "<s>", "<unk>", "<0x0A>", "person", "happiness"]
     return fixed + ["".join(draw.choices(parts, k=draw.randrange(40))) for _ in range(1000 - len(fixed))]
+
+
+@pytest.fixture(scope="session")
+def label_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network of labels with random weights."""
+    import torch
+
+    from emo_edge.bundle.face_crops import CropSettings
+    from emo_edge.export.models.config import LabelNetworkConfig
+    from emo_edge.export.models.network_config import MiniXceptionConfig
+    from emo_edge.export.reference.label_network import LabelNetwork
+    from emo_edge.export.reference.weights import save_weights
+    from emo_edge.taxonomy import LABEL_SETS
+
+    directory = tmp_path_factory.mktemp("label-network")
+    config = LabelNetworkConfig(
+        network=MiniXceptionConfig(image_size=32, widths=(8, 16)),
+        labels=LABEL_SETS["rafdb7"],
+        label_sets={"rafdb7": LABEL_SETS["rafdb7"]},
+        crop=CropSettings(method="square", size=32, margin=0.1),
+        temperature=0.05,
+    )
+    torch.manual_seed(0)
+    config.save_pretrained(directory)
+    save_weights(LabelNetwork(config), directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def label_bundle(label_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that network. Tests that change a bundle copy it."""
+    from emo_edge.assets.packaged import packaged_samples
+    from emo_edge.export.bundles.face_network import bundle_from_face_network
+
+    target = tmp_path_factory.mktemp("label-bundle") / "labels"
+    bundle_from_face_network(label_checkpoint, target, ("fp32", "fp16"), packaged_samples(14))
+    return target

@@ -36,7 +36,7 @@ from emo_edge.benchmarks.workload.samples import prepared_samples
 from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.faces.registry import open_detector
+from emo_edge.inference.detectors import bundle_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.progress import QUIET, Reports
@@ -89,6 +89,7 @@ def bench(
     if out:
         require_output(out / REPORT_NAME)
     inputs = opened_inputs(bundle, plan, checkpoint)
+    plan = inputs.plan
     folder = out or Path(f"bench-{inputs.bundle.manifest.name}")
     with Journal(folder, _identity(inputs), overwrite=overwrite) as journal:
         before = watched_state(watch_s=waiting.watch_s)
@@ -120,6 +121,8 @@ def bench(
 def opened_inputs(bundle: Path, plan: BenchConfig, checkpoint: str | None) -> BenchInputs:
     """Open everything that a benchmark reads; raise InputError for inputs that do not fit each other."""
     opened = Bundle.open(bundle)
+    if opened.manifest.face_labels.expression:
+        plan = plan.without_language()
     profiles = plan.profiles_of(opened.manifest)
     source = open_checkpoint(opened, checkpoint)
     dataset = open_dataset(plan.dataset, plan.root, plan.split, plan.fold, dict(plan.label_map))
@@ -133,7 +136,7 @@ def _prepared(
 ) -> Iterator[tuple[BenchRun, Versus | None, list[str]]]:
     """Detect the faces, choose the pictures that are timed, and check that the other command runs."""
     bundle, plan, labels = inputs.bundle, inputs.plan, inputs.labels
-    detector = open_detector(bundle.manifest.detector)
+    detector = bundle_detector(bundle)
     samples = prepared_samples(
         inputs.dataset, labels, plan.samples, plan.frames, journal, detector, reports.of("find faces")
     )

@@ -11,6 +11,7 @@ from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.bundles.origin import require_origin
+from emo_edge.export.models.config import LABEL_NETWORK, model_type
 from emo_edge.export.reference.weights import stored_shapes, weight_files
 from emo_edge.machine.hardware import read_machine
 
@@ -61,6 +62,8 @@ def profile_bytes(bundle: Bundle, profile: str) -> int:
 
 
 def _too_large(directory: Path) -> bool:
+    if model_type(directory) == LABEL_NETWORK:
+        return False
     memory = read_machine().memory
     numbers = sum(math.prod(shape) for shape in stored_shapes(directory).values())
     return memory is not None and memory.available is not None and 4 * numbers > MEMORY_FRACTION * memory.available

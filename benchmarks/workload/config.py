@@ -68,6 +68,10 @@ class BenchConfig:
             sweep=False,
         )
 
+    def without_language(self) -> BenchConfig:
+        """Return the same without what only a language model does: answers and prompts."""
+        return replace(self, written=0, sweep=False)
+
     def profiles_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Return the profiles to measure; raise InputError for one that the bundle has not."""
         if strangers := [name for name in self.profiles if name not in manifest.profiles]:

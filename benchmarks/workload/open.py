@@ -46,8 +46,11 @@ def open_target(bundle: Bundle, name: str, options: TargetOptions, *, half: bool
         return ProfileTarget(bundle, name, options.labels, device=options.device, threads=options.threads)
     import torch
 
+    from emo_edge.benchmarks.workload.label_reference import LabelTorchTarget
     from emo_edge.benchmarks.workload.reference import TorchTarget, reference_device
 
+    if bundle.manifest.face_labels.expression:
+        return LabelTorchTarget(bundle, Path(options.checkpoint), options.labels, threads=options.threads)
     return TorchTarget(
         bundle,
         Path(options.checkpoint),

@@ -17,7 +17,7 @@ from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Image
-from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
 
 WRITTEN = Sampling(max_new_tokens=80)
 """Sampling of free-text answers; greedy."""
@@ -89,11 +89,12 @@ class ProfileTarget:
         self.pipeline = EmotionPipeline.open(
             bundle, device=device, profile=profile, detector=WholeImage(), threads=threads
         )
-        if self.pipeline.engines.chain is None:
+        chain = self.pipeline.engines.chain
+        if chain is None and self.pipeline.label_network is None:
             self.close()
             raise InputError(f"{bundle.manifest.name} is a face network alone: it has no labels to measure")
         self.device, self.variants = self.pipeline.engines.device, self.pipeline.engines.variants()
-        self._language = self.pipeline.engines.chain.language
+        self._chain = chain
 
     def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Score the labels."""
@@ -130,6 +131,12 @@ class ProfileTarget:
     def context(self) -> int:
         """Positions of prompt and answer."""
         return self._language.context_size
+
+    @property
+    def _language(self) -> LanguageSession:
+        if self._chain is None:
+            raise InputError(f"{self.pipeline.manifest.name} is a network of labels: it reads and writes no text")
+        return self._chain.language
 
     def close(self) -> None:
         """Free the engines."""

@@ -27,7 +27,7 @@ from emo_edge.export.reference.answers import AnsweredPrompts, answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import Reference, probabilities_with, reference_on
 from emo_edge.export.reference.weights import weight_files
-from emo_edge.faces.registry import open_detector
+from emo_edge.inference.detectors import bundle_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.tensors import Tensor
@@ -138,7 +138,7 @@ def usable_samples(
     bundle: Bundle, listed: Callable[[], Sequence[Sample]], config: CalibrationConfig, reports: Reports
 ) -> DrawnSamples:
     """Draw the samples and report what was skipped; raise InputError if too few are left to measure on."""
-    detector = open_detector(bundle.manifest.detector)
+    detector = bundle_detector(bundle)
     drawn = draw_samples(listed(), config.collect + config.measure, config.seed, detector, reports.of("draw samples"))
     for reason in drawn.skipped:
         reports.line(f"skipped {reason}")

@@ -52,7 +52,9 @@ LARGEST_CONTEXT, LARGEST_CROP, LARGEST_TENSOR, MOST_VALUES = 1 << 17, 2048, 1 <<
 """Positions; pixels of a side; values of one row of a graph's input or output; values in ``manifest.json``."""
 UNPLAIN = re.compile(rf'[\\:"]|{NAME_BREAKS.pattern}')
 Dtype = Literal["uint8", "int64", "float16", "float32"]
-Detector = Literal["haar", "whole-image"]
+Detector = Literal["haar", "mtcnn", "whole-image"]
+DETECTOR_FILES = {"mtcnn": 3}
+"""Number of files that a detector needs, where it needs any."""
 
 
 def _whole_intervals(figures: dict[str, float]) -> dict[str, float]:
@@ -194,6 +196,8 @@ class Manifest(Section):
     question_tokenizer: BundleFile | None
     max_question_tokens: Annotated[int, Field(ge=1, le=4096, strict=True)] | None
     detector: Detector = "haar"
+    detector_files: tuple[BundleFile, ...] = ()
+    """The detector's graphs, in the order in which it runs them."""
     scoring: Scoring = Scoring()
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
@@ -216,6 +220,10 @@ class Manifest(Section):
                 for part, crop in (("vision", self.preprocessing.vision), ("face", self.preprocessing.face))
             ),
             (len(set(paths)) == len(paths), "two files have the same path"),
+            (
+                len(self.detector_files) == DETECTOR_FILES.get(self.detector, 0),
+                f"detector {self.detector} needs {DETECTOR_FILES.get(self.detector, 0)} detector_files",
+            ),
             *(
                 (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
                 for name, labels in self.label_sets.items()
@@ -307,7 +315,7 @@ class Manifest(Section):
         components = [component for part in PARTS if (component := self.components.get(part)) is not None]
         variants = [variant for component in components for variant in component.variants.values()]
         tokenizer = [self.question_tokenizer] if self.question_tokenizer else []
-        return [file for variant in variants for file in variant.files] + tokenizer
+        return [*(file for variant in variants for file in variant.files), *tokenizer, *self.detector_files]
 
     @property
     def frames_segment(self) -> FramesSegment:

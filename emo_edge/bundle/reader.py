@@ -85,7 +85,7 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
         variant.files[0].path
         for component in manifest.components.graphs().values()
         for variant in component.variants.values()
-    }
+    } | {file.path for file in manifest.detector_files}
     for file in manifest.files():
         key = str((root / file.path).absolute())
         try:

@@ -18,6 +18,7 @@ from emo_edge.errors import EmoEdgeError, InputError, SkippedError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage
 from emo_edge.faces.yunet import YuNetDetector
+from emo_edge.inference.detectors import requested_detector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
@@ -82,6 +83,11 @@ from emo_edge.utils.terminal import echo
 )
 @click.option("--face-box", help="Face as x,y,width,height in pixels, instead of a detector.")
 @click.option("--whole-image", is_flag=True, help="Read the whole picture as one face, without a detector.")
+@click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    help="Face detector: auto (the bundle's own), mtcnn, haar, whole, or the ONNX file of YuNet.",
+)
 @click.option("--yunet", type=click.Path(path_type=Path), help="ONNX file of YuNet, instead of the bundle's detector.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.option(
@@ -232,9 +238,11 @@ def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) ->
 
 def _detector(options: dict[str, Any]) -> FaceDetector | None:
     """Open the detector that the options name; None is the bundle's."""
-    named = [name for name in ("face_box", "whole_image", "yunet") if options[name]]
+    named = [name for name in ("face_box", "whole_image", "yunet", "detector") if options[name]]
     if len(named) > 1:
-        raise InputError("choose one of --face-box, --whole-image and --yunet")
+        raise InputError("choose one of --face-box, --whole-image, --yunet and --detector")
+    if options["detector"]:
+        return requested_detector(options["detector"])
     if options["face_box"]:
         return FixedBox(_box(options["face_box"]))
     if options["whole_image"]:

@@ -18,9 +18,9 @@ class DetectedFace:
     """One face of a frame."""
 
     box: Box
-    """x0, y0, x1, y1 in frame pixels, forehead to chin and ear to ear."""
+    """x0, y0, x1, y1 in frame pixels, forehead to chin and ear to ear, the same for every detector."""
     score: float | None
-    """Confidence on the detector's own scale, higher is surer; None where nothing was measured."""
+    """Confidence in [0, 1], higher is surer, on the detector's own scale; None where nothing was measured."""
 
 
 class FaceDetector(Protocol):

@@ -20,6 +20,8 @@ MIN_FACE = 0.1
 """Smallest face that is searched for, as a fraction of the frame's shorter side."""
 SYSTEM_FOLDERS = ("/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades")
 """Folders of the cascades in distributions and JetPack; pip's wheel holds its own."""
+HALF_SURE = 10.0
+"""Raw hits on a face whose score is one half."""
 SAME_FACE = 0.4
 """Two hits are one face when they overlap by more than this fraction of the smaller one's area."""
 
@@ -57,8 +59,8 @@ class HaarDetector:
     """OpenCV's frontal and profile cascades, with boxes corrected to the face (see `_Cascade`).
 
     The profile cascade costs twice the frontal one and finds nothing more up to a yaw of 0.5 rad, so by default it
-    only runs where there is no frontal face; "always" also finds turned faces next to frontal ones. The score is the
-    number of raw hits on the face.
+    only runs where there is no frontal face; "always" also finds turned faces next to frontal ones. The score is
+    hits / (hits + `HALF_SURE`) of the raw hits on the face: higher is surer, and no probability.
     """
 
     name = "haar"
@@ -88,8 +90,8 @@ class HaarDetector:
             grey, scaleFactor=1.1, minNeighbors=cascade.neighbours, minSize=(smallest, smallest)
         )
         return [
-            DetectedFace(cascade.face((float(x), float(y), float(x + w), float(y + h))), float(count))
-            for (x, y, w, h), count in zip(windows, counts, strict=True)
+            DetectedFace(cascade.face((float(x), float(y), float(x + w), float(y + h))), hits / (hits + HALF_SURE))
+            for (x, y, w, h), hits in zip(windows, map(float, counts), strict=True)
         ]
 
 

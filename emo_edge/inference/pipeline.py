@@ -20,8 +20,9 @@ from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector
-from emo_edge.faces.registry import FixedBox, faces_in_boxes, open_detector
+from emo_edge.faces.registry import FixedBox, faces_in_boxes
 from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
+from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks
@@ -92,7 +93,7 @@ class EmotionPipeline:
                 smaller context takes less memory, and refuses what it does not hold.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        face_detector = detector or open_detector(opened.manifest.detector)
+        face_detector = detector or bundle_detector(opened)
         engines = open_engines(opened, profile=profile, device=device, threads=threads, context=context)
         return cls(opened, engines, face_detector)
 

@@ -12,7 +12,7 @@ import torch
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS, Manifest, Profile
+from emo_edge.bundle.manifest import LABEL_LOGITS, BundleFile, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.errors import InputError
@@ -26,6 +26,7 @@ from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx
 from emo_edge.export.onnx.graph_file import Graph
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.inference.detectors import MTCNN, packaged_graphs
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures, profile_gate
 from emo_edge.metrics.label_agreement import label_distance
@@ -82,11 +83,11 @@ def bundle_from_face_network(
 
 def _manifest(run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline) -> Manifest:
     """Describe what was kept; the labels of every profile are measured from the picture on."""
-    variants = run.variants["face"]
+    variants, files = run.variants["face"], _detector_files(run, network)
 
     def describe(profiles: dict[str, Profile]) -> Manifest:
         name, origin = run.directory.name, run.origin()
-        return face_manifest(network.config, baseline.contracts, variants, profiles, name, origin)
+        return face_manifest(network.config, baseline.contracts, variants, profiles, name, origin, files)
 
     profiles = face_profiles(list(variants))
     if isinstance(network, FaceNetwork):
@@ -105,6 +106,18 @@ def _manifest(run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: Gra
             kept[name] = profile.model_copy(update={"evidence": measured})
     run.require_profiles(kept)
     return describe(kept)
+
+
+def _detector_files(run: ExportRun, network: FaceNetwork | LabelNetwork) -> tuple[BundleFile, ...]:
+    """Copy the detector's graphs into the bundle, so that a device needs nothing more."""
+    if isinstance(network, FaceNetwork) or network.config.detector != MTCNN:
+        return ()
+    entries = []
+    for source in packaged_graphs():
+        path = run.writer.path(f"detector-{source.name}")
+        path.write_bytes(source.read_bytes())
+        entries.append(run.writer.entry(path))
+    return tuple(entries)
 
 
 def _write_graphs(run: ExportRun, opened: _Opened, precisions: Sequence[str]) -> GraphBaseline:

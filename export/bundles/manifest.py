@@ -97,6 +97,7 @@ def face_manifest(
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
+    detector_files: tuple[BundleFile, ...] = (),
 ) -> Manifest:
     """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
     inputs, outputs = (_contracts(side) for side in contracts)
@@ -111,6 +112,7 @@ def face_manifest(
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
+        detector_files=detector_files,
         **_network_settings(config),
     )
 

@@ -111,6 +111,7 @@ def _config(weights: Path) -> LabelNetworkConfig:
         "labels": LABELS,
         "label_sets": {"fer2013": LABELS, "rafdb7": LABEL_SETS["rafdb7"]},
         "crop": CROP,
+        "detector": "mtcnn",
         "provenance": {**CARD, **made_of},
     }
     return LabelNetworkConfig.from_dict(values)

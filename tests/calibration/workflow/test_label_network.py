@@ -7,60 +7,28 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from emo_edge.assets.packaged import Sample, packaged_samples
-from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.errors import InputError
-from emo_edge.export.bundles.face_network import bundle_from_face_network
-from emo_edge.export.models.config import LabelNetworkConfig
-from emo_edge.export.models.network_config import MiniXceptionConfig
-from emo_edge.export.reference.label_network import LabelNetwork
-from emo_edge.export.reference.weights import save_weights
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.metrics.gates import Gate
-from emo_edge.taxonomy import LABEL_SETS
 
-LABELS = LABEL_SETS["rafdb7"]
 SAMPLES = packaged_samples(70)
 CONFIG = CalibrationConfig(collect=40, measure=30, sensitivity=8, int8_gate=Gate.parse("agreement>=0.5,kl<=1"))
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("network")
-    config = LabelNetworkConfig(
-        network=MiniXceptionConfig(image_size=32, widths=(8, 16)),
-        labels=LABELS,
-        label_sets={"rafdb7": LABELS},
-        crop=CropSettings(method="square", size=32, margin=0.1),
-        temperature=0.05,
-    )
-    torch.manual_seed(0)
-    config.save_pretrained(directory)
-    save_weights(LabelNetwork(config), directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("bundle") / "labels"
-    bundle_from_face_network(checkpoint, target, ("fp32", "fp16"), SAMPLES[:14])
-    return target
-
-
 @pytest.fixture
-def bundle(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def bundle(label_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return Path(shutil.copytree(exported, tmp_path / "labels"))
+    return Path(shutil.copytree(label_bundle, tmp_path / "labels"))
 
 
-def test_int8_is_a_variant_and_a_profile_with_evidence(bundle: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_int8_is_a_variant_and_a_profile_with_evidence(bundle: Path, label_checkpoint: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    calibrate(bundle, checkpoint, lambda: SAMPLES, CONFIG, extra=ExtraFiles(report=report))
+    calibrate(bundle, label_checkpoint, lambda: SAMPLES, CONFIG, extra=ExtraFiles(report=report))
     manifest = read_manifest(bundle)
     assert manifest.components.face is not None
     assert list(manifest.components.face.variants) == ["fp32", "fp16", "int8"]
@@ -90,12 +58,14 @@ def test_int8_is_a_variant_and_a_profile_with_evidence(bundle: Path, checkpoint:
     ],
 )
 def test_what_needs_a_language_model_is_refused_first(
-    bundle: Path, checkpoint: Path, config: CalibrationConfig, message: str
+    bundle: Path, label_checkpoint: Path, config: CalibrationConfig, message: str
 ) -> None:
     def listed() -> list[Sample]:
         raise AssertionError("samples were drawn before the configuration was checked")
 
     with pytest.raises(InputError, match=message):
-        calibrate(bundle, checkpoint, listed, config)
+        calibrate(bundle, label_checkpoint, listed, config)
     with pytest.raises(InputError, match="`keep_imatrix` are statistics of a language model"):
-        calibrate(bundle, checkpoint, listed, CONFIG, extra=ExtraFiles(keep_imatrix=bundle.parent / "imatrix.gguf"))
+        calibrate(
+            bundle, label_checkpoint, listed, CONFIG, extra=ExtraFiles(keep_imatrix=bundle.parent / "imatrix.gguf")
+        )

@@ -62,6 +62,8 @@ def test_a_network_of_labels_needs_no_language_model() -> None:
             ),
             "components.face lacks the outputs age",
         ),
+        (lambda one: one.update(detector="mtcnn"), "detector mtcnn needs 3 detector_files"),
+        (lambda one: one.update(detector_files=[FILE | {"path": "d.onnx"}]), "detector haar needs 0 detector_files"),
         (
             lambda one: one["components"].update(
                 language={"context_size": 8, "embedding_size": 8, "variants": {"f16": {"files": [FILE]}}}

@@ -252,10 +252,10 @@ def test_the_other_commands_know_such_a_bundle(bundle: Path) -> None:
         run("plan", bundle, "--device", "orin-nano-8gb"),
     )
     assert inspected.exit_code == verified.exit_code == 0
-    assert "a network of labels: probabilities, no language model; detector haar" in inspected.stdout
+    assert "a network of labels: probabilities, no language model; detector mtcnn" in inspected.stdout
     assert "label set fer2013: anger, disgust, fear, happiness, sadness, surprise, neutral" in inspected.stdout
     assert "purpose: demonstration on photographs; not for decisions about people" in inspected.stdout
-    assert "intact, 2 files" in verified.stdout
+    assert "intact, 5 files" in verified.stdout
     assert planned.exit_code == 0 and "no language model" in planned.stdout, planned.output
 
 
