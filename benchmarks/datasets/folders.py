@@ -9,7 +9,7 @@ from pathlib import Path
 from emo_edge.benchmarks.datasets.items import Clips, Dataset, Pictures, natural_order
 from emo_edge.benchmarks.datasets.listing import ADJECTIVES, KNOWN, Entry, Listing, Request, Tally, collected, plain
 from emo_edge.errors import InputError
-from emo_edge.media.images import EXTENSIONS as PICTURE_EXTENSIONS
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 
 SPLIT_NAMES = {
@@ -78,7 +78,7 @@ def _entries(home: Path, tally: Tally) -> Iterator[Entry]:
             if path.name.startswith("."):
                 continue
             location = f"{label.name}/{path.name}"
-            if path.is_dir() or path.suffix.lower() in (*PICTURE_EXTENSIONS, *VIDEO_EXTENSIONS):
+            if path.is_dir() or path.suffix.lower() in (*PICTURE_NAMES, *OPTIONAL_NAMES, *VIDEO_EXTENSIONS):
                 empty = False
                 yield Entry(location, location, label.name)
             else:

@@ -1,19 +1,22 @@
-"""Lists of pictures: a folder, a folder a label, a CSV or a JSONL list."""
+"""Lists of pictures: a folder, a folder a label, a CSV or a JSONL list; `calibrate` and `bench` read them here."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
-from emo_edge.media.folders import image_paths
-from emo_edge.media.images import EXTENSIONS
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, folder_entries, image_paths
+from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.utils.json_text import parsed_json
 
+COLUMN_NAMES = ("image", "label", "x0", "y0", "x1", "y1")
+NAMES = (*PICTURE_NAMES, *OPTIONAL_NAMES, *VIDEO_EXTENSIONS)
+"""Extensions by which a first line without the word image is one of the list."""
 COLUMNS = "image (a path beside the list), label (may be empty), and x0, y0, x1, y1 of the face in pixels (all or none)"
 
 
@@ -43,7 +46,7 @@ def listed_samples(source: Path) -> list[Sample]:
 
 def _folder(folder: Path) -> list[Sample]:
     labelled = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    if not any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir()) and labelled:
+    if labelled and all(entry.skipped for entry in folder_entries(folder)):
         return [
             Sample(f"{label.name}/{path.name}", path, None, label.name)
             for label in labelled
@@ -54,13 +57,30 @@ def _folder(folder: Path) -> list[Sample]:
 
 def _csv_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
     with source.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, strict=True)
+        reader = csv.reader(stream, strict=True, skipinitialspace=True)
+        columns: Sequence[str] = ()
         for row in reader:
-            yield reader.line_num, row
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if columns or _is_headless(cells, source.parent):
+                columns = columns or COLUMN_NAMES
+                yield reader.line_num, dict(zip(columns, cells, strict=False))
+            else:
+                columns = [cell.lower() for cell in cells]
+
+
+def _is_headless(first: Sequence[str], folder: Path) -> bool:
+    """Return True if the first line names a picture or a clip already: the columns are then in their usual order."""
+    if "image" in (cell.lower() for cell in first):
+        return False
+    name = first[0].replace("\\", "/")
+    return PurePosixPath(name).suffix.lower() in NAMES or (folder / name).is_file()
 
 
 def _jsonl_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), 1):
+    # Only line feeds end a line: a string may hold other separators of Unicode.
+    for number, line in enumerate(source.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             row = parsed_json(line)
             yield number, row if isinstance(row, dict) else {}
@@ -70,7 +90,16 @@ def _sample(row: Mapping[str, Any], source: Path, line: int) -> Sample:
     name, label = row.get("image"), row.get("label") or None
     if not isinstance(name, str) or not name or not isinstance(label, (str, type(None))):
         raise InputError(f"{source}, line {line}: a line has {COLUMNS}")
+    name = _portable(name.strip(), source.parent)
     return Sample(name, source.parent / name, _box(row, f"{source}, line {line}"), label)
+
+
+def _portable(name: str, folder: Path) -> str:
+    """Return a path of a list with "/", as Windows means its backslashes; a file of that very name comes first."""
+    try:
+        return name if "\\" not in name or (folder / name).exists() else name.replace("\\", "/")
+    except (OSError, ValueError):  # a name too long or with a zero byte: reading it says so
+        return name
 
 
 def _box(row: Mapping[str, Any], line: str) -> Box | None:

@@ -52,6 +52,37 @@ def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "image,label\nimg\\a.png,anger\nimg\\b.png,\n",
+        "\ufeffimage,label\r\nimg/a.png,anger\r\nimg/b.png,\r\n",
+        "Label, Image\n anger , img/a.png \n, img\\b.png\n\n",
+        '"image","label"\n"img\\a.png","anger"\n"img/b.png",""\n',
+        "img\\a.png,anger\nimg/b.png,\n",
+        "img/a.png , anger,,,,\n\nimg\\b.png\n",
+    ],
+)
+def test_lists_of_every_program_are_one_list(tmp_path: Path, text: str) -> None:
+    from emo_edge.benchmarks.datasets.registry import open_dataset
+
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "img" / name)
+    (tmp_path / "l.csv").write_bytes(text.encode())
+    listed = listed_samples(tmp_path / "l.csv")
+    assert [(one.name, one.expression) for one in listed] == [("img/a.png", "anger"), ("img/b.png", None)]
+    assert all(isinstance(one.source, Path) and one.source.is_file() for one in listed)
+    dataset = open_dataset(str(tmp_path / "l.csv"))
+    assert [item.key for item in dataset.items] == ["img/a.png"] and dataset.labels == ("anger",)
+
+
+def test_a_backslash_in_a_name_that_exists_stays(tmp_path: Path) -> None:
+    picture(tmp_path / "a\\b.png")
+    (tmp_path / "l.jsonl").write_text(json.dumps({"image": "a\\b.png", "label": "a\u2028b"}, ensure_ascii=False))
+    (one,) = listed_samples(tmp_path / "l.jsonl")
+    assert one.source == tmp_path / "a\\b.png" and one.expression == "a\u2028b"
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("l.csv", "", "lists no picture"),
