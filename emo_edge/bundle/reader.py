@@ -15,6 +15,7 @@ from emo_edge.errors import BundleError, InputError
 from emo_edge.storage.directories import read_whole, replaced_path
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
+from emo_edge.utils.memory import is_out_of_memory, memory_error
 
 VERIFIED_NAME = "verified.json"
 PLAN_NAME = "plan.sha256"
@@ -93,6 +94,8 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
         except ValueError as error:
             problem = f"no file that a loader may open: {error}"
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            if is_out_of_memory(error):
+                raise memory_error(root / file.path, error) from error
             problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         if problem:
             yield f"{file.path}: {problem}"
