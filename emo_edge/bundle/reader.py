@@ -16,6 +16,7 @@ from emo_edge.graphs.bounds import check_graph_file
 from emo_edge.storage.directories import read_whole, replaced_path
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of
+from emo_edge.utils.memory import is_out_of_memory, memory_error
 from emo_edge.utils.suggestions import did_you_mean
 
 VERIFIED_NAME = "verified.json"
@@ -95,6 +96,8 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
         except ValueError as error:
             problem = f"no file that a loader may open: {error}"
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            if is_out_of_memory(error):
+                raise memory_error(root / file.path, error) from error
             problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         if problem:
             yield f"{file.path}: {problem}"

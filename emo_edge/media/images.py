@@ -19,6 +19,7 @@ from emo_edge.media.photos import READERS, read_photo, too_large
 from emo_edge.media.pipes import STANDARD_INPUT, read_fifo, read_standard_input
 from emo_edge.media.transparency import over_white, row_bands
 from emo_edge.utils.files import replaced_file
+from emo_edge.utils.memory import require_memory
 from emo_edge.utils.opencv import open_cv2
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -110,6 +111,8 @@ def _decoded(header: ImageHeader) -> Image:
         pixels = cv2.imdecode(np.frombuffer(header.coded, np.uint8), flags)
     except cv2.error:
         pixels = None
+    if pixels is None:  # OpenCV gives none for a failed allocation as well
+        require_memory(4 * header.width * header.height, f"a {header.format} of {header.width}x{header.height} pixels")
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise BrokenImageError(f"this {header.format} is damaged and cannot be decoded: {AGAIN}")
     if header.format == "BMP" and pixels.shape[2] == 4 and not pixels[..., 3].any():

@@ -334,3 +334,18 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "face.png")], capture_output=True, text=True)
     assert "face.png: cannot be written (File too large)" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="waits for a system that limits memory this way")
+def test_a_picture_that_memory_is_too_short_for_is_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    assert cv2.imwrite(str(path), np.zeros((6000, 6000, 3), np.uint8))
+    code = (
+        "import resource, sys\nimport numpy, cv2\nfrom emo_edge.errors import DeviceMemoryError\n"
+        "from emo_edge.media.images import read_image\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), used + (64 << 20)))\n"
+        "try:\n    read_image(sys.argv[1])\nexcept DeviceMemoryError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("a PNG of 6000x6000 pixels: not enough memory"), done.stderr
