@@ -109,7 +109,7 @@ class OnnxSession(TensorSession):
         except Exception as error:
             # ONNX Runtime's errors have no class of their own.
             if not self._graphs or "captur" not in str(error).lower():
-                raise _translated(error) from error
+                raise _named(_translated(error), self._path) from error
             logger.warning("%s runs without CUDA graphs: %s", self._path.name, " ".join(str(error).split())[:300])
         self._session = self._bound = None
         self._open(self._cuda.model_copy(update={"graphs": False}))
@@ -210,6 +210,14 @@ def _translated(error: Exception) -> Exception:
             f"the CUDA device failed; see emo-edge doctor, then start again. ONNX Runtime says: {text[:400]}"
         )
     return error
+
+
+def _named(error: Exception, path: Path) -> Exception:
+    """Convert what is left, of a token beyond an embedding table or shapes that do not fit: the graph is at fault."""
+    if not type(error).__module__.startswith("onnxruntime"):
+        return error
+    text = " ".join(str(error).split())
+    return CheckpointError(f"{path}: the graph cannot compute this, export it again. ONNX Runtime says: {text[:400]}")
 
 
 def _ports(ports: Sequence[Any]) -> dict[str, Port]:

@@ -1,4 +1,4 @@
-"""What commands print: names, labels and answers of strangers never move a cursor, colour or reorder a line."""
+"""Output of commands: names, labels and answers of strangers never move a cursor, colour or reorder a line."""
 
 from __future__ import annotations
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from emo_edge.bundle.checks.gguf import RULES, check_gguf
+from emo_edge.bundle.checks.gguf import RULES, check_gguf, language_header
 from emo_edge.bundle.checks.vocabulary import KINDS, SCORES, TOKENS
 from emo_edge.bundle.gguf_header import LARGEST, read_gguf_header
+from emo_edge.bundle.manifest import BundleFile, Components, LanguageComponent, Manifest, Variant
+from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, CheckpointError
 from emo_edge.planning.probes.language import F16, LanguageProbe
 
@@ -250,3 +252,23 @@ def test_an_error_names_a_few_of_many_problems(changed: Callable[..., Path]) -> 
     with pytest.raises(BundleError, match="100 problem") as raised:
         check_gguf(changed(change))
     assert len(str(raised.value).splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("sizes", "named"),
+    [
+        ({"context_size": 1025}, "context_size 1025 is more than llama.context_length 1024"),
+        ({"embedding_size": 32}, "embedding_size 32 is not llama.embedding_length 64"),
+    ],
+)
+def test_a_model_of_other_sizes_than_the_manifests_is_refused(probe: Path, sizes: dict[str, int], named: str) -> None:
+    def bundle(**other: int) -> Bundle:
+        file = BundleFile(path=probe.name, size=probe.stat().st_size, sha256="0" * 64)
+        variants = {"f16": Variant(files=(file,))}
+        component = LanguageComponent(**({"context_size": 1024, "embedding_size": 64} | other), variants=variants)
+        parts = Components(vision=None, connector=None, face=None, language=component)
+        return Bundle(probe.parent, Manifest.model_construct(components=parts))
+
+    assert language_header(bundle(), "f16").shape().width == 64
+    with pytest.raises(BundleError, match=named):
+        language_header(bundle(**sizes), "f16")
