@@ -17,7 +17,6 @@ from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.interrupts import prompt_interrupts
 from emo_edge.utils.progress import shown_reports
 
-
 PICTURES, FACE_PICTURES = 210, 32
 """Compared by default. Labels need many; the outputs of a graph are compared value by value, on every picture."""
 

@@ -101,7 +101,9 @@ class StepState:
         """Return a line: the step, its items done and in all, the time it has taken and the time that is left."""
         taken, gained = now - self._started, self.done - self._first
         counted = f", {self.done} of {self.total}" if self.total > 1 else ""
-        left = f", about {taken / gained * (self.total - self.done):.0f} s left" if 0 < gained and counted else ""
+        left = f", about {taken / gained * (self.total - self.done):.0f} s left" if gained > 0 and counted else ""
+        if counted and self.done >= self.total:
+            return f"after {self.step}, {self.total} of {self.total}: going on"
         return f"{self.step}{counted}, {taken:.0f} s{left}"
 
 
