@@ -66,10 +66,11 @@ def run_campaign(kind: Kind, seed: int, count: int, kept: Path | None = None) ->
     _read_whole(kind, originals)
     while number < count:
         number = _watched(kind, originals, seed, (number, count), outcome)
-    for failure in outcome.failures if kept else ():
+    if kept is not None and outcome.failures:
         kept.mkdir(parents=True, exist_ok=True)
-        name = f"{seed}-{failure.number}-{kind.file_name}"
-        (kept / name).write_bytes(content_of(kind, originals, seed, failure.number))
+        for failure in outcome.failures:
+            name = f"{seed}-{failure.number}-{kind.file_name}"
+            (kept / name).write_bytes(content_of(kind, originals, seed, failure.number))
     return outcome
 
 

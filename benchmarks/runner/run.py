@@ -150,6 +150,7 @@ def _prepared(
         frames, clip = latency_clip(samples, images, plan.frames)
         source = inputs.checkpoint
         options = TargetOptions(str(source.directory), labels, plan.device, plan.threads, source.stream)
+        reports.progress("measure this machine", 0, 1)
         roofline = measure_roofline(plan.threads)
         speed = MachineSpeed(matmul_chain(plan.threads), waiting.patience_s)
         run = BenchRun(

@@ -91,8 +91,8 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     """Measure BUNDLE's profiles against its full-precision checkpoint, on the same samples.
 
     Prints the first table and, as the last line, the folder of report.json (every raw time), report.md and
-    report.html, and each row's prediction for each sample. A stopped run continues with the same command. A profile
-    that cannot run here is a row with the reason.
+    report.html, and each row's prediction for each sample. A stopped run continues with the same command. A
+    profile that cannot run here is a row with the reason.
     """
     from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, QUICK_WAITING, Waiting
     from emo_edge.benchmarks.report.markdown import overview_from_report

@@ -187,12 +187,12 @@ def _values(tensor: Message, constant: Constant) -> NDArray[Any] | None:
     """Read a small constant; None for one whose data are not as many as its shape says, which `bounds` refuses."""
     dtype = np.dtype(_NUMPY[constant.kind])
     if tensor.has(9):
-        raw = b"".join(bytes(tensor.content[start:end]) for start, end in tensor.ranges(9))  # type: ignore[arg-type]
+        raw = b"".join(tensor.content[start:end] for start, end in tensor.ranges(9))
         flat: Any = np.frombuffer(raw, dtype) if len(raw) == constant.bytes else None
     elif constant.kind == FLOAT:
         flat = np.array(tensor.floats(4), dtype)
     elif constant.kind == DOUBLE:
-        raw = b"".join(bytes(tensor.content[start:end]) for start, end in tensor.ranges(10))  # type: ignore[arg-type]
+        raw = b"".join(tensor.content[start:end] for start, end in tensor.ranges(10))
         flat = np.frombuffer(raw[: len(raw) // 8 * 8], dtype)
     elif constant.kind == FLOAT16:
         flat = np.array(tensor.numbers(5), np.int64).astype(np.uint16).view(np.float16)

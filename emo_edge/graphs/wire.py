@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 MOST_FIELDS = 500_000
 """Of one message; each takes 200 bytes here. A graph of ours has some thousands."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-class Buffer(Protocol):
-    """Bytes in memory or of a mapped file."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int | slice, /) -> int | bytes: ...
+Buffer = bytes | mmap.mmap
+"""Bytes in memory or of a mapped file."""
 
 
 class Field(NamedTuple):
@@ -67,10 +65,7 @@ class Message:
 
     def texts(self, number: int) -> list[str]:
         """Return a repeated field of text; what is no UTF-8 stays different from all that is."""
-        return [
-            bytes(self.content[start:end]).decode("utf-8", "surrogateescape")  # type: ignore[arg-type]
-            for start, end in self.ranges(number)
-        ]
+        return [self.content[start:end].decode("utf-8", "surrogateescape") for start, end in self.ranges(number)]
 
     def text(self, number: int) -> str:
         """Return a single field of text, the last one."""
@@ -101,7 +96,7 @@ class Message:
                 whole = field.end - (field.end - field.start) % 4
                 values += struct.unpack(
                     f"<{(whole - field.start) // 4}f",
-                    self.content[field.start : whole],  # type: ignore[arg-type]
+                    self.content[field.start : whole],
                 )
         return values
 
@@ -136,9 +131,9 @@ def _varint(content: Buffer, position: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while position < end and shift < 64:
         byte = content[position]
-        value |= (byte & 0x7F) << shift  # type: ignore[operator]
+        value |= (byte & 0x7F) << shift
         position += 1
-        if byte < 0x80:  # type: ignore[operator]
+        if byte < 0x80:
             return value, position
         shift += 7
     raise ValueError("a number ends after its message: truncated, or no ONNX graph")

@@ -104,6 +104,8 @@ class StepState:
         taken, gained = now - self._started, self.done - self._first
         counted = f", {self.done} of {self.total}" if self.total > 1 else ""
         left = f", about {taken / gained * (self.total - self.done):.0f} s left" if gained > 0 and counted else ""
+        if counted and self.done >= self.total:
+            return f"after {self.step}, {self.total} of {self.total}: going on"
         return f"{self.step}{counted}, {taken:.0f} s{left}"
 
 

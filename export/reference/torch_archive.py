@@ -16,6 +16,7 @@ MOST_MEMBERS = 100_000
 LARGEST_PICKLE = 64 << 20
 """Bytes of the table of names and shapes, which is read as a whole."""
 BLOCK = 1 << 20
+PACKED = {zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 AGAIN = "Fetch it again"
 
 
@@ -45,7 +46,7 @@ def _check_table(path: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(names) < len(members) or len(members) > MOST_MEMBERS:
         raise CheckpointError(f"{path}: two members have one name, or there are too many ({len(members)}). {AGAIN}")
     if packed is not None:
-        kind = zipfile.compressor_names.get(packed.compress_type, str(packed.compress_type))
+        kind = PACKED.get(packed.compress_type, str(packed.compress_type))
         raise CheckpointError(
             f"{path}: {ascii(packed.filename)[:60]} is compressed ({kind}); torch stores its members as they are. "
             "Unpack it and save it with torch.save, or ask its author for safetensors"
