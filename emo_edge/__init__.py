@@ -2,7 +2,7 @@
 
 The names in `__all__` are the public API. Every other module and name of the package is private and may change.
 Importing loads the standard library, numpy and click alone; a public name loads its module at the first use. It also
-switches off what other libraries would report about their use: see `emo_edge.utils.telemetry`.
+switches off what other libraries would report about their use: see `emo_edge.telemetry`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from emo_edge.utils.telemetry import switch_off_telemetry
+from emo_edge.telemetry import switch_off_telemetry
 
 if TYPE_CHECKING:
     from emo_edge.bundle.manifest import Manifest

@@ -17,10 +17,10 @@ from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
 from emo_edge.runtimes.onnx_io_binding import IoBinding
+from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor, TensorSpec
 from emo_edge.utils.memory import is_out_of_memory
 from emo_edge.utils.native_paths import native_path
-from emo_edge.utils.telemetry import open_onnxruntime
 
 logger = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor, TensorSpec
-from emo_edge.utils.telemetry import open_onnxruntime
 
 KEPT = 8
 """Sizes of feed whose memory is kept: one face, a few batches, the lengths of a few questions."""

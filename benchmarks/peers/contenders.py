@@ -30,9 +30,9 @@ from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
 from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, runtime
 from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
+from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor
 from emo_edge.utils.native_paths import native_path
-from emo_edge.utils.telemetry import open_onnxruntime
 
 LABELS = "rafdb7"
 ANSWER = 3

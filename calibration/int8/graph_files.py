@@ -11,10 +11,10 @@ from onnx import ModelProto, TensorProto
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.onnx import session_options
+from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replaced_file
 from emo_edge.utils.native_paths import native_path
-from emo_edge.utils.telemetry import open_onnxruntime
 
 EXTERNAL_BYTES = 1_500_000_000
 """More weights than this go to a file next to the graph; protobuf ends at 2 GiB."""

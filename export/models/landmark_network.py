@@ -28,7 +28,7 @@ from onnx import (
 from emo_edge.errors import CheckpointError
 from emo_edge.graphs.bounds import check_graph
 from emo_edge.runtimes.onnx import session_options
-from emo_edge.utils.telemetry import open_onnxruntime
+from emo_edge.telemetry import open_onnxruntime
 
 LANDMARKS_NAME = "landmarks.onnx"
 """Name of the user's file in a checkpoint."""

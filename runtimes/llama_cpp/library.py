@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from emo_edge.bundle.checks.gguf import check_gguf
 from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError
+from emo_edge.machine.waiting_threads import limited_spinning
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.extras import unloadable
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS
@@ -32,11 +33,6 @@ ANSWERS_NAME = "llama-fast-path.json"
 PROBE_SECONDS = 600
 PROBE_TOKENS = 64
 """More than one, each with logits: llama.cpp computes a single row without the tiles that crash."""
-
-WAIT = ("OMP_WAIT_POLICY", "passive")
-"""Threads that spin where they wait take the CPU from whoever they wait for: see the decision on waiting threads."""
-WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-"""A user who sets one of these has chosen."""
 
 logger = logging.getLogger(__name__)
 _errors: deque[str] = deque(maxlen=20)
@@ -56,8 +52,8 @@ def library() -> Any:
 
 
 def import_llama_cpp() -> Any:
-    """Import llama.cpp's C functions; its OpenMP threads sleep while they wait, unless the user chose otherwise."""
-    with _waiting_threads():
+    """Import llama.cpp's C functions; its threads spin for a moment only, unless the user chose otherwise."""
+    with limited_spinning():
         from llama_cpp import llama_cpp
     return llama_cpp
 
@@ -131,20 +127,6 @@ def main(path: Path) -> None:
     context = native.llama_init_from_model(model, parameters)
     if not context or native.llama_decode(context, probe_batch(native, PROBE_TOKENS, outputs=PROBE_TOKENS)):
         raise DeviceError(f"{path}: llama.cpp cannot compute it: {native_errors()}")
-
-
-@contextmanager
-def _waiting_threads() -> Iterator[None]:
-    """Set how OpenMP's threads wait, which its library reads once, when it is loaded; other libraries keep theirs."""
-    if any(name in os.environ for name in WAIT_VARIABLES):
-        yield
-        return
-    name, value = WAIT
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
 
 
 @functools.cache

@@ -11,8 +11,8 @@ from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.device_names import DEVICES, GPU_DEVICES
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.telemetry import open_onnxruntime
 from emo_edge.utils.extras import TEGRA_RELEASE
-from emo_edge.utils.telemetry import open_onnxruntime
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama_cpp.session:LlamaSession"}

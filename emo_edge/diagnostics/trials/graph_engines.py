@@ -10,7 +10,7 @@ from typing import Any
 
 from emo_edge.diagnostics.trials.small_graph import SMALL_GRAPH, SMALL_INPUT, wrong_result
 from emo_edge.runtimes import openvino as openvino_runtime
-from emo_edge.utils.telemetry import open_onnxruntime
+from emo_edge.telemetry import open_onnxruntime
 
 
 def try_onnxruntime() -> dict[str, str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("emo_edge", "runtimes", "export", "calibration", "benchmarks")
-OPENERS = {"onnxruntime": "emo_edge/utils/telemetry.py", "llama_cpp": "runtimes/llama_cpp/library.py"}
+OPENERS = {"onnxruntime": "emo_edge/telemetry.py", "llama_cpp": "runtimes/llama_cpp/library.py"}
 """The one file that may import each engine: it sets what the engine reads at its first import."""
 
 
@@ -51,7 +51,7 @@ def test_one_file_imports_an_engine(module: str) -> None:
 def test_importing_the_package_sets_every_switch_for_children_too(before: dict[str, str]) -> None:
     code = (
         "import emo_edge, os, subprocess, sys\n"
-        "from emo_edge.utils.telemetry import SWITCHES\n"
+        "from emo_edge.telemetry import SWITCHES\n"
         "assert SWITCHES.items() <= os.environ.items()\n"
         "print(subprocess.run(['/usr/bin/env'], capture_output=True, text=True).stdout)"
     )
@@ -66,7 +66,7 @@ def test_importing_the_package_sets_every_switch_for_children_too(before: dict[s
 def test_a_library_that_was_imported_too_early_is_named(first: str, warned: bool, tmp_path: Path) -> None:
     code = (
         f"{first}\nimport logging\nlogging.basicConfig(format='%(message)s')\n"
-        "from emo_edge.utils.telemetry import open_onnxruntime\nopen_onnxruntime()\nopen_onnxruntime()"
+        "from emo_edge.telemetry import open_onnxruntime\nopen_onnxruntime()\nopen_onnxruntime()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
