@@ -18,6 +18,7 @@ from emo_edge.faces.yunet import YuNetDetector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
+from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import without_password
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.text import result_text
@@ -79,6 +80,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     level = logging.INFO if options["verbose"] or sys.stderr.isatty() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
     sampling, drawn = ClipSampling(options["frames"], options["fps"], options["faces"]), options["draw"] is not None
+    _check_order(bundle)
     with EmotionPipeline.open(
         bundle,
         device=options["device"],
@@ -94,6 +96,13 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         if purpose and not screen.json:
             click.echo(f"\n{pipeline.manifest.name}: {purpose}")
     raise SystemExit(code)
+
+
+def _check_order(bundle: Path) -> None:
+    """Raise InputError for an address in the bundle's place, whose password no other message may show."""
+    shown = unknown_text(str(bundle))
+    if shown != str(bundle) and not bundle.exists():
+        raise InputError(f"{shown}: no bundle; the bundle comes before the sources")
 
 
 def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:
