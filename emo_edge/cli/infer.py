@@ -22,6 +22,7 @@ from emo_edge.inference.detectors import requested_detector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
+from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import without_password
 from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.drawing_names import check_target
@@ -113,6 +114,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     level = logging.INFO if options["verbose"] or status.live else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
     sampling, drawn = ClipSampling(options["frames"], options["fps"], options["faces"]), options["draw"] is not None
+    _check_order(bundle)
     if drawn:
         check_target(options["draw"], sources)
         require_drawing(options["draw"])
@@ -149,6 +151,13 @@ def _output(options: dict[str, Any]) -> str:
     if options["compact"] and chosen not in (["json"], ["jsonl"]):
         raise click.UsageError("--compact is an option of --json and --jsonl")
     return chosen[0] if chosen else "text"
+
+
+def _check_order(bundle: Path) -> None:
+    """Raise InputError for an address in the bundle's place, whose password no other message may show."""
+    shown = unknown_text(str(bundle))
+    if shown != str(bundle) and not bundle.exists():
+        raise InputError(f"{shown}: no bundle; the bundle comes before the sources")
 
 
 def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:

@@ -263,6 +263,12 @@ def test_a_broken_bundle_is_refused_before_anything_opens(tmp_path: Path) -> Non
     assert "emo-edge export" in done.stderr
 
 
+def test_an_address_in_the_bundles_place_shows_no_password(tmp_path: Path) -> None:
+    done = infer("rtsp://us:secret@camera/live", tmp_path)
+    assert done.exit_code == 4
+    assert done.stderr == "Error: ***@camera/live: no bundle; the bundle comes before the sources\n"
+
+
 def test_interrupted_it_keeps_what_was_read(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = infer_command.read_sources
 
