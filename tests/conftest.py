@@ -81,7 +81,7 @@ def tokenizer_directory(made_once: Callable[[str, Callable[[Path], object]], Pat
 def toy_config() -> Any:
     """The reference architecture with the fewest numbers that still tell its parts apart."""
     from emo_edge.benchmarks.emo_tiny.config import LANGUAGE_VOCABULARY, QUESTION_VOCABULARY
-    from emo_edge.export.models.config import EmoLlamaConfig
+    from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 
     return EmoLlamaConfig.from_dict(
         {
@@ -288,8 +288,8 @@ def label_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from emo_edge.bundle.face_crops import CropSettings
-    from emo_edge.export.models.config import LabelNetworkConfig
-    from emo_edge.export.models.network_config import MiniXceptionConfig
+    from emo_edge.export.configs.checkpoint import LabelNetworkConfig
+    from emo_edge.export.configs.networks import MiniXceptionConfig
     from emo_edge.export.reference.label_network import LabelNetwork
     from emo_edge.export.reference.weights import save_weights
     from emo_edge.taxonomy import LABEL_SETS

@@ -53,7 +53,7 @@ BARE = (
     "emo_edge.errors",
     "emo_edge.taxonomy",
     "emo_edge.tensors",
-    "emo_edge.export.models.config",
+    "emo_edge.export.configs.checkpoint",
     "emo_edge.export.reference.tokenizer",
     "emo_edge.benchmarks.emo_tiny.instructions",
     *(f"emo_edge.cli.{name}" for name in COMMANDS),

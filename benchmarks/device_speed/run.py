@@ -27,9 +27,9 @@ from emo_edge.benchmarks.device_speed.stages import (
 from emo_edge.benchmarks.device_speed.table import as_json, table
 from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
 from emo_edge.runtimes.loading.engines import GraphOpener
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
 DEVICES = ("cpu", "openvino", "cuda", "tensorrt")

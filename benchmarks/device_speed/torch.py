@@ -14,7 +14,7 @@ import torch
 from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Contender, Outputs, SessionCache
 from emo_edge.benchmarks.device_speed.stages import DECODED, Question
 from emo_edge.errors import DeviceError, DeviceMemoryError
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
 from emo_edge.export.reference.frames import FrameFeatures, normalised_pixels
 from emo_edge.export.reference.layer_streaming import LAYERS

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emo_edge.export.models.config import EmoLlamaConfig
-from emo_edge.export.models.network_config import (
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.networks import (
     ConnectorConfig,
     FaceConfig,
     FaceInfoConfig,

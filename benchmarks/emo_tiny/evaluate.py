@@ -24,6 +24,7 @@ from emo_edge.benchmarks.emo_tiny.data import TEST_CLIPS, TEST_IMAGES, Arrays, S
 from emo_edge.benchmarks.emo_tiny.instructions import OPEN_QUESTIONS
 from emo_edge.benchmarks.emo_tiny.model_card import model_card
 from emo_edge.bundle.prompts import classify_question
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 from emo_edge.export.reference.weights import WEIGHTS_NAME
 from emo_edge.machine.cpus import usable_cpus
@@ -32,7 +33,6 @@ from emo_edge.metrics import classification
 from emo_edge.metrics.facial_cues import cues_in
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
-from emo_edge.utils.commands import EdgeCommand
 
 LABELS = LABEL_SETS["rafdb7"]
 DESCRIBE = OPEN_QUESTIONS[2]

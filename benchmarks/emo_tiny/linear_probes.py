@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from emo_edge.benchmarks.emo_tiny.loop import Losses
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS
 
 WEIGHTS = {"vision": 1.0, "face": 0.5}

@@ -38,11 +38,11 @@ from emo_edge.benchmarks.emo_tiny.stages import (
 )
 from emo_edge.benchmarks.emo_tiny.tokenizers import write_tokenizers
 from emo_edge.console.children import safe_path
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
-from emo_edge.utils.commands import EdgeCommand
 
 FACE = StageConfig("face", steps=4000, batch_size=32, learning_rate=1.5e-3)
 VISION = StageConfig("vision", steps=7000, batch_size=32, learning_rate=1e-3, warmup_steps=200)

@@ -17,9 +17,9 @@ import click
 from emo_edge.benchmarks.emo_tiny.data import visible_cues
 from emo_edge.benchmarks.emo_tiny.instructions import Instruction, category_instruction, conversation_instruction
 from emo_edge.benchmarks.synthetic.generator import FaceSample, render_face
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
 from emo_edge.taxonomy import ACTION_UNITS, AGE_BINS, GENDERS, RACES
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.native_paths import native_path
 
 

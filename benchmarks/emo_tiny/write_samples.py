@@ -12,8 +12,8 @@ import click
 
 from emo_edge.benchmarks.emo_tiny.data import BASIC
 from emo_edge.benchmarks.synthetic.generator import render_face
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.native_paths import native_path
 
 SAMPLE_SEED = 904

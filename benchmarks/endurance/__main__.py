@@ -14,10 +14,10 @@ from emo_edge.benchmarks.endurance.commands import COMMANDS
 from emo_edge.benchmarks.endurance.inputs import make_inputs
 from emo_edge.benchmarks.endurance.kills import killed_runs
 from emo_edge.benchmarks.endurance.steady import Steadiness, openings, pictures, video_frames, watched_rounds
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine
-from emo_edge.utils.commands import EdgeCommand
 
 GROWTH = 0.01
 """Most that the resident memory may grow by."""

@@ -11,9 +11,9 @@ import torch
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.importers.facexformer import INSIDE
 from emo_edge.export.importers.random_weights import RandomTensor
-from emo_edge.export.models.config import FaceXFormerConfig
 from emo_edge.export.reference.face_network import face_network_shapes
 
 DRAWINGS = 42

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.endurance.process_state import ProcessState, process_state
+from emo_edge.console.progress import Progress
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.stream import stream
-from emo_edge.utils.progress import Progress
 
 WARM_UP = 0.1
 """Fraction of the rounds before the first state: libraries load, caches fill to their bounds."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.hostile.mutate import mutated_json
 from emo_edge.benchmarks.hostile.trials import Kind
-from emo_edge.export.models.config import CONFIG_NAME, EmoLlamaConfig, FaceXFormerConfig
+from emo_edge.export.configs.checkpoint import CONFIG_NAME, EmoLlamaConfig, FaceXFormerConfig
 from emo_edge.export.reference.face_network import face_network_shapes
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.weights import check_layers, check_structure

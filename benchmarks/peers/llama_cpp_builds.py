@@ -22,9 +22,9 @@ from emo_edge.benchmarks.peers.llama_cpp_tools import BENCH, llama_tools
 from emo_edge.benchmarks.peers.rounds import Contender, child, section
 from emo_edge.benchmarks.peers.table import OURS, Row
 from emo_edge.bundle.gguf_types import FILE_TYPES
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.planning.probes.language import LanguageProbe
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
 PIPS = "llama-bench, built as pip builds it"

@@ -26,9 +26,9 @@ from emo_edge.benchmarks.peers.rounds import Contender, child, in_child, section
 from emo_edge.benchmarks.peers.table import OURS, PEERS, Row, as_json, table
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.reader import Bundle, profile_of
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
 from emo_edge.machine.cpus import usable_cpus
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
 

@@ -23,12 +23,12 @@ from emo_edge.benchmarks.workload.open import TargetOptions, open_target
 from emo_edge.benchmarks.workload.samples import FACES, BenchSamples
 from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.commands import with_common_flags
+from emo_edge.console.progress import Reports
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
-from emo_edge.utils.commands import with_common_flags
 from emo_edge.utils.extras import missing_extra
-from emo_edge.utils.progress import Reports
 
 STREAMED = "latency, energy: the memory does not hold the checkpoint in float32, its layers were read from the disk"
 FAILURES = (EmoEdgeError, ModuleNotFoundError, MemoryError, RuntimeError, OSError)

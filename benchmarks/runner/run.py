@@ -35,11 +35,11 @@ from emo_edge.benchmarks.workload.open import TargetOptions
 from emo_edge.benchmarks.workload.samples import prepared_samples
 from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.storage.output_paths import require_output
-from emo_edge.utils.progress import QUIET, Reports
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from emo_edge.benchmarks.studies import gguf_types, int8
-from emo_edge.utils.commands import EdgeCommand
+from emo_edge.console.commands import EdgeCommand
 
 
 @click.command(cls=EdgeCommand)

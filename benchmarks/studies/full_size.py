@@ -18,19 +18,19 @@ import torch
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.studies.subprocess_step import SAMPLED_EVERY_S, Measured, measured
 from emo_edge.benchmarks.studies.upstream_files import LORA_RANK, UPSTREAM_SHAPES, upstream_pieces
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.onnx.export import in_precision, onnx_from_component
 from emo_edge.export.onnx.graph_file import save_graph
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import read_json, write_json
 
 PLAN = ExportConfig(vision=("fp16",), face=("fp16",), language=("q4_k_m",))

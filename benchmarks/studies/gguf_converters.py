@@ -22,15 +22,15 @@ import click
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.studies.subprocess_step import Measured, measured, measured_command
 from emo_edge.console.children import code_command
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.export.configs.checkpoint import CheckpointConfig, EmoLlamaConfig
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.gguf.writer import PREFIX, gguf_from_checkpoint
 from emo_edge.export.importers.checkpoint_writer import write_checkpoint
 from emo_edge.export.importers.random_weights import SHAPES, RandomTensor
-from emo_edge.export.models.config import CheckpointConfig, EmoLlamaConfig
-from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME
 from emo_edge.machine.summary import describe_machine
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
 OURS, THEIRS = "emo-edge", "llama.cpp"

@@ -23,6 +23,7 @@ from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.calibration.language.mixed_types import BASE, measured_options
 from emo_edge.calibration.language.mixture_search import Mixture, MixtureSearch
 from emo_edge.calibration.language.variants import GroundTruth, measured_file
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.export.gguf.file_types import FILE_TYPES, available_file_types
 from emo_edge.export.gguf.trials import LanguageTrials, unrounded_gguf
 from emo_edge.export.reference.answers import answered_prompts
@@ -31,7 +32,6 @@ from emo_edge.export.reference.outputs import reference_on
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.taxonomy import LABEL_SETS
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
 LABELS = LABEL_SETS["rafdb7"]

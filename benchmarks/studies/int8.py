@@ -24,6 +24,7 @@ from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import ActivationRanges, gather_ranges
 from emo_edge.calibration.int8.sensitivity import Outputs
 from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.onnx.export import PRECISIONS, component_contracts, in_precision, onnx_from_component
 from emo_edge.export.onnx.graph_file import save_graph
@@ -37,7 +38,6 @@ from emo_edge.metrics.label_agreement import label_evidence
 from emo_edge.metrics.tensor_parity import distances
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.taxonomy import LABEL_SETS
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.files import write_json
 
 LABELS = LABEL_SETS["rafdb7"]

@@ -20,6 +20,7 @@ import numpy as np
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.manifest import FACE_TOKENS, QUESTION_INPUT
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
 from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.label_scoring import LabelScorer
@@ -35,7 +36,6 @@ from emo_edge.planning.probes.machine import measured_device
 from emo_edge.planning.roofline import Device
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.tensors import Tensor, TensorSpec
-from emo_edge.utils.commands import EdgeCommand
 
 TOLERANCE = 0.30
 """Largest difference of a prediction from the measurement, as a fraction of it."""

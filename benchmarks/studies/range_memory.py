@@ -12,12 +12,12 @@ import numpy as np
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.studies.subprocess_step import SAMPLED_EVERY_S, Measured, measured
 from emo_edge.calibration.int8.ranges import gather_ranges
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.export.onnx.export import onnx_from_component
 from emo_edge.export.onnx.graph_file import save_graph
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.machine.summary import describe_machine
 from emo_edge.tensors import Tensor
-from emo_edge.utils.commands import EdgeCommand
 
 COUNTS = (32, 1024)
 AT_ONCE = 16

@@ -23,8 +23,8 @@ from typing import Any
 import click
 
 from emo_edge.console.children import code_command, module_command
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError, InputError
-from emo_edge.utils.commands import EdgeCommand
 
 VENDOR = (
     *("tensorrt*", "torch*", "triton*", "opencv*", "onnxruntime*", "nvidia-*", "pycuda"),

@@ -19,10 +19,10 @@ from statistics import median
 import click
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine
-from emo_edge.utils.commands import EdgeCommand
 
 WAYS = {
     "spin": {"GOMP_SPINCOUNT": "300000"},

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.synthetic.generator import CLIP_FRAMES, render_clip, render_face
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
-from emo_edge.utils.commands import EdgeCommand
 from emo_edge.utils.native_paths import native_path
 
 _BAR = 22

@@ -11,7 +11,7 @@ from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.bundles.origin import require_origin
-from emo_edge.export.models.config import LABEL_NETWORK, model_type
+from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
 from emo_edge.export.reference.weights import stored_shapes, weight_files
 from emo_edge.machine.hardware import read_machine
 

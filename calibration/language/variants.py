@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from emo_edge.bundle.gguf_types import UNWEIGHTED
 from emo_edge.calibration.language.mixed_types import BASE, Trials, measured_options
 from emo_edge.calibration.language.mixture_search import MixtureSearch
+from emo_edge.console.progress import Progress
 from emo_edge.metrics.label_agreement import cue_evidence, kl_divergence, label_evidence
-from emo_edge.utils.progress import Progress
 
 MIXED = "mixed"
 """Name of the variant whose types were searched."""

@@ -21,12 +21,12 @@ from emo_edge.calibration.workflow.label_network import LabelRun, label_run
 from emo_edge.calibration.workflow.language import language_variants
 from emo_edge.calibration.workflow.prepare import CalibrationRun, prepared_run, usable_samples
 from emo_edge.calibration.workflow.report import NewVariants, calibration_report
+from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.origin import require_origin
-from emo_edge.export.models.config import EmoLlamaConfig, LabelNetworkConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.storage.output_paths import require_cache, require_output
 from emo_edge.utils.files import write_json
-from emo_edge.utils.progress import QUIET, Reports
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
 from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.export.gguf.file_types import available_file_types
-from emo_edge.export.models.config import EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
 from emo_edge.utils.suggestions import did_you_mean
 

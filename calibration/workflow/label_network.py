@@ -19,10 +19,10 @@ from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.calibration.workflow.prepare import SEARCHED, require_known_figures, true_labels, work_folder
+from emo_edge.console.progress import Reports
 from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.inference.probability import softmax
 from emo_edge.tensors import Tensor
-from emo_edge.utils.progress import Reports
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from emo_edge.calibration.language.imatrix import ImportanceCollector, collected
 from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
 from emo_edge.calibration.workflow.config import CalibrationConfig
+from emo_edge.console.progress import Reports
 from emo_edge.errors import InputError
 from emo_edge.export.reference.answers import AnsweredPrompts, answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
@@ -33,7 +34,6 @@ from emo_edge.metrics.gates import CENTRED
 from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
-from emo_edge.utils.progress import Reports
 
 PART = 16
 """Samples whose prompts are read at once; a stopped run goes on after the last whole part."""

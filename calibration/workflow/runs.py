@@ -14,8 +14,8 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.workflow.config import CalibrationConfig
+from emo_edge.console.progress import Reports
 from emo_edge.tensors import Tensor
-from emo_edge.utils.progress import Reports
 
 
 class GraphReference(Protocol):

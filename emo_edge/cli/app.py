@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from emo_edge import __version__
+from emo_edge.console.commands import LazyCommand, LazyGroup
+from emo_edge.console.terminal import escape_warnings
 from emo_edge.machine.waiting_threads import limit_spinning
 from emo_edge.telemetry import stay_offline
-from emo_edge.utils.commands import LazyCommand, LazyGroup
-from emo_edge.utils.terminal import escape_warnings
 
 stay_offline()
 limit_spinning()

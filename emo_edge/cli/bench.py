@@ -12,11 +12,11 @@ from click.core import ParameterSource
 
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
+from emo_edge.console.choices import NameChoice
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.runtimes.base.device_names import DEVICES
-from emo_edge.utils.choices import NameChoice
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 if TYPE_CHECKING:
     from emo_edge.benchmarks.workload.config import BenchConfig
@@ -98,8 +98,8 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     from emo_edge.benchmarks.report.markdown import overview_from_report
     from emo_edge.benchmarks.report.reader import report_from_json
     from emo_edge.benchmarks.runner.run import bench
-    from emo_edge.utils.interrupts import prompt_interrupts
-    from emo_edge.utils.progress import shown_reports
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
 
     usual = QUICK_WAITING if choices["quick"] else DEFAULT_WAITING
     overwrite, plan = choices.pop("overwrite"), plan_of(**choices)

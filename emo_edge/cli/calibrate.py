@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emo_edge.cli.completion import complete_bundle, complete_profile
+from emo_edge.console.choices import NameChoice
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.byte_sizes import size_of
-from emo_edge.utils.choices import NameChoice
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 if TYPE_CHECKING:
     from emo_edge.assets.packaged import Sample
@@ -88,8 +88,8 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     """
     from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
-    from emo_edge.utils.interrupts import prompt_interrupts
-    from emo_edge.utils.progress import shown_reports
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
 
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")

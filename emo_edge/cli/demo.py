@@ -11,14 +11,14 @@ import numpy as np
 from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.packaged_bundle import COMPARED, DEMO_SEED, demo_bundle
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.machine.load import watched_load
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.taxonomy import LABEL_SETS
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 LABELS = LABEL_SETS["rafdb7"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.diagnostics.doctor.examine import examine
 from emo_edge.diagnostics.doctor.text import report_text
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)

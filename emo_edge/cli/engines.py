@@ -14,6 +14,10 @@ import click
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.interrupts import prompt_interrupts
+from emo_edge.console.progress import FractionProgress
+from emo_edge.console.terminal import echo, log_to_stderr
 from emo_edge.runtimes.loading.engine_builds import (
     build_engines,
     cached_engines,
@@ -22,10 +26,6 @@ from emo_edge.runtimes.loading.engine_builds import (
     trial_builds,
 )
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.interrupts import prompt_interrupts
-from emo_edge.utils.progress import FractionProgress
-from emo_edge.utils.terminal import echo, log_to_stderr
 
 
 @click.group(no_args_is_help=True)

@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from emo_edge.assets.packaged import folder_samples, packaged_checkpoint, packaged_samples
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.interrupts import prompt_interrupts
+from emo_edge.console.progress import shown_reports
+from emo_edge.console.terminal import echo
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
-from emo_edge.export.models.config import FACE_NETWORK, LABEL_NETWORK, model_type
+from emo_edge.export.configs.checkpoint import FACE_NETWORK, LABEL_NETWORK, model_type
 from emo_edge.storage.output_paths import require_output
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.interrupts import prompt_interrupts
-from emo_edge.utils.progress import shown_reports
-from emo_edge.utils.terminal import echo
 
 PICTURES, FACE_PICTURES = 210, 32
 """Compared by default. Labels need many; the outputs of a graph are compared value by value, on every picture."""

@@ -12,16 +12,16 @@ import click
 import torch
 from tqdm import tqdm
 
+from emo_edge.console.choices import NameChoice
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.interrupts import prompt_interrupts
+from emo_edge.console.progress import Progress
+from emo_edge.console.terminal import echo
 from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
-from emo_edge.utils.choices import NameChoice
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.interrupts import prompt_interrupts
-from emo_edge.utils.progress import Progress
-from emo_edge.utils.terminal import echo
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)

@@ -13,7 +13,11 @@ import click
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
+from emo_edge.console.choices import NameChoice
+from emo_edge.console.commands import EdgeCommand, with_flags
 from emo_edge.console.signals import exit_code_of
+from emo_edge.console.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.terminal import echo
 from emo_edge.errors import EmoEdgeError, InputError, SkippedError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage
@@ -32,10 +36,6 @@ from emo_edge.rendering.text import skipped_text
 from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.output_paths import require_drawing
-from emo_edge.utils.choices import NameChoice
-from emo_edge.utils.commands import EdgeCommand, with_flags
-from emo_edge.utils.status_line import StatusLine, StatusLogHandler
-from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)

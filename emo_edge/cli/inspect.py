@@ -12,8 +12,8 @@ from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.evidence_table import evidence_table
 from emo_edge.cli.packaged_bundle import bundle_directory
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 
 
 @click.command(cls=EdgeCommand)

@@ -9,12 +9,12 @@ from pathlib import Path
 from emo_edge import __version__
 from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.terminal import echo
 from emo_edge.errors import BundleError, MissingExtraError
 from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
 from emo_edge.utils.suggestions import did_you_mean
-from emo_edge.utils.terminal import echo
 
 DEMO_SEED = 903
 """Unlike every seed of training, evaluation and the packaged samples."""
@@ -69,11 +69,11 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
             f"the bundle of {model} is not in the cache, and making it needs more packages. Run: pip install "
             '"emo-edge[export,bench]"; or name the folder of a bundle that emo-edge export wrote'
         )
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
     from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
     from emo_edge.export.bundles.profiles import PROFILE_OF
-    from emo_edge.utils.interrupts import prompt_interrupts
-    from emo_edge.utils.progress import shown_reports
 
     plan = ExportConfig()
     target = cache_directory() / "bundles" / f"{model}-{__version__}-{digest}-{compared}"

@@ -10,11 +10,11 @@ import click
 
 from emo_edge.bundle.model_shape import SHAPES
 from emo_edge.cli.completion import complete_labels, complete_profile, complete_subject
+from emo_edge.console.choices import NameChoice
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.planning.device_catalogue import CATALOGUE, THIS
 from emo_edge.utils.byte_sizes import size_of
-from emo_edge.utils.choices import NameChoice
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)

@@ -10,12 +10,12 @@ import click
 
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
+from emo_edge.console.choices import NameChoice
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.diagnostics.selftest.report_file import require_new_report, write_report
 from emo_edge.diagnostics.selftest.run import RUN_DEVICES, SelftestSettings, require_passed, selftest
 from emo_edge.diagnostics.selftest.text import report_lines
-from emo_edge.utils.choices import NameChoice
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 
 @click.command(cls=EdgeCommand)

@@ -1,4 +1,4 @@
-"""The process of a command: its standard streams, the signals that end it, and the children it starts.
+"""A command as a process: options, errors with exit codes, progress, what it prints, streams, signals, children.
 
-May import nothing of emo-edge.
+May import `emo_edge.utils` and the modules below it.
 """

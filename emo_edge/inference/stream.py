@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from emo_edge.console.progress import StepProgress
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError, MissingExtraError, SkippedError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
@@ -12,7 +13,6 @@ from emo_edge.media.folders import folder_entries, image_paths
 from emo_edge.media.images import read_image
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
-from emo_edge.utils.progress import StepProgress
 
 
 def stream(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emo_edge.errors import InputError
-from emo_edge.media.file_signatures import MOVING, STILL, kind_of_file
+from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
 
 PICTURE_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib")
 """Extensions of pictures that are always read: a file of such a name is one, even if it cannot be read."""

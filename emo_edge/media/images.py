@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media.crops import Image, checked_frame
-from emo_edge.media.file_signatures import file_kind
-from emo_edge.media.image_header import AGAIN, BrokenImageError, ImageHeader
-from emo_edge.media.image_headers import read_header
-from emo_edge.media.orientation import upright
+from emo_edge.media.headers.file_signatures import file_kind
+from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader
+from emo_edge.media.headers.image_headers import read_header
+from emo_edge.media.headers.orientation import upright
 from emo_edge.media.photos import READERS, read_photo, too_large
 from emo_edge.media.pipes import STANDARD_INPUT, read_fifo, read_standard_input
 from emo_edge.media.transparency import over_white, row_bands

@@ -12,8 +12,8 @@ import numpy as np
 
 from emo_edge.errors import MissingExtraError
 from emo_edge.media.crops import Image
-from emo_edge.media.image_header import AGAIN, BrokenImageError
-from emo_edge.media.orientation import ORIENTATION_TAG, known_orientation, upright
+from emo_edge.media.headers.image_header import AGAIN, BrokenImageError
+from emo_edge.media.headers.orientation import ORIENTATION_TAG, known_orientation, upright
 from emo_edge.media.transparency import over_white, row_bands
 from emo_edge.utils.extras import missing_extra
 

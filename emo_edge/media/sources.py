@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from emo_edge.errors import InputError
-from emo_edge.media.file_signatures import MOVING, STILL, kind_of_file
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
+from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text, without_credentials
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_edge.console.progress import Progress
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.captures import opened_capture
 from emo_edge.media.crops import Image
@@ -20,7 +21,6 @@ from emo_edge.media.readers.cut_off import is_cut_off
 from emo_edge.media.readers.frames import FrameReader, RawFrame
 from emo_edge.media.readers.time_line import Position, on_time_line
 from emo_edge.media.sources import SourceKind, classify_source, without_password
-from emo_edge.utils.progress import Progress
 
 __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "sampled_frames"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.inference.results import SourceResult
@@ -15,7 +16,6 @@ from emo_edge.media.sources import classify_source
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 from emo_edge.rendering.drawing_names import DrawingNames, check_target, draws_a_folder, refuse_sources
-from emo_edge.utils.terminal import echo
 
 
 class Drawer:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from emo_edge.console.terminal import echo
 from emo_edge.inference.face_attributes import shown_attributes
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import RESULT_VERSION, Request, Settings, SourceResult
 from emo_edge.inference.rows import Value, columns, rows
 from emo_edge.rendering.text import result_text
-from emo_edge.utils.terminal import echo
 
 RUN_VERSION = 1
 """Of the first line of JSON lines."""

@@ -1,4 +1,4 @@
-"""Helpers without a domain: files, caches, processes, text, progress, extras, click commands.
+"""Helpers without a domain: files, caches, processes, text, settings, extras, native libraries.
 
-May import `emo_edge.errors`, `emo_edge.taxonomy`, `emo_edge.tensors` and `emo_edge.console`.
+May import `emo_edge.errors`, `emo_edge.taxonomy` and `emo_edge.tensors`.
 """

@@ -11,8 +11,8 @@ from pathlib import Path
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.file_types import available_file_types
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME
 from emo_edge.export.onnx.export import PRECISIONS
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME

@@ -14,6 +14,7 @@ from emo_edge.bundle.gguf_types import EXACT, UNQUANTIZED
 from emo_edge.bundle.manifest import BundleFile, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
+from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.evaluate import chain_probabilities
@@ -21,10 +22,10 @@ from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
 from emo_edge.export.bundles.profiles import language_profiles
 from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
 from emo_edge.export.bundles.size_estimate import export_bytes
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.trials import label_scores
 from emo_edge.export.gguf.writer import WRITTEN_TYPES, gguf_from_checkpoint, lossless_type
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.onnx.export import component_contracts, onnx_from_component
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.export.reference.outputs import probabilities_with, reference_on
@@ -35,7 +36,6 @@ from emo_edge.metrics.gates import exact_failures
 from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.files import require_disk_space
-from emo_edge.utils.progress import QUIET, Reports
 
 
 def bundle_from_checkpoint(

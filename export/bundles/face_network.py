@@ -15,13 +15,14 @@ from emo_edge.bundle.face_crops import crop_face
 from emo_edge.bundle.manifest import LABEL_LOGITS, BundleFile, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
+from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import face_manifest
 from emo_edge.export.bundles.profiles import face_profiles
 from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
-from emo_edge.export.models.config import LABEL_NETWORK, model_type
+from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
 from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx_from_label_network
 from emo_edge.export.onnx.graph_file import Graph
 from emo_edge.export.reference.face_network import FaceNetwork
@@ -32,7 +33,6 @@ from emo_edge.metrics.gates import exact_failures, profile_gate
 from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
-from emo_edge.utils.progress import QUIET, Reports
 
 BATCH = 4
 

@@ -29,7 +29,7 @@ from emo_edge.bundle.prompts import (
     TextSegment,
     TokenGroup,
 )
-from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec

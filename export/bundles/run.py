@@ -12,6 +12,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.manifest import Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
+from emo_edge.console.progress import Reports
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.manifest import Contracts
 from emo_edge.export.bundles.origin import PROVENANCE, checkpoint_digest
@@ -20,7 +21,6 @@ from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.onnx.verify import ComparedGraph, compared_graph
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
-from emo_edge.utils.progress import Reports
 
 LABEL_EVIDENCE = "labels"
 """Key of a variant's evidence on labels."""

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from emo_edge.bundle.gguf_types import FILE_TYPES
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.writer import WRITTEN_TYPES
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.reference.model import parameter_shapes
 
 BYTES = {"fp32": 4, "fp16": 2}

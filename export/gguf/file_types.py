@@ -5,7 +5,7 @@ from __future__ import annotations
 from emo_edge.bundle import gguf_types
 from emo_edge.bundle.gguf_types import block_size
 from emo_edge.errors import CheckpointError
-from emo_edge.export.models.network_config import LanguageConfig
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.utils.suggestions import did_you_mean
 
 FILE_TYPES = {name: kind.number for name, kind in gguf_types.FILE_TYPES.items() if not kind.needs_imatrix}

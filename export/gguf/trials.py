@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.gguf_types import UNQUANTIZED
+from emo_edge.console.progress import Progress
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
-from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.answers import DESCRIPTION, AnsweredPrompts
 from emo_edge.export.reference.outputs import Reference
 from emo_edge.inference.probability import softmax
 from emo_edge.runtimes.base.sessions import LanguageSession
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
-from emo_edge.utils.progress import Progress
 
 
 class LanguageTrials:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.gguf.file_types import FILE_TYPES
-from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.tensor_files import tensors_of_directory
 from emo_edge.export.reference.tokenizer import LanguageTokenizer
 from emo_edge.export.reference.weights import all_finite, open_weights, structure_problems, weight_files

@@ -13,14 +13,14 @@ from typing import Protocol
 import torch
 from safetensors import SafetensorError
 
+from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.configs.checkpoint import CheckpointConfig
 from emo_edge.export.importers.tensors import listing
-from emo_edge.export.models.config import CheckpointConfig
 from emo_edge.export.reference.weights import INDEX_NAME, WEIGHTS_NAME, all_finite, save_tensors
 from emo_edge.storage.locks import FileLock, LockedError, lock_path
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.files import require_disk_space, write_json
-from emo_edge.utils.progress import Progress
 
 SHARD_BYTES = 1 << 29
 """safetensors copies a shard once more while it writes it, so twice this is held in memory."""

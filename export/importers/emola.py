@@ -11,7 +11,9 @@ from pathlib import Path
 import torch
 
 from emo_edge import __version__
+from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.emola_keys import (
     CLIP_KEYS,
@@ -25,11 +27,9 @@ from emo_edge.export.importers.key_map import Piece
 from emo_edge.export.importers.llava import VISION, joined, language_tokenizer
 from emo_edge.export.importers.lora import Adapter, open_adapter
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
-from emo_edge.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 PROJECTOR_NAME = "landmark_feature_projector.bin"

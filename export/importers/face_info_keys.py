@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.checkpoint import CONFIG_NAME
 from emo_edge.export.importers.key_map import KeyMap, Piece
-from emo_edge.export.models.config import CONFIG_NAME
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_file
 from emo_edge.export.reference.weights import open_weights
 from emo_edge.utils.files import read_json

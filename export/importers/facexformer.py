@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from emo_edge import __version__
+from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import KeyMap, Piece
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.models.config import FaceXFormerConfig
 from emo_edge.export.reference.face_network import face_network_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_file
-from emo_edge.utils.progress import Progress
 
 INSIDE = "state_dict_backbone"
 """Entry of ``model.pt`` that holds the whole model, in spite of its name."""

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from emo_edge import __version__
+from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.face_info_keys import face_info_config, face_info_piece
 from emo_edge.export.importers.facexformer import face_config, face_piece
@@ -31,11 +33,9 @@ from emo_edge.export.importers.llava import VISION, joined, language_tokenizer
 from emo_edge.export.importers.lora import Adapter, open_adapter
 from emo_edge.export.importers.question_vocabulary import question_tokenizer
 from emo_edge.export.importers.tensors import POSITIONS, imported_tensors
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
-from emo_edge.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 VOCABULARY_NAMES = ("vocab.txt", "bert-base-uncased/vocab.txt")

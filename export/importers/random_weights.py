@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge import __version__
 from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.console.progress import Progress
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.networks import LandmarkConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME
-from emo_edge.export.models.network_config import LandmarkConfig
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
-from emo_edge.utils.progress import Progress
 
 VICUNA_13B = {
     "hidden_size": 5120,

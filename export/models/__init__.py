@@ -1,4 +1,4 @@
 """Reference networks in PyTorch, one file a network, with parameters named after upstream keys.
 
-May import `emo_edge.inference` and the layers below it; nothing else of `emo_edge.export`.
+May import `emo_edge.inference` and the layers below it, and `emo_edge.export.configs`.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from emo_edge.export.configs.networks import ConnectorConfig, VisionConfig
 from emo_edge.export.models.init import init_weights, learned
-from emo_edge.export.models.network_config import ConnectorConfig, VisionConfig
 from emo_edge.export.models.qformer import QFormer
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emo_edge.export.configs.networks import FaceInfoConfig
 from emo_edge.export.models.init import init_weights, learned
-from emo_edge.export.models.network_config import FaceInfoConfig
 from emo_edge.taxonomy import LANDMARK_REGIONS
 
 

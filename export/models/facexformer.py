@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emo_edge.export.configs.networks import FaceConfig
 from emo_edge.export.models.init import init_weights
-from emo_edge.export.models.network_config import FaceConfig
 from emo_edge.export.models.swin import SwinTrunk
 from emo_edge.export.models.two_way_transformer import TwoWayTransformer
 from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, PARSING_CLASSES, RACES, VISIBILITY_POINTS

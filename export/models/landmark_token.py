@@ -5,9 +5,9 @@ from __future__ import annotations
 from onnx import NodeProto, helper
 from torch import Tensor, nn
 
+from emo_edge.export.configs.networks import ConnectorConfig
 from emo_edge.export.models.connector import build_projector
 from emo_edge.export.models.init import init_weights
-from emo_edge.export.models.network_config import ConnectorConfig
 
 
 class LandmarkToken(nn.Module):

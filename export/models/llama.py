@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from emo_edge.errors import InputError
-from emo_edge.export.models.network_config import LanguageConfig
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.runtimes.base.sessions import Sampling
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emo_edge.export.models.network_config import MiniXceptionConfig
+from emo_edge.export.configs.networks import MiniXceptionConfig
 
 LUMA = (0.299, 0.587, 0.114)
 """Grey of red, green and blue (ITU-R BT.601), as OpenCV computes it."""

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emo_edge.export.configs.networks import QFormerConfig
 from emo_edge.export.models.init import init_weights
-from emo_edge.export.models.network_config import QFormerConfig
 
 MASKED = -10000.0
 """Added to the score of a padded text token, as BERT does; it stays finite in float16."""

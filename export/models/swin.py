@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from emo_edge.export.configs.networks import FaceConfig
 from emo_edge.export.models.init import init_weights, learned
-from emo_edge.export.models.network_config import FaceConfig
 
 MASKED = -100.0
 """Added to the score of two tokens that are neighbours only by the cyclic shift."""

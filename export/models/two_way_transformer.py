@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emo_edge.export.models.network_config import FaceConfig
+from emo_edge.export.configs.networks import FaceConfig
 
 
 class Attention(nn.Module):

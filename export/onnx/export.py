@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from emo_edge.bundle.manifest import LABEL_LOGITS
 from emo_edge.errors import InputError
+from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
-from emo_edge.export.models.network_config import FaceConfig, VisionConfig
 from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token

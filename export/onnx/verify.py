@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_edge.console.progress import Progress
 from emo_edge.metrics.gates import graph_failures
 from emo_edge.metrics.tensor_parity import Distances, distances
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
-from emo_edge.utils.progress import Progress
 
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""

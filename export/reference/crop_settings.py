@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.export.models.network_config import FaceConfig, LandmarkConfig, VisionConfig
+from emo_edge.export.configs.networks import FaceConfig, LandmarkConfig, VisionConfig
 
 
 def vision_crop_settings(vision: VisionConfig) -> CropSettings:

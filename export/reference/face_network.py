@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.export.models.config import FaceXFormerConfig
+from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.reference.crop_settings import face_crop_settings
 from emo_edge.export.reference.frames import normalised_pixels

@@ -11,7 +11,7 @@ from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.manifest import LABEL_LOGITS
-from emo_edge.export.models.config import LabelNetworkConfig
+from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.models.mini_xception import GreyPixels, MiniXception
 from emo_edge.export.reference.weights import load_weights
 from emo_edge.tensors import Tensor

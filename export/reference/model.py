@@ -19,7 +19,7 @@ from torch import Tensor
 from emo_edge.bundle.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens, rebuild_rotary
 from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from emo_edge.bundle.face_crops import crop_face
 from emo_edge.errors import InputError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.clip_vit import ClipVit
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.connector import build_connector
 from emo_edge.export.models.eva_vit import EvaVit
 from emo_edge.export.models.face_info_mining import FaceInfoMining

@@ -11,12 +11,12 @@ from typing import Any
 
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle, profile_of
+from emo_edge.console.progress import FractionProgress
 from emo_edge.errors import AccuracyGateError, DeviceError, EmoEdgeError, InputError, UnsupportedCardError
 from emo_edge.metrics.gates import engine_failure
 from emo_edge.runtimes.loading.device_choice import usable_devices
 from emo_edge.runtimes.loading.tensorrt_graphs import GraphCompiler, OpenedGraph, engine_recipe
 from emo_edge.runtimes.tensorrt import builder, engine_cache
-from emo_edge.utils.progress import FractionProgress
 
 RTX = ("tensorrt_rtx",)
 """The edition of TensorRT whose builder needs no GPU."""

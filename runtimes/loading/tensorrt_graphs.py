@@ -14,6 +14,7 @@ from typing import Any
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.progress import FractionProgress
 from emo_edge.errors import AccuracyGateError, DeviceError, DeviceMemoryError, EngineError, UnsupportedCardError
 from emo_edge.metrics.gates import GRAPH_SIMILARITY, engine_failure
 from emo_edge.metrics.tensor_parity import similarity
@@ -23,7 +24,6 @@ from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import build_config, engine_cache, fingerprint
 from emo_edge.runtimes.tensorrt import session as tensorrt_session
 from emo_edge.tensors import Tensor
-from emo_edge.utils.progress import FractionProgress
 
 logger = logging.getLogger(__name__)
 

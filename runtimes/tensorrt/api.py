@@ -11,8 +11,8 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from emo_edge.console.progress import FractionProgress
 from emo_edge.errors import DeviceError, MissingExtraError
-from emo_edge.utils.progress import FractionProgress
 
 MODULES = ("tensorrt", "tensorrt_rtx")
 MIB = 1 << 20

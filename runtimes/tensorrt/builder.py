@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.console.children import code_command
+from emo_edge.console.progress import FractionProgress
 from emo_edge.errors import CheckpointError, DeviceError, DeviceMemoryError, EngineError, MissingExtraError
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
 from emo_edge.utils.files import replaced_file
 from emo_edge.utils.native_paths import native_path
-from emo_edge.utils.progress import FractionProgress
 
 START = "import emo_edge.runtimes.tensorrt.builder as builder; builder.main()"
 

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from emo_edge.console.progress import FractionProgress
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
 from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
@@ -28,7 +29,6 @@ from emo_edge.storage.directories import REPLACED_SUFFIX, put_in_place
 from emo_edge.storage.locks import FileLock
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import replace_text, sha256_of
-from emo_edge.utils.progress import FractionProgress
 
 logger = logging.getLogger(__name__)
 PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"

@@ -82,8 +82,8 @@ def test_weights_of_torch_are_mapped(odd: Path) -> None:
 
 
 def test_llama_cpp_opens_a_gguf(odd: Path) -> None:
+    from emo_edge.export.configs.checkpoint import EmoLlamaConfig
     from emo_edge.export.gguf.writer import gguf_from_checkpoint
-    from emo_edge.export.models.config import EmoLlamaConfig
     from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
     config = EmoLlamaConfig.from_pretrained(packaged_checkpoint()).language

@@ -27,9 +27,9 @@ from emo_edge.benchmarks.report.compare.verdicts import (
     machine_drift,
 )
 from emo_edge.benchmarks.report.reader import report_from_json
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.terminal import echo
 from emo_edge.errors import AccuracyGateError
-from emo_edge.utils.commands import EdgeCommand
-from emo_edge.utils.terminal import echo
 
 WORKLOAD_KEYS: dict[WorkloadKey, str] = {"machine": "among the readings", "clip_machine": "among the clips"}
 HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")

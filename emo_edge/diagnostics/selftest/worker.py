@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.console.commands import with_common_flags
 from emo_edge.errors import EmoEdgeError
 from emo_edge.runtimes.loading.device_choice import usable_devices
-from emo_edge.utils.commands import with_common_flags
 from emo_edge.utils.extras import missing_extra
 
 WARM_UP = 3

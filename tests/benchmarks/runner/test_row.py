@@ -26,10 +26,10 @@ from emo_edge.benchmarks.workload.journal import Journal
 from emo_edge.benchmarks.workload.open import TargetOptions, open_target
 from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples
 from emo_edge.benchmarks.workload.targets import Prediction
+from emo_edge.console.progress import QUIET
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.media.images import write_image
 from emo_edge.utils.processes import run_bounded
-from emo_edge.utils.progress import QUIET
 
 
 class Scripted:

@@ -14,7 +14,7 @@ from emo_edge.bundle.model_shape import (
     VisionShape,
     known_shape,
 )
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 
 
 @pytest.mark.parametrize("name", ["emo-llama-7b", "emo-tiny"])

@@ -18,7 +18,7 @@ import signal, sys
 from pathlib import Path
 import click
 from emo_edge.storage.directories import replaced_directory
-from emo_edge.utils.commands import EdgeCommand, LazyCommand, LazyGroup
+from emo_edge.console.commands import EdgeCommand, LazyCommand, LazyGroup
 from emo_edge.utils.files import replaced_file
 from emo_edge.utils.processes import run_bounded
 

@@ -175,7 +175,7 @@ def test_infer_takes_a_detector_and_refuses_two(label_bundle: Path) -> None:
 def test_a_damaged_graph_of_a_bundles_detector_is_refused(label_checkpoint: Path, tmp_path: Path) -> None:
     from emo_edge.bundle.reader import Bundle
     from emo_edge.export.bundles.face_network import bundle_from_face_network
-    from emo_edge.export.models.config import LabelNetworkConfig
+    from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 
     checkpoint = tmp_path / "checkpoint"
     shutil.copytree(label_checkpoint, checkpoint)

@@ -22,7 +22,7 @@ from emo_edge.benchmarks.synthetic.generator import render_face
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Image
 from emo_edge.media.folders import image_paths
-from emo_edge.media.image_headers import BrokenImageError, read_header
+from emo_edge.media.headers.image_headers import BrokenImageError, read_header
 from emo_edge.media.images import read_image, write_image
 
 FORMATS = (".jpg", ".png", ".webp", ".bmp")

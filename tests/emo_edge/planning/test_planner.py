@@ -16,8 +16,8 @@ from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.model_shape import ModelShape, QFormerShape, known_shape
 from emo_edge.errors import CheckpointError, DeviceError, InputError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.random_weights import random_config
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.planning.advice import require_choice
 from emo_edge.planning.capacity_plan import PlanRequest
 from emo_edge.planning.cost.stages import language_work

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.export import main
+from emo_edge.console.progress import Reports
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
 from emo_edge.export.bundles import emo_llama, run, size_estimate
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
-from emo_edge.export.models.config import EmoLlamaConfig
-from emo_edge.utils.progress import Reports
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, available_file_types
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
 from emo_edge.export.models.llama import build_llama
-from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, LanguageTokenizer
 from emo_edge.export.reference.weights import INDEX_NAME, WEIGHTS_NAME
 from emo_edge.runtimes.llama_cpp.session import LlamaSession

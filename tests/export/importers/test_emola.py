@@ -23,8 +23,8 @@ from torch import Tensor
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.frames import as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput

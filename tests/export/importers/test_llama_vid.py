@@ -18,12 +18,12 @@ from torch import Tensor
 
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.networks import FaceInfoConfig
 from emo_edge.export.importers import checkpoint_writer
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.tensors import ImportedTensor
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining
-from emo_edge.export.models.network_config import FaceInfoConfig
 from emo_edge.export.reference import weights
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.storage.locks import FileLock, lock_path

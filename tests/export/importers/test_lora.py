@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers import lora
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.lora import open_adapter
-from emo_edge.export.models.config import EmoLlamaConfig
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from emo_edge.export.configs.networks import VisionConfig
 from emo_edge.export.models.clip_vit import ClipVit
-from emo_edge.export.models.network_config import VisionConfig
 
 SMALL = VisionConfig(
     tower="clip",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from emo_edge.export.configs.networks import ConnectorConfig, QFormerConfig, VisionConfig
 from emo_edge.export.models.connector import Connector, ContentConnector, build_connector
-from emo_edge.export.models.network_config import ConnectorConfig, QFormerConfig, VisionConfig
 
 VISION = VisionConfig(image_size=56, patch_size=7, hidden_size=24, num_layers=1, num_heads=4, mlp_size=32)
 QFORMER = QFormerConfig(vocab_size=50, hidden_size=16, num_layers=3, num_heads=4, mlp_size=32, num_queries=5)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import InstructBlipVisionConfig, InstructBlipVisionModel
 
+from emo_edge.export.configs.networks import VisionConfig
 from emo_edge.export.models.eva_vit import EvaVit
-from emo_edge.export.models.network_config import VisionConfig
 
 SMALL = VisionConfig(image_size=28, patch_size=7, hidden_size=32, num_layers=3, num_heads=4, mlp_size=80)
 NAMES = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from emo_edge.export.configs.networks import FaceInfoConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining, sample_bilinear
-from emo_edge.export.models.network_config import FaceInfoConfig
 from emo_edge.taxonomy import LANDMARK_REGIONS
 
 SMALL = FaceInfoConfig(num_tokens=3, hidden_size=32, num_heads=4, global_grid=4, mlp_size=48)

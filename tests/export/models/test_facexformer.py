@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from emo_edge.export.configs.networks import FaceConfig
 from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
-from emo_edge.export.models.network_config import FaceConfig
 
 SMALL = FaceConfig(
     image_size=48,

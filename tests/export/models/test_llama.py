@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from emo_edge.errors import InputError
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, build_llama, generate_tokens, rebuild_rotary
-from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.runtimes.base.sessions import Sampling
 
 CONFIG = LanguageConfig(

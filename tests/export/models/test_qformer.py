@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
-from emo_edge.export.models.network_config import QFormerConfig
+from emo_edge.export.configs.networks import QFormerConfig
 from emo_edge.export.models.qformer import QFormer
 
 SMALL = QFormerConfig(

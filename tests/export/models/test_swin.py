@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import SwinConfig, SwinModel
 
-from emo_edge.export.models.network_config import FaceConfig
+from emo_edge.export.configs.networks import FaceConfig
 from emo_edge.export.models.swin import SwinTrunk, WindowAttention
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from emo_edge.export.models.clip_vit import ClipVit
-from emo_edge.export.models.connector import Connector
-from emo_edge.export.models.eva_vit import EvaVit
-from emo_edge.export.models.face_info_mining import FaceInfoMining
-from emo_edge.export.models.facexformer import FaceXFormer
-from emo_edge.export.models.network_config import (
+from emo_edge.export.configs.networks import (
     ConnectorConfig,
     FaceConfig,
     FaceInfoConfig,
     QFormerConfig,
     VisionConfig,
 )
+from emo_edge.export.models.clip_vit import ClipVit
+from emo_edge.export.models.connector import Connector
+from emo_edge.export.models.eva_vit import EvaVit
+from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.facexformer import FaceXFormer
 from emo_edge.export.models.qformer import QFormer
 
 SWIN_B_FINAL_NORM = 2 * 1024

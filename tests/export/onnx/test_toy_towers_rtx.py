@@ -19,10 +19,10 @@ from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.calibration.int8.component import EvalSet, Int8Task, planned_component
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import gather_ranges
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig
+from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.importers.random_weights import random_landmark_network
-from emo_edge.export.models.config import EmoLlamaConfig, FaceXFormerConfig
 from emo_edge.export.models.landmark_network import LandmarkNetwork
-from emo_edge.export.models.network_config import FaceConfig, VisionConfig
 from emo_edge.export.onnx.export import in_precision, onnx_from_component, onnx_from_face_network
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.face_network import FaceNetwork

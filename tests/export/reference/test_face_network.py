@@ -19,8 +19,8 @@ from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.cli.app import main
 from emo_edge.errors import AccuracyGateError, CheckpointError, InputError
 from emo_edge.export.bundles.face_network import bundle_from_face_network
+from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
-from emo_edge.export.models.config import FaceXFormerConfig
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.faces.registry import FixedBox

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from emo_edge.bundle.prompts import build_prompt, classify_question, demographic_sentence
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.models.config import EmoLlamaConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.facexformer import FaceOutputs
 from emo_edge.export.reference.frames import FrameFeatures, as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration as Model

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
+from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, build_llama, generate_tokens
-from emo_edge.export.models.network_config import LanguageConfig
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, LanguageTokenizer
 from emo_edge.export.reference.weights import WEIGHTS_NAME
 from emo_edge.runtimes.base.sessions import Chunk, Sampling

@@ -30,9 +30,9 @@ otherwise; a wrong row or place moves every prompt."""
 @pytest.fixture(scope="module", params=TYPES)
 def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.export.configs.checkpoint import EmoLlamaConfig
     from emo_edge.export.gguf.quantize import quantize_gguf
     from emo_edge.export.gguf.writer import gguf_from_checkpoint
-    from emo_edge.export.models.config import EmoLlamaConfig
 
     config, folder = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), tmp_path_factory.mktemp("gguf")
     plain, wanted = folder / "f32.gguf", folder / f"{request.param}.gguf"

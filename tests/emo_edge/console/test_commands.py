@@ -15,8 +15,8 @@ from click.testing import CliRunner
 import emo_edge
 from emo_edge import errors
 from emo_edge.cli.app import main
+from emo_edge.console.commands import EdgeCommand, LazyCommand, LazyGroup, with_flags
 from emo_edge.console.signals import EndingSignal
-from emo_edge.utils.commands import EdgeCommand, LazyCommand, LazyGroup, with_flags
 from emo_edge.utils.extras import EXTRAS, missing_extra, unloadable
 
 HELP = """\
@@ -230,7 +230,7 @@ def test_every_command_names_the_library_that_a_package_lacks(tmp_path: Path, mo
     )
     code = (
         f"import sys; sys.path.insert(0, {str(package.parent)!r})\nimport click\n"
-        "from emo_edge.utils.commands import EdgeCommand\n@click.command(cls=EdgeCommand)\ndef main():\n"
+        "from emo_edge.console.commands import EdgeCommand\n@click.command(cls=EdgeCommand)\ndef main():\n"
         f"    {OPENERS.get(module, f'import {module}')}\nmain()"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

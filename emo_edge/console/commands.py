@@ -17,11 +17,11 @@ from click.shell_completion import CompletionItem
 
 from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
 from emo_edge.console.streams import discard_streams, prepare_streams
+from emo_edge.console.terminal import echo
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.utils.extras import failed_import
 from emo_edge.utils.memory import is_out_of_memory, memory_error
 from emo_edge.utils.suggestions import did_you_mean
-from emo_edge.utils.terminal import echo
 
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
@@ -47,7 +47,7 @@ class LazyCommand(NamedTuple):
     target: str
     help: str
     anywhere: bool = False
-    """Whether it runs in a current folder that was removed; libraries that others load end the process there."""
+    """True for a command that runs in a current folder that was removed; libraries that others load end the process there."""
 
 
 class LazyGroup(click.Group):

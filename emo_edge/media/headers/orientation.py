@@ -5,14 +5,13 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-
-from emo_edge.media.crops import Image
+from numpy.typing import NDArray
 
 ORIENTATION_TAG = 0x0112
 MOST_ENTRIES = 1000
 """Entries of a directory that are looked through; cameras write some twenty."""
 _VALUES = {1: "B", 3: "H", 4: "I", 6: "B", 8: "H", 9: "I"}
-"""How the integers are stored, by the type of the entry: BYTE, SHORT, LONG and their signed forms."""
+"""Forms of the integers, by the type of the entry: BYTE, SHORT, LONG and their signed forms."""
 
 
 def exif_orientation(tiff: bytes) -> int:
@@ -40,7 +39,7 @@ def known_orientation(value: object) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright(image: Image, orientation: int) -> Image:
+def upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Undo an Exif orientation: 2 mirrored, 3 upside down, 4 both, 5 to 8 the same with rows and columns exchanged."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from emo_edge.export.models.bounds import (
+from emo_edge.export.configs.bounds import (
     MOST_CELLS,
     MOST_PATCHES,
     Epsilon,

@@ -10,18 +10,18 @@ import time
 
 import pytest
 
-from emo_edge.utils.interrupts import prompt_interrupts
+from emo_edge.console.interrupts import prompt_interrupts
 
 NATIVE = """
 import hashlib
-from emo_edge.utils.interrupts import prompt_interrupts
+from emo_edge.console.interrupts import prompt_interrupts
 with prompt_interrupts():
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha512", b"x", b"y", 200_000_000)
 """
 CLEANING = """
 import time
-from emo_edge.utils.interrupts import prompt_interrupts
+from emo_edge.console.interrupts import prompt_interrupts
 with prompt_interrupts(0.2):
     try:
         print("begun", flush=True)

@@ -6,8 +6,8 @@ import re
 import struct
 from collections.abc import Iterator
 
-from emo_edge.media.image_header import BrokenImageError, ImageHeader, cut_off, too_many
-from emo_edge.media.orientation import exif_orientation
+from emo_edge.media.headers.image_header import BrokenImageError, ImageHeader, cut_off, too_many
+from emo_edge.media.headers.orientation import exif_orientation
 
 MOST_SEGMENTS = 10_000
 """Cameras write a few dozen; colour profiles at most 255."""

@@ -1,7 +1,7 @@
 """Bounds of a network's sizes: wide enough for every model of these families, narrow enough to build and to run.
 
 A config comes from strangers. What its numbers ask for is built before its weights are read, so that each is bounded
-on its own, and products that no weight shows are bounded by `network_config`.
+on its own, and products that no weight shows are bounded by `networks`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from emo_edge.utils.progress import StepState, printed_progress, shown_reports
+from emo_edge.console.progress import StepState, printed_progress, shown_reports
 
 
 def test_a_step_is_described_with_total_and_time_left() -> None:

@@ -1,4 +1,4 @@
-"""Tell a GIF of one frame, a picture, from one of several, a video (GIF89a)."""
+"""Distinguish a GIF of one frame, a picture, from one of several, a video (GIF89a)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.manifest import Detector
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig
 from emo_edge.errors import CheckpointError
-from emo_edge.export.models.network_config import (
+from emo_edge.export.configs.networks import (
     ConnectorConfig,
     FaceConfig,
     FaceInfoConfig,

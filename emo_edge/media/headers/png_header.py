@@ -6,8 +6,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from emo_edge.media.image_header import AGAIN, BrokenImageError, ImageHeader, cut_off, too_many
-from emo_edge.media.orientation import exif_orientation
+from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader, cut_off, too_many
+from emo_edge.media.headers.orientation import exif_orientation
 
 MOST_CHUNKS = 100_000
 """Programs write pixels in chunks of 8 KB and more, of which the largest file that is read holds 8,000."""

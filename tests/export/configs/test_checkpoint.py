@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.models.config import EmoLlamaConfig
-from emo_edge.export.models.network_config import ConnectorConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.networks import ConnectorConfig
 from emo_edge.export.reference.weights import check_layers
 
 

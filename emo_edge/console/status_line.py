@@ -9,7 +9,7 @@ import unicodedata
 
 import click
 
-from emo_edge.utils.terminal import PrintableFormatter
+from emo_edge.console.terminal import PrintableFormatter
 
 ERASE = "\r\x1b[K"
 """Moves to the line's start and empties the line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emo_edge.media.gif_frames import MOST_BYTES, is_animated_gif
+from emo_edge.media.headers.gif_frames import MOST_BYTES, is_animated_gif
 
 HEAD_BYTES = 4096
 """Bytes of a file that `file_kind` reads: an animated PNG is marked somewhere before its pixels."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from emo_edge.media.file_signatures import MOVING, file_kind
-from emo_edge.media.image_header import AGAIN, BrokenImageError, ImageHeader, cut_off, too_many
-from emo_edge.media.jpeg_header import jpeg_header
-from emo_edge.media.orientation import exif_orientation
-from emo_edge.media.png_header import ANIMATED, png_header
+from emo_edge.media.headers.file_signatures import MOVING, file_kind
+from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader, cut_off, too_many
+from emo_edge.media.headers.jpeg_header import jpeg_header
+from emo_edge.media.headers.orientation import exif_orientation
+from emo_edge.media.headers.png_header import ANIMATED, png_header
 
 __all__ = ["AGAIN", "BrokenImageError", "ImageHeader", "exif_orientation", "read_header"]
 

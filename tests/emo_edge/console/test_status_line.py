@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from emo_edge.utils.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.status_line import StatusLine, StatusLogHandler
 
 
 class Terminal(io.StringIO):
