@@ -96,7 +96,10 @@ def check_gguf(path: Path) -> GgufHeader:
     try:
         header = read_gguf_header(path)
     except CheckpointError as error:
-        raise BundleError(str(error)) from error
+        reason = str(error).removeprefix(f"{path}: ")
+        raise BundleError(
+            f"{path}: llama.cpp cannot read it (truncated, corrupt or of another kind): {reason}"
+        ) from error
     problems = gguf_problems(header, path.stat().st_size)
     if problems:
         named = [f"  {problem}" for problem in problems[:LISTED]]
