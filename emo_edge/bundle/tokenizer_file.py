@@ -40,10 +40,13 @@ class TokenizerFile(NamedTuple):
 
 def read_tokenizer(path: Path) -> TokenizerFile:
     """Read a question tokenizer; raise CheckpointError naming every part that is not BERT's."""
-    values = read_json(path, "copy it from the checkpoint this one was made of")
+    try:
+        values = read_json(path, "copy it from the checkpoint this one was made of")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: not a tokenizers file: {error}") from error
     problems = list(_problems(values)) if isinstance(values, dict) else ["no object"]
     if problems:
-        raise CheckpointError(f"{path}: no question tokenizer, which is BERT's WordPiece: {'; '.join(problems[:5])}")
+        raise CheckpointError(f"{path}: not a tokenizers file of BERT's WordPiece: {'; '.join(problems[:5])}")
     # Written again: of two keys of one name, the library reads what was checked.
     return TokenizerFile(json.dumps(values), 1 + max(_ids(values)))
 
