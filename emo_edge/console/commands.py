@@ -47,7 +47,7 @@ class LazyCommand(NamedTuple):
     target: str
     help: str
     anywhere: bool = False
-    """True for a command that runs in a current folder that was removed; libraries that others load end the process there."""
+    """True if a removed current folder is no fault; libraries that others load end the process there."""
 
 
 class LazyGroup(click.Group):

@@ -292,7 +292,7 @@ def _resize(node: Node, reads: Reads) -> Shape:
     place = 1 if node.operator == "Upsample" or reads.opset < 11 else 2
     axes = [_axis(axis, len(shape)) for axis in node.numbers.get("axes", range(len(shape)))]
     sizes = list(shape)
-    if reads.has(3) and math.prod(reads.shape(3)):
+    if reads.has(3) and 0 not in reads.shape(3):
         asked = list(_sizes(reads.numbers(3)))
         for axis, size in zip(axes, asked, strict=True):
             sizes[axis] = size

@@ -54,9 +54,32 @@ def test_what_cleans_up_is_given_its_time() -> None:
     assert (code, output) == (0, "cleaned\n")
 
 
+LEAVING = """
+import atexit, time
+from emo_edge.utils.interrupts import prompt_interrupts
+class Slow:
+    def __del__(self):
+        print("taken down", flush=True)
+slow = Slow()
+atexit.register(print, "at exit", flush=True)
+with prompt_interrupts():
+    try:
+        print("begun", flush=True)
+        while True:
+            time.sleep(0.01)
+    finally:
+        print("closed", flush=True)
+"""
+
+
+def test_a_process_ends_when_everything_inside_has_closed() -> None:
+    code, output, errors, _ = interrupted(LEAVING)
+    assert (code, output, errors) == (130, "closed\nat exit\n", "interrupted\n")
+
+
 def test_the_old_handler_comes_back() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), prompt_interrupts():
+    with pytest.raises(KeyboardInterrupt), prompt_interrupts(leave=False):
         assert signal.getsignal(signal.SIGINT) is not before
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
