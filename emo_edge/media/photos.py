@@ -51,6 +51,10 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
     except MemoryError as error:
         raise BrokenImageError(f"not enough memory for this {kind}: shrink it") from error
     except Exception as error:  # damaged files lead Pillow's readers to nearly every kind of error
+        if type(error).__name__ == "DecompressionBombError":
+            raise BrokenImageError(
+                f"this {kind} has many times more pixels than the limit of {max_pixels:,}: shrink it"
+            ) from error
         reason = " ".join(str(error).split())[:200]
         raise BrokenImageError(f"this {kind} is damaged and cannot be decoded ({reason}): {AGAIN}") from error
 
@@ -157,8 +161,13 @@ def _rgb(image: Any) -> Image:
         raise ValueError("mode F has no defined range: convert it to 8 bits")
     # A BMP's fourth byte is padding, as in `read_image`.
     if _has_alpha(image) and getattr(image, "format", None) != "BMP":
-        return over_white(np.asarray(image.convert("RGBA"), np.uint8))
-    return np.array(image.convert("RGB"), np.uint8)
+        return over_white(np.asarray(_converted(image, "RGBA"), np.uint8))
+    return np.array(_converted(image, "RGB"), np.uint8)
+
+
+def _converted(image: Any, mode: str) -> Any:
+    """Return the image in another mode; in its own it would be copied."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _from_sixteen_bits(image: Any) -> Image:

@@ -1,0 +1,124 @@
+"""Folders by content, sources that are no files, and pictures from pipes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from emo_edge.errors import InputError, MissingExtraError
+from emo_edge.media import pipes
+from emo_edge.media.folders import folder_entries, image_paths
+from emo_edge.media.images import read_image, write_image
+from emo_edge.media.sources import classify_source
+
+PICTURE = np.full((9, 7, 3), 80, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_image(tmp_path / "a.png", PICTURE)
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    for name in ("b.JFIF", "c", "d.tif", "e.gif", "f.HEIC"):
+        kind = {"d.tif": "TIFF", "e.gif": "GIF"}.get(name, "JPEG")
+        Pillow.fromarray(PICTURE).save(tmp_path / name, kind)
+    frames = [Pillow.new("L", (8, 8), value) for value in (0, 255)]
+    frames[0].save(tmp_path / "g.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "h.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(20))
+    (tmp_path / "i.jpg").symlink_to(tmp_path / "none.jpg")
+    (tmp_path / "j.txt").write_text("hello")
+    (tmp_path / "k.jpeg").write_text("no picture")
+    (tmp_path / "l.jpg").mkdir()
+    os.mkfifo(tmp_path / "m.jpg")
+    (tmp_path / ".n.jpg").touch()
+    return tmp_path
+
+
+def test_every_entry_is_a_picture_or_has_its_reason(folder: Path) -> None:
+    reasons = {entry.path.name: entry.skipped for entry in folder_entries(folder)}
+    assert [name for name, reason in reasons.items() if reason is None] == [
+        *("a.jpg", "b.JFIF", "c", "d.tif", "e.gif", "f.HEIC", "k.jpeg"),
+    ]
+    assert {name: reason for name, reason in reasons.items() if reason} == {
+        ".n.jpg": "hidden",
+        "g.gif": "a video (animated GIF): give it as a source of its own",
+        "h.mp4": "a video (MP4): give it as a source of its own",
+        "i.jpg": f"a link to {folder / 'none.jpg'}, which is missing",
+        "j.txt": "not a picture",
+        "l.jpg": "a folder",
+        "m.jpg": "a pipe, socket or device",
+    }
+    for path in image_paths(folder)[:-1]:
+        assert read_image(path).shape == PICTURE.shape
+
+
+def test_a_format_of_the_extra_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtraError, match=r'd\.tif: PIL is not installed. Run: pip install "emo-edge\[photos\]"'):
+        read_image(folder / "d.tif")
+
+
+def test_sources_that_are_no_files_are_named(folder: Path) -> None:
+    assert classify_source("-") == "image"
+    assert classify_source(str(folder / "m.jpg")) == "image"
+    assert classify_source(str(folder / "e.gif")) == "image"
+    assert classify_source(str(folder / "g.gif")) == "video"
+    with pytest.raises(InputError, match=r"i\.jpg: a link to .*none\.jpg, which is missing"):
+        classify_source(str(folder / "i.jpg"))
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind(str(folder / "plug"))
+        with pytest.raises(InputError, match="is a socket"):
+            classify_source(str(folder / "plug"))
+
+
+def test_a_picture_comes_from_a_fifo(folder: Path) -> None:
+    data = (folder / "b.JFIF").read_bytes()
+    writer = threading.Thread(target=(folder / "m.jpg").write_bytes, args=(data,))
+    writer.start()
+    assert read_image(folder / "m.jpg").shape == PICTURE.shape
+    writer.join()
+
+
+def test_a_fifo_without_a_writer_says_what_it_waits_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pipes, "NOTICE_S", 0.05)
+    monkeypatch.setattr(pipes, "SILENCE_S", 0.1)
+    with pytest.raises(InputError, match=r"m\.jpg: nothing was written to it"):
+        read_image(folder / "m.jpg")
+    assert "m.jpg: waiting for a program that writes a picture to it" in caplog.text
+
+
+READ = """
+from emo_edge.errors import InputError
+from emo_edge.media.images import read_image
+try:
+    print(read_image("-", max_bytes=10_000).shape)
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (None, "(9, 7, 3)"),
+        (b"", "standard input: is empty (0 bytes): copy or save it again"),
+        (b"\xff" * 20_000, "standard input: more than max_bytes=10,000 bytes: shrink the image"),
+        (
+            b"\0\0\0\x18ftypisom" + bytes(20),
+            "standard input: holds MP4, a video and not one picture",
+        ),
+    ],
+)
+def test_a_picture_comes_from_standard_input(folder: Path, data: bytes | None, expected: str) -> None:
+    given = (folder / "b.JFIF").read_bytes() if data is None else data
+    done = subprocess.run([sys.executable, "-c", READ], input=given, capture_output=True)
+    assert done.stdout.decode().startswith(expected), done.stderr.decode()
