@@ -15,6 +15,7 @@ from emo_edge.benchmarks.datasets.items import Dataset, Frame, Item
 from emo_edge.benchmarks.workload.journal import Journal, Row
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector, nearest_with_face
+from emo_edge.faces.tracks import face_tracks
 from emo_edge.media.crops import Box
 from emo_edge.utils.json_text import is_number
 
@@ -120,7 +121,7 @@ def _prepared_row(dataset: Dataset, item: Item, count: int, detector: FaceDetect
         digest = _digest(frames)
         if known and known["sha256"] == digest and len(known["boxes"]) == len(frames):
             return known
-        boxes = [None if dataset.cut and frame.box is None else _box(frame, detector) for frame in frames]
+        boxes = _boxes(frames, None if dataset.cut else detector)
     except InputError as error:
         return row | {"reason": str(error)}
     shows_face = dataset.cut or any(box is not None for box in boxes)
@@ -134,16 +135,23 @@ def _digest(frames: Sequence[Frame]) -> str:
     return digest.hexdigest()
 
 
-def _box(frame: Frame, detector: FaceDetector) -> list[float] | None:
-    if frame.box is None:
-        faces = detector.detect(frame.image)
-        return [float(value) for value in faces[0].box] if faces else None
+def _boxes(frames: Sequence[Frame], detector: FaceDetector | None) -> list[list[float] | None]:
+    """Return the given boxes, or those of one face that is followed through the frames, as on the device."""
+    given = [frame.box and _checked_box(frame, frame.box) for frame in frames]
+    if detector is None or any(given):
+        return given
+    tracks = face_tracks([detector.detect(frame.image) for frame in frames])
+    faces = tracks[0].faces if tracks else {}
+    return [[float(value) for value in faces[row].box] if row in faces else None for row in range(len(frames))]
+
+
+def _checked_box(frame: Frame, box: Box) -> list[float]:
     height, width = frame.image.shape[:2]
-    x0, y0, x1, y1 = (float(value) for value in frame.box)
+    x0, y0, x1, y1 = (float(value) for value in box)
     if not (all(map(math.isfinite, (x0, y0, x1, y1))) and x0 < x1 and y0 < y1):
-        raise InputError(f"its face box {frame.box} is no box")
+        raise InputError(f"its face box {box} is no box")
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-        raise InputError(f"its face box {frame.box} lies outside the {width}x{height} frame")
+        raise InputError(f"its face box {box} lies outside the {width}x{height} frame")
     return [x0, y0, x1, y1]
 
 

@@ -15,6 +15,7 @@ from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Image
 from emo_edge.media.images import write_image
+from tests.made_videos import write
 
 LABELS = ("anger", "happiness", "sadness")
 
@@ -121,6 +122,24 @@ def test_clips_have_a_box_a_frame(tmp_path: Path) -> None:
     found = looked("synthetic-clips:2", tmp_path)
     assert [len(sample.boxes) for sample in found.samples] == [4, 4]
     assert len(found.samples[0].frames()) == 4
+
+
+class TwoPeople(Corner):
+    """Finds two faces, of which now the one and now the other is the larger."""
+
+    def detect(self, frame: Image) -> list[DetectedFace]:
+        self.asked += 1
+        grown = 4.0 * (self.asked % 2)
+        faces = [(0.0, 0.0, 20.0 + grown, 20.0 + grown), (100.0, 0.0, 124.0 - grown, 24.0 - grown)]
+        return [DetectedFace(box, None) for box in sorted(faces, key=lambda box: -box[3])]
+
+
+def test_a_clip_is_of_one_person(tmp_path: Path) -> None:
+    for name in ("anger", "happiness"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        write(tmp_path / "set" / name / "a.mp4", [0, 0.1, 0.2, 0.3])
+    sample = looked(tmp_path / "set", tmp_path, TwoPeople()).samples[0]
+    assert [box and box[0] for box in sample.boxes] == [0, 0, 0, 0]
 
 
 def test_pictures_of_the_timings(pictures: Path, tmp_path: Path) -> None:
