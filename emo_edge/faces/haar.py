@@ -10,6 +10,7 @@ import numpy as np
 
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.faces.detector import DetectedFace, box_area, in_frame, search_picture
+from emo_edge.machine.cpus import limit_opencv_threads
 from emo_edge.media.crops import Box, Image
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
@@ -97,6 +98,7 @@ class HaarDetector:
 
 def _opened_cascade(file: str) -> Any:
     cv2 = open_cv2()
+    limit_opencv_threads(cv2)
     if not hasattr(cv2, "CascadeClassifier"):
         raise MissingExtraError(
             f"OpenCV {cv2.__version__} has no Haar cascades any more. "

@@ -9,6 +9,7 @@ import numpy as np
 
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.faces.detector import DetectedFace, in_frame, search_picture
+from emo_edge.machine.cpus import limit_opencv_threads
 from emo_edge.media.crops import Image
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
@@ -27,6 +28,7 @@ class YuNetDetector:
         if not path.is_file():
             raise InputError(f"{path}: no such file; a YuNet detector needs the path of its ONNX model")
         cv2 = open_cv2()
+        limit_opencv_threads(cv2)
         if not hasattr(cv2, "FaceDetectorYN"):
             raise MissingExtraError("this OpenCV has no FaceDetectorYN: install 4.5.4 or newer")
         try:

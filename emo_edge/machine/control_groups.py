@@ -43,7 +43,7 @@ def group_folders(controller: str, root: Path = Path("/")) -> Iterator[tuple[Pat
 
 def _groups(root: Path) -> dict[str, str]:
     """Map each controller to this process's group."""
-    groups = {}
+    groups: dict[str, str] = {}
     for line in read_text(root / "proc/self/cgroup").splitlines():
         match = re.fullmatch(r"\d+:([^:]*):(/.*)", line)
         if match:

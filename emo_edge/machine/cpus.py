@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emo_edge.machine.control_groups import group_folders
 from emo_edge.utils.processes import read_number, read_text
@@ -60,6 +61,13 @@ def limit_torch_threads() -> None:
     limit = limited_cpus()
     if limit is not None and torch.get_num_threads() > limit:
         torch.set_num_threads(limit)
+
+
+def limit_opencv_threads(cv2: Any) -> None:
+    """Let OpenCV compute with no more threads than this process can run at once."""
+    limit = limited_cpus()
+    if limit is not None and cv2.getNumThreads() > limit:
+        cv2.setNumThreads(limit)
 
 
 def _online(root: Path) -> int:

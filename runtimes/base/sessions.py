@@ -162,5 +162,5 @@ class LanguageSession(Session):
         if needed > self.context_size:
             raise InputError(
                 f"the prompt needs {needed} positions, the context has {self.context_size}: "
-                "use fewer frames, less text or a shorter answer"
+                "use fewer frames, fewer or shorter labels, less text or a shorter answer"
             )
