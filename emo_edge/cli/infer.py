@@ -137,8 +137,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
             drawer = Drawer(target, sources, pipeline.detector, overwrite=overwrite, report=screen.note)
         code = _print_all(results, drawer, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
-        if purpose and not screen.writer.has_settings:
-            echo(f"{pipeline.manifest.name}: {purpose}", err=True)
+        if purpose and screen.faces and not screen.writer.has_settings:
+            screen.note(f"{pipeline.manifest.name}: {purpose}")
     raise SystemExit(code)
 
 
@@ -205,12 +205,13 @@ class _Screen:
 
     def __init__(self, writer: ResultWriter, status: StatusLine) -> None:
         self.writer, self.status = writer, status
-        self.shown = 0
+        self.shown = self.faces = 0
 
     def show(self, result: SourceResult) -> None:
         """Print one result."""
         self.status.clear()
         self.shown += 1
+        self.faces += len(result.faces)
         self.writer.write(result)
         if not sys.stdout.isatty():
             self.status.show(f"{self.shown} read")

@@ -18,5 +18,5 @@ class NameChoice(click.Choice):  # type: ignore[type-arg]
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
             hint = did_you_mean(str(value), [str(choice) for choice in self.choices])
-            error.message = f"{error.message.rstrip('.')}{hint}" if hint else error.message
-            raise
+            message = f"{error.message.rstrip('.')}{hint}" if hint else error.message
+            raise click.BadParameter(message, ctx=error.ctx, param=error.param) from error

@@ -65,14 +65,15 @@ def _scale(image: Image, faces: Sequence[EmotionResult]) -> float:
     if faces:
         width = float(np.median([result.box[2] - result.box[0] for result in faces]))
         wanted = max(wanted, min(FACE_WIDTH / max(width, 1.0), MOST_FOR_FACES))
-    return max(1.0, min(wanted, LONGEST_SIDE / max(image.shape[:2])))
+    return float(max(1.0, min(wanted, LONGEST_SIDE / max(image.shape[:2]))))
 
 
 def _with_panels(
     canvas: Image, faces: Sequence[EmotionResult], scale: float, unit: float, band: int, *, may_grow: bool
 ) -> Image:
     """Draw the panels; return the canvas, which grows if it may and must."""
-    listed = [(number, panel) for number, result in enumerate(faces) if (panel := panel_of(result))]
+    of_faces = [(number, panel_of(result)) for number, result in enumerate(faces)]
+    listed = [(number, panel) for number, panel in of_faces if panel]
     areas = [_area(result, scale, canvas) for result in faces]
     colours = [COLOURS[number % len(COLOURS)] for number, _ in listed]
     rows, columns = canvas.shape[:2]

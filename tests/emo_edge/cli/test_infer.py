@@ -216,6 +216,7 @@ def test_no_face_is_said_plainly(tiny_bundle: Path, tmp_path: Path) -> None:
     done = infer(tiny_bundle, tmp_path / "grey.png")
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{tmp_path / 'grey.png'}: no face found; --whole-image reads the whole picture\n")
+    assert done.stderr == "", "no purpose where nothing was read"
     assert results(tiny_bundle, tmp_path / "grey.png")[0]["readings"] == []
 
 
