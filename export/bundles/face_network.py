@@ -74,16 +74,19 @@ def bundle_from_face_network(
     with BundleWriter(target, overwrite=overwrite) as writer:
         run = ExportRun(directory, writer, samples, threads, reports)
         opened = _Opened.open(directory)
+        files = _detector_files(run, opened.network)
         baseline = _write_graphs(run, opened, precisions)
         run.require_variants(["face"])
-        bundle = run.finish(_manifest(run, opened.network, baseline), target)
+        bundle = run.finish(_manifest(run, opened.network, baseline, files), target)
     run.require_no_failures()
     return bundle
 
 
-def _manifest(run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline) -> Manifest:
+def _manifest(
+    run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline, files: tuple[BundleFile, ...]
+) -> Manifest:
     """Describe what was kept; the labels of every profile are measured from the picture on."""
-    variants, files = run.variants["face"], _detector_files(run, network)
+    variants = run.variants["face"]
 
     def describe(profiles: dict[str, Profile]) -> Manifest:
         name, origin = run.directory.name, run.origin()

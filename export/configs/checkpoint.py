@@ -99,6 +99,10 @@ class LabelNetworkConfig(CheckpointConfig):
         require(
             (len(set(self.labels)) == len(self.labels), "labels has a name twice"),
             (not others, f"label_sets has labels that the network lacks: {', '.join(sorted(others))}"),
+            *(
+                (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two or more different labels")
+                for name, labels in self.label_sets.items()
+            ),
             (self.crop.size == self.network.image_size, "crop.size must be network.image_size"),
         )
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors
 WEIGHTS, ARCHITECTURE = "model_weights", "model_config"
 MOST_BYTES = 1 << 28
 """Of all tensors together: far above any small expression network."""
-DEEPEST = 8
-"""Groups within groups."""
+MOST_MEMBERS = 10_000
+"""Groups and datasets that are looked at, so that groups which hold each other come to an end."""
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -36,9 +36,9 @@ def keras_file(path: Path, stack: ExitStack) -> tuple[list[dict[str, Any]], Stor
     _require_signature(path)
     try:
         file = stack.enter_context(h5py.File(path, "r"))
-        layers = _layers(h5py, file, path)
-        tensors = dict(_tensors(h5py, file, path))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        reader = _Reader(h5py, file, path)
+        layers, tensors = reader.layers(), dict(reader.tensors())
+    except (OSError, RuntimeError, RecursionError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not readable as HDF5 (truncated or corrupt): {error}") from error
     total = sum(int(np.prod(one.shape, dtype=object)) * 4 for one in tensors.values())
     if total > MOST_BYTES:
@@ -55,53 +55,60 @@ def _require_signature(path: Path) -> None:
         raise CheckpointError(f"{path}: no HDF5 file; it begins with {head!r}")
 
 
-def _layers(h5py: Any, file: Any, path: Path) -> list[dict[str, Any]]:
-    text = file.attrs.get(ARCHITECTURE)
-    if text is None or WEIGHTS not in _members(h5py, file, path):
-        raise CheckpointError(f"{path}: no model that Keras saved whole: it lacks {ARCHITECTURE} or {WEIGHTS}")
-    try:
-        layers = json.loads(text)["config"]["layers"]
-        named = [{"class_name": one["class_name"], "config": dict(one["config"])} for one in layers]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: {ARCHITECTURE} is no architecture of Keras: {error}") from error
-    return named
+class _Reader:
+    """Walks through an open file without following a link."""
 
+    def __init__(self, h5py: Any, file: Any, path: Path) -> None:
+        self.h5py, self.file, self.path = h5py, file, path
+        self.left = MOST_MEMBERS
 
-def _tensors(h5py: Any, file: Any, path: Path) -> Iterator[tuple[str, StoredTensor]]:
-    """Yield every dataset below the weights, named by its layer and its own name without Keras' ``:0``."""
-    for layer in _members(h5py, file[WEIGHTS], path):
-        for name, dataset in _datasets(h5py, file[WEIGHTS][layer], path):
-            full = f"{layer}/{name.rpartition('/')[2].partition(':')[0]}"
-            yield full, StoredTensor(full, path, tuple(dataset.shape), _dtype(dataset), _reader(dataset))
+    def layers(self) -> list[dict[str, Any]]:
+        """Return kind and settings of each layer; raise CheckpointError for what is no model of Keras."""
+        text = self.file.attrs.get(ARCHITECTURE)
+        if text is None or WEIGHTS not in self._members(self.file):
+            raise CheckpointError(f"{self.path}: no model that Keras saved whole: it lacks {ARCHITECTURE} or {WEIGHTS}")
+        try:
+            layers = json.loads(text)["config"]["layers"]
+            named = [{"class_name": str(one["class_name"]), "config": dict(one["config"])} for one in layers]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"{self.path}: {ARCHITECTURE} is no architecture of Keras: {error}") from error
+        return named
 
+    def tensors(self) -> Iterator[tuple[str, StoredTensor]]:
+        """Yield every dataset below the weights, named by its layer and its own name without Keras' ``:0``."""
+        weights = self.file[WEIGHTS]
+        for layer in self._members(weights):
+            for name, dataset in self._datasets(weights[layer]):
+                full = f"{layer}/{name.rpartition('/')[2].partition(':')[0]}"
+                yield full, StoredTensor(full, self.path, tuple(dataset.shape), _dtype(dataset), _reading(dataset))
 
-def _datasets(h5py: Any, group: Any, path: Path, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    if depth > DEEPEST:
-        raise CheckpointError(f"{path}: groups lie deeper than Keras writes them")
-    for name in _members(h5py, group, path):
-        member = group[name]
-        if isinstance(member, h5py.Group):
-            yield from _datasets(h5py, member, path, depth + 1)
-        elif member.external or member.is_virtual:
-            raise CheckpointError(f"{path}: {member.name} lies in another file, which is not opened")
-        else:
-            yield member.name, member
+    def _datasets(self, group: Any) -> Iterator[tuple[str, Any]]:
+        for name in self._members(group):
+            member = group[name]
+            if isinstance(member, self.h5py.Group):
+                yield from self._datasets(member)
+            elif member.external or member.is_virtual:
+                raise CheckpointError(f"{self.path}: {member.name} lies in another file, which is not opened")
+            else:
+                yield member.name, member
 
-
-def _members(h5py: Any, group: Any, path: Path) -> list[str]:
-    """Name what a group holds itself; raise CheckpointError for a link, which may lead anywhere."""
-    if not isinstance(group, h5py.Group):
-        raise CheckpointError(f"{path}: {group.name} is no group of a layer")
-    names = list(group)
-    linked = [name for name in names if not isinstance(group.get(name, getlink=True), h5py.HardLink)]
-    if linked:
-        raise CheckpointError(f"{path}: {group.name.rstrip('/')}/{linked[0]} is a link, which is not followed")
-    return names
+    def _members(self, group: Any) -> list[str]:
+        """Name what a group holds itself; raise CheckpointError for a link, which may lead anywhere."""
+        if not isinstance(group, self.h5py.Group):
+            raise CheckpointError(f"{self.path}: {group.name} is no group of a layer")
+        names = list(group)
+        self.left -= len(names)
+        if self.left < 0:
+            raise CheckpointError(f"{self.path}: holds more than {MOST_MEMBERS} groups, or groups within themselves")
+        linked = [name for name in names if not isinstance(group.get(name, getlink=True), self.h5py.HardLink)]
+        if linked:
+            raise CheckpointError(f"{self.path}: {group.name.rstrip('/')}/{linked[0]} is a link, which is not followed")
+        return names
 
 
 def _dtype(dataset: Any) -> torch.dtype | None:
     return {"f4": torch.float32, "f2": torch.float16, "f8": torch.float64}.get(dataset.dtype.str[1:])
 
 
-def _reader(dataset: Any) -> Any:
+def _reading(dataset: Any) -> Callable[[], torch.Tensor]:
     return lambda: torch.from_numpy(np.ascontiguousarray(dataset[()], dataset.dtype.newbyteorder("=")))

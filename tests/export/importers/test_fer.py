@@ -324,6 +324,16 @@ def test_links_and_other_files_are_not_followed(arrays: Arrays, tmp_path: Path) 
         checkpoint_from_fer(path, tmp_path / "new")
 
 
+def test_groups_that_hold_themselves_come_to_an_end(arrays: Arrays, tmp_path: Path) -> None:
+    path = write_keras(tmp_path / "cycle.hdf5", arrays, keras_layers())
+    with h5py.File(path, "a") as file:
+        group = file.create_group("model_weights/conv2d_8")
+        for number in range(50):
+            group[f"again_{number}"] = group
+    with pytest.raises(CheckpointError, match="groups within themselves"):
+        checkpoint_from_fer(path, tmp_path / "new")
+
+
 def test_a_file_that_claims_terabytes_is_refused(arrays: Arrays, tmp_path: Path) -> None:
     path = write_keras(tmp_path / "huge.hdf5", arrays, keras_layers())
     with h5py.File(path, "a") as file:
