@@ -510,8 +510,8 @@ def test_a_machine_without_a_home_or_a_folder_is_still_examined(monkeypatch: pyt
     def nowhere() -> Path:
         raise RuntimeError("no home")
 
-    monkeypatch.setattr(doctor_facts, "cache_directory", nowhere)
-    monkeypatch.setattr(llama, "cache_directory", nowhere)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
     assert len(doctor_facts.written_folders()) == 1
     assert llama.demo_bundle_folder() is None
 

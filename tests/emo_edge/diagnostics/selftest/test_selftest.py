@@ -122,7 +122,7 @@ def test_a_child_that_ends_badly_is_a_line(
     fake = tmp_path / "python"
     fake.write_text(f"#!{sys.executable}\n{body}\n", encoding="utf-8")
     fake.chmod(0o755)
-    monkeypatch.setattr(run.sys, "executable", str(fake))
+    monkeypatch.setattr(sys, "executable", str(fake))
     assert run.run_device({}, 20)["problem"] == problem
 
 
