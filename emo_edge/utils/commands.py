@@ -58,7 +58,7 @@ class LazyCommand(NamedTuple):
     target: str
     help: str
     anywhere: bool = False
-    """Whether it runs in a current folder that was removed; libraries that others load end the process there."""
+    """True if it runs in a current folder that was removed; libraries that others load end the process there."""
 
 
 class LazyGroup(Program, click.Group):
