@@ -79,12 +79,11 @@ def _adapters() -> Sequence[bytes]:
 def _read_adapter(path: Path) -> None:
     weights = path.parent / lora.WEIGHTS_NAMES[0]
     if not weights.exists():
-        sides = {"A": (lambda rank: (rank, 8)), "B": (lambda rank: (8, rank))}
         ranks = {module: 2 if module.endswith("up_proj") else 4 for module in MODULES}
         factors = {
-            f"base_model.model.{module}.lora_{side}.weight": torch.ones(shape(rank))
+            f"base_model.model.{module}.lora_{side}.weight": torch.ones(shape)
             for module, rank in ranks.items()
-            for side, shape in sides.items()
+            for side, shape in (("A", (rank, 8)), ("B", (8, rank)))
         }
         save_file(factors, weights)
     with ExitStack() as stack:

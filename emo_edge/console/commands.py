@@ -30,7 +30,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the system for a disk that takes no more."""
 
 
-class EdgeCommand(click.Command):
+class Program(click.Command):
+    """A command that may be the process's own."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program, with standard streams that can be written and signals that end it as Ctrl-C does."""
+        prepare_streams()
+        try:
+            with ending_signals():
+                return super().main(*args, **kwargs)
+        except BrokenPipeError:  # of an error's own message
+            discard_streams()
+            sys.exit(BROKEN_PIPE)
+
+
+class EdgeCommand(Program):
     """A command whose `EmoEdgeError` is one message and that error's exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -50,22 +64,12 @@ class LazyCommand(NamedTuple):
     """True if a removed current folder is no fault; libraries that others load end the process there."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Program, click.Group):
     """A group that imports a command's module only when that command runs."""
 
     def __init__(self, *args: Any, lazy: dict[str, LazyCommand], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lazy = lazy
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the program, with standard streams that can be written and signals that end it as Ctrl-C does."""
-        prepare_streams()
-        try:
-            with ending_signals():
-                return super().main(*args, **kwargs)
-        except BrokenPipeError:  # of an error's own message
-            discard_streams()
-            sys.exit(BROKEN_PIPE)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments; a reader that has gone ends the help, too."""
@@ -172,7 +176,8 @@ def _has_current_folder() -> bool:
 def _flush() -> None:
     """Write out what is buffered, while an error of it can still be reported."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
 
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:

@@ -40,7 +40,8 @@ def discard_streams() -> None:
     """Discard what the standard streams still buffer: Python would try again at its end, and fail with its own code."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError):
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -286,8 +286,8 @@ class EmotionPipeline:
         return self._run_networks([grey], [whole], watch).visual_input(slice(0, 1))
 
     def _check_without_language(self, request: Request) -> None:
-        shown: dict[str, bool] = {"face_facts": False, "show_demographics": False}
-        if replace(request, demographics=None, sampling=Sampling(), on_piece=None, **shown) != Request():
+        plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None)
+        if replace(plain, face_facts=False, show_demographics=False) != Request():
             raise InputError(
                 f"{self.manifest.name} is a face network alone: it tells face facts, and answers neither "
                 "labels nor questions. Leave those out, or use a bundle with a language model"

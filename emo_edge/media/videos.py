@@ -16,11 +16,11 @@ from emo_edge.console.progress import Progress
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.captures import opened_capture
 from emo_edge.media.crops import Image
-from emo_edge.media.images import over_white
 from emo_edge.media.readers.cut_off import is_cut_off
 from emo_edge.media.readers.frames import FrameReader, RawFrame
 from emo_edge.media.readers.time_line import Position, on_time_line
 from emo_edge.media.sources import SourceKind, classify_source, without_password
+from emo_edge.media.transparency import over_white
 
 __all__ = ["TimedFrame", "classify_source", "clip_frames", "even_indices", "sampled_frames"]
 

@@ -72,14 +72,14 @@ def rounded_context(needed: int, trained: int) -> int:
 
 
 def bundle_prompts(
-    bundle: Bundle, vocabulary: Path, labels: str | Sequence[str], *, clip: bool, ask: str | None = None
+    bundle: Bundle, vocabulary: Path, labels: str | Sequence[str] | None, *, clip: bool, ask: str | None = None
 ) -> PromptLengths:
     """Tokenize both questions as inference does; raise InputError for an unknown label set.
 
     Args:
         bundle: whose prompts are counted.
         vocabulary: one of the bundle's GGUF files.
-        labels: name of a label set, or the labels.
+        labels: name of a label set, or the labels; None as for a reading.
         clip: True if the prompt speaks of a video.
         ask: another question; the longer one counts as the question for a description.
     """
