@@ -62,13 +62,15 @@ def bundle_digest(folder: Path) -> Digest:
     plain = _without_times(manifest)
     if any("int8" in part["variants"] for part in manifest["components"].values() if part):
         plain = {name: value for name, value in plain.items() if name not in ("profiles", "default_profile")}
-    return {**_hashes(manifest), "manifest": json.dumps(plain, sort_keys=True)}
+    return {**_hashes(manifest), "manifest": json.dumps(plain, sort_keys=True, allow_nan=False)}
 
 
 def bench_digest(folder: Path) -> Digest:
     """Return the accuracy of each row of a finished report, and every sample's prediction."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    rows = {f"row {row['name']}": json.dumps(row["accuracy"], sort_keys=True) for row in report["rows"]}
+    rows = {
+        f"row {row['name']}": json.dumps(row["accuracy"], sort_keys=True, allow_nan=False) for row in report["rows"]
+    }
     return {**rows, "half written": str(sorted(path.name for path in folder.rglob("*.part")))}
 
 

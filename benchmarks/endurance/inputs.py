@@ -42,7 +42,7 @@ def write_drawings(folder: Path) -> None:
     for sample in packaged_samples(DRAWINGS):
         assert isinstance(sample.source, Path)
         shutil.copy(sample.source, folder)
-        lines.append(json.dumps({"image": f"{folder.name}/{sample.name}", "label": sample.expression}))
+        lines.append(json.dumps({"image": f"{folder.name}/{sample.name}", "label": sample.expression}, allow_nan=False))
     folder.with_suffix(".jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
