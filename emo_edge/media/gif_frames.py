@@ -1,4 +1,4 @@
-"""Tell a GIF of one frame, a picture, from one of several, a video (GIF89a)."""
+"""Frames of a GIF: one of a single frame is a picture, one of several a video (GIF89a)."""
 
 from __future__ import annotations
 

@@ -55,14 +55,14 @@ def native_path(path: str | Path) -> Iterator[str]:
 
 
 def _link(target: Path, folder: Path) -> str:
-    beside = is_utf8(target.name)
+    plain = is_utf8(target.name)
     suffix = target.suffix if is_utf8(target.suffix) else ""
-    link = folder / ("folder" if beside else f"file{suffix}")
+    link = folder / ("folder" if plain else f"file{suffix}")
     try:
-        link.symlink_to(target.parent if beside else target)
+        link.symlink_to(target.parent if plain else target)
     except OSError as error:
         raise _no_link(target, error) from error
-    return str(link / target.name if beside else link)
+    return str(link / target.name if plain else link)
 
 
 def _plain_folder() -> str:
