@@ -12,7 +12,7 @@ ORIENTATION_TAG = 0x0112
 MOST_ENTRIES = 1000
 """Entries of a directory that are looked through; cameras write some twenty."""
 _VALUES = {1: "B", 3: "H", 4: "I", 6: "B", 8: "H", 9: "I"}
-"""How the integers are stored, by the type of the entry: BYTE, SHORT, LONG and their signed forms."""
+"""Storage of integers by the type of the entry: BYTE, SHORT, LONG and their signed forms."""
 
 
 def exif_orientation(tiff: bytes) -> int:
