@@ -85,7 +85,8 @@ def _opened(data: bytes, name: str) -> Any:
 
 
 def _photo(image: Any) -> Photo:
-    return Photo(*image.size, lambda: image)
+    width, height = image.size
+    return Photo(width, height, lambda: image)
 
 
 def _tiff(data: bytes) -> Photo:
@@ -133,7 +134,8 @@ def _heic(data: bytes) -> Photo:
 
     # The container's own rotation is applied, and with it the orientation of its Exif.
     opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
-    return Photo(*opened.size, opened.to_pillow)
+    width, height = opened.size
+    return Photo(width, height, opened.to_pillow)
 
 
 READERS: dict[str, Callable[[bytes], Photo]] = {"TIFF": _tiff, "GIF": _gif, "AVIF": _avif, "HEIC": _heic}
