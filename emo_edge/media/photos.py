@@ -55,7 +55,9 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
             raise BrokenImageError(
                 f"this {kind} has many times more pixels than the limit of {max_pixels:,}: shrink it"
             ) from error
-        reason = " ".join(str(error).split())[:200]
+        # Pillow names our buffer by its address where it recognises nothing.
+        unknown = type(error).__name__ == "UnidentifiedImageError"
+        reason = "Pillow does not recognise it" if unknown else " ".join(str(error).split())[:200]
         raise BrokenImageError(f"this {kind} is damaged and cannot be decoded ({reason}): {AGAIN}") from error
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emo_edge.media.headers.gif_frames import MOST_BYTES, is_animated_gif
-
 HEAD_BYTES = 4096
 """Bytes of a file that `file_kind` reads: an animated PNG is marked somewhere before its pixels."""
 
@@ -13,6 +11,12 @@ STILL = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "AVIF", "HEIC")
 """Pictures that `emo_edge.media.images.read_image` decodes."""
 MOVING = ("animated GIF", "animated PNG", "MP4", "AVI", "Matroska", "MPEG", "FLV", "WMV", "Ogg")
 """Containers that are read as videos."""
+
+MOST_GIF_BLOCKS = 1_000_000
+"""Blocks that are looked through, a fifth of a second; 64 MB in blocks of the usual 255 bytes are 250,000."""
+MOST_GIF_BYTES = 64 * 1024 * 1024
+"""Bytes that are looked through."""
+_GIF_IMAGE, _GIF_EXTENSION = b"\x2c", b"\x21"
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -70,5 +74,37 @@ def kind_of_file(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         kind = file_kind(head)
-        animated = kind == "GIF" and is_animated_gif(head + file.read(MOST_BYTES))
+        animated = kind == "GIF" and is_animated_gif(head + file.read(MOST_GIF_BYTES))
     return "animated GIF" if animated else kind
+
+
+def is_animated_gif(data: bytes) -> bool:
+    """Return True if ``data``, all of a GIF, holds a second frame."""
+    frames, position, budget = 0, 13 + _table_bytes(data, 10), MOST_GIF_BLOCKS
+    while budget > 0:
+        mark = data[position : position + 1]
+        if mark == _GIF_IMAGE:
+            frames += 1
+            position += 11 + _table_bytes(data, position + 9)
+        elif mark == _GIF_EXTENSION:
+            position += 2
+        else:
+            return False
+        if frames > 1:
+            return True
+        position, budget = _after_blocks(data, position, budget)
+    return True
+
+
+def _table_bytes(data: bytes, flags_at: int) -> int:
+    """Return the size of the colour table that a byte of flags announces."""
+    flags = data[flags_at] if flags_at < len(data) else 0
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _after_blocks(data: bytes, position: int, budget: int) -> tuple[int, int]:
+    """Return the position after a row of blocks, each with its length in front, and what is left of ``budget``."""
+    while position < len(data) and data[position] and budget > 0:
+        position += 1 + data[position]
+        budget -= 1
+    return position + 1, budget - 1

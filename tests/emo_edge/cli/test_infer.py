@@ -198,8 +198,13 @@ def test_a_folder_is_read_in_order_and_drawn(tiny_bundle: Path, tmp_path: Path) 
     (folder / "notes.txt").write_text("no picture")
     done = infer(tiny_bundle, folder, "--whole-image", "--jsonl", "--draw", tmp_path / "drawn")
     assert done.exit_code == 0, done.output
-    lines = [json.loads(line) for line in done.stdout.splitlines()[1:]]
-    assert [Path(line["source"]).name for line in lines] == ["a.jpg", "b.jpg"]
+    results = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    assert [(Path(one["source"]).name, one["error"]) for one in results] == [
+        ("a.jpg", None),
+        ("b.jpg", None),
+        ("notes.txt", "skipped: not a picture"),
+    ]
+    assert f"skipped 1 entry:\n  {folder / 'notes.txt'}: not a picture" in done.stderr
     drawn = read_image(tmp_path / "drawn" / "a.jpg")
     assert min(drawn.shape[:2]) >= 700
 

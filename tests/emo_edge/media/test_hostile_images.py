@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as Pillow
 
 from emo_edge.errors import InputError
-from emo_edge.media.gif_frames import is_animated_gif
+from emo_edge.media.file_signatures import is_animated_gif
 from emo_edge.media.images import read_image
 from emo_edge.media.orientation import exif_orientation
 from emo_edge.media.png_header import UNCHECKED_BYTES
