@@ -16,21 +16,29 @@ import pytest
 import torch
 
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
+from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.calibration.int8.component import EvalSet, Int8Task, planned_component
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import gather_ranges
-from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.importers.random_weights import random_landmark_network
 from emo_edge.export.models.landmark_network import LandmarkNetwork
-from emo_edge.export.onnx.export import in_precision, onnx_from_component, onnx_from_face_network
+from emo_edge.export.onnx.export import (
+    in_precision,
+    onnx_from_component,
+    onnx_from_face_network,
+    onnx_from_label_network,
+)
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
+from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.tensors import Tensor, TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
@@ -76,12 +84,20 @@ def landmark_token(toy: Any) -> Graph:
     return onnx_from_component(model, "face")
 
 
+def label_network() -> LabelNetwork:
+    """Make the network of the package fer, at its own size."""
+    crop = CropSettings(method="square", size=64, margin=0.0)
+    labels = LABEL_SETS["rafdb7"]
+    return LabelNetwork(LabelNetworkConfig(labels=labels, label_sets={"rafdb7": labels}, crop=crop)).eval()
+
+
 MAKERS: dict[str, Callable[[Any], Graph]] = {
     "EVA": lambda toy: onnx_from_component(model_of(toy, vision=EVA.model_dump()), "vision"),
     "CLIP": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "vision"),
     "projector": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "connector"),
     "FaceXFormer": lambda toy: onnx_from_face_network(FaceNetwork(FaceXFormerConfig(face=FACE)).eval()),
     "landmark token": landmark_token,
+    "mini-Xception": lambda toy: onnx_from_label_network(label_network()),
 }
 
 
