@@ -15,10 +15,10 @@ import pytest
 from PIL import Image as Pillow
 
 from emo_edge.errors import InputError
-from emo_edge.media.file_signatures import is_animated_gif
+from emo_edge.media.headers.file_signatures import is_animated_gif
+from emo_edge.media.headers.orientation import exif_orientation
+from emo_edge.media.headers.png_header import UNCHECKED_BYTES
 from emo_edge.media.images import read_image
-from emo_edge.media.orientation import exif_orientation
-from emo_edge.media.png_header import UNCHECKED_BYTES
 
 MOST_SECONDS, MOST_KIB = 2.0, 200_000
 """Of processor time and of more memory: every file here is refused before, or costs little."""
