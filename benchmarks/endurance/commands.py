@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.reader import Bundle
+from emo_edge.console.children import code_command
 from emo_edge.utils.files import sha256_of
 
 OUT = "out"
@@ -43,7 +43,7 @@ def command_line(words: list[str]) -> list[str]:
         + (", obj=Waiting(0, 0)" if words[0] == "bench" else "")
         + ")"
     )
-    return [sys.executable, "-c", start]
+    return code_command(start)
 
 
 def folder_digest(folder: Path) -> Digest:

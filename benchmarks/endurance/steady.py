@@ -19,8 +19,8 @@ WARM_UP = 0.1
 """Fraction of the rounds before the first state: libraries load, caches fill to their bounds."""
 STATES = 40
 """Number of states that are taken after the warm-up."""
-WINDOW = 5
-"""Growth is from the median of the first states to the median of the last ones: allocators keep pages for a while."""
+WINDOW = 8
+"""Growth is from the median of the first eighth of the states to that of the last: allocators keep pages a while."""
 PICTURES = 64
 
 
@@ -35,9 +35,10 @@ class Steadiness:
     @property
     def growth(self) -> float:
         """Relative growth of the resident memory after the warm-up."""
+        count = max(1, len(self.states) // WINDOW)
         first, last = (
             statistics.median(state.resident_bytes for state in part)
-            for part in (self.states[:WINDOW], self.states[-WINDOW:])
+            for part in (self.states[:count], self.states[-count:])
         )
         return last / first - 1
 
@@ -49,16 +50,18 @@ class Steadiness:
         return grown + [f"{last.threads - first.threads} more threads"] * (last.threads > first.threads)
 
 
-def watched_rounds(work: Iterator[object], rounds: int, progress: Progress = lambda done, total: None) -> Steadiness:
-    """Take ``rounds`` items of ``work`` and a state now and then; ``progress`` gets the rounds done and all of them."""
+def watched_rounds(
+    work: Iterator[object], rounds: int, progress: Progress = lambda done, total: None, *, states: int = STATES
+) -> Steadiness:
+    """Take ``rounds`` items of ``work``, and about ``states`` states; ``progress`` gets rounds done and all of them."""
     warm, started = max(1, int(WARM_UP * rounds)), time.monotonic()
-    step = max(1, (rounds - warm) // STATES)
-    states = []
+    step = max(1, (rounds - warm) // states)
+    taken = []
     for number, _ in enumerate(itertools.islice(work, rounds), 1):
         if number >= warm and (number - warm) % step == 0:
-            states.append(process_state())
+            taken.append(process_state())
             progress(number, rounds)
-    return Steadiness(rounds, time.monotonic() - started, tuple(states))
+    return Steadiness(rounds, time.monotonic() - started, tuple(taken))
 
 
 def pictures(pipeline: EmotionPipeline) -> Iterator[object]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.benchmarks.hostile.mutate import mutated_bytes
 from emo_edge.benchmarks.hostile.trials import Kind
 from emo_edge.errors import BundleError
 from emo_edge.graphs.bounds import check_graph_file
+from emo_edge.telemetry import open_onnxruntime
 
 FATAL = 4
 
@@ -59,6 +59,7 @@ def _read(path: Path) -> None:
         check_graph_file(path)
     except ValueError as error:
         raise BundleError(str(error)) from error
+    onnxruntime = open_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = FATAL, 1
     try:

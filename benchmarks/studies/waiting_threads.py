@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from statistics import median
 import click
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.console.children import code_command, module_command
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -81,7 +81,7 @@ def table(rows: dict[str, list[Row]], busy: int) -> str:
 
 
 def _in_fresh_process(bundle: Path, profile: str, count: int, environment: dict[str, str]) -> Row:
-    command = [sys.executable, "-m", __spec__.name, str(bundle), "--profile", profile, "--readings", str(count)]
+    command = module_command(__spec__.name, str(bundle), "--profile", profile, "--readings", str(count))
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
         [*command, "--in-this-process"], env=kept | environment, capture_output=True, text=True, check=False
@@ -96,7 +96,7 @@ def _busy(count: int) -> Iterator[None]:
     """Keep ``count`` processes busy."""
     with ExitStack() as stack:
         for _ in range(count):
-            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            process = stack.enter_context(subprocess.Popen(code_command("while True: pass")))
             stack.callback(process.kill)
         yield
 

@@ -90,8 +90,7 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
     for file in manifest.files():
         key = str((root / file.path).absolute())
         try:
-            problem, entry = _verify(root, file, known.get(key), is_graph=file.path in graphs)
-            problem = problem or _reference_problem(file, entry["opens"], listed)
+            problem, entry = _verify(root, file, known.get(key), listed, is_graph=file.path in graphs)
             verified |= {} if problem else {key: entry}
         except ValueError as error:
             problem = f"no file that a loader may open: {error}"
@@ -105,10 +104,13 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
         write_cached(VERIFIED_NAME, verified)
 
 
-def _verify(root: Path, file: BundleFile, known: Any, *, is_graph: bool) -> tuple[str | None, dict[str, Any]]:
+def _verify(
+    root: Path, file: BundleFile, known: Any, listed: Set[str], *, is_graph: bool
+) -> tuple[str | None, dict[str, Any]]:
     """Return what is wrong with a file, and the cache's entry for it: its signature, and the files that it opens.
 
-    A file whose entry ``known`` has its present signature is neither hashed nor scanned again.
+    A file whose entry ``known`` has its present signature is neither hashed nor scanned again. Raises ValueError for a
+    graph that no engine should load, unless its loader opens what is not ``listed``, which is named first.
     """
     path = root / file.path
     problem = path_problem(root, path) or size_problem(path, file)
@@ -116,17 +118,13 @@ def _verify(root: Path, file: BundleFile, known: Any, *, is_graph: bool) -> tupl
         return problem, {}
     signature = [file.sha256, is_graph, *_signature(path)]
     if isinstance(known, dict) and known.get("signature") == signature and isinstance(known.get("opens"), list):
-        return None, known
+        return _reference_problem(file, known["opens"], listed), known
     problem = content_problem(path, file)
-    opens = _checked_graph(path) if is_graph and not problem else []
+    opens = sorted(external_locations(path)) if is_graph and not problem else []
+    problem = problem or _reference_problem(file, opens, listed)
+    if is_graph and not problem:
+        check_graph_file(path)
     return problem, {"signature": signature, "opens": opens}
-
-
-def _checked_graph(path: Path) -> list[str]:
-    """List the files that a graph's loader opens; raise ValueError for a graph that no engine should load."""
-    opens = sorted(external_locations(path))
-    check_graph_file(path)
-    return opens
 
 
 def path_problem(root: Path, path: Path) -> str | None:

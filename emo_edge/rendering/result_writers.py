@@ -92,7 +92,7 @@ class JsonLinesWriter(ResultWriter):
 
 
 class CsvWriter(ResultWriter):
-    """One row a face, with the columns of `emo_edge.rows`."""
+    """One row a face, with the columns of `emo_edge.rows`; ``segment`` is empty but after a jump of the time stamps."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = columns

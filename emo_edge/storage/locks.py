@@ -126,7 +126,7 @@ class _OwnerFile:
 
     def acquire(self) -> None:
         owner = {"token": self.token, "process": os.getpid(), "started": _start_time("self"), **_machine()}
-        content = json.dumps(owner)
+        content = json.dumps(owner, allow_nan=False)
         if self._created(content):
             return
         owner = self._read()

@@ -16,7 +16,8 @@ MOST_VALUES = 1 << 24
 
 def parsed_json(content: str | bytes) -> Any:
     """Parse JSON as `json_values` does, with room for results; raise ValueError naming the field of what is refused."""
-    return json_values(content, MOST_VALUES)
+    # json itself would guess UTF-16 and UTF-32 from the first bytes.
+    return json_values(content.decode("utf-8") if isinstance(content, bytes) else content, MOST_VALUES)
 
 
 def kept_values(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class LlamaSession(LanguageSession):
             parameters.type_k = parameters.type_v = native.GGML_TYPE_Q8_0
             parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
         native_errors()
-        require_memory(CONTEXT_HEADROOM, "llama.cpp's context")
+        require_memory(CONTEXT_HEADROOM, f"llama.cpp's context of {self._cells} positions")
         context = native.llama_init_from_model(model, parameters)
         if not context:
             raise DeviceError(f"no memory for a context of {self._cells} positions: {native_errors()}")

@@ -125,7 +125,8 @@ def test_probabilities_that_are_not_finite_are_an_error(samples: BenchSamples, t
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
         with pytest.raises(DeviceError, match="a: its probabilities are not finite"):
             read_samples(target, "small", samples, 0, journal)
-        journal.add("small", {"key": "a", "sha256": "seen", "scores": [float("nan"), 0.5], "answer": None})
+        with (tmp_path / "out" / "samples" / "small.jsonl").open("a") as rows:
+            rows.write('{"key": "a", "sha256": "seen", "scores": [NaN, 0.5], "answer": null}\n')
         found = read_samples(Scripted(), "small", samples, 0, journal)  # type: ignore[arg-type]
     assert np.isfinite(found.probabilities).all(), "a row of an earlier run that is not finite is read again"
 

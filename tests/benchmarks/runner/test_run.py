@@ -93,7 +93,7 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     *table, folder = done.stdout.splitlines()
     assert (done.exit_code, folder) == (0, str(tmp_path / "out")), done.output
     assert [line.split("|")[1].strip() for line in table if line.startswith("|")][:5] == [
-        *("row", "---", "reference", "exact", "small"),
+        *("row", "---", "full precision", "exact", "small"),
     ]
     assert "1 of 3 rows, " in done.stderr and " s left" in done.stderr
     report = report_of(tmp_path / "out")

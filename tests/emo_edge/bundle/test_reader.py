@@ -72,12 +72,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def content_of(number: int, location: str = "") -> bytes:
-    """Return 1000 + ``number`` bytes: an ONNX message of a producer's name, and of a weight in another file."""
+def content_of(number: int, location: str = "", kind: int = 1) -> bytes:
+    """Return 1000 + ``number`` bytes: an ONNX message of a producer's name, and of a weight in another file.
+
+    The weight has four values of the element type ``kind``, where 1 is float32.
+    """
     external = b""
     if location:
         entry = b"\x0a\x08location\x12" + bytes([len(location)]) + location.encode()
-        tensor = b"\x6a" + bytes([len(entry)]) + entry
+        tensor = b"\x08\x04\x10" + bytes([kind]) + b"\x42\x01w\x6a" + bytes([len(entry)]) + entry + b"\x70\x01"
         graph = b"\x2a" + bytes([len(tensor)]) + tensor
         external = b"\x3a" + bytes([len(graph)]) + graph
     size = 1000 + number - 3 - len(external)
@@ -313,6 +316,13 @@ def test_a_graph_is_scanned_by_its_role_and_not_by_its_suffix(toy: Path) -> None
     (toy / FILES[0]).rename(toy / "vision.model")
     change(toy, lambda m: m["components"]["vision"]["variants"]["fp32"]["files"][0].update(path="vision.model"))
     assert "vision.model: its loader opens 'weights.data'" in refusal(toy)
+
+
+def test_a_file_that_nobody_hashed_is_named_before_what_else_is_wrong(toy: Path) -> None:
+    replaced(toy, 0, content_of(0, FILES[1], kind=0))
+    assert "vision-fp32.onnx: no file that a loader may open: a constant 'w' of the element type 0" in refusal(toy)
+    replaced(toy, 0, content_of(0, "weights.data", kind=0))
+    assert "vision-fp32.onnx: its loader opens 'weights.data', not in the manifest" in refusal(toy)
 
 
 def test_a_graph_may_open_what_the_manifest_lists(toy: Path) -> None:

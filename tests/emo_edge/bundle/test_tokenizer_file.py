@@ -11,7 +11,7 @@ import pytest
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
-from emo_edge.errors import CheckpointError
+from emo_edge.errors import BundleError
 
 WHOLE = packaged_checkpoint("emo-tiny") / "question_tokenizer.json"
 QUESTION = "What is the emotion of this face?"
@@ -33,25 +33,31 @@ def beyond(values: dict[str, Any]) -> None:
 
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "an expression to split by": (split, "pre_tokenizer Split"),
-    "an expression to replace": (replaced, "normalizer Replace"),
-    "another model": (lambda values: values.update(model={"type": "BPE"}), "its model is no WordPiece"),
-    "an id beyond any table": (beyond, "1099511627776 is no token id"),
-    "one id twice": (lambda values: values["model"]["vocab"].update({"a": 6}), "two words have one id"),
-    "an unknown that is unknown": (lambda values: values["model"].update(unk_token="none"), "its unk_token"),
+    "an expression to split by": (split, "pre_tokenizer.type: Input should be 'BertPreTokenizer'"),
+    "an expression to replace": (replaced, "normalizer.pattern: unknown key"),
+    "another model": (lambda values: values.update(model={"type": "BPE"}), "model.type: Input should be 'WordPiece'"),
+    "an id beyond any table": (beyond, "model.vocab.[PAD]: Input should be less than"),
+    "one id twice": (lambda values: values["model"]["vocab"].update({"a": 6}), "vocab does not count its words from 0"),
+    "an unknown that is unknown": (
+        lambda values: values["model"].update(unk_token="none"),
+        "vocab lacks unk_token 'none'",
+    ),
     "a long word": (
         lambda values: values["added_tokens"][0].update(content="a" * 10_000),
-        "no list of at most 4096 tokens of at most 256 characters",
+        "added_tokens.0.content: String should have at most 256 characters",
     ),
     "endless words": (
         lambda values: values["model"].update(max_input_chars_per_word=1 << 40),
-        "max_input_chars_per_word is 1099511627776",
+        "model.max_input_chars_per_word: Input should be less than or equal to 1000",
     ),
     "a template of nothing": (
         lambda values: values["post_processor"].update(special_tokens={}),
-        "post_processor names '[CLS]', which it does not describe",
+        "special_tokens lacks a name of the template",
     ),
-    "no vocabulary": (lambda values: values["model"].update(vocab=[]), "its vocabulary is no table of words"),
+    "no vocabulary": (
+        lambda values: values["model"].update(vocab=[]),
+        "model.vocab: Input should be a valid dictionary",
+    ),
 }
 
 
@@ -66,23 +72,23 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
 @pytest.mark.parametrize("name", BAD)
 def test_another_tokenizer_is_refused_by_name(name: str, tmp_path: Path) -> None:
     change, reason = BAD[name]
-    with pytest.raises(CheckpointError, match="not a tokenizers file of BERT's WordPiece: ") as caught:
+    with pytest.raises(BundleError, match="not a tokenizers file of an uncased BERT: ") as caught:
         QuestionTokenizer(changed(tmp_path, change), 32)
     assert reason in str(caught.value) and len(str(caught.value)) < 500
 
 
-def test_a_whole_file_is_read_and_its_rows_are_those_of_the_largest_id(tmp_path: Path) -> None:
+def test_a_whole_file_is_read_and_its_ids_count_from_0(tmp_path: Path) -> None:
     whole = QuestionTokenizer(WHOLE, 32)
     assert len(whole) == len(json.loads(WHOLE.read_text(encoding="utf-8"))["model"]["vocab"]) + 1  # and [DEC]
-    moved = QuestionTokenizer(changed(tmp_path, lambda values: values["model"]["vocab"].update(zzz=5000)), 32)
-    assert len(moved) == 5001
-    assert moved.encode(QUESTION) == whole.encode(QUESTION)
+    assert max(whole.encode(QUESTION)) < len(whole)
+    with pytest.raises(BundleError, match="vocab does not count its words from 0"):
+        QuestionTokenizer(changed(tmp_path, lambda values: values["model"]["vocab"].update(zzz=5000)), 32)
 
 
-def test_a_length_that_a_file_names_pads_nothing(tmp_path: Path) -> None:
+def test_a_file_that_names_a_length_to_pad_to_is_refused(tmp_path: Path) -> None:
     padding = {
         **{"strategy": {"Fixed": 1 << 30}, "direction": "Right", "pad_to_multiple_of": None},
         **{"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
     }
-    padded = QuestionTokenizer(changed(tmp_path, lambda values: values.update(padding=padding)), 32)
-    assert padded.encode(QUESTION) == QuestionTokenizer(WHOLE, 32).encode(QUESTION)
+    with pytest.raises(BundleError, match="padding: Input should be None"):
+        QuestionTokenizer(changed(tmp_path, lambda values: values.update(padding=padding)), 32)

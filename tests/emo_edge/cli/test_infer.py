@@ -23,10 +23,10 @@ from emo_edge.cli.infer import main
 from emo_edge.faces.registry import FixedBox
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
-from emo_edge.inference.rows import rows
+from emo_edge.inference.rows import columns, rows
 from emo_edge.inference.stream import read_sources, stream
 from emo_edge.media.images import read_image, write_image
-from emo_edge.rendering.result_writers import cell
+from emo_edge.rendering.result_writers import CsvWriter, cell
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
@@ -140,8 +140,16 @@ def test_csv_has_the_columns_of_rows_whatever_is_read(tiny_bundle: Path, tmp_pat
     with EmotionPipeline.open(tiny_bundle, device="cpu", detector=FixedBox((10, 10, 210, 210))) as pipeline:
         request = Request(labels=("joy", "rage"), describe=True, ask="=1+1?")
         expected = rows(list(read_sources(pipeline, [str(FACE)], request, ClipSampling())))
-    assert list(table[0]) == list(expected[0])
+    assert [name for name in table[0] if name != "segment"] == list(expected[0])
     assert float(table[2]["p_joy"]) == pytest.approx(expected[0]["p_joy"], abs=1e-4)
+
+
+def test_csv_names_the_segment_after_a_jump_of_the_time_stamps(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = CsvWriter(columns(["joy"]))
+    writer.begin()
+    for segment in (0, 1):
+        writer.write(SourceResult("a.ts", "clip", [], None, (0.0, 1.0), segment=segment))
+    assert [row["segment"] for row in csv.DictReader(capsys.readouterr().out.splitlines())] == ["", "1"]
 
 
 def test_a_cell_that_a_spreadsheet_would_compute_is_text() -> None:
@@ -391,7 +399,8 @@ def test_a_video_that_does_not_fit_is_an_error_and_leaves_nothing(tiny_bundle: P
 def test_a_stream_of_results_is_what_the_command_prints(tiny_bundle: Path) -> None:
     with EmotionPipeline.open(tiny_bundle, device="cpu") as pipeline:
         found = list(stream(pipeline, SAMPLES, Request(labels="ferplus8")))
-    assert len(found) == 210
+    assert len(found) == 211
+    assert [Path(result.source).name for result in found if result.error] == ["samples.json"]
     assert list(found[0].faces[0].probabilities) == list(pipeline.manifest.label_sets["ferplus8"])
 
 

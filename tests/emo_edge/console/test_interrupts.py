@@ -56,7 +56,7 @@ def test_what_cleans_up_is_given_its_time() -> None:
 
 LEAVING = """
 import atexit, time
-from emo_edge.utils.interrupts import prompt_interrupts
+from emo_edge.console.interrupts import prompt_interrupts
 class Slow:
     def __del__(self):
         print("taken down", flush=True)

@@ -10,10 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from emo_edge.console import terminal
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import PrintableFormatter, echo
 from emo_edge.errors import InputError
-from emo_edge.utils import terminal
 from emo_edge.utils.text import UNPRINTABLE, printable, quoted
 
 HOSTILE = "".join(
@@ -21,7 +21,7 @@ HOSTILE = "".join(
 )
 BETWEEN = ("emo_edge", "benchmarks/report/compare")
 """Folders whose commands print what files hold."""
-OWN = {"emo_edge/console/terminal.py", "emo_edge/cli/infer.py"}
+OWN = {"emo_edge/console/terminal.py", "emo_edge/console/status_line.py"}
 """The one that prints for all, and the status line, which erases itself."""
 
 

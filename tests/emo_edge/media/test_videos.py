@@ -261,7 +261,7 @@ def test_sources_are_told_apart(videos: Path, tmp_path: Path, monkeypatch: pytes
     assert (camera_index("3"), camera_index("/dev/video11")) == (3, 11)
 
 
-@pytest.mark.parametrize("text", ["", "none.jpg", "-1", "ftp://host/a", "a\0b", "x" * 5000, "notes.txt"])
+@pytest.mark.parametrize("text", ["", "none.jpg", "-1", "ftp://host/a", "a\0b", "/dev/v4l/\0", "x" * 5000, "notes.txt"])
 def test_an_unknown_source_lists_the_possibilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("hello")

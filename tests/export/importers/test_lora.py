@@ -191,7 +191,9 @@ def test_an_adapter_that_is_no_sum_is_refused_by_name(kind: str, adapt: Callable
 def test_a_name_counts_as_peft_counts_it(key: str, matches: bool) -> None:
     module = "model.layers.0.self_attn.q_proj"
     assert bool(re.fullmatch(rf"(.*\.)?({key})", module)) is matches  # peft/utils/other.py, get_pattern_key
-    values = lora._NamedValues({"rank_pattern": {"other": 1, key: 2, "q_proj": 3}}, "rank_pattern", 9)
+    values = lora._NamedValues(
+        {"rank_pattern": {"other": 1, key: 2, "layers.0.self_attn.q_proj": 3}}, "rank_pattern", 9
+    )
     assert values.of(module) == (2 if matches else 3)
     assert values.of("model.norm") == 9
 

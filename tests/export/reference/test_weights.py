@@ -220,7 +220,8 @@ def test_a_broken_index_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_save_that_fails_midway_leaves_the_old_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(state: dict[str, Tensor], path: Path, metadata: Any = None) -> None:
+    def half(state: dict[str, Tensor], name: str, metadata: Any = None) -> None:
+        path = Path(name)
         whole = path.with_suffix(".whole")
         save_file(state, whole, metadata=metadata)
         path.write_bytes(whole.read_bytes()[:100])

@@ -407,7 +407,8 @@ from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 LlamaSession(Path(sys.argv[1]), context_size=64, threads=1).close()
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+limit = used + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     LlamaSession(Path(sys.argv[1]), context_size=2**18, threads=1, exact_cache=True)
 except DeviceError as error:
@@ -416,11 +417,20 @@ except DeviceError as error:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="waits for Linux's limit of the address space")
-def test_too_little_memory_is_a_device_error(language: Any, write: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        (2**27, "llama.cpp's context of 262272 positions: not enough memory"),
+        (2**29, "no memory for a context of 262272 positions"),
+    ],
+)
+def test_too_little_memory_is_a_device_error(
+    language: Any, write: Callable[..., Path], room: int, message: str
+) -> None:
     path = write(language, "f16", CONFIG.model_copy(update={"max_position_embeddings": 2**18}))
-    command = [sys.executable, "-c", OUT_OF_MEMORY, str(path)]
+    command = [sys.executable, "-c", OUT_OF_MEMORY, str(path), str(room)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "no memory for a context of 262272 positions" in done.stdout, done
+    assert message in done.stdout, done
 
 
 def test_the_engine_is_silent(files: dict[str, Path], prompt: list[Chunk], capfd: pytest.CaptureFixture[str]) -> None:

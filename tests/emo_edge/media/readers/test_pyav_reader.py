@@ -90,7 +90,8 @@ def test_transparent_pixels_are_white(tmp_path: Path, name: str, codec: str, pix
     write(tmp_path / name, times, codec=codec, alpha=0, pixel_format=pixel_format)
     assert [frame.image.min() for frame in sampled_frames(tmp_path / name)] == [255] * 3
     write(tmp_path / name, times, codec=codec, alpha=255, pixel_format=pixel_format)
-    assert [index_of(frame.image) for frame in sampled_frames(tmp_path / name)] == [0, 1, 2]
+    # VP8 at its usual rate loses up to two levels.
+    assert [frame.image.mean() for frame in sampled_frames(tmp_path / name)] == pytest.approx([20, 23, 26], abs=2.4)
     write(tmp_path / name, times, codec=codec, alpha=51, pixel_format=pixel_format)
     assert all(abs(frame.image.mean() - 209) < 4 for frame in clip_frames(tmp_path / name, count=3))
 

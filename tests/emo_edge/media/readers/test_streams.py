@@ -177,7 +177,7 @@ def test_a_link_below_dev_v4l_is_a_camera_and_another_device_is_none(tmp_path: P
     assert classify_source("/dev/v4l/by-id/usb-none-index0") == "camera"
     with pytest.raises(DeviceError, match=r"camera /dev/v4l/by-id/usb-none-index0 cannot be opened; this machine has"):
         list(sampled_frames("/dev/v4l/by-id/usb-none-index0"))
-    with pytest.raises(InputError, match="/dev/null: is a device, and no camera"):
+    with pytest.raises(InputError, match="/dev/null: is a device that is no camera"):
         classify_source("/dev/null")
     (tmp_path / "video7").touch()
     (tmp_path / "front").symlink_to("video7")
