@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from emo_edge.benchmarks.report.schema import SCHEMA, Report
 from emo_edge.errors import InputError
-from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.json_values import json_values
 from emo_edge.utils.settings import problem_list
 
 REPORT_NAME = "report.json"
@@ -55,7 +55,7 @@ def _values(file: Path) -> Any:
             raise InputError(
                 f"{file}: larger than any report ({LARGEST >> 20} MiB); give the report.json of a benchmark"
             )
-        return parsed_json(file.read_bytes())
+        return json_values(file.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file; emo-edge bench --out FOLDER writes one") from error
     except json.JSONDecodeError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from emo_edge.errors import InputError
 from emo_edge.storage.locks import OWNER_SUFFIX, FileLock, LockedError
 from emo_edge.storage.output_paths import require_output
-from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.json_values import json_values
 
 SAMPLES, PLAN_NAME, REPORT_NAME = "samples", "run.json", "report.json"
 LOCK_NAME = ".lock"
@@ -145,7 +145,7 @@ def _changed(before: Row, after: Row) -> list[str]:
 
 def _parsed(line: str, *, key: bool = True) -> Row | None:
     try:
-        row = parsed_json(line)
+        row = json_values(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) and (not key or isinstance(row.get("key"), str)) else None

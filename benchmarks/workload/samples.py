@@ -17,7 +17,7 @@ from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector, nearest_with_face
 from emo_edge.faces.tracks import face_tracks
 from emo_edge.media.crops import Box
-from emo_edge.utils.json_text import is_number
+from emo_edge.utils.partial_results import is_number
 
 FACES = "faces"
 """Name of the journal's file of boxes."""

@@ -18,7 +18,7 @@ from emo_edge.calibration.int8.histogram import BINS, LEAST_EXPONENT, MagnitudeH
 from emo_edge.errors import InputError
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replaced_file
-from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.json_values import json_values
 from emo_edge.utils.settings import Section
 
 LARGEST_NAME = 1 << 16
@@ -99,7 +99,7 @@ def load_state(path: Path, graph: str, tensors: Sequence[str]) -> RangeState:
         with path.open("rb") as stream:
             _require_small(stream, len(tensors))
             with np.load(stream, allow_pickle=False) as stored:
-                header = parsed_json(str(stored["header"]))
+                header = json_values(str(stored["header"]))
                 columns = stored["exponents"], stored["peaks"], stored["counts"]
         saved = _Saved.model_validate(header)
     except Exception as error:

@@ -21,7 +21,7 @@ from emo_edge.errors import InputError
 from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replace_text
-from emo_edge.utils.json_text import is_number, kept_values
+from emo_edge.utils.partial_results import is_number, kept_values
 
 Outputs = Mapping[str, Tensor]
 """A graph's outputs for all samples, [N, ...] each."""

@@ -15,7 +15,7 @@ from emo_edge.calibration.language.type_search import Option, Options, chosen_ty
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.label_agreement import kl_divergence
 from emo_edge.utils.files import replace_text
-from emo_edge.utils.json_text import is_number, kept_values
+from emo_edge.utils.partial_results import is_number, kept_values
 
 BASE = "q8_0"
 """File type of every file that is made here; the type of each matrix is named."""

@@ -29,7 +29,7 @@ from emo_edge.calibration.language.mixed_types import (
 from emo_edge.calibration.language.type_search import Options
 from emo_edge.errors import AccuracyGateError
 from emo_edge.utils.files import replace_text
-from emo_edge.utils.json_text import is_number, kept_values
+from emo_edge.utils.partial_results import is_number, kept_values
 
 RECIPES = ("q6_k", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k")
 """Stock file types made without statistics, the largest first."""

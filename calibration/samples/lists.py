@@ -12,7 +12,7 @@ from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, folder_entries, image_paths
 from emo_edge.media.sources import VIDEO_EXTENSIONS
-from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.json_values import json_values
 
 COLUMN_NAMES = ("image", "label", "x0", "y0", "x1", "y1")
 NAMES = (*PICTURE_NAMES, *OPTIONAL_NAMES, *VIDEO_EXTENSIONS)
@@ -82,7 +82,7 @@ def _jsonl_rows(source: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
     # Only line feeds end a line: a string may hold other separators of Unicode.
     for number, line in enumerate(source.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
-            row = parsed_json(line)
+            row = json_values(line)
             yield number, row if isinstance(row, dict) else {}
 
 

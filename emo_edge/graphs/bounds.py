@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.graphs.model import Constant, GraphFile, Node, Port, Shape, read_graph
-from emo_edge.graphs.shapes import Reads, output_shapes
+from emo_edge.graphs.reads import Reads
+from emo_edge.graphs.shapes import output_shapes
 from emo_edge.graphs.values import Array, known_values
 from emo_edge.graphs.wire import Buffer
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +105,4 @@ def _quota_of(folder: Path, *, version_2: bool) -> float | None:
         quota, period = (int(match[1]), int(match[2])) if match else (None, None)
     else:
         quota, period = (read_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    with suppress(TypeError, ZeroDivisionError):
-        return quota / period if quota > 0 else None  # type: ignore[operator]
-    return None
+    return quota / period if quota and period and quota > 0 else None

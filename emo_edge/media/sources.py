@@ -57,15 +57,6 @@ def classify_source(text: str) -> SourceKind:
     raise InputError(f"{unknown_text(text) or 'an empty source'}: no such file. A source is {POSSIBLE}")
 
 
-def camera_index(text: str) -> int:
-    """Return the index in a camera's source, "2", "/dev/video2" or a link to it; raise InputError for another text."""
-    followed = text if "\0" in text else os.path.realpath(text)  # which takes no zero byte
-    match = _CAMERA.fullmatch(text) or _CAMERA.fullmatch(followed)
-    if match is None:
-        raise InputError(f"{text}: not a camera; a source is {POSSIBLE}")
-    return int(match[1])
-
-
 def camera_path(text: str) -> str:
     """Return the device of a camera's source; a link, such as one below /dev/v4l/by-id, is followed."""
     match = _CAMERA.fullmatch(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.json_values import json_values
 
 BLOCK = 1 << 20
 NAMED = 48
@@ -26,13 +26,13 @@ LARGEST_JSON = 64 << 20
 def read_json(path: Path, absent: str) -> Any:
     """Read a JSON file; ``absent`` names the next step where there is none.
 
-    Raises CheckpointError for a file that is missing, larger than `LARGEST_JSON`, or no JSON that `parsed_json` takes.
+    Raises CheckpointError for a file that is missing, larger than `LARGEST_JSON`, or no JSON that `json_values` takes.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
             raise ValueError(f"no plain file, or larger than {LARGEST_JSON >> 20} MiB")
-        return parsed_json(path.read_bytes())
+        return json_values(path.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; {absent}") from error
     except (OSError, ValueError) as error:

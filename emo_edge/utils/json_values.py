@@ -29,6 +29,8 @@ def json_values(text: str | bytes, most: int = MOST_VALUES) -> Any:
     Refused are NaN and infinity, numbers beyond 64 bits, a key that is there twice, half a surrogate pair, more than
     `DEEPEST` levels, and more than ``most`` values.
     """
+    # json itself would guess UTF-16 and UTF-32 from the first bytes.
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
     try:
         values = json.loads(
             text, parse_constant=_constant, parse_int=_whole, parse_float=_finite, object_pairs_hook=_object

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
-from emo_edge.utils.json_text import parsed_json
+from emo_edge.utils.json_values import json_values
 
 FOLDER = "samples"
 Ids = NDArray[np.int64]
@@ -63,7 +63,7 @@ def common(before: Answered, after: Answered) -> tuple[Ids, Ids, Ids]:
 
 def _row(line: str, labels: int) -> tuple[str, int | None, list[float]] | None:
     try:
-        row: Any = parsed_json(line)
+        row: Any = json_values(line)
         key, true, scores = row["key"], row["truth"], row["scores"]
         fits = isinstance(key, str) and len(scores) == labels and (true is None or 0 <= true < labels)
         return (key, true, [float(score) for score in scores]) if fits else None

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
+from emo_edge.graphs.bounds import MATMULS
+from emo_edge.graphs.model import BITS
 from emo_edge.planning.cost.onnx_shapes import shapes_of, sized_graph
 from emo_edge.planning.cost.work import Kind, Node, Precision, Work
 from emo_edge.utils.extras import missing_extra
 
 IDLE = frozenset({"Constant", "DequantizeLinear", "Identity", "Shape"})
 VIEWS = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
-MATMULS = frozenset({"Conv", "Gemm", "MatMul"})
 FUNCTIONS = frozenset({"Cos", "Erf", "Exp", "Gelu", "LayerNormalization", "Sigmoid", "Sin", "Softmax", "Tanh"})
-BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
-"""Of each element type: ONNX's ``TensorProto.DataType``."""
 INTEGERS = frozenset({6, 7, 12, 13})
 HALVES = frozenset({10, 16})
 

@@ -1,4 +1,4 @@
-"""What a terminal would obey never reaches it, whichever command prints it."""
+"""Control characters never reach a terminal, whichever command prints them."""
 
 from __future__ import annotations
 

@@ -395,25 +395,28 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         "lacks whole parts; give --landmark-projector",
     ),
     "no landmarks": (lambda root: (root / "2d106det.onnx").unlink(), "gone.onnx: no such file; --landmarks is"),
-    "no graph": (set_landmarks(b"not a graph"), "2d106det.onnx: no ONNX graph"),
-    "half a graph": (set_landmarks(landmark_graph().SerializeToString()[:4000]), "2d106det.onnx: no ONNX graph"),
+    "no graph": (set_landmarks(b"not a graph"), "2d106det.onnx: no usable ONNX graph"),
+    "half a graph": (
+        set_landmarks(landmark_graph().SerializeToString()[:4000]),
+        "2d106det.onnx: no usable ONNX graph",
+    ),
     "one picture at a time": (
         set_landmarks(landmark_graph(batch=1).SerializeToString()),
         "2d106det.onnx: fails on 2 picture(s)",
     ),
     "foreign operators": (
         set_landmarks(foreign()),
-        "2d106det.onnx: no ONNX graph: an operator 'Sub' of the domain 'com.example', which is not ONNX's",
+        "2d106det.onnx: no usable ONNX graph: an operator 'Sub' of the domain 'com.example', which is not ONNX's",
     ),
     "weights elsewhere": (set_landmarks(outside()), "this has weights in another file (conv_weight)"),
     "huge pictures": (
         set_landmarks(sized(10**6)),
-        "2d106det.onnx: no ONNX graph: a run on 1 picture(s) needs 12000.0 GB of memory",
+        "2d106det.onnx: no usable ONNX graph: a run on 1 picture(s) needs 12000.0 GB of memory",
     ),
     "large pictures": (set_landmarks(sized(1025, 300)), "2d106det.onnx: reads pictures of 1025 pixels a side"),
     "no pixels": (
         set_landmarks(sized(-5)),
-        "2d106det.onnx: no ONNX graph: the input 'data' has the shape [None, 3, -5, -5]",
+        "2d106det.onnx: no usable ONNX graph: the input 'data' has the shape [None, 3, -5, -5]",
     ),
     "an empty constant": (set_landmarks(without_constant()), "2d106det.onnx: not a graph that can be joined"),
     "infinite numbers": (set_landmarks(infinite()), "2d106det.onnx: gives numbers that are not finite"),

@@ -63,14 +63,14 @@ class Camera(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that have read enough close the connection."""
+        """Do nothing: clients that have read enough close the connection."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""JSON that others wrote: parsed within bounds, and read as a table of partial results."""
+"""Partial results of a run that was stopped: a JSON object, checked before it is used again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ from emo_edge.errors import InputError
 from emo_edge.utils.json_values import json_values
 from emo_edge.utils.text import quoted
 
-MOST_VALUES = 1 << 24
-"""Values of a file of results; ``report.json`` holds every raw time."""
-
-
-def parsed_json(content: str | bytes) -> Any:
-    """Parse JSON as `json_values` does, with room for results; raise ValueError naming the field of what is refused."""
-    # json itself would guess UTF-16 and UTF-32 from the first bytes.
-    return json_values(content.decode("utf-8") if isinstance(content, bytes) else content, MOST_VALUES)
-
 
 def kept_values(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any]:
     """Read an object of partial results; empty where there is none yet.
@@ -28,7 +19,7 @@ def kept_values(path: Path, fits: Callable[[Any], bool]) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        values = parsed_json(path.read_bytes())
+        values = json_values(path.read_bytes())
         if not isinstance(values, dict):
             raise ValueError(f"an object was expected, not {type(values).__name__}")
         if wrong := [name for name, value in values.items() if not fits(value)]:

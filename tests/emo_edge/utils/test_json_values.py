@@ -10,8 +10,8 @@ import pytest
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.utils.files import LARGEST_JSON, read_json
-from emo_edge.utils.json_text import is_number, kept_values, parsed_json
-from emo_edge.utils.json_values import DEEPEST
+from emo_edge.utils.json_values import DEEPEST, json_values
+from emo_edge.utils.partial_results import is_number, kept_values
 
 BAD = {
     '{"a": {"b": [1, %s]}}' % (10**400): "a.b.1: a number of 401 digits",
@@ -31,7 +31,7 @@ BAD = {
 @pytest.mark.parametrize("text", BAD, ids=lambda text: text[:20])
 def test_what_no_reader_can_use_is_refused_by_name(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError) as caught:
-        parsed_json(text)
+        json_values(text)
     assert BAD[text] in str(caught.value) and len(str(caught.value)) < 400
     path = tmp_path / "config.json"
     path.write_text(text, encoding="utf-8")
@@ -41,15 +41,15 @@ def test_what_no_reader_can_use_is_refused_by_name(text: str, tmp_path: Path) ->
 
 def test_what_is_usable_is_read() -> None:
     deepest = "[" * DEEPEST + "]" * DEEPEST
-    assert parsed_json(f'{{"a": "\\ud83d\\ude00", "b": [1.5, -2, true, null], "c": {2**63}}}') == {
+    assert json_values(f'{{"a": "\\ud83d\\ude00", "b": [1.5, -2, true, null], "c": {2**63}}}') == {
         "a": "\U0001f600",
         "b": [1.5, -2, True, None],
         "c": 2**63,
     }
-    assert parsed_json(deepest) is not None
-    assert parsed_json("\u00e9".join('""').encode()) == "\u00e9"
+    assert json_values(deepest) is not None
+    assert json_values("\u00e9".join('""').encode()) == "\u00e9"
     with pytest.raises(ValueError):
-        parsed_json(b'"\xff"')
+        json_values(b'"\xff"')
 
 
 def test_a_file_that_is_none_or_too_large_is_refused_at_once(tmp_path: Path) -> None:
