@@ -25,6 +25,9 @@ from emo_edge.planning.roofline import Device, Engine, Speed, constant
 COPIED = 1 << 28
 """Bytes: far more than any cache holds."""
 SIDE, ROUNDS = 2048, 5
+TRIED_SIDE, MUCH_SLOWER = 256, 4.0
+"""A type whose small matmul takes this many times as long as the other's is not measured: on a processor without
+bfloat16 a large one takes a minute."""
 PLENTY = float(1 << 60)
 
 
@@ -41,7 +44,7 @@ class Roofline:
 
 
 def measure_roofline(threads: int | None) -> Roofline:
-    """Measure copies and square matmuls through PyTorch, in float32 and bfloat16; about a second."""
+    """Measure copies and square matmuls through PyTorch, in float32 and, where it may be faster, bfloat16."""
     import torch
 
     before = torch.get_num_threads()
@@ -49,15 +52,24 @@ def measure_roofline(threads: int | None) -> Roofline:
     try:
         source, target = (torch.ones(COPIED // 8, dtype=torch.float32) for _ in range(2))
         copied = median(timed_ms(partial(target.copy_, source)) for _ in range(ROUNDS))
-        rates = {}
-        for dtype in (torch.float32, torch.bfloat16):
-            matrix = torch.ones(SIDE, SIDE, dtype=dtype)
-            product = partial(torch.mm, matrix, matrix, out=torch.empty_like(matrix))
-            rates[str(dtype).removeprefix("torch.")] = median(timed_ms(product) for _ in range(ROUNDS))
+        tried = {dtype: _matmul_ms(dtype, min(TRIED_SIDE, SIDE)) for dtype in (torch.float32, torch.bfloat16)}
+        times = {
+            dtype: _matmul_ms(dtype, SIDE) for dtype, ms in tried.items() if ms <= MUCH_SLOWER * min(tried.values())
+        }
     finally:
         torch.set_num_threads(before)
-    fastest = min(rates, key=rates.__getitem__)
-    return Roofline(1000 * COPIED / copied, 1000 * 2 * SIDE**3 / rates[fastest], fastest)
+    fastest = min(times, key=times.__getitem__)
+    name = str(fastest).removeprefix("torch.")
+    return Roofline(1000 * COPIED / copied, 1000 * 2 * SIDE**3 / times[fastest], name)
+
+
+def _matmul_ms(dtype: Any, side: int) -> float:
+    """Time a product of two square matrices."""
+    import torch
+
+    matrix = torch.ones(side, side, dtype=dtype)
+    product = partial(torch.mm, matrix, matrix, out=torch.empty_like(matrix))
+    return median(timed_ms(product) for _ in range(ROUNDS))
 
 
 def roofline_of(
