@@ -37,25 +37,13 @@ def require_sound(part: str, outputs: Mapping[str, Tensor], device: str) -> None
 
 def _wrong_value(name: str, values: Tensor) -> float | None:
     """Return the worst value that cannot be a result; None if all can."""
-    if not all_finite(values):
-        return float(values[~np.isfinite(values)].flat[0])
+    finite = np.isfinite(values)
+    if not finite.all():
+        return float(values[~finite].flat[0])
     if name not in LARGEST or not values.size:
         return None
     worst = float(values.flat[np.abs(values).argmax()])
     return worst if abs(worst) > LARGEST[name] + ROUNDING else None
-
-
-def all_finite(values: Tensor) -> bool:
-    """Return True if every value is finite.
-
-    The sum of finite values is finite, or overflows and is looked at again: it takes a fifth of the time of
-    ``isfinite`` and no memory.
-    """
-    if not np.issubdtype(values.dtype, np.floating):
-        return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = values.sum(dtype=np.float32)
-    return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 
 
 def _error(text: str, device: str) -> EmoEdgeError:

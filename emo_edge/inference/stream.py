@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from emo_edge.console.progress import StepProgress
-from emo_edge.errors import DeviceError, EmoEdgeError, InputError, MissingExtraError, SkippedError
+from emo_edge.errors import BundleError, DeviceError, EmoEdgeError, InputError, MissingExtraError, SkippedError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.media.folders import folder_entries, image_paths
@@ -54,7 +54,7 @@ def read_sources(
         try:
             kind = "image" if classify_source(source) in ("image", "folder") else "clip"
             yield from _read_source(pipeline, source, request, sampling, progress)
-        except (InputError, DeviceError, MissingExtraError) as error:
+        except (InputError, DeviceError, BundleError, MissingExtraError) as error:
             yield SourceResult(source, kind, [], None, error=error)
 
 
@@ -95,7 +95,7 @@ def _folder_results(
         except MissingExtraError as lacking:
             missing = lacking
             error = SkippedError(f"skipped: {str(lacking).removeprefix(f'{path}: ')}")
-        except InputError as broken:
+        except (InputError, BundleError) as broken:  # a network may compute nonsense of one picture alone
             error, known = broken, True
         if error:
             yield SourceResult(str(path), "image", [], None, error=error)
