@@ -34,7 +34,7 @@ STATISTICS = "statistics.imatrix.gguf"
 
 @dataclass(frozen=True)
 class VlmChoices:
-    """What a VLM's calibration makes besides the types of its `CalibrationConfig`."""
+    """Choices of a VLM's calibration besides its `CalibrationConfig`."""
 
     fit_scoring: bool = False
     """Fit temperature and prior correction on the labelled samples."""

@@ -100,7 +100,7 @@ def _size_problems(header: GgufHeader, key: str) -> Iterator[str]:
     if key not in header.metadata:
         yield f"{key}: missing"
         return
-    values = header.arrays[key].values if key in header.arrays else [header.metadata[key]]
+    values: Any = header.arrays[key].values if key in header.arrays else [header.metadata[key]]
     most = MOST_LAYERS if key.endswith(LAYERS) else LARGEST_SIZE
     whole = [isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values]
     if not (len(values) and all(whole) and all(0 <= value <= most for value in values) and max(values) >= 1):

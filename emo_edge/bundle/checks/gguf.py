@@ -25,6 +25,7 @@ from emo_edge.bundle.gguf_header import (
     UINT32,
     GgufHeader,
     read_gguf_header,
+    read_gguf_structure,
 )
 from emo_edge.bundle.gguf_types import TENSOR_TYPES
 from emo_edge.errors import BundleError, CheckpointError
@@ -32,6 +33,8 @@ from emo_edge.utils.text import quoted
 
 MOST_LAYERS = 512
 """llama.cpp's ``LLAMA_MAX_LAYERS``."""
+LLAMA = "llama"
+"""The one architecture that emo-edge exports."""
 LISTED = 8
 """Problems that an error names."""
 FREE = ("general.", "quantize.", "tokenizer.chat_template")
@@ -61,7 +64,7 @@ def _text(*values: str) -> Rule:
 
 _YES_OR_NO = Rule(BOOL, "true or false", lambda value: True)
 REQUIRED = {
-    "general.architecture": _text("llama"),
+    "general.architecture": _text(LLAMA),
     "llama.context_length": _whole(1, 1 << 20),
     "llama.embedding_length": _whole(1, 1 << 16),
     "llama.block_count": _whole(1, MOST_LAYERS),
@@ -93,8 +96,9 @@ RULES = REQUIRED | OPTIONAL
 def check_gguf(path: Path) -> GgufHeader:
     """Return a language model's header; raise BundleError that names each value that llama.cpp is not given."""
     try:
-        header = read_gguf_header(path)
-    except CheckpointError as error:
+        structure = read_gguf_structure(path)
+        header = read_gguf_header(path) if structure.architecture == LLAMA else structure
+    except (OSError, ValueError, CheckpointError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise BundleError(
             f"{path}: llama.cpp cannot read it (truncated, corrupt or of another kind): {reason}"
