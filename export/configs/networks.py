@@ -206,7 +206,7 @@ class LandmarkConfig(Section):
 
 
 class LanguageConfig(Section):
-    """LLaMA sizes, under transformers' own names."""
+    """LLaMA sizes, under transformers' own names but for ``rope_factor``."""
 
     vocab_size: Rows = 32000
     hidden_size: Width = 4096
@@ -217,7 +217,10 @@ class LanguageConfig(Section):
     max_position_embeddings: Positions = 4096
     rms_norm_eps: Epsilon = 1e-5
     rope_theta: RopeBase = 10000.0
-    tie_word_embeddings: Literal[False] = False
+    rope_factor: Annotated[float, Field(ge=1, le=1024)] = 1.0
+    """Linear scaling of the rotary embedding: positions are divided by it."""
+    tie_word_embeddings: bool = False
+    """True where the output matrix is the table of embeddings, and is not stored."""
     bos_token_id: TokenId = 1
     eos_token_id: TokenId = 2
 

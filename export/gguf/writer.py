@@ -121,7 +121,7 @@ def _weights(config: LanguageConfig) -> list[Weight]:
             for source, target, shape, rotated in layer
         ),
         Weight("model.norm.weight", "output_norm.weight", (hidden,)),
-        Weight("lm_head.weight", "output.weight", (rows, hidden)),
+        *([] if config.tie_word_embeddings else [Weight("lm_head.weight", "output.weight", (rows, hidden))]),
     ]
 
 
@@ -159,6 +159,8 @@ def _converted(stored: Tensor, weight: Weight, dtype: torch.dtype) -> NDArray[An
 
 
 def _add_metadata(writer: Any, config: LanguageConfig, name: str, file_type: int) -> None:
+    import gguf
+
     writer.add_name(name)
     writer.add_type("model")
     writer.add_file_type(file_type)
@@ -170,6 +172,9 @@ def _add_metadata(writer: Any, config: LanguageConfig, name: str, file_type: int
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
     writer.add_rope_freq_base(config.rope_theta)
+    if config.rope_factor > 1:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(config.rope_factor)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
 

@@ -35,7 +35,25 @@ def build_llama(config: LanguageConfig) -> Any:
     """Make a ``LlamaForCausalLM`` of these sizes on the current default device."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(LlamaConfig(**config.model_dump(), pad_token_id=None))
+    sizes = config.model_dump(exclude={"rope_factor", "tie_word_embeddings"})
+    linear = {"rope_type": "linear", "factor": config.rope_factor} if config.rope_factor > 1 else None
+    model = LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=False, rope_scaling=linear, pad_token_id=None))
+    if config.tie_word_embeddings:
+        model.lm_head = TiedOutput(model.get_input_embeddings())
+    return model
+
+
+class TiedOutput(nn.Module):
+    """The output layer whose matrix is the table of embeddings; it has no weights of its own to load or to save."""
+
+    def __init__(self, embeddings: nn.Module) -> None:
+        super().__init__()
+        # In a tuple, so that the table is not registered, loaded and saved once more.
+        self._embeddings = (embeddings,)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits [..., V] of hidden states [..., E]."""
+        return nn.functional.linear(hidden, self._embeddings[0].get_parameter("weight"))
 
 
 def rebuild_rotary(language: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from emo_edge.bundle.prompts import answer_ids
 from emo_edge.errors import CheckpointError
+from emo_edge.utils.files import refuse_substitute
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.text import require_file, writable
 
@@ -34,6 +35,7 @@ class LanguageTokenizer:
             with native_path(self.path) as name:
                 self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=name)
         except (OSError, RuntimeError, ValueError) as error:  # its message may hold the file's own broken text
+            refuse_substitute(self.path, error)
             raise CheckpointError(f"{self.path}: not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:

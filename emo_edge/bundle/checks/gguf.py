@@ -82,6 +82,8 @@ OPTIONAL = {
     "llama.attention.value_length": _whole(2, 1 << 16),
     "llama.rope.dimension_count": _whole(2, 1 << 16),
     "llama.rope.freq_base": _number(0, 1e10),
+    "llama.rope.scaling.type": _text("linear"),
+    "llama.rope.scaling.factor": _number(0, 1 << 10),
     "llama.vocab_size": _whole(1, 1 << 20),
     "tokenizer.ggml.pre": _text(),
     "tokenizer.ggml.add_bos_token": _YES_OR_NO,
