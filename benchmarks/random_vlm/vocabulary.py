@@ -75,6 +75,4 @@ def byte_merges(pre: str, control: Sequence[str], begin: str, end: str, *, add_b
                 merges.append(f"{left} {right}")
     types = [NORMAL] * len(tokens) + [CONTROL] * len(control)
     tokens += control
-    return Vocabulary(
-        "gpt2", tokens, types, tokens.index(begin), tokens.index(end), add_begin, merges=merges, pre=pre
-    )
+    return Vocabulary("gpt2", tokens, types, tokens.index(begin), tokens.index(end), add_begin, merges=merges, pre=pre)

@@ -122,7 +122,10 @@ class GgufHeader:
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """Read the head of a language model's file; raise CheckpointError for one that is truncated, corrupt or another kind."""
+    """Read the head of a language model's file.
+
+    Raises CheckpointError for one that is truncated, corrupt or of another kind.
+    """
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             header = _header(_Cursor(content), len(content))

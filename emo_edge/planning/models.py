@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, cast
 
-from emo_edge.bundle.checks.gguf import language_header
+from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, TENSOR_TYPES

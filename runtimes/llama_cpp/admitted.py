@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_admitted: set[tuple[str, int, int, int, int]] = set()
+_admitted: set[tuple[int, ...]] = set()
 
 
 def admit(path: Path) -> None:
@@ -20,7 +20,7 @@ def is_admitted(path: Path) -> bool:
     return file_signature(path) in _admitted
 
 
-def file_signature(path: Path) -> tuple[str, int, int, int, int]:
-    """Return what changes when a file's bytes do, and its path."""
+def file_signature(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file's bytes do, and stays when its folder is renamed."""
     status = path.stat()
-    return (str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -29,9 +29,7 @@ def prompt_batches(
             yield first, inputs, causal
 
 
-def _batches(
-    rest: Sequence[Row], start: int, limit: int, rows: TokenEmbeddings | None
-) -> Iterator[tuple[int, Tensor]]:
+def _batches(rest: Sequence[Row], start: int, limit: int, rows: TokenEmbeddings | None) -> Iterator[tuple[int, Tensor]]:
     """Tokens next to embeddings become embeddings where their rows are known: every batch reads all weights."""
     mixed = rows is not None and len({type(position) for position in rest}) > 1
     for run in [rest] if mixed else [list(same) for _, same in groupby(rest, key=type)]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.bundle.checks.any_gguf import check_language_gguf, check_mmproj_gguf
+from emo_edge.bundle.reader import Bundle
 from emo_edge.console.children import module_command
 from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
 from emo_edge.runtimes.llama_cpp.admitted import admit, file_signature
@@ -62,6 +63,19 @@ def proven_pair(model: Path, mmproj: Path, side: int) -> Pair:
     admit(model)
     admit(mmproj)
     return pair
+
+
+def prove_bundle(bundle: Bundle, language: str | None = None, vision: str | None = None) -> None:
+    """Prove a bundle's mmproj beside a variant of its language model, by default the first; nothing without one.
+
+    Raises what `proven_pair` raises.
+    """
+    parts, crop = bundle.manifest.components, bundle.manifest.preprocessing.vision
+    if parts.mmproj is None or parts.language is None or crop is None:
+        return
+    model = parts.language.variants[language or next(iter(parts.language.variants))]
+    mmproj = parts.mmproj.variants[vision or next(iter(parts.mmproj.variants))]
+    proven_pair(bundle.files(model)[0], bundle.files(mmproj)[0], crop.size)
 
 
 def _build() -> str:

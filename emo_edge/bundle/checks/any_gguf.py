@@ -1,7 +1,7 @@
 """Values of a GGUF file of any architecture, language model or mmproj, that llama.cpp would end the process on.
 
 `emo_edge.bundle.checks.gguf` has a closed set for the LLaMA that emo-edge exports. Here only what holds for every
-model is required; the rest shows in a child process, which `emo_edge.runtimes.mtmd.proof` runs before this one opens it.
+model is required; the rest shows in a child process, which `emo_edge.runtimes.mtmd.proof` runs before.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def _structure(path: Path) -> GgufHeader:
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BundleError(f"{path}: llama.cpp cannot read it (truncated, corrupt or of another kind): {error}") from error
+        raise BundleError(
+            f"{path}: llama.cpp cannot read it (truncated, corrupt or of another kind): {error}"
+        ) from error
 
 
 def _raise(path: Path, what: str, problems: list[str]) -> None:

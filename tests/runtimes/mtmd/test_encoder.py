@@ -35,9 +35,11 @@ def picture(side: int, seed: int = 1) -> NDArray[np.uint8]:
 @contextmanager
 def opened(written: Written) -> Iterator[tuple[LlamaSession, MtmdEncoder]]:
     proven_pair(written.model, written.mmproj, written.vlm.side)
-    with LlamaSession(written.model, context_size=CONTEXT, exact_cache=True, threads=1) as language:
-        with MtmdEncoder(written.mmproj, language, threads=1, exact=True) as encoder:
-            yield language, encoder
+    with (
+        LlamaSession(written.model, context_size=CONTEXT, exact_cache=True, threads=1) as language,
+        MtmdEncoder(written.mmproj, language, threads=1, exact=True) as encoder,
+    ):
+        yield language, encoder
 
 
 def prompt(language: LlamaSession, chunks: list[Chunk]) -> list[Chunk]:
@@ -196,7 +198,7 @@ def test_another_picture_gives_other_probabilities(written: Written) -> None:
 
 def test_an_mmproj_of_another_width_is_refused(written_llava: Written, tmp_path: Path) -> None:
     other = write_clip_projector(tmp_path / "mmproj.gguf", written_llava.model, ClipShape(28, 14, 32, 64, 4, 2), out=64)
-    with pytest.raises(BundleError, match="mismatch between text model .*take the mmproj of the same model"):
+    with pytest.raises(BundleError, match=r"mismatch between text model .*take the mmproj of the same model"):
         proven_pair(written_llava.model, other, 28)
 
 
@@ -206,7 +208,7 @@ def test_a_child_that_ends_by_a_signal_is_an_error(written_llava: Written, tmp_p
     key = b"clip.vision.attention.head_count"
     start = content.index(key) + len(key) + 4
     broken.write_bytes(content[:start] + (5).to_bytes(4, "little") + content[start + 4 :])
-    with pytest.raises(BundleError, match="llama.cpp|libmtmd"):
+    with pytest.raises(BundleError, match=r"llama\.cpp|libmtmd"):
         proven_pair(written_llava.model, broken, written_llava.vlm.side)
 
 
