@@ -158,4 +158,7 @@ def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
     if config.face_tokens_per_frame:
         name: Literal["face", "landmark"] = "landmark" if config.landmark else "face"
         groups.append(TokenGroup(name=name, count=config.face_tokens_per_frame, component="face"))
-    return (BeginSegment(), TextSegment(text=before), FramesSegment(groups=tuple(groups)), TextSegment(text=after))
+    control = config.language.architecture != "llama"
+    texts = [TextSegment(text=text, control=control) for text in (before, after)]
+    begin = [BeginSegment()] if config.language.prepend_bos else []
+    return (*begin, texts[0], FramesSegment(groups=tuple(groups)), texts[1])

@@ -206,8 +206,12 @@ class LandmarkConfig(Section):
 
 
 class LanguageConfig(Section):
-    """LLaMA sizes, under transformers' own names but for ``rope_factor``."""
+    """Sizes of a LLaMA or a Qwen2, under transformers' own names but for the first two and ``rope_factor``."""
 
+    architecture: Literal["llama", "qwen2"] = "llama"
+    """llama.cpp's name. Qwen2 has biases on queries, keys and values, and a byte-level tokenizer."""
+    prepend_bos: bool = True
+    """True where a prompt begins with the begin-of-sequence token."""
     vocab_size: Rows = 32000
     hidden_size: Width = 4096
     intermediate_size: Width = 11008

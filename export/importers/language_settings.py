@@ -23,6 +23,18 @@ LANGUAGE_DEFAULTS = {
     "eos_token_id": 2,
 }
 """Settings that transformers' LLaMA config and ours call alike, with transformers' values where a config has none."""
+QWEN2_DEFAULTS = {
+    **LANGUAGE_DEFAULTS,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "bos_token_id": 0,
+    "eos_token_id": None,
+}
+"""The same of a Qwen2, which has no begin-of-sequence token; its end is the tokenizer's where a config has none."""
+QWEN2 = "qwen2"
+ARCHITECTURE = "language_architecture"
+"""Our name for llama.cpp's name of the language model, `QWEN2` or llama."""
 _STACK = r"(?:language_model\.model\.|model\.language_model\.|model\.)"
 """Before the decoder's names: transformers 4 before 4.52 inside LLaVA, from 4.52 on, and LLaMA alone."""
 LANGUAGE_RENAMES = {
@@ -37,6 +49,7 @@ PLAIN = {
     "attention_bias": False,
     "mlp_bias": False,
     "hidden_act": "silu",
+    "use_sliding_window": False,
     "mm_use_im_start_end": False,
     "mm_vision_select_feature": "patch",
 }
@@ -99,6 +112,9 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
     layers = settings.get("num_hidden_layers", 0)
     if not isinstance(layers, int) or layers > 1000:
         yield f"num_hidden_layers {str(layers)[:20]!r}: no number of layers"
+    width, heads, size = (settings.get(name) for name in ("hidden_size", "num_attention_heads", "head_dim"))
+    if size is not None and isinstance(width, int) and isinstance(heads, int) and size * heads != width:
+        yield f"head_dim {str(size)[:20]}: only hidden_size / num_attention_heads is known"
     if rope_factor(settings) is None:
         yield f"rope_scaling {str(settings['rope_scaling'])[:80]}: only linear scaling, by 1 or more, is known"
     for name, plain in PLAIN.items():
@@ -129,13 +145,19 @@ class Shapes:
 
 
 def language_config(settings: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    """Return LLaMA's sizes by ``config.json`` and the embedding's shape, as ``LanguageConfig``'s keys."""
+    """Return the language model's sizes by ``config.json`` and the embedding's shape, as ``LanguageConfig``'s keys."""
+    qwen2 = settings.get(ARCHITECTURE) == QWEN2
+    defaults = QWEN2_DEFAULTS if qwen2 else LANGUAGE_DEFAULTS
+    values = {name: settings.get(name, plain) for name, plain in defaults.items()}
     # Older configs do not hold the number of key and value heads, which is then that of the queries.
-    heads = settings.get("num_attention_heads", LANGUAGE_DEFAULTS["num_attention_heads"])
-    values = {name: settings.get(name, plain) for name, plain in LANGUAGE_DEFAULTS.items()}
+    own = settings.get("num_key_value_heads", values.get("num_key_value_heads"))
+    values["num_key_value_heads"] = own or values["num_attention_heads"]
+    if qwen2 and values["bos_token_id"] is None:
+        values["bos_token_id"] = 0
     return {
         **values,
-        "num_key_value_heads": settings.get("num_key_value_heads") or heads,
+        "architecture": QWEN2 if qwen2 else "llama",
+        "prepend_bos": not qwen2,
         "vocab_size": shapes.size("language.model.embed_tokens.weight", 0),
         "rope_factor": rope_factor(settings),
         "max_position_embeddings": _positions(settings, values["max_position_embeddings"]),

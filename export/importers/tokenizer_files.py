@@ -11,10 +11,14 @@ from typing import Any
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.importers.sentencepiece_model import sentencepiece_from_json
-from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, LanguageTokenizer
+from emo_edge.export.reference.tokenizer import (
+    LANGUAGE_JSON_NAME,
+    LANGUAGE_MODEL_NAME,
+    ByteLevelTokenizer,
+    LanguageTokenizer,
+)
 from emo_edge.utils.files import read_json
 
-JSON_NAME = "tokenizer.json"
 ADDED_NAME = "added_tokens.json"
 SETTINGS_NAME = "tokenizer_config.json"
 SHOWN = 5
@@ -38,6 +42,27 @@ def language_tokenizer(model: Path, rows: int, report: Callable[[str], None]) ->
     return {LANGUAGE_MODEL_NAME: _with_added(path.read_bytes(), model, rows, report)}
 
 
+def byte_level_tokenizer(model: Path, rows: int) -> dict[str, bytes]:
+    """Return Qwen2's ``tokenizer.json`` by its name; raise CheckpointError if it is missing or another model's."""
+    tokenizer = _byte_level(model)
+    _require_rows(tokenizer.path, len(tokenizer), rows)
+    return {LANGUAGE_JSON_NAME: tokenizer.path.read_bytes()}
+
+
+def end_token(model: Path) -> int | None:
+    """Return the number of the end-of-sequence token that the tokenizer's settings name."""
+    token = _json_of(model / SETTINGS_NAME).get("eos_token")
+    text = token.get("content") if isinstance(token, dict) else token
+    return _byte_level(model).vocabulary().get(str(text))
+
+
+def _byte_level(model: Path) -> ByteLevelTokenizer:
+    path = model / LANGUAGE_JSON_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; transformers' AutoTokenizer writes it with save_pretrained")
+    return ByteLevelTokenizer(model)
+
+
 def trained_length(model: Path) -> int | None:
     """Return the number of positions that the trainer of the model used, by its tokenizer's settings."""
     path = model / SETTINGS_NAME
@@ -48,14 +73,14 @@ def trained_length(model: Path) -> int | None:
 
 
 def _made_of_json(model: Path, rows: int, report: Callable[[str], None]) -> bytes:
-    path = model / JSON_NAME
+    path = model / LANGUAGE_JSON_NAME
     if not path.is_file():
         raise CheckpointError(
             f"{model / LANGUAGE_MODEL_NAME}: no such file; copy it from Vicuna's or the model's own directory"
         )
     content, pieces = sentencepiece_from_json(path)
     _require_rows(path, pieces, rows)
-    report(f"{JSON_NAME}: written as {LANGUAGE_MODEL_NAME}, {pieces} pieces; both read the test texts alike")
+    report(f"{LANGUAGE_JSON_NAME}: written as {LANGUAGE_MODEL_NAME}, {pieces} pieces; both read the test texts alike")
     return content
 
 
@@ -94,7 +119,7 @@ def _added_tokens(directory: Path) -> Iterator[tuple[int, str]]:
     for number, token in decoder.items() if isinstance(decoder, dict) else ():
         if str(number).isdecimal() and isinstance(token, dict) and isinstance(token.get("content"), str):
             yield int(number), token["content"]
-    tokens = _json_of(directory / JSON_NAME).get("added_tokens")
+    tokens = _json_of(directory / LANGUAGE_JSON_NAME).get("added_tokens")
     for token in tokens if isinstance(tokens, list) else ():
         if isinstance(token, dict) and isinstance(token.get("id"), int) and isinstance(token.get("content"), str):
             yield token["id"], token["content"]

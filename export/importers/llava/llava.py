@@ -17,7 +17,12 @@ from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import VISION, Piece, joined, require_parts
-from emo_edge.export.importers.language_settings import TRAINED_LENGTH, without_tied_output
+from emo_edge.export.importers.language_settings import (
+    ARCHITECTURE,
+    QWEN2,
+    TRAINED_LENGTH,
+    without_tied_output,
+)
 from emo_edge.export.importers.llava.keys import (
     CLIP_KEYS,
     LANDMARK,
@@ -37,7 +42,12 @@ from emo_edge.export.importers.llava.settings import (
 )
 from emo_edge.export.importers.lora import Adapter, open_adapter
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.importers.tokenizer_files import language_tokenizer, trained_length
+from emo_edge.export.importers.tokenizer_files import (
+    byte_level_tokenizer,
+    end_token,
+    language_tokenizer,
+    trained_length,
+)
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import WEIGHTS_NAMES, StoredTensors, tensors_of_directory, tensors_of_file
@@ -84,6 +94,16 @@ our choice. The question is that of FABA-Instruct's emotion half (EmoLA's README
 "What emotions are conveyed by this face?"."""
 
 
+CHATML = {
+    "template": (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>\n"
+        "{demographics}{question}<|im_end|>\n<|im_start|>assistant\n"
+    ),
+    "answer_space": False,
+}
+"""The conversation of Qwen2's chat models, in place of vicuna_v1."""
+
+
 def checkpoint_from_llava(
     pieces: LlavaPieces,
     target: Path,
@@ -108,12 +128,13 @@ def checkpoint_from_llava(
         tensors = _joined(pieces, opened, settings, report)
         unknown = [problem for piece in opened for problem in piece.problems()]
         sizes = checkpoint_config(settings, tower, tensors, network, family.crop_margin, unknown)
-        config = EmoLlamaConfig.from_dict({**sizes, "prompt": family.prompt, "provenance": _provenance(pieces)})
+        prompt = {**family.prompt, **(CHATML if settings[ARCHITECTURE] == QWEN2 else {})}
+        config = EmoLlamaConfig.from_dict({**sizes, "prompt": prompt, "provenance": _provenance(pieces)})
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
         imported = imported_tensors(parameter_shapes(config), tensors, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
-        files = language_tokenizer(pieces.model, config.language.vocab_size, report)
+        files = _tokenizer(pieces.model, config, report)
         if network and pieces.landmarks:
             report(f"{pieces.landmarks.name}: {network.image_size} pixels, {network.outputs} numbers")
             files[LANDMARKS_NAME] = network.content
@@ -127,7 +148,16 @@ def _settings(pieces: LlavaPieces) -> dict[str, Any]:
     for changed in (pieces.projector.parent if pieces.projector else None, pieces.lora):
         if changed and (changed / "config.json").is_file():
             settings |= tuned_settings(config_of_model(changed / "config.json", vision_given=given))
+    if settings.get("eos_token_id") is None and settings[ARCHITECTURE] == QWEN2:
+        settings["eos_token_id"] = end_token(pieces.model)
     return {**settings, TRAINED_LENGTH: trained_length(pieces.model)}
+
+
+def _tokenizer(model: Path, config: EmoLlamaConfig, report: Callable[[str], None]) -> dict[str, bytes]:
+    rows = config.language.vocab_size
+    if config.language.architecture == QWEN2:
+        return byte_level_tokenizer(model, rows)
+    return language_tokenizer(model, rows, report)
 
 
 def _landmark_network(path: Path | None) -> LandmarkNetwork | None:

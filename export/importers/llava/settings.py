@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.importers.language_settings import Shapes, language_config, model_settings, with_flat_rope
+from emo_edge.export.importers.language_settings import (
+    ARCHITECTURE,
+    QWEN2,
+    Shapes,
+    language_config,
+    model_settings,
+    with_flat_rope,
+)
 from emo_edge.export.importers.llava.keys import tower_layers
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.tensor_files import StoredTensors
@@ -32,6 +39,7 @@ _OTHER_MODELS = {
     "llava_mistral": "LLaVA on Mistral",
     "llava_mpt": "LLaVA on MPT",
 }
+_QWEN2_MODELS = ("llava_qwen", "llava_qwen2", "qwen2")
 _OTHER_TOWERS = ("siglip", "eva", "dino", "convnext", "imagebind", "languagebind", "internvit")
 
 
@@ -71,14 +79,14 @@ def _original_names(settings: dict[str, Any]) -> dict[str, Any]:
     """Return transformers' nested config as one table with the original's names; the original as it is."""
     text = settings.get("text_config")
     if not isinstance(text, dict):
-        return settings
+        return {**settings, ARCHITECTURE: QWEN2 if settings.get("model_type") in _QWEN2_MODELS else "llama"}
     strategy = settings.get("vision_feature_select_strategy", "default")
     outer = {name: value for name, value in settings.items() if name != "text_config"}
     tied = text.get("tie_word_embeddings", settings.get("tie_word_embeddings", False))
     # transformers' classes have the numbers of LLaMA's defaults for what the file leaves out.
     return {
         **with_flat_rope(text),
-        "text_model_type": text.get("model_type", "llama"),
+        ARCHITECTURE: text.get("model_type", "llama"),
         **{name: outer[name] for name in ("model_type", VISION_SETTINGS, "image_grid_pinpoints") if name in outer},
         FEATURE_LAYER: settings.get("vision_feature_layer", _DEFAULT_LAYER),
         "mm_vision_select_feature": _STRATEGIES.get(strategy, strategy),
@@ -92,8 +100,8 @@ def _not_carried(settings: Mapping[str, Any], vision_given: bool) -> Iterator[st
     kind, aspect = settings.get("model_type"), str(settings.get("image_aspect_ratio", ""))
     if kind in _OTHER_MODELS:
         yield f"model_type {kind}: {_OTHER_MODELS[kind]}; not supported"
-    if settings.get("text_model_type", "llama") != "llama":
-        yield f"text_config.model_type {str(settings['text_model_type'])[:40]!r}: only llama is known"
+    if settings[ARCHITECTURE] not in ("llama", QWEN2):
+        yield f"text_config.model_type {str(settings[ARCHITECTURE])[:40]!r}: only llama and qwen2 are known"
     if aspect.startswith("anyres"):
         yield f"image_aspect_ratio {aspect[:40]!r}: pictures cut into tiles are not supported"
     merge = str(settings.get("mm_patch_merge_type", ""))

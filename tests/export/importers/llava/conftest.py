@@ -56,9 +56,9 @@ def renamed(name: str, table: Mapping[str, str]) -> str:
     return table.get(old, "") + name.removeprefix(old)
 
 
-def make_llava(**text: Any) -> Any:
+def make_llava(*, qwen2: bool = False, **text: Any) -> Any:
     """Make ``LlavaForConditionalGeneration`` with random weights that are large enough to matter."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, Qwen2Config
 
     sizes = {
         "vocab_size": VOCABULARY,
@@ -83,12 +83,13 @@ def make_llava(**text: Any) -> Any:
         model = LlavaForConditionalGeneration(
             LlavaConfig(
                 vision_config=CLIPVisionConfig(**tower),
-                text_config=LlamaConfig(**{**sizes, **text}),
+                text_config=(Qwen2Config if qwen2 else LlamaConfig)(**{**sizes, **text}),
                 image_token_index=IMAGE,
             )
         )
         for value in model.parameters():
             torch.nn.init.normal_(value, std=0.15) if value.ndim > 1 else torch.nn.init.normal_(value, 1.0, 0.1)
+    model.tie_weights()
     return model.float().eval()
 
 

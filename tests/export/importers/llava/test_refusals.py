@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "another language model": (
         set_config(text_config={"model_type": "gemma"}),
-        "text_config.model_type 'gemma': only",
+        "text_config.model_type 'gemma': only llama and qwen2",
     ),
     "no tokenizer": (lambda model: (model / "tokenizer.model").unlink(), "tokenizer.model: no such file; copy it"),
 }
