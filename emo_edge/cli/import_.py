@@ -64,7 +64,7 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
 
 @main.command(cls=EdgeCommand, name="llava")
 @click.option("--model", type=PATH, required=True, help="LLaVA-1.5's directory, original or transformers'.")
-@click.option("--vision", type=PATH, help="CLIP's tower, directory or file; wins over the model's own.")
+@click.option("--vision", type=PATH, help="Tower of CLIP or SigLIP, directory or file; wins over the model's own.")
 @click.option("--projector", type=PATH, help="mm_projector.bin, where --model is the base language model.")
 @click.option("--lora", type=PATH, help="Directory of a PEFT adapter; merged in float32.")
 @click.option(

@@ -136,6 +136,8 @@ class EmoLlamaConfig(CheckpointConfig):
     @classmethod
     def _grid_divides(cls, connector: ConnectorConfig, info: ValidationInfo) -> ConnectorConfig:
         vision, grid = info.data.get("vision"), connector.pool_grid
+        if vision and connector.qformer:
+            require((vision.class_tokens == 1, "connector.qformer needs a tower with a class token"))
         if vision and grid:
             name, side = connector.compress_type, vision.grid
             require((side % grid == 0, f"connector.compress_type {name!r} does not divide the {side}x{side} patch map"))

@@ -32,12 +32,12 @@ from emo_edge.utils.settings import Mean, Rgb, Section, TokenId, require
 
 
 class VisionConfig(Section):
-    """The image tower without a final norm; the class token stays.
+    """The image tower without a final norm; a class token stays.
 
-    EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``), or CLIP's as LLaVA reads it.
+    EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``), CLIP's or SigLIP's as LLaVA reads it.
     """
 
-    tower: Literal["eva", "clip"] = "eva"
+    tower: Literal["eva", "clip", "siglip"] = "eva"
     image_size: Pixels = 224
     patch_size: Pixels = 14
     hidden_size: Width = 1408
@@ -55,10 +55,17 @@ class VisionConfig(Section):
         """Patches along one side."""
         return self.image_size // self.patch_size
 
+    @property
+    def class_tokens(self) -> int:
+        """Tokens before the patches."""
+        return 0 if self.tower == "siglip" else 1
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> VisionConfig:
+        # SigLIP's 384 pixels are 27 patches of 14 and a rest that nothing reads.
+        whole = self.image_size % self.patch_size == 0 or (self.tower == "siglip" and self.grid > 0)
         require(
-            (self.image_size % self.patch_size == 0, "vision.image_size must be a multiple of patch_size"),
+            (whole, "vision.image_size must be a multiple of patch_size"),
             (self.grid <= MOST_PATCHES, f"vision.image_size must be at most {MOST_PATCHES} times patch_size"),
             (self.hidden_size % self.num_heads == 0, "vision.hidden_size must be a multiple of num_heads"),
         )

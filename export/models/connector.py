@@ -85,13 +85,17 @@ class ContentConnector(nn.Module):
 
     def __init__(self, config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int) -> None:
         super().__init__()
-        self.grid, self.pool_grid = vision.grid, config.pool_grid
+        self.grid, self.pool_grid, self.first = vision.grid, config.pool_grid, vision.class_tokens
         self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
         init_weights(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the visual tokens [N, n, E] of each frame from features [N, 1 + grid*grid, D], as `Connector` does."""
-        return self.mm_projector(pooled_patches(features, self.grid, self.pool_grid))  # type: ignore[no-any-return]
+        """Return the visual tokens [N, n, E] of each frame from features [N, 1 + grid*grid, D], as `Connector` does.
+
+        A tower without a class token gives [N, grid*grid, D].
+        """
+        tokens = pooled_patches(features, self.grid, self.pool_grid, self.first)
+        return self.mm_projector(tokens)  # type: ignore[no-any-return]
 
 
 def build_connector(
@@ -102,9 +106,9 @@ def build_connector(
     return kind(config, vision, language_hidden_size)
 
 
-def pooled_patches(features: Tensor, grid: int, pool_grid: int | None) -> Tensor:
-    """Leave out the class token and average the patches in ``pool_grid`` x ``pool_grid`` cells; None keeps each."""
-    patches = features[:, 1:]
+def pooled_patches(features: Tensor, grid: int, pool_grid: int | None, first: int = 1) -> Tensor:
+    """Leave ``first`` tokens out and average the patches in ``pool_grid`` x ``pool_grid`` cells; None keeps each."""
+    patches = features[:, first:] if first else features
     if pool_grid is None:
         return patches
     cell = grid // pool_grid

@@ -22,6 +22,7 @@ from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens, rebuild_rotary
+from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
 from emo_edge.export.reference.layer_streaming import LAYERS, stream_layers
 from emo_edge.export.reference.networks import EmoLlamaNetworks
@@ -92,6 +93,8 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
             model = cls(config)
         load_weights(model, directory, dtype, device, only_checked=LAYERS if stream else None)
         rebuild_rotary(model.language)
+        if isinstance(model.vision, SiglipVit):
+            model.vision.rebuild_positions()
         model.language.model.rotary_emb.to(device)
         if stream:
             stream_layers(model.language, Path(directory))

@@ -1,4 +1,4 @@
-"""LLaVA's names of tensors: the original ones (``llava/model``), those of transformers 4 and 5, and CLIP's own."""
+"""LLaVA's names of tensors: the original ones (``llava/model``), those of transformers 4 and 5, CLIP's and SigLIP's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ LANDMARK = "landmark."
 LAYERS = "vision.encoder.layers."
 _TOWER = r"(?:model\.)?vision_tower\.(?:vision_tower\.)?"
 _CLIP = r"(?:vision_model\.)?((?:embeddings\.(?!position_ids)|pre_layrnorm\.|encoder\.layers\.\d+\.).*)"
-_CLIP_TAIL = {r"(?:vision_model\.)?post_layernorm\..*": "LLaVA reads features without the final norm"}
+_CLIP_TAIL = {
+    r"(?:vision_model\.)?post_layernorm\..*": "LLaVA reads features without the final norm",
+    r"(?:vision_model\.)?head\..*": "LLaVA reads patches, not SigLIP's pooled picture",
+}
 _LANDMARK = {r"(?:.*\.)?landmark_feature_projector\.(.*)": r"landmark.projector.\1"}
 _PROJECTOR = {
     r"(?:model\.)?(mm_projector\..*)": r"connector.\1",
@@ -35,10 +38,10 @@ CLIP_KEYS = KeyMap(
         **POSITIONS_UNUSED,
         **_CLIP_TAIL,
         r"(text_model\..*|text_projection\.weight)": "CLIP's text side",
-        r"(visual_projection\.weight|logit_scale)": "CLIP's way from the tower to its text side",
+        r"(visual_projection\.weight|logit_scale|logit_bias)": "CLIP's way from the tower to its text side",
     },
 )
-"""OpenAI's ``clip-vit-large-patch14-336``, the tower alone or with its text side."""
+"""OpenAI's ``clip-vit-large-patch14-336`` or Google's SigLIP, the tower alone or with its text side."""
 LANDMARK_KEYS = KeyMap(renames=_LANDMARK, unused={})
 """``landmark_feature_projector.bin``, which EmoLA's trainer writes next to the adapter."""
 
@@ -62,7 +65,7 @@ def without_last_layers(piece: Piece, feature_layer: int) -> Piece:
     """Leave out the tower's layers that the features do not need."""
     layers = tower_layers(piece.tensors)
     kept = kept_layers(layers, feature_layer)
-    last = "CLIP's last layer" if kept == layers - 1 else f"CLIP's layer {kept + 1}"
+    last = "the tower's last layer" if kept == layers - 1 else f"the tower's layer {kept + 1}"
     dropped = tuple(f"{LAYERS}{number}." for number in range(kept, layers)) if kept else ()
     return piece.without(
         {name: f"LLaVA reads what enters {last}" for name in piece.tensors if name.startswith(dropped)}

@@ -37,9 +37,9 @@ from emo_edge.export.importers.llava.settings import (
     FEATURE_LAYER,
     checkpoint_config,
     config_of_model,
-    tower_settings,
     tuned_settings,
 )
+from emo_edge.export.importers.llava.towers import VISION_SETTINGS, tower_settings, without_class_token
 from emo_edge.export.importers.lora import Adapter, open_adapter
 from emo_edge.export.importers.tensors import imported_tensors
 from emo_edge.export.importers.tokenizer_files import (
@@ -66,7 +66,7 @@ class LlavaPieces:
     model: Path
     """Directory of LLaVA, with the original's names or transformers', or of the language model that a projector has."""
     vision: Path | None = None
-    """CLIP's directory or file; it wins over the same weights in the model, as it does upstream."""
+    """Directory or file of CLIP or SigLIP; it wins over the same weights in the model, as it does upstream."""
     projector: Path | None = None
     """``mm_projector.bin``, where the model is a language model alone; the settings next to it count."""
     lora: Path | None = None
@@ -124,7 +124,7 @@ def checkpoint_from_llava(
     tower = tower_settings(pieces.vision, settings)
     with ExitStack() as stack:
         adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
-        opened = _checked_layers(_open(pieces, adapter, stack), settings)
+        opened = _checked_layers(pieces, _open(pieces, adapter, stack), settings)
         tensors = _joined(pieces, opened, settings, report)
         unknown = [problem for piece in opened for problem in piece.problems()]
         sizes = checkpoint_config(settings, tower, tensors, network, family.crop_margin, unknown)
@@ -196,16 +196,29 @@ def _without_landmarks(piece: Piece) -> Piece:
     return piece.without({name: why for name in piece.tensors if name.startswith(LANDMARK)})
 
 
-def _checked_layers(opened: Sequence[Piece], settings: Mapping[str, Any]) -> list[Piece]:
+def _checked_layers(pieces: LlavaPieces, opened: Sequence[Piece], settings: Mapping[str, Any]) -> list[Piece]:
     """Leave out the layers that the features do not need; raise CheckpointError where there are too few."""
-    layer = settings.get(FEATURE_LAYER, DEFAULT_LAYER)
+    kept = []
     for piece in opened:
+        layer = _feature_layer(pieces, piece, settings)
         layers = tower_layers(piece.tensors)
         if layers and not kept_layers(layers, layer):
             raise CheckpointError(
                 f"{FEATURE_LAYER} {layer}: the tower in {piece.name} has {layers} layers; give its own"
             )
-    return [without_last_layers(piece, layer) for piece in opened]
+        kept.append(without_last_layers(piece, layer))
+    return kept
+
+
+def _feature_layer(pieces: LlavaPieces, piece: Piece, settings: Mapping[str, Any]) -> Any:
+    """Return the layer of the features: of the original's SigLIP it is not the config's.
+
+    Its code drops the last layer when it loads the tower, and reads what leaves the others (``siglip_encoder.py``). So
+    a tower that was saved with the model has no layer too many.
+    """
+    if VISION_SETTINGS in settings or not without_class_token(piece.tensors):
+        return settings.get(FEATURE_LAYER, DEFAULT_LAYER)
+    return DEFAULT_LAYER if pieces.vision and piece.name == pieces.vision.name else -1
 
 
 def _joined(

@@ -32,6 +32,8 @@ class Llava:
 
     model: Any
     directory: Path
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
 
     def state(self) -> State:
         return {name: value.detach().clone().contiguous() for name, value in self.model.state_dict().items()}
@@ -43,7 +45,7 @@ class Llava:
     @torch.inference_mode()
     def log_probs(self, image: np.ndarray, before: Sequence[int], after: Sequence[int], label: Sequence[int]) -> float:
         """Log-probability of a label by transformers' forward: ids around the picture's placeholder tokens."""
-        scaled = (image / 255.0 - np.array(MEAN)) / np.array(STD)
+        scaled = (image / 255.0 - np.array(self.mean)) / np.array(self.std)
         pixels = torch.from_numpy(scaled.transpose(2, 0, 1)[None]).float()
         ids = torch.tensor([[*before, *[IMAGE] * GRID * GRID, *after, *label]])
         logits = self.model(input_ids=ids, pixel_values=pixels).logits[0]
@@ -56,9 +58,19 @@ def renamed(name: str, table: Mapping[str, str]) -> str:
     return table.get(old, "") + name.removeprefix(old)
 
 
-def make_llava(*, qwen2: bool = False, **text: Any) -> Any:
-    """Make ``LlavaForConditionalGeneration`` with random weights that are large enough to matter."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, Qwen2Config
+def make_llava(*, qwen2: bool = False, siglip: int = 0, **text: Any) -> Any:
+    """Make ``LlavaForConditionalGeneration`` with random weights that are large enough to matter.
+
+    ``siglip`` is the size of SigLIP's pictures; 0 takes CLIP's tower.
+    """
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        Qwen2Config,
+        SiglipVisionConfig,
+    )
 
     sizes = {
         "vocab_size": VOCABULARY,
@@ -82,7 +94,10 @@ def make_llava(*, qwen2: bool = False, **text: Any) -> Any:
         torch.manual_seed(5)
         model = LlavaForConditionalGeneration(
             LlavaConfig(
-                vision_config=CLIPVisionConfig(**tower),
+                vision_config=SiglipVisionConfig(**tower | {"image_size": siglip})
+                if siglip
+                else CLIPVisionConfig(**tower),
+                vision_feature_select_strategy="full" if siglip else "default",
                 text_config=(Qwen2Config if qwen2 else LlamaConfig)(**{**sizes, **text}),
                 image_token_index=IMAGE,
             )

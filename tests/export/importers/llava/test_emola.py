@@ -224,7 +224,7 @@ def test_every_tensor_arrives_under_its_name(upstream: Upstream, checkpoint: Pat
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in state)
     assert "  4 of them were there before; llava-v1.5-7b-lora-emola-emotion wins, 4 differ" in lines
-    assert "  unused: 16 x LLaVA reads what enters CLIP's last layer" in lines
+    assert "  unused: 16 x LLaVA reads what enters the tower's last layer" in lines
     assert lines[-2:] == [
         "llava-v1.5-7b-lora-emola-emotion: 224 weights merged, W + scale B A in float32",
         "2d106det.onnx: 32 pixels, 212 numbers",
@@ -399,7 +399,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         "mm_vision_select_layer -30: the tower in clip has 24 layers",
     ),
     "several layers": (set_config(mm_vision_select_layer=[-2, -5]), "mm_vision_select_layer [-2, -5]: only one layer"),
-    "an EVA tower": (without_clip(mm_vision_tower="eva_vit_g.pth"), "'eva_vit_g.pth': only CLIP's is known"),
+    "an EVA tower": (
+        without_clip(mm_vision_tower="eva_vit_g.pth"),
+        "'eva_vit_g.pth': only CLIP's and SigLIP's are known",
+    ),
     "start tokens": (set_config(mm_use_im_start_end=True), "mm_use_im_start_end True: only False is known"),
     "no tower": (lambda root: shutil.rmtree(root / "clip"), "lacks whole parts; give --vision"),
     "no projector": (

@@ -50,7 +50,7 @@ def test_both_kinds_of_names_give_the_same_checkpoint(llava: Llava, original: Pa
     hub, _ = imported(llava.directory, tmp_path / "hub")
     own, lines = imported(original, tmp_path / "own")
     assert own.keys() == hub.keys() and all(torch.equal(own[name], hub[name]) for name in own)
-    assert "  unused: 16 x LLaVA reads what enters CLIP's last layer" in lines
+    assert "  unused: 16 x LLaVA reads what enters the tower's last layer" in lines
     assert "  2 added token(s): <image>, <pad>; no text is read as one" in lines
     configs = [EmoLlamaConfig.from_pretrained(tmp_path / name) for name in ("hub", "own")]
     heads = [config.vision.num_heads for config in configs]
