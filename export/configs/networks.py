@@ -97,13 +97,19 @@ class QFormerConfig(Section):
         return self
 
 
+LDP, LDP_V2 = "ldpnet", "ldpnetv2"
+"""MobileVLM's names of its projectors (``mm_projector_type``)."""
+V2_GRID = 12
+"""Side of the second's map of tokens."""
+
+
 class ConnectorConfig(Section):
     """Visual tokens a frame: LLaMA-VID's one context token and its compressed content tokens, or LLaVA's patches."""
 
     compress_type: str = "mean"
     """``none`` (every patch), ``mean`` (one token) or ``grid:N`` (N x N average-pooled tokens, N > 1)."""
     projector_type: str = "mlp2x_gelu"
-    """``identity``, ``linear`` or ``mlp{N}x_gelu``."""
+    """``identity``, ``linear``, ``mlp{N}x_gelu``, or MobileVLM's ``ldpnet`` and ``ldpnetv2``, which halve the grid."""
     qformer: QFormerConfig | None = QFormerConfig()
     """Makes the context token; None leaves it out, and no token depends on the question."""
 
@@ -115,10 +121,17 @@ class ConnectorConfig(Section):
         return 1 if "mean" in self.compress_type else int(self.compress_type.removeprefix("grid:"))
 
     @property
+    def halves(self) -> bool:
+        """Whether the projector itself leaves a quarter of the tokens."""
+        return self.projector_type.startswith("ldpnet")
+
+    @property
     def projector_depth(self) -> int:
         """Linear layers in the projector; 0 for ``identity``."""
         if self.projector_type == "identity":
             return 0
+        if self.halves:
+            return 2
         match = re.fullmatch(r"mlp(\d+)x_gelu", self.projector_type)
         return int(match.group(1)) if match else 1
 
@@ -126,13 +139,16 @@ class ConnectorConfig(Section):
     def _names_known(self) -> ConnectorConfig:
         grid = re.fullmatch(r"grid:([1-9]\d?)", self.compress_type)
         known = self.compress_type == "none" or "mean" in self.compress_type or (grid and int(grid.group(1)) > 1)
-        known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu", self.projector_type)
+        known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu|ldpnet(v2)?", self.projector_type)
+        plain = self.compress_type == "none" and self.qformer is None
         require(
             (bool(known), f"connector.compress_type {self.compress_type!r} is not one of none, mean, grid:N (N > 1)"),
             (
                 known_projector is not None,
-                f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu",
+                f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu, "
+                "ldpnet, ldpnetv2",
             ),
+            (plain or not self.halves, "connector.projector_type ldpnet needs compress_type none and no qformer"),
         )
         return self
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from emo_edge.export.configs.networks import ConnectorConfig, VisionConfig
 from emo_edge.export.models.init import init_weights, learned
+from emo_edge.export.models.ldp import build_ldp
 from emo_edge.export.models.qformer import QFormer
 
 
@@ -81,12 +82,16 @@ class Connector(nn.Module):
 
 
 class ContentConnector(nn.Module):
-    """Projected patches alone, as LLaVA has them (``llava_arch.py``): no token depends on the question."""
+    """Projected patches alone, as LLaVA and MobileVLM have them: no token depends on the question."""
 
     def __init__(self, config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int) -> None:
         super().__init__()
         self.grid, self.pool_grid, self.first = vision.grid, config.pool_grid, vision.class_tokens
-        self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
+        if config.halves:
+            kind, width = config.projector_type, vision.hidden_size
+            self.mm_projector: nn.Module = build_ldp(kind, vision.grid, width, language_hidden_size)
+        else:
+            self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
         init_weights(self)
 
     def forward(self, features: Tensor) -> Tensor:

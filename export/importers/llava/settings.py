@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emo_edge.export.configs.networks import LDP, LDP_V2
 from emo_edge.export.importers.language_settings import (
     ARCHITECTURE,
     QWEN2,
@@ -19,7 +20,7 @@ from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 FEATURE_LAYER = "mm_vision_select_layer"
-PROJECTORS = ("identity", "linear", "mlp2x_gelu", "mlp3x_gelu")
+PROJECTORS = ("identity", "linear", "mlp2x_gelu", "mlp3x_gelu", LDP, LDP_V2)
 TUNED = ("mm_projector_type", FEATURE_LAYER, "rope_scaling")
 """Settings that a trainer may have changed, in the config that it saves with an adapter or a projector."""
 _DEFAULT_LAYER = -2

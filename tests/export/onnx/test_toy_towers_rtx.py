@@ -81,6 +81,12 @@ def model_of(toy: Any, **parts: Any) -> EmoLlamaForConditionalGeneration:
     return EmoLlamaForConditionalGeneration(EmoLlamaConfig.from_dict(values)).eval()
 
 
+def ldp_model(toy: Any) -> EmoLlamaForConditionalGeneration:
+    """Make MobileVLM's shape."""
+    connector = {"compress_type": "none", "qformer": None, "projector_type": "ldpnet"}
+    return model_of(toy, vision=CLIP.model_dump(), connector=connector)
+
+
 def landmark_token(toy: Any) -> Graph:
     model = model_of(toy, vision=CLIP.model_dump(), landmark={})
     settings = model.config.landmark
@@ -101,6 +107,7 @@ MAKERS: dict[str, Callable[[Any], Graph]] = {
     "CLIP": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "vision"),
     "SigLIP": lambda toy: onnx_from_component(model_of(toy, vision=SIGLIP.model_dump()), "vision"),
     "projector": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "connector"),
+    "LDP": lambda toy: onnx_from_component(ldp_model(toy), "connector"),
     "FaceXFormer": lambda toy: onnx_from_face_network(FaceNetwork(FaceXFormerConfig(face=FACE)).eval()),
     "landmark token": landmark_token,
     "mini-Xception": lambda toy: onnx_from_label_network(label_network()),
