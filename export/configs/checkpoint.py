@@ -206,7 +206,9 @@ class EmoLlamaConfig(CheckpointConfig):
 
     @property
     def visual_tokens_per_frame(self) -> int:
-        """Those of the connector: context, unless it reads no question, and content."""
+        """Those of the connector: context, unless it reads no question, and content; or the Q-Former's queries."""
+        if self.connector.query_tokens and self.connector.qformer:
+            return self.connector.qformer.num_queries
         grid = self.connector.pool_grid or self.vision.grid
         if self.connector.halves:
             grid = V2_GRID if self.connector.projector_type == LDP_V2 else (grid + 1) // 2

@@ -112,6 +112,8 @@ class ConnectorConfig(Section):
     """``identity``, ``linear``, ``mlp{N}x_gelu``, or MobileVLM's ``ldpnet`` and ``ldpnetv2``, which halve the grid."""
     qformer: QFormerConfig | None = QFormerConfig()
     """Makes the context token; None leaves it out, and no token depends on the question."""
+    query_tokens: bool = False
+    """True where the tokens are the Q-Former's queries, projected (InstructBLIP), and no patch is one."""
 
     @property
     def pool_grid(self) -> int | None:
@@ -148,6 +150,7 @@ class ConnectorConfig(Section):
                 f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu, "
                 "ldpnet, ldpnetv2",
             ),
+            (not self.query_tokens or self.qformer is not None, "connector.query_tokens needs connector.qformer"),
             (plain or not self.halves, "connector.projector_type ldpnet needs compress_type none and no qformer"),
         )
         return self
@@ -233,8 +236,8 @@ class LanguageConfig(Section):
 
     architecture: Literal["llama", "qwen2"] = "llama"
     """llama.cpp's name. Qwen2 has biases on queries, keys and values, and a byte-level tokenizer."""
-    prepend_bos: bool = True
-    """True where a prompt begins with the begin-of-sequence token."""
+    bos_place: Literal["first", "after_frames", "none"] = "first"
+    """Place of the begin-of-sequence token in a prompt."""
     vocab_size: Rows = 32000
     hidden_size: Width = 4096
     intermediate_size: Width = 11008

@@ -157,7 +157,7 @@ def language_config(settings: Mapping[str, Any], shapes: Shapes) -> dict[str, An
     return {
         **values,
         "architecture": QWEN2 if qwen2 else "llama",
-        "prepend_bos": not qwen2,
+        "bos_place": "none" if qwen2 else "first",
         "vocab_size": shapes.size("language.model.embed_tokens.weight", 0),
         "rope_factor": rope_factor(settings),
         "max_position_embeddings": _positions(settings, values["max_position_embeddings"]),

@@ -9,6 +9,7 @@ from emo_edge.export.configs.networks import ConnectorConfig, VisionConfig
 from emo_edge.export.models.init import init_weights, learned
 from emo_edge.export.models.ldp import build_ldp
 from emo_edge.export.models.qformer import QFormer
+from emo_edge.export.models.query_connector import QueryConnector
 
 
 def build_projector(config: ConnectorConfig, input_size: int, output_size: int) -> nn.Module:
@@ -105,8 +106,10 @@ class ContentConnector(nn.Module):
 
 def build_connector(
     config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int
-) -> Connector | ContentConnector:
-    """Build the one with a Q-Former, or the one without."""
+) -> Connector | ContentConnector | QueryConnector:
+    """Build the one with a Q-Former, the one of its queries alone, or the one without."""
+    if config.query_tokens and config.qformer:
+        return QueryConnector(config.qformer, vision.hidden_size, language_hidden_size)
     kind = ContentConnector if config.qformer is None else Connector
     return kind(config, vision, language_hidden_size)
 

@@ -17,7 +17,7 @@ from emo_edge.errors import InputError
 from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.runtimes.base.sessions import Sampling
 
-OWN = {"architecture", "prepend_bos", "rope_factor", "tie_word_embeddings"}
+OWN = {"architecture", "bos_place", "rope_factor", "tie_word_embeddings"}
 """Settings that transformers' configs do not have, or have otherwise."""
 
 

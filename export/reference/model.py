@@ -270,9 +270,10 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
 
     def _embeddings(self, prompt: Prompt, visual: Tensor) -> Tensor:
         embed = self.language.get_input_embeddings()
-        begin = [self.config.language.bos_token_id] if self.config.language.prepend_bos else []
-        before = [*begin, *self.tokenizer.encode(prompt.before)]
-        text = [embed(torch.tensor(ids, device=self.device)) for ids in (before, self.tokenizer.encode(prompt.after))]
+        begin, place = [self.config.language.bos_token_id], self.config.language.bos_place
+        before = [*(begin if place == "first" else []), *self.tokenizer.encode(prompt.before)]
+        after = [*(begin if place == "after_frames" else []), *self.tokenizer.encode(prompt.after)]
+        text = [embed(torch.tensor(ids, dtype=torch.long, device=self.device)) for ids in (before, after)]
         return torch.cat([text[0], visual.flatten(0, 1).to(text[0].dtype), text[1]])
 
 

@@ -111,7 +111,7 @@ def reference_on(
 
 def _first_frame(model: EmoLlamaForConditionalGeneration, embedded: EmbeddedPrompt) -> int:
     """Return the position of the first frame's first token."""
-    return int(model.config.language.prepend_bos) + len(model.tokenizer.encode(embedded.prompt.before))
+    return int(model.config.language.bos_place == "first") + len(model.tokenizer.encode(embedded.prompt.before))
 
 
 @torch.inference_mode()
