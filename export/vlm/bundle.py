@@ -108,7 +108,7 @@ def bundle_from_gguf(
             detector=_detector(config),
             detector_files=_detector_files(config, writer),
             profiles=_profiles(types, _file_type(tower)),
-            default_profile=PROFILE_OF.get(types[0], types[0]),
+            default_profile=_profile_names(types)[0],
             provenance=_provenance(header, tower, files),
         )
         check_prompts(model, manifest)
@@ -184,9 +184,19 @@ def _preprocessing(config: VlmConfig, side: int) -> Preprocessing:
     )
 
 
+def _profile_names(types: Sequence[str]) -> list[str]:
+    """Name a profile for each type; the reference of an exact model keeps its type's name."""
+    names: list[str] = []
+    for kind in types:
+        own = PROFILE_OF.get(kind, kind)
+        names.append(kind if own in names else own)
+    return names
+
+
 def _profiles(types: Sequence[str], tower: str) -> dict[str, Profile]:
     return {
-        PROFILE_OF.get(kind, kind): Profile(vision=tower, connector=None, face=None, language=kind) for kind in types
+        name: Profile(vision=tower, connector=None, face=None, language=kind)
+        for name, kind in zip(_profile_names(types), types, strict=True)
     }
 
 
@@ -218,7 +228,7 @@ def _compared(
     draft: Bundle, types: Sequence[str], samples: Sequence[Sample], threads: int | None, reports: Reports
 ) -> Manifest:
     """Measure both profiles on the pictures, from the picture on, and keep the distance as evidence."""
-    manifest, names = draft.manifest, [PROFILE_OF.get(kind, kind) for kind in types]
+    manifest, names = draft.manifest, _profile_names(types)
     labels, reference = next(iter(manifest.label_sets)), names[-1]
     runs = {
         name: chain_probabilities(draft, name, samples, labels, threads=threads, progress=reports.of(f"profile {name}"))

@@ -28,6 +28,7 @@ from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
+from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
 from emo_edge.runtimes.llama_cpp.prompt_batches import prompt_batches
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
@@ -63,6 +64,7 @@ class LlamaSession(LanguageSession):
         gpu_layers: int = 0,
         exact_cache: bool = False,
         small_cache: bool = False,
+        observer: MatmulInputs | None = None,
     ) -> None:
         """Load the model and set its context up.
 
@@ -74,12 +76,14 @@ class LlamaSession(LanguageSession):
             gpu_layers: layers computed on the GPU; negative means all.
             exact_cache: keep attention's keys and values in float32, without flash attention.
             small_cache: keep them in q8_0, with flash attention, where they are not to be exact.
+            observer: sees the inputs of all matrices; it takes time.
 
         Raises CheckpointError for an unreadable file, InputError for sizes the model has not, DeviceError when the
         GPU is missing or the memory is not enough.
         """
         native = self._native = library()
         check_sizes(native, context_size, max_branches, gpu_layers)
+        self._observer = observer
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
         self._cells = context_size + FORK_CELLS * self._forks
         repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or usable_cpus()))
@@ -141,6 +145,8 @@ class LlamaSession(LanguageSession):
         elif small_cache:
             parameters.type_k = parameters.type_v = native.GGML_TYPE_Q8_0
             parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        if self._observer is not None:
+            parameters.cb_eval = self._observer.callback
         native_errors()
         require_memory(CONTEXT_HEADROOM, f"llama.cpp's context of {self._cells} positions")
         context = native.llama_init_from_model(model, parameters)
@@ -162,6 +168,9 @@ class LlamaSession(LanguageSession):
             stop = start + len(inputs)
             places = np.array(prompt.places[start:stop], np.int32)
             with_logits = np.arange(start, stop) == len(prompt) - 1
+            if self._observer is not None:
+                # Else llama.cpp computes the last layer's rest for the last row alone.
+                with_logits[:] = True
             on_grid = self._grid and inputs.ndim == 2
             with self._decode.attending_to_each_other(not causal):
                 self._decode(inputs, places.T if on_grid else places[:, 0], np.zeros(len(inputs)), with_logits)

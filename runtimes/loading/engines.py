@@ -22,6 +22,7 @@ from emo_edge.runtimes.loading.device_choice import (
 )
 from emo_edge.runtimes.loading.openvino_graphs import OpenVinoGraphs
 from emo_edge.runtimes.loading.tensorrt_graphs import GraphCompiler
+from emo_edge.runtimes.mtmd.proof import prove_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def open_pictures(
     parts = bundle.manifest.components
     if parts.mmproj is None or parts.language is None or not (chosen.vision and chosen.language):
         raise BundleError(f"{bundle.directory}: an mmproj needs a language model")
-    runtime("emo_edge.runtimes.mtmd.proof:prove_bundle")(bundle, chosen.language, chosen.vision)
+    prove_bundle(bundle, chosen.language, chosen.vision)
     mmproj = bundle.files(parts.mmproj.variants[chosen.vision])[0]
     language = open_language(bundle, parts.language, chosen.language, device, threads, context)
     with ExitStack() as opened:

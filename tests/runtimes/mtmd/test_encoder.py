@@ -20,7 +20,7 @@ from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.mtmd.encoder import MtmdEncoder
 from emo_edge.runtimes.mtmd.library import mtmd_library, text_tokens
 from emo_edge.runtimes.mtmd.proof import proven_pair
-from tests.runtimes.mtmd.conftest import Written
+from tests.random_vlms import Written
 
 BEFORE, AFTER = "What does the", "person in this picture feel? Choose one: anger, fear."
 CONTEXT = 256
