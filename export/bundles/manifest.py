@@ -160,7 +160,7 @@ def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
         groups.append(TokenGroup(name=name, count=config.face_tokens_per_frame, component="face"))
     control = config.language.architecture != "llama"
     texts = [TextSegment(text=text, control=control) for text in (before, after)]
-    place, begin = config.language.bos_place, BeginSegment()
-    first = [*([begin] if place == "first" else []), *(texts[:1] if before else [])]
-    behind = [*([begin] if place == "after_frames" else []), texts[1]]
+    begin, place = (BeginSegment(),), config.language.bos_place
+    first = (*(begin if place == "first" else ()), *(texts[:1] if before else ()))
+    behind = (*(begin if place == "after_frames" else ()), texts[1])
     return (*first, FramesSegment(groups=tuple(groups)), *behind)

@@ -124,7 +124,7 @@ class ConnectorConfig(Section):
 
     @property
     def halves(self) -> bool:
-        """Whether the projector itself leaves a quarter of the tokens."""
+        """True where the projector itself leaves a quarter of the tokens."""
         return self.projector_type.startswith("ldpnet")
 
     @property

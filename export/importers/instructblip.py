@@ -134,7 +134,8 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     text = settings.get("text_config")
     if not isinstance(text, dict):
         return settings
-    parts = {name: settings[name] for name in ("model_type", "qformer_config", "vision_config") if name in settings}
+    names: tuple[str, ...] = ("model_type", "qformer_config", "vision_config")
+    parts = {name: settings[name] for name in names if name in settings}
     return {**with_flat_rope(text), "text_model_type": text.get("model_type", "opt"), **parts}
 
 

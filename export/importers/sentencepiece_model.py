@@ -61,8 +61,9 @@ def sentencepiece_from_json(path: Path) -> tuple[bytes, int]:
 def _parts(path: Path, content: Any) -> tuple[dict[str, int], list[tuple[str, str]], set[str]]:
     """Return vocabulary, merges and special tokens; raise CheckpointError for a tokenizer that is not LLaMA's."""
     whole = content if isinstance(content, dict) else {}
-    model = whole.get("model") if isinstance(whole.get("model"), dict) else {}
-    vocabulary, merges = model.get("vocab"), model.get("merges")
+    model: Any = whole.get("model") if isinstance(whole.get("model"), dict) else {}
+    vocabulary: Any = model.get("vocab")
+    merges: Any = model.get("merges")
     listed = isinstance(vocabulary, dict) and isinstance(merges, list)
     if not listed or model.get("type") != "BPE" or not model.get("byte_fallback") or not vocabulary.keys() >= _BYTES:
         raise CheckpointError(
@@ -71,7 +72,7 @@ def _parts(path: Path, content: Any) -> tuple[dict[str, int], list[tuple[str, st
         )
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
         raise CheckpointError(f"{path}: its pieces are not numbered from 0 on; fetch it again")
-    pairs = [tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in merges]
+    pairs: list[Any] = [tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in merges]
     if any(len(pair) != 2 for pair in pairs):
         raise CheckpointError(f"{path}: a merge that is no pair of pieces; fetch it again")
     added = whole.get("added_tokens")

@@ -42,7 +42,7 @@ def optimum_model(tower: Any, opset: int, mean: Sequence[float], std: Sequence[f
         model = onnx.load(path)
     _rename_output(model, output)
     _add_front(model, tower.config.image_size, mean, std)
-    graph = ir.from_proto(model)
+    graph: ir.Model = ir.from_proto(model)
     onnxscript.optimizer.optimize_ir(graph)
     return graph
 
