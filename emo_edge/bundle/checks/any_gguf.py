@@ -1,6 +1,6 @@
 """Values of a GGUF file of any architecture, language model or mmproj, that llama.cpp would end the process on.
 
-`emo_edge.bundle.checks.gguf` has a closed set for the LLaMA that emo-edge exports. Here only what holds for every
+`emo_edge.bundle.checks.gguf` has a closed set for those that emo-edge exports. Here only what holds for every
 model is required; the rest shows in a child process, which `emo_edge.runtimes.mtmd.proof` runs before.
 """
 
