@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop, square_crop
+from emo_edge.media.crops import Box, Crop, Image, Resample, centred_crop, face_crop, padded_crop, square_crop
 from emo_edge.utils.settings import Name, Rgb, Section, Size
 
 Margin = Annotated[float, Field(ge=0, le=4)]
@@ -16,9 +16,11 @@ Margin = Annotated[float, Field(ge=0, le=4)]
 class CropSettings(Section):
     """Crop of a face for one network: see `emo_edge.media.crops`."""
 
-    method: Literal["padded", "square", "stretched"]
+    method: Literal["centred", "padded", "square", "stretched"]
     size: Size
     margin: Margin
+    resample: Resample = "opencv_area_cubic"
+    """Resizing that the network was trained with; a manifest without it is of a network trained with the default."""
     fill: Rgb = (0.0, 0.0, 0.0)
     """Colour in [0, 1] of what lies outside: ``padded`` and ``square`` use it."""
     margins: Annotated[dict[Name, Margin], Field(max_length=16)] = Field(default_factory=dict)
@@ -46,7 +48,8 @@ def crop_face(frame: Image, box: Box | None, settings: CropSettings, detector: s
         detector: that gave the box, by its name: its own margin counts.
     """
     margin = settings.margin_of(detector)
-    if settings.method == "stretched":
-        return face_crop(frame, box, margin=margin, size=settings.size)
+    if settings.method in ("centred", "stretched"):
+        plain = centred_crop if settings.method == "centred" else face_crop
+        return plain(frame, box, margin=margin, size=settings.size, resample=settings.resample)
     cut = padded_crop if settings.method == "padded" else square_crop
-    return cut(frame, box, margin=margin, size=settings.size, fill=settings.fill)
+    return cut(frame, box, margin=margin, size=settings.size, fill=settings.fill, resample=settings.resample)

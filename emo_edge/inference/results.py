@@ -87,7 +87,7 @@ class FaceAttributes:
     attributes: dict[str, float]
     """Probability by CelebA attribute; empty unless ``Request.face_facts`` asks for them."""
     hidden_points: NDArray[np.float32]
-    """[29] probability that a COFW point is not visible."""
+    """[29] probability that a COFW point is not visible; unverified of FaceXFormer: see `VISIBILITY_POINTS`."""
     demographics: dict[str, dict[str, float]]
     """Probabilities of age, gender and race by label; empty unless ``Request.show_demographics`` asks for them."""
 

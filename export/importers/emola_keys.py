@@ -9,12 +9,14 @@ from typing import Any
 
 from emo_edge.export.importers.key_map import KeyMap
 from emo_edge.export.importers.llava import (
+    CLIP_RESAMPLE,
     LANGUAGE_RENAMES,
     LANGUAGE_UNUSED,
     POSITIONS_UNUSED,
     Shapes,
     language_config,
     model_settings,
+    squaring,
 )
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.tensor_files import StoredTensors
@@ -24,13 +26,15 @@ CLIP_LAYERS = 23
 CLIP_HEAD_SIZE = 64
 CROP_MARGIN = 0.25
 """Our choice: upstream reads AffectNet's own crops of faces, the tower and the landmark network the same picture."""
+LANDMARK_RESAMPLE = "opencv_linear"
+"""Default of ``cv2.resize``, as ``feature_extraction/landmark/landmark_features.py`` calls it."""
 DESCRIBE = "What is the emotion of this face?"
 """Question of FABA-Instruct's emotion half (EmoLA's README).
 
 The conversation is the one it was trained in, vicuna_v1 (``train_emola_emotion.sh``). Upstream's evaluation
 (``eval_FABA.py``) says "human" where that says "user", and asks "What emotions are conveyed by this face?".
 """
-_TUNED = ("mm_projector_type",)
+_TUNED = ("mm_projector_type", "image_aspect_ratio")
 _CLIP = r"vision_model\.((?:embeddings\.(?!position_ids)|pre_layrnorm\.|encoder\.layers\.(?!23\.)\d+\.).*)"
 _CLIP_TAIL = {
     r"vision_model\.encoder\.layers\.23\..*": "LLaVA reads what enters CLIP's last layer",
@@ -111,6 +115,8 @@ def checkpoint_config(
             "num_heads": max(width // CLIP_HEAD_SIZE, 1),
             "mlp_size": shapes.size("vision.encoder.layers.0.mlp.fc1.weight", 0),
             "layer_norm_eps": 1e-5,
+            "squaring": squaring(settings),
+            "resample": CLIP_RESAMPLE,
             "crop_margin": CROP_MARGIN,
         },
         "connector": {
@@ -120,7 +126,12 @@ def checkpoint_config(
         },
         "face": None,
         "face_info": None,
-        "landmark": {"image_size": network.image_size, "outputs": network.outputs, "crop_margin": CROP_MARGIN},
+        "landmark": {
+            "image_size": network.image_size,
+            "outputs": network.outputs,
+            "crop_margin": CROP_MARGIN,
+            "resample": LANDMARK_RESAMPLE,
+        },
         "language": language_config(settings, shapes),
         "prompt": {"describe": DESCRIBE, "use_demographics": False},
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from emo_edge.export.importers.key_map import KeyMap
 from emo_edge.export.importers.llava import (
+    CLIP_RESAMPLE,
     LANGUAGE_RENAMES,
     LANGUAGE_UNUSED,
     POSITIONS_UNUSED,
@@ -104,6 +105,7 @@ def checkpoint_config(
             "num_layers": EVA_LAYERS,
             "num_heads": max(vision_size // EVA_HEAD_SIZE, 1),
             "mlp_size": shapes.size("vision.blocks.0.mlp.fc1.weight", 0),
+            "resample": CLIP_RESAMPLE,
         },
         "connector": {
             "compress_type": settings.get("compress_type") or "none",

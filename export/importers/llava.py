@@ -16,6 +16,8 @@ from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, LanguageTok
 from emo_edge.utils.files import read_json
 
 VISION = "vision."
+CLIP_RESAMPLE = "pil_bicubic"
+"""transformers' ``CLIPImageProcessor``, through which LLaVA and LLaMA-VID read pictures (``resample`` 3)."""
 LANGUAGE_DEFAULTS = {
     "hidden_size": 4096,
     "intermediate_size": 11008,
@@ -64,6 +66,11 @@ def _not_carried(settings: Mapping[str, Any]) -> Iterator[str]:
     for name, plain in PLAIN.items():
         if settings.get(name, plain) != plain:
             yield f"{name} {settings[name]!r}: only {plain!r} is known"
+
+
+def squaring(settings: Mapping[str, Any]) -> str:
+    """Return ``VisionConfig.squaring`` by LLaVA's ``image_aspect_ratio``; without "pad" CLIP's processor cuts."""
+    return "padded" if settings.get("image_aspect_ratio") == "pad" else "centred"
 
 
 class Shapes:
