@@ -12,6 +12,7 @@ import click
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.machine.cpus import usable_cpus
@@ -79,6 +80,7 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="File that gets the statistics, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="File that gets everything measured, as JSON.")
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@face_options
 def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any) -> None:
     """Quantize BUNDLE with statistics of its own prompts and frames, inside gates.
 
@@ -103,11 +105,23 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
 
 
 def config_of(
-    *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
+    *,
+    types: str | None,
+    target_size: str | None,
+    int8: str,
+    int8_gate: str | None,
+    gate: str | None,
+    detector: str = "auto",
+    min_score: float | None = None,
+    min_face: float | None = None,
+    max_faces: int | None = None,
+    **rest: Any,
 ) -> CalibrationConfig:
     """Read the options that are text; raise InputError for one that cannot be read."""
     from emo_edge.bundle.manifest import GRAPHS
     from emo_edge.calibration.workflow.config import CalibrationConfig
+    from emo_edge.faces.limits import FaceLimits
+    from emo_edge.inference.detectors import requested_files
     from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)
@@ -119,6 +133,8 @@ def config_of(
         int8=graphs,
         int8_gate=Gate.parse(int8_gate) if int8_gate else INT8_GATE,
         gate=Gate.parse(gate) if gate else None,
+        detector=requested_files(detector),
+        limits=FaceLimits(min_score, min_face, max_faces),
         **rest,
     )
 

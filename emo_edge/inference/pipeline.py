@@ -21,6 +21,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector
 from emo_edge.faces.registry import FixedBox, faces_in_boxes
+from emo_edge.faces.second_look import SecondLook, second_look
 from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
@@ -121,17 +122,18 @@ class EmotionPipeline:
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                chosen = self._faces(frame, boxes)[:number]
+                look = self._looked(frame, boxes)
+            chosen = look.faces[:number]
             if not chosen:
                 return []
             detector = self._detector_name(boxes)
-            features = self._run_networks([frame] * len(chosen), chosen, watch, detector)
+            features = self._run_networks([look.picture] * len(chosen), chosen, watch, detector)
             results = [
                 self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
                 for row in range(len(chosen))
             ]
             self._cold = False
-            return results
+            return [result.turned_back(look) for result in results]
 
     def read_clip(
         self,
@@ -193,6 +195,11 @@ class EmotionPipeline:
         result = self._result(features, rows, request, watch, detector, clip=True, middle=middle)
         return replace(result, frame=track[middle][0])
 
+    def _looked(self, frame: Image, boxes: Sequence[Box] | None) -> SecondLook:
+        """Search a picture, twice where the first look finds nothing; a clip has other frames instead."""
+        faces = self._faces(frame, boxes)
+        return SecondLook(frame, faces) if faces or boxes is not None else second_look(frame, self.detector)
+
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)
 
@@ -236,6 +243,7 @@ class EmotionPipeline:
         return EmotionResult(
             box=features.faces[middle].box,
             detection_score=features.faces[middle].score,
+            points=features.faces[middle].points,
             frames=rows.stop - rows.start,
             probabilities=scores.probabilities,
             face=attributes,

@@ -17,7 +17,8 @@ def face_text(result: EmotionResult, number: int, count: int) -> str:
     x0, y0, x1, y1 = (round(value) for value in result.box)
     name = f"clip of {result.frames} frames" if result.frames > 1 else f"face {number} of {count}"
     label = f": {result.label} {result.probabilities[result.label]:.0%}" if result.label else ""
-    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{label}"
+    turned = f", picture turned by {result.rotation}°" if result.rotation else ""
+    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{turned}{label}"
     lines = [head, *(_bar(label, probability) for label, probability in _ranked(result.probabilities))]
     if result.face:
         lines += _attribute_lines(result.face)

@@ -29,6 +29,7 @@ from emo_edge.bundle.prompts import (
     TextSegment,
     TokenGroup,
 )
+from emo_edge.export.bundles.detector import StoredDetector
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
@@ -97,7 +98,7 @@ def face_manifest(
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
-    detector_files: tuple[BundleFile, ...] = (),
+    detector: StoredDetector,
 ) -> Manifest:
     """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
     inputs, outputs = (_contracts(side) for side in contracts)
@@ -112,7 +113,8 @@ def face_manifest(
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
-        detector_files=detector_files,
+        detector=detector.name,
+        detector_files=detector.files,
         **_network_settings(config),
     )
 
@@ -126,7 +128,6 @@ def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[st
         "preprocessing": Preprocessing(vision=None, face=config.crop),
         "face_labels": FaceLabels(expression=config.labels),
         "label_sets": dict(config.label_sets),
-        "detector": config.detector,
         "scoring": Scoring(temperature=config.temperature),
     }
 
