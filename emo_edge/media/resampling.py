@@ -37,7 +37,7 @@ def _bicubic(x: Values) -> Values:
     x = np.abs(x)
     inner = (1.5 * x - 2.5) * x * x + 1
     outer = (((x - 5) * x + 8) * x - 4) * -0.5
-    return np.where(x < 1, inner, np.where(x < 2, outer, 0.0))
+    return np.asarray(np.where(x < 1, inner, np.where(x < 2, outer, 0.0)), np.float64)
 
 
 def _bilinear(x: Values) -> Values:
