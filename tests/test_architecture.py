@@ -24,6 +24,7 @@ LAYERS = (
     ("emo_edge.bundle",),
     ("emo_edge.bundle.checks", "emo_edge.runtimes.base"),
     ("emo_edge.runtimes", "emo_edge.runtimes.tensorrt", "emo_edge.runtimes.llama_cpp"),
+    ("emo_edge.runtimes.mtmd",),
     ("emo_edge.runtimes.loading",),
     ("emo_edge.inference",),
     ("emo_edge.planning.cost",),
@@ -38,8 +39,10 @@ LAYERS = (
     ("emo_edge.export.onnx", "emo_edge.export.gguf"),
     ("emo_edge.export.importers",),
     ("emo_edge.export.bundles",),
+    ("emo_edge.export.vlm",),
     ("emo_edge.calibration.samples", "emo_edge.calibration.int8", "emo_edge.calibration.language"),
     ("emo_edge.calibration.workflow",),
+    ("emo_edge.calibration.vlm",),
     ("emo_edge.benchmarks.synthetic",),
     ("emo_edge.benchmarks.emo_tiny",),
     ("emo_edge.benchmarks.datasets",),
@@ -53,6 +56,7 @@ LAYERS = (
         "emo_edge.benchmarks.endurance",
         "emo_edge.benchmarks.hostile",
         "emo_edge.benchmarks.peers",
+        "emo_edge.benchmarks.random_vlm",
         "emo_edge.benchmarks.studies",
     ),
     ("emo_edge.cli",),
@@ -65,6 +69,7 @@ ABOVE_INFERENCE = ("emo_edge.planning", "emo_edge.rendering", "emo_edge.diagnost
 UNUSED_BY = {
     **dict.fromkeys(CALIBRATION, ("emo_edge.export", *ABOVE_INFERENCE)),
     "emo_edge.calibration.workflow": ABOVE_INFERENCE,
+    "emo_edge.calibration.vlm": ABOVE_INFERENCE,
     "emo_edge.export": ABOVE_INFERENCE,
 }
 """Packages that the layers would allow and that stay independent of each other all the same."""

@@ -34,14 +34,16 @@ class ClipShape:
         return (self.image_size // self.patch_size) ** 2
 
 
-def write_clip_projector(path: Path, language: Path, shape: ClipShape | None = None) -> Path:
+def write_clip_projector(path: Path, language: Path, shape: ClipShape | None = None, out: int | None = None) -> Path:
     """Write tower and two-layer projector, matrices in float16, for a GGUF language model; return ``path``.
+
+    ``out`` is the width of the embeddings; None takes the language model's.
 
     Keys and names are those that llama.cpp's ``tools/mtmd/clip.cpp`` reads.
     """
     import gguf
 
-    sizes, out = shape or ClipShape(), read_gguf_header(language).shape().width
+    sizes, out = shape or ClipShape(), out or read_gguf_header(language).shape().width
     with replaced_file(path) as partial:
         writer = gguf.GGUFWriter(partial, "clip")
         writer.add_string("general.type", "mmproj")
@@ -59,6 +61,8 @@ def write_clip_projector(path: Path, language: Path, shape: ClipShape | None = N
             ("projection_dim", out),
         ):
             writer.add_uint32(f"clip.vision.{key}", value)
+        # Without it llama.cpp leaves the last layer out.
+        writer.add_array("clip.vision.feature_layer", [sizes.layers])
         writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
         writer.add_array("clip.vision.image_mean", MEAN)
         writer.add_array("clip.vision.image_std", DEVIATION)

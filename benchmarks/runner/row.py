@@ -101,7 +101,7 @@ class FreshProcesses:
 def reference_row(run: BenchRun, size_bytes: int) -> tuple[Row, Predictions]:
     """Measure the checkpoint, without which there is no benchmark."""
     row, predictions = _measured(run, REFERENCE, Row(name=REFERENCE, kind=REFERENCE, size_bytes=size_bytes))
-    if run.plan.written and row.latency:
+    if run.plan.written and row.latency and run.bundle.manifest.components.mmproj is None:
         written = {**row.latency["written"], "label_bfloat16": _half_label(run)}
         row = replace(row, latency={**row.latency, "written": written})
     return row, predictions

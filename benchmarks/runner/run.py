@@ -27,7 +27,7 @@ from emo_edge.benchmarks.runner.report import (
     report_notes,
 )
 from emo_edge.benchmarks.runner.row import BenchRun, profile_row, reference_row
-from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes
+from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes, reference_profile
 from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
 from emo_edge.benchmarks.workload.journal import REPORT_NAME, Journal
@@ -125,6 +125,8 @@ def opened_inputs(bundle: Path, plan: BenchConfig, checkpoint: str | None) -> Be
         plan = plan.without_language()
     profiles = plan.profiles_of(opened.manifest)
     source = open_checkpoint(opened, checkpoint)
+    if opened.manifest.components.mmproj and not plan.profiles:
+        profiles = tuple(name for name in profiles if name != reference_profile(opened))
     dataset = open_dataset(plan.dataset, plan.root, plan.split, plan.fold, dict(plan.label_map))
     labels = resolve_labels(opened.manifest, asked_labels(opened.manifest, dataset.labels))
     return BenchInputs(opened, source, plan, dataset, labels, profiles)

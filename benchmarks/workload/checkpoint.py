@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
@@ -21,7 +22,7 @@ MEMORY_FRACTION = 0.7
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint directory."""
+    """A checkpoint directory, or the bundle of a VLM that holds its own unquantized language model."""
 
     directory: Path
     sha256: str
@@ -34,8 +35,14 @@ class Checkpoint:
 def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
     """Open the checkpoint that a bundle was exported from: a directory, or a packaged checkpoint's name.
 
-    None takes the packaged one of the bundle's own name. Raises InputError if it is not named or another one.
+    None takes the packaged one of the bundle's own name. Beside an mmproj it is the bundle itself, for the profile of
+    its unquantized language model. Raises InputError if it is not named or another one.
     """
+    if bundle.manifest.components.mmproj:
+        if named is not None:
+            raise InputError(f"{bundle.directory}: its reference is a profile of its own; leave `checkpoint` out")
+        profile = reference_profile(bundle)
+        return Checkpoint(bundle.directory, _language_sha256(bundle, profile), profile_bytes(bundle, profile), False)
     if named is None:
         try:
             directory = packaged_checkpoint(bundle.manifest.name)
@@ -48,6 +55,26 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
     digest = require_origin(bundle, directory, remedy="`checkpoint` names it")
     size = sum(path.stat().st_size for path in weight_files(directory))
     return Checkpoint(directory, digest, size, _too_large(directory))
+
+
+def reference_profile(bundle: Bundle) -> str:
+    """Return the profile of a VLM's unquantized language model, which the others are measured against.
+
+    Raises InputError for a bundle without one.
+    """
+    profiles = bundle.manifest.profiles
+    name = next((name for name, profile in profiles.items() if profile.language in UNQUANTIZED), None)
+    if name is None:
+        raise InputError(
+            f"{bundle.directory}: no unquantized language model to measure against: import it again with `reference`"
+        )
+    return name
+
+
+def _language_sha256(bundle: Bundle, profile: str) -> str:
+    component, variant = bundle.manifest.components.language, bundle.manifest.profiles[profile].language
+    assert component is not None and variant is not None
+    return component.variants[variant].files[0].sha256
 
 
 def profile_bytes(bundle: Bundle, profile: str) -> int:

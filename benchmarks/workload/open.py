@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_edge.benchmarks.workload.checkpoint import reference_profile
 from emo_edge.benchmarks.workload.config import REFERENCE
 from emo_edge.benchmarks.workload.targets import BenchTarget, ProfileTarget
 from emo_edge.bundle.reader import Bundle
@@ -36,6 +37,8 @@ class TargetOptions:
 def open_target(bundle: Bundle, name: str, options: TargetOptions, *, half: bool = False) -> BenchTarget:
     """Open a profile, or the checkpoint in PyTorch for the name `REFERENCE`; ``half`` takes bfloat16 there.
 
+    The reference of a VLM in llama.cpp's files is the profile of its unquantized language model.
+
     Where threads are named, OpenCV, which reads and crops in every row, is held to them in this process as well.
     """
     if options.threads:
@@ -44,6 +47,11 @@ def open_target(bundle: Bundle, name: str, options: TargetOptions, *, half: bool
         cv2.setNumThreads(options.threads)
     if name != REFERENCE:
         return ProfileTarget(bundle, name, options.labels, device=options.device, threads=options.threads)
+    if bundle.manifest.components.mmproj:
+        profile = reference_profile(bundle)
+        target = ProfileTarget(bundle, profile, options.labels, device=options.device, threads=options.threads)
+        target.name = REFERENCE
+        return target
     import torch
 
     from emo_edge.benchmarks.workload.label_reference import LabelTorchTarget

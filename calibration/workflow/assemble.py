@@ -29,7 +29,7 @@ def calibrated_manifest(run: GraphRun, writer: BundleWriter, variants: NewVarian
         described = with_detector(described, stored_detector(writer, run.config.detector))
     for file in described.files():
         if not (writer.partial / file.path).exists():
-            _link(run.bundle.directory / file.path, writer.path(file.path))
+            link_file(run.bundle.directory / file.path, writer.path(file.path))
     draft = Bundle(writer.partial, Manifest.model_validate(described.model_dump()))
     gated = {name: _gated(run, draft, name, profile, variants.names()) for name, profile in described.profiles.items()}
     profiles = {name: profile for name, profile in gated.items() if profile is not None}
@@ -112,7 +112,7 @@ def _with_variants(component: Any, new: Mapping[str, Variant]) -> Any:
     return component.model_copy(update={"variants": {**component.variants, **new}})
 
 
-def _link(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
     """Link an unchanged file, where the disk can, or copy it."""
     try:
         os.link(source, target)

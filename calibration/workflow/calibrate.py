@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.checks.gguf import language_header
+from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.assemble import calibrated_manifest

@@ -9,7 +9,8 @@ from pydantic import Field
 from emo_edge.media.crops import Box, Crop, Image, Resample, centred_crop, face_crop, padded_crop, square_crop
 from emo_edge.utils.settings import Name, Rgb, Section, Size
 
-Margin = Annotated[float, Field(ge=0, le=4)]
+MOST_MARGIN = 4
+Margin = Annotated[float, Field(ge=0, le=MOST_MARGIN)]
 """Growth of a face's box on each side, as a fraction of its width and height."""
 
 

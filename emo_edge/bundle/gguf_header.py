@@ -77,7 +77,7 @@ class GgufHeader:
     @property
     def layer_bytes(self) -> float:
         """Size of one layer, on average."""
-        layers = int(self.metadata["llama.block_count"])
+        layers = int(self.metadata[self._key("block_count")])
         return sum(size for name, size in self.tensor_bytes.items() if name.startswith("blk.")) / layers
 
     @property
@@ -85,30 +85,47 @@ class GgufHeader:
         """Size of the output matrix, which is the table of embeddings where there is none of its own."""
         return self.tensor_bytes.get(OUTPUT, self.tensor_bytes.get(EMBEDDING, 0))
 
+    @property
+    def architecture(self) -> str:
+        """Name of the architecture, with which the keys of its sizes begin."""
+        return str(self.metadata.get("general.architecture", "llama"))
+
     def shape(self) -> LanguageShape:
-        """Return the sizes in the metadata; raise ValueError for one that no model has."""
-        vocabulary = "llama.vocab_size" if "llama.vocab_size" in self.metadata else "tokenizer.ggml.tokens"
-        heads = self._size("llama.attention.head_count")
-        grouped = "llama.attention.head_count_kv" in self.metadata
+        """Return the sizes in the metadata; raise ValueError for one that no model has.
+
+        Where layers differ, the largest of a size counts.
+        """
+        vocabulary = self._key("vocab_size") if self._key("vocab_size") in self.metadata else "tokenizer.ggml.tokens"
+        heads = self._size(self._key("attention.head_count"))
+        grouped = self._key("attention.head_count_kv") in self.metadata
         return LanguageShape(
             vocabulary=self._size(vocabulary),
-            width=self._size("llama.embedding_length"),
-            mlp=self._size("llama.feed_forward_length"),
-            layers=self._size("llama.block_count"),
+            width=self._size(self._key("embedding_length")),
+            mlp=self._size(self._key("feed_forward_length")),
+            layers=self._size(self._key("block_count")),
             heads=heads,
-            kv_heads=self._size("llama.attention.head_count_kv") if grouped else heads,
-            context=self._size("llama.context_length"),
+            kv_heads=self._size(self._key("attention.head_count_kv")) if grouped else heads,
+            context=self._size(self._key("context_length")),
         )
+
+    def _key(self, name: str) -> str:
+        return f"{self.architecture}.{name}"
 
     def _size(self, name: str) -> int:
         value = self.metadata.get(name)
+        if name in self.arrays and name.startswith(f"{self.architecture}."):
+            numbers = self.arrays[name].values
+            value = int(max(numbers)) if isinstance(numbers, np.ndarray) and len(numbers) else 0
         if type(value) is not int or not 1 <= value <= LARGEST:
             raise ValueError(f"{name} is {value}, not a whole number from 1 to {LARGEST}")
         return value
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """Read the head of a LLaMA's file; raise CheckpointError for one that is truncated, corrupt or another kind."""
+    """Read the head of a language model's file.
+
+    Raises CheckpointError for one that is truncated, corrupt or of another kind.
+    """
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             header = _header(_Cursor(content), len(content))
@@ -117,7 +134,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, struct.error) as error:
-        raise CheckpointError(f"{path}: no LLaMA in GGUF, or truncated ({error}); export it again") from error
+        raise CheckpointError(f"{path}: no language model in GGUF, or truncated ({error}); export it again") from error
 
 
 def read_gguf_structure(path: Path) -> GgufHeader:

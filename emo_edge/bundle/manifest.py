@@ -120,6 +120,13 @@ class GraphComponent(Section):
     variants: Variants
 
 
+class MmprojComponent(Section):
+    """A vision tower with its projector that libmtmd runs: llama.cpp's mmproj file. There is no connector."""
+
+    kind: Literal["mmproj"] = "mmproj"
+    variants: Variants
+
+
 class LanguageComponent(Section):
     """The language model (GGUF) in one or more quantizations."""
 
@@ -135,15 +142,20 @@ class Components(Section):
     A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
     """
 
-    vision: GraphComponent | None
+    vision: Annotated[GraphComponent | MmprojComponent, Field(discriminator="kind")] | None
     connector: GraphComponent | None
     face: GraphComponent | None
     language: LanguageComponent | None
 
-    def get(self, part: str) -> GraphComponent | LanguageComponent | None:
+    def get(self, part: str) -> GraphComponent | MmprojComponent | LanguageComponent | None:
         """Return the component of a name of `PARTS`; None where the bundle has none."""
-        component: GraphComponent | LanguageComponent | None = getattr(self, part)
+        component: GraphComponent | MmprojComponent | LanguageComponent | None = getattr(self, part)
         return component
+
+    @property
+    def mmproj(self) -> MmprojComponent | None:
+        """The vision tower that libmtmd runs; None where it is a graph or there is none."""
+        return self.vision if isinstance(self.vision, MmprojComponent) else None
 
     def graph(self, part: str) -> GraphComponent:
         """Return the graph of a name of `GRAPHS`; raise BundleError where the bundle has none."""
@@ -255,6 +267,8 @@ class Manifest(Section):
                 (not odd, f"without components.language there is no use for {', '.join(odd)}"),
                 (parts.face is not None, "there is neither a language model nor a face network"),
             ]
+        if parts.mmproj:
+            chain.pop("components.connector")
         needed = chain | question if reads else chain
         missing = [name for name, value in needed.items() if value is None]
         unread = [name for name, value in question.items() if value is not None and not reads]
@@ -262,8 +276,21 @@ class Manifest(Section):
             (not missing, f"components.language needs {', '.join(missing)}"),
             (not unread, f"components.connector reads no question: there is no use for {', '.join(unread)}"),
             (frames == 1, "layout needs exactly one frames segment"),
+            (not (parts.mmproj and parts.connector), "an mmproj holds its projector: components.connector has no use"),
+            *self._picture_checks(),
             ("{question}" in text, "layout lacks {question}"),
             *placeholder_checks("layout", text),
+        ]
+
+    def _picture_checks(self) -> list[tuple[bool, str]]:
+        """Require that the frames' tokens are those of the vision component that there is."""
+        groups = [group for segment in self.layout if isinstance(segment, FramesSegment) for group in segment.groups]
+        own = "vision" if self.components.mmproj else "connector"
+        strange = [group.name for group in groups if group.component not in (own, "face")]
+        pictures = [group for group in groups if group.component == "vision"]
+        return [
+            (not strange, f"layout has {', '.join(strange)}, which components.{own} does not give"),
+            (len(pictures) == bool(self.components.mmproj), "layout needs one group of the mmproj's picture"),
         ]
 
     def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:

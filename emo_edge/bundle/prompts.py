@@ -36,6 +36,8 @@ class PromptConfig(Section):
     demographics: Text = "The person in the {medium} is a {race} {gender} aged {age}. "
     """Reconstruction: EMO-LLaMA's wording is not public."""
     use_demographics: bool = True
+    answer_space: bool = True
+    """True puts a space between the prompt and its answer."""
 
     @model_validator(mode="after")
     def _fields_there(self) -> PromptConfig:
@@ -119,9 +121,10 @@ class FaceLabels(Section):
 class TokenGroup(Section):
     """Consecutive embeddings of one frame and the component whose output they are."""
 
-    name: Literal["context", "content", "face", "landmark"]
+    name: Literal["context", "content", "face", "landmark", "picture"]
     count: Annotated[int, Field(ge=1, le=4096, strict=True)]
-    component: Literal["connector", "face"]
+    """Of a ``picture`` the tokens around it as well."""
+    component: Literal["connector", "face", "vision"]
 
 
 class BeginSegment(Section):
@@ -135,6 +138,8 @@ class TextSegment(Section):
 
     kind: Literal["text"] = "text"
     text: Text
+    control: bool = False
+    """True reads names of control tokens in the text as these tokens; what is filled in may hold none."""
 
 
 class FramesSegment(Section):
@@ -173,12 +178,14 @@ def classify_question(config: PromptConfig, labels: Sequence[str], *, clip: bool
     return config.classify.format(medium=medium(clip), labels=", ".join(labels))
 
 
-def answer_ids(tokenize: Callable[[str], Sequence[int]], context: str, answer: str) -> list[int] | None:
+def answer_ids(
+    tokenize: Callable[[str], Sequence[int]], context: str, answer: str, space: str = " "
+) -> list[int] | None:
     """Return the token ids that ``answer`` adds after ``context``, tokenized together as training saw them.
 
-    None where the first of them merges with the context.
+    ``space`` is between them. None where the first of the answer's ids merges with the context.
     """
-    before, both = list(tokenize(context)), list(tokenize(f"{context} {answer}"))
+    before, both = list(tokenize(context)), list(tokenize(f"{context}{space}{answer}"))
     return both[len(before) :] if both[: len(before)] == before and len(both) > len(before) else None
 
 

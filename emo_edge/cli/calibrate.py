@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
@@ -19,7 +20,10 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.byte_sizes import size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from emo_edge.assets.packaged import Sample
+    from emo_edge.calibration.workflow.calibrate import ExtraFiles
     from emo_edge.calibration.workflow.config import CalibrationConfig
 
 SYNTHETIC = re.compile(r"synthetic:(?P<count>\d{1,6})")
@@ -39,7 +43,10 @@ def listed(source: str, seed: int) -> list[Sample]:
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
-@click.option("--checkpoint", required=True, help="Checkpoint that BUNDLE was exported from: a folder, or emo-tiny.")
+@click.option(
+    "--checkpoint",
+    help="Checkpoint that BUNDLE was exported from: a folder, or emo-tiny. A bundle of import gguf holds its own.",
+)
 @click.option(
     "--samples", required=True, help="Pictures: a folder, one with a folder a label, a .csv, a .jsonl, synthetic:N."
 )
@@ -76,12 +83,33 @@ def listed(source: str, seed: int) -> list[Sample]:
     help="Number of samples that measure each block.",
 )
 @click.option("--gate", help="Gate of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
+@click.option(
+    "--fit-scoring",
+    is_flag=True,
+    help="Fit temperature and prior correction on labelled samples; for bundles of import gguf.",
+)
 @click.option("--strict", is_flag=True, help="A variant or profile that fails its gate ends the command (exit 7).")
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="File that gets the statistics, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="File that gets everything measured, as JSON.")
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
 @face_options
-def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any) -> None:
+@click.option(
+    "--fit-crop",
+    is_flag=True,
+    help="Fit the margin around the detector's faces on labelled samples, cross-validated, and nothing else.",
+)
+@click.pass_context
+def main(
+    context: click.Context,
+    /,
+    bundle: Path,
+    checkpoint: str | None,
+    samples: str,
+    seed: int,
+    fit_scoring: bool,
+    fit_crop: bool,
+    **choices: Any,
+) -> None:
     """Quantize BUNDLE with statistics of its own prompts and frames, inside gates.
 
     Writes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
@@ -96,11 +124,56 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
+    if fit_crop:
+        _fit_crop(bundle, partial(listed, samples, seed), config, threads)
+        return
+    if read_manifest(bundle).components.mmproj:
+        _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
+        return
+    if fit_scoring:
+        raise InputError("`fit_scoring` is for bundles of import gguf")
+    if checkpoint is None:
+        parameter = next(one for one in context.command.params if one.name == "checkpoint")
+        raise click.MissingParameter(ctx=context, param=parameter)
     directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
     with prompt_interrupts(), shown_reports() as reports:
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )
+    echo(bundle)
+
+
+def _fit_crop(
+    bundle: Path, samples: Callable[[], list[Sample]], config: CalibrationConfig, threads: int | None
+) -> None:
+    from emo_edge.calibration.workflow.crop_margin import fit_crop_margin
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
+
+    with prompt_interrupts(), shown_reports() as reports:
+        fit = fit_crop_margin(bundle, samples, config, threads=threads, reports=reports)
+    echo(f"{fit.table()}\n{bundle}")
+
+
+def _calibrate_vlm(
+    bundle: Path,
+    samples: Callable[[], list[Sample]],
+    config: CalibrationConfig,
+    extra: ExtraFiles,
+    fit_scoring: bool,
+    threads: int | None,
+    checkpoint: str | None,
+) -> None:
+    from emo_edge.calibration.vlm.calibrate import VlmChoices, calibrate_vlm
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
+
+    if checkpoint is not None or extra.report or config.target is not None:
+        raise InputError("a bundle of import gguf has no use for `checkpoint`, `report`, `target_size` and `target_kl`")
+    extra.check()
+    choices = VlmChoices(fit_scoring, extra.keep_imatrix)
+    with prompt_interrupts(), shown_reports() as reports:
+        calibrate_vlm(bundle, samples, config, choices, threads=threads, reports=reports)
     echo(bundle)
 
 

@@ -12,6 +12,7 @@ import click
 import torch
 from tqdm import tqdm
 
+from emo_edge.cli.import_gguf import main as gguf
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.interrupts import prompt_interrupts
@@ -29,7 +30,10 @@ PATH = click.Path(path_type=Path)
 
 @click.group()
 def main() -> None:
-    """Turn an upstream model's pieces into one checkpoint."""
+    """Turn an upstream model's pieces into one checkpoint, or a GGUF and its mmproj into a bundle."""
+
+
+main.add_command(gguf)
 
 
 @main.command(cls=EdgeCommand, name="llama-vid")

@@ -10,10 +10,10 @@ import click
 from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.cli.completion import complete_bundle
-from emo_edge.cli.evidence_table import evidence_table
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
+from emo_edge.rendering.evidence_table import evidence_table
 
 
 @click.command(cls=EdgeCommand)
@@ -54,7 +54,7 @@ def described(manifest: Manifest) -> str:
     lines = [
         f"{manifest.name}, bundle version {manifest.bundle_version}",
         "",
-        f"{'component':<10} {'variant':<8} {'size':>9}  distance from the PyTorch reference",
+        f"{'component':<10} {'variant':<8} {'size':>9}  distance from the {_reference(manifest)}",
     ]
     for name, component in components.items():
         for variant_name, variant in component.variants.items() if component else ():
@@ -66,11 +66,27 @@ def described(manifest: Manifest) -> str:
         row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
         measured = _labels(profile.evidence) if manifest.label_sets else "is the face graph alone"
         lines.append(row + measured + mark)
-    lines += evidence_table(manifest)
+    lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}"]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
+
+
+def _scoring(manifest: Manifest) -> list[str]:
+    """Describe a fitted scoring, where there is one."""
+    fitted = [(name, one.evidence) for name, one in manifest.profiles.items() if "nll_after" in one.evidence]
+    scoring, corrected = manifest.scoring, "on" if manifest.scoring.prior_correction else "off"
+    return [
+        f"scoring fitted on {evidence['fit_samples']:.0f} samples with {name}: temperature {scoring.temperature:g}, "
+        f"prior correction {corrected}; held out: log loss {evidence['nll_before']:.3f} to "
+        f"{evidence['nll_after']:.3f}, calibration error {evidence['ece_before']:.3f} to {evidence['ece_after']:.3f}"
+        for name, evidence in fitted
+    ]
+
+
+def _reference(manifest: Manifest) -> str:
+    return "unquantized language model" if manifest.components.mmproj else "PyTorch reference"
 
 
 def _prompt(manifest: Manifest) -> str:
@@ -96,7 +112,7 @@ def _distance(variant: Variant) -> str:
 
 
 def _labels(evidence: dict[str, float]) -> str:
-    if not evidence:
+    if "label_agreement" not in evidence:
         return "not measured"
     agreement, divergence, samples = (
         evidence.get(name, math.nan) for name in ("label_agreement", "kl_mean", "samples")

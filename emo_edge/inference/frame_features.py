@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.inference.output_checks import require_sound
 from emo_edge.media.crops import Crop, Image
-from emo_edge.runtimes.base.sessions import TensorSession
-from emo_edge.runtimes.loading.engines import Engines
+from emo_edge.runtimes.base.sessions import Chunk, TensorSession
+from emo_edge.runtimes.loading.engines import Engines, PictureChain
 from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
@@ -27,10 +27,15 @@ AT_ONCE = 32
 class VisualInput:
     """F frames as the networks give them to the language model; nothing here depends on the question."""
 
-    features: Tensor
-    """[F, T, D], of the vision net."""
+    features: Tensor | None
+    """[F, T, D], of the vision net; None where libmtmd encodes pictures."""
     face_tokens: Tensor | None
     """[F, k, E]; None where the face network gives none."""
+    pictures: list[list[Chunk]] = field(default_factory=list)
+    """The chunks of each frame, as libmtmd encodes it; empty with a vision net."""
+
+    def __len__(self) -> int:
+        return len(self.pictures) if self.features is None else len(self.features)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class FrameFeatures:
     """[F, T, D]; None without a language model."""
     face_outputs: dict[str, Tensor]
     """Outputs of the face graph, [F, ...] each; empty without a face network."""
+    pictures: list[list[Chunk]] = field(default_factory=list)
+    """See `VisualInput`."""
 
     @property
     def has_attributes(self) -> bool:
@@ -53,10 +60,11 @@ class FrameFeatures:
 
     def visual_input(self, rows: slice) -> VisualInput:
         """Return the frames ``rows`` for the language model."""
-        if self.features is None:
+        if self.features is None and not self.pictures:
             raise ValueError("the vision net did not run")
         face_tokens = self.face_outputs.get(FACE_TOKENS)
-        return VisualInput(self.features[rows], None if face_tokens is None else face_tokens[rows])
+        features = None if self.features is None else self.features[rows]
+        return VisualInput(features, None if face_tokens is None else face_tokens[rows], self.pictures[rows])
 
 
 def run_networks(
@@ -82,13 +90,16 @@ def run_networks(
     with watch("crop"):
         vision_crops = [crop_face(frame, one.box, vision, detector) for frame, one in pairs] if vision else []
         face_crops = [crop_face(frame, one.box, face, detector) for frame, one in pairs] if face else []
-    features = None
+    features, pictures = None, []
     if engines.chain:
         with watch("vision"):
-            features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
+            if isinstance(engines.chain, PictureChain):
+                pictures = [engines.chain.pictures.encode(crop.pixels) for crop in vision_crops]
+            else:
+                features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
     with watch("face"):
         face_outputs = _run("face", engines.face, face_crops, engines.device) if engines.face else {}
-    return FrameFeatures(faces, face_crops, features, face_outputs)
+    return FrameFeatures(faces, face_crops, features, face_outputs, pictures)
 
 
 def _run(part: str, network: TensorSession, crops: Sequence[Crop], device: str) -> dict[str, Tensor]:

@@ -17,9 +17,10 @@ from emo_edge.errors import InputError
 from emo_edge.inference.frame_features import VisualInput
 from emo_edge.inference.output_checks import require_sound
 from emo_edge.inference.probability import tempered
-from emo_edge.inference.prompt_layout import Prompt, frame_tokens
+from emo_edge.inference.prompt_layout import Prompt, frame_tokens, picture_chunks
 from emo_edge.inference.results import Request
-from emo_edge.runtimes.loading.engines import LanguageChain
+from emo_edge.runtimes.base.sessions import Chunk
+from emo_edge.runtimes.loading.engines import LanguageChain, PictureChain
 from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
@@ -54,7 +55,7 @@ NO_LABEL_SCORES = LabelScores({}, {})
 class LabelScorer:
     """A bundle's prompts and labels over its open language chain."""
 
-    def __init__(self, bundle: Bundle, chain: LanguageChain, device: str) -> None:
+    def __init__(self, bundle: Bundle, chain: LanguageChain | PictureChain, device: str) -> None:
         """Keep the chain, which runs on ``device``."""
         self.manifest, self.chain, self.device = bundle.manifest, chain, device
         self.questions = open_questions(bundle)
@@ -112,16 +113,25 @@ class LabelScorer:
 
     def _prefill(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> None:
         """Make the prompt about these frames the language model's context."""
+        tokens: list[Chunk]
+        if isinstance(self.chain, PictureChain):
+            tokens = picture_chunks(self.manifest, visual.pictures)
+        else:
+            with watch("connector"):
+                outputs = self.chain.connector.run(self._connector_feed(visual, prompt.question))
+                require_sound("connector", outputs, self.device)
+            tokens = [frame_tokens(self.manifest, outputs["visual_tokens"], visual.face_tokens)]
+        with watch("prefill"):
+            self.chain.language.prefill(prompt.chunks(self.chain.language, tokens))
+
+    def _connector_feed(self, visual: VisualInput, question: str) -> dict[str, Tensor]:
+        if visual.features is None:
+            raise ValueError("the vision net did not run")
         feed: dict[str, Tensor] = {"features": visual.features}
         if self.questions:
-            ids = np.array([self.questions.encode(prompt.question)] * len(visual.features), np.int64)
+            ids = np.array([self.questions.encode(question)] * len(visual), np.int64)
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
-        with watch("connector"):
-            outputs = self.chain.connector.run(feed)
-            require_sound("connector", outputs, self.device)
-        with watch("prefill"):
-            tokens = frame_tokens(self.manifest, outputs["visual_tokens"], visual.face_tokens)
-            self.chain.language.prefill(prompt.chunks(self.chain.language, tokens))
+        return feed
 
     def _label_scores(
         self, visual: VisualInput, prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch

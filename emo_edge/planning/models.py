@@ -7,12 +7,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, cast
 
-from emo_edge.bundle.checks.gguf import language_header
+from emo_edge.bundle.checks.any_gguf import check_mmproj_gguf
+from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, TENSOR_TYPES
 from emo_edge.bundle.manifest import GRAPHS, PARTS, Profile, Variant
-from emo_edge.bundle.model_shape import LanguageShape, ModelShape, known_shape
+from emo_edge.bundle.model_shape import LanguageShape, ModelShape, VisionShape, known_shape
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.planning.cost.onnx_graphs import graph_work
@@ -28,6 +29,8 @@ TYPE_BITS = {
 of llama.cpp's mixture at seven billion parameters, whose file has 4.08 GB."""
 SHAPE_PROFILES = {"exact": ("fp32", "f16"), "balanced": ("fp16", "q8_0"), "small": ("fp16", "q4_k_m")}
 """Precision of the graphs and type of the language model, as ``emo-edge export`` names them."""
+UNQUANTIZED_TOWERS = ("f32",)
+"""Types of an mmproj that take four bytes a weight."""
 
 
 class PlannedModel(Protocol):
@@ -82,10 +85,14 @@ class BundleModel:
         self.language: LanguageShape | None = next((header.shape() for header in self._headers.values()), None)
         self.tokens_per_frame = bundle.manifest.frames_segment.tokens_per_frame if language else 0
         self.cuda = bundle.manifest.engines.cuda
+        self._tower = _tower(bundle)
         self._counted = lru_cache(partial(_graph_work, self._graph_path))
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
-        """Count the work of a component's graph."""
+        """Count the work of a component's graph; of an mmproj by the sizes of its tower."""
+        if self._tower and component in GRAPHS:
+            precision: Precision = "fp32" if variant in UNQUANTIZED_TOWERS else "fp16"
+            return vision_work(self._tower, batch).in_precision(precision) if component == "vision" else Work(())
         return self._counted(component, variant, batch, question)
 
     def stored(self, component: str, variant: str) -> float:
@@ -177,6 +184,16 @@ def component_work(shape: ModelShape, component: str, batch: int, question: int)
     if component == "connector":
         return connector_work(shape.connector, shape.vision, shape.language.width, batch, question)
     return face_work(shape, batch)
+
+
+def _tower(bundle: Bundle) -> VisionShape | None:
+    """Return the sizes of an mmproj's tower, for the pictures that the bundle shows it; None without an mmproj."""
+    mmproj, crop = bundle.manifest.components.mmproj, bundle.manifest.preprocessing.vision
+    if mmproj is None or crop is None:
+        return None
+    sizes = check_mmproj_gguf(bundle.files(next(iter(mmproj.variants.values())))[0]).metadata
+    names = ("patch_size", "embedding_length", "block_count", "attention.head_count", "feed_forward_length")
+    return VisionShape(crop.size, *(int(sizes[f"clip.vision.{name}"]) for name in names))
 
 
 def _variants(profile: Profile) -> dict[str, str | None]:

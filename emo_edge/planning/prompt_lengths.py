@@ -26,6 +26,7 @@ from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.mtmd.proof import prove_bundle
 from emo_edge.taxonomy import LABEL_SETS
 
 CONTEXT_STEP = 256
@@ -87,7 +88,9 @@ def bundle_prompts(
     names = resolve_labels(manifest, labels)
     file, limit = manifest.question_tokenizer, manifest.max_question_tokens
     tokenizer = QuestionTokenizer(bundle.directory / file.path, limit) if file and limit else None
-    with _tokenizer(vocabulary) as count:
+    prove_bundle(bundle)
+    control = any(isinstance(part, TextSegment) and part.control for part in manifest.layout)
+    with _tokenizer(vocabulary, control=control) as count:
 
         def length(question: str) -> PromptLength:
             before, after, begins = _texts(manifest, question, clip)
@@ -102,7 +105,8 @@ def bundle_prompts(
         describe = max(map(length, questions), key=lambda prompt: prompt.positions(0))
         # The last text of the layout, so that a label is tokenized as it is after that text.
         stem = (_texts(manifest, "", clip)[1] or [""])[-1]
-        sizes = [max(count(f"{stem} {label}") - count(stem), 1) for label in names]
+        space = " " if manifest.prompt.answer_space else ""
+        sizes = [max(count(f"{stem}{space}{label}") - count(stem), 1) for label in names]
     return PromptLengths(label, describe, len(names), sum(sizes) - len(sizes), max(sizes))
 
 
@@ -146,8 +150,11 @@ def _sentence(config: PromptConfig, labels: FaceLabels, clip: bool) -> str:
 
 
 @contextmanager
-def _tokenizer(path: Path) -> Iterator[Callable[[str], int]]:
-    """Open a GGUF file's vocabulary alone, to count the tokens of a text."""
+def _tokenizer(path: Path, *, control: bool) -> Iterator[Callable[[str], int]]:
+    """Open a GGUF file's vocabulary alone, to count the tokens of a text.
+
+    ``control`` reads names of control tokens as these tokens.
+    """
     native = library.library()
     model = library.load_model(path, vocabulary_only=True)
     vocabulary = native.llama_model_get_vocab(model)
@@ -155,7 +162,7 @@ def _tokenizer(path: Path) -> Iterator[Callable[[str], int]]:
     def count(text: str) -> int:
         data = text.encode()
         ids = (ctypes.c_int32 * (len(data) + 8))()
-        return int(native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, False))
+        return int(native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, control))
 
     try:
         yield count

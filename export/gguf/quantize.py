@@ -17,6 +17,7 @@ from emo_edge.bundle.imatrix_file import Imatrix, read_imatrix
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TYPES, require_offered
 from emo_edge.machine.cpus import usable_cpus
+from emo_edge.runtimes.llama_cpp.admitted import is_admitted
 from emo_edge.runtimes.llama_cpp.library import library, native_errors
 from emo_edge.utils.files import new_file
 
@@ -88,10 +89,12 @@ def _check_source(source: Path, file_type: str, overrides: Mapping[str, str], kn
     columns = {tensor.name: int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1}
     for name, row in columns.items():
         kind = overrides.get(name, file_type)
-        if row % block_size(kind):
+        if row % block_size(kind) and not is_admitted(source):
+            # Of other architectures' matrices llama.cpp makes another type where the rows do not fit.
             raise CheckpointError(f"{kind} needs rows that are multiples of {block_size(kind)}: {name} has {row}")
     _check_overrides(columns, overrides, source)
-    check_gguf(source)
+    if not is_admitted(source):
+        check_gguf(source)
     if not known_finite:
         _check_finite(tensors, source)
     return columns

@@ -18,8 +18,27 @@ from numpy.typing import NDArray
 from emo_edge.errors import CheckpointError, EmoEdgeError, InputError
 from emo_edge.tensors import Tensor, TensorSpec
 
-Chunk = Sequence[int] | NDArray[np.float32]
-"""Part of a prompt: token ids, or embeddings float32 [M, E]."""
+
+@dataclass(frozen=True)
+class PictureRows:
+    """Embeddings of a picture whose places in a prompt are its own."""
+
+    embeddings: NDArray[np.float32]
+    """[M, E]."""
+    grid: NDArray[np.int32] | None = None
+    """[M, 4], time, row, column and a fourth axis from the picture's start on (M-RoPE); None counts on from row to
+    row."""
+    span: int | None = None
+    """Positions between the picture's start and what follows it; None is M."""
+    causal: bool = True
+    """False lets its rows attend to each other, those behind as well."""
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+Chunk = Sequence[int] | NDArray[np.float32] | PictureRows
+"""Part of a prompt: token ids, embeddings float32 [M, E], or a picture with places of its own."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,14 @@ class TensorSession(Session):
     def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
 
 
+class PictureEncoder(Session):
+    """A vision tower with its projector, which writes a picture as a part of a prompt."""
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> list[Chunk]:
+        """Return the chunks of a picture, uint8 RGB [H, W, 3]: its embeddings, and the tokens around them."""
+
+
 class LanguageSession(Session):
     """A causal language model that holds one prompt in its context, scores continuations and writes answers."""
 
@@ -123,8 +150,11 @@ class LanguageSession(Session):
         return self._generate(replace(sampling, max_new_tokens=min(sampling.max_new_tokens, free)))
 
     @abstractmethod
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of one chunk of text as SentencePiece reads it, without begin-of-sequence."""
+    def tokenize(self, text: str, *, control: bool = False) -> list[int]:
+        """Token ids of one chunk of text, without begin-of-sequence.
+
+        ``control`` reads names of control tokens in the text, such as a chat template's, as these tokens.
+        """
 
     @property
     @abstractmethod
@@ -145,6 +175,9 @@ class LanguageSession(Session):
         return CheckpointError("the language model computes values that are not finite: another `profile` may do")
 
     def _checked(self, chunk: Chunk) -> Chunk:
+        if isinstance(chunk, PictureRows):
+            self._checked(chunk.embeddings)
+            return chunk
         if isinstance(chunk, np.ndarray) and chunk.dtype == np.float32:
             if chunk.ndim != 2 or chunk.shape[1] != self.embedding_size:
                 shape = list(chunk.shape)

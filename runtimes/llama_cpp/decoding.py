@@ -7,6 +7,8 @@ llama.cpp ends the process for a batch of more positions than that (``GGML_ASSER
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,21 @@ class BatchDecoder:
         self.most = int(native.llama_n_batch(context))
         """Positions of one batch at most."""
 
+    @contextmanager
+    def attending_to_each_other(self, wanted: bool) -> Iterator[None]:
+        """Let the rows of a batch attend to those behind them, if ``wanted``."""
+        if wanted:
+            self._native.llama_set_causal_attn(self._context, False)
+        try:
+            yield
+        finally:
+            if wanted:
+                self._native.llama_set_causal_attn(self._context, True)
+
     def __call__(self, inputs: Tensor, positions: Tensor, sequences: Tensor, with_logits: Tensor) -> None:
         """Compute one batch: token ids int32 [N] or embeddings float32 [N, E]; ``with_logits`` rows give logits.
+
+        ``positions`` are int32 [N], or [4, N] for the embeddings of a model with M-RoPE.
 
         Raises ValueError for a batch that is empty or larger than ``most``, DeviceError where llama.cpp fails.
         """

@@ -25,6 +25,7 @@ from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.machine.waiting_threads import limited_spinning
+from emo_edge.runtimes.llama_cpp.admitted import is_admitted
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.extras import unloadable
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS
@@ -46,7 +47,7 @@ def library() -> Any:
         llama_cpp = import_llama_cpp()
     except (ImportError, OSError, RuntimeError) as error:
         raise unloadable("llama_cpp", error) from error
-    llama_cpp.llama_log_set(_log_callback(llama_cpp), None)
+    llama_cpp.llama_log_set(log_callback(llama_cpp), None)
     llama_cpp.llama_backend_init()
     return llama_cpp
 
@@ -73,7 +74,8 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    check_gguf(path)
+    if not is_admitted(path):
+        check_gguf(path)
     native = library()
     parameters = native.llama_model_default_params()
     parameters.n_gpu_layers = gpu_layers
@@ -130,7 +132,7 @@ def main(path: Path) -> None:
 
 
 @functools.cache
-def _log_callback(llama_cpp: Any) -> Any:
+def log_callback(llama_cpp: Any) -> Any:
     """Create the function that llama.cpp logs through; cached, because llama.cpp keeps the pointer only."""
     kind = 0
 

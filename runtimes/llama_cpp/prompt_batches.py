@@ -8,22 +8,29 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.errors import InputError
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, Row
 from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 from emo_edge.tensors import Tensor
 
-Position = int | bytes
-"""A position of a prompt: a token id, or the bytes of an embedding in float32."""
-
 
 def prompt_batches(
-    positions: Sequence[Position], start: int, limit: int, rows: TokenEmbeddings | None
-) -> Iterator[tuple[int, Tensor]]:
-    """Cut the positions from ``start`` on into batches of one kind: token ids int32 [N] or embeddings float32 [N, E].
+    prompt: PromptPositions, start: int, limit: int, rows: TokenEmbeddings | None
+) -> Iterator[tuple[int, Tensor, bool]]:
+    """Cut the rows from ``start`` on into batches of one kind: token ids int32 [N] or embeddings float32 [N, E].
 
-    Tokens next to embeddings become embeddings where their rows are known, since every batch reads all weights.
-    Yields each batch, of ``limit`` positions at most, with the position it starts at.
+    Yields each batch, of ``limit`` rows at most, with the row it starts at, and False for a picture whose rows attend
+    to each other. Raises InputError where such a picture has more rows than a batch.
     """
-    rest = positions[start:]
+    for begin, end, causal in prompt.segments(start):
+        if not causal and end - begin > limit:
+            raise InputError(f"a picture takes {end - begin} positions at once, the context computes {limit}")
+        for first, inputs in _batches(prompt.rows[begin:end], begin, limit, rows):
+            yield first, inputs, causal
+
+
+def _batches(rest: Sequence[Row], start: int, limit: int, rows: TokenEmbeddings | None) -> Iterator[tuple[int, Tensor]]:
+    """Tokens next to embeddings become embeddings where their rows are known: every batch reads all weights."""
     mixed = rows is not None and len({type(position) for position in rest}) > 1
     for run in [rest] if mixed else [list(same) for _, same in groupby(rest, key=type)]:
         for cut in range(0, len(run), limit):
@@ -33,7 +40,7 @@ def prompt_batches(
         start += len(run)
 
 
-def _embedded(part: Sequence[Position], rows: TokenEmbeddings | None) -> NDArray[np.float32]:
+def _embedded(part: Sequence[Row], rows: TokenEmbeddings | None) -> NDArray[np.float32]:
     tokens = [position for position in part if isinstance(position, int)]
     known = iter(rows(tokens)) if rows and tokens else iter(())
     return np.stack([next(known) if isinstance(one, int) else np.frombuffer(one, np.float32) for one in part])

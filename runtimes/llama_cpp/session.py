@@ -15,7 +15,6 @@ import logging
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,9 @@ from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
-from emo_edge.runtimes.llama_cpp.prompt_batches import Position, prompt_batches
+from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
+from emo_edge.runtimes.llama_cpp.prompt_batches import prompt_batches
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
@@ -44,6 +45,8 @@ BATCH = 512
 sequences than that (256 at most)."""
 FORKS, FORK_CELLS = 64, 2
 """Branches scored in one call, and attention-cache cells set aside for each; longer branches take more calls."""
+GRID_ROPES = (8, 40)
+"""``LLAMA_ROPE_TYPE_MROPE`` and ``IMROPE``: a picture's rows have places on a grid."""
 Token = tuple[int, int, int]
 """Token id, position, sequence."""
 
@@ -61,6 +64,7 @@ class LlamaSession(LanguageSession):
         gpu_layers: int = 0,
         exact_cache: bool = False,
         small_cache: bool = False,
+        observer: MatmulInputs | None = None,
     ) -> None:
         """Load the model and set its context up.
 
@@ -72,12 +76,14 @@ class LlamaSession(LanguageSession):
             gpu_layers: layers computed on the GPU; negative means all.
             exact_cache: keep attention's keys and values in float32, without flash attention.
             small_cache: keep them in q8_0, with flash attention, where they are not to be exact.
+            observer: sees the inputs of all matrices; it takes time.
 
         Raises CheckpointError for an unreadable file, InputError for sizes the model has not, DeviceError when the
         GPU is missing or the memory is not enough.
         """
         native = self._native = library()
         check_sizes(native, context_size, max_branches, gpu_layers)
+        self._observer = observer
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
         self._cells = context_size + FORK_CELLS * self._forks
         repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or usable_cpus()))
@@ -91,18 +97,21 @@ class LlamaSession(LanguageSession):
         finally:
             if not context:
                 native.llama_model_free(model)
+        self.model = model
+        """llama.cpp's, for a picture encoder that writes its embeddings; valid until `close`."""
         self._context, self._memory = context, native.llama_get_memory(context)
         self._decode = BatchDecoder(native, context)
         self._vocabulary = native.llama_model_get_vocab(model)
         self._token_rows = token_embeddings(path, native)
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
+        self._grid = native.llama_model_rope_type(model) in GRID_ROPES
         self._on_gpu = gpu_layers != 0
         self._free = weakref.finalize(self, _release, native, context, model)
-        self._positions: list[Position] = []
+        self._prompt = PromptPositions()
         self._logits: NDArray[np.float32] = np.empty(0, np.float32)
         self._call = 0
-        super().__init__(context_size, native.llama_model_n_embd(model))
+        super().__init__(context_size, native.llama_model_n_embd_inp(model))
 
     def close(self) -> None:
         """Free the context and the model; a second call does nothing."""
@@ -115,10 +124,10 @@ class LlamaSession(LanguageSession):
         self._require_open()
         return int(self._native.llama_vocab_bos(self._vocabulary))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of one chunk of text as SentencePiece reads it, without begin-of-sequence."""
+    def tokenize(self, text: str, *, control: bool = False) -> list[int]:
+        """Token ids of one chunk of text, without begin-of-sequence; see `LanguageSession.tokenize`."""
         self._require_open()
-        return list(self._tokenized(text))
+        return list(self._tokenized(text, control))
 
     def _open_context(self, model: Any, threads: int | None, gpu: bool, exact_cache: bool, small_cache: bool) -> Any:
         native = self._native
@@ -136,6 +145,8 @@ class LlamaSession(LanguageSession):
         elif small_cache:
             parameters.type_k = parameters.type_v = native.GGML_TYPE_Q8_0
             parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        if self._observer is not None:
+            parameters.cb_eval = self._observer.callback
         native_errors()
         require_memory(CONTEXT_HEADROOM, f"llama.cpp's context of {self._cells} positions")
         context = native.llama_init_from_model(model, parameters)
@@ -145,21 +156,37 @@ class LlamaSession(LanguageSession):
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         self._begin()
-        positions = self._checked_positions(chunks)
-        if positions == self._positions:
+        prompt = PromptPositions()
+        for chunk in chunks:
+            prompt.append(chunk, self._require_known)
+        if prompt == self._prompt:
             return 0
-        pairs = zip(self._positions, positions, strict=False)
-        kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        kept = min(kept, len(positions) - 1)
-        self._positions, self.used = [], 0  # what a failure below leaves
-        self._native.llama_memory_seq_rm(self._memory, -1, kept, -1)
-        for start, inputs in prompt_batches(positions, kept, self._decode.most, self._token_rows):
+        kept = prompt.cut(min(prompt.common(self._prompt), len(prompt) - 1))
+        self._prompt, self.used = PromptPositions(), 0  # what a failure below leaves
+        kept = self._forgotten(prompt, kept)
+        for start, inputs, causal in prompt_batches(prompt, kept, self._decode.most, self._token_rows):
             stop = start + len(inputs)
-            with_logits = np.arange(start, stop) == len(positions) - 1
-            self._decode(inputs, np.arange(start, stop), np.zeros(len(inputs)), with_logits)
+            places = np.array(prompt.places[start:stop], np.int32)
+            with_logits = np.arange(start, stop) == len(prompt) - 1
+            if self._observer is not None:
+                # Else llama.cpp computes the last layer's rest for the last row alone.
+                with_logits[:] = True
+            on_grid = self._grid and inputs.ndim == 2
+            with self._decode.attending_to_each_other(not causal):
+                self._decode(inputs, places.T if on_grid else places[:, 0], np.zeros(len(inputs)), with_logits)
         self._logits = self._finite_row(-1).copy()
-        self._positions = positions
-        return len(positions) - kept
+        self._prompt = prompt
+        return len(prompt) - kept
+
+    def _forgotten(self, prompt: PromptPositions, kept: int) -> int:
+        """Drop all but the first ``kept`` rows of the context; return how many stay, for some models can only drop all.
+
+        A recurrent model has no state of the past, and a sliding window may have left it.
+        """
+        if self._native.llama_memory_seq_rm(self._memory, -1, prompt.places[kept][0], -1):
+            return kept
+        self._native.llama_memory_clear(self._memory, True)
+        return 0
 
     def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
         self._begin()
@@ -196,7 +223,7 @@ class LlamaSession(LanguageSession):
         for fork, index in enumerate(group, 1):
             self._fork(fork)
             for step, token in enumerate(branches[index][:-1]):
-                tokens.append((token, self.used + step, fork))
+                tokens.append((token, self._prompt.next + step, fork))
                 targets.append((index, step + 1))
         most = self._decode.most
         for start in range(0, len(tokens), most):
@@ -227,7 +254,7 @@ class LlamaSession(LanguageSession):
                     self._require_current(call)
                 if ended or last:
                     return
-                self._decode_tokens([(token, self.used + step, 1)])
+                self._decode_tokens([(token, self._prompt.next + step, 1)])
                 logits = self._finite_row(-1)
         finally:
             if self._free.alive and self._call == call:
@@ -278,18 +305,6 @@ class LlamaSession(LanguageSession):
         self._drop_forks(1)
         return self._call
 
-    def _checked_positions(self, chunks: Sequence[Chunk]) -> list[Position]:
-        positions: list[Position] = []
-        for chunk in chunks:
-            if isinstance(chunk, np.ndarray):
-                if not np.isfinite(chunk).all():
-                    raise InputError("the prompt's embeddings hold values that are not finite")
-                positions += [row.tobytes() for row in chunk]
-            else:
-                self._require_known(chunk)
-                positions += chunk
-        return positions
-
     def _require_known(self, tokens: Sequence[int]) -> None:
         unknown = [token for token in tokens if not 0 <= token < self._rows]
         if unknown:
@@ -309,10 +324,10 @@ class LlamaSession(LanguageSession):
             raise RuntimeError("this answer ended when the session was used again")
 
 
-def _tokenize(native: Any, vocabulary: Any, text: str) -> tuple[int, ...]:
+def _tokenize(native: Any, vocabulary: Any, text: str, control: bool) -> tuple[int, ...]:
     data = writable(text).encode()
     ids = (ctypes.c_int32 * (len(data) + 8))()
-    count = native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, False)
+    count = native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, control)
     if count < 0:
         raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
     return tuple(ids[:count])

@@ -15,6 +15,7 @@ from emo_edge.telemetry import open_onnxruntime
 from emo_edge.utils.extras import TEGRA_RELEASE
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
+PICTURE_RUNTIMES = {"mmproj": "emo_edge.runtimes.mtmd.encoder:MtmdEncoder"}
 LANGUAGE_RUNTIMES = {"gguf": "emo_edge.runtimes.llama_cpp.session:LlamaSession"}
 NO_PROVIDER = "onnxruntime was built without CUDA"
 NO_GPU_BACKEND = "llama-cpp-python was built without a GPU backend"

@@ -6,16 +6,23 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from emo_edge.bundle.checks.gguf import language_header
+from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
-from emo_edge.errors import AccuracyGateError, DeviceError
+from emo_edge.errors import AccuracyGateError, BundleError, DeviceError
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
-from emo_edge.runtimes.base.sessions import LanguageSession, Session, TensorSession
-from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, TENSOR_RUNTIMES, runtime, usable_devices
+from emo_edge.runtimes.base.sessions import LanguageSession, PictureEncoder, Session, TensorSession
+from emo_edge.runtimes.loading.device_choice import (
+    LANGUAGE_RUNTIMES,
+    PICTURE_RUNTIMES,
+    TENSOR_RUNTIMES,
+    runtime,
+    usable_devices,
+)
 from emo_edge.runtimes.loading.openvino_graphs import OpenVinoGraphs
 from emo_edge.runtimes.loading.tensorrt_graphs import GraphCompiler
+from emo_edge.runtimes.mtmd.proof import prove_bundle
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +42,19 @@ class LanguageChain(Session):
 
 
 @dataclass(frozen=True)
+class PictureChain(Session):
+    """A vision tower of libmtmd's, and the language model that reads its embeddings."""
+
+    pictures: PictureEncoder
+    language: LanguageSession
+
+    def close(self) -> None:
+        """Free both, the tower first; a second call does nothing."""
+        self.pictures.close()
+        self.language.close()
+
+
+@dataclass(frozen=True)
 class Engines(Session):
     """The open sessions of a profile; their opener closes them."""
 
@@ -42,7 +62,7 @@ class Engines(Session):
     profile: Profile
     device: str
     face: TensorSession | None
-    chain: LanguageChain | None
+    chain: LanguageChain | PictureChain | None
     """None in a bundle of a face network alone."""
 
     def close(self) -> None:
@@ -95,8 +115,10 @@ def _open_on(
 
         open_graph = GraphOpener(bundle, device, threads)
         vision, connector, face = graph("vision"), graph("connector"), graph("face")
-        chain = None
-        if vision and connector and parts.language and chosen.language:
+        chain: LanguageChain | PictureChain | None = None
+        if parts.mmproj:
+            chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
+        elif vision and connector and parts.language and chosen.language:
             session = open_language(bundle, parts.language, chosen.language, device, threads, context)
             language = opened.enter_context(session)
             chain = LanguageChain(vision, connector, language)
@@ -127,6 +149,29 @@ class GraphOpener:
             path, inputs, outputs, device=self._device, threads=self._threads, cuda=self._bundle.manifest.engines.cuda
         )
         return session, variant
+
+
+def open_pictures(
+    bundle: Bundle, chosen: Profile, device: str, threads: int | None, context: int | None
+) -> PictureChain:
+    """Open a language model of any architecture and its mmproj, which a child process opens before."""
+    parts = bundle.manifest.components
+    if parts.mmproj is None or parts.language is None or not (chosen.vision and chosen.language):
+        raise BundleError(f"{bundle.directory}: an mmproj needs a language model")
+    prove_bundle(bundle, chosen.language, chosen.vision)
+    mmproj = bundle.files(parts.mmproj.variants[chosen.vision])[0]
+    language = open_language(bundle, parts.language, chosen.language, device, threads, context)
+    with ExitStack() as opened:
+        opened.enter_context(language)
+        pictures: PictureEncoder = runtime(PICTURE_RUNTIMES[parts.mmproj.kind])(
+            mmproj,
+            language,
+            threads=threads,
+            gpu=device in GPU_DEVICES,
+            exact=chosen.language in UNQUANTIZED,
+        )
+        opened.pop_all()
+    return PictureChain(pictures, language)
 
 
 def open_language(

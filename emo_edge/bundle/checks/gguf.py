@@ -27,7 +27,6 @@ from emo_edge.bundle.gguf_header import (
     read_gguf_header,
 )
 from emo_edge.bundle.gguf_types import TENSOR_TYPES
-from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, CheckpointError
 from emo_edge.utils.text import quoted
 
@@ -106,28 +105,6 @@ def check_gguf(path: Path) -> GgufHeader:
         more = [f"  and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         listing = "\n".join([*named, *more])
         raise BundleError(f"{path}: {len(problems)} problem(s) in the language model, export it again:\n{listing}")
-    return header
-
-
-def language_header(bundle: Bundle, variant: str) -> GgufHeader:
-    """Return the header of a bundle's language model; raise BundleError as `check_gguf`, or for one of other sizes."""
-    language = bundle.manifest.components.language
-    if language is None:
-        raise BundleError(f"{bundle.directory}: the bundle has no language model")
-    path = bundle.files(language.variants[variant])[0]
-    header = check_gguf(path)
-    shape = header.shape()
-    problems = {
-        f"context_size {language.context_size} is more than llama.context_length {shape.context}": (
-            language.context_size > shape.context
-        ),
-        f"embedding_size {language.embedding_size} is not llama.embedding_length {shape.width}": (
-            language.embedding_size != shape.width
-        ),
-    }
-    present = "; ".join(problem for problem, there in problems.items() if there)
-    if present:
-        raise BundleError(f"{path}: components.language of the manifest: {present}; export the bundle again")
     return header
 
 

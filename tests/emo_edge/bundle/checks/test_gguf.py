@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from emo_edge.bundle.checks.gguf import RULES, check_gguf, language_header
+from emo_edge.bundle.checks.gguf import RULES, check_gguf
+from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.checks.vocabulary import KINDS, SCORES, TOKENS
 from emo_edge.bundle.gguf_header import LARGEST, read_gguf_header
 from emo_edge.bundle.manifest import BundleFile, Components, LanguageComponent, Manifest, Variant

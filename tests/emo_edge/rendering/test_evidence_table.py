@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from emo_edge.bundle.reader import read_manifest
-from emo_edge.cli.evidence_table import evidence_table
+from emo_edge.rendering.evidence_table import evidence_table
 
 LABELS = {
     "label_agreement": 0.992,

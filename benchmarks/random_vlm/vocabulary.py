@@ -1,0 +1,78 @@
+"""Small vocabularies of the two kinds that llama.cpp's VLMs have: SentencePiece, and bytes with merges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers.pre_tokenizers import ByteLevel
+
+from emo_edge.assets.packaged import packaged_checkpoint
+
+NORMAL, UNKNOWN, CONTROL, UNUSED, BYTE = 1, 2, 3, 5, 6
+WORDS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "person", "image", "expression")
+"""Words that byte merges put together, with a space before them and without."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens as a GGUF file has them."""
+
+    kind: str
+    """``tokenizer.ggml.model``."""
+    tokens: list[str]
+    types: list[int]
+    begin: int
+    end: int
+    add_begin: bool
+    scores: Sequence[float] = ()
+    merges: Sequence[str] = ()
+    pre: str = "default"
+
+    def write(self, writer: Any) -> None:
+        """Add it to a GGUF writer."""
+        writer.add_tokenizer_model(self.kind)
+        writer.add_tokenizer_pre(self.pre)
+        writer.add_token_list(self.tokens)
+        writer.add_token_types(self.types)
+        if self.scores:
+            writer.add_token_scores(list(self.scores))
+        if self.merges:
+            writer.add_token_merges(list(self.merges))
+        writer.add_bos_token_id(self.begin)
+        writer.add_eos_token_id(self.end)
+        writer.add_add_bos_token(self.add_begin)
+
+    def id(self, token: str) -> int:
+        """Return the id of a token."""
+        return self.tokens.index(token)
+
+
+def sentence_pieces() -> Vocabulary:
+    """Return emo-tiny's own vocabulary."""
+    import sentencepiece
+
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(packaged_checkpoint("emo-tiny") / "tokenizer.model"))
+    tokens, scores, types = [], [], []
+    for index in range(pieces.vocab_size()):
+        tokens.append(pieces.id_to_piece(index))
+        scores.append(pieces.get_score(index))
+        kinds = ((pieces.is_unknown, UNKNOWN), (pieces.is_control, CONTROL), (pieces.is_byte, BYTE))
+        types.append(next((kind for holds, kind in kinds if holds(index)), NORMAL))
+    return Vocabulary("llama", tokens, types, pieces.bos_id(), pieces.eos_id(), True, scores)
+
+
+def byte_merges(pre: str, control: Sequence[str], begin: str, end: str, *, add_begin: bool = False) -> Vocabulary:
+    """Return a vocabulary of 256 bytes, some words and the control tokens of a family."""
+    tokens = sorted(ByteLevel.alphabet())
+    merges = []
+    for word in [prefix + word for word in WORDS for prefix in ("", "Ġ")]:
+        for length in range(1, len(word)):
+            left, right = word[:length], word[length]
+            if left + right not in tokens:
+                tokens.append(left + right)
+                merges.append(f"{left} {right}")
+    types = [NORMAL] * len(tokens) + [CONTROL] * len(control)
+    tokens += control
+    return Vocabulary("gpt2", tokens, types, tokens.index(begin), tokens.index(end), add_begin, merges=merges, pre=pre)

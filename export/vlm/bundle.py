@@ -1,0 +1,245 @@
+"""Write the bundle of a GGUF and its mmproj.
+
+The files are copied as they are. What a device must know beside them is found here: the prompt (from the chat
+template), the tokens of a picture, the detector, and, where there is a reference, what the compression cost.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from emo_edge import __version__
+from emo_edge.assets.packaged import Sample
+from emo_edge.bundle.checks.any_gguf import check_language_gguf, check_mmproj_gguf
+from emo_edge.bundle.face_crops import CropSettings, Preprocessing
+from emo_edge.bundle.gguf_header import GgufHeader
+from emo_edge.bundle.gguf_types import FILE_TYPES, UNQUANTIZED
+from emo_edge.bundle.manifest import (
+    BundleFile,
+    Components,
+    Detector,
+    LanguageComponent,
+    Manifest,
+    MmprojComponent,
+    Profile,
+    Variant,
+)
+from emo_edge.bundle.prompts import FaceLabels
+from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.writer import BundleWriter
+from emo_edge.console.progress import QUIET, Reports
+from emo_edge.errors import BundleError, InputError
+from emo_edge.export.bundles.evaluate import chain_probabilities
+from emo_edge.export.bundles.profiles import PROFILE_OF
+from emo_edge.export.vlm.config import VlmConfig, VlmFiles
+from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
+from emo_edge.inference.detectors import packaged_graphs
+from emo_edge.metrics.label_agreement import label_distance
+from emo_edge.runtimes.mtmd.proof import Pair, proven_pair
+from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.utils.files import require_disk_space
+
+LARGEST_SIDE = 448
+"""Pixels by default, of towers that read any size; 256 positions in Qwen's."""
+ANY_SIZE = ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger")
+"""Projectors whose tower reads pictures of any size: their ``image_size`` is no size of a picture."""
+OWN_SET = "own"
+CLASS_TOKEN, LLAVA_PROJECTORS = "v.class_embd", ("mlp", "mlp_norm", "ldp", "ldpv2")
+CLASS_TOKEN_WARNING = (
+    "this tower has a class token, which llama.cpp puts behind the patches instead of before them (its issue 25814, "
+    "seen in llama-cpp-python 0.3.36): every patch gets its neighbour's position, and answers are not the model's own"
+)
+LIMITS = (
+    "a general model: nobody tuned it for facial expressions, unless its authors say so. A facial expression is not "
+    "an emotion"
+)
+
+
+def bundle_from_gguf(
+    files: VlmFiles,
+    target: Path,
+    config: VlmConfig,
+    samples: Sequence[Sample] = (),
+    *,
+    overwrite: bool = False,
+    threads: int | None = None,
+    reports: Reports = QUIET,
+) -> Bundle:
+    """Write the bundle of a GGUF and its mmproj.
+
+    Args:
+        files: of the model.
+        target: the bundle.
+        config: prompt, labels, crop.
+        samples: pictures on which the model is compared with its reference; without one they are not read.
+        overwrite: whether a bundle there is replaced as a whole.
+        threads: of each engine; None leaves it to the engine.
+        reports: gets lines and progress.
+
+    Raises BundleError for files that are damaged, hostile, swapped or of two models, a template without a place for a
+    picture, or a context that does not hold a picture and a question; InputError for choices that cannot be used.
+    """
+    missing = [path for path in files.all() if not path.is_file()]
+    if missing:
+        raise InputError(f"{missing[0]}: no such file")
+    header, tower = check_language_gguf(files.model), check_mmproj_gguf(files.mmproj)
+    prompt, side = conversation(header, config), config.picture_size or _side(tower)
+    types = _language_types(files, header)
+    with BundleWriter(target, overwrite=overwrite) as writer:
+        copies = _copied(files, types, tower, writer, reports)
+        mmproj = copies["vision"]
+        reports.line(f"a child process opens {files.model.name} with {files.mmproj.name}")
+        pair, *_ = [proven_pair(copies[f"language-{kind}"], mmproj, side) for kind in types]
+        reports.line(f"a picture of {side} pixels fills {pair.positions} positions; prompt: {prompt.shown}")
+        model = copies[f"language-{types[0]}"]
+        facts = token_facts(model, prompt)
+        manifest = Manifest(
+            name=config.name or str(header.metadata.get("general.name") or header.architecture)[:80],
+            components=_components(copies, types, _file_type(tower), pair, config, writer),
+            preprocessing=_preprocessing(config, side),
+            layout=layout(prompt, pair.positions, facts),
+            prompt=prompt_config(prompt, config, facts),
+            label_sets=({OWN_SET: config.labels} if config.labels else {}) | LABEL_SETS,
+            face_labels=FaceLabels(),
+            question_tokenizer=None,
+            max_question_tokens=None,
+            detector=_detector(config),
+            detector_files=_detector_files(config, writer),
+            profiles=_profiles(types, _file_type(tower)),
+            default_profile=_profile_names(types)[0],
+            provenance=_provenance(header, tower, files),
+        )
+        check_prompts(model, manifest)
+        if _misplaced_class_token(tower):
+            reports.line(f"warning: {CLASS_TOKEN_WARNING}")
+        if files.reference:
+            manifest = _compared(Bundle(writer.partial, manifest), types, samples, threads, reports)
+        return writer.finish(manifest)
+
+
+def _side(tower: GgufHeader) -> int:
+    size = int(tower.metadata["clip.vision.image_size"])
+    return min(size, LARGEST_SIDE) if tower.metadata.get("clip.projector_type") in ANY_SIZE else size
+
+
+def _misplaced_class_token(tower: GgufHeader) -> bool:
+    return CLASS_TOKEN in tower.tensors and tower.metadata.get("clip.projector_type") in LLAVA_PROJECTORS
+
+
+def _language_types(files: VlmFiles, header: GgufHeader) -> list[str]:
+    """Return the type of the model, and of the reference behind it, which must be the same model unquantized."""
+    types = [_file_type(header)]
+    if files.reference:
+        reference = check_language_gguf(files.reference)
+        if header.architecture != reference.architecture or header.shape() != reference.shape():
+            raise BundleError(f"{files.reference}: other sizes than the model's; take the f16 file of the same model")
+        types.append(_file_type(reference))
+        if types[1] not in UNQUANTIZED or types[1] == types[0]:
+            raise InputError(
+                f"{files.reference}: a reference is f32, f16 or bf16 and another type than the model, not {types[1]}"
+            )
+    return types
+
+
+def _file_type(header: GgufHeader) -> str:
+    number = header.metadata.get("general.file_type")
+    return next((name for name, kind in FILE_TYPES.items() if kind.number == number), "mixed")
+
+
+def _copied(
+    files: VlmFiles, types: Sequence[str], tower: GgufHeader, writer: BundleWriter, reports: Reports
+) -> dict[str, Path]:
+    """Copy the files into the bundle, by component and type."""
+    require_disk_space(writer.partial, sum(path.stat().st_size for path in files.all()))
+    sources = {"vision": (files.mmproj, f"vision-{_file_type(tower)}.gguf")}
+    given = [path for path in (files.model, files.reference) if path]
+    sources |= {f"language-{kind}": (path, f"language-{kind}.gguf") for kind, path in zip(types, given, strict=True)}
+    copies = {}
+    for done, (part, (source, name)) in enumerate(sources.items()):
+        reports.progress("copy the files", done, len(sources))
+        copies[part] = Path(shutil.copyfile(source, writer.path(name)))
+    return copies
+
+
+def _components(
+    copies: dict[str, Path], types: Sequence[str], tower: str, pair: Pair, config: VlmConfig, writer: BundleWriter
+) -> Components:
+    language = {kind: Variant(files=(writer.entry(copies[f"language-{kind}"]),)) for kind in types}
+    return Components(
+        vision=MmprojComponent(variants={tower: Variant(files=(writer.entry(copies["vision"]),))}),
+        connector=None,
+        face=None,
+        language=LanguageComponent(
+            context_size=min(config.context, pair.context), embedding_size=pair.embedding_size, variants=language
+        ),
+    )
+
+
+def _preprocessing(config: VlmConfig, side: int) -> Preprocessing:
+    margin = 0.0 if config.whole_image else config.margin
+    return Preprocessing(
+        vision=CropSettings(method="square", size=side, margin=margin, fill=(0.5, 0.5, 0.5)), face=None
+    )
+
+
+def _profile_names(types: Sequence[str]) -> list[str]:
+    """Name a profile for each type; the reference of an exact model keeps its type's name."""
+    names: list[str] = []
+    for kind in types:
+        own = PROFILE_OF.get(kind, kind)
+        names.append(kind if own in names else own)
+    return names
+
+
+def _profiles(types: Sequence[str], tower: str) -> dict[str, Profile]:
+    return {
+        name: Profile(vision=tower, connector=None, face=None, language=kind)
+        for name, kind in zip(_profile_names(types), types, strict=True)
+    }
+
+
+def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles) -> dict[str, str]:
+    licence = header.metadata.get("general.license")
+    return {
+        "imported_by": f"emo-edge {__version__}",
+        "architecture": f"{header.architecture}, projector {tower.metadata.get('clip.projector_type', 'unknown')}",
+        "reference": "the unquantized language model in this bundle" if files.reference else "none",
+        "limits": LIMITS,
+        **({"licence": str(licence)[:200]} if licence else {}),
+        **({"warning": CLASS_TOKEN_WARNING} if _misplaced_class_token(tower) else {}),
+    }
+
+
+def _detector(config: VlmConfig) -> Detector:
+    return "whole-image" if config.whole_image else "mtcnn"
+
+
+def _detector_files(config: VlmConfig, writer: BundleWriter) -> tuple[BundleFile, ...]:
+    """Copy the detector's graphs, so that a device needs nothing more."""
+    sources = [] if config.whole_image else packaged_graphs()
+    return tuple(
+        writer.entry(Path(shutil.copyfile(source, writer.path(f"detector-{source.name}")))) for source in sources
+    )
+
+
+def _compared(
+    draft: Bundle, types: Sequence[str], samples: Sequence[Sample], threads: int | None, reports: Reports
+) -> Manifest:
+    """Measure both profiles on the pictures, from the picture on, and keep the distance as evidence."""
+    manifest, names = draft.manifest, _profile_names(types)
+    labels, reference = next(iter(manifest.label_sets)), names[-1]
+    runs = {
+        name: chain_probabilities(draft, name, samples, labels, threads=threads, progress=reports.of(f"profile {name}"))
+        for name in names
+    }
+    profiles = dict(manifest.profiles)
+    for name, run in runs.items():
+        measured = label_distance(runs[reference].probabilities, run.probabilities)
+        profiles[name] = profiles[name].model_copy(update={"evidence": measured})
+        reports.line(
+            f"profile {name} beside {reference}: label agreement {measured['label_agreement']:.4f}, mean KL "
+            f"{measured['kl_mean']:.1e} on {len(samples)} pictures, {run.milliseconds:.1f} ms a picture"
+        )
+    return manifest.model_copy(update={"profiles": profiles})

@@ -1,0 +1,48 @@
+"""Files of a VLM, and the choices of its import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CONTEXT = 4096
+"""Positions by default, fewer where the model was trained with fewer."""
+CLASSIFY = "What is the facial expression of the person in the {medium}? Answer with one of these words only: {labels}."
+DESCRIBE = "What is the facial expression of the person?"
+
+
+@dataclass(frozen=True)
+class VlmFiles:
+    """The files of one model."""
+
+    model: Path
+    mmproj: Path
+    reference: Path | None = None
+    """The same language model unquantized, which ``model`` is compared with."""
+
+    def all(self) -> list[Path]:
+        """List those that there are."""
+        return [path for path in (self.model, self.mmproj, self.reference) if path]
+
+
+@dataclass(frozen=True)
+class VlmConfig:
+    """How the model is asked, and what it is shown."""
+
+    labels: tuple[str, ...] = ()
+    """The user's own label set, which becomes the default; the sets of the field are always there."""
+    classify: str = CLASSIFY
+    """Question for a label, with ``{labels}`` and ``{medium}``."""
+    template: str | None = None
+    """Conversation with ``<image>`` and ``{demographics}{question}``; None takes the file's chat template."""
+    system: str | None = None
+    """Message of the system before the question."""
+    picture_size: int | None = None
+    """Pixels of a side; None takes the mmproj's own."""
+    margin: float = 0.25
+    """Growth of a face's box on each side. A guess: no general model was trained on crops of a known margin."""
+    whole_image: bool = False
+    """Show the whole picture instead of its faces."""
+    context: int = CONTEXT
+    name: str | None = None
+    """Of the bundle; None takes the model's."""

@@ -1,0 +1,1 @@
+"""Vision towers that llama.cpp's libmtmd runs: an mmproj file beside a language model."""

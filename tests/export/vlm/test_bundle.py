@@ -1,0 +1,183 @@
+"""A GGUF and its mmproj to a bundle, and what the bundle computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.benchmarks.random_vlm.families import FAMILIES
+from emo_edge.bundle.prompts import classify_question
+from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import BundleError, InputError
+from emo_edge.export.vlm.bundle import bundle_from_gguf
+from emo_edge.export.vlm.config import VlmConfig, VlmFiles
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
+from emo_edge.media.crops import square_crop
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
+from emo_edge.runtimes.mtmd.encoder import MtmdEncoder
+from tests.random_vlms import Written, written_vlm
+
+LABELS = ("anger", "fear", "happiness")
+BOX = (20.0, 30.0, 150.0, 160.0)
+
+
+@pytest.fixture(scope="module")
+def smolvlm(made_once: Callable[..., Path]) -> Written:
+    return written_vlm(made_once, "smolvlm")
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def imported(
+    request: pytest.FixtureRequest, made_once: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Written, Bundle]:
+    written = written_vlm(made_once, request.param)
+    target = tmp_path_factory.mktemp(request.param) / "bundle"
+    config = VlmConfig(picture_size=written.vlm.side)
+    return written, bundle_from_gguf(VlmFiles(written.model, written.mmproj), target, config)
+
+
+def test_probabilities_are_those_of_the_prompt_read_by_hand(imported: tuple[Written, Bundle]) -> None:
+    """From the picture on: crop, libmtmd, the chat template's text, the labels' tokens one after another."""
+    written, bundle = imported
+    image = packaged_samples(1)[0].image
+    with EmotionPipeline.open(bundle, device="cpu", threads=1) as pipeline:
+        found = pipeline.read(image, Request(labels=LABELS), boxes=[BOX])[0].probabilities
+    crop = square_crop(image, BOX, margin=0.25, size=written.vlm.side, fill=(0.5, 0.5, 0.5)).pixels
+    question = classify_question(bundle.manifest.prompt, LABELS)
+    before, after = written_prompt(written, question)
+    space = " " if written.family != "qwen2-vl" else ""
+    with (
+        LlamaSession(written.model, context_size=512, exact_cache=True, threads=1) as language,
+        MtmdEncoder(written.mmproj, language, threads=1, exact=True) as encoder,
+    ):
+        picture = encoder.encode(crop)
+        first = language.tokenize(before, control=True)
+        begin = [language.begin_token] if written.family == "llava" else []
+        scores = []
+        for label in LABELS:
+            context = language.tokenize(after, control=True)
+            answer = language.tokenize(after + space + label, control=True)[len(context) :]
+            total = 0.0
+            for index, token in enumerate(answer):
+                language.prefill([[*begin, *first], *picture, [*context, *answer[:index]]])
+                total += float(language.score([[token]])[0][0])
+            scores.append(total)
+    expected = np.exp(scores - np.logaddexp.reduce(scores))
+    np.testing.assert_allclose(list(found.values()), expected, atol=1e-4)
+
+
+def written_prompt(written: Written, question: str) -> tuple[str, str]:
+    return {
+        "llava": ("USER: ", f"{question} ASSISTANT:"),
+        "qwen2-vl": ("<|im_start|>user\n", f"{question}<|im_end|>\n<|im_start|>assistant\n"),
+        "smolvlm": ("<|im_start|>User: ", f"{question}<end_of_utterance>\nAssistant:"),
+    }[written.family]
+
+
+def test_a_bundle_is_verified_described_and_answers(imported: tuple[Written, Bundle]) -> None:
+    _, bundle = imported
+    manifest = Bundle.open(bundle.directory, use_cache=False).manifest
+    assert manifest.components.mmproj and manifest.provenance["reference"] == "none"
+    assert ("warning" in manifest.provenance) == (imported[0].family == "llava")
+    image = packaged_samples(1)[0].image
+    with EmotionPipeline.open(bundle, device="cpu") as pipeline:
+        asked = Request(describe=True, prior_correction=True)
+        result = pipeline.read(image, asked, boxes=[BOX])[0]
+        assert len(result.answers) == 1 and abs(sum(result.probabilities.values()) - 1) < 1e-6
+        clip = pipeline.read_clip([image, image], boxes=[BOX, BOX])
+        assert clip is not None and clip.frames == 2
+        with pytest.raises(InputError, match="use fewer frames"):
+            pipeline.check(Request(), frames=500)
+
+
+def test_a_reference_measures_what_quantization_costs(smolvlm: Written, tmp_path: Path) -> None:
+    files = VlmFiles(smolvlm.half, smolvlm.mmproj, reference=smolvlm.model)
+    bundle = bundle_from_gguf(files, tmp_path / "b", VlmConfig(labels=LABELS), packaged_samples(4))
+    profiles = bundle.manifest.profiles
+    assert profiles["exact"].language == "f16" and profiles["f32"].language == "f32"
+    assert profiles["exact"].evidence["label_agreement"] == 1 and profiles["exact"].evidence["samples"] == 4
+    assert next(iter(bundle.manifest.label_sets)) == "own"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"context": 60}, BundleError, r"need \d+, the context has 60: choose a larger `context`"),
+        ({"template": "no picture"}, InputError, "the template needs <image>"),
+        ({"labels": ("happy", "<end_of_utterance>")}, InputError, "holds the name of a control token"),
+        ({"picture_size": 2048}, BundleError, "fills .* positions"),
+    ],
+)
+def test_choices_that_cannot_be_used(
+    smolvlm: Written, tmp_path: Path, changes: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    config = replace(VlmConfig(), **changes)
+    if "picture_size" in changes:
+        smolvlm = smolvlm._replace(mmproj=tiled(smolvlm.mmproj, tmp_path))
+    with pytest.raises(error, match=match):
+        bundle_from_gguf(VlmFiles(smolvlm.model, smolvlm.mmproj), tmp_path / "b", config)
+    assert not (tmp_path / "b").exists()
+
+
+def tiled(mmproj: Path, folder: Path) -> Path:
+    """Let the tower cut a picture into 40 x 40 tiles."""
+    content, key = mmproj.read_bytes(), b"clip.vision.preproc_image_size"
+    start = content.index(key) + len(key) + 4
+    path = folder / "tiled.gguf"
+    path.write_bytes(content[:start] + (64 * 40).to_bytes(4, "little") + content[start + 4 :])
+    return path
+
+
+def test_files_that_cannot_be_used(smolvlm: Written, tmp_path: Path) -> None:
+    missing, text = tmp_path / "missing.gguf", tmp_path / "page.gguf"
+    text.write_text("<!DOCTYPE html>")
+    for model, mmproj, match in (
+        (missing, smolvlm.mmproj, "no such file"),
+        (text, smolvlm.mmproj, "not GGUF of version 2 or 3"),
+        (smolvlm.mmproj, smolvlm.model, "are the two files swapped"),
+        (smolvlm.model, smolvlm.model, "a language model, not an mmproj"),
+    ):
+        with pytest.raises((BundleError, InputError), match=match):
+            bundle_from_gguf(VlmFiles(model, mmproj), tmp_path / "b", VlmConfig())
+
+
+def test_a_reference_must_be_the_same_model_unquantized(
+    smolvlm: Written, made_once: Callable[..., Path], tmp_path: Path
+) -> None:
+    other = written_vlm(made_once, "llava").model
+    with pytest.raises(BundleError, match="other sizes than the model's"):
+        bundle_from_gguf(VlmFiles(smolvlm.half, smolvlm.mmproj, other), tmp_path / "b", VlmConfig())
+    with pytest.raises(InputError, match="another type than the model, not f16"):
+        bundle_from_gguf(VlmFiles(smolvlm.half, smolvlm.mmproj, smolvlm.half), tmp_path / "b", VlmConfig())
+
+
+def test_a_model_without_a_chat_template_asks_for_one(smolvlm: Written, tmp_path: Path) -> None:
+    key = b"tokenizer.chat_template"
+    plain = tmp_path / "plain.gguf"
+    plain.write_bytes(smolvlm.model.read_bytes().replace(key, b"tokenizer.chat_templatf"))
+    with pytest.raises(BundleError, match="no chat template; give `template`"):
+        bundle_from_gguf(VlmFiles(plain, smolvlm.mmproj), tmp_path / "b", VlmConfig())
+    config = VlmConfig(template="User: <image>{demographics}{question} Answer:")
+    bundle = bundle_from_gguf(VlmFiles(plain, smolvlm.mmproj), tmp_path / "b", config)
+    assert bundle.manifest.prompt.template == config.template
+
+
+def test_an_mmproj_of_another_bundle_is_refused_on_the_device(imported: tuple[Written, Bundle], tmp_path: Path) -> None:
+    _, bundle = imported
+    group = bundle.manifest.frames_segment.groups[0]
+    frames = bundle.manifest.frames_segment.model_copy(update={"groups": (group.model_copy(update={"count": 3}),)})
+    layout = tuple(frames if one.kind == "frames" else one for one in bundle.manifest.layout)
+    changed = Bundle(bundle.directory, bundle.manifest.model_copy(update={"layout": layout}))
+    image = packaged_samples(1)[0].image
+    with (
+        EmotionPipeline.open(changed, device="cpu") as pipeline,
+        pytest.raises(BundleError, match="the layout has 3: import the files again"),
+    ):
+        pipeline.read(image, boxes=[BOX])
