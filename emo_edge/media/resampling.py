@@ -42,7 +42,7 @@ def _bicubic(x: Values) -> Values:
 
 def _bilinear(x: Values) -> Values:
     """Compute the triangle kernel."""
-    return np.maximum(1 - np.abs(x), 0.0)
+    return np.asarray(np.maximum(1 - np.abs(x), 0.0), np.float64)
 
 
 _KERNELS: dict[Kernel, tuple[Callable[[Values], Values], float]] = {

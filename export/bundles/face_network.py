@@ -74,12 +74,12 @@ def bundle_from_face_network(
     if problems := choice_problems("face", precisions, PRECISIONS):
         raise InputError("\n".join(problems))
     with BundleWriter(target, overwrite=overwrite) as writer:
-        run = ExportRun(directory, writer, samples, threads, reports, detector)
+        run = ExportRun(directory, writer, samples, threads, reports)
         opened = _Opened.open(directory)
-        detector = stored_detector(writer, run.detector or _own_detector(opened.network))
+        stored = stored_detector(writer, detector or _own_detector(opened.network))
         baseline = _write_graphs(run, opened, precisions)
         run.require_variants(["face"])
-        bundle = run.finish(_manifest(run, opened.network, baseline, detector), target)
+        bundle = run.finish(_manifest(run, opened.network, baseline, stored), target)
     run.require_no_failures()
     return bundle
 
