@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
@@ -124,6 +125,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         detector=_detector(opened, options),
         threads=options["threads"],
         context=reading_context(opened, request, sources, sampling.frames),
+        whole_crops=_is_given("detector") and options["detector"] == "auto",
     ) as pipeline:
         pipeline.check(request)
         screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
@@ -257,6 +259,10 @@ def _detector(bundle: Bundle, options: dict[str, Any]) -> FaceDetector:
     if options["yunet"]:
         return DetectorFiles("yunet", (options["yunet"],)).open(limits)
     return chosen_detector(bundle, options["detector"], limits)
+
+
+def _is_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) == ParameterSource.COMMANDLINE
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

@@ -18,6 +18,8 @@ BORDER = 0.5
 """Width of the border in longer sides of the picture: a face that fills the picture then has surroundings."""
 FILLED = 0.3
 """Least part of the picture that a face found with a border covers: it is a crop of one face."""
+CROP_SIDE, CROP_RATIO = 400, 1.5
+"""Longest side in pixels, and longest of sides by shortest, of a picture that looks like the crop of one face."""
 SURE = 0.9
 """Least score of a face that is found only when the picture is turned."""
 
@@ -32,6 +34,8 @@ class SecondLook:
     """In pixels of ``picture``, the largest first."""
     rotation: int = 0
     """Degrees by which the given picture was turned, counter-clockwise, to ``picture``."""
+    is_whole: bool = False
+    """True if no detector found the face: it is the whole picture, which looks like a crop."""
 
     def given_box(self, box: Box) -> Box:
         """Map a box from ``picture`` to the given picture."""
@@ -62,6 +66,12 @@ def second_look(frame: Image, detector: FaceDetector) -> SecondLook:
     looks = [SecondLook(turned, detector.detect(turned), rotation) for rotation, turned in _turned(frame)]
     best = max(looks, key=_highest_score)
     return best if _highest_score(best) >= SURE else SecondLook(frame, [])
+
+
+def looks_like_crop(frame: Image) -> bool:
+    """Return whether a picture has the size and the proportions of a face that somebody cut out."""
+    shorter, longer = sorted(frame.shape[:2])
+    return longer <= CROP_SIDE and longer <= CROP_RATIO * shorter
 
 
 def _highest_score(look: SecondLook) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emo_edge.faces.second_look import looks_like_crop
 from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
 from emo_edge.media.sources import without_password
 from emo_edge.utils.text import readable_name
@@ -58,7 +59,9 @@ def result_text(result: SourceResult) -> str:
     when += f" of segment {result.segment}" if result.segment else ""
     count = len(result.faces)
     if not count:
-        return f"{source}{when}: no face found; --whole-image reads the whole picture"
+        crop = result.image is not None and not when and looks_like_crop(result.image)
+        hint = ", and --detector auto does so with such a small one by itself" if crop else ""
+        return f"{source}{when}: no face found; --whole-image reads the whole picture{hint}"
     texts = [face_text(face, number, count) for number, face in enumerate(result.faces, 1)]
     return "\n".join([f"{source}{when}", *texts])
 
