@@ -158,8 +158,9 @@ def _crop(manifest: Manifest) -> CropSettings:
 
 
 def _with_crop(manifest: Manifest, **changes: object) -> Preprocessing:
-    crop = _crop(manifest).model_copy(update=changes)
-    return manifest.preprocessing.model_copy(update={_part(manifest): crop})
+    crops = manifest.preprocessing
+    parts = {_part(manifest): _crop(manifest)} | ({"clip": crops.clip} if crops.clip else {})
+    return crops.model_copy(update={name: crop.model_copy(update=changes) for name, crop in parts.items()})
 
 
 def _probabilities(

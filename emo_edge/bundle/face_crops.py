@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from emo_edge.media.crops import Box, Crop, Image, Resample, centred_crop, face_crop, padded_crop, square_crop
-from emo_edge.utils.settings import Name, Rgb, Section, Size
+from emo_edge.utils.settings import Name, Rgb, Section, Size, require
 
 MOST_MARGIN = 4
 Margin = Annotated[float, Field(ge=0, le=MOST_MARGIN)]
@@ -37,6 +37,20 @@ class Preprocessing(Section):
 
     vision: CropSettings | None
     face: CropSettings | None
+    clip: CropSettings | None = None
+    """Crop of the vision net for frames of a clip, where it is not that of a picture."""
+
+    def of_clip(self) -> Preprocessing:
+        """Return the crops of a clip's frames."""
+        return self if self.clip is None else self.model_copy(update={"vision": self.clip})
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Preprocessing:
+        size = self.vision.size if self.vision else None
+        require(
+            (self.clip is None or self.clip.size == size, "preprocessing.clip.size must be preprocessing.vision.size")
+        )
+        return self
 
 
 def crop_face(frame: Image, box: Box | None, settings: CropSettings, detector: str | None = None) -> Crop:

@@ -192,7 +192,7 @@ class EmotionPipeline:
         self, images: Sequence[Image], track: FacesOfTrack, request: Request, watch: Stopwatch, detector: str
     ) -> EmotionResult:
         chosen = [images[frame] for frame, _ in track]
-        features = self._run_networks(chosen, [face for _, face in track], watch, detector)
+        features = self._run_networks(chosen, [face for _, face in track], watch, detector, clip=True)
         middle = min(range(len(track)), key=lambda row: abs(track[row][0] - len(images) // 2))
         rows = slice(0, len(track))
         result = self._result(features, rows, request, watch, detector, clip=True, middle=middle)
@@ -215,9 +215,16 @@ class EmotionPipeline:
         return self.detector.name if boxes is None else FixedBox.name
 
     def _run_networks(
-        self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch, detector: str | None = None
+        self,
+        frames: Sequence[Image],
+        faces: Sequence[DetectedFace],
+        watch: Stopwatch,
+        detector: str | None = None,
+        *,
+        clip: bool = False,
     ) -> FrameFeatures:
-        return run_networks(self.engines, self.manifest.preprocessing, frames, faces, watch, detector)
+        crops = self.manifest.preprocessing
+        return run_networks(self.engines, crops.of_clip() if clip else crops, frames, faces, watch, detector)
 
     def _result(
         self,

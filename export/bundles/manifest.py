@@ -148,7 +148,9 @@ def _contracts(specs: tuple[TensorSpec, ...]) -> tuple[TensorContract, ...]:
 
 def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
     vision, face = config.vision, config.face or config.landmark
-    return Preprocessing(vision=vision_crop_settings(vision), face=face_crop_settings(face) if face else None)
+    picture, clip = vision_crop_settings(vision), vision_crop_settings(vision, clip=True)
+    face_crop = face_crop_settings(face) if face else None
+    return Preprocessing(vision=picture, face=face_crop, clip=None if clip == picture else clip)
 
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:

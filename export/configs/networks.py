@@ -52,6 +52,8 @@ class VisionConfig(Section):
     """Added on each side of the face box, as a share of its width and height."""
     squaring: Literal["centred", "padded"] = "padded"
     """Square of a crop that is none: its middle, or padded with the mean colour."""
+    clip_squaring: Literal["centred", "padded"] | None = None
+    """The same of a clip's frames; None is that of a picture."""
     resample: Resample = "opencv_area_cubic"
     """Resizing of the crop in training. Importers set it; emo-tiny has the default."""
 

@@ -106,6 +106,7 @@ def checkpoint_config(
             "num_heads": max(vision_size // EVA_HEAD_SIZE, 1),
             "mlp_size": shapes.size("vision.blocks.0.mlp.fc1.weight", 0),
             "resample": CLIP_RESAMPLE,
+            "clip_squaring": "centred",
         },
         "connector": {
             "compress_type": settings.get("compress_type") or "none",

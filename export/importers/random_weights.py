@@ -38,7 +38,7 @@ TINY_LANGUAGE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
 }
-PIL_CROPS = {"vision": {"resample": CLIP_RESAMPLE}, "face": {"resample": FACE_RESAMPLE}}
+PIL_CROPS = {"vision": {"resample": CLIP_RESAMPLE, "clip_squaring": "centred"}, "face": {"resample": FACE_RESAMPLE}}
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "llama-vid-7b": PIL_CROPS,
     "llama-vid-13b": {"language": VICUNA_13B, **PIL_CROPS},

@@ -6,10 +6,10 @@ from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.export.configs.networks import FaceConfig, LandmarkConfig, VisionConfig
 
 
-def vision_crop_settings(vision: VisionConfig) -> CropSettings:
+def vision_crop_settings(vision: VisionConfig, *, clip: bool = False) -> CropSettings:
     """Return the crop of the vision tower: padded to a square, as LLaVA and LLaMA-VID train, or its middle square."""
     return CropSettings(
-        method=vision.squaring,
+        method=(vision.clip_squaring if clip else None) or vision.squaring,
         size=vision.image_size,
         margin=vision.crop_margin,
         resample=vision.resample,

@@ -248,21 +248,22 @@ def face() -> Callable[..., State]:
 
 
 @pytest.fixture(scope="session")
-def clip_pixels() -> Callable[[Path, int], Tensor]:
+def clip_pixels() -> Callable[..., Tensor]:
     """Read a picture's file as LLaVA and LLaMA-VID train on it: PIL, a square of the mean colour, CLIPImageProcessor.
 
-    Returns float32 [1, 3, side, side].
+    ``padded=False`` leaves out the square, as LLaMA-VID does with the frames of a video. Returns float32
+    [1, 3, side, side].
     """
     pil = pytest.importorskip("PIL.Image")
     from transformers import CLIPImageProcessor
 
-    def read(path: Path, side: int) -> Tensor:
+    def read(path: Path, side: int, *, padded: bool = True) -> Tensor:
         processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
         picture = pil.open(path).convert("RGB")
         colour = tuple(int(channel * 255) for channel in processor.image_mean)
         square = pil.new("RGB", (max(picture.size),) * 2, colour)
         square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
-        pixels: Tensor = processor(square, return_tensors="pt")["pixel_values"]
+        pixels: Tensor = processor(square if padded else picture, return_tensors="pt")["pixel_values"]
         return pixels
 
     return read
