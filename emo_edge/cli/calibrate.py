@@ -13,6 +13,7 @@ from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.machine.cpus import usable_cpus
@@ -91,6 +92,12 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="File that gets the statistics, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="File that gets everything measured, as JSON.")
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@face_options
+@click.option(
+    "--fit-crop",
+    is_flag=True,
+    help="Fit the margin around the detector's faces on labelled samples, cross-validated, and nothing else.",
+)
 @click.pass_context
 def main(
     context: click.Context,
@@ -100,6 +107,7 @@ def main(
     samples: str,
     seed: int,
     fit_scoring: bool,
+    fit_crop: bool,
     **choices: Any,
 ) -> None:
     """Quantize BUNDLE with statistics of its own prompts and frames, inside gates.
@@ -116,6 +124,9 @@ def main(
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
+    if fit_crop:
+        _fit_crop(bundle, partial(listed, samples, seed), config, threads)
+        return
     if read_manifest(bundle).components.mmproj:
         _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
         return
@@ -130,6 +141,18 @@ def main(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )
     echo(bundle)
+
+
+def _fit_crop(
+    bundle: Path, samples: Callable[[], list[Sample]], config: CalibrationConfig, threads: int | None
+) -> None:
+    from emo_edge.calibration.workflow.crop_margin import fit_crop_margin
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
+
+    with prompt_interrupts(), shown_reports() as reports:
+        fit = fit_crop_margin(bundle, samples, config, threads=threads, reports=reports)
+    echo(f"{fit.table()}\n{bundle}")
 
 
 def _calibrate_vlm(
@@ -155,11 +178,23 @@ def _calibrate_vlm(
 
 
 def config_of(
-    *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
+    *,
+    types: str | None,
+    target_size: str | None,
+    int8: str,
+    int8_gate: str | None,
+    gate: str | None,
+    detector: str = "auto",
+    min_score: float | None = None,
+    min_face: float | None = None,
+    max_faces: int | None = None,
+    **rest: Any,
 ) -> CalibrationConfig:
     """Read the options that are text; raise InputError for one that cannot be read."""
     from emo_edge.bundle.manifest import GRAPHS
     from emo_edge.calibration.workflow.config import CalibrationConfig
+    from emo_edge.faces.limits import FaceLimits
+    from emo_edge.inference.detectors import requested_files
     from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)
@@ -171,6 +206,8 @@ def config_of(
         int8=graphs,
         int8_gate=Gate.parse(int8_gate) if int8_gate else INT8_GATE,
         gate=Gate.parse(gate) if gate else None,
+        detector=requested_files(detector),
+        limits=FaceLimits(min_score, min_face, max_faces),
         **rest,
     )
 

@@ -15,6 +15,9 @@ from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.rendering.evidence_table import evidence_table
 
+LOST = {"haar": ", which misses tight crops, tilted and partly covered faces; infer --detector mtcnn finds more"}
+"""Words on a detector that is there for want of another."""
+
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
@@ -67,7 +70,7 @@ def described(manifest: Manifest) -> str:
         measured = _labels(profile.evidence) if manifest.label_sets else "is the face graph alone"
         lines.append(row + measured + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
-    lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}"]
+    lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)

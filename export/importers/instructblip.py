@@ -35,6 +35,7 @@ from emo_edge.export.importers.language_settings import (
 )
 from emo_edge.export.importers.llama_vid_keys import BERT_HEAD_SIZE, EVA_HEAD_SIZE, EVA_KEYS
 from emo_edge.export.importers.question_vocabulary import question_tokenizer
+from emo_edge.export.importers.resampling import CLIP_RESAMPLE
 from emo_edge.export.importers.tensors import imported_tensors
 from emo_edge.export.importers.tokenizer_files import language_tokenizer
 from emo_edge.export.reference.model import parameter_shapes
@@ -222,6 +223,9 @@ def _vision_config(tower: Any, tensors: StoredTensors, shapes: Shapes) -> dict[s
         "num_layers": max(len(layers), 1),
         "num_heads": own.get("num_attention_heads") or max(width // EVA_HEAD_SIZE, 1),
         "mlp_size": shapes.size("vision.blocks.0.mlp.fc1.weight", 0),
+        # transformers' BlipImageProcessor and LAVIS's blip_image_eval resize both sides.
+        "squaring": "stretched",
+        "resample": CLIP_RESAMPLE,
     }
 
 

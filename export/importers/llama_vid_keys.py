@@ -16,6 +16,7 @@ from emo_edge.export.importers.language_settings import (
     language_config,
     model_settings,
 )
+from emo_edge.export.importers.resampling import CLIP_RESAMPLE
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 EVA_LAYERS = 39
@@ -104,6 +105,8 @@ def checkpoint_config(
             "num_layers": EVA_LAYERS,
             "num_heads": max(vision_size // EVA_HEAD_SIZE, 1),
             "mlp_size": shapes.size("vision.blocks.0.mlp.fc1.weight", 0),
+            "resample": CLIP_RESAMPLE,
+            "clip_squaring": "centred",
         },
         "connector": {
             "compress_type": settings.get("compress_type") or "none",

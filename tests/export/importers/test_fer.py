@@ -204,10 +204,11 @@ def test_infer_gives_the_probabilities_of_the_crop(checkpoint: Path, bundle: Pat
     assert (reading["face"], reading["answers"], reading["settings"]["question"]) == (None, {}, "")
     assert reading["settings"]["variants"] == {"face": "fp32"}
     assert sum(result.probabilities.values()) == pytest.approx(1)
-    # The same from the specification: crop, Keras' definitions, softmax.
-    from emo_edge.bundle.face_crops import crop_face
+    # The same from the file and the specification: OpenCV's default resizing, Keras' definitions, softmax.
+    import cv2
 
-    truth = softmax(keras_logits(arrays, crop_face(image, None, crop).pixels))
+    small = cv2.resize(cv2.imread(SAMPLE.source), (64, 64))[..., ::-1]
+    truth = softmax(keras_logits(arrays, small))
     assert [result.probabilities[label] for label in LABELS] == pytest.approx(truth.tolist(), abs=1e-4)
 
 
@@ -358,6 +359,6 @@ def test_the_released_file_is_the_one_that_is_known(tmp_path: Path) -> None:
     network = LabelNetwork.from_pretrained(tmp_path / "new")
     import cv2
 
-    small = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(crop, (64, 64))
     logits = network.graph_outputs(np.asarray(small[None], np.uint8))["label_logits"][0]
     assert LABELS[int(logits.argmax())] == "happiness"
