@@ -55,6 +55,7 @@ LAYERS = (
         "emo_edge.benchmarks.peers",
         "emo_edge.benchmarks.studies",
     ),
+    ("emo_edge.benchmarks.hostile.checkpoints",),
     ("emo_edge.cli",),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
