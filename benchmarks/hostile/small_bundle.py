@@ -67,11 +67,11 @@ def small_graph() -> bytes:
     return bytes(model.SerializeToString())
 
 
-def write_small_bundle(target: Path) -> Path:
-    """Write the bundle."""
+def write_small_bundle(target: Path, graph: bytes | None = None) -> Path:
+    """Write the bundle, of `small_graph` or of another one."""
     with BundleWriter(target) as writer:
         path = writer.path(GRAPH)
-        path.write_bytes(small_graph())
+        path.write_bytes(graph or small_graph())
         variants = {PRECISION: Variant(files=(writer.entry(path),))}
         profiles = {"exact": Profile(vision=None, connector=None, face=PRECISION, language=None)}
         writer.finish(face_manifest(small_config(), small_contracts(), variants, profiles, "small", {}))
