@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -38,7 +39,7 @@ def _whole() -> Sequence[bytes]:
 
 def _written(path: Path, codec: str, pixels: str) -> bytes:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(25))
+        stream: Any = container.add_stream(codec, rate=Fraction(25))
         stream.width = stream.height = SIDE
         stream.pix_fmt = pixels
         for index in range(FRAMES):
