@@ -109,6 +109,7 @@ def main(path: Path, folder: Path) -> None:
     layers, datasets = read_model(path)
     shapes = {name: list(one.shape) for name, one in datasets.items()}
     read = {name: one for name, one in datasets.items() if one.dtype.str[1:] in FLOATS}
+    arrays: dict[str, Any]
     try:
         arrays = {name: np.ascontiguousarray(one[()], one.dtype.newbyteorder("=")) for name, one in read.items()}
     except (OSError, RuntimeError, ValueError) as error:

@@ -7,16 +7,20 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from emo_edge.benchmarks.hostile.mutate import mutated_bytes
 from emo_edge.benchmarks.hostile.trials import Kind
+from emo_edge.export.importers.hdf5_tensors import keras_file
 from emo_edge.export.reference.hdf5_process import ARCHITECTURE, WEIGHTS
-from emo_edge.export.reference.hdf5_tensors import keras_file
 
-LAYERS = {"conv2d_1": {"kernel:0": (3, 3, 1, 8)}, "batch_normalization_1": {"gamma:0": (8,), "beta:0": (8,)}}
+LAYERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "conv2d_1": {"kernel:0": (3, 3, 1, 8)},
+    "batch_normalization_1": {"gamma:0": (8,), "beta:0": (8,)},
+}
 
 
 def _whole() -> Sequence[bytes]:
@@ -24,7 +28,7 @@ def _whole() -> Sequence[bytes]:
     return [_written({}), _written({"compression": "gzip", "shuffle": True})]
 
 
-def _written(settings: dict[str, object]) -> bytes:
+def _written(settings: dict[str, Any]) -> bytes:
     stream = io.BytesIO()
     config = {"layers": [{"class_name": "Conv2D", "config": {"name": layer}} for layer in LAYERS]}
     with h5py.File(stream, "w") as file:
