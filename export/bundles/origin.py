@@ -6,7 +6,9 @@ from pathlib import Path
 
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
+from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
 from emo_edge.export.reference.weights import weight_files
+from emo_edge.export.user_graphs.label_graph import LABEL_GRAPH_NAME
 from emo_edge.utils.files import sha256_of
 
 PROVENANCE = "checkpoint_sha256"
@@ -14,8 +16,10 @@ PROVENANCE = "checkpoint_sha256"
 
 
 def checkpoint_digest(directory: Path) -> str:
-    """Return the sha256 of each weight file, joined."""
-    return ", ".join(sha256_of(path) for path in weight_files(directory))
+    """Return the sha256 of each weight file, joined; of a user's graph of labels, that of the graph."""
+    graph = directory / LABEL_GRAPH_NAME
+    alone = graph.is_file() and model_type(directory) == LABEL_NETWORK
+    return ", ".join(sha256_of(path) for path in ([graph] if alone else weight_files(directory)))
 
 
 def require_origin(bundle: Bundle, checkpoint: Path, *, remedy: str = "name that one") -> str:
