@@ -16,10 +16,16 @@ PROVENANCE = "checkpoint_sha256"
 
 
 def checkpoint_digest(directory: Path) -> str:
-    """Return the sha256 of each weight file, joined; of a user's graph of labels, that of the graph."""
+    """Return the sha256 of each weight file, joined."""
+    return ", ".join(sha256_of(path) for path in weight_sources(directory))
+
+
+def weight_sources(directory: Path) -> list[Path]:
+    """Return the files that hold a checkpoint's weights: safetensors, or a user's own graph of labels."""
     graph = directory / LABEL_GRAPH_NAME
-    alone = graph.is_file() and model_type(directory) == LABEL_NETWORK
-    return ", ".join(sha256_of(path) for path in ([graph] if alone else weight_files(directory)))
+    if graph.is_file() and model_type(directory) == LABEL_NETWORK:
+        return [graph]
+    return weight_files(directory)
 
 
 def require_origin(bundle: Bundle, checkpoint: Path, *, remedy: str = "name that one") -> str:

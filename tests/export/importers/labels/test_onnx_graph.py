@@ -23,6 +23,9 @@ from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.importers.labels.emotieff import LABELS, checkpoint_from_emotieff
 from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph
 from emo_edge.export.reference.label_network import GraphLabelNetwork, open_label_network
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
+from emo_edge.media.images import read_image
 
 SAMPLE = packaged_samples(5)[4]
 SIDE = 64
@@ -145,6 +148,16 @@ def test_infer_gives_upstreams_probabilities(
     assert reading["settings"]["variants"] == {"face": precision}
 
 
+def test_a_box_is_cut_and_stretched_as_upstream_does(model: Path, bundle: Path) -> None:
+    picture = read_image(SAMPLE.source)
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = box = (width // 5, height // 6, width // 2, height - 9)
+    with EmotionPipeline.open(bundle, device="cpu", profile="exact") as pipeline:
+        given = pipeline.read(picture, Request(labels="network"), boxes=[box])[0].probabilities
+    expected = softmax(upstream_scores(model, picture[y0:y1, x0:x1])[:8])
+    assert list(given.values()) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
 def test_the_bundle_says_what_it_is(checkpoint: Path, model: Path, bundle: Path) -> None:
     assert {path.name for path in checkpoint.iterdir()} == {"config.json", "network.onnx"}
     assert (checkpoint / "network.onnx").read_bytes() == model.read_bytes()
@@ -212,8 +225,9 @@ def test_an_open_size_is_upstreams(tmp_path: Path) -> None:
     assert lines == ["enet_b2_8.onnx: pictures of 260 pixels, 8 labels"]
 
 
-def test_a_batch_of_one_is_opened(tmp_path: Path) -> None:
-    path = saved(tmp_path / "net.onnx", network(8, batch=1))
+@pytest.mark.parametrize("opset", [11, 12, 17])
+def test_a_batch_of_one_and_old_operators_are_opened(opset: int, tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.onnx", network(8, batch=1, opset=opset))
     checkpoint_from_emotieff(path, tmp_path / "new")
     crops = np.random.default_rng(3).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
     assert open_label_network(tmp_path / "new").graph_outputs(crops)["label_logits"].shape == (3, 8)
