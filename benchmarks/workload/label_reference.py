@@ -29,7 +29,7 @@ class LabelTorchTarget:
         self._threads = torch.get_num_threads()
         if threads:
             torch.set_num_threads(threads)
-        self.network = open_label_network(checkpoint)
+        self.network = open_label_network(checkpoint, threads=threads)
         self.name, self.device, self.variants = REFERENCE, "cpu", {"face": "float32"}
         self._temperature = bundle.manifest.scoring.temperature
         self._columns = [self.network.config.labels.index(label) for label in labels]

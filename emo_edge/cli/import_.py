@@ -201,7 +201,13 @@ def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> No
 @click.option(
     "--layout", type=NameChoice(["nchw", "nhwc"]), default="nchw", show_default=True, help="Order of the input's axes."
 )
-@click.option("--scale", type=float, default=255.0, show_default=True, help="Divisor of the pixels, at first.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(1e-3, 1e3),
+    default=255.0,
+    show_default=True,
+    help="Divisor of the pixels, at first.",
+)
 @click.option("--mean", type=NumberList(), default="0", show_default=True, help="Mean of each channel, with commas.")
 @click.option("--std", type=NumberList(), default="1", show_default=True, help="Divisor of each channel, with commas.")
 @click.option(

@@ -63,16 +63,15 @@ class GraphLabelNetwork:
         self.config, self.graph = config, graph
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> GraphLabelNetwork:
+    def from_pretrained(cls, directory: str | Path, *, threads: int | None = None) -> GraphLabelNetwork:
         """Open a checkpoint directory on the CPU; raise CheckpointError for a graph that its config does not fit."""
         config, path = LabelNetworkConfig.from_pretrained(directory), Path(directory, LABEL_GRAPH_NAME)
-        if not isinstance(config.network, OnnxGraphConfig):
-            raise CheckpointError(f"{directory}: network.architecture is {config.network.architecture}, no graph")
+        settings = graph_settings(config)
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; it is the network of this checkpoint")
-        graph = LabelGraph(path.read_bytes(), config.network, len(config.labels), str(path))
-        if graph.outputs != config.network.outputs:
-            raise CheckpointError(f"{path}: has {graph.outputs} outputs, the config says {config.network.outputs}")
+        graph = LabelGraph(path.read_bytes(), settings, len(config.labels), str(path), threads=threads)
+        if graph.outputs != settings.outputs:
+            raise CheckpointError(f"{path}: has {graph.outputs} outputs, the config says {settings.outputs}")
         return cls(config, graph)
 
     @property
@@ -88,12 +87,22 @@ class GraphLabelNetwork:
 AnyLabelNetwork = LabelNetwork | GraphLabelNetwork
 
 
-def open_label_network(directory: str | Path) -> AnyLabelNetwork:
-    """Open a checkpoint of labels in full precision, whichever network it has; errors as of their constructors."""
+def open_label_network(directory: str | Path, *, threads: int | None = None) -> AnyLabelNetwork:
+    """Open a checkpoint of labels in full precision, whichever network it has; errors as of their constructors.
+
+    ``threads`` are ONNX Runtime's, of a user's graph.
+    """
     config = LabelNetworkConfig.from_pretrained(directory)
     if isinstance(config.network, OnnxGraphConfig):
-        return GraphLabelNetwork.from_pretrained(directory)
+        return GraphLabelNetwork.from_pretrained(directory, threads=threads)
     return LabelNetwork.from_pretrained(directory)
+
+
+def graph_settings(config: LabelNetworkConfig) -> OnnxGraphConfig:
+    """Return how a user's graph reads pictures; raise CheckpointError if the checkpoint has another network."""
+    if not isinstance(config.network, OnnxGraphConfig):
+        raise CheckpointError(f"network.architecture is {config.network.architecture}, no onnx_graph")
+    return config.network
 
 
 def mini_xception_of(config: LabelNetworkConfig) -> MiniXceptionConfig:

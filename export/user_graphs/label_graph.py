@@ -45,6 +45,7 @@ class LabelGraph:
         config: how it reads pictures; its ``outputs`` are not read.
         labels: how many columns of the output are labels, from the first on.
         name: of the file, for errors.
+        threads: of ONNX Runtime; None leaves it to it.
 
     Attributes:
         outputs: columns of the user's output.
@@ -53,11 +54,19 @@ class LabelGraph:
     Raises CheckpointError for a graph that does not do what the contract says.
     """
 
-    def __init__(self, content: bytes, config: OnnxGraphConfig, labels: int, name: str = LABEL_GRAPH_NAME) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        config: OnnxGraphConfig,
+        labels: int,
+        name: str = LABEL_GRAPH_NAME,
+        *,
+        threads: int | None = None,
+    ) -> None:
         user = plain_graph(content, name, KIND, config.image_size)
         require_contract(user.graph, config, name)
         self.content, self.config, self.name, self.labels = content, config, name, labels
-        self._session = open_graph(ModelProto.FromString(content), name)
+        self._session = open_graph(ModelProto.FromString(content), name, threads)
         (self._fed,) = (value.name for value in fed_inputs(user.graph))
         crops = random_crops(config.image_size)
         alone = [self._raw(crop) for crop in crops]

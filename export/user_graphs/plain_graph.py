@@ -111,9 +111,9 @@ def behind_pixels(
     return model
 
 
-def open_graph(model: ModelProto, name: str) -> Any:
+def open_graph(model: ModelProto, name: str, threads: int | None = None) -> Any:
     """Open a graph in ONNX Runtime on the CPU; raise CheckpointError where it refuses."""
-    onnxruntime, options = open_onnxruntime(), session_options(None)
+    onnxruntime, options = open_onnxruntime(), session_options(threads)
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception type for each of its statuses

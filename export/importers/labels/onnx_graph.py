@@ -11,8 +11,8 @@ from typing import Any
 from emo_edge import __version__
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
-from emo_edge.export.configs.networks import OnnxGraphConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
+from emo_edge.export.reference.label_network import graph_settings
 from emo_edge.export.user_graphs.label_graph import LABEL_GRAPH_NAME, LabelGraph, fixed_size
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import refuse_substitute, sha256_of
@@ -20,6 +20,9 @@ from emo_edge.utils.suggestions import did_you_mean
 
 OWN_SET = "network"
 """Label set of every label, in the network's own order."""
+CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1}
+FILL = (0.5, 0.5, 0.5)
+"""Of what a square holds outside the picture."""
 logger = logging.getLogger(__name__)
 
 
@@ -49,49 +52,46 @@ class GraphContract:
     card: Mapping[str, str] = field(default_factory=dict)
     """Statements that every bundle carries as provenance."""
 
-    def network(self, content: bytes, name: str) -> OnnxGraphConfig:
-        """Return the network's config, its outputs not yet counted; raise CheckpointError for an open size."""
+    def config(self, size: int) -> LabelNetworkConfig:
+        """Return the checkpoint's config for pictures of a size in pixels; its outputs are not yet counted.
+
+        Raises CheckpointError for numbers that are out of bounds.
+        """
+        count = CHANNELS[self.channels]
+        mean, std = (tuple(part) * (count if len(part) == 1 else 1) for part in (self.mean, self.std))
+        network = {
+            "architecture": "onnx_graph",
+            "image_size": size,
+            "outputs": len(self.labels),
+            "layout": self.layout,
+            "channels": self.channels,
+            "pixel_scale": self.scale,
+            "image_mean": mean,
+            "image_std": std,
+        }
+        crop = {"method": self.crop, "size": size, "margin": self.margin, "resample": self.resample, "fill": FILL}
+        known = {name: labels for name, labels in LABEL_SETS.items() if set(labels) <= set(self.labels)}
+        whole = {"network": network, "labels": tuple(self.labels), "crop": crop, "detector": self.detector}
+        return LabelNetworkConfig.from_dict(whole | {"label_sets": {OWN_SET: tuple(self.labels), **known}})
+
+    def check(self) -> None:
+        """Raise InputError for labels that cannot be used, and for other numbers than one a channel."""
+        labels, count = self.labels, CHANNELS[self.channels]
+        if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
+            raise InputError(f"`labels` {', '.join(labels) or 'none'}: give two or more different labels")
+        for field_name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, count):
+                raise InputError(f"`{field_name}` has {len(numbers)} numbers: give one, or {count} for {self.channels}")
+
+    def side(self, content: bytes, name: str) -> int:
+        """Return the side of the pictures in pixels; raise CheckpointError where nothing says it, or two differ."""
         size = fixed_size(content, name)
         if self.size is not None and size not in (None, self.size):
             raise CheckpointError(f"{name}: reads pictures of {size} pixels, not {self.size}; leave `size` out")
         size = size or self.size or self.open_size
         if size is None:
             raise CheckpointError(f"{name}: leaves the size of its pictures open; give `size`")
-        count = 1 if self.channels == "grey" else 3
-        mean, std = (tuple(part) * count if len(part) == 1 else tuple(part) for part in (self.mean, self.std))
-        values = {
-            "image_size": size,
-            "layout": self.layout,
-            "channels": self.channels,
-            "pixel_scale": self.scale,
-            "image_mean": mean,
-            "image_std": std,
-            "architecture": "onnx_graph",
-            "outputs": len(self.labels),
-        }
-        return LabelNetworkConfig.from_dict(self._whole(values)).network  # type: ignore[return-value]
-
-    def config(self, network: OnnxGraphConfig, provenance: Mapping[str, str]) -> LabelNetworkConfig:
-        """Return the checkpoint's config."""
-        return LabelNetworkConfig.from_dict(self._whole(network.model_dump()) | {"provenance": dict(provenance)})
-
-    def _whole(self, network: dict[str, Any]) -> dict[str, Any]:
-        crop = {
-            "method": self.crop,
-            "size": network["image_size"],
-            "margin": self.margin,
-            "resample": self.resample,
-            "fill": (0.5, 0.5, 0.5),
-        }
-        known = {name: labels for name, labels in LABEL_SETS.items() if set(labels) <= set(self.labels)}
-        sets = {OWN_SET: tuple(self.labels), **known}
-        return {
-            "network": network,
-            "labels": tuple(self.labels),
-            "label_sets": sets,
-            "crop": crop,
-            "detector": self.detector,
-        }
+        return size
 
 
 def checkpoint_from_onnx_graph(
@@ -108,36 +108,35 @@ def checkpoint_from_onnx_graph(
     Raises InputError for labels that cannot be used, CheckpointError for a file that does not hold the contract.
     """
     check_target(target)
-    _require_labels(contract.labels)
+    contract.check()
     content, name = _read(model), str(model)
     try:
-        network = contract.network(content, name)
-        graph = LabelGraph(content, network, len(contract.labels), name)
+        config = contract.config(contract.side(content, name))
+        graph = LabelGraph(content, graph_settings(config), len(contract.labels), name)
     except CheckpointError as error:
         refuse_substitute(model, error)
         raise
+    config = config.model_copy(update=_measured(config, contract, graph, model))
     cut = graph.outputs - len(contract.labels)
-    if cut not in contract.spare:
-        raise CheckpointError(
-            f"{name}: gives {graph.outputs} numbers a picture, and there are {len(contract.labels)} labels"
-        )
-    network = network.model_copy(update={"outputs": graph.outputs})
-    made_of = {"imported_by": f"emo-edge {__version__}", "file": f"{model.name}, sha256 {sha256_of(model)}"}
-    config = contract.config(network, {"name": model.stem, **contract.card, **made_of})
     columns = f"{len(contract.labels)} labels" + (f", {cut} more numbers cut" if cut else "")
-    report(f"{model.name}: pictures of {network.image_size} pixels, {columns}")
+    report(f"{model.name}: pictures of {graph.config.image_size} pixels, {columns}")
     write_checkpoint(target, config, {LABEL_GRAPH_NAME: content}, [])
+
+
+def _measured(config: LabelNetworkConfig, contract: GraphContract, graph: LabelGraph, model: Path) -> dict[str, Any]:
+    """Return what the graph itself decides: its columns, its provenance. Raise CheckpointError for other columns."""
+    if graph.outputs - len(contract.labels) not in contract.spare:
+        columns = f"{graph.outputs} numbers a picture, and there are {len(contract.labels)} labels"
+        raise CheckpointError(f"{graph.name}: gives {columns}; name them with `labels`")
+    made_of = {"imported_by": f"emo-edge {__version__}", "file": f"{model.name}, sha256 {sha256_of(model)}"}
+    network = graph.config.model_copy(update={"outputs": graph.outputs})
+    return {"network": network, "provenance": {"name": model.stem, **contract.card, **made_of}}
 
 
 def _read(model: Path) -> bytes:
     if not model.is_file():
         raise CheckpointError(f"{model}: no such file; it is the ONNX file of a network of labels")
     return model.read_bytes()
-
-
-def _require_labels(labels: Sequence[str]) -> None:
-    if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
-        raise InputError(f"`labels` {', '.join(labels) or 'none'}: give two or more different labels")
 
 
 def named_labels(text: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from emo_edge.calibration.int8.component import EvalSet, Int8Task, planned_compo
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
-from emo_edge.export.configs.networks import FaceConfig, VisionConfig
+from emo_edge.export.configs.networks import FaceConfig, LandmarkConfig, OnnxGraphConfig, VisionConfig
 from emo_edge.export.importers.random_weights import random_landmark_network
 from emo_edge.export.onnx.export import (
     in_precision,
@@ -32,8 +32,9 @@ from emo_edge.export.onnx.export import (
 )
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.face_network import FaceNetwork
-from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.export.reference.label_network import GraphLabelNetwork, LabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.user_graphs.label_graph import LabelGraph
 from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
@@ -102,6 +103,17 @@ def label_network() -> LabelNetwork:
     return LabelNetwork(LabelNetworkConfig(labels=labels, label_sets={"rafdb7": labels}, crop=crop)).eval()
 
 
+def label_graph() -> Graph:
+    """Write a user's graph of labels, two of its columns cut."""
+    labels, side = LABEL_SETS["affectnet8"], 64
+    content = random_landmark_network(LandmarkConfig(image_size=side, outputs=10), 0)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    network = OnnxGraphConfig(architecture="onnx_graph", image_size=side, outputs=10, image_mean=mean, image_std=std)
+    crop = CropSettings(method="stretched", size=side, margin=0.0)
+    config = LabelNetworkConfig(network=network, labels=labels, label_sets={"affectnet8": labels}, crop=crop)
+    return onnx_from_label_network(GraphLabelNetwork(config, LabelGraph(content, network, len(labels))))
+
+
 MAKERS: dict[str, Callable[[Any], Graph]] = {
     "EVA": lambda toy: onnx_from_component(model_of(toy, vision=EVA.model_dump()), "vision"),
     "CLIP": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "vision"),
@@ -111,6 +123,7 @@ MAKERS: dict[str, Callable[[Any], Graph]] = {
     "FaceXFormer": lambda toy: onnx_from_face_network(FaceNetwork(FaceXFormerConfig(face=FACE)).eval()),
     "landmark token": landmark_token,
     "mini-Xception": lambda toy: onnx_from_label_network(label_network()),
+    "graph of labels": lambda toy: label_graph(),
 }
 
 

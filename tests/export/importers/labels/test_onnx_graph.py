@@ -306,7 +306,7 @@ def test_options_that_do_not_fit_are_refused(model: Path, tmp_path: Path) -> Non
         (["--labels", "fear,fear"], 4, "give two or more different labels"),
         (["--labels", "fear,joy"], 5, "gives 10 numbers a picture, and there are 2 labels"),
         (["--labels", "fear,joy", "--size", "48"], 5, "reads pictures of 64 pixels, not 48; leave --size out"),
-        (["--labels", "fear,joy", "--mean", "1,2"], 5, "need 3 number(s): channels are rgb"),
+        (["--labels", "fear,joy", "--mean", "1,2"], 4, "--mean has 2 numbers: give one, or 3 for rgb"),
         (["--labels", "fear,joy", "--std", "a"], 2, "is no list of numbers"),
     ):
         done = run("import", "onnx", model, *options, "--out", tmp_path / "new")
