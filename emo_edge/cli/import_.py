@@ -30,7 +30,7 @@ PATH = click.Path(path_type=Path)
 MEGABYTE = 10**6
 
 
-class NumberList(click.ParamType):
+class NumberList(click.ParamType):  # type: ignore[type-arg]
     """Numbers with commas between them."""
 
     name = "numbers"

@@ -99,7 +99,11 @@ def _architecture(values: Any) -> str:
 
 LabelNetworkParts = Annotated[
     Annotated[MiniXceptionConfig, Tag("mini_xception")] | Annotated[OnnxGraphConfig, Tag("onnx_graph")],
-    Discriminator(_architecture),
+    Discriminator(
+        _architecture,
+        custom_error_type="architecture",
+        custom_error_message="network.architecture must be mini_xception or onnx_graph",
+    ),
 ]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
@@ -324,4 +323,10 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused(model: Path, checkpoint:
     saved(tmp_path / "network.onnx", network(8))
     with pytest.raises(CheckpointError, match="has 8 outputs, the config says 10"):
         open_label_network(tmp_path)
-    onnx.checker.check_model(onnx.load(checkpoint / "network.onnx"))
+    values = json.loads((checkpoint / "config.json").read_text())
+    for name, message in (
+        ("resnet", "network.architecture must be mini_xception or onnx_graph"),
+        ("mini_xception", ""),
+    ):
+        with pytest.raises(CheckpointError, match=message or r"network\.layout: unknown key"):
+            LabelNetworkConfig.from_dict(values | {"network": values["network"] | {"architecture": name}})
