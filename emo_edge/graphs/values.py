@@ -88,6 +88,18 @@ def _quotient(node: Node, given: list[Array]) -> Array:
     return np.asarray(np.trunc(np.true_divide(first, second)).astype(first.dtype))
 
 
+def _clipped(node: Node, given: list[Array]) -> Array:
+    """Bound the first input; the bounds are optional inputs, attributes before opset 11."""
+    names = [name for name in node.inputs if name]
+    inputs = dict(zip(names, given, strict=True))
+    result = given[0]
+    for place, (bound, key) in enumerate(((np.maximum, "min"), (np.minimum, "max")), 1):
+        name = node.inputs[place] if len(node.inputs) > place else ""
+        limit = inputs[name] if name else node.floats.get(key)
+        result = result if limit is None else bound(result, np.asarray(limit, result.dtype).reshape(()))
+    return np.asarray(result)
+
+
 def _sliced(node: Node, given: list[Array]) -> Array:
     lists = [[int(number) for number in value.reshape(-1)] for value in given[1:]]
     starts, ends = lists[0], lists[1]
@@ -103,6 +115,7 @@ RULES: dict[str, Callable[[Node, list[Array]], Array]] = {
     "Abs": lambda node, given: np.abs(given[0]),
     "Add": lambda node, given: np.add(*given),
     "Ceil": lambda node, given: np.ceil(given[0]),
+    "Clip": _clipped,
     "Concat": lambda node, given: np.concatenate(given, axis=node.number("axis", 0)),
     "Div": _quotient,
     "Equal": lambda node, given: np.equal(*given),

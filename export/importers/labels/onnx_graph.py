@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GraphContract:
-    """What an ONNX file does not say of itself."""
+    """Settings of a network that its ONNX file does not hold."""
 
     labels: Sequence[str]
     """Of the output's columns, in their order; columns behind them are cut if ``spare`` allows it."""

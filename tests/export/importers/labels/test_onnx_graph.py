@@ -28,6 +28,7 @@ from emo_edge.media.images import read_image
 
 SAMPLE = packaged_samples(5)[4]
 SIDE = 64
+NUMBERS = {"zero": np.array(0.0), "one": np.array([1.0]), "two": np.array([2.0])}
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
@@ -44,7 +45,10 @@ def network(
     opset: int = 14,
     last: tuple[str, ...] = (),
 ) -> ModelProto:
-    """A small EfficientNet of random weights: swish, a depthwise convolution, squeeze and excite, one dense layer."""
+    """A small EfficientNet of random weights: swish, a depthwise convolution, squeeze and excite, one dense layer.
+
+    Its first padding follows from the picture's size, as PyTorch's exporter writes that of timm's ``tf_efficientnet``.
+    """
     rng = np.random.default_rng(outputs)
     weights = {
         "stem": rng.normal(0, 0.3, (8, channels, 3, 3)),
@@ -58,7 +62,19 @@ def network(
     }
     node = helper.make_node
     nodes = [
-        node("Conv", ["input", "stem", "stem_bias"], ["c1"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("Shape", ["input"], ["shape"]),
+        node("Gather", ["shape", "rows"], ["height"], axis=0),
+        node("Cast", ["height"], ["pixels"], to=TensorProto.FLOAT),
+        node("Div", ["pixels", "two"], ["half"]),
+        node("Ceil", ["half"], ["outer"]),
+        node("Mul", ["outer", "two"], ["even"]),
+        node("Sub", ["even", "pixels"], ["odd"]),
+        node("Add", ["odd", "one"], ["needed"]),
+        node("Clip", ["needed", "zero"], ["clipped"]),
+        node("Cast", ["clipped"], ["last"], to=TensorProto.INT64),
+        node("Concat", ["none", "last", "last"], ["pads"], axis=0),
+        node("Pad", ["input", "pads"], ["padded"]),
+        node("Conv", ["padded", "stem", "stem_bias"], ["c1"], strides=[2, 2]),
         node("Sigmoid", ["c1"], ["s1"]),
         node("Mul", ["c1", "s1"], ["a1"]),
         node("Conv", ["a1", "depth"], ["c2"], group=8, strides=[2, 2], pads=[1, 1, 1, 1]),
@@ -78,7 +94,10 @@ def network(
     for kind in last:
         nodes[-1].output[0] = "before"
         nodes.append(node(kind, ["before"], ["output"]))
-    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    weights |= NUMBERS
+    tensors = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights.items()]
+    tensors.append(numpy_helper.from_array(np.array([2]), "rows"))
+    tensors.append(numpy_helper.from_array(np.zeros(6, np.int64), "none"))
     graph = helper.make_graph(
         nodes,
         "main_graph",
@@ -255,8 +274,10 @@ def control_flow(model: ModelProto) -> None:
 
 
 def baked_batch(model: ModelProto) -> None:
-    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 16]), "shape"))
-    model.graph.node[14].CopyFrom(helper.make_node("Reshape", ["gap", "shape"], ["flat"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 16]), "one_row"))
+    next(node for node in model.graph.node if node.op_type == "Flatten").CopyFrom(
+        helper.make_node("Reshape", ["gap", "one_row"], ["flat"])
+    )
 
 
 def wide(model: ModelProto) -> None:
@@ -264,7 +285,8 @@ def wide(model: ModelProto) -> None:
 
 
 def infinite(model: ModelProto) -> None:
-    model.graph.initializer[-1].CopyFrom(numpy_helper.from_array(np.full(8, np.inf, np.float32), "classifier.bias"))
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "classifier.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.full(8, np.inf, np.float32), "classifier.bias"))
 
 
 def nothing(model: ModelProto) -> None:
