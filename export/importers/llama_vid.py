@@ -31,9 +31,9 @@ from emo_edge.export.importers.llama_vid_keys import (
     tuned_settings,
 )
 from emo_edge.export.importers.lora import Adapter, open_adapter
-from emo_edge.export.importers.question_vocabulary import question_tokenizer
 from emo_edge.export.importers.tensors import POSITIONS, imported_tensors
-from emo_edge.export.importers.tokenizer_files import language_tokenizer, trained_length
+from emo_edge.export.importers.tokenizers.question_vocabulary import question_tokenizer
+from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer, trained_length
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME

@@ -42,7 +42,7 @@ from emo_edge.export.importers.llava.settings import (
 from emo_edge.export.importers.llava.towers import VISION_SETTINGS, tower_settings, without_class_token
 from emo_edge.export.importers.lora import Adapter, open_adapter
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.importers.tokenizer_files import (
+from emo_edge.export.importers.tokenizers.tokenizer_files import (
     byte_level_tokenizer,
     end_token,
     language_tokenizer,

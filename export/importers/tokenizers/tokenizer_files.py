@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.importers.sentencepiece_model import sentencepiece_from_json
+from emo_edge.export.importers.tokenizers.sentencepiece_model import sentencepiece_from_json
 from emo_edge.export.reference.tokenizer import (
     LANGUAGE_JSON_NAME,
     LANGUAGE_MODEL_NAME,

@@ -11,7 +11,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.importers.tokenizer_files import language_tokenizer
+from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer
 
 TEXT = "USER: \nWhat is it? It is 1 naïve 情感 test,  with  spaces. ASSISTANT:"
 LEGACY: dict[str, Any] = {
