@@ -44,6 +44,11 @@ def command_line(words: list[str]) -> list[str]:
     """
     if words[0] == "engines":
         return module_command("emo_edge.benchmarks.endurance.cached_engines", *words[1:])
+    return program_line(words)
+
+
+def program_line(words: list[str]) -> list[str]:
+    """Return the words that start ``emo-edge`` with this Python; a benchmark does not wait for a quiet machine."""
     start = (
         "from emo_edge.benchmarks.measure.reference_workload import Waiting\n" * (words[0] == "bench")
         + "from emo_edge.cli.app import main\n"
@@ -100,7 +105,7 @@ def _export(made: Path, folder: Path) -> list[str]:
 
 
 def _calibrate(made: Path, folder: Path) -> list[str]:
-    sizes = ["--collect", "16", "--measure", "8", "--sensitivity", "2", "--gate", "agreement>=0.5"]
+    sizes = ["--collect", "16", "--measure", "22", "--sensitivity", "2", "--gate", "agreement>=0.5"]
     words = ["calibrate", str(folder / OUT), "--checkpoint", "emo-tiny", "--samples", str(made / "drawings.jsonl")]
     return [*words, *sizes, "--types", "q4_k_m", "--int8", "connector", "--threads", "1"]
 

@@ -88,7 +88,7 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     BUNDLE is replaced as a whole at the end. BUNDLE emo-tiny is a copy of the packaged model's, made here as a folder
     of that name.
     """
-    from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.assets.packaged import named_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
     from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
@@ -97,7 +97,7 @@ def main(bundle: Path, checkpoint: str, samples: str, seed: int, **choices: Any)
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
     bundle = own_bundle(bundle)
-    directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
+    directory = named_checkpoint(checkpoint)
     with prompt_interrupts(), shown_reports() as reports:
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
