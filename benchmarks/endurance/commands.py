@@ -44,11 +44,6 @@ def command_line(words: list[str]) -> list[str]:
     """
     if words[0] == "engines":
         return module_command("emo_edge.benchmarks.endurance.cached_engines", *words[1:])
-    return program_line(words)
-
-
-def program_line(words: list[str]) -> list[str]:
-    """Return the words that start ``emo-edge`` with this Python; a benchmark does not wait for a quiet machine."""
     start = (
         "from emo_edge.benchmarks.measure.reference_workload import Waiting\n" * (words[0] == "bench")
         + "from emo_edge.cli.app import main\n"

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, Words, program_line
+from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, Words
+from emo_edge.console.children import code_command
 from emo_edge.console.signals import INTERRUPTED
 
 MOST_SECONDS = 2.0
@@ -75,6 +76,11 @@ def interruptions(name: str, made: Path, work: Path, *, count: int, seed: int) -
         run = _interrupted(INTERRUPTED_COMMANDS[name](made, folder), folder, moment)
         latest = latest if number else min(LATEST_S, time.monotonic() - started)
         yield run
+
+
+def program_line(words: list[str]) -> list[str]:
+    """Return the words that start ``emo-edge`` with this Python, as its console script does."""
+    return code_command(f"from emo_edge.cli.app import main\nmain({words!r})")
 
 
 def _interrupted(words: list[str], folder: Path, moment: float) -> Interruption:
