@@ -118,7 +118,7 @@ def main(
     BUNDLE is replaced as a whole at the end. BUNDLE emo-tiny is a copy of the packaged model's, made here as a folder
     of that name.
     """
-    from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.assets.packaged import named_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
     from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
@@ -138,7 +138,7 @@ def main(
     if checkpoint is None:
         parameter = next(one for one in context.command.params if one.name == "checkpoint")
         raise click.MissingParameter(ctx=context, param=parameter)
-    directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
+    directory = named_checkpoint(checkpoint)
     with prompt_interrupts(), shown_reports() as reports:
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports

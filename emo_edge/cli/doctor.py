@@ -31,8 +31,8 @@ def main(bundle: Path | None, as_json: bool) -> None:
 
     Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
     """
-    if bundle and not bundle.exists() and str(bundle) not in packaged_names():
-        raise click.BadParameter(f"{bundle}: no such folder", param_hint="--bundle")
+    if bundle and not bundle.is_dir() and str(bundle) not in packaged_names():
+        raise click.BadParameter(f"Directory {str(bundle)!r} does not exist.", param_hint="'--bundle'")
     directory = present_bundle(bundle) if bundle else None
     echo("trying the engines, one after another, each for at most 60 s", err=True)
     report = examine(bundle=directory)
