@@ -22,6 +22,8 @@ from emo_edge.utils.files import read_json
 ADDED_NAME = "added_tokens.json"
 SETTINGS_NAME = "tokenizer_config.json"
 SHOWN = 5
+NO_LIMIT_DIGITS = 31
+"""Of the number that transformers writes as ``model_max_length`` where there is no limit, 1e30."""
 
 
 def language_tokenizer(model: Path, rows: int, report: Callable[[str], None]) -> dict[str, bytes]:
@@ -65,10 +67,7 @@ def _byte_level(model: Path) -> ByteLevelTokenizer:
 
 def trained_length(model: Path) -> int | None:
     """Return the number of positions that the trainer of the model used, by its tokenizer's settings."""
-    path = model / SETTINGS_NAME
-    settings = read_json(path, "") if path.is_file() else {}
-    length = settings.get("model_max_length") if isinstance(settings, dict) else None
-    # transformers writes 1e30 for "no limit".
+    length = _json_of(model / SETTINGS_NAME).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 0 < length < 1 << 20 else None
 
 
@@ -126,5 +125,5 @@ def _added_tokens(directory: Path) -> Iterator[tuple[int, str]]:
 
 
 def _json_of(path: Path) -> Mapping[str, Any]:
-    content = read_json(path, "") if path.is_file() else {}
+    content = read_json(path, "", digits=NO_LIMIT_DIGITS) if path.is_file() else {}
     return content if isinstance(content, dict) else {}

@@ -11,7 +11,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.importers.tokenizer_files import language_tokenizer
+from emo_edge.export.importers.tokenizer_files import language_tokenizer, trained_length
 
 TEXT = "USER: \nWhat is it? It is 1 naïve 情感 test,  with  spaces. ASSISTANT:"
 LEGACY: dict[str, Any] = {
@@ -92,8 +92,12 @@ def test_added_tokens_keep_their_numbers(tokenizer_directory: Path, tmp_path: Pa
     (tmp_path / "tokenizer.model").write_bytes((tokenizer_directory / "tokenizer.model").read_bytes())
     count = len(pieces_of(tokenizer_directory))
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<image>": count + 1, "<far>": count + 90}))
+    no_limit = 1000000000000000019884624838656
     decoder = {"0": {"content": "<unk>"}, str(count + 2): {"content": "<pad>", "special": True}}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"added_tokens_decoder": decoder, "model_max_length": no_limit})
+    )
+    assert trained_length(tmp_path) is None
     lines: list[str] = []
     files = language_tokenizer(tmp_path, count + 8, lines.append)
     made = sentencepiece.SentencePieceProcessor(model_proto=files["tokenizer.model"])
