@@ -126,4 +126,9 @@ CELEBA_ATTRIBUTES = (
 """The 40 CelebA attributes in CelebA's order, which FaceXFormer's attribute head follows (issue #7)."""
 
 VISIBILITY_POINTS = 29
-"""COFW's landmark count: FaceXFormer's visibility head has one logit per point, 1 = not visible."""
+"""COFW's landmark count: FaceXFormer's visibility head has one logit per point.
+
+1 = not visible by its author's replies (issues 7 and 10 of Kartik-3004/facexformer), who also says that the points have
+no coordinates. Unverified: upstream's code does not say it, and nobody here ran the released weights. emo-tiny learnt
+it so.
+"""

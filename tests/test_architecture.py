@@ -60,7 +60,9 @@ LAYERS = (
         "emo_edge.benchmarks.random_vlm",
         "emo_edge.benchmarks.studies",
     ),
+    ("emo_edge.benchmarks.hostile.checkpoints",),
     ("emo_edge.cli",),
+    ("emo_edge.cli.detectors",),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
 RANK = {package: number for number, line in enumerate(LAYERS) for package in line}

@@ -37,7 +37,7 @@ from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
-from emo_edge.inference.detectors import bundle_detector
+from emo_edge.inference.detectors import chosen_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.storage.output_paths import require_output
 
@@ -138,7 +138,7 @@ def _prepared(
 ) -> Iterator[tuple[BenchRun, Versus | None, list[str]]]:
     """Detect the faces, choose the pictures that are timed, and check that the other command runs."""
     bundle, plan, labels = inputs.bundle, inputs.plan, inputs.labels
-    detector = bundle_detector(bundle)
+    detector = chosen_detector(bundle, plan.detector, plan.limits)
     samples = prepared_samples(
         inputs.dataset, labels, plan.samples, plan.frames, journal, detector, reports.of("find faces")
     )
@@ -200,6 +200,7 @@ def _identity(inputs: BenchInputs) -> dict[str, Any]:
         "checkpoint": inputs.checkpoint.sha256,
         "dataset": [plan.dataset, str(plan.root), plan.split, plan.fold, [*map(list, plan.label_map)], plan.samples],
         "frames": plan.frames,
+        "detector": [plan.detector, plan.min_score, plan.min_face, plan.max_faces],
         "written": plan.written,
         "device": plan.device,
         "threads": plan.threads,

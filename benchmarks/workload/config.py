@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emo_edge.bundle.manifest import Manifest
 from emo_edge.errors import InputError
+from emo_edge.faces.limits import FaceLimits
 from emo_edge.utils.suggestions import did_you_mean
 
 REFERENCE = "reference"
@@ -43,6 +44,11 @@ class BenchConfig:
     """Faces that are read at once."""
     sweep: bool = True
     """True times prompts of several lengths."""
+    detector: str = "auto"
+    """As `emo_edge.inference.detectors.requested_files` takes it."""
+    min_score: float | None = None
+    min_face: float | None = None
+    max_faces: int | None = None
     vs: str | None = None
     """Another command, timed around the same files."""
 
@@ -55,6 +61,11 @@ class BenchConfig:
         ]
         if wrong or any(batch < 1 for batch in self.batches):
             raise InputError(f"a benchmark cannot run with {', '.join(wrong) or 'a batch below 1'}")
+
+    @property
+    def limits(self) -> FaceLimits:
+        """Bounds on the faces of the detector; raises InputError for one that means nothing."""
+        return FaceLimits(self.min_score, self.min_face, self.max_faces)
 
     def quick(self) -> BenchConfig:
         """Return the same with fewer samples and rounds: to see that it runs, not to publish."""

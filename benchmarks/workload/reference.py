@@ -156,7 +156,7 @@ class TorchTarget:
         self, frames: Sequence[Frame], prompts: Sequence[PromptInput], watch: Stopwatch
     ) -> list[EmbeddedPrompt]:
         with watch("crop"):
-            pairs = [self.model.crops(frame.image, frame.box) for frame in frames]
+            pairs = [self.model.crops(frame.image, frame.box, clip=prompts[0].clip) for frame in frames]
             pixels, faces = np.stack([one.pixels for one, _ in pairs]), [crop.pixels for _, crop in pairs if crop]
         with self._timed_stage(watch, "vision"):
             vision = self.model.vision_features(pixels)

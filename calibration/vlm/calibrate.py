@@ -22,6 +22,7 @@ from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.calibration.workflow.prepare import require_known_figures, true_labels, usable_samples
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import AccuracyGateError, InputError
+from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.profiles import PROFILE_OF
 from emo_edge.export.gguf.quantize import quantize_gguf
@@ -74,6 +75,8 @@ def calibrate_vlm(
         manifest = old.manifest
         if reference:
             manifest = _with_types(reference, types, drawn, config, choices, writer, threads, reports)
+        if config.detector:
+            manifest = with_detector(manifest, stored_detector(writer, config.detector))
         if choices.fit_scoring:
             manifest = _with_scoring(Bundle(writer.partial, manifest), drawn, config, threads, reports)
         return writer.finish(Manifest.model_validate(manifest.model_dump()))

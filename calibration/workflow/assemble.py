@@ -17,6 +17,7 @@ from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_flo
 from emo_edge.calibration.workflow.report import NewVariants, calibration_provenance
 from emo_edge.calibration.workflow.runs import GraphRun
 from emo_edge.errors import AccuracyGateError
+from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.metrics.gates import profile_gate
 
@@ -24,9 +25,11 @@ from emo_edge.metrics.gates import profile_gate
 def calibrated_manifest(run: GraphRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
     """Describe the new bundle: old files, new variants, and every profile measured and inside its gate."""
     described = _described(run, writer, variants)
+    if run.config.detector:
+        described = with_detector(described, stored_detector(writer, run.config.detector))
     for file in described.files():
         if not (writer.partial / file.path).exists():
-            _link(run.bundle.directory / file.path, writer.path(file.path))
+            link_file(run.bundle.directory / file.path, writer.path(file.path))
     draft = Bundle(writer.partial, Manifest.model_validate(described.model_dump()))
     gated = {name: _gated(run, draft, name, profile, variants.names()) for name, profile in described.profiles.items()}
     profiles = {name: profile for name, profile in gated.items() if profile is not None}
@@ -109,7 +112,7 @@ def _with_variants(component: Any, new: Mapping[str, Variant]) -> Any:
     return component.model_copy(update={"variants": {**component.variants, **new}})
 
 
-def _link(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
     """Link an unchanged file, where the disk can, or copy it."""
     try:
         os.link(source, target)

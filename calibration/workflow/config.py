@@ -14,6 +14,8 @@ from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.export.gguf.file_types import available_file_types
+from emo_edge.faces.limits import NO_LIMITS, FaceLimits
+from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
 from emo_edge.utils.suggestions import did_you_mean
 
@@ -47,6 +49,10 @@ class CalibrationConfig:
     gate: Gate | None = None
     """For every profile; None gives each its own."""
     strict: bool = False
+    detector: DetectorFiles | None = None
+    """For the bundle, and for the samples without a box; None keeps the bundle's own."""
+    limits: FaceLimits = NO_LIMITS
+    """On the faces of the samples."""
 
     @property
     def target(self) -> int | float | None:

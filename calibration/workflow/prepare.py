@@ -138,7 +138,8 @@ def usable_samples(
     bundle: Bundle, listed: Callable[[], Sequence[Sample]], config: CalibrationConfig, reports: Reports
 ) -> DrawnSamples:
     """Draw the samples and report what was skipped; raise InputError if too few are left to measure on."""
-    detector = bundle_detector(bundle)
+    chosen, limits = config.detector, config.limits
+    detector = chosen.open(limits) if chosen else bundle_detector(bundle, limits)
     drawn = draw_samples(listed(), config.collect + config.measure, config.seed, detector, reports.of("draw samples"))
     for reason in drawn.skipped:
         reports.line(f"skipped {reason}")

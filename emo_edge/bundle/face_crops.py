@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from emo_edge.media.crops import Box, Crop, Image, face_crop, padded_crop, square_crop
-from emo_edge.utils.settings import Name, Rgb, Section, Size
+from emo_edge.media.crops import Box, Crop, Image, Resample, centred_crop, face_crop, padded_crop, square_crop
+from emo_edge.utils.settings import Name, Rgb, Section, Size, require
 
 MOST_MARGIN = 4
 Margin = Annotated[float, Field(ge=0, le=MOST_MARGIN)]
@@ -17,9 +17,11 @@ Margin = Annotated[float, Field(ge=0, le=MOST_MARGIN)]
 class CropSettings(Section):
     """Crop of a face for one network: see `emo_edge.media.crops`."""
 
-    method: Literal["padded", "square", "stretched"]
+    method: Literal["centred", "padded", "square", "stretched"]
     size: Size
     margin: Margin
+    resample: Resample = "opencv_area_cubic"
+    """Resizing that the network was trained with; a manifest without it is of a network trained with the default."""
     fill: Rgb = (0.0, 0.0, 0.0)
     """Colour in [0, 1] of what lies outside: ``padded`` and ``square`` use it."""
     margins: Annotated[dict[Name, Margin], Field(max_length=16)] = Field(default_factory=dict)
@@ -35,6 +37,20 @@ class Preprocessing(Section):
 
     vision: CropSettings | None
     face: CropSettings | None
+    clip: CropSettings | None = None
+    """Crop of the vision net for frames of a clip, where it is not that of a picture."""
+
+    def of_clip(self) -> Preprocessing:
+        """Return the crops of a clip's frames."""
+        return self if self.clip is None else self.model_copy(update={"vision": self.clip})
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Preprocessing:
+        size = self.vision.size if self.vision else None
+        require(
+            (self.clip is None or self.clip.size == size, "preprocessing.clip.size must be preprocessing.vision.size")
+        )
+        return self
 
 
 def crop_face(frame: Image, box: Box | None, settings: CropSettings, detector: str | None = None) -> Crop:
@@ -47,7 +63,8 @@ def crop_face(frame: Image, box: Box | None, settings: CropSettings, detector: s
         detector: that gave the box, by its name: its own margin counts.
     """
     margin = settings.margin_of(detector)
-    if settings.method == "stretched":
-        return face_crop(frame, box, margin=margin, size=settings.size)
+    if settings.method in ("centred", "stretched"):
+        plain = centred_crop if settings.method == "centred" else face_crop
+        return plain(frame, box, margin=margin, size=settings.size, resample=settings.resample)
     cut = padded_crop if settings.method == "padded" else square_crop
-    return cut(frame, box, margin=margin, size=settings.size, fill=settings.fill)
+    return cut(frame, box, margin=margin, size=settings.size, fill=settings.fill, resample=settings.resample)

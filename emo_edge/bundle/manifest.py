@@ -52,8 +52,8 @@ LARGEST_CONTEXT, LARGEST_CROP, LARGEST_TENSOR, MOST_VALUES = 1 << 17, 2048, 1 <<
 """Positions; pixels of a side; values of one row of a graph's input or output; values in ``manifest.json``."""
 UNPLAIN = re.compile(rf'[\\:"]|{NAME_BREAKS.pattern}')
 Dtype = Literal["uint8", "int64", "float16", "float32"]
-Detector = Literal["haar", "mtcnn", "whole-image"]
-DETECTOR_FILES = {"mtcnn": 3}
+Detector = Literal["haar", "mtcnn", "whole-image", "yunet"]
+DETECTOR_FILES = {"mtcnn": 3, "yunet": 1}
 """Number of files that a detector needs, where it needs any."""
 
 

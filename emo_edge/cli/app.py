@@ -37,6 +37,10 @@ COMMANDS = {
     "selftest": LazyCommand(
         "emo_edge.cli.selftest:main", "Build, compare and time BUNDLE on every device of this machine."
     ),
+    "detector": LazyCommand(
+        "emo_edge.cli.detectors.command:main",
+        "Fetch the weights of a face detector, or measure detectors on pictures with boxes.",
+    ),
     "doctor": LazyCommand(
         "emo_edge.cli.doctor:main",
         "Examine this machine: its hardware, the engines that work here, and how to fix the rest.",

@@ -14,6 +14,7 @@ from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.runtimes.base.device_names import DEVICES
@@ -65,6 +66,7 @@ class BenchCommand(EdgeCommand):
     "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
 )
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine, PyTorch's too.")
+@face_options
 @click.option("--samples", type=click.IntRange(1), help="Number of samples, drawn at random with a fixed seed.")
 @click.option("--frames", default=8, show_default=True, type=click.IntRange(1), help="Number of frames of a clip.")
 @click.option("--generate/--no-generate", default=True, help="Measure free-text answers, too.")

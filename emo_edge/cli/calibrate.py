@@ -11,8 +11,10 @@ import click
 
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
+from emo_edge.cli.packaged_bundle import own_bundle
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.machine.cpus import usable_cpus
@@ -91,6 +93,12 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="File that gets the statistics, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="File that gets everything measured, as JSON.")
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@face_options
+@click.option(
+    "--fit-crop",
+    is_flag=True,
+    help="Fit the margin around the detector's faces on labelled samples, cross-validated, and nothing else.",
+)
 @click.pass_context
 def main(
     context: click.Context,
@@ -100,13 +108,15 @@ def main(
     samples: str,
     seed: int,
     fit_scoring: bool,
+    fit_crop: bool,
     **choices: Any,
 ) -> None:
     """Quantize BUNDLE with statistics of its own prompts and frames, inside gates.
 
     Writes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
     figure from others. A profile whose variants fail its gate takes more precise ones, and reports it.
-    BUNDLE is replaced as a whole at the end.
+    BUNDLE is replaced as a whole at the end. BUNDLE emo-tiny is a copy of the packaged model's, made here as a folder
+    of that name.
     """
     from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
@@ -116,6 +126,10 @@ def main(
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
+    bundle = own_bundle(bundle)
+    if fit_crop:
+        _fit_crop(bundle, partial(listed, samples, seed), config, threads)
+        return
     if read_manifest(bundle).components.mmproj:
         _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
         return
@@ -130,6 +144,18 @@ def main(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )
     echo(bundle)
+
+
+def _fit_crop(
+    bundle: Path, samples: Callable[[], list[Sample]], config: CalibrationConfig, threads: int | None
+) -> None:
+    from emo_edge.calibration.workflow.crop_margin import fit_crop_margin
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
+
+    with prompt_interrupts(), shown_reports() as reports:
+        fit = fit_crop_margin(bundle, samples, config, threads=threads, reports=reports)
+    echo(f"{fit.table()}\n{bundle}")
 
 
 def _calibrate_vlm(
@@ -155,11 +181,23 @@ def _calibrate_vlm(
 
 
 def config_of(
-    *, types: str | None, target_size: str | None, int8: str, int8_gate: str | None, gate: str | None, **rest: Any
+    *,
+    types: str | None,
+    target_size: str | None,
+    int8: str,
+    int8_gate: str | None,
+    gate: str | None,
+    detector: str = "auto",
+    min_score: float | None = None,
+    min_face: float | None = None,
+    max_faces: int | None = None,
+    **rest: Any,
 ) -> CalibrationConfig:
     """Read the options that are text; raise InputError for one that cannot be read."""
     from emo_edge.bundle.manifest import GRAPHS
     from emo_edge.calibration.workflow.config import CalibrationConfig
+    from emo_edge.faces.limits import FaceLimits
+    from emo_edge.inference.detectors import requested_files
     from emo_edge.metrics.gates import INT8_GATE, Gate
 
     graphs = _names(int8)
@@ -171,6 +209,8 @@ def config_of(
         int8=graphs,
         int8_gate=Gate.parse(int8_gate) if int8_gate else INT8_GATE,
         gate=Gate.parse(gate) if gate else None,
+        detector=requested_files(detector),
+        limits=FaceLimits(min_score, min_face, max_faces),
         **rest,
     )
 

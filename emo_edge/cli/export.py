@@ -17,6 +17,7 @@ from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.configs.checkpoint import FACE_NETWORK, LABEL_NETWORK, model_type
+from emo_edge.inference.detectors import requested_files
 from emo_edge.storage.output_paths import require_output
 
 PICTURES, FACE_PICTURES = 210, 32
@@ -53,6 +54,14 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     help="Number of pictures to compare on; by default 210, of a network without a language model 32.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    default="auto",
+    show_default="auto, the checkpoint's own",
+    help="Face detector that the bundle holds: mtcnn, yunet (see emo-edge detector get), haar, whole, or the ONNX file "
+    "of YuNet.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the bundle as a whole.")
 def main(
     checkpoint: Path,
@@ -60,6 +69,7 @@ def main(
     samples: Path | None,
     limit: int | None,
     threads: int | None,
+    detector: str,
     overwrite: bool,
     **variants: Any,
 ) -> None:
@@ -74,12 +84,14 @@ def main(
     face_alone = model_type(directory) in (FACE_NETWORK, LABEL_NETWORK)
     count = limit or (FACE_PICTURES if face_alone else PICTURES)
     pictures = folder_samples(samples, count) if samples else packaged_samples(count)
-    config = ExportConfig(**variants)
+    config, files = ExportConfig(**variants), requested_files(detector)
+    if files:
+        files.open()
 
     with prompt_interrupts(), shown_reports() as reports:
         if face_alone:
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)
-        export(pictures, overwrite=overwrite, threads=threads, reports=reports)
+        export(pictures, overwrite=overwrite, threads=threads, detector=files, reports=reports)
     echo(out)

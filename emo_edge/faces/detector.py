@@ -9,6 +9,7 @@ from typing import Protocol
 from emo_edge.media.crops import Box, Image, checked_frame
 from emo_edge.utils.opencv import open_cv2
 
+Point = tuple[float, float]
 SEARCH_SIDE = 640
 """Longest side in pixels of the picture that is searched; larger frames are shrunk to it."""
 
@@ -21,6 +22,20 @@ class DetectedFace:
     """x0, y0, x1, y1 in frame pixels, forehead to chin and ear to ear, the same for every detector."""
     score: float | None
     """Confidence in [0, 1], higher is surer, on the detector's own scale; None where nothing was measured."""
+    points: tuple[Point, ...] | None = None
+    """x, y in frame pixels of both eyes, the nose and both corners of the mouth; of a pair, the one that is left in an
+    upright picture is first. None where the detector has no points."""
+
+    @property
+    def side(self) -> float:
+        """Longer side of the box in pixels."""
+        return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+    def moved(self, x: float, y: float) -> DetectedFace:
+        """Return the face moved by ``x`` and ``y`` pixels."""
+        x0, y0, x1, y1 = self.box
+        points = None if self.points is None else tuple((left + x, top + y) for left, top in self.points)
+        return DetectedFace((x0 + x, y0 + y, x1 + x, y1 + y), self.score, points)
 
 
 class FaceDetector(Protocol):
@@ -61,9 +76,9 @@ def in_frame(faces: list[DetectedFace], scale: float, frame: Image) -> list[Dete
     clipped = []
     for face in faces:
         x0, y0, x1, y1 = (value * scale for value in face.box)
-        clipped.append(
-            DetectedFace((max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))), face.score)
-        )
+        box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
+        points = None if face.points is None else tuple((x * scale, y * scale) for x, y in face.points)
+        clipped.append(DetectedFace(box, face.score, points))
     return sorted((face for face in clipped if box_area(face.box) > 0), key=lambda face: -box_area(face.box))
 
 

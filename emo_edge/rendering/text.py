@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emo_edge.faces.second_look import looks_like_crop
 from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
 from emo_edge.media.sources import without_password
 from emo_edge.utils.text import readable_name
@@ -17,7 +18,8 @@ def face_text(result: EmotionResult, number: int, count: int) -> str:
     x0, y0, x1, y1 = (round(value) for value in result.box)
     name = f"clip of {result.frames} frames" if result.frames > 1 else f"face {number} of {count}"
     label = f": {result.label} {result.probabilities[result.label]:.0%}" if result.label else ""
-    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{label}"
+    turned = f", picture turned by {result.rotation}°" if result.rotation else ""
+    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{turned}{label}"
     lines = [head, *(_bar(label, probability) for label, probability in _ranked(result.probabilities))]
     if result.face:
         lines += _attribute_lines(result.face)
@@ -57,7 +59,9 @@ def result_text(result: SourceResult) -> str:
     when += f" of segment {result.segment}" if result.segment else ""
     count = len(result.faces)
     if not count:
-        return f"{source}{when}: no face found; --whole-image reads the whole picture"
+        crop = result.image is not None and not when and looks_like_crop(result.image)
+        hint = ", and --detector auto does so with such a small one by itself" if crop else ""
+        return f"{source}{when}: no face found; --whole-image reads the whole picture{hint}"
     texts = [face_text(face, number, count) for number, face in enumerate(result.faces, 1)]
     return "\n".join([f"{source}{when}", *texts])
 

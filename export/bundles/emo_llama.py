@@ -31,6 +31,7 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, pa
 from emo_edge.export.reference.outputs import probabilities_with, reference_on
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
 from emo_edge.export.reference.weights import check_layers, check_structure
+from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures
 from emo_edge.metrics.label_agreement import label_distance
@@ -46,6 +47,7 @@ def bundle_from_checkpoint(
     *,
     overwrite: bool = False,
     threads: int | None = None,
+    detector: DetectorFiles | None = None,
     reports: Reports = QUIET,
 ) -> Bundle:
     """Write the bundle of a checkpoint.
@@ -57,6 +59,7 @@ def bundle_from_checkpoint(
         samples: pictures to compare on.
         overwrite: replace a bundle as a whole.
         threads: of the engines that are compared; None leaves it to them.
+        detector: for the bundle; None takes the checkpoint's own.
         reports: gets every step.
 
     Raises AccuracyGateError, after writing what passed, if a variant fails its gate or the exact profile is not exact.
@@ -70,7 +73,7 @@ def bundle_from_checkpoint(
         finished = sum(file.size for variant in writer.finished.values() for file in variant.files)
         needed = export_bytes(model_config, config.graphs(model_config), config.language, lossless_type(directory))
         require_disk_space(writer.partial, needed - finished)
-        run = ExportRun(directory, writer, samples, threads, reports)
+        run = ExportRun(directory, writer, samples, threads, reports, detector)
         export = _Export(run, config)
         for component, precisions in config.graphs(model_config).items():
             export.graphs(component, precisions)

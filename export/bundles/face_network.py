@@ -12,12 +12,13 @@ import torch
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS, BundleFile, Manifest, Profile
+from emo_edge.bundle.manifest import LABEL_LOGITS, Detector, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
+from emo_edge.export.bundles.detector import StoredDetector, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import face_manifest
 from emo_edge.export.bundles.profiles import face_profiles
@@ -27,7 +28,7 @@ from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx
 from emo_edge.export.onnx.graph_file import Graph
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import LabelNetwork
-from emo_edge.inference.detectors import MTCNN, packaged_graphs
+from emo_edge.inference.detectors import MTCNN, DetectorFiles, packaged_graphs
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures, profile_gate
 from emo_edge.metrics.label_agreement import label_distance
@@ -62,6 +63,7 @@ def bundle_from_face_network(
     *,
     overwrite: bool = False,
     threads: int | None = None,
+    detector: DetectorFiles | None = None,
     reports: Reports = QUIET,
 ) -> Bundle:
     """Write the bundle of one network; arguments as of `bundles.emo_llama.bundle_from_checkpoint`.
@@ -74,23 +76,23 @@ def bundle_from_face_network(
     with BundleWriter(target, overwrite=overwrite) as writer:
         run = ExportRun(directory, writer, samples, threads, reports)
         opened = _Opened.open(directory)
-        files = _detector_files(run, opened.network)
+        stored = stored_detector(writer, detector or _own_detector(opened.network))
         baseline = _write_graphs(run, opened, precisions)
         run.require_variants(["face"])
-        bundle = run.finish(_manifest(run, opened.network, baseline, files), target)
+        bundle = run.finish(_manifest(run, opened.network, baseline, stored), target)
     run.require_no_failures()
     return bundle
 
 
 def _manifest(
-    run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline, files: tuple[BundleFile, ...]
+    run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline, detector: StoredDetector
 ) -> Manifest:
     """Describe what was kept; the labels of every profile are measured from the picture on."""
     variants = run.variants["face"]
 
     def describe(profiles: dict[str, Profile]) -> Manifest:
         name, origin = run.directory.name, run.origin()
-        return face_manifest(network.config, baseline.contracts, variants, profiles, name, origin, files)
+        return face_manifest(network.config, baseline.contracts, variants, profiles, name, origin, detector)
 
     profiles = face_profiles(list(variants))
     if isinstance(network, FaceNetwork):
@@ -111,16 +113,10 @@ def _manifest(
     return describe(kept)
 
 
-def _detector_files(run: ExportRun, network: FaceNetwork | LabelNetwork) -> tuple[BundleFile, ...]:
-    """Copy the detector's graphs into the bundle, so that a device needs nothing more."""
-    if isinstance(network, FaceNetwork) or network.config.detector != MTCNN:
-        return ()
-    entries = []
-    for source in packaged_graphs():
-        path = run.writer.path(f"detector-{source.name}")
-        path.write_bytes(source.read_bytes())
-        entries.append(run.writer.entry(path))
-    return tuple(entries)
+def _own_detector(network: FaceNetwork | LabelNetwork) -> DetectorFiles:
+    """Return the detector that the checkpoint names."""
+    name: Detector = "haar" if isinstance(network, FaceNetwork) else network.config.detector
+    return DetectorFiles(name, tuple(packaged_graphs()) if name == MTCNN else ())
 
 
 def _write_graphs(run: ExportRun, opened: _Opened, precisions: Sequence[str]) -> GraphBaseline:

@@ -29,6 +29,7 @@ from emo_edge.bundle.prompts import (
     TextSegment,
     TokenGroup,
 )
+from emo_edge.export.bundles.detector import StoredDetector
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
@@ -97,7 +98,7 @@ def face_manifest(
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
-    detector_files: tuple[BundleFile, ...] = (),
+    detector: StoredDetector,
 ) -> Manifest:
     """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
     inputs, outputs = (_contracts(side) for side in contracts)
@@ -112,7 +113,8 @@ def face_manifest(
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
-        detector_files=detector_files,
+        detector=detector.name,
+        detector_files=detector.files,
         **_network_settings(config),
     )
 
@@ -126,7 +128,6 @@ def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[st
         "preprocessing": Preprocessing(vision=None, face=config.crop),
         "face_labels": FaceLabels(expression=config.labels),
         "label_sets": dict(config.label_sets),
-        "detector": config.detector,
         "scoring": Scoring(temperature=config.temperature),
     }
 
@@ -147,7 +148,9 @@ def _contracts(specs: tuple[TensorSpec, ...]) -> tuple[TensorContract, ...]:
 
 def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
     vision, face = config.vision, config.face or config.landmark
-    return Preprocessing(vision=vision_crop_settings(vision), face=face_crop_settings(face) if face else None)
+    picture, clip = vision_crop_settings(vision), vision_crop_settings(vision, clip=True)
+    face_crop = face_crop_settings(face) if face else None
+    return Preprocessing(vision=picture, face=face_crop, clip=None if clip == picture else clip)
 
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:

@@ -14,11 +14,13 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import Reports
 from emo_edge.errors import AccuracyGateError
+from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.export.bundles.manifest import Contracts
 from emo_edge.export.bundles.origin import PROVENANCE, checkpoint_digest
 from emo_edge.export.onnx.export import in_precision
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.onnx.verify import ComparedGraph, compared_graph
+from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
 
@@ -39,10 +41,17 @@ class ExportRun:
     """The variants of one export that are inside their gates so far, and the failures of the others."""
 
     def __init__(
-        self, directory: Path, writer: BundleWriter, samples: Sequence[Sample], threads: int | None, reports: Reports
+        self,
+        directory: Path,
+        writer: BundleWriter,
+        samples: Sequence[Sample],
+        threads: int | None,
+        reports: Reports,
+        detector: DetectorFiles | None = None,
     ) -> None:
         self.directory, self.writer, self.samples = directory, writer, samples
         self.threads, self.reports, self.report = threads, reports, reports.line
+        self.detector = detector
         self.variants: dict[str, dict[str, Variant]] = {}
         self.failures: list[str] = []
 
@@ -115,7 +124,9 @@ class ExportRun:
         }
 
     def finish(self, manifest: Manifest, target: Path) -> Bundle:
-        """Move the bundle to its final name, ``target``."""
+        """Move the bundle, with the detector that was asked for, to its final name, ``target``."""
+        if self.detector:
+            manifest = with_detector(manifest, stored_detector(self.writer, self.detector))
         bundle = self.writer.finish(manifest)
         self.report(f"{target}: {len(bundle.manifest.files())} files, emo-edge {__version__}")
         return bundle

@@ -28,6 +28,7 @@ from emo_edge.export.configs.bounds import (
     Width,
     Window,
 )
+from emo_edge.media.crops import Resample
 from emo_edge.utils.settings import Mean, Rgb, Section, TokenId, require
 
 
@@ -49,6 +50,12 @@ class VisionConfig(Section):
     image_std: RgbScale = (0.26862954, 0.26130258, 0.27577711)
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.5
     """Added on each side of the face box, as a share of its width and height."""
+    squaring: Literal["centred", "padded", "stretched"] = "padded"
+    """Square of a crop that is none: its middle, padded with the mean colour, or stretched."""
+    clip_squaring: Literal["centred", "padded"] | None = None
+    """The same of a clip's frames; None is that of a picture."""
+    resample: Resample = "opencv_area_cubic"
+    """Resizing of the crop in training. Importers set it; emo-tiny has the default."""
 
     @property
     def grid(self) -> int:
@@ -173,6 +180,7 @@ class FaceConfig(Section):
     image_mean: Rgb = (0.485, 0.456, 0.406)
     image_std: RgbScale = (0.229, 0.224, 0.225)
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
+    resample: Resample = "opencv_area_cubic"
 
     @property
     def layers(self) -> int:
@@ -229,6 +237,7 @@ class LandmarkConfig(Section):
     image_size: Pixels = 192
     outputs: Width = 212
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.25
+    resample: Resample = "opencv_area_cubic"
 
 
 class LanguageConfig(Section):

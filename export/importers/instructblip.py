@@ -21,6 +21,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import VISION, KeyMap, Piece, joined, require_parts
 from emo_edge.export.importers.language_settings import (
@@ -222,6 +223,9 @@ def _vision_config(tower: Any, tensors: StoredTensors, shapes: Shapes) -> dict[s
         "num_layers": max(len(layers), 1),
         "num_heads": own.get("num_attention_heads") or max(width // EVA_HEAD_SIZE, 1),
         "mlp_size": shapes.size("vision.blocks.0.mlp.fc1.weight", 0),
+        # transformers' BlipImageProcessor and LAVIS's blip_image_eval resize both sides.
+        "squaring": "stretched",
+        "resample": CLIP_RESAMPLE,
     }
 
 

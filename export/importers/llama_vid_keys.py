@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE
 from emo_edge.export.importers.key_map import KeyMap
 from emo_edge.export.importers.language_settings import (
     LANGUAGE_RENAMES,
@@ -104,6 +105,8 @@ def checkpoint_config(
             "num_layers": EVA_LAYERS,
             "num_heads": max(vision_size // EVA_HEAD_SIZE, 1),
             "mlp_size": shapes.size("vision.blocks.0.mlp.fc1.weight", 0),
+            "resample": CLIP_RESAMPLE,
+            "clip_squaring": "centred",
         },
         "connector": {
             "compress_type": settings.get("compress_type") or "none",

@@ -16,7 +16,9 @@ from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.console.progress import Progress
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.configs.networks import LandmarkConfig
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, LANDMARK_RESAMPLE
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
+from emo_edge.export.importers.facexformer import RESAMPLE as FACE_RESAMPLE
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
@@ -35,10 +37,11 @@ TINY_LANGUAGE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
 }
+PIL_CROPS = {"vision": {"resample": CLIP_RESAMPLE, "clip_squaring": "centred"}, "face": {"resample": FACE_RESAMPLE}}
 SHAPES: Mapping[str, Mapping[str, Any]] = {
-    "llama-vid-7b": {},
-    "llama-vid-13b": {"language": VICUNA_13B},
-    "llama-vid-tiny": {"language": TINY_LANGUAGE},
+    "llama-vid-7b": PIL_CROPS,
+    "llama-vid-13b": {"language": VICUNA_13B, **PIL_CROPS},
+    "llama-vid-tiny": {"language": TINY_LANGUAGE, **PIL_CROPS},
     "emola-7b": {
         "vision": {
             "tower": "clip",
@@ -48,10 +51,11 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
             "num_heads": 16,
             "mlp_size": 4096,
             "layer_norm_eps": 1e-5,
+            "resample": CLIP_RESAMPLE,
         },
         "connector": {"compress_type": "none", "qformer": None},
         "face": None,
-        "landmark": {},
+        "landmark": {"resample": LANDMARK_RESAMPLE},
         "prompt": {"use_demographics": False},
     },
 }

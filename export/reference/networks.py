@@ -66,15 +66,16 @@ class EmoLlamaNetworks(nn.Module):
         weight: Tensor = self.language.get_input_embeddings().weight
         return weight
 
-    def crops(self, frame: Image, box: Box | None = None) -> tuple[Crop, Crop | None]:
-        """Cut one frame for the vision tower and, if there is one, for the face network or the landmark network."""
+    def crops(self, frame: Image, box: Box | None = None, *, clip: bool = False) -> tuple[Crop, Crop | None]:
+        """Cut one frame, of a picture or a clip, for the vision tower and for the face or landmark network if any."""
         vision, face = self.config.vision, self.config.face or self.config.landmark
-        whole = crop_face(frame, box, vision_crop_settings(vision))
+        whole = crop_face(frame, box, vision_crop_settings(vision, clip=clip))
         return whole, crop_face(frame, box, face_crop_settings(face)) if face else None
 
     def encode(self, clip: Clip) -> FrameFeatures:
         """Crop every frame and run both networks."""
-        pairs = [self.crops(frame, box) for frame, box in zip(clip.frames, clip.boxes, strict=True)]
+        boxes = zip(clip.frames, clip.boxes, strict=True)
+        pairs = [self.crops(frame, box, clip=clip.moving) for frame, box in boxes]
         faces = [crop.pixels for _, crop in pairs if crop]
         return self.encode_crops(np.stack([crop.pixels for crop, _ in pairs]), np.stack(faces) if faces else None)
 

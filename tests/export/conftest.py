@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -244,3 +245,57 @@ def eva() -> Callable[..., State]:
 def face() -> Callable[..., State]:
     """Make what FaceXFormer's ``model.pt`` holds at toy width."""
     return face_state
+
+
+@pytest.fixture(scope="session")
+def clip_pixels() -> Callable[..., Tensor]:
+    """Read a picture's file as LLaVA and LLaMA-VID train on it: PIL, a square of the mean colour, CLIPImageProcessor.
+
+    ``padded=False`` leaves out the square, as LLaMA-VID does with the frames of a video. Returns float32
+    [1, 3, side, side].
+    """
+    pil = pytest.importorskip("PIL.Image")
+    from transformers import CLIPImageProcessor
+
+    def read(path: Path, side: int, *, padded: bool = True) -> Tensor:
+        processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        picture = pil.open(path).convert("RGB")
+        colour = tuple(int(channel * 255) for channel in processor.image_mean)
+        square = pil.new("RGB", (max(picture.size),) * 2, colour)
+        square.paste(picture, ((square.width - picture.width) // 2, (square.height - picture.height) // 2))
+        pixels: Tensor = processor(square if padded else picture, return_tensors="pt")["pixel_values"]
+        return pixels
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def facexformer_pixels() -> Callable[[Path, int], Tensor]:
+    """Read a picture's file as FaceXFormer's ``inference.py`` does: PIL's bicubic kernel, ImageNet's mean and scale.
+
+    Returns float32 [1, 3, side, side].
+    """
+    pil = pytest.importorskip("PIL.Image")
+
+    def read(path: Path, side: int) -> Tensor:
+        picture = pil.open(path).convert("RGB").resize((side, side), pil.Resampling.BICUBIC)
+        mean, scale = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+        values = torch.from_numpy(np.array(picture)) / 255
+        return ((values - mean) / scale).permute(2, 0, 1)[None]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def wide_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JPEG file of noise on a drawing, wider than high: where padding and resampling show most."""
+    import cv2
+
+    from emo_edge.assets.packaged import packaged_samples
+    from emo_edge.media.images import read_image
+
+    drawing = read_image(packaged_samples(5)[4].source)[10:170]
+    noise = np.random.default_rng(0).integers(-60, 60, drawing.shape)
+    path = tmp_path_factory.mktemp("picture") / "wide.jpg"
+    cv2.imwrite(str(path), np.clip(drawing + noise, 0, 255).astype(np.uint8)[..., ::-1])
+    return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.export.configs.networks import LDP, LDP_V2
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.importers.language_settings import (
     ARCHITECTURE,
     QWEN2,
@@ -21,7 +22,7 @@ from emo_edge.export.reference.tensor_files import StoredTensors
 
 FEATURE_LAYER = "mm_vision_select_layer"
 PROJECTORS = ("identity", "linear", "mlp2x_gelu", "mlp3x_gelu", LDP, LDP_V2)
-TUNED = ("mm_projector_type", FEATURE_LAYER, "rope_scaling")
+TUNED = ("mm_projector_type", FEATURE_LAYER, "rope_scaling", "image_aspect_ratio")
 """Settings that a trainer may have changed, in the config that it saves with an adapter or a projector."""
 _DEFAULT_LAYER = -2
 _STRATEGIES = {"default": "patch", "full": "cls_patch"}
@@ -123,9 +124,14 @@ def checkpoint_config(
     Raises CheckpointError, listing them, if tensors are missing that a size is read from.
     """
     shapes = Shapes(tensors)
-    landmark = {"image_size": network.image_size, "outputs": network.outputs} if network else None
+    landmark = None
+    if network:
+        landmark = {"image_size": network.image_size, "outputs": network.outputs, "resample": LANDMARK_RESAMPLE}
+    vision = vision_config(tower, tensors, shapes)
+    square = squaring(settings, siglip=vision["tower"] == "siglip")
+    crop = {"squaring": square, "resample": CLIP_RESAMPLE, "crop_margin": crop_margin}
     config = {
-        "vision": {**vision_config(tower, tensors, shapes), "crop_margin": crop_margin},
+        "vision": {**vision, **crop},
         "connector": {
             "compress_type": "none",
             "projector_type": settings.get("mm_projector_type", "linear"),

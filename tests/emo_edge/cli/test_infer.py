@@ -228,9 +228,23 @@ def test_no_face_is_said_plainly(tiny_bundle: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "grey.png", np.full((80, 90, 3), 128, np.uint8))
     done = infer(tiny_bundle, tmp_path / "grey.png")
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"{tmp_path / 'grey.png'}: no face found; --whole-image reads the whole picture\n")
+    said = "no face found; --whole-image reads the whole picture"
+    assert (
+        done.stdout == f"{tmp_path / 'grey.png'}: {said}, and --detector auto does so with such a small one by itself\n"
+    )
     assert done.stderr == "", "no purpose where nothing was read"
     assert results(tiny_bundle, tmp_path / "grey.png")[0]["readings"] == []
+
+
+def test_a_picture_that_looks_like_a_crop_is_read_whole_where_the_detector_is_left_to_us(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "grey.png", np.full((80, 90, 3), 128, np.uint8))
+    write_image(tmp_path / "wide.png", np.full((80, 900, 3), 128, np.uint8))
+    crop, wide = results(tiny_bundle, tmp_path / "grey.png", tmp_path / "wide.png", "--detector", "auto")
+    (reading,) = crop["readings"]
+    assert (reading["box"], reading["settings"]["detector"]) == ([0, 0, 90, 80], "whole-image")
+    assert wide["readings"] == []
 
 
 def test_a_bad_picture_among_good_ones_costs_only_itself(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -58,11 +58,15 @@ def test_boxes_and_scores_are_those_of_the_packages_own_code(
     mtcnn: MtcnnDetector, upstream: Any, astronaut: Image
 ) -> None:
     for picture in (astronaut, *(sample.image for sample in SAMPLES[:6])):
-        faces = [[*one["box"], one["confidence"]] for one in upstream.detect_faces(picture)]
+        found = upstream.detect_faces(picture)
+        faces = [[*one["box"], one["confidence"]] for one in found]
+        points = sorted([point for pair in one["keypoints"].values() for point in pair] for one in found)
         boxes = mtcnn.boxes(picture)
         whole = np.maximum(boxes[:, :2], 0).astype(int), boxes[:, 2:4].astype(int)
         ours = [[x, y, x1 - x, y1 - y] for (x, y), (x1, y1) in zip(*(part.tolist() for part in whole), strict=True)]
         assert sorted(ours) == sorted(face[:4] for face in faces) and ours
+        ours_points = boxes[:, 5:].reshape(-1, 2, 5).transpose(0, 2, 1).reshape(-1, 10)
+        assert sorted(ours_points.astype(int).tolist()) == points
         assert sorted(boxes[:, 4]) == pytest.approx(sorted(face[4] for face in faces), abs=1e-4)
 
 
@@ -142,15 +146,16 @@ def test_without_the_package_the_error_names_the_command(monkeypatch: pytest.Mon
         open_detector("mtcnn")
 
 
-def test_a_detector_is_a_name_or_a_file(tmp_path: Path) -> None:
+def test_a_detector_is_a_name_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert requested_detector("auto") is None
     assert isinstance(requested_detector("whole"), WholeImage)
     assert isinstance(requested_detector("haar"), HaarDetector)
     assert isinstance(requested_detector("mtcnn"), MtcnnDetector)
     (tmp_path / "other.onnx").write_bytes(b"no network")
     for choice, message in (
-        ("yunet", "name its ONNX file"),
-        ("retina", "choose auto, mtcnn, haar, whole or the ONNX file of YuNet"),
+        ("yunet", "the weights of yunet are not here. Run: emo-edge detector get yunet"),
+        ("retina", "choose auto, mtcnn, yunet, haar, whole or the ONNX file of YuNet"),
         (str(tmp_path / "other.onnx"), "not a YuNet model"),
     ):
         with pytest.raises(InputError, match=message):

@@ -14,6 +14,7 @@ from emo_edge.benchmarks.synthetic.generator import Difficulty, FaceSample, rend
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.faces.registry import DETECTORS, FixedBox, HaarDetector, WholeImage, YuNetDetector, open_detector
 from emo_edge.media.crops import Box, Image
+from tests.toy_yunet import toy_yunet
 
 FRONTAL = Difficulty(max_yaw=0.12, max_pitch=0.1, max_roll=0.1, occlusion_probability=0.0)
 TURNED = Difficulty(max_yaw=0.95, pose_sigma=5.0, max_pitch=0.05, max_roll=0.05, occlusion_probability=0.0)
@@ -173,31 +174,6 @@ def test_yunet_refuses_what_is_no_yunet(tmp_path: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr().err == ""
 
 
-def toy_yunet(path: Path) -> None:
-    """Write a network with YuNet's inputs and outputs that always sees one face, at 8-pixel cell (20, 10)."""
-    import onnx
-
-    helper, values, outputs = onnx.helper, [onnx.numpy_helper.from_array(np.float32(0), "zero")], []
-    nodes = [
-        helper.make_node("ReduceMean", ["input"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
-    ]
-    cell = [0, 0, np.log(4), np.log(6)]
-    for kind, seen in (("cls", [1]), ("obj", [1]), ("bbox", cell), ("kps", [0] * 10)):
-        for stride in (8, 16, 32):
-            name, table = f"{kind}_{stride}", np.zeros((1, (320 // stride) ** 2, len(seen)), np.float32)
-            if stride == 8:
-                table[0, 10 * 40 + 20] = seen
-            values.append(onnx.numpy_helper.from_array(table, f"{name}_value"))
-            nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
-            outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, list(table.shape)))
-    picture = helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, 320, 320])
-    graph = helper.make_graph(nodes, "toy", [picture], outputs, values)
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
-    )
-
-
 def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
     # A name that is not UTF-8 ended the process.
     model = tmp_path / os.fsdecode(b"caf\xe9.onnx")
@@ -206,6 +182,7 @@ def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
     (face,) = open_detector("yunet", model_path=model).detect(frame)
     assert face.box == pytest.approx((160 - 16, 80 - 24, 160 + 16, 80 + 24), abs=1e-3)
     assert face.score == pytest.approx(1.0)
+    assert np.allclose(face.points, [(160, 80)] * 5, atol=1e-3)
 
 
 def test_a_frame_without_a_face_takes_the_nearest_that_has_one() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
-from emo_edge.media.crops import Box, Crop, checked_frame, face_crop, padded_crop, square_crop
+from emo_edge.media.crops import Box, Crop, Resample, centred_crop, checked_frame, face_crop, padded_crop, square_crop
 
 FILL = (0.5, 0.25, 1.0)
 FILL_PIXEL = [127, 63, 255]
@@ -242,3 +242,45 @@ def test_a_square_of_a_huge_panorama_is_refused() -> None:
     frame = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (1, 20_000, 3))
     with pytest.raises(InputError, match="too long for a square"):
         square_crop(frame, None, margin=0, size=8, fill=FILL)
+
+
+def test_a_centred_crop_is_the_middle_square_of_clips_processor() -> None:
+    pil = pytest.importorskip("PIL.Image")
+    transformers = pytest.importorskip("transformers")
+    frame = np.random.default_rng(0).integers(0, 256, (61, 90, 3), np.uint8)
+    processor = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, do_normalize=False, do_rescale=False
+    )
+    crop = centred_crop(frame, (3, 2, 81, 60), margin=0, size=28, resample="pil_bicubic")
+    truth = processor(pil.fromarray(frame[2:60, 3:81]), return_tensors="np")["pixel_values"][0]
+    assert np.array_equal(crop.pixels, truth.transpose(1, 2, 0))
+
+
+def test_a_centred_crop_keeps_the_place_of_its_middle() -> None:
+    assert centred_crop(flat(10, 20), None, margin=0, size=10).region == (5, 0, 15, 10)
+    assert centred_crop(flat(30, 10), None, margin=0, size=20).region == (0, 10, 10, 20)
+    assert centred_crop(flat(8, 8), (2, 2, 4, 4), margin=0.5, size=6).region == (1, 1, 5, 5)
+    with pytest.raises(InputError, match="too long to be resized"):
+        centred_crop(np.broadcast_to(flat(1, 1), (1, 60_000, 3)), None, margin=0, size=112)
+
+
+@pytest.mark.parametrize("resample", get_args(Resample))
+def test_every_resampling_leaves_one_colour_alone(resample: Resample) -> None:
+    for size in (5, 40):
+        crop = face_crop(flat(20, 20), None, margin=0, size=size, resample=resample)
+        assert np.array_equal(crop.pixels, flat(size, size))
+
+
+def test_the_resamplings_are_those_of_opencv_and_pil() -> None:
+    import cv2
+
+    pil = pytest.importorskip("PIL.Image")
+    frame = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    sizes = {"opencv_linear": cv2.resize(frame, (9, 9)), "opencv_area_cubic": cv2.resize(frame, (9, 9), None, 0, 0, 3)}
+    for name in ("bicubic", "bilinear"):
+        sizes[f"pil_{name}"] = np.asarray(pil.fromarray(frame).resize((9, 9), pil.Resampling[name.upper()]))
+    for resample in get_args(Resample):
+        crop = padded_crop(frame, None, margin=0, size=9, fill=FILL, resample=resample)
+        assert np.array_equal(crop.pixels, sizes[resample]), resample
+        squared = square_crop(frame, None, margin=0, size=9, fill=FILL, resample=resample)
+        assert np.array_equal(squared.pixels, crop.pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.importers import fer
+from emo_edge.export.importers import fer, hdf5_tensors
 from emo_edge.export.importers.fer import LABELS, checkpoint_from_fer
 from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -204,10 +205,11 @@ def test_infer_gives_the_probabilities_of_the_crop(checkpoint: Path, bundle: Pat
     assert (reading["face"], reading["answers"], reading["settings"]["question"]) == (None, {}, "")
     assert reading["settings"]["variants"] == {"face": "fp32"}
     assert sum(result.probabilities.values()) == pytest.approx(1)
-    # The same from the specification: crop, Keras' definitions, softmax.
-    from emo_edge.bundle.face_crops import crop_face
+    # The same from the file and the specification: OpenCV's default resizing, Keras' definitions, softmax.
+    import cv2
 
-    truth = softmax(keras_logits(arrays, crop_face(image, None, crop).pixels))
+    small = cv2.resize(cv2.imread(SAMPLE.source), (64, 64))[..., ::-1]
+    truth = softmax(keras_logits(arrays, small))
     assert [result.probabilities[label] for label in LABELS] == pytest.approx(truth.tolist(), abs=1e-4)
 
 
@@ -358,6 +360,17 @@ def test_the_released_file_is_the_one_that_is_known(tmp_path: Path) -> None:
     network = LabelNetwork.from_pretrained(tmp_path / "new")
     import cv2
 
-    small = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(crop, (64, 64))
     logits = network.graph_outputs(np.asarray(small[None], np.uint8))["label_logits"][0]
     assert LABELS[int(logits.argmax())] == "happiness"
+
+
+def test_a_file_that_the_library_does_not_get_through_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library may loop for ever in a damaged file, so that a process with limits of its own reads it."""
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file.create_group("model_weights")
+    monkeypatch.setattr(hdf5_tensors, "SECONDS", 0.01)
+    with ExitStack() as stack, pytest.raises(CheckpointError, match=r"a.hdf5: not readable .* gave no answer"):
+        hdf5_tensors.keras_file(tmp_path / "a.hdf5", stack)

@@ -24,8 +24,12 @@ from emo_edge.export.importers import checkpoint_writer
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.tensors import ImportedTensor
 from emo_edge.export.models.face_info_mining import FaceInfoMining
+from emo_edge.export.models.facexformer import FaceOutputs
 from emo_edge.export.reference import weights
-from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.reference.frames import FrameFeatures
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
+from emo_edge.faces.registry import WholeImage
+from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.storage.locks import FileLock, lock_path
 
 State = dict[str, Tensor]
@@ -325,13 +329,20 @@ def test_another_import_of_the_same_name_starts_anew(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
-def test_it_goes_on_to_a_bundle_that_reads_a_picture(upstream: Any, face: Callable[..., State], tmp_path: Path) -> None:
-    """The whole way as a user walks it: import, export with its gates, infer."""
+def test_it_goes_on_to_a_bundle_that_reads_a_picture(
+    upstream: Any,
+    face: Callable[..., State],
+    wide_picture: Path,
+    clip_pixels: Callable[..., Tensor],
+    facexformer_pixels: Callable[[Path, int], Tensor],
+    tmp_path: Path,
+) -> None:
+    """The whole way as a user walks it: import, export with its gates, infer; and upstream's way from the file."""
     torch.save({"state_dict_backbone": face()}, tmp_path / "model.pt")
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     imports = f"import llama-vid --model {upstream.model} --face {tmp_path}/model.pt --out {checkpoint}"
     exports = f"export {checkpoint} --out {bundle} --vision fp32 --face fp32 --language f32 --limit 7"
-    reads = f"infer {bundle} {SAMPLES}/004-fear.jpg --whole-image --json --demographics --profile exact"
+    reads = f"infer {bundle} {wide_picture} --whole-image --json --demographics --profile exact"
     done = CliRunner().invoke(main, imports.split())
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{checkpoint}\n"
@@ -342,6 +353,27 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(upstream: Any, face: Callab
     reading = json.loads(read.stdout)[0]["readings"][0]
     assert sum(reading["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert reading["face"]["demographics"]["age"] and reading["face"]["landmarks"]
+    model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint)
+    with torch.inference_mode():
+        vision = model.vision(clip_pixels(wide_picture, model.config.vision.image_size))
+        assert model.face is not None and model.config.face is not None
+        heads = model.face(facexformer_pixels(wide_picture, model.config.face.image_size), with_segmentation=False)
+        question, labels = reading["settings"]["question"], list(reading["probabilities"])
+        prompts = model.embed_prompts(FrameFeatures(vision, heads), [PromptInput(slice(0, 1), question)])
+        scores = torch.from_numpy(model.score_prompts(prompts, labels)[0])
+    assert list(reading["probabilities"].values()) == pytest.approx(scores.softmax(0).tolist(), abs=1e-4)
+    with EmotionPipeline.open(bundle, device="cpu", profile="exact", detector=WholeImage()) as pipeline:
+        clip = pipeline.read_clip([wide_picture, wide_picture])
+    assert clip is not None
+    with torch.inference_mode():
+        frame = model.vision(clip_pixels(wide_picture, model.config.vision.image_size, padded=False))
+        twice = FaceOutputs._make(None if part is None else torch.cat([part, part]) for part in heads)
+        features = FrameFeatures(torch.cat([frame, frame]), twice)
+        prompts = model.embed_prompts(features, [PromptInput(slice(0, 2), clip.settings.question, clip=True)])
+        scores = torch.from_numpy(model.score_prompts(prompts, labels)[0])
+    assert list(clip.probabilities.values()) == pytest.approx(scores.softmax(0).tolist(), abs=1e-4)
+    degrees = (heads.pose[0] * 180 / np.pi).tolist()
+    assert list(reading["face"]["pose_degrees"].values()) == pytest.approx(degrees, abs=0.051), "printed to 0.1"
 
 
 def change_config(model: Path, **settings: Any) -> None:

@@ -133,6 +133,32 @@ def test_infer_gives_facts_without_labels(bundle: Path, tmp_path: Path) -> None:
     assert shown.stdout.splitlines()[1].startswith("  face 1 of 1 at 0,0 ")
 
 
+def test_a_picture_is_cropped_and_resized_as_upstream_does(
+    checkpoint: Path, bundle: Path, wide_picture: Path, tmp_path: Path, facexformer_pixels: Callable[..., torch.Tensor]
+) -> None:
+    """From the file: PIL's crop of the grown box, its bicubic kernel, the network in PyTorch."""
+    pil = pytest.importorskip("PIL.Image")
+    x0, y0, x1, y1 = 40.7, 30.2, 101.9, 118.4
+    grow_x, grow_y = (x1 - x0) * 0.25, (y1 - y0) * 0.25
+    picture = pil.open(wide_picture)
+    grown = (
+        max(0, x0 - grow_x),
+        max(0, y0 - grow_y),
+        min(picture.width, x1 + grow_x),
+        min(picture.height, y1 + grow_y),
+    )
+    picture.crop(tuple(map(int, grown))).save(tmp_path / "crop.png")
+    network = FaceNetwork.from_pretrained(checkpoint)
+    with torch.inference_mode():
+        heads = network.face(facexformer_pixels(tmp_path / "crop.png", 224), with_segmentation=False)
+    with EmotionPipeline.open(bundle, device="cpu", profile="exact") as pipeline:
+        face = pipeline.read(wide_picture, Request(face_facts=True), boxes=[(x0, y0, x1, y1)])[0].face
+    assert face is not None
+    (pitch, yaw, roll) = (heads.pose[0] * 180 / np.pi).tolist()
+    assert face.pose_degrees == pytest.approx({"pitch": pitch, "yaw": yaw, "roll": roll}, abs=0.02)
+    assert face.hidden_points == pytest.approx(heads.visibility[0].sigmoid().tolist(), abs=1e-4)
+
+
 def test_the_other_commands_know_such_a_bundle(bundle: Path) -> None:
     inspected, verified = run("inspect", bundle), run("verify", bundle)
     assert inspected.exit_code == verified.exit_code == 0

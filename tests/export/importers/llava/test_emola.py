@@ -26,7 +26,7 @@ from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
 from emo_edge.export.models.landmark_network import LandmarkNetwork
-from emo_edge.export.reference.frames import as_clip
+from emo_edge.export.reference.frames import FrameFeatures, as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 
 State = dict[str, Tensor]
@@ -295,15 +295,17 @@ def test_a_saved_model_reads_back(model: EmoLlamaForConditionalGeneration, tmp_p
     assert np.array_equal(*scores)
 
 
-def test_it_goes_on_to_a_bundle_that_reads_a_picture(upstream: Upstream, tmp_path: Path) -> None:
-    """The whole way as a user walks it: import, export with its gates, inspect, infer."""
+def test_it_goes_on_to_a_bundle_that_reads_a_picture(
+    upstream: Upstream, wide_picture: Path, clip_pixels: Callable[[Path, int], Tensor], tmp_path: Path
+) -> None:
+    """The whole way as a user walks it: import, export with its gates, inspect, infer; and upstream's from the file."""
     checkpoint, bundle, pieces = tmp_path / "checkpoint", tmp_path / "bundle", upstream.pieces
     walk = [
         f"import emola --model {pieces.model} --vision {pieces.vision} --lora {pieces.lora} "
         f"--landmarks {pieces.landmarks} --out {checkpoint}",
         f"export {checkpoint} --out {bundle} --vision fp32,fp16 --face fp32,fp16 --language f32 --limit 7",
         f"inspect {bundle}",
-        f"infer {bundle} {SAMPLES}/004-fear.jpg --whole-image --json --profile exact",
+        f"infer {bundle} {wide_picture} --whole-image --json --profile exact",
     ]
     done = []
     for line in walk:
@@ -317,13 +319,22 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(upstream: Upstream, tmp_pat
     reading = json.loads(done[3].stdout)[0]["readings"][0]
     assert reading["face"] is None
     model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint)
+    labels = list(reading["probabilities"])
+    with torch.inference_mode():
+        vision = model.vision(clip_pixels(wide_picture, model.config.vision.image_size))
+        features = FrameFeatures(vision, None, upstream_landmarks(pieces.landmarks, wide_picture))
+        prompts = model.embed_prompts(features, [PromptInput(slice(0, 1), reading["settings"]["question"])])
+        scores = torch.from_numpy(model.score_prompts(prompts, labels)[0])
+    assert list(reading["probabilities"].values()) == pytest.approx(scores.softmax(0).tolist(), abs=1e-4)
+
+
+def upstream_landmarks(network: Path, picture: Path) -> Tensor:
+    """Read a picture's file as ``landmark_features.py`` does."""
     import cv2
 
-    image = cv2.cvtColor(cv2.imread(str(SAMPLES / "004-fear.jpg")), cv2.COLOR_BGR2RGB)
-    labels = list(reading["probabilities"])
-    scores = model.label_scores(image, reading["settings"]["question"], labels)
-    shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
-    assert list(reading["probabilities"].values()) == pytest.approx(shares.tolist(), abs=1e-3)
+    session = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    pixels = cv2.resize(cv2.imread(str(picture)), (SIZE, SIZE)).astype(np.float32) / 255.0
+    return torch.from_numpy(session.run(None, {"data": pixels.transpose(2, 0, 1)[None]})[0])
 
 
 def changed(pieces: LlavaPieces, tmp_path: Path, change: Callable[[Path], None]) -> LlavaPieces:

@@ -1,0 +1,101 @@
+"""A second look at a picture in which nothing was found: with a border around it, and turned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.faces.detector import DetectedFace, FaceDetector, box_area
+from emo_edge.media.crops import Box, Image
+
+SEARCHED_TWICE = ("mtcnn", "yunet")
+"""Detectors whose score tells a face from a chance pattern. A cascade's false boxes would outnumber its faces."""
+BORDER = 0.5
+"""Width of the border in longer sides of the picture: a face that fills the picture then has surroundings."""
+FILLED = 0.3
+"""Least part of the picture that a face found with a border covers: it is a crop of one face."""
+CROP_SIDE, CROP_RATIO = 400, 1.5
+"""Longest side in pixels, and longest of sides by shortest, of a picture that looks like the crop of one face."""
+SURE = 0.9
+"""Least score of a face that is found only when the picture is turned."""
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """Faces that were found at the second look, in the picture in which they were found."""
+
+    picture: Image
+    """uint8 RGB [H, W, 3]: the given one, or that one turned upright."""
+    faces: list[DetectedFace]
+    """In pixels of ``picture``, the largest first."""
+    rotation: int = 0
+    """Degrees by which the given picture was turned, counter-clockwise, to ``picture``."""
+    is_whole: bool = False
+    """True if no detector found the face: it is the whole picture, which looks like a crop."""
+
+    def given_box(self, box: Box) -> Box:
+        """Map a box from ``picture`` to the given picture."""
+        (x0, y0), (x1, y1) = self.given_points(np.reshape(box, (2, 2)), edges=True).tolist()
+        return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+    def given_points(self, points: NDArray[Any], *, edges: bool = False) -> NDArray[np.float32]:
+        """Map points [N, 2] from ``picture`` to the given picture.
+
+        Whole numbers are middles of pixels, unless ``edges``: then they are their left and upper edges.
+        """
+        x, y = np.asarray(points, np.float32).T
+        height, width = (size if edges else size - 1 for size in self.picture.shape[:2])
+        turned = {0: (x, y), 90: (height - y, x), 180: (width - x, height - y), 270: (y, width - x)}
+        return np.stack(turned[self.rotation], 1)
+
+
+def second_look(frame: Image, detector: FaceDetector) -> SecondLook:
+    """Search ``frame`` (uint8 RGB [H, W, 3]) again after ``detector`` found nothing in it.
+
+    First as a tight crop, then turned by 90, 180 and 270 degrees. The surest face decides: a face on its side is often
+    found, too, but with a lower score, and its points do not show how it lies.
+    """
+    if detector.name not in SEARCHED_TWICE:
+        return SecondLook(frame, [])
+    if faces := _in_tight_crop(frame, detector):
+        return SecondLook(frame, faces)
+    looks = [SecondLook(turned, detector.detect(turned), rotation) for rotation, turned in _turned(frame)]
+    best = max(looks, key=_highest_score)
+    return best if _highest_score(best) >= SURE else SecondLook(frame, [])
+
+
+def looks_like_crop(frame: Image) -> bool:
+    """Return whether a picture has the size and the proportions of a face that somebody cut out."""
+    shorter, longer = sorted(frame.shape[:2])
+    return longer <= CROP_SIDE and longer <= CROP_RATIO * shorter
+
+
+def _highest_score(look: SecondLook) -> float:
+    return max((face.score or 0.0 for face in look.faces), default=0.0)
+
+
+def _in_tight_crop(frame: Image, detector: FaceDetector) -> list[DetectedFace]:
+    """Search the picture inside an even border; a face counts if it fills the picture."""
+    height, width = frame.shape[:2]
+    border = round(BORDER * max(height, width))
+    colour = frame.reshape(-1, 3).mean(0).astype(np.uint8)
+    bordered = np.empty((height + 2 * border, width + 2 * border, 3), np.uint8)
+    bordered[:] = colour
+    bordered[border : border + height, border : border + width] = frame
+    faces = [_inside(face.moved(-border, -border), width, height) for face in detector.detect(bordered)]
+    return [face for face in faces if box_area(face.box) >= FILLED * width * height]
+
+
+def _inside(face: DetectedFace, width: int, height: int) -> DetectedFace:
+    x0, y0, x1, y1 = face.box
+    return replace(face, box=(max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))))
+
+
+def _turned(frame: Image) -> Iterator[tuple[int, Image]]:
+    """Yield the rotation in degrees, counter-clockwise, and the picture turned so."""
+    for quarters in (1, 2, 3):
+        yield 90 * quarters, np.ascontiguousarray(np.rot90(frame, quarters))

@@ -1,0 +1,95 @@
+"""A second look: tight crops and turned pictures, and places back in the picture as given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import emo_edge
+from emo_edge.cli.app import main
+from emo_edge.faces.mtcnn import MtcnnDetector
+from emo_edge.faces.registry import HaarDetector
+from emo_edge.faces.second_look import SecondLook, second_look
+from emo_edge.inference.detectors import mtcnn_detector, packaged_graphs
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.media.crops import Image
+from emo_edge.media.images import write_image
+
+PACKAGE = Path(emo_edge.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def mtcnn() -> MtcnnDetector:
+    return mtcnn_detector(packaged_graphs())
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image:
+    photograph: Image = pytest.importorskip("skimage.data").astronaut()
+    return photograph
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_pixel_goes_back_to_where_it_was(quarters: int) -> None:
+    frame = np.zeros((5, 9, 3), np.uint8)
+    frame[1, 6] = 255
+    look = SecondLook(np.rot90(frame, quarters), [], 90 * quarters)
+    y, x = np.argwhere(look.picture[..., 0])[0].tolist()
+    assert look.given_points(np.array([[x, y]])).tolist() == [[6, 1]]
+    assert look.given_box((x, y, x + 1, y + 1)) == (6, 1, 7, 2)
+
+
+@pytest.mark.parametrize("quarters", [1, 2])
+def test_a_turned_photograph_is_turned_upright(quarters: int, mtcnn: MtcnnDetector, astronaut: Image) -> None:
+    turned = np.ascontiguousarray(np.rot90(astronaut, quarters))
+    assert mtcnn.detect(turned) == []
+    look = second_look(turned, mtcnn)
+    assert look.rotation == 360 - 90 * quarters
+    assert np.array_equal(look.picture, astronaut)
+    assert look.faces[0].box == pytest.approx((180, 60, 268, 174), abs=3)
+
+
+def test_a_face_that_fills_the_picture_is_found_with_a_border(mtcnn: MtcnnDetector, astronaut: Image) -> None:
+    crop = np.ascontiguousarray(astronaut[78:160, 190:258])
+    assert mtcnn.detect(crop) == []
+    (face,) = second_look(crop, mtcnn).faces
+    assert face.box[0] >= 0 and face.box[3] <= 82 and face.side > 60
+    assert face.points is not None and all(0 <= x <= 68 for x, _ in face.points)
+
+
+def test_what_has_no_face_has_none_at_the_second_look(mtcnn: MtcnnDetector) -> None:
+    from skimage import data
+
+    for picture in (data.coffee(), data.rocket(), np.full((80, 80, 3), 127, np.uint8)):
+        assert second_look(picture, mtcnn).faces == []
+
+
+def test_a_cascade_looks_once(astronaut: Image) -> None:
+    look = second_look(np.ascontiguousarray(np.rot90(astronaut)), HaarDetector())
+    assert (look.faces, look.rotation) == ([], 0)
+
+
+def test_infer_says_that_it_turned_a_picture(label_bundle: Path, astronaut: Image, tmp_path: Path) -> None:
+    height, width = astronaut.shape[:2]
+    write_image(tmp_path / "turned.png", np.ascontiguousarray(np.rot90(astronaut, 2)))
+    command = ["infer", str(label_bundle), str(tmp_path / "turned.png"), "--detector", "mtcnn"]
+    shown, printed = (CliRunner().invoke(main, [*command, *more]) for more in ([], ["--json"]))
+    assert shown.exit_code == printed.exit_code == 0, shown.output
+    assert "picture turned by 180°" in shown.stdout
+    (result,) = json.loads(printed.stdout)
+    jsonschema.validate(result, json.loads((PACKAGE / "schemas" / "result-1.json").read_text(encoding="utf-8")))
+    (reading,) = result["readings"]
+    assert reading["rotation"] == 180
+    assert reading["box"] == pytest.approx([width - 268, height - 174, width - 180, height - 60], abs=3)
+    with EmotionPipeline.open(label_bundle, device="cpu", detector=mtcnn_detector(packaged_graphs())) as pipeline:
+        upright, turned = pipeline.read(astronaut)[0], pipeline.read(tmp_path / "turned.png")[0]
+    assert turned.probabilities == pytest.approx(upright.probabilities, abs=1e-6)
+    assert (upright.rotation, turned.rotation) == (0, 180)
+    assert upright.points is not None and turned.points is not None
+    mirrored = [(width - 1 - x, height - 1 - y) for x, y in upright.points]
+    assert np.allclose(turned.points, mirrored, atol=1e-3)
