@@ -71,7 +71,7 @@ def second_look(frame: Image, detector: FaceDetector) -> SecondLook:
 def looks_like_crop(frame: Image) -> bool:
     """Return whether a picture has the size and the proportions of a face that somebody cut out."""
     shorter, longer = sorted(frame.shape[:2])
-    return longer <= CROP_SIDE and longer <= CROP_RATIO * shorter
+    return bool(longer <= CROP_SIDE and longer <= CROP_RATIO * shorter)
 
 
 def _highest_score(look: SecondLook) -> float:

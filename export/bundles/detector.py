@@ -18,6 +18,10 @@ class StoredDetector:
     files: tuple[BundleFile, ...] = ()
 
 
+HAAR = StoredDetector("haar")
+"""OpenCV's, which needs no file."""
+
+
 def stored_detector(writer: BundleWriter, detector: DetectorFiles) -> StoredDetector:
     """Copy a detector's graphs into the bundle, so that a device needs nothing more."""
     entries = []
