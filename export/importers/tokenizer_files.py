@@ -100,9 +100,13 @@ def _with_added(content: bytes, directory: Path, rows: int, report: Callable[[st
         report(f"  {len(beyond) - len(kept)} added token(s) have no row in the table of embeddings: left out")
     if not kept:
         return content
-    kinds = type(model).SentencePiece
+    kinds, known = type(model).SentencePiece, {piece.piece for piece in model.pieces}
     for number in range(len(model.pieces), max(kept) + 1):
-        text, kind = (kept[number], kinds.CONTROL) if number in kept else (f"[UNUSED{number}]", kinds.UNUSED)
+        text, kind = kept.get(number, ""), kinds.CONTROL
+        if not text or text in known:
+            # SentencePiece takes no name twice.
+            text, kind = f"[UNUSED{number}]", kinds.UNUSED
+        known.add(text)
         model.pieces.add(piece=text, score=0.0, type=kind)
     more = f" and {len(kept) - SHOWN} more" if len(kept) > SHOWN else ""
     report(f"  {len(kept)} added token(s): {', '.join(list(kept.values())[:SHOWN])}{more}; no text is read as one")
