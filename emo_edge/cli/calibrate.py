@@ -11,7 +11,7 @@ import click
 
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
-from emo_edge.cli.packaged_bundle import own_bundle
+from emo_edge.cli.packaged_bundle import bundle_directory, own_bundle
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
@@ -126,18 +126,19 @@ def main(
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
+    vlm = read_manifest(bundle_directory(bundle)).components.mmproj is not None
+    if fit_scoring and not vlm:
+        raise InputError("`fit_scoring` is for bundles of import gguf")
+    if checkpoint is None and not (vlm or fit_crop):
+        parameter = next(one for one in context.command.params if one.name == "checkpoint")
+        raise click.MissingParameter(ctx=context, param=parameter)
     bundle = own_bundle(bundle)
     if fit_crop:
         _fit_crop(bundle, partial(listed, samples, seed), config, threads)
         return
-    if read_manifest(bundle).components.mmproj:
+    if vlm or checkpoint is None:
         _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
         return
-    if fit_scoring:
-        raise InputError("`fit_scoring` is for bundles of import gguf")
-    if checkpoint is None:
-        parameter = next(one for one in context.command.params if one.name == "checkpoint")
-        raise click.MissingParameter(ctx=context, param=parameter)
     directory = named_checkpoint(checkpoint)
     with prompt_interrupts(), shown_reports() as reports:
         calibrate(
