@@ -62,6 +62,16 @@ def test_a_face_that_fills_the_picture_is_found_with_a_border(mtcnn: MtcnnDetect
     assert face.points is not None and all(0 <= x <= 68 for x, _ in face.points)
 
 
+def test_a_large_picture_is_searched_small_and_its_places_are_its_own(mtcnn: MtcnnDetector, astronaut: Image) -> None:
+    large = np.repeat(np.repeat(astronaut, 3, 0), 3, 1)
+    look = second_look(np.ascontiguousarray(np.rot90(large)), mtcnn)
+    assert look.rotation == 270 and np.array_equal(look.picture, large)
+    assert look.faces[0].box == pytest.approx((540, 180, 804, 522), abs=40)
+    crop = np.ascontiguousarray(np.repeat(np.repeat(astronaut[78:160, 190:258], 10, 0), 10, 1))
+    (face,) = second_look(crop, mtcnn).faces
+    assert face.side > 600 and face.box[3] <= 820
+
+
 def test_what_has_no_face_has_none_at_the_second_look(mtcnn: MtcnnDetector) -> None:
     from skimage import data
 
