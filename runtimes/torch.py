@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling, TensorSession
+from emo_edge.errors import InputError
+from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, PictureRows, Sampling, TensorSession
 from emo_edge.tensors import Tensor, TensorSpec
 
 
@@ -65,8 +66,8 @@ class TorchLanguageSession(LanguageSession):
         """Id of the begin-of-sequence token."""
         return int(self._language.config.bos_token_id)
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of one chunk of text, without begin-of-sequence."""
+    def tokenize(self, text: str, *, control: bool = False) -> list[int]:
+        """Token ids of one chunk of text, without begin-of-sequence; SentencePiece reads no control token in it."""
         return self._tokenizer.encode(text)
 
     def close(self) -> None:
@@ -78,10 +79,11 @@ class TorchLanguageSession(LanguageSession):
 
         self._call += 1
         embed = self._language.get_input_embeddings()
-        parts = [
-            torch.from_numpy(chunk) if isinstance(chunk, np.ndarray) else embed(torch.tensor(list(chunk)))
-            for chunk in chunks
-        ]
+        parts = []
+        for chunk in chunks:
+            if isinstance(chunk, PictureRows):
+                raise InputError("pictures of libmtmd's are for its own language model")
+            parts.append(torch.from_numpy(chunk) if isinstance(chunk, np.ndarray) else embed(torch.tensor(list(chunk))))
         self._prompt = torch.cat(parts)
         return len(self._prompt)
 

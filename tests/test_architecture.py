@@ -38,6 +38,7 @@ LAYERS = (
     ("emo_edge.export.reference",),
     ("emo_edge.export.onnx", "emo_edge.export.gguf"),
     ("emo_edge.export.importers",),
+    ("emo_edge.export.importers.llava",),
     ("emo_edge.export.bundles",),
     ("emo_edge.export.vlm",),
     ("emo_edge.calibration.samples", "emo_edge.calibration.int8", "emo_edge.calibration.language"),

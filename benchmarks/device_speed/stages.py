@@ -132,7 +132,7 @@ def language_call(session: LanguageSession, stage: str, question: Question) -> C
     ``labels`` is all from the prompt's embeddings to the distribution, so it holds a prefill of its own.
     """
     prompt, branches = (
-        question.prompt.chunks(session, question.frames),
+        question.prompt.chunks(session, [question.frames]),
         question.prompt.branches(session, question.labels),
     )
     forced, length = question.forced(branches), sum(len(chunk) for chunk in prompt)

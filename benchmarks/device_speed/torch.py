@@ -131,7 +131,7 @@ def _face(model: Model, feed: Feed) -> dict[str, torch.Tensor]:
 def _language_call(model: Model, stage: str, question: Question) -> Call:
     session = TorchLanguageSession(model.language, model.tokenizer)
     prompt, branches = (
-        question.prompt.chunks(session, question.frames),
+        question.prompt.chunks(session, [question.frames]),
         question.prompt.branches(session, question.labels),
     )
     length = sum(len(chunk) for chunk in prompt)

@@ -21,6 +21,7 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
+from emo_edge.bundle.manifest import GraphComponent
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.registry import WholeImage
@@ -76,8 +77,8 @@ class _EngineClock:
     def engines(self, engines: Engines) -> Engines:
         """Return the same engines with every computing call timed; raise InputError without a language model."""
         chain = engines.chain
-        if chain is None:
-            raise InputError("a face network alone gives no label")
+        if not isinstance(chain, LanguageChain):
+            raise InputError("only a bundle of graphs and a language model is set beside its peers")
         vision, connector, language = (self._timed(part) for part in (chain.vision, chain.connector, chain.language))
         face = None if engines.face is None else self._timed(engines.face)
         return replace(engines, face=face, chain=LanguageChain(vision, connector, language))
@@ -205,8 +206,8 @@ def our_vision(bundle: Path, variant: str, device: str, threads: int | None, cal
     """Run the vision graph on the engine that ``--device`` opens."""
     opened = Bundle.open(bundle)
     component = opened.manifest.components.vision
-    if component is None:
-        raise InputError("a face network alone has no vision graph")
+    if not isinstance(component, GraphComponent):
+        raise InputError("this bundle has no vision graph")
     session, _ = GraphOpener(opened, device, threads)("vision", component, variant)
     with session:
         return _pictures(opened, lambda feed: session.run(feed), calls)

@@ -35,6 +35,7 @@ from emo_edge.planning.planner import make_plan
 from emo_edge.planning.probes.machine import measured_device
 from emo_edge.planning.roofline import Device
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.loading.engines import LanguageChain
 from emo_edge.tensors import Tensor, TensorSpec
 
 TOLERANCE = 0.30
@@ -144,6 +145,7 @@ def _first_token(pipeline: EmotionPipeline, scorer: LabelScorer, random: np.rand
     Their features are random: times do not depend on them, and a reading would keep what both questions share.
     """
     manifest, chain = pipeline.manifest, scorer.chain
+    assert isinstance(chain, LanguageChain)
     question = manifest.prompt.describe
     feed = {"features": _random(chain.connector.inputs[0], random)}
     tokens = (
@@ -158,7 +160,7 @@ def _first_token(pipeline: EmotionPipeline, scorer: LabelScorer, random: np.rand
         feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
     visual = chain.connector.run(feed)["visual_tokens"]
     prompt = Prompt(manifest, question, SENTENCE)
-    chain.language.prefill(prompt.chunks(chain.language, frame_tokens(manifest, visual, face)))
+    chain.language.prefill(prompt.chunks(chain.language, [frame_tokens(manifest, visual, face)]))
     return 1000 * (time.perf_counter() - start)
 
 

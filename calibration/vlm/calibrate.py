@@ -35,7 +35,7 @@ STATISTICS = "statistics.imatrix.gguf"
 
 @dataclass(frozen=True)
 class VlmChoices:
-    """Results of a VLM's calibration besides the types of its `CalibrationConfig`."""
+    """Choices of a VLM's calibration besides its `CalibrationConfig`."""
 
     fit_scoring: bool = False
     """Fit temperature and prior correction on the labelled samples."""

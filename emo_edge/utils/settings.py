@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,11 +74,21 @@ def problem_list(name: str, section: type[Section], values: Any, error: Validati
             problems += [problem for problem in rest.errors() if (problem["loc"], problem["msg"]) not in known]
     lines = []
     for problem in problems:
-        path = ".".join(_shown(part) for part in problem["loc"]) or Path(name).stem
+        path = ".".join(_shown(part) for part in _keys(values, problem["loc"])) or Path(name).stem
         text = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         lines += [f"  {path}: {line}" for line in text.splitlines()]
     more = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
     return "\n".join([f"{name} has {len(lines)} problem(s):", *lines[:LISTED], *more])
+
+
+def _keys(values: Any, path: tuple[int | str, ...]) -> Iterator[int | str]:
+    """Yield the keys of a path, without the tags of unions that pydantic puts into it: they lead nowhere."""
+    for number, part in enumerate(path, 1):
+        leads = isinstance(values, list) or (isinstance(values, dict) and part in values)
+        if leads or number == len(path) or not isinstance(values, dict):
+            yield part
+        if leads:
+            values = values[part] if not isinstance(values, list) or part in range(len(values)) else None
 
 
 def _shown(part: int | str) -> str:

@@ -15,7 +15,7 @@ from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME
 from emo_edge.export.onnx.export import PRECISIONS
-from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
+from emo_edge.export.reference.tokenizer import LANGUAGE_JSON_NAME, LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.export.reference.weights import weight_files
 from emo_edge.machine.versions import tool_versions
 from emo_edge.media.crops import Image
@@ -50,7 +50,7 @@ class ExportConfig:
 
     def fingerprint(self, directory: Path, config: EmoLlamaConfig, samples: Sequence[Sample]) -> str:
         """Hash everything that the bundle depends on: the checkpoint, this config, the pictures and the tools."""
-        names = (LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LANDMARKS_NAME)
+        names = (LANGUAGE_MODEL_NAME, LANGUAGE_JSON_NAME, QUESTION_MODEL_NAME, LANDMARKS_NAME)
         files = [*weight_files(directory), *(directory / name for name in names if (directory / name).is_file())]
         stamps = [_stamp(path) for path in files]
         pictures = [(sample.name, sample.box, _stamp(sample.source)) for sample in samples]

@@ -155,10 +155,15 @@ def _preprocessing(config: EmoLlamaConfig) -> Preprocessing:
 
 def _layout(config: EmoLlamaConfig) -> tuple[Segment, ...]:
     before, after = config.prompt.template.split(IMAGE_MARK)
-    context = 1 if config.connector.qformer else 0
+    context = 1 if config.connector.qformer and not config.connector.query_tokens else 0
     groups = [TokenGroup(name="context", count=1, component="connector")][:context]
     groups.append(TokenGroup(name="content", count=config.visual_tokens_per_frame - context, component="connector"))
     if config.face_tokens_per_frame:
         name: Literal["face", "landmark"] = "landmark" if config.landmark else "face"
         groups.append(TokenGroup(name=name, count=config.face_tokens_per_frame, component="face"))
-    return (BeginSegment(), TextSegment(text=before), FramesSegment(groups=tuple(groups)), TextSegment(text=after))
+    control = config.language.architecture != "llama"
+    texts = [TextSegment(text=text, control=control) for text in (before, after)]
+    begin, place = (BeginSegment(),), config.language.bos_place
+    first = (*(begin if place == "first" else ()), *(texts[:1] if before else ()))
+    behind = (*(begin if place == "after_frames" else ()), texts[1])
+    return (*first, FramesSegment(groups=tuple(groups)), *behind)

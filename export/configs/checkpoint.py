@@ -12,6 +12,8 @@ from emo_edge.bundle.manifest import Detector
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import (
+    LDP_V2,
+    V2_GRID,
     ConnectorConfig,
     FaceConfig,
     FaceInfoConfig,
@@ -136,6 +138,11 @@ class EmoLlamaConfig(CheckpointConfig):
     @classmethod
     def _grid_divides(cls, connector: ConnectorConfig, info: ValidationInfo) -> ConnectorConfig:
         vision, grid = info.data.get("vision"), connector.pool_grid
+        if vision and connector.projector_type == LDP_V2:
+            fits = vision.grid % V2_GRID == 0
+            require((fits, f"connector.projector_type {LDP_V2} needs a grid of patches that {V2_GRID} divides"))
+        if vision and connector.qformer:
+            require((vision.class_tokens == 1, "connector.qformer needs a tower with a class token"))
         if vision and grid:
             name, side = connector.compress_type, vision.grid
             require((side % grid == 0, f"connector.compress_type {name!r} does not divide the {side}x{side} patch map"))
@@ -153,7 +160,7 @@ class EmoLlamaConfig(CheckpointConfig):
     def _one_face_crop(cls, landmark: LandmarkConfig | None, info: ValidationInfo) -> LandmarkConfig | None:
         face, connector = info.data.get("face"), info.data.get("connector")
         if landmark is not None:
-            plain = connector is None or connector.projector_depth > 0
+            plain = connector is None or (connector.projector_depth > 0 and not connector.halves)
             require(
                 (face is None, "landmark takes the place of face: one network reads the face's crop"),
                 (plain, "landmark needs a projector, connector.projector_type identity is none"),
@@ -199,6 +206,10 @@ class EmoLlamaConfig(CheckpointConfig):
 
     @property
     def visual_tokens_per_frame(self) -> int:
-        """Those of the connector: context, unless it reads no question, and content."""
+        """Those of the connector: context, unless it reads no question, and content; or the Q-Former's queries."""
+        if self.connector.query_tokens and self.connector.qformer:
+            return self.connector.qformer.num_queries
         grid = self.connector.pool_grid or self.vision.grid
+        if self.connector.halves:
+            grid = V2_GRID if self.connector.projector_type == LDP_V2 else (grid + 1) // 2
         return (self.connector.qformer is not None) + grid * grid

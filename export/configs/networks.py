@@ -33,12 +33,12 @@ from emo_edge.utils.settings import Mean, Rgb, Section, TokenId, require
 
 
 class VisionConfig(Section):
-    """The image tower without a final norm; the class token stays.
+    """The image tower without a final norm; a class token stays.
 
-    EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``), or CLIP's as LLaVA reads it.
+    EVA ViT in LAVIS's layout (LLaMA-VID ``eva_vit.py``), CLIP's or SigLIP's as LLaVA reads it.
     """
 
-    tower: Literal["eva", "clip"] = "eva"
+    tower: Literal["eva", "clip", "siglip"] = "eva"
     image_size: Pixels = 224
     patch_size: Pixels = 14
     hidden_size: Width = 1408
@@ -50,8 +50,8 @@ class VisionConfig(Section):
     image_std: RgbScale = (0.26862954, 0.26130258, 0.27577711)
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.5
     """Added on each side of the face box, as a share of its width and height."""
-    squaring: Literal["centred", "padded"] = "padded"
-    """Square of a crop that is none: its middle, or padded with the mean colour."""
+    squaring: Literal["centred", "padded", "stretched"] = "padded"
+    """Square of a crop that is none: its middle, padded with the mean colour, or stretched."""
     clip_squaring: Literal["centred", "padded"] | None = None
     """The same of a clip's frames; None is that of a picture."""
     resample: Resample = "opencv_area_cubic"
@@ -62,10 +62,17 @@ class VisionConfig(Section):
         """Patches along one side."""
         return self.image_size // self.patch_size
 
+    @property
+    def class_tokens(self) -> int:
+        """Tokens before the patches."""
+        return 0 if self.tower == "siglip" else 1
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> VisionConfig:
+        # SigLIP's 384 pixels are 27 patches of 14 and a rest that nothing reads.
+        whole = self.image_size % self.patch_size == 0 or (self.tower == "siglip" and self.grid > 0)
         require(
-            (self.image_size % self.patch_size == 0, "vision.image_size must be a multiple of patch_size"),
+            (whole, "vision.image_size must be a multiple of patch_size"),
             (self.grid <= MOST_PATCHES, f"vision.image_size must be at most {MOST_PATCHES} times patch_size"),
             (self.hidden_size % self.num_heads == 0, "vision.hidden_size must be a multiple of num_heads"),
         )
@@ -97,15 +104,23 @@ class QFormerConfig(Section):
         return self
 
 
+LDP, LDP_V2 = "ldpnet", "ldpnetv2"
+"""MobileVLM's names of its projectors (``mm_projector_type``)."""
+V2_GRID = 12
+"""Side of the second's map of tokens."""
+
+
 class ConnectorConfig(Section):
     """Visual tokens a frame: LLaMA-VID's one context token and its compressed content tokens, or LLaVA's patches."""
 
     compress_type: str = "mean"
     """``none`` (every patch), ``mean`` (one token) or ``grid:N`` (N x N average-pooled tokens, N > 1)."""
     projector_type: str = "mlp2x_gelu"
-    """``identity``, ``linear`` or ``mlp{N}x_gelu``."""
+    """``identity``, ``linear``, ``mlp{N}x_gelu``, or MobileVLM's ``ldpnet`` and ``ldpnetv2``, which halve the grid."""
     qformer: QFormerConfig | None = QFormerConfig()
     """Makes the context token; None leaves it out, and no token depends on the question."""
+    query_tokens: bool = False
+    """True where the tokens are the Q-Former's queries, projected (InstructBLIP), and no patch is one."""
 
     @property
     def pool_grid(self) -> int | None:
@@ -115,10 +130,17 @@ class ConnectorConfig(Section):
         return 1 if "mean" in self.compress_type else int(self.compress_type.removeprefix("grid:"))
 
     @property
+    def halves(self) -> bool:
+        """True where the projector itself leaves a quarter of the tokens."""
+        return self.projector_type.startswith("ldpnet")
+
+    @property
     def projector_depth(self) -> int:
         """Linear layers in the projector; 0 for ``identity``."""
         if self.projector_type == "identity":
             return 0
+        if self.halves:
+            return 2
         match = re.fullmatch(r"mlp(\d+)x_gelu", self.projector_type)
         return int(match.group(1)) if match else 1
 
@@ -126,13 +148,17 @@ class ConnectorConfig(Section):
     def _names_known(self) -> ConnectorConfig:
         grid = re.fullmatch(r"grid:([1-9]\d?)", self.compress_type)
         known = self.compress_type == "none" or "mean" in self.compress_type or (grid and int(grid.group(1)) > 1)
-        known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu", self.projector_type)
+        known_projector = re.fullmatch(r"identity|linear|mlp[1-9]x_gelu|ldpnet(v2)?", self.projector_type)
+        plain = self.compress_type == "none" and self.qformer is None
         require(
             (bool(known), f"connector.compress_type {self.compress_type!r} is not one of none, mean, grid:N (N > 1)"),
             (
                 known_projector is not None,
-                f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu",
+                f"connector.projector_type {self.projector_type!r} is not one of identity, linear, mlp{{N}}x_gelu, "
+                "ldpnet, ldpnetv2",
             ),
+            (not self.query_tokens or self.qformer is not None, "connector.query_tokens needs connector.qformer"),
+            (plain or not self.halves, "connector.projector_type ldpnet needs compress_type none and no qformer"),
         )
         return self
 
@@ -215,8 +241,12 @@ class LandmarkConfig(Section):
 
 
 class LanguageConfig(Section):
-    """LLaMA sizes, under transformers' own names."""
+    """Sizes of a LLaMA or a Qwen2, under transformers' own names but for the first two and ``rope_factor``."""
 
+    architecture: Literal["llama", "qwen2"] = "llama"
+    """llama.cpp's name. Qwen2 has biases on queries, keys and values, and a byte-level tokenizer."""
+    bos_place: Literal["first", "after_frames", "none"] = "first"
+    """Place of the begin-of-sequence token in a prompt."""
     vocab_size: Rows = 32000
     hidden_size: Width = 4096
     intermediate_size: Width = 11008
@@ -226,7 +256,10 @@ class LanguageConfig(Section):
     max_position_embeddings: Positions = 4096
     rms_norm_eps: Epsilon = 1e-5
     rope_theta: RopeBase = 10000.0
-    tie_word_embeddings: Literal[False] = False
+    rope_factor: Annotated[float, Field(ge=1, le=1024)] = 1.0
+    """Linear scaling of the rotary embedding: positions are divided by it."""
+    tie_word_embeddings: bool = False
+    """True where the output matrix is the table of embeddings, and is not stored."""
     bos_token_id: TokenId = 1
     eos_token_id: TokenId = 2
 

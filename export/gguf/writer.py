@@ -1,8 +1,9 @@
 """The language model of a checkpoint as GGUF, for llama.cpp.
 
-Names and metadata follow gguf-py's LLaMA architecture. llama.cpp rotates neighbouring rows of q and k where
-transformers rotates row i with row i + half, so their rows are interleaved here (``permute`` of llama.cpp's
-``convert_hf_to_gguf.py``). Columns keep their order, and so do statistics of columns.
+Names and metadata follow gguf-py's architectures ``llama`` and ``qwen2``. Of a LLaMA, llama.cpp rotates neighbouring
+rows of q and k where transformers rotates row i with row i + half, so their rows are interleaved here (``permute`` of
+llama.cpp's ``convert_hf_to_gguf.py``); of a Qwen2 both rotate alike. Columns keep their order, and so do statistics of
+columns.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch import Tensor
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.export.gguf.file_types import FILE_TYPES
+from emo_edge.export.gguf.vocabulary import add_tokenizer
 from emo_edge.export.reference.tensor_files import tensors_of_directory
-from emo_edge.export.reference.tokenizer import LanguageTokenizer
 from emo_edge.export.reference.weights import all_finite, open_weights, structure_problems, weight_files
 from emo_edge.utils.files import new_file
 from emo_edge.utils.prefetch import computed_ahead
@@ -30,8 +31,6 @@ from emo_edge.utils.prefetch import computed_ahead
 PREFIX = "language."
 WRITTEN_TYPES = {"f32": torch.float32, "f16": torch.float16}
 """Types that a checkpoint is written in; every other file type is quantized from such a file."""
-_BYTE_PIECES = frozenset(f"<0x{value:02X}>" for value in range(256))
-_BPE = 2
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ def gguf_from_checkpoint(
     with ExitStack() as stack:
         stored = _stored_weights(directory, weights, stack)
         partial = stack.enter_context(new_file(out))
-        writer = stack.enter_context(closing(gguf.GGUFWriter(partial, "llama")))
+        writer = stack.enter_context(closing(gguf.GGUFWriter(partial, config.architecture)))
         _add_metadata(writer, config, name, FILE_TYPES[file_type])
-        _add_tokenizer(writer, directory, config)
+        add_tokenizer(writer, directory, config)
         total = done = 0
         for weight in weights:
             kind = np.dtype(np.float16 if _dtype(weight, dtype) == torch.float16 else np.float32)
@@ -102,26 +101,31 @@ def _weights(config: LanguageConfig) -> list[Weight]:
     hidden, inner, rows = config.hidden_size, config.intermediate_size, config.vocab_size
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     shared = hidden // heads * kv_heads
+    llama = config.architecture == "llama"
     layer = (
-        ("input_layernorm", "attn_norm", (hidden,), 0),
-        ("self_attn.q_proj", "attn_q", (hidden, hidden), heads),
-        ("self_attn.k_proj", "attn_k", (shared, hidden), kv_heads),
-        ("self_attn.v_proj", "attn_v", (shared, hidden), 0),
-        ("self_attn.o_proj", "attn_output", (hidden, hidden), 0),
-        ("post_attention_layernorm", "ffn_norm", (hidden,), 0),
-        ("mlp.gate_proj", "ffn_gate", (inner, hidden), 0),
-        ("mlp.up_proj", "ffn_up", (inner, hidden), 0),
-        ("mlp.down_proj", "ffn_down", (hidden, inner), 0),
+        ("input_layernorm.weight", "attn_norm.weight", (hidden,), 0),
+        ("self_attn.q_proj.weight", "attn_q.weight", (hidden, hidden), heads if llama else 0),
+        ("self_attn.k_proj.weight", "attn_k.weight", (shared, hidden), kv_heads if llama else 0),
+        ("self_attn.v_proj.weight", "attn_v.weight", (shared, hidden), 0),
+        *(
+            (f"self_attn.{part}_proj.bias", f"attn_{part}.bias", (rows_of,), 0)
+            for part, rows_of in (() if llama else (("q", hidden), ("k", shared), ("v", shared)))
+        ),
+        ("self_attn.o_proj.weight", "attn_output.weight", (hidden, hidden), 0),
+        ("post_attention_layernorm.weight", "ffn_norm.weight", (hidden,), 0),
+        ("mlp.gate_proj.weight", "ffn_gate.weight", (inner, hidden), 0),
+        ("mlp.up_proj.weight", "ffn_up.weight", (inner, hidden), 0),
+        ("mlp.down_proj.weight", "ffn_down.weight", (hidden, inner), 0),
     )
     return [
         Weight("model.embed_tokens.weight", "token_embd.weight", (rows, hidden)),
         *(
-            Weight(f"model.layers.{index}.{source}.weight", f"blk.{index}.{target}.weight", shape, rotated)
+            Weight(f"model.layers.{index}.{source}", f"blk.{index}.{target}", shape, rotated)
             for index in range(config.num_hidden_layers)
             for source, target, shape, rotated in layer
         ),
         Weight("model.norm.weight", "output_norm.weight", (hidden,)),
-        Weight("lm_head.weight", "output.weight", (rows, hidden)),
+        *([] if config.tie_word_embeddings else [Weight("lm_head.weight", "output.weight", (rows, hidden))]),
     ]
 
 
@@ -159,6 +163,8 @@ def _converted(stored: Tensor, weight: Weight, dtype: torch.dtype) -> NDArray[An
 
 
 def _add_metadata(writer: Any, config: LanguageConfig, name: str, file_type: int) -> None:
+    import gguf
+
     writer.add_name(name)
     writer.add_type("model")
     writer.add_file_type(file_type)
@@ -170,47 +176,8 @@ def _add_metadata(writer: Any, config: LanguageConfig, name: str, file_type: int
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
     writer.add_rope_freq_base(config.rope_theta)
+    if config.rope_factor > 1:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(config.rope_factor)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
-
-
-def _add_tokenizer(writer: Any, directory: Path, config: LanguageConfig) -> None:
-    """Copy the SentencePiece pieces, padded with unused ones up to the rows of the embedding table."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    path = LanguageTokenizer(directory).path
-    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
-    _check_tokenizer(path, model, config.vocab_size)
-    padding = range(len(model.pieces), config.vocab_size)
-    writer.add_tokenizer_model("llama")
-    writer.add_tokenizer_pre("default")
-    writer.add_token_list([piece.piece for piece in model.pieces] + [f"[PAD{number}]" for number in padding])
-    writer.add_token_scores([piece.score for piece in model.pieces] + [0.0 for _ in padding])
-    # SentencePiece and GGUF number the kinds of pieces alike; unused ones never match a text.
-    unused = sentencepiece_model_pb2.ModelProto.SentencePiece.UNUSED
-    writer.add_token_types([int(piece.type) for piece in model.pieces] + [int(unused) for _ in padding])
-    writer.add_bos_token_id(config.bos_token_id)
-    writer.add_eos_token_id(config.eos_token_id)
-    writer.add_unk_token_id(model.trainer_spec.unk_id)
-    writer.add_add_bos_token(False)
-    writer.add_add_eos_token(False)
-    writer.add_add_space_prefix(model.normalizer_spec.add_dummy_prefix)
-
-
-def _check_tokenizer(path: Path, model: Any, rows: int) -> None:
-    """Raise CheckpointError for a model that llama.cpp reads otherwise, or dies of (a byte without a piece)."""
-    normalizer, trainer = model.normalizer_spec, model.trainer_spec
-    kinds = type(model).SentencePiece
-    byte_pieces = {piece.piece for piece in model.pieces if piece.type == kinds.BYTE}
-    own = [piece.piece for piece in model.pieces if piece.type == kinds.USER_DEFINED]
-    problems = {
-        "is not of the BPE kind": trainer.model_type != _BPE,
-        "normalizes its text": bool(normalizer.precompiled_charsmap) or normalizer.remove_extra_whitespaces,
-        "does not write spaces as a leading ▁": not normalizer.escape_whitespaces or trainer.treat_whitespace_as_suffix,
-        "lacks pieces for some bytes": not byte_pieces >= _BYTE_PIECES,
-        f"has user-defined pieces ({', '.join(own[:3])})": bool(own),
-        f"has {len(model.pieces)} pieces, more than vocab_size {rows}": len(model.pieces) > rows,
-    }
-    present = [problem for problem, there in problems.items() if there]
-    if present:
-        raise CheckpointError(f"{path}: llama.cpp cannot tokenise as this model, which {'; '.join(present)}")

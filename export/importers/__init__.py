@@ -1,4 +1,4 @@
-"""Importers: files of LLaMA-VID, EmoLA, LLaVA and FaceXFormer to one checkpoint; the LoRA merge.
+"""Importers: files of LLaMA-VID, InstructBLIP, FaceXFormer and fer to one checkpoint; what they share, the LoRA merge.
 
 May import `emo_edge.export.onnx`, `emo_edge.export.gguf` and the layers below them.
 """

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +64,8 @@ def checkpoint_from_facexformer(
 
 
 def face_piece(path: Path, stack: ExitStack) -> Piece:
-    """Open FaceXFormer's file; DataParallel's ``module.`` before every name is dropped."""
-    stored = tensors_of_file(path, stack, inside=INSIDE)
-    if all(name.startswith("module.") for name in stored):
-        plain = {name.removeprefix("module."): tensor for name, tensor in stored.items()}
-        stored = {name: replace(tensor, name=name) for name, tensor in plain.items()}
-    return KEYS.placed(path.name, stored)
+    """Open FaceXFormer's file; DataParallel's ``module.`` before every name is left out."""
+    return KEYS.placed(path.name, tensors_of_file(path, stack, inside=INSIDE))
 
 
 def face_config(tensors: StoredTensors, image_size: int = 224) -> dict[str, Any]:

@@ -15,12 +15,13 @@ import torch
 
 from emo_edge import __version__
 from emo_edge.console.progress import Progress
-from emo_edge.errors import CheckpointError, InputError
+from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.face_info_keys import face_info_config, face_info_piece
 from emo_edge.export.importers.facexformer import face_config, face_piece
-from emo_edge.export.importers.key_map import Piece
+from emo_edge.export.importers.key_map import VISION, Piece, joined, require_parts
+from emo_edge.export.importers.language_settings import TRAINED_LENGTH, without_tied_output
 from emo_edge.export.importers.llama_vid_keys import (
     EVA_KEYS,
     MODEL_KEYS,
@@ -29,10 +30,10 @@ from emo_edge.export.importers.llama_vid_keys import (
     config_of_model,
     tuned_settings,
 )
-from emo_edge.export.importers.llava import VISION, joined, language_tokenizer
 from emo_edge.export.importers.lora import Adapter, open_adapter
 from emo_edge.export.importers.question_vocabulary import question_tokenizer
 from emo_edge.export.importers.tensors import POSITIONS, imported_tensors
+from emo_edge.export.importers.tokenizer_files import language_tokenizer, trained_length
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
@@ -92,17 +93,20 @@ def checkpoint_from_llama_vid(
     settings = config_of_model(pieces.model / "config.json")
     if pieces.lora and (pieces.lora / "config.json").is_file():
         settings |= tuned_settings(config_of_model(pieces.lora / "config.json"))
+    settings[TRAINED_LENGTH] = trained_length(pieces.model)
     with ExitStack() as stack:
         adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
         opened = _open(pieces, adapter, stack)
-        tensors = joined(opened, report)
+        tensors = without_tied_output(joined(opened, report), settings, report)
         unknown = [problem for piece in opened for problem in piece.problems()]
+        hints = {VISION: "`vision`", "connector.vlm_att_encoder.": "`qformer`"}
+        require_parts(hints, opened, tensors, pieces.model)
         config = _config(pieces, settings, tensors, unknown)
         adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
         imported = imported_tensors(parameter_shapes(config), tensors, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
-        files = _tokenizers(pieces, config)
+        files = _tokenizers(pieces, config, report)
         write_checkpoint(target, config, files, imported, dtype=dtype, progress=progress)
 
 
@@ -127,10 +131,6 @@ def _open(pieces: LlamaVidPieces, adapter: Adapter | None, stack: ExitStack) -> 
 def _config(
     pieces: LlamaVidPieces, settings: Mapping[str, Any], tensors: StoredTensors, unknown: Sequence[str]
 ) -> EmoLlamaConfig:
-    hints = {VISION: "`vision`", "connector.vlm_att_encoder.": "`qformer`"}
-    absent = [field for part, field in hints.items() if not any(name.startswith(part) for name in tensors)]
-    if absent:
-        raise CheckpointError(f"{pieces.model}: lacks whole parts; give {' and '.join(absent)}")
     values = checkpoint_config(settings, tensors, _image_size(pieces, settings, tensors), unknown)
     values["face"] = face_config(tensors) if pieces.face else None
     values["face_info"] = face_info_config(pieces.face_info, tensors) if pieces.face_info else None
@@ -153,8 +153,8 @@ def _image_size(pieces: LlamaVidPieces, settings: Mapping[str, Any], tensors: St
     return int(math.isqrt(table.shape[1] - 1) * patch.shape[2])
 
 
-def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig) -> dict[str, bytes]:
-    language, qformer = language_tokenizer(pieces.model, config.language.vocab_size), config.connector.qformer
+def _tokenizers(pieces: LlamaVidPieces, config: EmoLlamaConfig, report: Callable[[str], None]) -> dict[str, bytes]:
+    language, qformer = language_tokenizer(pieces.model, config.language.vocab_size, report), config.connector.qformer
     if qformer is None:
         return language
     candidates = [pieces.model / name for name in VOCABULARY_NAMES]

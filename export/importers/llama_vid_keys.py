@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.export.importers.key_map import KeyMap
-from emo_edge.export.importers.llava import (
-    CLIP_RESAMPLE,
+from emo_edge.export.importers.language_settings import (
     LANGUAGE_RENAMES,
     LANGUAGE_UNUSED,
     POSITIONS_UNUSED,
@@ -17,6 +16,7 @@ from emo_edge.export.importers.llava import (
     language_config,
     model_settings,
 )
+from emo_edge.export.importers.resampling import CLIP_RESAMPLE
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 EVA_LAYERS = 39
@@ -24,7 +24,7 @@ EVA_LAYERS = 39
 EVA_HEAD_SIZE = 88
 BERT_HEAD_SIZE = 64
 BERT_LAYERS = 12
-_TUNED = ("compress_type", "image_processor", "mm_projector_type", "bert_type")
+_TUNED = ("compress_type", "image_processor", "mm_projector_type", "bert_type", "rope_scaling")
 _EVA = r"(cls_token|pos_embed|patch_embed\.proj\.(?:weight|bias)|blocks\.(?!39\.)\d+\..*)"
 _EVA_TAIL = {
     r"blocks\.39\..*": "the tower stops before EVA's last block",

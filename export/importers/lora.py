@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ WHOLE_NAME = "non_lora_trainables.bin"
 _PREFIX = "base_model.model."
 _NAME = re.compile(r"\^?(?:[A-Za-z0-9_-]|\\?\.|\\-)+\$?")
 """Key of a pattern table that is the name of a module; a dot in it stands for itself, escaped or not."""
-_SIDE = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[^.]+)?\.weight")
+_SIDE = re.compile(
+    r"(?P<module>.+)\.lora_(?:(?P<side>[AB])(?:\.[^.]+)?\.weight|embedding_(?P<embedding>[AB])(?:\.[^.]+)?)"
+)
+"""A factor of a linear, or of a table of embeddings, whose product is transposed."""
 _UNLESS: dict[str, tuple[Any, ...]] = {
     "fan_in_fan_out": (False, None),
     "use_dora": (False, None),
@@ -43,6 +46,37 @@ _UNLESS: dict[str, tuple[Any, ...]] = {
 }
 """Settings that change what an adapter means, and the values under which it is a plain sum. The initialisations left
 out (PiSSA, OLoRA, LoftQ, ...) change the base weights, too, which the adapter's file does not hold."""
+_HARMLESS = frozenset(
+    (
+        "alpha_pattern",
+        "auto_mapping",
+        "base_model_name_or_path",
+        "bias",
+        "corda_config",
+        "ensure_weight_tying",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "lora_alpha",
+        "lora_dropout",
+        "megatron_config",
+        "megatron_core",
+        "modules_to_save",
+        "peft_type",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "rank_pattern",
+        "revision",
+        "runtime_config",
+        "target_modules",
+        "task_type",
+    )
+)
+"""Settings that say how an adapter was trained or loaded, or that are read elsewhere. Of a setting that is in neither
+list a newer PEFT may mean anything (KaSA, BD-LoRA, VeLoRA, ...)."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +88,19 @@ class LoraPair:
     up: StoredTensor
     """B [out, r]."""
     scale: float
+    transposed: bool = False
+    """True of a table of embeddings, whose rows are A's columns."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of the weight that this pair fits."""
-        return self.up.shape[0], self.down.shape[1]
+        rows, columns = self.up.shape[0], self.down.shape[1]
+        return (columns, rows) if self.transposed else (rows, columns)
 
     def merged(self, weight: torch.Tensor) -> torch.Tensor:
         """Return W + (B @ A) * scale in float32."""
-        return weight.float() + (self.up.read().float() @ self.down.read().float()) * self.scale
+        product = self.up.read().float() @ self.down.read().float()
+        return weight.float() + (product.T if self.transposed else product) * self.scale
 
 
 @dataclass(frozen=True)
@@ -87,14 +125,20 @@ def open_adapter(directory: Path, stack: ExitStack) -> Adapter:
     if (directory / WHOLE_NAME).is_file():
         stored |= _without_prefix(tensors_of_file(directory / WHOLE_NAME, stack))
     sides = {name: match for name in stored if (match := _SIDE.fullmatch(name))}
-    halves = {(match["module"], match["side"]): stored[name] for name, match in sides.items()}
+    halves = {(match["module"], match["side"] or match["embedding"]): stored[name] for name, match in sides.items()}
+    tables = {match["module"] for match in sides.values() if match["embedding"]}
     modules = dict.fromkeys(module for module, _ in halves)
     alone = [module for module in modules if not {(module, "A"), (module, "B")} <= halves.keys()]
     if alone or not modules or len(halves) < len(sides):
         problem = f"no other half of {alone[0]}" if alone else "holds no LoRA factors, or those of two adapters"
         raise CheckpointError(f"{file}: {problem}")
     scales = _Scales(settings)
-    pairs = {f"{module}.weight": scales.pair(module, halves[module, "A"], halves[module, "B"]) for module in modules}
+    pairs = {
+        f"{module}.weight": replace(
+            scales.pair(module, halves[module, "A"], halves[module, "B"]), transposed=module in tables
+        )
+        for module in modules
+    }
     return Adapter(directory, pairs, {name: tensor for name, tensor in stored.items() if name not in sides})
 
 
@@ -108,6 +152,8 @@ def _settings(path: Path) -> dict[str, Any]:
         for name, plain in _UNLESS.items()
         if name in settings and settings[name] not in plain
     ]
+    newer = sorted(settings.keys() - _UNLESS.keys() - _HARMLESS)
+    refused += [f"{name[:60]} = {settings[name]!r:.60}" for name in newer if settings[name]]
     if refused:
         raise CheckpointError(
             f"{path}: cannot be merged as W + scale B A with {', '.join(refused)}; merge it with peft"
@@ -116,9 +162,11 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _without_prefix(tensors: StoredTensors) -> StoredTensors:
-    """Strip PEFT's wrapping and the name of a module that was saved as a whole."""
+    """Strip PEFT's wrapping, the name of a module that was saved as a whole, and that of an adapted module's own."""
+    plain = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
     return {
-        name.removeprefix(_PREFIX).replace(".modules_to_save.default.", "."): tensor for name, tensor in tensors.items()
+        name.replace(".modules_to_save.default.", ".").replace(".base_layer.", "."): tensor
+        for name, tensor in plain.items()
     }
 
 

@@ -1,12 +1,13 @@
-"""LLaMA-VID's token generation: one question-guided context token and pooled content tokens a frame."""
+"""From a frame's features to tokens: LLaMA-VID's context and content, LLaVA's patches, InstructBLIP's queries."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from emo_edge.export.configs.networks import ConnectorConfig, VisionConfig
+from emo_edge.export.configs.networks import ConnectorConfig, QFormerConfig, VisionConfig
 from emo_edge.export.models.init import init_weights, learned
+from emo_edge.export.models.ldp import build_ldp
 from emo_edge.export.models.qformer import QFormer
 
 
@@ -81,30 +82,68 @@ class Connector(nn.Module):
 
 
 class ContentConnector(nn.Module):
-    """Projected patches alone, as LLaVA has them (``llava_arch.py``): no token depends on the question."""
+    """Projected patches alone, as LLaVA and MobileVLM have them: no token depends on the question."""
 
     def __init__(self, config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int) -> None:
         super().__init__()
-        self.grid, self.pool_grid = vision.grid, config.pool_grid
-        self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
+        self.grid, self.pool_grid, self.first = vision.grid, config.pool_grid, vision.class_tokens
+        if config.halves:
+            kind, width = config.projector_type, vision.hidden_size
+            self.mm_projector: nn.Module = build_ldp(kind, vision.grid, width, language_hidden_size)
+        else:
+            self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
         init_weights(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the visual tokens [N, n, E] of each frame from features [N, 1 + grid*grid, D], as `Connector` does."""
-        return self.mm_projector(pooled_patches(features, self.grid, self.pool_grid))  # type: ignore[no-any-return]
+        """Return the visual tokens [N, n, E] of each frame from features [N, 1 + grid*grid, D], as `Connector` does.
+
+        A tower without a class token gives [N, grid*grid, D].
+        """
+        tokens = pooled_patches(features, self.grid, self.pool_grid, self.first)
+        return self.mm_projector(tokens)  # type: ignore[no-any-return]
+
+
+class QueryConnector(nn.Module):
+    """LAVIS's ``blip2_vicuna_instruct.py``: ``ln_vision``, ``Qformer`` and ``llm_proj``.
+
+    The names of the first three parts are those of LLaMA-VID, which took them from there.
+    """
+
+    def __init__(self, config: QFormerConfig, width: int, language_hidden_size: int) -> None:
+        super().__init__()
+        self.vlm_att_query = learned(1, config.num_queries, config.hidden_size)
+        self.vlm_att_ln = nn.LayerNorm(width)
+        self.vlm_att_encoder = QFormer(config, width)
+        self.llm_proj = nn.Linear(config.hidden_size, language_hidden_size)
+        init_weights(self)
+
+    def forward(self, features: Tensor, question_ids: Tensor, question_mask: Tensor) -> Tensor:
+        """Return the visual tokens of each frame, one a query: [N, queries, E].
+
+        Args:
+            features: [N, 1 + grid*grid, D] float, the image tower's output with its class token.
+            question_ids: [N, L] int64, the frame's question.
+            question_mask: [N, L], 1 for a token, 0 for padding.
+
+        """
+        queries = self.vlm_att_query.expand(features.shape[0], -1, -1)
+        read = self.vlm_att_encoder(queries, question_ids, question_mask, self.vlm_att_ln(features))
+        return self.llm_proj(read)  # type: ignore[no-any-return]
 
 
 def build_connector(
     config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int
-) -> Connector | ContentConnector:
-    """Build the one with a Q-Former, or the one without."""
+) -> Connector | ContentConnector | QueryConnector:
+    """Build the one with a Q-Former, the one of its queries alone, or the one without."""
+    if config.query_tokens and config.qformer:
+        return QueryConnector(config.qformer, vision.hidden_size, language_hidden_size)
     kind = ContentConnector if config.qformer is None else Connector
     return kind(config, vision, language_hidden_size)
 
 
-def pooled_patches(features: Tensor, grid: int, pool_grid: int | None) -> Tensor:
-    """Leave out the class token and average the patches in ``pool_grid`` x ``pool_grid`` cells; None keeps each."""
-    patches = features[:, 1:]
+def pooled_patches(features: Tensor, grid: int, pool_grid: int | None, first: int = 1) -> Tensor:
+    """Leave ``first`` tokens out and average the patches in ``pool_grid`` x ``pool_grid`` cells; None keeps each."""
+    patches = features[:, first:] if first else features
     if pool_grid is None:
         return patches
     cell = grid // pool_grid

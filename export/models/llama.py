@@ -1,4 +1,4 @@
-"""The LLaMA of the reference model, through transformers' public interface alone.
+"""The LLaMA or Qwen2 of the reference model, through transformers' public interface alone.
 
 Labels are scored on branches of one packed row: the prompt once, then every label's tokens, each label
 seeing the prompt and itself. One forward pass gives all of them, exactly as separate passes would.
@@ -17,6 +17,9 @@ from emo_edge.errors import InputError
 from emo_edge.export.configs.networks import LanguageConfig
 from emo_edge.runtimes.base.sessions import Sampling
 
+OWN = {"architecture", "bos_place", "rope_factor", "tie_word_embeddings"}
+"""Settings that transformers' configs do not have, or have otherwise."""
+
 
 @dataclass(frozen=True)
 class PackedRow:
@@ -32,10 +35,33 @@ class PackedRow:
 
 
 def build_llama(config: LanguageConfig) -> Any:
-    """Make a ``LlamaForCausalLM`` of these sizes on the current default device."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    """Make a ``LlamaForCausalLM`` or ``Qwen2ForCausalLM`` of these sizes on the current default device."""
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-    return LlamaForCausalLM(LlamaConfig(**config.model_dump(), pad_token_id=None))
+    sizes = config.model_dump(exclude=OWN)
+    linear = {"rope_type": "linear", "factor": config.rope_factor} if config.rope_factor > 1 else None
+    sizes |= {"tie_word_embeddings": False, "rope_scaling": linear, "pad_token_id": None}
+    model: Any
+    if config.architecture == "qwen2":
+        model = Qwen2ForCausalLM(Qwen2Config(**sizes))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(**sizes))
+    if config.tie_word_embeddings:
+        model.lm_head = TiedOutput(model.get_input_embeddings())
+    return model
+
+
+class TiedOutput(nn.Module):
+    """The output layer whose matrix is the table of embeddings; it has no weights of its own to load or to save."""
+
+    def __init__(self, embeddings: nn.Module) -> None:
+        super().__init__()
+        # In a tuple, so that the table is not registered, loaded and saved once more.
+        self._embeddings = (embeddings,)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits [..., V] of hidden states [..., E]."""
+        return nn.functional.linear(hidden, self._embeddings[0].get_parameter("weight"))
 
 
 def rebuild_rotary(language: Any) -> None:

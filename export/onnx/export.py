@@ -22,9 +22,11 @@ from emo_edge.errors import InputError
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
+from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
+from emo_edge.export.onnx.transformers_tower import optimum_model
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
@@ -60,6 +62,8 @@ def onnx_from_component(model: EmoLlamaForConditionalGeneration, component: str,
     if component == "face" and model.landmark and model.landmark_network:
         width = model.config.language.hidden_size
         return in_precision(graph_with_landmark_token(model.landmark_network, model.landmark, width), precision)
+    if component == "vision" and isinstance(model.vision, SiglipVit):
+        return in_precision(_from_transformers(model.vision, model.config.vision), precision)
     return in_precision(_traced(component, _PARTS[component](model), model.device), precision)
 
 
@@ -163,7 +167,7 @@ def _image(size: int) -> TensorSpec:
 
 
 def _features(config: VisionConfig) -> TensorSpec:
-    return _float("features", 1 + config.grid**2, config.hidden_size)
+    return _float("features", config.class_tokens + config.grid**2, config.hidden_size)
 
 
 def _float(name: str, *sizes: int) -> TensorSpec:
@@ -196,6 +200,16 @@ def _traced(name: str, part: _Part, device: torch.device) -> Graph:
         raise AssertionError("torch returns a program when it is given no file")
     weights = _weights_taken_out(program.model)
     return Graph(_cleaned(ir.to_proto(program.model), name, inputs, outputs, weights), inputs, outputs, weights)
+
+
+def _from_transformers(tower: SiglipVit, config: VisionConfig) -> Graph:
+    inputs, outputs = (_image(config.image_size),), (_features(config),)
+    with _quiet(), torch.no_grad():
+        model = optimum_model(
+            tower.as_transformers_model(), OPSET, config.image_mean, config.image_std, outputs[0].name
+        )
+    weights = _weights_taken_out(model)
+    return Graph(_cleaned(ir.to_proto(model), "vision", inputs, outputs, weights), inputs, outputs, weights)
 
 
 def _weights_taken_out(model: ir.Model) -> dict[str, Weight]:

@@ -61,7 +61,7 @@ def answered_prompts(
             answers = generate_tokens(model.language, prompts, DESCRIPTION)
             answered.descriptions.extend(model.tokenizer.decode(answer) for answer in answers)
         else:
-            branches = [model.tokenizer.encode_answer(embedded[0].prompt.after, label) for label in labels]
+            branches = model.answer_branches(embedded[0].prompt, labels)
             answers = _most_probable(model, prompts, branches)
         if not visual:
             prompts = [prompt.embeddings for prompt in model.embed_prompts(features, inputs, ablate=BRANCHES)]

@@ -38,7 +38,7 @@ def reference_engines(model: EmoLlamaForConditionalGeneration, manifest: Manifes
         return tensors
 
     parts = manifest.components
-    if parts.vision is None or parts.connector is None:
+    if not isinstance(parts.vision, GraphComponent) or parts.connector is None:
         raise InputError("this bundle has no language model, and the reference is one")
     return Engines(
         profile_name="reference",

@@ -22,10 +22,11 @@ from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens, rebuild_rotary
+from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
 from emo_edge.export.reference.layer_streaming import LAYERS, stream_layers
 from emo_edge.export.reference.networks import EmoLlamaNetworks
-from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME, LanguageTokenizer
+from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME, TextTokenizer, language_tokenizer_of
 from emo_edge.export.reference.weights import check_layers, load_weights, save_weights
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.directories import replaced_directory
@@ -61,7 +62,7 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
 
     def __init__(self, config: EmoLlamaConfig) -> None:
         super().__init__(config)
-        self.tokenizer: LanguageTokenizer
+        self.tokenizer: TextTokenizer
         self.question_tokenizer: QuestionTokenizer | None = None
         """None where no token depends on the question."""
         self._files: dict[str, bytes] = {}
@@ -92,6 +93,8 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
             model = cls(config)
         load_weights(model, directory, dtype, device, only_checked=LAYERS if stream else None)
         rebuild_rotary(model.language)
+        if isinstance(model.vision, SiglipVit):
+            model.vision.rebuild_positions()
         model.language.model.rotary_emb.to(device)
         if stream:
             stream_layers(model.language, Path(directory))
@@ -102,8 +105,8 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
 
     def load_tokenizers(self, directory: str | Path) -> None:
         """Read the tokenizers; they must fit the config's vocabulary sizes."""
-        self.tokenizer, qformer = LanguageTokenizer(directory), self.config.connector.qformer
-        sizes = [(LANGUAGE_MODEL_NAME, len(self.tokenizer), self.config.language.vocab_size)]
+        self.tokenizer, qformer = language_tokenizer_of(directory), self.config.connector.qformer
+        sizes = [(self.tokenizer.path.name, len(self.tokenizer), self.config.language.vocab_size)]
         if qformer:
             path = Path(directory, QUESTION_MODEL_NAME)
             self.question_tokenizer = QuestionTokenizer(path, qformer.max_question_tokens)
@@ -245,12 +248,14 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         """Log-probability of each label after each prompt, one forward pass for all: float32 [prompts, labels]."""
         if not labels:
             raise InputError("label_scores needs at least one label")
-        rows = [
-            PackedRow(one.embeddings, [self.tokenizer.encode_answer(one.prompt.after, label) for label in labels])
-            for one in prompts
-        ]
+        rows = [PackedRow(one.embeddings, self.answer_branches(one.prompt, labels)) for one in prompts]
         scores = branch_log_probs(self.language, rows)
         return np.array([[float(tokens.sum()) for tokens in branches] for branches in scores], np.float32)
+
+    def answer_branches(self, prompt: Prompt, answers: Sequence[str]) -> list[list[int]]:
+        """Token ids that each answer adds after a prompt."""
+        space = " " if self.config.prompt.answer_space else ""
+        return [self.tokenizer.encode_answer(prompt.after, answer, space) for answer in answers]
 
     def answer_prompts(self, prompts: Sequence[EmbeddedPrompt], sampling: Sampling) -> list[str]:
         """Write the answer to each prompt, as one batch."""
@@ -265,8 +270,10 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
 
     def _embeddings(self, prompt: Prompt, visual: Tensor) -> Tensor:
         embed = self.language.get_input_embeddings()
-        before = [self.config.language.bos_token_id, *self.tokenizer.encode(prompt.before)]
-        text = [embed(torch.tensor(ids, device=self.device)) for ids in (before, self.tokenizer.encode(prompt.after))]
+        begin, place = [self.config.language.bos_token_id], self.config.language.bos_place
+        before = [*(begin if place == "first" else []), *self.tokenizer.encode(prompt.before)]
+        after = [*(begin if place == "after_frames" else []), *self.tokenizer.encode(prompt.after)]
+        text = [embed(torch.tensor(ids, dtype=torch.long, device=self.device)) for ids in (before, after)]
         return torch.cat([text[0], visual.flatten(0, 1).to(text[0].dtype), text[1]])
 
 

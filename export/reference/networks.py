@@ -20,11 +20,12 @@ from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.models.landmark_token import LandmarkToken
 from emo_edge.export.models.llama import build_llama
+from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.export.reference.frames import Clip, FrameFeatures, normalised_pixels
 from emo_edge.media.crops import Box, Crop, Image
 
-TOWERS = {"eva": EvaVit, "clip": ClipVit}
+TOWERS: dict[str, type[EvaVit | ClipVit | SiglipVit]] = {"eva": EvaVit, "clip": ClipVit, "siglip": SiglipVit}
 
 
 class EmoLlamaNetworks(nn.Module):

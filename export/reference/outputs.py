@@ -92,7 +92,7 @@ def reference_on(
         embedded += model.embed_prompts(features, inputs)
         progress(len(embedded), len(samples))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    branches = [model.tokenizer.encode_answer(embedded[0].prompt.after, label) for label in labels]
+    branches = model.answer_branches(embedded[0].prompt, labels)
     prompts = [_array(prompt.embeddings) for prompt in embedded]
     return Reference(
         labels=tuple(labels),
@@ -103,10 +103,15 @@ def reference_on(
         face=joined,
         question={name: ids.cpu().numpy() for name, ids in model.question_inputs([question] * len(samples)).items()},
         prompts=prompts,
-        frames_at=[1 + len(model.tokenizer.encode(one.prompt.before)) for one in embedded],
+        frames_at=[_first_frame(model, one) for one in embedded],
         branches=branches,
         probabilities=_probabilities(model, prompts, branches),
     )
+
+
+def _first_frame(model: EmoLlamaForConditionalGeneration, embedded: EmbeddedPrompt) -> int:
+    """Return the position of the first frame's first token."""
+    return int(model.config.language.bos_place == "first") + len(model.tokenizer.encode(embedded.prompt.before))
 
 
 @torch.inference_mode()

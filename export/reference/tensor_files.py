@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from emo_edge.errors import CheckpointError
 from emo_edge.export.reference.torch_archive import check_archive
 from emo_edge.export.reference.weights import open_weights, shard_names
+from emo_edge.utils.files import refuse_substitute
 from emo_edge.utils.native_paths import native_path
 
 WEIGHTS_NAMES = (
@@ -27,6 +29,8 @@ WEIGHTS_NAMES = (
     "pytorch_model.bin.index.json",
 )
 """In the order in which transformers looks for them."""
+WRAPPERS = ("model", "state_dict", "model_state_dict")
+"""Entries of a torch file in which trainers save the tensors, beside the optimizer or the epoch."""
 LONGEST_NAME = 512
 """Characters of a tensor's name; those of these families have up to 100."""
 _SAFETENSORS_DTYPES = {
@@ -73,7 +77,8 @@ def tensors_of_directory(directory: Path, stack: ExitStack) -> StoredTensors:
 def tensors_of_file(path: Path, stack: ExitStack, *, inside: str | None = None) -> StoredTensors:
     """Open one file of weights; ``inside`` is the entry of a torch file that holds them, if it is there.
 
-    Raises CheckpointError for a file that is missing, truncated, corrupt or not made of tensors alone.
+    The entries of `WRAPPERS` are opened, too, where the file is no table of tensors itself. Raises CheckpointError for
+    a file that is missing, truncated, corrupt or not made of tensors alone.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
@@ -119,8 +124,7 @@ def _in_memory_map(name: str, path: Path, value: torch.Tensor) -> StoredTensor:
 
 def _named_tensors(path: Path, inside: str | None) -> dict[str, torch.Tensor]:
     content = _unpickled(path)
-    if inside is not None and isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):
-        content = content[inside]
+    content = _opened(content, inside)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path}: holds no table of named tensors but {type(content).__name__}")
     others = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
@@ -132,6 +136,15 @@ def _named_tensors(path: Path, inside: str | None) -> dict[str, torch.Tensor]:
         if math.prod(value.shape) > value.untyped_storage().nbytes() // value.element_size():
             raise CheckpointError(f"{path}: {name} claims {list(value.shape)} values and stores fewer; save it whole")
     return dict(content)
+
+
+def _opened(content: Any, inside: str | None) -> Any:
+    """Open the entry of a torch file that holds the tensors, where a trainer saved it beside other things."""
+    if not isinstance(content, Mapping):
+        return content
+    bare = any(isinstance(value, torch.Tensor) for value in content.values())
+    entries = [content.get(name) for name in (inside, *(() if bare else WRAPPERS)) if name is not None]
+    return next((entry for entry in entries if isinstance(entry, Mapping) and entry), content)
 
 
 def _require_name(name: str, path: Path) -> None:
@@ -156,19 +169,20 @@ def _unpickled(path: Path) -> Any:
     except CheckpointError:
         raise
     except Exception as error:  # a broken file leads torch's unpickler to nearly every kind of error
-        reason = _reason(error)
-        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in reason:
+        refuse_substitute(path, error)
+        needed = re.search(r"GLOBAL (\S{1,200})", str(error))
+        if isinstance(error, pickle.UnpicklingError) and needed:
             raise CheckpointError(
-                f"{path}: needs more than tensors to be read, and code in a file is never run: {reason}. "
+                f"{path}: needs more than tensors to be read, and code in a file is never run: {needed[1]}. "
                 "Ask its author for safetensors"
             ) from error
         raise CheckpointError(
-            f"{path}: not readable as a torch file (truncated or corrupt): {reason}. Fetch it again"
+            f"{path}: not readable as a torch file (truncated or corrupt): {_reason(error)}. Fetch it again"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Take the line that names what is wrong from torch's long messages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "GLOBAL" in line]
-    return (named or lines or [type(error).__name__])[0][:200].rstrip(".")
+    """Take what is wrong from torch's long messages, without its advice to run the code in the file."""
+    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "weights_only" not in line]
+    return (lines or [type(error).__name__])[0].partition(" Please ")[0][:200].rstrip(".")

@@ -1,20 +1,47 @@
-"""Text to token ids for LLaMA: the checkpoint's SentencePiece model."""
+"""Text to token ids for the language model: the checkpoint's SentencePiece model, or its byte-level tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from emo_edge.bundle.prompts import answer_ids
 from emo_edge.errors import CheckpointError
+from emo_edge.utils.files import LARGEST_JSON, read_json, refuse_substitute
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.text import require_file, writable
 
 LANGUAGE_MODEL_NAME = "tokenizer.model"
+LANGUAGE_JSON_NAME = "tokenizer.json"
 QUESTION_MODEL_NAME = "question_tokenizer.json"
 LARGEST_MODEL = 64 << 20
 """Bytes of a SentencePiece model; one of 256,000 pieces has 4 MB."""
+
+
+class TextTokenizer(Protocol):
+    """A tokenizer of the checkpoint."""
+
+    path: Path
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of one chunk of text, without begin-of-sequence."""
+
+    def encode_answer(self, context: str, answer: str, space: str = " ") -> list[int]:
+        """Token ids that ``answer`` adds after ``context``, tokenised together as training saw them."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids, without surrounding space; ids beyond the tokenizer's have none."""
+
+
+def language_tokenizer_of(directory: str | Path) -> TextTokenizer:
+    """Open a checkpoint's tokenizer: ``tokenizer.model``, or ``tokenizer.json`` where there is no such file."""
+    if not Path(directory, LANGUAGE_MODEL_NAME).is_file() and Path(directory, LANGUAGE_JSON_NAME).is_file():
+        return ByteLevelTokenizer(directory)
+    return LanguageTokenizer(directory)
 
 
 class LanguageTokenizer:
@@ -34,6 +61,7 @@ class LanguageTokenizer:
             with native_path(self.path) as name:
                 self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=name)
         except (OSError, RuntimeError, ValueError) as error:  # its message may hold the file's own broken text
+            refuse_substitute(self.path, error)
             raise CheckpointError(f"{self.path}: not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:
@@ -43,14 +71,62 @@ class LanguageTokenizer:
         """Token ids of one chunk of text, without begin-of-sequence."""
         return [int(token) for token in self._pieces.encode(writable(text))]
 
-    def encode_answer(self, context: str, answer: str) -> list[int]:
+    def encode_answer(self, context: str, answer: str, space: str = " ") -> list[int]:
         """Token ids that ``answer`` adds after ``context``, tokenised together as training saw them."""
-        ids = answer_ids(self.encode, context, answer)
-        if ids is None:
-            raise CheckpointError(f"{self.path}: the answer {answer!r} merges with its context; end the context in ':'")
-        return ids
+        return _added(self, context, answer, space)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, without surrounding space; ids of a padded vocabulary, beyond the pieces, have none."""
         known = [int(token) for token in ids if int(token) < len(self)]
         return str(self._pieces.decode(known)).strip()
+
+
+class ByteLevelTokenizer:
+    """The checkpoint's ``tokenizer.json``, byte-level BPE as Qwen2's, read by ``tokenizers`` itself.
+
+    Names of control tokens in a text, such as a chat template's, are these tokens.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        from tokenizers import Tokenizer
+
+        self.path = Path(directory) / LANGUAGE_JSON_NAME
+        require_file(self.path)
+        if self.path.stat().st_size > LARGEST_JSON:
+            raise CheckpointError(f"{self.path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
+        self.content: dict[str, Any] = read_json(self.path, "it is the tokenizer")
+        try:
+            self._tokenizer: Any = Tokenizer.from_str(self.path.read_text(encoding="utf-8"))
+        except Exception as error:  # tokenizers raises Exception itself
+            raise CheckpointError(f"{self.path}: no tokenizer: {str(error)[:200]}; copy it again") from error
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of one chunk of text."""
+        ids: list[int] = self._tokenizer.encode(writable(text), add_special_tokens=False).ids
+        return ids
+
+    def encode_answer(self, context: str, answer: str, space: str = " ") -> list[int]:
+        """Token ids that ``answer`` adds after ``context``, tokenised together as training saw them."""
+        return _added(self, context, answer, space)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids, without surrounding space and control tokens."""
+        known = [int(token) for token in ids if int(token) < len(self)]
+        return str(self._tokenizer.decode(known, skip_special_tokens=True)).strip()
+
+    def vocabulary(self) -> dict[str, int]:
+        """Return every token's number, added ones included."""
+        numbers: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        return numbers
+
+
+def _added(tokenizer: TextTokenizer, context: str, answer: str, space: str) -> list[int]:
+    ids = answer_ids(tokenizer.encode, context, answer, space)
+    if ids is None:
+        raise CheckpointError(
+            f"{tokenizer.path}: the answer {answer!r} merges with its context; end the context in ':'"
+        )
+    return ids

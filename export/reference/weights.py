@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError
-from emo_edge.utils.files import read_json, replaced_file
+from emo_edge.utils.files import read_json, refuse_substitute, replaced_file
 from emo_edge.utils.native_paths import native_path
 
 WEIGHTS_NAME = "model.safetensors"
@@ -171,6 +171,7 @@ def open_weights(path: Path) -> Any:
         with native_path(path) as name:
             return safe_open(name, framework="pt")
     except (SafetensorError, OSError) as error:
+        refuse_substitute(path, error)
         raise CheckpointError(f"{path}: not readable as safetensors (truncated or corrupt): {error}") from error
 
 

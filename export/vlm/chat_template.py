@@ -26,7 +26,7 @@ SHOWN = 2000
 """Characters of it that are shown."""
 QUESTION = "{demographics}{question}"
 PICTURE = "<__media__>"
-"""What stands for the picture while a template runs: templates leave it alone."""
+"""Mark of the picture while a template runs: templates leave it alone."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,10 @@ def chat_prompt(template: str, begin: str, end: str, system: str | None = None) 
     Raises BundleError for a template that fails, or whose output has no single place for picture and question; the
     error shows the output.
     """
-    request = {"template": template, "begin": begin, "end": end, "system": system}
+    request = json.dumps({"template": template, "begin": begin, "end": end, "system": system}, allow_nan=False)
     command = module_command("emo_edge.export.vlm.chat_template")
     try:
-        done = subprocess.run(
-            command, input=json.dumps(request).encode(), capture_output=True, timeout=SECONDS, check=False
-        )
+        done = subprocess.run(command, input=request.encode(), capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise BundleError(f"the chat template ran for more than {SECONDS} s; give `template` instead") from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()
@@ -127,8 +125,8 @@ def render(request: dict[str, Any]) -> dict[str, Any]:
 def _conversations(system: str | None) -> Iterator[list[dict[str, Any]]]:
     text = PICTURE + QUESTION
     for content in (text, [{"type": "text", "text": text}]):
-        said = system if isinstance(content, str) else [{"type": "text", "text": system}]
-        before = [] if system is None else [{"role": "system", "content": said}]
+        instruction = system if isinstance(content, str) else [{"type": "text", "text": system}]
+        before = [] if system is None else [{"role": "system", "content": instruction}]
         yield [*before, {"role": "user", "content": content}]
 
 
@@ -143,7 +141,7 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (CHILD_BYTES, CHILD_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print(json.dumps(render(json.load(sys.stdin))))
+    print(json.dumps(render(json.load(sys.stdin)), allow_nan=False))
 
 
 if __name__ == "__main__":

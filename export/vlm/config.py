@@ -27,7 +27,7 @@ class VlmFiles:
 
 @dataclass(frozen=True)
 class VlmConfig:
-    """How the model is asked, and what it is shown."""
+    """Questions to the model, and the pictures that it is shown."""
 
     labels: tuple[str, ...] = ()
     """The user's own label set, which becomes the default; the sets of the field are always there."""

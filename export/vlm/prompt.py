@@ -32,7 +32,7 @@ TEMPLATE_KEY, TOKENS_KEY = "tokenizer.chat_template", "tokenizer.ggml.tokens"
 
 @dataclass(frozen=True)
 class TokenFacts:
-    """What a model's vocabulary says of a prompt."""
+    """Facts about a prompt that a model's vocabulary decides."""
 
     begins: bool
     """True if a prompt begins with the begin-of-sequence token: the vocabulary or the template says so."""

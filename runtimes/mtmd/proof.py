@@ -37,7 +37,7 @@ LARGEST_PICTURE = 4096
 
 @dataclass(frozen=True)
 class Pair:
-    """What a child found out about a pair of files, for pictures of one size."""
+    """Sizes that a child measured of a pair of files, for pictures of one size."""
 
     positions: int
     """Cells of the context that a picture fills, the tokens around it included."""
@@ -54,7 +54,7 @@ def proven_pair(model: Path, mmproj: Path, side: int) -> Pair:
     """
     check_language_gguf(model)
     check_mmproj_gguf(mmproj)
-    key = json.dumps([*file_signature(model), *file_signature(mmproj), side, _build()])
+    key = json.dumps([*file_signature(model), *file_signature(mmproj), side, _build()], allow_nan=False)
     answers = read_cached(ANSWERS_NAME)
     pair = _pair(answers.get(key)) or _asked(model, mmproj, side)
     kept = dict(list(answers.items())[-MOST_ANSWERS:])
@@ -141,9 +141,9 @@ def main(model: str, mmproj: str, side: str) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_DATA, (CHILD_BYTES, CHILD_BYTES))
     try:
-        print(json.dumps(asdict(measured_pair(Path(model), Path(mmproj), int(side)))))
+        print(json.dumps(asdict(measured_pair(Path(model), Path(mmproj), int(side))), allow_nan=False))
     except EmoEdgeError as error:
-        print(json.dumps({"error": str(error), "device": isinstance(error, DeviceError)}))
+        print(json.dumps({"error": str(error), "device": isinstance(error, DeviceError)}, allow_nan=False))
         sys.exit(1)
 
 

@@ -1,6 +1,6 @@
 """Values of a GGUF file of any architecture, language model or mmproj, that llama.cpp would end the process on.
 
-`emo_edge.bundle.checks.gguf` has a closed set for the LLaMA that emo-edge exports. Here only what holds for every
+`emo_edge.bundle.checks.gguf` has a closed set for those that emo-edge exports. Here only what holds for every
 model is required; the rest shows in a child process, which `emo_edge.runtimes.mtmd.proof` runs before.
 """
 
@@ -100,7 +100,7 @@ def _size_problems(header: GgufHeader, key: str) -> Iterator[str]:
     if key not in header.metadata:
         yield f"{key}: missing"
         return
-    values = header.arrays[key].values if key in header.arrays else [header.metadata[key]]
+    values: Any = header.arrays[key].values if key in header.arrays else [header.metadata[key]]
     most = MOST_LAYERS if key.endswith(LAYERS) else LARGEST_SIZE
     whole = [isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values]
     if not (len(values) and all(whole) and all(0 <= value <= most for value in values) and max(values) >= 1):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emo_edge.bundle.checks.vocabulary import ARRAYS, TOKEN_ID, TOKENS, vocabulary_problems
+from emo_edge.bundle.checks.vocabulary import TOKEN_ID, TOKENS, arrays_of, vocabulary_problems
 from emo_edge.bundle.gguf_header import (
     ALIGNMENT,
     ALIGNMENT_KEY,
@@ -25,6 +25,7 @@ from emo_edge.bundle.gguf_header import (
     UINT32,
     GgufHeader,
     read_gguf_header,
+    read_gguf_structure,
 )
 from emo_edge.bundle.gguf_types import TENSOR_TYPES
 from emo_edge.errors import BundleError, CheckpointError
@@ -60,41 +61,55 @@ def _text(*values: str) -> Rule:
 
 
 _YES_OR_NO = Rule(BOOL, "true or false", lambda value: True)
-REQUIRED = {
-    "general.architecture": _text("llama"),
-    "llama.context_length": _whole(1, 1 << 20),
-    "llama.embedding_length": _whole(1, 1 << 16),
-    "llama.block_count": _whole(1, MOST_LAYERS),
-    "llama.feed_forward_length": _whole(1, 1 << 18),
-    "llama.attention.head_count": _whole(1, 1 << 10),
-    "llama.attention.layer_norm_rms_epsilon": _number(0, 0.1),
-    "tokenizer.ggml.model": _text("llama"),
+ARCHITECTURES = {"llama": "llama", "qwen2": "gpt2"}
+"""Architectures that emo-edge exports, and the kind of tokenizer that each has."""
+_REQUIRED = {
+    "{arch}.context_length": _whole(1, 1 << 20),
+    "{arch}.embedding_length": _whole(1, 1 << 16),
+    "{arch}.block_count": _whole(1, MOST_LAYERS),
+    "{arch}.feed_forward_length": _whole(1, 1 << 18),
+    "{arch}.attention.head_count": _whole(1, 1 << 10),
+    "{arch}.attention.layer_norm_rms_epsilon": _number(0, 0.1),
 }
-OPTIONAL = {
+_OPTIONAL = {
     ALIGNMENT_KEY: Rule(
         UINT32, f"a power of two from {ALIGNMENT} to 65536", lambda value: value in [1 << bit for bit in range(5, 17)]
     ),
     "general.file_type": _whole(0, 1 << 16),
     "general.quantization_version": _whole(0, 1 << 16),
-    "llama.attention.head_count_kv": _whole(1, 1 << 10),
-    "llama.attention.key_length": _whole(2, 1 << 16),
-    "llama.attention.value_length": _whole(2, 1 << 16),
-    "llama.rope.dimension_count": _whole(2, 1 << 16),
-    "llama.rope.freq_base": _number(0, 1e10),
-    "llama.vocab_size": _whole(1, 1 << 20),
+    "{arch}.attention.head_count_kv": _whole(1, 1 << 10),
+    "{arch}.attention.key_length": _whole(2, 1 << 16),
+    "{arch}.attention.value_length": _whole(2, 1 << 16),
+    "{arch}.rope.dimension_count": _whole(2, 1 << 16),
+    "{arch}.rope.freq_base": _number(0, 1e10),
+    "{arch}.rope.scaling.type": _text("linear"),
+    "{arch}.rope.scaling.factor": _number(0, 1 << 10),
+    "{arch}.vocab_size": _whole(1, 1 << 20),
     "tokenizer.ggml.pre": _text(),
     "tokenizer.ggml.add_bos_token": _YES_OR_NO,
     "tokenizer.ggml.add_eos_token": _YES_OR_NO,
     "tokenizer.ggml.add_space_prefix": _YES_OR_NO,
 }
-RULES = REQUIRED | OPTIONAL
+
+
+def required(architecture: str) -> dict[str, Rule]:
+    """Return the rules of the keys that a header of this architecture needs."""
+    named = {key.format(arch=architecture): rule for key, rule in _REQUIRED.items()}
+    own = {"general.architecture": _text(*ARCHITECTURES), "tokenizer.ggml.model": _text(ARCHITECTURES[architecture])}
+    return {**own, **named}
+
+
+def rules(architecture: str) -> dict[str, Rule]:
+    """Return the rules of all keys that a header of this architecture may have."""
+    return required(architecture) | {key.format(arch=architecture): rule for key, rule in _OPTIONAL.items()}
 
 
 def check_gguf(path: Path) -> GgufHeader:
     """Return a language model's header; raise BundleError that names each value that llama.cpp is not given."""
     try:
-        header = read_gguf_header(path)
-    except CheckpointError as error:
+        structure = read_gguf_structure(path)
+        header = read_gguf_header(path) if structure.architecture in ARCHITECTURES else structure
+    except (OSError, ValueError, CheckpointError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise BundleError(
             f"{path}: llama.cpp cannot read it (truncated, corrupt or of another kind): {reason}"
@@ -117,13 +132,15 @@ def gguf_problems(header: GgufHeader, size: int) -> list[str]:
 
 
 def _metadata_problems(header: GgufHeader) -> Iterator[str]:
-    for key in REQUIRED.keys() - header.metadata.keys():
-        yield f"{key}: missing; {REQUIRED[key].allowed} is allowed"
+    name = header.architecture if header.architecture in ARCHITECTURES else "llama"
+    needed, known, arrays = required(name), rules(name), arrays_of(header)
+    for key in needed.keys() - header.metadata.keys():
+        yield f"{key}: missing; {needed[key].allowed} is allowed"
     for key, value in header.metadata.items():
-        rule = RULES.get(key)
+        rule = known.get(key)
         if rule is None:
-            if key not in ARRAYS and not TOKEN_ID.fullmatch(key) and not key.startswith(FREE):
-                yield f"{quoted(key)}: no key of a LLaMA that emo-edge exports"
+            if key not in arrays and not TOKEN_ID.fullmatch(key) and not key.startswith(FREE):
+                yield f"{quoted(key)}: no key of a language model that emo-edge exports"
         elif header.kinds[key] != rule.kind or not rule.holds(value):
             shown = "an array" if header.kinds[key] == ARRAY else quoted(value)
             yield f"{key}: {shown} of GGUF's type {header.kinds[key]}; {rule.allowed} of type {rule.kind} is allowed"
@@ -131,17 +148,18 @@ def _metadata_problems(header: GgufHeader) -> Iterator[str]:
 
 def _size_problems(header: GgufHeader) -> Iterator[str]:
     """Compare sizes with each other: heads divide the width, and rope rotates pairs of a whole head."""
-    shape, tokens = header.shape(), header.metadata[TOKENS]
+    shape, tokens, name = header.shape(), header.metadata[TOKENS], header.architecture
     if shape.width % shape.heads or shape.width // shape.heads % 2:
         yield (
-            f"llama.attention.head_count: {shape.heads}; heads of an even size that divide llama.embedding_length "
+            f"{name}.attention.head_count: {shape.heads}; heads of an even size that divide {name}.embedding_length "
             f"{shape.width} are allowed"
         )
     if shape.heads % shape.kv_heads:
-        yield f"llama.attention.head_count_kv: {shape.kv_heads}; a divisor of the {shape.heads} heads is allowed"
+        yield f"{name}.attention.head_count_kv: {shape.kv_heads}; a divisor of the {shape.heads} heads is allowed"
     if shape.vocabulary != tokens:
-        yield f"llama.vocab_size: {shape.vocabulary}; {tokens}, the number of tokens, is allowed"
-    for key in ("llama.rope.dimension_count", "llama.attention.key_length", "llama.attention.value_length"):
+        yield f"{name}.vocab_size: {shape.vocabulary}; {tokens}, the number of tokens, is allowed"
+    for size in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        key = f"{name}.{size}"
         value = header.metadata.get(key, shape.width // shape.heads)
         if value != shape.width // shape.heads:
             yield f"{key}: {value}; {shape.width // shape.heads}, the size of a head, is allowed"
@@ -155,7 +173,7 @@ def _tensor_problems(header: GgufHeader, size: int) -> Iterator[str]:
     for name, tensor in header.tensors.items():
         kind = BY_NUMBER.get(tensor.type)
         if name not in expected:
-            yield f"{quoted(name)}: no tensor of a LLaMA that emo-edge exports"
+            yield f"{quoted(name)}: no tensor of a language model that emo-edge exports"
             return
         if tensor.shape != expected[name]:
             yield f"{name}: shape {list(tensor.shape)}; {list(expected[name])} is allowed, by the sizes of the header"
@@ -191,4 +209,6 @@ def expected_tensors(header: GgufHeader) -> dict[str, tuple[int, ...]]:
     tensors = {EMBEDDING: (width, tokens), "output_norm.weight": (width,), OUTPUT: (width, tokens)}
     for index in range(shape.layers):
         tensors |= {f"blk.{index}.{part}.weight": sizes for part, sizes in layer.items()}
+        if header.architecture == "qwen2":
+            tensors |= {f"blk.{index}.attn_{part}.bias": layer[f"attn_{part}"][1:] for part in "qkv"}
     return tensors

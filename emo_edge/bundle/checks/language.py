@@ -12,7 +12,7 @@ from emo_edge.errors import BundleError
 def language_header(bundle: Bundle, variant: str) -> GgufHeader:
     """Return the header of a bundle's language model; raise BundleError for one that llama.cpp is not given.
 
-    Beside an mmproj any architecture will do; else it is a LLaMA that emo-edge exported. The manifest's sizes are
+    Beside an mmproj any architecture will do; else it is one that emo-edge exported. The manifest's sizes are
     those of the file.
     """
     language = bundle.manifest.components.language

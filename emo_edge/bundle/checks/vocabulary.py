@@ -16,29 +16,41 @@ from emo_edge.bundle.gguf_header import FLOAT32, INT32, STRING, UINT32, GgufHead
 from emo_edge.utils.text import quoted
 
 TOKENS, SCORES, KINDS = "tokenizer.ggml.tokens", "tokenizer.ggml.scores", "tokenizer.ggml.token_type"
-ARRAYS = {TOKENS: STRING, SCORES: FLOAT32, KINDS: INT32}
-"""Arrays of the metadata, one value a token, and GGUF's type of a value."""
+MERGES = "tokenizer.ggml.merges"
+BYTE_LEVEL = "gpt2"
+"""GGUF's name of tokenizers whose tokens are made of bytes by merges; the other kind here is SentencePiece's."""
+_ARRAYS = {TOKENS: STRING, SCORES: FLOAT32, KINDS: INT32}
+_BYTE_LEVEL_ARRAYS = {TOKENS: STRING, KINDS: INT32, MERGES: STRING}
 TOKEN_ID = re.compile(r"tokenizer\.ggml\.[a-z]{1,16}_token_id")
 LONGEST_TOKEN = 1024
 """Bytes; SentencePiece makes pieces of at most 16 letters."""
 NORMAL, BYTE = 1, 6
 """The first and the last of GGUF's kinds of tokens."""
 BYTE_TOKENS = frozenset(f"<0x{value:02X}>".encode() for value in range(256))
+_PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+BYTE_LETTERS = frozenset(chr(code).encode() for code in (*_PRINTED, *range(0x100, 0x144)))
+"""Letters that stand for the 256 bytes in byte-level tokens: themselves where they print, else from U+0100 on
+(``bytes_to_unicode`` of GPT-2)."""
+
+
+def arrays_of(header: GgufHeader) -> dict[str, int]:
+    """Return the arrays that a header's kind of tokenizer has, and GGUF's type of their values."""
+    return _BYTE_LEVEL_ARRAYS if header.metadata.get("tokenizer.ggml.model") == BYTE_LEVEL else _ARRAYS
 
 
 def vocabulary_problems(header: GgufHeader) -> list[str]:
     """List what is wrong with the tokens of a header, the key first."""
     missing = [
         f"{key}: missing, or no array of GGUF's type {kind}"
-        for key, kind in ARRAYS.items()
+        for key, kind in arrays_of(header).items()
         if key not in header.arrays or header.arrays[key].kind != kind
     ]
     return missing or [*_token_problems(header), *_id_problems(header)]
 
 
 def _token_problems(header: GgufHeader) -> Iterator[str]:
-    tokens = list(header.arrays[TOKENS].values)
-    for key in (SCORES, KINDS):
+    tokens, arrays = list(header.arrays[TOKENS].values), arrays_of(header)
+    for key in arrays.keys() & {SCORES, KINDS}:
         if header.metadata[key] != len(tokens):
             yield f"{key}: {header.metadata[key]} values; {len(tokens)}, one a token, is allowed"
     known = set(tokens)
@@ -48,10 +60,12 @@ def _token_problems(header: GgufHeader) -> Iterator[str]:
     odd = [token for token in tokens if not 1 <= len(token) <= LONGEST_TOKEN]
     if odd or not _are_texts(tokens):
         yield f"{TOKENS}: {_shown(odd[0]) if odd else 'not UTF-8'}; texts of 1 to {LONGEST_TOKEN} bytes are allowed"
-    absent = sorted(BYTE_TOKENS - known)
+    absent = sorted((BYTE_LETTERS if MERGES in arrays else BYTE_TOKENS) - known)
     if absent:
         yield f"{TOKENS}: lacks {absent[0].decode()}; a token for each of the 256 bytes is needed"
-    if not np.isfinite(np.asarray(header.arrays[SCORES].values)).all():
+    if MERGES in arrays and not all(0 < len(merge) <= 2 * LONGEST_TOKEN for merge in header.arrays[MERGES].values):
+        yield f"{MERGES}: a merge of no letters, or of more than {2 * LONGEST_TOKEN} bytes"
+    if SCORES in arrays and not np.isfinite(np.asarray(header.arrays[SCORES].values)).all():
         yield f"{SCORES}: a value that is not finite; finite ones are allowed"
     kinds = np.asarray(header.arrays[KINDS].values)
     if len(kinds) and not NORMAL <= kinds.min() <= kinds.max() <= BYTE:

@@ -300,7 +300,7 @@ def test_a_gguf_header_tells_sizes_and_bytes(tiny_bundle: Path) -> None:
 def test_a_broken_gguf_is_one_error(tiny_bundle: Path, tmp_path: Path, cut: int) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes((tiny_bundle / "language-f16.gguf").read_bytes()[:cut])
-    with pytest.raises(CheckpointError, match=r"broken\.gguf: no LLaMA in GGUF, or truncated"):
+    with pytest.raises(CheckpointError, match=r"broken\.gguf: no language model in GGUF, or truncated"):
         read_gguf_header(broken)
 
 

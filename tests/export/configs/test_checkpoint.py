@@ -93,7 +93,8 @@ def test_every_problem_of_every_part_is_in_one_error() -> None:
         "vision: vision.hidden_size must be a multiple of num_heads",
         "connector.qformer.heads: unknown key",
         "connector: connector.compress_type 'grid:1' is not one of none, mean, grid:N (N > 1)",
-        "connector: connector.projector_type 'mlp0x_gelu' is not one of identity, linear, mlp{N}x_gelu",
+        "connector: connector.projector_type 'mlp0x_gelu' is not one of identity, linear, mlp{N}x_gelu, "
+        "ldpnet, ldpnetv2",
         "face_info: face_info.hidden_size must be a multiple of num_heads",
         "language.vocab_size: Input should be greater than or equal to 1",
         "language.rope_theta: Input should be greater than or equal to 1",
@@ -136,7 +137,10 @@ def test_problems_between_parts_join_problems_inside_parts() -> None:
         ({"connector": {"compress_type": "grid:5"}}, "'grid:5' does not divide the 16x16 patch map"),
         ({"connector": {"compress_type": "grid:32"}}, "'grid:32' does not divide the 16x16 patch map"),
         ({"connector": {"compress_type": "grid:02"}}, "'grid:02' is not one of none, mean, grid:N (N > 1)"),
-        ({"connector": {"projector_type": "mlp"}}, "'mlp' is not one of identity, linear, mlp{N}x_gelu"),
+        (
+            {"connector": {"projector_type": "mlp"}},
+            "'mlp' is not one of identity, linear, mlp{N}x_gelu, ldpnet, ldpnetv2",
+        ),
         ({"connector": {"projector_type": "identity"}}, "needs vision.hidden_size == language.hidden_size"),
         ({"connector": {"qformer": {"max_question_tokens": 513}}}, "must not exceed max_positions"),
         ({"connector": {"qformer": {"max_question_tokens": 2}}}, "must leave room for a word"),

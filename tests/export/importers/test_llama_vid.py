@@ -72,6 +72,7 @@ def test_every_tensor_arrives_under_its_name(upstream: Any, tmp_path: Path) -> N
     taken = len(state)
     assert lines == [
         f"llama-vid-7b: 0 matched, {taken} renamed, 2 unused",
+        "  read: pytorch_model-00001-of-00003.bin to pytorch_model-00003-of-00003.bin",
         "  unused: 1 x computed from rope_theta",
         "  unused: 1 x positions are counted, not stored",
     ]
@@ -490,7 +491,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no words": (lambda model: (model / "vocab.txt").write_bytes(b"\xff\xfe\0"), "not readable as a list of words"),
     "long video": (
-        lambda model: change_config(model, rope_scaling={"type": "linear", "factor": 16.0}, mm_use_im_start_end=True),
+        lambda model: change_config(model, rope_scaling={"type": "dynamic", "factor": 16.0}, mm_use_im_start_end=True),
         "2 setting(s) that cannot be imported",
     ),
     "another bert": (lambda model: change_config(model, bert_type="raw_bert_layer:2"), "bert_type 'raw_bert_layer:2'"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from emo_edge.errors import CheckpointError
@@ -102,6 +103,30 @@ def test_what_was_trained_as_a_whole_replaces_the_models_own(
     assert torch.equal(model.connector.get_parameter("mm_projector.0.bias"), torch.arange(32.0))
 
 
+@pytest.mark.parametrize("with_base", [True, False], ids=["with the base's own", "alone"])
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+def test_adapted_embeddings_and_heads_merge(with_base: bool, upstream: Any, tmp_path: Path) -> None:
+    """PEFT saves the base's table and head as ``X.base_layer.weight`` beside their factors."""
+    import copy
+
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=["embed_tokens", "lm_head", "q_proj"], task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        wrapped = get_peft_model(copy.deepcopy(upstream.language), config).eval()
+        for name, value in wrapped.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(value, std=0.1)
+    wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=with_base)
+    names = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert any(name.endswith("embed_tokens.base_layer.weight") for name in names) is with_base
+    checkpoint_from_llama_vid(LlamaVidPieces(upstream.model, lora=tmp_path / "adapter"), tmp_path / "checkpoint")
+    state = EmoLlamaForConditionalGeneration.from_pretrained(tmp_path / "checkpoint").language.state_dict()
+    bits = wrapped.merge_and_unload().state_dict()
+    assert bits.keys() == state.keys() and all(torch.equal(bits[name], state[name]) for name in bits)
+
+
 def test_the_config_beside_an_adapter_says_what_tuning_changed(
     adapt: Callable[..., Any], upstream: Any, tmp_path: Path
 ) -> None:
@@ -139,6 +164,15 @@ def change(adapter: Path, **settings: Any) -> None:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "DoRA": (lambda adapter: change(adapter, use_dora=True), "use_dora = True; merge it with peft"),
     "PiSSA": (lambda adapter: change(adapter, init_lora_weights="pissa"), "init_lora_weights = 'pissa'"),
+    "KaSA, of a newer PEFT": (lambda adapter: change(adapter, use_kasa=True), "use_kasa = True; merge it with peft"),
+    "BD-LoRA, of a newer PEFT": (
+        lambda adapter: change(adapter, use_bdlora={"nblocks": 2}),
+        "use_bdlora = {'nblocks': 2}; merge it with peft",
+    ),
+    "VeLoRA, of a newer PEFT": (
+        lambda adapter: change(adapter, velora_config={"scale": 0.1}),
+        "velora_config = {'scale': 0.1}; merge it with peft",
+    ),
     "two of them": (
         lambda adapter: change(adapter, fan_in_fan_out=True, lora_bias=True),
         "fan_in_fan_out = True, lora_bias = True",
@@ -199,7 +233,7 @@ def test_a_name_counts_as_peft_counts_it(key: str, matches: bool) -> None:
 
 
 def changed_factors(adapter: Path, alter: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     state = alter(load_file(adapter / "adapter_model.safetensors"))
     save_file({name: value.clone() for name, value in state.items()}, adapter / "adapter_model.safetensors")

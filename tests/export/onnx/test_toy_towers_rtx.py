@@ -1,6 +1,7 @@
 """The networks of real checkpoints at toy width build in TensorRT's RTX edition, in float and in planned INT8.
 
-Widths are small; patches, windows, head widths and mlp ratios are those of EVA ViT-g, CLIP ViT-L and FaceXFormer.
+Widths are small; patches, windows, head widths and mlp ratios are those of EVA ViT-g, CLIP ViT-L, SigLIP so400m and
+FaceXFormer.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ EVA = VisionConfig(image_size=56, hidden_size=176, num_layers=3, num_heads=2, ml
 CLIP = VisionConfig(
     tower="clip", image_size=56, hidden_size=128, num_layers=3, num_heads=2, mlp_size=512, layer_norm_eps=1e-5
 )
+SIGLIP = VisionConfig(
+    tower="siglip", image_size=58, hidden_size=144, num_layers=3, num_heads=2, mlp_size=540, image_mean=(0.5,) * 3
+)
+"""Two pixels more than its patches cover, as SigLIP's 384 are six more."""
 FACE = FaceConfig(
     image_size=56,
     embed_dim=16,
@@ -76,6 +81,12 @@ def model_of(toy: Any, **parts: Any) -> EmoLlamaForConditionalGeneration:
     return EmoLlamaForConditionalGeneration(EmoLlamaConfig.from_dict(values)).eval()
 
 
+def ldp_model(toy: Any) -> EmoLlamaForConditionalGeneration:
+    """Make MobileVLM's shape."""
+    connector = {"compress_type": "none", "qformer": None, "projector_type": "ldpnet"}
+    return model_of(toy, vision=CLIP.model_dump(), connector=connector)
+
+
 def landmark_token(toy: Any) -> Graph:
     model = model_of(toy, vision=CLIP.model_dump(), landmark={})
     settings = model.config.landmark
@@ -94,7 +105,9 @@ def label_network() -> LabelNetwork:
 MAKERS: dict[str, Callable[[Any], Graph]] = {
     "EVA": lambda toy: onnx_from_component(model_of(toy, vision=EVA.model_dump()), "vision"),
     "CLIP": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "vision"),
+    "SigLIP": lambda toy: onnx_from_component(model_of(toy, vision=SIGLIP.model_dump()), "vision"),
     "projector": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "connector"),
+    "LDP": lambda toy: onnx_from_component(ldp_model(toy), "connector"),
     "FaceXFormer": lambda toy: onnx_from_face_network(FaceNetwork(FaceXFormerConfig(face=FACE)).eval()),
     "landmark token": landmark_token,
     "mini-Xception": lambda toy: onnx_from_label_network(label_network()),

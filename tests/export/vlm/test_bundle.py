@@ -20,6 +20,7 @@ from emo_edge.export.vlm.config import VlmConfig, VlmFiles
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.media.crops import square_crop
+from emo_edge.runtimes.llama_cpp.admitted import admit
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.mtmd.encoder import MtmdEncoder
 from tests.random_vlms import Written, written_vlm
@@ -46,6 +47,7 @@ def imported(
 def test_probabilities_are_those_of_the_prompt_read_by_hand(imported: tuple[Written, Bundle]) -> None:
     """From the picture on: crop, libmtmd, the chat template's text, the labels' tokens one after another."""
     written, bundle = imported
+    admit(written.model)
     image = packaged_samples(1)[0].image
     with EmotionPipeline.open(bundle, device="cpu", threads=1) as pipeline:
         found = pipeline.read(image, Request(labels=LABELS), boxes=[BOX])[0].probabilities

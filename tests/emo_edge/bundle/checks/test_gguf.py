@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emo_edge.bundle.checks.gguf import RULES, check_gguf
+from emo_edge.bundle.checks.gguf import check_gguf, rules
 from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.checks.vocabulary import KINDS, SCORES, TOKENS
 from emo_edge.bundle.gguf_header import LARGEST, read_gguf_header
@@ -218,7 +218,7 @@ def test_what_llama_cpp_is_not_given_is_one_error(changed: Callable[..., Path], 
     assert "changed.gguf" in str(raised.value)
 
 
-@pytest.mark.parametrize("key", [key for key in RULES if key.startswith("llama.")])
+@pytest.mark.parametrize("key", [key for key in rules("llama") if key.startswith("llama.")])
 def test_no_size_is_taken_that_no_rule_allows(probe: Path, changed: Callable[..., Path], key: str) -> None:
     header = read_gguf_header(probe)
     kept = (header.kinds.get(key, UINT32), header.metadata.get(key, 1))
@@ -227,8 +227,9 @@ def test_no_size_is_taken_that_no_rule_allows(probe: Path, changed: Callable[...
             check_gguf(changed(pair(key, kind, value)))
         except CheckpointError:
             continue
-        # The positions and the base of rope are free; no other size has the probe's tensors.
-        assert key in ("llama.context_length", "llama.rope.freq_base") or (kind, value) == kept
+        # The positions, the base and the scale of rope are free; no other size has the probe's tensors.
+        free = ("llama.context_length", "llama.rope.freq_base", "llama.rope.scaling.factor")
+        assert key in free or (kind, value) == kept
 
 
 @pytest.mark.parametrize("case", ENDED)

@@ -24,13 +24,13 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
-from emo_edge.export.importers.emola import EmolaPieces, checkpoint_from_emola
+from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
 from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.frames import FrameFeatures, as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 
 State = dict[str, Tensor]
-SAMPLES = Path(__file__).parents[3] / "emo_edge" / "samples"
+SAMPLES = Path(__file__).parents[4] / "emo_edge" / "samples"
 WIDTH, MLP, PATCH, GRID, HIDDEN, SIZE, OUTPUTS, RANK = 64, 72, 14, 2, 32, 32, 212, 4
 LINEARS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 0, "gate_proj": 1, "up_proj": 1, "down_proj": 2}
 SHAPES = [(HIDDEN, HIDDEN), (48, HIDDEN), (HIDDEN, 48)]
@@ -40,7 +40,7 @@ SHAPES = [(HIDDEN, HIDDEN), (48, HIDDEN), (HIDDEN, 48)]
 class Upstream:
     """What a user of EmoLA has on disk, and the tensors in it by upstream's names."""
 
-    pieces: EmolaPieces
+    pieces: LlavaPieces
     llava: State
     clip: State
     whole: State
@@ -179,7 +179,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, tokenizer_directory: Path
     }
     torch.save(projector, lora / "landmark_feature_projector.bin")
     (root / "2d106det.onnx").write_bytes(landmark_graph().SerializeToString())
-    pieces = EmolaPieces(model, root / "2d106det.onnx", root / "clip", lora)
+    pieces = LlavaPieces(model, root / "clip", lora=lora, landmarks=root / "2d106det.onnx")
     return Upstream(pieces, llava, clip, whole, factors, projector, tower)
 
 
@@ -187,7 +187,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory, tokenizer_directory: Path
 def checkpoint(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The imported checkpoint. Do not change it."""
     target = tmp_path_factory.mktemp("imported") / "emola"
-    checkpoint_from_emola(upstream.pieces, target)
+    checkpoint_from_llava(upstream.pieces, target, family=EMOLA)
     return target
 
 
@@ -202,7 +202,7 @@ def picture(seed: int = 0, size: int = SIZE) -> np.ndarray:
 
 def test_every_tensor_arrives_under_its_name(upstream: Upstream, checkpoint: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    checkpoint_from_emola(upstream.pieces, tmp_path / "again", report=lines.append)
+    checkpoint_from_llava(upstream.pieces, tmp_path / "again", report=lines.append)
     state = load_file(tmp_path / "again" / "model.safetensors")
     expected: State = {}
     for name, value in upstream.llava.items():
@@ -224,7 +224,7 @@ def test_every_tensor_arrives_under_its_name(upstream: Upstream, checkpoint: Pat
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in state)
     assert "  4 of them were there before; llava-v1.5-7b-lora-emola-emotion wins, 4 differ" in lines
-    assert "  unused: 16 x LLaVA reads what enters CLIP's last layer" in lines
+    assert "  unused: 16 x LLaVA reads what enters the tower's last layer" in lines
     assert lines[-2:] == [
         "llava-v1.5-7b-lora-emola-emotion: 224 weights merged, W + scale B A in float32",
         "2d106det.onnx: 32 pixels, 212 numbers",
@@ -337,7 +337,7 @@ def upstream_landmarks(network: Path, picture: Path) -> Tensor:
     return torch.from_numpy(session.run(None, {"data": pixels.transpose(2, 0, 1)[None]})[0])
 
 
-def changed(pieces: EmolaPieces, tmp_path: Path, change: Callable[[Path], None]) -> EmolaPieces:
+def changed(pieces: LlavaPieces, tmp_path: Path, change: Callable[[Path], None]) -> LlavaPieces:
     """Copy every piece and change the copies."""
     root = Path(shutil.copytree(pieces.model.parent, tmp_path / "pieces"))
     change(root)
@@ -346,13 +346,21 @@ def changed(pieces: EmolaPieces, tmp_path: Path, change: Callable[[Path], None])
         for name, path in vars(pieces).items()
         if path is not None and (root / path.relative_to(pieces.model.parent)).exists()
     }
-    return EmolaPieces(**{"landmarks": root / "gone.onnx", **own})
+    return LlavaPieces(**{"landmarks": root / "gone.onnx", **own})
 
 
-def set_config(**settings: Any) -> Callable[[Path], None]:
+def set_config(directory: str = "llava-v1.5-7b", **settings: Any) -> Callable[[Path], None]:
     def change(root: Path) -> None:
-        path = root / "llava-v1.5-7b" / "config.json"
+        path = next(root.glob(f"{directory}/config.json"))
         path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+    return change
+
+
+def without_clip(**settings: Any) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        set_config(**settings)(root)
+        shutil.rmtree(root / "clip")
 
     return change
 
@@ -397,8 +405,15 @@ def infinite() -> bytes:
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "another layer": (set_config(mm_vision_select_layer=-1), "mm_vision_select_layer -1: only -2 is known"),
-    "an EVA tower": (set_config(mm_vision_tower="eva_vit_g.pth"), "'eva_vit_g.pth': only CLIP's is known"),
+    "a layer that is not there": (
+        set_config("*lora*", mm_vision_select_layer=-30),
+        "mm_vision_select_layer -30: the tower in clip has 24 layers",
+    ),
+    "several layers": (set_config(mm_vision_select_layer=[-2, -5]), "mm_vision_select_layer [-2, -5]: only one layer"),
+    "an EVA tower": (
+        without_clip(mm_vision_tower="eva_vit_g.pth"),
+        "'eva_vit_g.pth': only CLIP's and SigLIP's are known",
+    ),
     "start tokens": (set_config(mm_use_im_start_end=True), "mm_use_im_start_end True: only False is known"),
     "no tower": (lambda root: shutil.rmtree(root / "clip"), "lacks whole parts; give --vision"),
     "no projector": (
@@ -446,6 +461,17 @@ def test_bad_pieces_are_one_error_with_its_exit_code(kind: str, upstream: Upstre
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_without_landmarks_there_is_no_token(upstream: Upstream, tmp_path: Path) -> None:
+    """A tower that is given counts, whatever the config calls it."""
+    lines: list[str] = []
+    pieces = replace(changed(upstream.pieces, tmp_path, set_config(mm_vision_tower="/data/vit")), landmarks=None)
+    checkpoint_from_llava(pieces, tmp_path / "checkpoint", family=EMOLA, report=lines.append)
+    config = EmoLlamaConfig.from_pretrained(tmp_path / "checkpoint")
+    assert config.landmark is None and config.tokens_per_frame == GRID * GRID
+    assert "  unused: 4 x without a landmark network there is no landmark token" in lines
+    assert not (tmp_path / "checkpoint" / "landmarks.onnx").exists()
+
+
 def test_a_graph_of_other_numbers_is_told_by_its_projector(upstream: Upstream, tmp_path: Path) -> None:
     graph = landmark_graph()
     graph.graph.node.append(helper.make_node("Slice", ["fc1", "zero", "many", "axis"], ["cut"]))
@@ -455,7 +481,7 @@ def test_a_graph_of_other_numbers_is_told_by_its_projector(upstream: Upstream, t
     (tmp_path / "other.onnx").write_bytes(graph.SerializeToString())
     pieces = replace(upstream.pieces, landmarks=tmp_path / "other.onnx")
     with pytest.raises(CheckpointError, match=r"landmark\.projector\.0\.weight is \[32, 212\], the config asks for"):
-        checkpoint_from_emola(pieces, tmp_path / "checkpoint")
+        checkpoint_from_llava(pieces, tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 17])

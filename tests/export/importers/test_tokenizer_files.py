@@ -1,0 +1,137 @@
+"""``tokenizer.json`` alone becomes the SentencePiece model that it was made of; added tokens keep their places."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+
+from emo_edge.errors import CheckpointError
+from emo_edge.export.importers.tokenizer_files import language_tokenizer
+
+TEXT = "USER: \nWhat is it? It is 1 naïve 情感 test,  with  spaces. ASSISTANT:"
+LEGACY: dict[str, Any] = {
+    "normalizer": {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ],
+    },
+    "pre_tokenizer": None,
+}
+METASPACE: dict[str, Any] = {
+    "normalizer": None,
+    "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": False},
+}
+
+
+def pieces_of(directory: Path) -> list[Any]:
+    model = sentencepiece_model_pb2.ModelProto.FromString((directory / "tokenizer.model").read_bytes())
+    return list(model.pieces)
+
+
+def merges_of(pieces: list[Any]) -> list[list[str]]:
+    """Every pair of pieces that makes a third, the best first: as transformers converts a SentencePiece model."""
+    scores = {piece.piece: piece.score for piece in pieces if piece.type == 1}
+    pairs = [
+        (text[:cut], text[cut:])
+        for text in sorted(scores, key=lambda text: -scores[text])
+        for cut in range(1, len(text))
+        if text[:cut] in scores and text[cut:] in scores
+    ]
+    return [list(pair) for pair in pairs]
+
+
+def write_json(directory: Path, source: Path, form: dict[str, Any], **model: Any) -> None:
+    pieces = pieces_of(source)
+    special = [number for number, piece in enumerate(pieces) if piece.type in (2, 3)]
+    added = [{"id": number, "content": pieces[number].piece, "special": True} for number in special]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{**token, **flags} for token in added],
+        **form,
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "BPE",
+            "unk_token": "<unk>",
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "vocab": {piece.piece: number for number, piece in enumerate(pieces)},
+            "merges": merges_of(pieces),
+            **model,
+        },
+    }
+    directory.mkdir()
+    (directory / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", [LEGACY, METASPACE], ids=["transformers 4", "transformers 5"])
+def test_a_json_alone_reads_as_its_model(form: dict[str, Any], tokenizer_directory: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "json", tokenizer_directory, form)
+    lines: list[str] = []
+    files = language_tokenizer(tmp_path / "json", 768, lines.append)
+    made = sentencepiece.SentencePieceProcessor(model_proto=files["tokenizer.model"])
+    own = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer_directory / "tokenizer.model"))
+    assert made.encode(TEXT) == own.encode(TEXT)
+    assert made.decode(made.encode("joy and fear")) == "joy and fear"
+    kinds = [piece.type for piece in sentencepiece_model_pb2.ModelProto.FromString(files["tokenizer.model"]).pieces]
+    assert kinds == [piece.type for piece in pieces_of(tokenizer_directory)]
+    assert lines == [f"tokenizer.json: written as tokenizer.model, {len(kinds)} pieces; both read the test texts alike"]
+
+
+def test_added_tokens_keep_their_numbers(tokenizer_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes((tokenizer_directory / "tokenizer.model").read_bytes())
+    count = len(pieces_of(tokenizer_directory))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<image>": count + 1, "<far>": count + 90}))
+    decoder = {"0": {"content": "<unk>"}, str(count + 2): {"content": "<pad>", "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    lines: list[str] = []
+    files = language_tokenizer(tmp_path, count + 8, lines.append)
+    made = sentencepiece.SentencePieceProcessor(model_proto=files["tokenizer.model"])
+    assert [made.id_to_piece(count + place) for place in range(3)] == [f"[UNUSED{count}]", "<image>", "<pad>"]
+    assert len(made) == count + 3
+    own = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer_directory / "tokenizer.model"))
+    assert made.encode(f"{TEXT} <image>") == own.encode(f"{TEXT} <image>"), "text is never read as an added token"
+    assert lines == [
+        "  1 added token(s) have no row in the table of embeddings: left out",
+        "  2 added token(s): <image>, <pad>; no text is read as one",
+    ]
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "bytes as letters": ({"byte_fallback": False}, "not a tokenizer of LLaMA's kind"),
+    "another algorithm": ({"type": "Unigram"}, "not a tokenizer of LLaMA's kind"),
+    "a gap": ({"vocab": {f"<0x{value:02X}>": value + 1 for value in range(256)}}, "not numbered from 0 on"),
+    "a merge of three": ({"merges": [["a", "b", "c"]]}, "a merge that is no pair of pieces"),
+}
+
+
+@pytest.mark.parametrize("kind", list(BAD))
+def test_another_kind_is_refused(kind: str, tokenizer_directory: Path, tmp_path: Path) -> None:
+    change, message = BAD[kind]
+    write_json(tmp_path / "json", tokenizer_directory, METASPACE, **change)
+    with pytest.raises(CheckpointError, match=message):
+        language_tokenizer(tmp_path / "json", 768, lambda line: None)
+
+
+def test_a_json_that_reads_otherwise_is_refused(tokenizer_directory: Path, tmp_path: Path) -> None:
+    """Text that the tokenizer changes before it reads it is not SentencePiece's."""
+    form = {"normalizer": {"type": "Lowercase"}, "pre_tokenizer": METASPACE["pre_tokenizer"]}
+    write_json(tmp_path / "json", tokenizer_directory, form)
+    with pytest.raises(CheckpointError, match=r"it reads .* otherwise .*; copy tokenizer\.model"):
+        language_tokenizer(tmp_path / "json", 768, lambda line: None)
+
+
+def test_a_tokenizer_of_a_larger_model_is_refused(tokenizer_directory: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "json", tokenizer_directory, METASPACE)
+    with pytest.raises(CheckpointError, match="the model has 300 rows; it is another model's"):
+        language_tokenizer(tmp_path / "json", 300, lambda line: None)
