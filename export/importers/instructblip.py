@@ -35,9 +35,9 @@ from emo_edge.export.importers.language_settings import (
 )
 from emo_edge.export.importers.llama_vid_keys import BERT_HEAD_SIZE, EVA_HEAD_SIZE, EVA_KEYS
 from emo_edge.export.importers.question_vocabulary import question_tokenizer
-from emo_edge.export.importers.resampling import CLIP_RESAMPLE
 from emo_edge.export.importers.tensors import imported_tensors
 from emo_edge.export.importers.tokenizer_files import language_tokenizer
+from emo_edge.export.reference.crop_settings import CLIP_RESAMPLE
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME

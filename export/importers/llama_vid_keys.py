@@ -16,7 +16,7 @@ from emo_edge.export.importers.language_settings import (
     language_config,
     model_settings,
 )
-from emo_edge.export.importers.resampling import CLIP_RESAMPLE
+from emo_edge.export.reference.crop_settings import CLIP_RESAMPLE
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 EVA_LAYERS = 39

@@ -16,8 +16,8 @@ from emo_edge.export.importers.language_settings import (
     with_flat_rope,
 )
 from emo_edge.export.importers.llava.towers import VISION_SETTINGS, is_siglip, vision_config
-from emo_edge.export.importers.resampling import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.models.landmark_network import LandmarkNetwork
+from emo_edge.export.reference.crop_settings import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 FEATURE_LAYER = "mm_vision_select_layer"
