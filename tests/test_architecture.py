@@ -60,6 +60,7 @@ LAYERS = (
         "emo_edge.benchmarks.random_vlm",
         "emo_edge.benchmarks.studies",
     ),
+    ("emo_edge.benchmarks.hostile.checkpoints",),
     ("emo_edge.cli",),
     ("emo_edge.cli.detectors",),
 )

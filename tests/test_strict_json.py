@@ -21,10 +21,11 @@ OWN = {
 }
 """Files that only we read again: a training log, which may hold a loss of NaN, kept work and caches."""
 TEXTS = {
+    "benchmarks/hostile/checkpoints/weights.py",
     "benchmarks/hostile/journals.py",
     "benchmarks/hostile/mutate.py",
+    "benchmarks/hostile/seals.py",
     "benchmarks/hostile/statistics.py",
-    "benchmarks/hostile/weights.py",
     "benchmarks/measure/cold_start.py",
     "benchmarks/studies/resolve_extras.py",
     "benchmarks/workload/journal.py",

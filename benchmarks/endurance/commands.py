@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_edge.benchmarks.endurance.cached_engines import engines_digest
 from emo_edge.bundle.reader import Bundle
-from emo_edge.console.children import code_command
+from emo_edge.console.children import code_command, module_command
 from emo_edge.utils.files import sha256_of
 
 OUT = "out"
@@ -32,10 +33,17 @@ class KilledCommand:
     """Of a whole output; raises EmoEdgeError for half of one."""
     replaces: str | None = None
     """Name of the made input that the command replaces: its folder begins with a copy."""
+    grows: bool = False
+    """True where the output holds each part as soon as it is finished: a kill may leave some of them."""
 
 
 def command_line(words: list[str]) -> list[str]:
-    """Return the words that start ``emo-edge`` with this Python, without waiting for a quiet machine."""
+    """Return the words that start ``emo-edge`` with this Python, without waiting for a quiet machine.
+
+    ``engines`` is the building of `cached_engines` alone: without a GPU the command itself keeps none.
+    """
+    if words[0] == "engines":
+        return module_command("emo_edge.benchmarks.endurance.cached_engines", *words[1:])
     start = (
         "from emo_edge.benchmarks.measure.reference_workload import Waiting\n" * (words[0] == "bench")
         + "from emo_edge.cli.app import main\n"
@@ -92,7 +100,7 @@ def _export(made: Path, folder: Path) -> list[str]:
 
 
 def _calibrate(made: Path, folder: Path) -> list[str]:
-    sizes = ["--collect", "8", "--measure", "8", "--sensitivity", "2", "--gate", "agreement>=0.5"]
+    sizes = ["--collect", "16", "--measure", "8", "--sensitivity", "2", "--gate", "agreement>=0.5"]
     words = ["calibrate", str(folder / OUT), "--checkpoint", "emo-tiny", "--samples", str(made / "drawings.jsonl")]
     return [*words, *sizes, "--types", "q4_k_m", "--int8", "connector", "--threads", "1"]
 
@@ -107,9 +115,14 @@ def _import(made: Path, folder: Path) -> list[str]:
     return ["import", "facexformer", str(made / "face.pt"), "--out", str(folder / OUT)]
 
 
+def _engines(made: Path, folder: Path) -> list[str]:
+    return ["engines", str(made / "bundle"), str(folder / OUT)]
+
+
 COMMANDS: Mapping[str, KilledCommand] = {
     "import": KilledCommand(_import, folder_digest),
     "export": KilledCommand(_export, bundle_digest),
     "calibrate": KilledCommand(_calibrate, bundle_digest, replaces="bundle"),
     "bench": KilledCommand(_bench, bench_digest),
+    "engines": KilledCommand(_engines, engines_digest, grows=True),
 }

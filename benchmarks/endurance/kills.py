@@ -123,7 +123,9 @@ def _half_output(command: KilledCommand, made: Path, folder: Path, baseline: Bas
         return
     if command.replaces and _same(command, out, command.digest(made / command.replaces)):
         return
-    if (out / "report.json").exists() or command.words(made, folder)[0] != "bench":
+    if command.grows:
+        yield from _differences(command, out, baseline.digest, "after the kill", missing_allowed=True)
+    elif (out / "report.json").exists() or command.words(made, folder)[0] != "bench":
         # The folder of a benchmark is its journal; only a report in it has to be whole.
         yield from _differences(command, out, baseline.digest, "after the kill")
 
@@ -144,13 +146,16 @@ def _same(command: KilledCommand, out: Path, digest: Digest) -> bool:
     return out.exists() and not list(_differences(command, out, digest, ""))
 
 
-def _differences(command: KilledCommand, out: Path, digest: Digest, moment: str) -> Iterator[str]:
+def _differences(
+    command: KilledCommand, out: Path, digest: Digest, moment: str, *, missing_allowed: bool = False
+) -> Iterator[str]:
     try:
         left = command.digest(out)
     except (EmoEdgeError, OSError, ValueError, KeyError) as error:
         yield f"{moment}: not whole: {error}"
         return
-    changed = sorted(name for name in left.keys() | digest.keys() if left.get(name) != digest.get(name))
+    names = left.keys() & digest.keys() if missing_allowed else left.keys() | digest.keys()
+    changed = sorted(name for name in names if left.get(name) != digest.get(name))
     if changed:
         yield f"{moment}: {', '.join(changed)} differ from the undisturbed run"
 

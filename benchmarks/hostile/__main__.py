@@ -11,20 +11,41 @@ import click
 from emo_edge.benchmarks.hostile.trials import Kind, run_campaign
 
 KINDS = {
-    "adapter": "emo_edge.benchmarks.hostile.weights:ADAPTER",
-    "config": "emo_edge.benchmarks.hostile.configs:CONFIG",
-    "face-config": "emo_edge.benchmarks.hostile.configs:FACE_CONFIG",
+    "adapter": "emo_edge.benchmarks.hostile.checkpoints.weights:ADAPTER",
+    "avif": "emo_edge.benchmarks.hostile.pictures:AVIF",
+    "bmp": "emo_edge.benchmarks.hostile.pictures:BMP",
+    "config": "emo_edge.benchmarks.hostile.checkpoints.configs:CONFIG",
+    "engine-notes": "emo_edge.benchmarks.hostile.seals:NOTES",
+    "engine-plan": "emo_edge.benchmarks.hostile.seals:PLAN_FILE",
+    "engine-seal": "emo_edge.benchmarks.hostile.seals:SEAL",
+    "face-config": "emo_edge.benchmarks.hostile.checkpoints.configs:FACE_CONFIG",
+    "gguf": "emo_edge.benchmarks.hostile.language_models:GGUF",
+    "gguf-engine": "emo_edge.benchmarks.hostile.language_models:GGUF_ENGINE",
+    "gif": "emo_edge.benchmarks.hostile.pictures:GIF",
     "graph": "emo_edge.benchmarks.hostile.graphs:GRAPH",
+    "hdf5": "emo_edge.benchmarks.hostile.checkpoints.hdf5:HDF5",
+    "heic": "emo_edge.benchmarks.hostile.pictures:HEIC",
     "imatrix": "emo_edge.benchmarks.hostile.statistics:IMATRIX",
-    "index": "emo_edge.benchmarks.hostile.weights:INDEX",
+    "index": "emo_edge.benchmarks.hostile.checkpoints.weights:INDEX",
     "journal": "emo_edge.benchmarks.hostile.journals:JOURNAL",
-    "language-tokenizer": "emo_edge.benchmarks.hostile.tokenizers:LANGUAGE",
-    "question-tokenizer": "emo_edge.benchmarks.hostile.tokenizers:QUESTION",
+    "jpeg": "emo_edge.benchmarks.hostile.pictures:JPEG",
+    "language-tokenizer": "emo_edge.benchmarks.hostile.checkpoints.tokenizers:LANGUAGE",
+    "manifest": "emo_edge.benchmarks.hostile.manifests:MANIFEST",
+    "png": "emo_edge.benchmarks.hostile.pictures:PNG",
+    "question-tokenizer": "emo_edge.benchmarks.hostile.checkpoints.tokenizers:QUESTION",
     "ranges": "emo_edge.benchmarks.hostile.statistics:RANGES",
-    "safetensors": "emo_edge.benchmarks.hostile.weights:SAFETENSORS",
-    "torch": "emo_edge.benchmarks.hostile.weights:TORCH",
+    "record": "emo_edge.benchmarks.hostile.kept_state:RECORD",
+    "safetensors": "emo_edge.benchmarks.hostile.checkpoints.weights:SAFETENSORS",
+    "sample-csv": "emo_edge.benchmarks.hostile.lists:SAMPLE_CSV",
+    "sample-jsonl": "emo_edge.benchmarks.hostile.lists:SAMPLE_JSONL",
+    "tiff": "emo_edge.benchmarks.hostile.pictures:TIFF",
+    "torch": "emo_edge.benchmarks.hostile.checkpoints.weights:TORCH",
+    "verified": "emo_edge.benchmarks.hostile.kept_state:VERIFIED",
+    "video": "emo_edge.benchmarks.hostile.films:VIDEO",
+    "webp": "emo_edge.benchmarks.hostile.pictures:WEBP",
 }
 """Module and name of each kind."""
+MIB = 1 << 20
 SHOWN = 20
 """Failures that are printed; all are kept."""
 
@@ -51,7 +72,9 @@ def main(names: tuple[str, ...], seed: int, count: int, keep: Path) -> None:
         outcome = run_campaign(kind_of(name), seed, count, keep / name)
         failed |= bool(outcome.failures)
         click.echo(
-            f"{name}: {count} files, {outcome.read} read, {outcome.refused} refused, {len(outcome.failures)} failures, "
+            f"{name}: seed {seed}, {count} files, {outcome.read} read, {outcome.refused} refused, "
+            f"{len(outcome.failures)} failures; at most {outcome.slowest_s:.2f} s of CPU and "
+            f"{outcome.added_bytes / MIB:.0f} MiB more a file, {outcome.peak_bytes / MIB:.0f} MiB in all; "
             f"{time.monotonic() - start:.0f} s"
         )
         for failure in outcome.failures[:SHOWN]:

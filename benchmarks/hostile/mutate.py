@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import zipfile
@@ -83,9 +84,10 @@ def mutated_zip(rng: Random, content: bytes, inner: Mapping[str, Callable[[Rando
 
 
 def _changed_value(rng: Random, values: Any) -> Any:
-    owners = [owner for owner in _containers(values) if len(owner)]
+    # A copy: what is put in is changed by the next fault.
+    owners, value = [owner for owner in _containers(values) if len(owner)], copy.deepcopy(rng.choice(VALUES))
     if not owners:
-        return rng.choice(VALUES)
+        return value
     owner = rng.choice(owners)
     key = rng.choice(list(owner) if isinstance(owner, dict) else range(len(owner)))
     action = rng.randrange(8)
@@ -96,7 +98,7 @@ def _changed_value(rng: Random, values: Any) -> Any:
     elif action == 2 and isinstance(owner, list):
         owner.extend([owner[key]] * rng.choice((1, 3, 1000)))
     else:
-        owner[key] = rng.choice(VALUES)
+        owner[key] = value
     return values
 
 
@@ -128,7 +130,9 @@ def _byte(rng: Random, content: bytearray) -> None:
 
 def _number(rng: Random, content: bytearray) -> None:
     size, start = rng.choice((2, 4, 8)), _place(rng, content)
-    content[start : start + size] = (rng.choice(INTEGERS) % (1 << 8 * size)).to_bytes(size, "little")
+    content[start : start + size] = (rng.choice(INTEGERS) % (1 << 8 * size)).to_bytes(
+        size, rng.choice(("little", "big"))
+    )
 
 
 def _left_out(rng: Random, content: bytearray) -> None:

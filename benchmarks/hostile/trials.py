@@ -8,11 +8,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from emo_edge.errors import EmoEdgeError
 
@@ -41,13 +42,40 @@ class Failure(NamedTuple):
     problem: str
 
 
+class Trial(NamedTuple):
+    """One file's reading."""
+
+    refused: bool
+    problem: str
+    """Empty where there is none."""
+    seconds: float
+    """Of the processor."""
+    added_bytes: int
+    """Most that the resident memory grew by."""
+    peak_bytes: int
+    """Most resident memory of the process."""
+
+
 @dataclass
 class Outcome:
-    """Counts of a campaign."""
+    """Counts of a campaign, and the most that one file took."""
 
     read: int = 0
     refused: int = 0
     failures: list[Failure] = field(default_factory=list)
+    slowest_s: float = 0.0
+    added_bytes: int = 0
+    peak_bytes: int = 0
+
+    def add(self, number: int, trial: Trial) -> None:
+        """Count one trial."""
+        self.refused += trial.refused and not trial.problem
+        self.read += not trial.refused and not trial.problem
+        self.slowest_s = max(self.slowest_s, trial.seconds)
+        self.added_bytes = max(self.added_bytes, trial.added_bytes)
+        self.peak_bytes = max(self.peak_bytes, trial.peak_bytes)
+        if trial.problem:
+            self.failures.append(Failure(number, trial.problem))
 
 
 def content_of(kind: Kind, originals: Sequence[bytes], seed: int, number: int) -> bytes:
@@ -96,11 +124,7 @@ def _watched(kind: Kind, originals: Sequence[bytes], seed: int, numbers: tuple[i
             if not receiver.poll(PATIENCE):
                 outcome.failures.append(Failure(number, f"no end within {PATIENCE:g} s"))
                 return number + 1
-            refused, problem = receiver.recv()
-            outcome.refused += refused and not problem
-            outcome.read += not refused and not problem
-            if problem:
-                outcome.failures.append(Failure(number, problem))
+            outcome.add(number, Trial(*receiver.recv()))
             number += 1
     except EOFError:
         child.join()
@@ -122,9 +146,9 @@ def _read_all(sender: Connection, kind: Kind, originals: Sequence[bytes], seed: 
             sender.send(_trial(kind, path))
 
 
-def _trial(kind: Kind, path: Path) -> tuple[bool, str]:
-    """Return whether the file was refused, and the problem, empty where there is none."""
-    before = resource.getrusage(resource.RUSAGE_SELF)
+def _trial(kind: Kind, path: Path) -> Trial:
+    _forget_peak()
+    before, resident = resource.getrusage(resource.RUSAGE_SELF), resident_bytes()
     refused, problem = False, ""
     try:
         kind.read(path)
@@ -134,12 +158,19 @@ def _trial(kind: Kind, path: Path) -> tuple[bool, str]:
         problem = _described(error)
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    grown = (after.ru_maxrss - before.ru_maxrss) << 10
+    peak = after.ru_maxrss << 10
+    added = max(0, peak - resident)
     if seconds > CPU_SECONDS:
         problem = problem or f"{seconds:.1f} s of the processor"
-    if grown > MEMORY:
-        problem = problem or f"{grown / 1e9:.1f} GB of memory"
-    return refused, problem
+    if added > MEMORY:
+        problem = problem or f"{added / 1e9:.1f} GB of memory"
+    return Trial(refused, problem, seconds, added, peak)
+
+
+def _forget_peak() -> None:
+    """Let Linux count the peak of the resident memory anew: else only the first of two large files is noticed."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _described(error: BaseException) -> str:
@@ -149,7 +180,16 @@ def _described(error: BaseException) -> str:
 
 
 def _virtual_bytes() -> int:
+    return _statm(0) if sys.platform == "linux" else 1 << 36
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; elsewhere than on Linux its peak so far."""
     if sys.platform != "linux":
-        return 1 << 36
-    pages: Any = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return _statm(1)
+
+
+def _statm(column: int) -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[column]
     return int(pages) * resource.getpagesize()

@@ -119,7 +119,7 @@ def _verify(
     if problem:
         return problem, {}
     signature = [CHECKS, file.sha256, is_graph, *_signature(path)]
-    if isinstance(known, dict) and known.get("signature") == signature and isinstance(known.get("opens"), list):
+    if isinstance(known, dict) and known.get("signature") == signature and _are_names(known.get("opens")):
         return _reference_problem(file, known["opens"], listed), known
     problem = content_problem(path, file)
     opens = sorted(external_locations(path)) if is_graph and not problem else []
@@ -127,6 +127,10 @@ def _verify(
     if is_graph and not problem:
         check_graph_file(path)
     return problem, {"signature": signature, "opens": opens}
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def path_problem(root: Path, path: Path) -> str | None:

@@ -11,6 +11,7 @@ import click
 
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
+from emo_edge.cli.packaged_bundle import own_bundle
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
@@ -114,7 +115,8 @@ def main(
 
     Writes GGUF types with importance statistics, and graphs in INT8. Those come from some samples, every
     figure from others. A profile whose variants fail its gate takes more precise ones, and reports it.
-    BUNDLE is replaced as a whole at the end.
+    BUNDLE is replaced as a whole at the end. BUNDLE emo-tiny is a copy of the packaged model's, made here as a folder
+    of that name.
     """
     from emo_edge.assets.packaged import packaged_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
@@ -124,6 +126,7 @@ def main(
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
+    bundle = own_bundle(bundle)
     if fit_crop:
         _fit_crop(bundle, partial(listed, samples, seed), config, threads)
         return

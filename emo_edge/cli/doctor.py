@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from emo_edge.cli.completion import complete_bundle
+from emo_edge.cli.packaged_bundle import present_bundle
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.diagnostics.doctor.examine import examine
@@ -17,8 +19,10 @@ from emo_edge.diagnostics.doctor.text import report_text
 @click.command(cls=EdgeCommand)
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Compute a prompt with this bundle's language model (default: the demo's bundle, if there is one).",
+    type=click.Path(path_type=Path),
+    shell_complete=complete_bundle,
+    help="Compute a prompt with this bundle's language model: a folder, or emo-tiny (default: the demo's bundle, if "
+    "there is one).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def main(bundle: Path | None, as_json: bool) -> None:
@@ -26,6 +30,7 @@ def main(bundle: Path | None, as_json: bool) -> None:
 
     Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
     """
+    directory = present_bundle(bundle) if bundle else None
     echo("trying the engines, one after another, each for at most 60 s", err=True)
-    report = examine(bundle=bundle)
+    report = examine(bundle=directory)
     echo(json.dumps(asdict(report), indent=2, allow_nan=False) if as_json else report_text(report))

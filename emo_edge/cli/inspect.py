@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from emo_edge.bundle.checks.engine_files import check_engine_files
 from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.cli.completion import complete_bundle
@@ -36,10 +37,13 @@ def inspect(bundle: Path, as_json: bool) -> None:
 def verify(bundle: Path) -> None:
     """Check every file of BUNDLE against its manifest.
 
-    Compares path, kind, size and sha256. Every file is read again, whatever was verified before.
+    Compares path, kind, size and sha256, and checks graphs and language models as they are checked before an engine
+    loads them. Every file is read again, whatever was verified before.
     """
     bundle = bundle_directory(bundle)
-    files = Bundle.open(bundle, use_cache=False).manifest.files()
+    opened = Bundle.open(bundle, use_cache=False)
+    check_engine_files(opened)
+    files = opened.manifest.files()
     listed = {file.path for file in files} | {MANIFEST_NAME}
     present = sorted(
         path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file() or path.is_symlink()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import shutil
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +14,7 @@ from emo_edge import __version__
 from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packaged_names, packaged_samples
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.terminal import echo
-from emo_edge.errors import BundleError, MissingExtraError
+from emo_edge.errors import BundleError, InputError, MissingExtraError
 from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
@@ -40,6 +42,41 @@ def bundle_directory(name: Path) -> Path:
             raise BundleError(f"{name}: no such folder{hint} That is the name of a packaged model")
         return name
     return cached_bundle(str(name)) or demo_bundle(model=str(name)).directory
+
+
+def present_bundle(name: Path) -> Path:
+    """Return `bundle_directory` of a folder that is there, or of a packaged model whose bundle was made before.
+
+    Raises BundleError where there is none.
+    """
+    if name.exists():
+        return name
+    cached = cached_bundle(str(name)) if str(name) in packaged_names() else None
+    if cached is None:
+        advice = "emo-edge demo makes it" if str(name) in packaged_names() else "a bundle is a folder, or emo-tiny"
+        raise BundleError(f"{name}: no such bundle; {advice}")
+    return cached
+
+
+def own_bundle(name: Path) -> Path:
+    """Return the folder of a bundle that a command replaces: of a packaged model a copy in the working directory.
+
+    The one in the cache stays as it is. Raises what `bundle_directory` raises, and InputError where the copy cannot be
+    written.
+    """
+    directory = bundle_directory(name)
+    if directory == name:
+        return name
+    partial = name.with_name(f".{name.name}.{secrets.token_hex(8)}")
+    try:
+        shutil.copytree(directory, partial)
+        partial.rename(name)
+    except OSError as error:
+        raise InputError(f"{name}: the bundle cannot be copied here ({error}); choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    echo(f"{name}: a copy of {directory}", err=True)
+    return name
 
 
 def cached_bundle(model: str) -> Path | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from emo_edge.console.interrupts import end_without_waiting
 from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
 from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.console.terminal import echo
@@ -42,6 +43,9 @@ class Program(click.Command):
         except BrokenPipeError:  # of an error's own message
             discard_streams()
             sys.exit(BROKEN_PIPE)
+        except SystemExit as ended:
+            end_without_waiting(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+            raise
 
 
 class EdgeCommand(Program):

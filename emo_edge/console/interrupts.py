@@ -20,6 +20,7 @@ from typing import NoReturn
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
 INTERRUPTED = 128 + signal.SIGINT
+_behind: list[threading.Thread] = []
 
 
 @contextmanager
@@ -66,6 +67,33 @@ def _watch(receiver: socket.socket, raised: threading.Event, grace: float) -> No
     while numbers := receiver.recv(64):
         if signal.SIGINT in numbers and not raised.wait(grace):
             _end()
+
+
+def leave_behind(thread: threading.Thread) -> None:
+    """Note a thread whose native call an interruption left under way.
+
+    Libraries crash where the interpreter is taken down around such a call: the process waits for it, unless
+    `end_without_waiting` ends it first.
+    """
+    if not _behind:
+        atexit.register(_wait)
+    _behind.append(thread)
+
+
+def end_without_waiting(code: int) -> None:
+    """End the process with an exit code if a call that was left behind is still under way; else do nothing."""
+    atexit.unregister(_wait)
+    if any(thread.is_alive() for thread in _behind):
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+
+
+def _wait() -> None:
+    for thread in _behind:
+        thread.join()
 
 
 def _leave() -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from emo_edge.graphs.wire import Buffer, Message
 
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
 """Of each element type that a graph may hold: ONNX's ``TensorProto.DataType``."""
-FLOAT, INT32, INT64, BOOL, FLOAT16, DOUBLE = 1, 6, 7, 9, 10, 11
+FLOAT, UINT8, INT32, INT64, BOOL, FLOAT16, DOUBLE = 1, 2, 6, 7, 9, 10, 11
 KEPT_VALUES = 64
 """Numbers in a constant whose values are read: what is larger is no arithmetic on shapes."""
 MOST_AXES = 12
@@ -109,15 +109,20 @@ def read_graph(content: Buffer) -> GraphFile:
     if len(nodes) > MOST_NODES or len(content) - weights > MOST_BYTES:
         raise ValueError(f"a graph of {len(nodes)} nodes in {len(content) - weights} bytes, more than any of ours")
     constants = tuple(_constant(tensor) for tensor in tensors)
-    held = {constant.name for constant in constants}
-    ports = [_port(port) for port in graph.messages(11)]
-    return GraphFile(
-        opset,
-        tuple(_node(Message(content, [one])) for one in nodes),
-        constants,
-        tuple(port for port in ports if port.name not in held),
-        tuple(_port(port) for port in graph.messages(12)),
-    )
+    inputs, outputs = _ports(graph, {constant.name for constant in constants})
+    return GraphFile(opset, tuple(_node(Message(content, [one])) for one in nodes), constants, inputs, outputs)
+
+
+def read_ports(content: Buffer) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Read the inputs that are fed and the outputs, and nothing else; raise ValueError for what is no graph."""
+    graph = Message(content, [(0, len(content))]).message(_GRAPH)
+    return _ports(graph, {tensor.text(8) for tensor in graph.messages(5)})
+
+
+def _ports(graph: Message, held: Set[str]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Return the inputs without the constants that stand among them, and the outputs."""
+    inputs, outputs = ([_port(port) for port in graph.messages(number)] for number in (11, 12))
+    return tuple(port for port in inputs if port.name not in held), tuple(outputs)
 
 
 def _opset(entry: Message) -> int:

@@ -18,6 +18,7 @@ from emo_edge.media.readers import pyav_reader
 from emo_edge.media.readers.frames import OPEN_TIMEOUT_S, READ_TIMEOUT_S, FrameReader
 from emo_edge.media.readers.opencv_reader import OpenCvReader
 from emo_edge.media.readers.unreachable import reason
+from emo_edge.media.readers.waiting import WaitingThread
 from emo_edge.media.sources import SourceKind, camera_path, without_password
 from emo_edge.utils.native_paths import native_path, native_text
 from emo_edge.utils.opencv import open_cv2
@@ -130,18 +131,20 @@ def _address_by_opencv(source: str, shown: str) -> FrameReader:
     cv2 = open_cv2()
     limits: list[Any] = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_S * 1000]
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_S * 1000]
-    start = time.monotonic()
-    capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    start, waiting = time.monotonic(), WaitingThread()
+    capture = waiting.run(lambda: cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits))
     if not capture.isOpened():
+        waiting.close()
         raise DeviceError(f"{shown}: the stream cannot be opened ({reason(source, None, time.monotonic() - start)})")
-    return OpenCvReader(capture, shown, live=True)
+    return OpenCvReader(capture, shown, waiting=waiting)
 
 
 def _pipeline(source: str, shown: str) -> FrameReader:
-    cv2 = open_cv2()
-    capture = cv2.VideoCapture(source, cv2.CAP_GSTREAMER)
+    cv2, waiting = open_cv2(), WaitingThread()
+    capture = waiting.run(lambda: cv2.VideoCapture(source, cv2.CAP_GSTREAMER))
     if capture.isOpened():
-        return OpenCvReader(capture, shown, live=True)
+        return OpenCvReader(capture, shown, waiting=waiting)
+    waiting.close()
     if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
         raise DeviceError(
             "this OpenCV was built without GStreamer: use the one that JetPack or the distribution brings, not pip's"

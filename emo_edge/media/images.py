@@ -13,9 +13,9 @@ from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media.crops import Image, checked_frame
 from emo_edge.media.headers.file_signatures import file_kind
 from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader
-from emo_edge.media.headers.image_headers import read_header
+from emo_edge.media.headers.image_headers import MAX_PIXELS, read_header
 from emo_edge.media.headers.orientation import upright
-from emo_edge.media.photos import READERS, read_photo, too_large
+from emo_edge.media.photos import READERS, read_photo
 from emo_edge.media.pipes import STANDARD_INPUT, read_fifo, read_standard_input
 from emo_edge.media.transparency import over_white, row_bands
 from emo_edge.utils.files import replaced_file
@@ -23,8 +23,6 @@ from emo_edge.utils.memory import require_memory
 from emo_edge.utils.opencv import open_cv2
 
 MAX_BYTES = 64 * 1024 * 1024
-MAX_PIXELS = 64_000_000
-"""192 MB as RGB, enough for a 50-megapixel phone."""
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Formats that are written."""
 
@@ -33,7 +31,8 @@ def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int 
     """Read a picture as uint8 RGB [H, W, 3], turned upright by its Exif orientation.
 
     JPEG, PNG, WebP and BMP are always read; TIFF (its first page), GIF, AVIF and HEIC with the extra ``photos``. The
-    content decides the format, not the extension. Size limits hold before a pixel is decoded. Grey, palette and CMYK
+    content decides the format, not the extension. Size limits hold before a pixel is decoded; a pixel of a JPEG, PNG,
+    WebP or BMP that is decoded to more than three bytes counts for more. Grey, palette and CMYK
     become RGB, 16 bits are rounded to 8, and transparent pixels of every format are laid over white, as a viewer shows
     them, because the colour hidden below them is arbitrary; a BMP's fourth byte is transparency only where its header
     names it so. Colour profiles are not applied.
@@ -59,9 +58,7 @@ def _read(data: bytes, max_pixels: int) -> Image:
     kind = file_kind(data)
     if kind in READERS:
         return read_photo(data, kind, max_pixels)
-    header = read_header(data)
-    if header.width * header.height > max_pixels:
-        raise BrokenImageError(too_large(header.format, header.width, header.height, max_pixels))
+    header = read_header(data, max_pixels)
     return upright(_decoded(header), header.orientation)
 
 

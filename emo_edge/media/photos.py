@@ -12,7 +12,7 @@ import numpy as np
 
 from emo_edge.errors import MissingExtraError
 from emo_edge.media.crops import Image
-from emo_edge.media.headers.image_header import AGAIN, BrokenImageError
+from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, check_size
 from emo_edge.media.headers.orientation import ORIENTATION_TAG, known_orientation, upright
 from emo_edge.media.transparency import over_white, row_bands
 from emo_edge.utils.extras import missing_extra
@@ -41,8 +41,7 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
             # Pillow's own limit is higher than ours, and what it warns of in metadata does not concern the pixels.
             warnings.simplefilter("ignore")
             photo = READERS[kind](data)
-            if photo.width * photo.height > max_pixels:
-                raise BrokenImageError(too_large(kind, photo.width, photo.height, max_pixels))
+            check_size(kind, photo.width, photo.height, max_pixels)
             return frame_from_pillow(photo.decoded())
     except (BrokenImageError, MissingExtraError):
         raise
@@ -64,11 +63,6 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
 def animated(kind: str, advice: str) -> str:
     """Return the refusal of an animation."""
     return f"holds an animation ({kind}), not one picture: {advice}"
-
-
-def too_large(kind: str, width: int, height: int, max_pixels: int) -> str:
-    """Return the refusal of a picture that has more pixels than the limit."""
-    return f"this {kind} has {width}x{height} pixels, more than the limit of {max_pixels:,}: shrink it"
 
 
 class Photo(NamedTuple):

@@ -22,8 +22,8 @@ from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
+from emo_edge.export.importers.hdf5_tensors import keras_file
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.reference.hdf5_tensors import keras_file
 from emo_edge.export.reference.label_network import label_network_shapes
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors
 from emo_edge.taxonomy import LABEL_SETS

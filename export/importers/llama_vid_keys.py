@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE
 from emo_edge.export.importers.key_map import KeyMap
 from emo_edge.export.importers.language_settings import (
     LANGUAGE_RENAMES,
@@ -16,7 +17,6 @@ from emo_edge.export.importers.language_settings import (
     language_config,
     model_settings,
 )
-from emo_edge.export.reference.crop_settings import CLIP_RESAMPLE
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 EVA_LAYERS = 39

@@ -1,28 +1,9 @@
-"""Crops of a checkpoint's networks: as upstream trained them, and as the manifest states them from the config."""
+"""Crops of a checkpoint's networks as the manifest states them, from the checkpoint's config."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.export.configs.networks import FaceConfig, LandmarkConfig, VisionConfig
-
-CLIP_RESAMPLE = "pil_bicubic"
-"""transformers' ``CLIPImageProcessor``, through which LLaVA and LLaMA-VID read pictures (``resample`` 3), and those of
-SigLIP and BLIP, which have the same."""
-LANDMARK_RESAMPLE = "opencv_linear"
-"""Default of ``cv2.resize``, as ``feature_extraction/landmark/landmark_features.py`` of EmoLA calls it."""
-
-
-def squaring(settings: Mapping[str, Any], *, siglip: bool = False) -> str:
-    """Return ``VisionConfig.squaring`` by LLaVA's ``image_aspect_ratio``.
-
-    Without "pad" CLIP's processor takes the middle, SigLIP's resizes both sides.
-    """
-    if settings.get("image_aspect_ratio") == "pad":
-        return "padded"
-    return "stretched" if siglip else "centred"
 
 
 def vision_crop_settings(vision: VisionConfig, *, clip: bool = False) -> CropSettings:

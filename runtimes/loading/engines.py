@@ -6,6 +6,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from emo_edge.bundle.checks.declared_ports import check_declared_ports
 from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
@@ -136,7 +137,11 @@ class GraphOpener:
         self._openvino = OpenVinoGraphs(bundle, threads) if device == "openvino" else None
 
     def __call__(self, part: str, component: GraphComponent, variant: str) -> tuple[TensorSession, str]:
-        """Open a component in ``variant`` or a more precise one; return the session and the variant that runs."""
+        """Open a component in ``variant`` or a more precise one; return the session and the variant that runs.
+
+        Raises BundleError, before an engine loads it, for a graph of other inputs or outputs than the manifest's.
+        """
+        check_declared_ports(self._bundle.files(component.variants[variant])[0], component)
         if self._device == "tensorrt":
             self._compiler = self._compiler or GraphCompiler(self._bundle, threads=self._threads)
             opened = self._compiler.open(part, variant)

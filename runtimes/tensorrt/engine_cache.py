@@ -120,7 +120,7 @@ class EngineCache:
     def rows_that_fit(self, recipe: EngineConfig, machine: dict[str, str]) -> int | None:
         """Return how many rows an earlier build of the graph here had to come down to; None if it never had to."""
         rows = self._kept(ROWS).get(self._rows_key(recipe, machine))
-        return rows if isinstance(rows, int) and rows > 0 else None
+        return rows if type(rows) is int and rows > 0 else None
 
     def note_rows(self, recipe: EngineConfig, machine: dict[str, str], most: int) -> None:
         """Remember how many rows fitted, so that the next start does not run out of memory first."""

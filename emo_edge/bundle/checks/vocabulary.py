@@ -57,9 +57,11 @@ def _token_problems(header: GgufHeader) -> Iterator[str]:
     if len(known) < len(tokens):
         token, times = Counter(tokens).most_common(1)[0]
         yield f"{TOKENS}: {_shown(token)} is there {times} times; each token once is allowed"
-    odd = [token for token in tokens if not 1 <= len(token) <= LONGEST_TOKEN]
+    # llama.cpp reads a token up to a zero byte: what is left may be there twice.
+    odd = [token for token in tokens if not 1 <= len(token) <= LONGEST_TOKEN or b"\0" in token]
     if odd or not _are_texts(tokens):
-        yield f"{TOKENS}: {_shown(odd[0]) if odd else 'not UTF-8'}; texts of 1 to {LONGEST_TOKEN} bytes are allowed"
+        shown = _shown(odd[0]) if odd else "not UTF-8"
+        yield f"{TOKENS}: {shown}; texts of 1 to {LONGEST_TOKEN} bytes without zero bytes are allowed"
     absent = sorted((BYTE_LETTERS if MERGES in arrays else BYTE_TOKENS) - known)
     if absent:
         yield f"{TOKENS}: lacks {absent[0].decode()}; a token for each of the 256 bytes is needed"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 AGAIN = "copy or save it again"
+RGB_BYTES = 3
+"""Of a pixel."""
 
 
 class BrokenImageError(ValueError):
@@ -27,6 +29,19 @@ class ImageHeader:
     """True where a fourth channel that the decoder gives is transparency."""
     clear_grey: int | None = None
     """Of a grey PNG: the decoded value that stands for transparent."""
+
+
+def check_size(kind: str, width: int, height: int, max_pixels: int, pixel_bytes: int = RGB_BYTES) -> None:
+    """Raise for a picture of more pixels than the limit; those that are decoded to more than RGB count for more."""
+    if width * height > max_pixels:
+        raise BrokenImageError(
+            f"this {kind} has {width}x{height} pixels, more than the limit of {max_pixels:,}: shrink it"
+        )
+    if width * height * pixel_bytes > RGB_BYTES * max_pixels:
+        raise BrokenImageError(
+            f"this {kind} has {width}x{height} pixels of {pixel_bytes} bytes, more than the limit of "
+            f"{RGB_BYTES * max_pixels:,} bytes: shrink it, or save it with 8 bits a channel and without transparency"
+        )
 
 
 def cut_off(kind: str, missing: str) -> BrokenImageError:

@@ -10,28 +10,39 @@ import struct
 from collections.abc import Callable
 
 from emo_edge.media.headers.file_signatures import MOVING, file_kind
-from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader, cut_off, too_many
+from emo_edge.media.headers.image_header import (
+    AGAIN,
+    RGB_BYTES,
+    BrokenImageError,
+    ImageHeader,
+    check_size,
+    cut_off,
+    too_many,
+)
 from emo_edge.media.headers.jpeg_header import jpeg_header
 from emo_edge.media.headers.orientation import exif_orientation
 from emo_edge.media.headers.png_header import ANIMATED, png_header
 
 __all__ = ["AGAIN", "BrokenImageError", "ImageHeader", "exif_orientation", "read_header"]
 
+MAX_PIXELS = 64_000_000
+"""192 MB as RGB, enough for a 50-megapixel phone."""
 MOST_CHUNKS = 10_000
 """Of a WebP that is one picture: programs write up to seven."""
 
 
-def read_header(data: bytes) -> ImageHeader:
-    """Read the header of a JPEG, PNG, WebP or BMP and check that the file is whole; raise BrokenImageError if not."""
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """Read the header of a JPEG, PNG, WebP or BMP; raise BrokenImageError for a file that is not whole or too large."""
     kind = file_kind(data)
     if kind not in _READERS:
         raise BrokenImageError(_refusal(kind))
     try:
-        header = _READERS[kind](data)
+        header = _READERS[kind](data, max_pixels)
     except (struct.error, IndexError) as error:
         raise BrokenImageError(f"this {kind} ends inside its header: {AGAIN}") from error
     if header.width < 1 or header.height < 1:
         raise BrokenImageError(f"this {kind} says it is {header.width}x{header.height} pixels: {AGAIN}")
+    check_size(kind or "", header.width, header.height, max_pixels)
     return header
 
 
@@ -45,7 +56,7 @@ def _refusal(kind: str | None) -> str:
     return f"holds {kind}, which is not read as an image: convert it to JPEG, PNG, WebP or BMP"
 
 
-def _webp(data: bytes) -> ImageHeader:
+def _webp(data: bytes, max_pixels: int) -> ImageHeader:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
         raise cut_off("WebP", f"{size + 8 - len(data):,} bytes are missing")
@@ -56,10 +67,13 @@ def _webp(data: bytes) -> ImageHeader:
                 "holds an animated WebP, not one picture: convert it to MP4, or one of its frames to JPEG or PNG"
             )
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        check_size("WebP", width, height, max_pixels, RGB_BYTES + bool(data[20] & _WEBP_ALPHA))
         return ImageHeader("WebP", width, height, data, _webp_orientation(data), True)
     if first == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        return ImageHeader("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, data, 1, True)
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        check_size("WebP", width, height, max_pixels, RGB_BYTES + (bits >> 28 & 1))
+        return ImageHeader("WebP", width, height, data, 1, True)
     if first == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return ImageHeader("WebP", width & 0x3FFF, height & 0x3FFF, data, 1, True)
@@ -78,7 +92,7 @@ def _webp_orientation(data: bytes) -> int:
     raise too_many("WebP", "chunks", MOST_CHUNKS)
 
 
-def _bmp(data: bytes) -> ImageHeader:
+def _bmp(data: bytes, max_pixels: int) -> ImageHeader:
     size, _, pixels, header = struct.unpack_from("<IIII", data, 2)
     compression = 0
     if header == 12:
@@ -99,8 +113,10 @@ def _bmp_alpha(data: bytes, header: int, compression: int) -> bool:
     return compression == 3 and header >= 56 and struct.unpack_from("<I", data, 66)[0] != 0
 
 
-_READERS: dict[str | None, Callable[[bytes], ImageHeader]] = {
-    "JPEG": jpeg_header,
+_WEBP_ALPHA = 0x10
+"""Of the flags of a VP8X chunk."""
+_READERS: dict[str | None, Callable[[bytes, int], ImageHeader]] = {
+    "JPEG": lambda data, max_pixels: jpeg_header(data),
     "PNG": png_header,
     "WebP": _webp,
     "BMP": _bmp,

@@ -6,13 +6,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader, cut_off, too_many
+from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader, check_size, cut_off, too_many
 from emo_edge.media.headers.orientation import exif_orientation
 
 MOST_CHUNKS = 100_000
 """Programs write pixels in chunks of 8 KB and more, of which the largest file that is read holds 8,000."""
-MOST_PIXEL_BYTES = 256_000_000
-"""Decoded: 64 megapixels of four bytes, half of that with 16 bits a channel."""
 UNCHECKED_BYTES = 500_000
 """Of packed pixels: they unpack to at most a thousand times that, half a second."""
 BLOCK = 1 << 18
@@ -21,19 +19,20 @@ ANIMATED = "holds an animation (animated PNG), not one picture: give it as a vid
 # Side chunks are left out of what is decoded: profiles make libpng print, texts may unpack to gigabytes, and
 # orientation is applied here.
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-_GREY = 0
+_GREY, _WITH_ALPHA = 0, (4, 6)
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By PNG's number of the kind of colours."""
 _PASSES = ((8, 8, 0, 0), (8, 8, 4, 0), (4, 8, 0, 4), (4, 4, 2, 0), (2, 4, 0, 2), (2, 2, 1, 0), (1, 2, 0, 1))
 """Of an interlaced picture: steps in x and y, and where they begin."""
 
 
-def png_header(data: bytes) -> ImageHeader:
-    """Read the header; raise BrokenImageError for a PNG that is cut off, damaged or animated."""
+def png_header(data: bytes, max_pixels: int) -> ImageHeader:
+    """Read the header; raise BrokenImageError for a PNG that is cut off, damaged, animated or too large."""
     if data[12:16] != b"IHDR":
         raise BrokenImageError(f"this PNG does not begin with its header (IHDR): {AGAIN}")
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     kept, orientation, clear, packed = [data[:8]], None, None, list[bytes]()
+    keyed = False
     for name, payload, chunk in _chunks(data):
         if name in _PIXEL_CHUNKS:
             kept.append(chunk)
@@ -42,21 +41,20 @@ def png_header(data: bytes) -> ImageHeader:
         elif name == b"acTL":
             raise BrokenImageError(ANIMATED)
         # libpng's readers give every other kind of transparency as a fourth channel.
+        keyed |= name == b"tRNS"
         if name == b"IDAT":
             packed.append(payload)
         elif name == b"tRNS" and clear is None and colours == _GREY and len(payload) == 2:
             clear = _decoded_value(int.from_bytes(payload, "big"), depth)
-    _check_size(width, height, depth // 8 * _CHANNELS.get(colours, 1))
+    check_size("PNG", width, height, max_pixels, _pixel_bytes(depth, colours, keyed=keyed))
     _check_packed(packed, _raw_bytes(width, height, depth * _CHANNELS.get(colours, 1), interlaced))
     return ImageHeader("PNG", width, height, b"".join(kept), orientation or 1, True, clear)
 
 
-def _check_size(width: int, height: int, pixel_bytes: int) -> None:
-    if width * height * pixel_bytes > MOST_PIXEL_BYTES and pixel_bytes > 4:
-        raise BrokenImageError(
-            f"this PNG has {width}x{height} pixels of {pixel_bytes} bytes, more than the limit of "
-            f"{MOST_PIXEL_BYTES:,} bytes: shrink it, or save it with 8 bits a channel"
-        )
+def _pixel_bytes(depth: int, colours: int, *, keyed: bool) -> int:
+    """Return the bytes of a pixel as it is decoded: one of grey becomes RGB, one with a colour key RGBA."""
+    channels = 4 if colours in _WITH_ALPHA or (keyed and colours != _GREY) else 3
+    return channels * max(depth // 8, 1) if colours != _GREY else max(depth // 8, 3)
 
 
 def _raw_bytes(width: int, height: int, bits: int, interlaced: int) -> int:

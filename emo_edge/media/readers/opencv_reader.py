@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.readers.frames import MAX_PIXELS, READ_TIMEOUT_S, RawFrame, nominal_step
+from emo_edge.media.readers.waiting import WaitingThread
 from emo_edge.utils.opencv import open_cv2
 
 MOST_FRAMES = 10**9
@@ -48,9 +49,10 @@ class OpenCvReader:
     A camera's frames, and those of a stream without time stamps, have the time at which they arrived.
     """
 
-    def __init__(self, capture: Any, name: str, *, camera: bool = False, live: bool = False) -> None:
+    def __init__(self, capture: Any, name: str, *, camera: bool = False, waiting: WaitingThread | None = None) -> None:
+        """Read the sizes of the source; ``waiting`` reads a stream, and is None for every other one."""
         cv2 = open_cv2()
-        self._capture, self._name, self._camera, self._live = capture, name, camera, live
+        self._capture, self._name, self._camera, self._waiting = capture, name, camera, waiting
         width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         if width * height > MAX_PIXELS:
             capture.release()
@@ -71,12 +73,15 @@ class OpenCvReader:
 
     def close(self) -> None:
         """Release the capture."""
-        self._capture.release()
+        if self._waiting:
+            self._waiting.close(self._capture.release)
+        else:
+            self._capture.release()
 
     def _grabbed(self) -> bool:
         start = time.monotonic()
-        done = bool(self._capture.grab())
-        if not done and self._live and time.monotonic() - start > 0.9 * READ_TIMEOUT_S:
+        done = bool(self._waiting.run(self._capture.grab) if self._waiting else self._capture.grab())
+        if not done and self._waiting and time.monotonic() - start > 0.9 * READ_TIMEOUT_S:
             raise DeviceError(f"{self._name}: the stream stalled: nothing came for {READ_TIMEOUT_S} s")
         return done
 
@@ -85,5 +90,5 @@ class OpenCvReader:
             return time.monotonic() - start
         stamp = float(self._capture.get(open_cv2().CAP_PROP_POS_MSEC)) / 1000
         if index and not stamp:
-            return time.monotonic() - start if self._live else None
+            return time.monotonic() - start if self._waiting else None
         return stamp

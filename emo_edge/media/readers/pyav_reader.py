@@ -19,6 +19,7 @@ from emo_edge.media.readers.frames import (
     RawFrame,
     nominal_step,
 )
+from emo_edge.media.readers.waiting import WaitingThread
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Their transparency is side data, which FFmpeg's own decoders ignore."""
@@ -51,8 +52,10 @@ class PyAvFrame:
 class PyAvReader:
     """A file or a stream that PyAV has opened."""
 
-    def __init__(self, container: Any, name: str, *, live: bool) -> None:
-        self._container, self._name, self._live = container, name, live
+    def __init__(self, container: Any, name: str, waiting: WaitingThread | None = None) -> None:
+        """Choose the video; ``waiting`` reads a stream, and is None for a file."""
+        live = waiting is not None
+        self._container, self._name, self._live, self._waiting = container, name, live, waiting
         self._stream = video_stream(container, name)
         self._decoder = _decoder(self._stream, name, live=live)
         size = self._stream.codec_context.width * self._stream.codec_context.height
@@ -74,7 +77,10 @@ class PyAvReader:
 
     def close(self) -> None:
         """Close the container."""
-        self._container.close()
+        if self._waiting:
+            self._waiting.close(self._container.close)
+        else:
+            self._container.close()
 
     def _timed(self, frame: Any) -> PyAvFrame:
         ticks = frame.pts if frame.pts is not None else frame.dts
@@ -98,7 +104,7 @@ class PyAvReader:
         broken, failure = 0, None
         while broken < MOST_BROKEN_PACKETS:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in self._demuxed():
                     broken = 0
                     # An empty packet would end the decoder; FFmpeg gives one at the end, too.
                     if packet.size:
@@ -114,6 +120,16 @@ class PyAvReader:
         if failure is not None and self._live:
             # Raised out of the handler: FFmpeg's error, which may hold the address, is no part of a traceback.
             raise _broken_stream(self._name, failure)
+
+    def _demuxed(self) -> Iterator[Any]:
+        """Yield the packets as they come."""
+        packets = self._container.demux(self._stream)
+
+        def following() -> Any:
+            return next(packets, None)
+
+        while (packet := self._waiting.run(following) if self._waiting else following()) is not None:
+            yield packet
 
 
 def open_file(path: str, name: str) -> PyAvReader:
@@ -134,15 +150,20 @@ def open_file(path: str, name: str) -> PyAvReader:
             f"{name}: not a video that can be read, or a damaged one (an MP4 that was cut off cannot be opened): "
             "copy it again, or convert it to MP4"
         )
-    return _reader(container, name, live=False)
+    return _reader(container, name)
 
 
 def open_stream(address: str, name: str) -> PyAvReader:
     """Open an address; raises PyAV's error for one that does not answer. ``name`` is for messages."""
     import av
 
-    timeout = (OPEN_TIMEOUT_S, READ_TIMEOUT_S)
-    return _reader(av.open(address, timeout=timeout, metadata_errors="replace"), name, live=True)
+    timeout, waiting = (OPEN_TIMEOUT_S, READ_TIMEOUT_S), WaitingThread()
+    try:
+        container = waiting.run(lambda: av.open(address, timeout=timeout, metadata_errors="replace"))
+    except BaseException:
+        waiting.close()
+        raise
+    return _reader(container, name, waiting)
 
 
 def video_stream(container: Any, name: str) -> Any:
@@ -161,11 +182,13 @@ def video_stream(container: Any, name: str) -> Any:
     return chosen
 
 
-def _reader(container: Any, name: str, *, live: bool) -> PyAvReader:
+def _reader(container: Any, name: str, waiting: WaitingThread | None = None) -> PyAvReader:
     try:
-        return PyAvReader(container, name, live=live)
+        return PyAvReader(container, name, waiting)
     except BaseException:
         container.close()
+        if waiting:
+            waiting.close()
         raise
 
 

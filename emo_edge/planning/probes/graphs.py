@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from emo_edge.planning.cost.work import Kind, Node, Precision
 from emo_edge.tensors import TensorSpec
 from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.memory import require_memory
 
 OPSET = 20
+COPIES = 6
+"""Of float32 weights at once, at most: as numbers, in messages that contain each other, as bytes, in the engine."""
+HEADROOM = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,17 @@ class GraphProbe:
         return TensorSpec("x", "float32", self.shape), TensorSpec("y", "float32", self.shape)
 
     def write(self, path: Path) -> Path:
-        """Write the graph; raises MissingExtraError without the ``onnx`` package."""
+        """Write the graph.
+
+        Raises MissingExtraError without the ``onnx`` package, DeviceMemoryError where memory is short: protobuf would
+        end the process.
+        """
         try:
             import onnx
         except ModuleNotFoundError as error:
             raise missing_extra(error) from error
+        weights = self.chain * self.node.weight_bytes
+        require_memory(int(COPIES * weights) + HEADROOM, f"measuring a {self.kind} of {self.shape[-1]} columns")
         path.write_bytes(_model(onnx, self).SerializeToString())
         return path
 

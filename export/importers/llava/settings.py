@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.export.configs.networks import LDP, LDP_V2
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.importers.language_settings import (
     ARCHITECTURE,
     QWEN2,
@@ -17,7 +18,6 @@ from emo_edge.export.importers.language_settings import (
 )
 from emo_edge.export.importers.llava.towers import VISION_SETTINGS, is_siglip, vision_config
 from emo_edge.export.models.landmark_network import LandmarkNetwork
-from emo_edge.export.reference.crop_settings import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.reference.tensor_files import StoredTensors
 
 FEATURE_LAYER = "mm_vision_select_layer"

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from emo_edge.benchmarks.endurance import kills
+from emo_edge.benchmarks.endurance.cached_engines import engines_digest
 from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, KilledCommand, folder_digest
 from emo_edge.benchmarks.endurance.inputs import write_face_network
 from emo_edge.benchmarks.endurance.kills import killed_runs
+from emo_edge.errors import DeviceError
+from emo_edge.runtimes.tensorrt.engine_cache import PLAN, EngineCache, Entry
+from emo_edge.utils.files import sha256_of
 
 
 @pytest.mark.slow
@@ -39,3 +43,37 @@ def test_another_result_after_a_kill_is_noticed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(COMMANDS, "careless", careless)  # type: ignore[arg-type]
     runs = list(killed_runs("careless", tmp_path, tmp_path / "work", count=4, seed=0))
     assert "after the next run: a differ from the undisturbed run" in [one for run in runs for one in run.problems]
+
+
+def test_some_of_the_parts_may_be_there_after_a_kill_but_none_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that writes one part after the other, each of them whole, or in place."""
+    monkeypatch.setattr(kills, "command_line", lambda words: ["sh", "-c", *words])
+    whole = 'echo {0} > "$0/.{0}" && sleep 0.05 && mv "$0/.{0}" "$0/{0}" && '
+    in_place = 'echo half > "$0/{0}" && sleep 0.2 && echo {0} > "$0/{0}" && '
+    for part, count, problems in (
+        (whole, 2, set()),
+        (in_place, 5, {"after the kill: a differ from the undisturbed run"}),
+    ):
+        script = 'mkdir -p "$0" && ' + part.format("a") + whole.format("b") + "true"
+        command = KilledCommand(
+            lambda made, folder, script=script: [script, str(folder / OUT)], folder_digest, grows=True
+        )
+        monkeypatch.setitem(COMMANDS, "growing", command)  # type: ignore[arg-type]
+        runs = list(killed_runs("growing", tmp_path, tmp_path / f"work {count}", count=count, seed=1))
+        assert {problem for run in runs for problem in run.problems} == problems
+
+
+def test_engines_that_would_not_be_used_are_noticed(tmp_path: Path) -> None:
+    cache, key = EngineCache(tmp_path), "0" * 32
+    (tmp_path / key).mkdir()
+    (tmp_path / key / PLAN).write_bytes(b"plan")
+    digest = sha256_of(tmp_path / key / PLAN)
+    cache.compared(Entry(key, "face fp32", 4, digest, 1.0, {}, "2026-01-01T00:00:00Z"), {"y": 1.0})
+    assert engines_digest(tmp_path) == {key: "face fp32"}
+    (tmp_path / ".partial-x").mkdir()
+    assert engines_digest(tmp_path) == {key: "face fp32", ".partial-x": "left"}
+    (tmp_path / key / PLAN).write_bytes(b"half")
+    with pytest.raises(DeviceError, match="changed since it was built"):
+        engines_digest(tmp_path)

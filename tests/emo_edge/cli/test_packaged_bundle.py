@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from click.testing import CliRunner, Result
 
 from emo_edge import __version__
 from emo_edge.assets.packaged import SAMPLES
+from emo_edge.bundle.reader import Bundle
 from emo_edge.cli import packaged_bundle
 from emo_edge.cli.app import main
-from emo_edge.cli.packaged_bundle import bundle_directory, cached_bundle
-from emo_edge.errors import BundleError, MissingExtraError
+from emo_edge.cli.packaged_bundle import bundle_directory, cached_bundle, own_bundle, present_bundle
+from emo_edge.errors import BundleError, InputError, MissingExtraError
 
 FACE = SAMPLES / "078-happiness.jpg"
 
@@ -42,6 +44,30 @@ def test_commands_take_the_name_of_a_packaged_model(cached: Path) -> None:
     assert "emo-tiny, bundle version" in run("inspect", "emo-tiny").stdout
     verified = run("verify", "emo-tiny")
     assert verified.exit_code == 0 and "intact" in verified.stdout and not verified.stderr
+
+
+def test_the_doctor_takes_the_name_and_makes_nothing(cached: Path) -> None:
+    assert present_bundle(Path("emo-tiny")) == cached
+    cached.unlink()
+    refused = run("doctor", "--bundle", "emo-tiny")
+    assert refused.exit_code == 5 and "emo-tiny: no such bundle; emo-edge demo makes it" in refused.stderr
+    assert "a bundle is a folder, or emo-tiny" in run("doctor", "--bundle", "nowhere").stderr
+
+
+def test_what_a_command_replaces_is_a_copy(cached: Path) -> None:
+    assert own_bundle(Path("emo-tiny")) == Path("emo-tiny")
+    assert Bundle.open("emo-tiny").manifest == Bundle.open(cached).manifest
+    assert [path.name for path in Path().iterdir()] == ["emo-tiny"] and cached.exists()
+    assert own_bundle(Path("emo-tiny")) == Path("emo-tiny"), "the copy is a folder like any other"
+
+
+def test_a_copy_that_cannot_be_written_is_one_error(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(packaged_bundle.shutil, "copytree", full)
+    with pytest.raises(InputError, match="cannot be copied here"):
+        own_bundle(Path("emo-tiny"))
 
 
 def test_a_folder_of_that_name_comes_first(cached: Path, tiny_bundle: Path) -> None:

@@ -62,6 +62,12 @@ def webp_of_chunks() -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def webp(side: int, alpha: bool) -> bytes:
+    """The header of a lossless WebP."""
+    bits = side - 1 | (side - 1) << 14 | alpha << 28
+    return b"RIFF" + struct.pack("<I", 4 + 8 + 5) + b"WEBPVP8L" + struct.pack("<IB", 5, 0x2F) + struct.pack("<I", bits)
+
+
 def gif(side: int, blocks: bytes) -> bytes:
     return b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + bytes(6) + blocks
 
@@ -87,6 +93,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "chunks": (lambda: png(8, 8, 0, zeros(1), extra=chunk(b"teSt", b"") * 300_000), r"more than 100,000 chunks"),
     "packed": (lambda: png(1000, 8, 2, zeros(2000)), "holds more pixels than its size says"),
+    "packed, and too large": (lambda: png(40_000, 8, 2, zeros(6000)), "40000x40000 pixels, more than the limit"),
+    "four channels": (lambda: png(8000, 8, 6, zeros(1)), "8000x8000 pixels of 4 bytes, more than the limit"),
+    "a colour key": (lambda: png(8000, 8, 3, zeros(1), extra=chunk(b"tRNS", b"\0")), "8000x8000 pixels of 4 bytes"),
+    "webp with alpha": (lambda: webp(8000, True), "this WebP has 8000x8000 pixels of 4 bytes"),
     "sixteen bits": (lambda: png(8000, 16, 6, zeros(1)), "8000x8000 pixels of 8 bytes, more than the limit"),
     "interlaced": (lambda: png(8000, 16, 6, zeros(1), interlaced=1), "8000x8000 pixels of 8 bytes"),
     "webp chunks": (webp_of_chunks, r"more than 10,000 chunks"),

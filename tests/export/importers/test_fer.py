@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.importers import fer
+from emo_edge.export.importers import fer, hdf5_tensors
 from emo_edge.export.importers.fer import LABELS, checkpoint_from_fer
 from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -362,3 +363,14 @@ def test_the_released_file_is_the_one_that_is_known(tmp_path: Path) -> None:
     small = cv2.resize(crop, (64, 64))
     logits = network.graph_outputs(np.asarray(small[None], np.uint8))["label_logits"][0]
     assert LABELS[int(logits.argmax())] == "happiness"
+
+
+def test_a_file_that_the_library_does_not_get_through_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library may loop for ever in a damaged file, so that a process with limits of its own reads it."""
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file.create_group("model_weights")
+    monkeypatch.setattr(hdf5_tensors, "SECONDS", 0.01)
+    with ExitStack() as stack, pytest.raises(CheckpointError, match=r"a.hdf5: not readable .* gave no answer"):
+        hdf5_tensors.keras_file(tmp_path / "a.hdf5", stack)

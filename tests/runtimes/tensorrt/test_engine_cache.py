@@ -221,8 +221,10 @@ def test_rows_that_fit_are_remembered_for_the_graph_and_the_machine(cache: Engin
     cache.note_rows(recipe, MACHINE, 4)
     assert cache.rows_that_fit(recipe_of(Path("a"), shapes={}), MACHINE) == 4
     assert cache.rows_that_fit(recipe, MACHINE | {"gpu": "Thor"}) is None
-    (cache.directory / "rows.json").write_text("[1", encoding="utf-8")
-    assert cache.rows_that_fit(recipe, MACHINE) is None
+    noted = (cache.directory / "rows.json").read_text(encoding="utf-8")
+    for changed in ("[1", noted.replace("4}", "true}"), noted.replace("4}", "0}"), noted.replace("4}", "4.5}")):
+        (cache.directory / "rows.json").write_text(changed, encoding="utf-8")
+        assert cache.rows_that_fit(recipe, MACHINE) is None
 
 
 def test_half_a_secret_seals_nothing(cache: EngineCache, builder: Builder, recipe_of: Recipes) -> None:

@@ -159,6 +159,10 @@ ENDED = {
     "no layers": (pair("llama.block_count", UINT32, 0), "llama.block_count"),
     "experts": (pair("llama.expert_count", UINT32, 8), "llama.expert_count"),
     "a token twice": (lambda file: file.set_array(TOKENS, _700=file.pairs[TOKENS][1][1][699]), TOKENS),
+    "a token twice, once with a zero byte": (
+        lambda file: file.set_array(TOKENS, _700=file.pairs[TOKENS][1][1][699] + b"\0"),
+        TOKENS,
+    ),
     "a byte without a token": (lambda file: file.set_array(TOKENS, _4=b"zzqq"), TOKENS),
     "data that lie at an odd byte": (pair("general.alignment", UINT32, 1), "general.alignment"),
 }

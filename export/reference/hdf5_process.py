@@ -1,58 +1,51 @@
-"""Read the tensors of an HDF5 file that Keras wrote. Nothing in it is executed, and no other file is opened by it."""
+"""Read a Keras model's HDF5 file in a process of its own: the library may loop for ever in a damaged one.
+
+Nothing in the file is executed, and no other file is opened by it. Run as a module, this file is that process.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors
 
 WEIGHTS, ARCHITECTURE = "model_weights", "model_config"
+FLOATS = ("f2", "f4", "f8")
 MOST_BYTES = 1 << 28
 """Of all tensors together: far above any small expression network."""
 MOST_MEMBERS = 10_000
 """Groups and datasets that are looked at, so that groups which hold each other come to an end."""
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
+CPU_SECONDS, MEMORY = 5, 2 << 30
+"""Of the process. The file of the package fer takes 0.3 s."""
+REFUSED = 3
+"""Exit code where the message on stdout is the whole error."""
+FACTS, ARRAYS = "facts.json", "arrays.npz"
 
 
-def keras_file(path: Path, stack: ExitStack) -> tuple[list[dict[str, Any]], StoredTensors]:
-    """Open a model that Keras saved as HDF5; the file stays open until ``stack`` closes.
+def read_model(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the layers as Keras describes them, and the datasets by ``layer/name``; both live as long as the process.
 
-    Returns:
-        The layers of its architecture as it describes them, and its tensors by ``layer/name``: ``conv2d_1/kernel``.
-
-    Raises CheckpointError for a file that is missing, damaged or something else, that links to other files, or that
-    claims more than `MOST_BYTES`.
+    Raises CheckpointError for a file that is damaged or something else, links to other files, or claims more than
+    `MOST_BYTES`.
     """
     import h5py
 
-    _require_signature(path)
     try:
-        file = stack.enter_context(h5py.File(path, "r"))
-        reader = _Reader(h5py, file, path)
-        layers, tensors = reader.layers(), dict(reader.tensors())
+        reader = _Reader(h5py, h5py.File(path, "r"), path)
+        layers, datasets = reader.layers(), dict(reader.datasets())
     except (OSError, RuntimeError, RecursionError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not readable as HDF5 (truncated or corrupt): {error}") from error
-    total = sum(int(np.prod(one.shape, dtype=object)) * 4 for one in tensors.values())
+    total = sum(int(np.prod(one.shape, dtype=object)) * 4 for one in datasets.values())
     if total > MOST_BYTES:
         raise CheckpointError(f"{path}: claims {total} bytes of weights, more than any network of this family has")
-    return layers, tensors
-
-
-def _require_signature(path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    with path.open("rb") as stream:
-        head = stream.read(len(SIGNATURE))
-    if head != SIGNATURE:
-        raise CheckpointError(f"{path}: no HDF5 file; it begins with {head!r}")
+    return layers, datasets
 
 
 class _Reader:
@@ -74,13 +67,12 @@ class _Reader:
             raise CheckpointError(f"{self.path}: {ARCHITECTURE} is no architecture of Keras: {error}") from error
         return named
 
-    def tensors(self) -> Iterator[tuple[str, StoredTensor]]:
+    def datasets(self) -> Iterator[tuple[str, Any]]:
         """Yield every dataset below the weights, named by its layer and its own name without Keras' ``:0``."""
         weights = self.file[WEIGHTS]
         for layer in self._members(weights):
             for name, dataset in self._datasets(weights[layer]):
-                full = f"{layer}/{name.rpartition('/')[2].partition(':')[0]}"
-                yield full, StoredTensor(full, self.path, tuple(dataset.shape), _dtype(dataset), _reading(dataset))
+                yield f"{layer}/{name.rpartition('/')[2].partition(':')[0]}", dataset
 
     def _datasets(self, group: Any) -> Iterator[tuple[str, Any]]:
         for name in self._members(group):
@@ -106,9 +98,29 @@ class _Reader:
         return names
 
 
-def _dtype(dataset: Any) -> torch.dtype | None:
-    return {"f4": torch.float32, "f2": torch.float16, "f8": torch.float64}.get(dataset.dtype.str[1:])
+def main(path: Path, folder: Path) -> None:
+    """Write the facts and the arrays of a model into a folder."""
+    with suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    layers, datasets = read_model(path)
+    shapes = {name: list(one.shape) for name, one in datasets.items()}
+    read = {name: one for name, one in datasets.items() if one.dtype.str[1:] in FLOATS}
+    arrays: dict[str, Any]
+    try:
+        arrays = {name: np.ascontiguousarray(one[()], one.dtype.newbyteorder("=")) for name, one in read.items()}
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as HDF5 (truncated or corrupt): {error}") from error
+    (folder / FACTS).write_text(json.dumps({"layers": layers, "shapes": shapes}, allow_nan=False), encoding="utf-8")
+    np.savez(folder / ARRAYS, **arrays)
 
 
-def _reading(dataset: Any) -> Callable[[], torch.Tensor]:
-    return lambda: torch.from_numpy(np.ascontiguousarray(dataset[()], dataset.dtype.newbyteorder("=")))
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except (CheckpointError, ValueError) as refused:
+        sys.stdout.buffer.write(str(refused).encode("utf-8", "surrogateescape"))
+        sys.exit(REFUSED)
