@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from emo_edge.bundle.manifest import BundleFile, Detector, Manifest
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.inference.detectors import DetectorFiles
+from emo_edge.faces.weights import installed_weights
+from emo_edge.inference.detectors import MTCNN, DetectorFiles, packaged_graphs
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,15 @@ class StoredDetector:
 
     name: Detector
     files: tuple[BundleFile, ...] = ()
+
+
+def own_detector(name: Detector) -> DetectorFiles:
+    """Return the detector that a checkpoint names, with the weights of the installed package or those fetched.
+
+    Raises MissingExtraError or InputError where they are not there.
+    """
+    weights = {MTCNN: packaged_graphs, "yunet": lambda: [installed_weights("yunet")]}
+    return DetectorFiles(name, tuple(weights[name]()) if name in weights else ())
 
 
 def stored_detector(writer: BundleWriter, detector: DetectorFiles) -> StoredDetector:

@@ -25,7 +25,12 @@ class _Answers(BaseHTTPRequestHandler):
     """Gives the weights, other bytes, too many bytes, or an error."""
 
     def do_GET(self) -> None:
-        bodies = {"/good": CONTENT, "/other": CONTENT[:-1] + b"!", "/endless": CONTENT * 20}
+        bodies = {
+            "/good": CONTENT,
+            "http://nowhere.invalid/good": CONTENT,
+            "/other": CONTENT[:-1] + b"!",
+            "/endless": CONTENT * 20,
+        }
         if self.path not in bodies:
             self.send_error(404)
             return
@@ -89,6 +94,13 @@ def test_nothing_else_is_kept(path: str, message: str, server: str, monkeypatch:
     done = get()
     assert (done.exit_code, message in done.stderr) == (4, True), done.output
     assert list(weights_path("yunet").parent.iterdir()) == []
+
+
+def test_the_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, "http://nowhere.invalid/good")
+    monkeypatch.setenv("http_proxy", server)
+    assert get().exit_code == 0
+    assert installed_weights("yunet").read_bytes() == CONTENT
 
 
 def test_without_a_network_the_error_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
