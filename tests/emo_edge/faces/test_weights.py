@@ -19,6 +19,7 @@ from emo_edge.faces import weights
 from emo_edge.faces.weights import DOWNLOADS, YUNET, installed_weights, weights_path
 
 CONTENT = b"weights " * 20_000
+PROXIED = "http://nowhere.invalid/good"
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -57,7 +58,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -97,9 +98,10 @@ def test_nothing_else_is_kept(path: str, message: str, server: str, monkeypatch:
 
 
 def test_the_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    known(monkeypatch, "http://nowhere.invalid/good")
+    known(monkeypatch, PROXIED)
     monkeypatch.setenv("http_proxy", server)
-    assert get().exit_code == 0
+    done = get()
+    assert done.exit_code == 0, done.output
     assert installed_weights("yunet").read_bytes() == CONTENT
 
 
