@@ -24,8 +24,9 @@ def own_detector(name: Detector) -> DetectorFiles:
 
     Raises MissingExtraError or InputError where they are not there.
     """
-    weights = {MTCNN: packaged_graphs, "yunet": lambda: [installed_weights("yunet")]}
-    return DetectorFiles(name, tuple(weights[name]()) if name in weights else ())
+    if name == MTCNN:
+        return DetectorFiles(name, tuple(packaged_graphs()))
+    return DetectorFiles(name, (installed_weights(name),) if name == "yunet" else ())
 
 
 def stored_detector(writer: BundleWriter, detector: DetectorFiles) -> StoredDetector:
