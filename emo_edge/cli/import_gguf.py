@@ -50,7 +50,12 @@ def _labels(_: click.Context, __: click.Parameter, value: str | None) -> tuple[s
     show_default=True,
     help="Growth of a face's box on each side, as a fraction of its width.",
 )
-@click.option("--whole-image", is_flag=True, help="Show the model the whole picture instead of each face.")
+@click.option(
+    "--detector",
+    default="mtcnn",
+    show_default=True,
+    help="Face detector that the bundle holds: mtcnn, yunet (see emo-edge detector get), haar, whole, or YuNet's file.",
+)
 @click.option(
     "--context", type=click.IntRange(1, LARGEST_CONTEXT), default=CONTEXT, show_default=True, help="Positions."
 )

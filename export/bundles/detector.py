@@ -19,6 +19,10 @@ class StoredDetector:
     files: tuple[BundleFile, ...] = ()
 
 
+HAAR = StoredDetector("haar")
+"""OpenCV's, which needs no file."""
+
+
 def own_detector(name: Detector) -> DetectorFiles:
     """Return the detector that a checkpoint names, with the weights of the installed package or those fetched.
 

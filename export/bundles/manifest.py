@@ -29,7 +29,7 @@ from emo_edge.bundle.prompts import (
     TextSegment,
     TokenGroup,
 )
-from emo_edge.export.bundles.detector import StoredDetector
+from emo_edge.export.bundles.detector import HAAR, StoredDetector
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
@@ -98,7 +98,7 @@ def face_manifest(
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
-    detector: StoredDetector,
+    detector: StoredDetector = HAAR,
 ) -> Manifest:
     """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
     inputs, outputs = (_contracts(side) for side in contracts)

@@ -17,9 +17,7 @@ from emo_edge.bundle.face_crops import CropSettings, Preprocessing
 from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, UNQUANTIZED
 from emo_edge.bundle.manifest import (
-    BundleFile,
     Components,
-    Detector,
     LanguageComponent,
     Manifest,
     MmprojComponent,
@@ -31,11 +29,12 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import BundleError, InputError
+from emo_edge.export.bundles.detector import HAAR, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.profiles import PROFILE_OF
-from emo_edge.export.vlm.config import VlmConfig, VlmFiles
+from emo_edge.export.vlm.config import WHOLE, VlmConfig, VlmFiles
 from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
-from emo_edge.inference.detectors import packaged_graphs
+from emo_edge.inference.detectors import requested_files
 from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.runtimes.mtmd.proof import Pair, proven_pair
 from emo_edge.taxonomy import LABEL_SETS
@@ -86,7 +85,7 @@ def bundle_from_gguf(
         raise InputError(f"{missing[0]}: no such file")
     header, tower = check_language_gguf(files.model), check_mmproj_gguf(files.mmproj)
     prompt, side = conversation(header, config), config.picture_size or _side(tower)
-    types = _language_types(files, header)
+    types, finder = _language_types(files, header), requested_files(config.detector)
     with BundleWriter(target, overwrite=overwrite) as writer:
         copies = _copied(files, types, tower, writer, reports)
         mmproj = copies["vision"]
@@ -94,7 +93,7 @@ def bundle_from_gguf(
         pair, *_ = [proven_pair(copies[f"language-{kind}"], mmproj, side) for kind in types]
         reports.line(f"a picture of {side} pixels fills {pair.positions} positions; prompt: {prompt.shown}")
         model = copies[f"language-{types[0]}"]
-        facts = token_facts(model, prompt)
+        facts, detector = token_facts(model, prompt), stored_detector(writer, finder) if finder else HAAR
         manifest = Manifest(
             name=config.name or str(header.metadata.get("general.name") or header.architecture)[:80],
             components=_components(copies, types, _file_type(tower), pair, config, writer),
@@ -105,8 +104,8 @@ def bundle_from_gguf(
             face_labels=FaceLabels(),
             question_tokenizer=None,
             max_question_tokens=None,
-            detector=_detector(config),
-            detector_files=_detector_files(config, writer),
+            detector=detector.name,
+            detector_files=detector.files,
             profiles=_profiles(types, _file_type(tower)),
             default_profile=_profile_names(types)[0],
             provenance=_provenance(header, tower, files),
@@ -178,7 +177,7 @@ def _components(
 
 
 def _preprocessing(config: VlmConfig, side: int) -> Preprocessing:
-    margin = 0.0 if config.whole_image else config.margin
+    margin = 0.0 if config.detector == WHOLE else config.margin
     return Preprocessing(
         vision=CropSettings(method="square", size=side, margin=margin, fill=(0.5, 0.5, 0.5)), face=None
     )
@@ -210,18 +209,6 @@ def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles) -> dict[
         **({"licence": str(licence)[:200]} if licence else {}),
         **({"warning": CLASS_TOKEN_WARNING} if _misplaced_class_token(tower) else {}),
     }
-
-
-def _detector(config: VlmConfig) -> Detector:
-    return "whole-image" if config.whole_image else "mtcnn"
-
-
-def _detector_files(config: VlmConfig, writer: BundleWriter) -> tuple[BundleFile, ...]:
-    """Copy the detector's graphs, so that a device needs nothing more."""
-    sources = [] if config.whole_image else packaged_graphs()
-    return tuple(
-        writer.entry(Path(shutil.copyfile(source, writer.path(f"detector-{source.name}")))) for source in sources
-    )
 
 
 def _compared(

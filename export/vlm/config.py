@@ -8,7 +8,8 @@ from pathlib import Path
 CONTEXT = 4096
 """Positions by default, fewer where the model was trained with fewer."""
 CLASSIFY = "What is the facial expression of the person in the {medium}? Answer with one of these words only: {labels}."
-DESCRIBE = "What is the facial expression of the person?"
+WHOLE = "whole"
+"""Detector that shows the model the whole picture."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class VlmConfig:
     """Pixels of a side; None takes the mmproj's own."""
     margin: float = 0.25
     """Growth of a face's box on each side. A guess: no general model was trained on crops of a known margin."""
-    whole_image: bool = False
-    """Show the whole picture instead of its faces."""
+    detector: str = "mtcnn"
+    """Face detector that the bundle holds: one of `emo_edge.inference.detectors.CHOICES`, or YuNet's file."""
     context: int = CONTEXT
     name: str | None = None
     """Of the bundle; None takes the model's."""
