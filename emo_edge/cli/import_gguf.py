@@ -31,6 +31,17 @@ def _labels(_: click.Context, __: click.Parameter, value: str | None) -> tuple[s
 @click.option("--model", type=PATH, required=True, help="Language model in GGUF.")
 @click.option("--mmproj", type=PATH, required=True, help="Its vision tower and projector in GGUF.")
 @click.option("--reference", type=PATH, help="The same language model in f16, bf16 or f32, to compare with.")
+@click.option(
+    "--face",
+    type=PATH,
+    help="Checkpoint of a face network, as import facexformer writes it: landmarks, pose and face facts.",
+)
+@click.option(
+    "--demographic-sentence",
+    "use_demographics",
+    is_flag=True,
+    help="Put age, gender and race, as --face sees them, before the question. No such model was trained with it.",
+)
 @click.option("--labels", callback=_labels, help="Your own labels, such as: happy,sad,angry. They become the default.")
 @click.option("--prompt", "classify", default=CLASSIFY, show_default=True, help="Question for a label.")
 @click.option("--system", help="Message of the system before the question.  [default: the chat template's]")
@@ -59,7 +70,9 @@ def _labels(_: click.Context, __: click.Parameter, value: str | None) -> tuple[s
 @click.option(
     "--context", type=click.IntRange(1, LARGEST_CONTEXT), default=CONTEXT, show_default=True, help="Positions."
 )
-@click.option("--samples", type=PATH, help="Folder of pictures for --reference; the packaged drawings by default.")
+@click.option(
+    "--samples", type=PATH, help="Folder of pictures for --reference and --face; the packaged drawings by default."
+)
 @click.option(
     "--limit", type=click.IntRange(1), default=PICTURES, show_default=True, help="Number of pictures to compare on."
 )
@@ -84,7 +97,8 @@ def main(
     rendered once and shown. With --reference the cost of the quantization is measured and kept as evidence.
     """
     require_output(out)
-    pictures = (folder_samples(samples, limit) if samples else packaged_samples(limit)) if reference else []
+    compared = reference or choices["face"]
+    pictures = (folder_samples(samples, limit) if samples else packaged_samples(limit)) if compared else []
     files, config = VlmFiles(model, mmproj, reference), VlmConfig(**choices)
     with prompt_interrupts(), shown_reports() as reports:
         bundle_from_gguf(files, out, config, pictures, overwrite=overwrite, threads=threads, reports=reports)

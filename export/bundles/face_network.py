@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS, Manifest, Profile
+from emo_edge.bundle.face_crops import CropSettings, crop_face
+from emo_edge.bundle.manifest import LABEL_LOGITS, GraphComponent, Manifest, Profile
+from emo_edge.bundle.prompts import FaceLabels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
@@ -20,7 +21,7 @@ from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
 from emo_edge.export.bundles.detector import StoredDetector, own_detector, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
-from emo_edge.export.bundles.manifest import face_manifest
+from emo_edge.export.bundles.manifest import face_manifest, graph_component
 from emo_edge.export.bundles.profiles import face_profiles
 from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
 from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
@@ -82,6 +83,31 @@ def bundle_from_face_network(
         bundle = run.finish(_manifest(run, opened.network, baseline, stored), target)
     run.require_no_failures()
     return bundle
+
+
+@dataclass(frozen=True)
+class FacePart:
+    """A face network's part of a manifest; nothing but the usual names where there is none."""
+
+    component: GraphComponent | None
+    crop: CropSettings | None
+    labels: FaceLabels
+
+
+def face_component(run: ExportRun, precisions: Sequence[str]) -> FacePart:
+    """Write the graphs of a face network that stands beside another model.
+
+    Raises InputError for a network of labels, AccuracyGateError where no precision holds its gate.
+    """
+    opened = _Opened.open(run.directory)
+    if not isinstance(opened.network, FaceNetwork):
+        raise InputError(
+            f"{run.directory}: a network of labels; beside a language model stands a network of face facts"
+        )
+    baseline = _write_graphs(run, opened, precisions)
+    run.require_variants(["face"])
+    network = opened.network
+    return FacePart(graph_component(baseline.contracts, run.variants["face"]), network.crop, network.config.face_labels)
 
 
 def _manifest(

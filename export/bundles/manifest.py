@@ -91,6 +91,12 @@ def bundle_manifest(
     )
 
 
+def graph_component(contracts: Contracts, variants: Mapping[str, Variant]) -> GraphComponent:
+    """Describe a graph by its inputs and outputs, and its variants."""
+    inputs, outputs = (_contracts(side) for side in contracts)
+    return GraphComponent(inputs=inputs, outputs=outputs, variants=dict(variants))
+
+
 def face_manifest(
     config: FaceXFormerConfig | LabelNetworkConfig,
     contracts: Contracts,
@@ -101,8 +107,7 @@ def face_manifest(
     detector: StoredDetector = HAAR,
 ) -> Manifest:
     """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
-    inputs, outputs = (_contracts(side) for side in contracts)
-    face = GraphComponent(inputs=inputs, outputs=outputs, variants=dict(variants))
+    face = graph_component(contracts, variants)
     return Manifest(
         name=config.provenance.get("name", name),
         components=Components(vision=None, connector=None, face=face, language=None),

@@ -18,6 +18,7 @@ from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, UNQUANTIZED
 from emo_edge.bundle.manifest import (
     Components,
+    GraphComponent,
     LanguageComponent,
     Manifest,
     MmprojComponent,
@@ -31,7 +32,9 @@ from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import BundleError, InputError
 from emo_edge.export.bundles.detector import HAAR, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
+from emo_edge.export.bundles.face_network import FacePart, face_component
 from emo_edge.export.bundles.profiles import PROFILE_OF
+from emo_edge.export.bundles.run import ExportRun
 from emo_edge.export.vlm.config import WHOLE, VlmConfig, VlmFiles
 from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
 from emo_edge.inference.detectors import requested_files
@@ -72,7 +75,7 @@ def bundle_from_gguf(
         files: of the model.
         target: the bundle.
         config: prompt, labels, crop.
-        samples: pictures on which the model is compared with its reference; without one they are not read.
+        samples: pictures on which the model is compared with its reference, and the face network with PyTorch.
         overwrite: whether a bundle there is replaced as a whole.
         threads: of each engine; None leaves it to the engine.
         reports: gets lines and progress.
@@ -85,6 +88,8 @@ def bundle_from_gguf(
         raise InputError(f"{missing[0]}: no such file")
     header, tower = check_language_gguf(files.model), check_mmproj_gguf(files.mmproj)
     prompt, side = conversation(header, config), config.picture_size or _side(tower)
+    if config.use_demographics and config.face is None:
+        raise InputError("the sentence of age, gender and race comes from a face network: name one with `face`")
     types, finder = _language_types(files, header), requested_files(config.detector)
     with BundleWriter(target, overwrite=overwrite) as writer:
         copies = _copied(files, types, tower, writer, reports)
@@ -94,19 +99,20 @@ def bundle_from_gguf(
         reports.line(f"a picture of {side} pixels fills {pair.positions} positions; prompt: {prompt.shown}")
         model = copies[f"language-{types[0]}"]
         facts, detector = token_facts(model, prompt), stored_detector(writer, finder) if finder else HAAR
+        face = _face(config, writer, samples, threads, reports)
         manifest = Manifest(
             name=config.name or str(header.metadata.get("general.name") or header.architecture)[:80],
-            components=_components(copies, types, _file_type(tower), pair, config, writer),
-            preprocessing=_preprocessing(config, side),
+            components=_components(copies, types, _file_type(tower), pair, config, writer, face.component),
+            preprocessing=_preprocessing(config, side, face.crop),
             layout=layout(prompt, pair.positions, facts),
             prompt=prompt_config(prompt, config, facts),
             label_sets=({OWN_SET: config.labels} if config.labels else {}) | LABEL_SETS,
-            face_labels=FaceLabels(),
+            face_labels=face.labels,
             question_tokenizer=None,
             max_question_tokens=None,
             detector=detector.name,
             detector_files=detector.files,
-            profiles=_profiles(types, _file_type(tower)),
+            profiles=_profiles(types, _file_type(tower), face.component),
             default_profile=_profile_names(types)[0],
             provenance=_provenance(header, tower, files),
         )
@@ -163,23 +169,38 @@ def _copied(
 
 
 def _components(
-    copies: dict[str, Path], types: Sequence[str], tower: str, pair: Pair, config: VlmConfig, writer: BundleWriter
+    copies: dict[str, Path],
+    types: Sequence[str],
+    tower: str,
+    pair: Pair,
+    config: VlmConfig,
+    writer: BundleWriter,
+    face: GraphComponent | None,
 ) -> Components:
     language = {kind: Variant(files=(writer.entry(copies[f"language-{kind}"]),)) for kind in types}
     return Components(
         vision=MmprojComponent(variants={tower: Variant(files=(writer.entry(copies["vision"]),))}),
         connector=None,
-        face=None,
+        face=face,
         language=LanguageComponent(
             context_size=min(config.context, pair.context), embedding_size=pair.embedding_size, variants=language
         ),
     )
 
 
-def _preprocessing(config: VlmConfig, side: int) -> Preprocessing:
+def _face(
+    config: VlmConfig, writer: BundleWriter, samples: Sequence[Sample], threads: int | None, reports: Reports
+) -> FacePart:
+    """Write the graphs of the face network, where there is one."""
+    if config.face is None:
+        return FacePart(None, None, FaceLabels())
+    return face_component(ExportRun(config.face, writer, samples, threads, reports), config.face_precisions)
+
+
+def _preprocessing(config: VlmConfig, side: int, face: CropSettings | None) -> Preprocessing:
     margin = 0.0 if config.detector == WHOLE else config.margin
     return Preprocessing(
-        vision=CropSettings(method="square", size=side, margin=margin, fill=(0.5, 0.5, 0.5)), face=None
+        vision=CropSettings(method="square", size=side, margin=margin, fill=(0.5, 0.5, 0.5)), face=face
     )
 
 
@@ -192,9 +213,14 @@ def _profile_names(types: Sequence[str]) -> list[str]:
     return names
 
 
-def _profiles(types: Sequence[str], tower: str) -> dict[str, Profile]:
+def _profiles(types: Sequence[str], tower: str, face: GraphComponent | None) -> dict[str, Profile]:
+    """Name a profile for each type.
+
+    Unquantized ones take the face network's most precise graph, the others its smallest.
+    """
+    graphs = list(face.variants) if face else [None]
     return {
-        name: Profile(vision=tower, connector=None, face=None, language=kind)
+        name: Profile(vision=tower, connector=None, face=graphs[0 if kind in UNQUANTIZED else -1], language=kind)
         for name, kind in zip(_profile_names(types), types, strict=True)
     }
 

@@ -44,6 +44,11 @@ class VlmConfig:
     """Growth of a face's box on each side. A guess: no general model was trained on crops of a known margin."""
     detector: str = "mtcnn"
     """Face detector that the bundle holds: one of `emo_edge.inference.detectors.CHOICES`, or YuNet's file."""
+    face: Path | None = None
+    """Checkpoint of a face network, such as FaceXFormer's, that stands beside the model."""
+    use_demographics: bool = False
+    """Put the sentence of age, gender and race before the question. No such model was trained with it."""
+    face_precisions: tuple[str, ...] = ("fp32", "fp16")
     context: int = CONTEXT
     name: str | None = None
     """Of the bundle; None takes the model's."""

@@ -70,7 +70,10 @@ def token_facts(model: Path, prompt: ChatPrompt) -> TokenFacts:
 def prompt_config(prompt: ChatPrompt, config: VlmConfig, facts: TokenFacts) -> PromptConfig:
     """Return the prompt of the manifest."""
     return PromptConfig(
-        template=prompt.template, classify=config.classify, use_demographics=False, answer_space=facts.answer_space
+        template=prompt.template,
+        classify=config.classify,
+        use_demographics=config.use_demographics,
+        answer_space=facts.answer_space,
     )
 
 

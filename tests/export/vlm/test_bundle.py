@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.benchmarks.hostile.small_bundle import small_config
 from emo_edge.benchmarks.random_vlm.families import FAMILIES
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, InputError
+from emo_edge.export.configs.checkpoint import FaceXFormerConfig
+from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.export.vlm.bundle import bundle_from_gguf
 from emo_edge.export.vlm.config import VlmConfig, VlmFiles
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -183,3 +188,46 @@ def test_an_mmproj_of_another_bundle_is_refused_on_the_device(imported: tuple[Wr
         pytest.raises(BundleError, match="the layout has 3: import the files again"),
     ):
         pipeline.read(image, boxes=[BOX])
+
+
+def test_a_face_network_beside_the_model_gives_face_facts_and_the_sentence(
+    smolvlm: Written, toy_model: Any, tmp_path: Path
+) -> None:
+    face = face_checkpoint(toy_model, tmp_path / "face")
+    config = VlmConfig(face=face, use_demographics=True, face_precisions=("fp32",))
+    bundle = bundle_from_gguf(VlmFiles(smolvlm.model, smolvlm.mmproj), tmp_path / "b", config, packaged_samples(2))
+    assert bundle.manifest.profiles["exact"].face == "fp32"
+    image = packaged_samples(1)[0].image
+    with EmotionPipeline.open(bundle, device="cpu") as pipeline:
+        with_sentence = pipeline.read(image, boxes=[BOX])[0]
+        without = pipeline.read(image, Request(demographics=False), boxes=[BOX])[0]
+    assert with_sentence.face is not None and with_sentence.settings.demographics
+    assert with_sentence.probabilities != without.probabilities
+
+
+def test_the_sentence_needs_a_face_network(smolvlm: Written, tmp_path: Path) -> None:
+    config = VlmConfig(use_demographics=True)
+    with pytest.raises(InputError, match="comes from a face network: name one with `face`"):
+        bundle_from_gguf(VlmFiles(smolvlm.model, smolvlm.mmproj), tmp_path / "b", config)
+
+
+def test_a_network_of_labels_is_no_face_network(smolvlm: Written, tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    network = LabelNetwork(small_config())
+    write_network(network, labels)
+    files, config = VlmFiles(smolvlm.model, smolvlm.mmproj), VlmConfig(face=labels)
+    with pytest.raises(InputError, match="a network of labels; beside a language model"):
+        bundle_from_gguf(files, tmp_path / "b", config, packaged_samples(1))
+
+
+def face_checkpoint(toy_model: Any, folder: Path) -> Path:
+    network = FaceNetwork(FaceXFormerConfig(face=toy_model.config.face))
+    network.face.load_state_dict(toy_model.face.state_dict())
+    return write_network(network, folder)
+
+
+def write_network(network: FaceNetwork | LabelNetwork, folder: Path) -> Path:
+    folder.mkdir()
+    network.config.save_pretrained(folder)
+    save_file(network.state_dict(), folder / "model.safetensors")
+    return folder

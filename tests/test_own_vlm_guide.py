@@ -1,0 +1,46 @@
+"""Every command of "your own VLM in ten minutes" runs, on a random model of the true structure."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from emo_edge.assets.packaged import packaged_samples
+from emo_edge.cli.app import main
+from tests.random_vlms import written_vlm
+from tests.shown_commands import ROOT, shell_lines
+
+GUIDE = (ROOT / "docs" / "guides" / "own-vlm.md").read_text(encoding="utf-8")
+SAMPLES = 175
+"""Enough for ``--collect 40 --measure 120``."""
+
+
+@pytest.mark.slow
+def test_its_commands_run_in_order(
+    made_once: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = written_vlm(made_once, "smolvlm")
+    shutil.copyfile(written.half, "model-f16.gguf")
+    shutil.copyfile(written.mmproj, "mmproj.gguf")
+    samples = packaged_samples(SAMPLES)
+    for sample in samples:
+        folder = Path("labelled", str(sample.expression))
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / "emo_edge" / "samples" / sample.name, folder / sample.name)
+    shutil.copyfile(next(Path("labelled").rglob("*.jpg")), "photo.jpg")
+    outputs = {}
+    for line in shell_lines(GUIDE):
+        words = shlex.split(line.partition(">")[0], comments=True)
+        assert words[0] == "emo-edge"
+        done = CliRunner().invoke(main, words[1:])
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+        outputs[words[1]] = done.output
+    assert {"import", "infer", "calibrate", "bench", "plan", "verify"} <= outputs.keys()
+    assert "fills 26 positions" in outputs["import"] and "scoring: temperature" in outputs["calibrate"]
+    assert "full precision" in outputs["bench"]
