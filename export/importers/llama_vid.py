@@ -17,6 +17,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.upstream_crops import DETECTOR
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.face_info_keys import face_info_config, face_info_piece
 from emo_edge.export.importers.facexformer import face_config, face_piece
@@ -134,6 +135,7 @@ def _config(
     values = checkpoint_config(settings, tensors, _image_size(pieces, settings, tensors), unknown)
     values["face"] = face_config(tensors) if pieces.face else None
     values["face_info"] = face_info_config(pieces.face_info, tensors) if pieces.face_info else None
+    values["detector"] = DETECTOR
     values["prompt"] = {"use_demographics": pieces.face is not None}
     sources = {"model": pieces.model, "vision": pieces.vision, "qformer": pieces.qformer, "lora": pieces.lora}
     sources |= {"face": pieces.face, "face_info": pieces.face_info}

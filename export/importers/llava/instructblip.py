@@ -21,7 +21,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
-from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, DETECTOR
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import VISION, KeyMap, Piece, joined, require_parts
 from emo_edge.export.importers.language_settings import (
@@ -204,6 +204,7 @@ def _config(
         },
         "face": None,
         "face_info": None,
+        "detector": DETECTOR,
         "language": language,
         "prompt": {"template": "<image>{demographics}{question}", "use_demographics": False},
         "provenance": _provenance(pieces),

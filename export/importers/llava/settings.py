@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.export.configs.networks import LDP, LDP_V2
-from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, DETECTOR, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.importers.language_settings import (
     ARCHITECTURE,
     QWEN2,
@@ -139,6 +139,7 @@ def checkpoint_config(
         },
         "face": None,
         "face_info": None,
+        "detector": DETECTOR,
         "landmark": {**landmark, "crop_margin": crop_margin} if landmark else None,
         "language": language_config(settings, shapes),
     }

@@ -11,11 +11,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from emo_edge.errors import CheckpointError
-<<<<<<< HEAD:tests/export/importers/tokenizers/test_tokenizer_files.py
-from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer
-=======
 from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer, trained_length
->>>>>>> llava:tests/export/importers/test_tokenizer_files.py
 
 TEXT = "USER: \nWhat is it? It is 1 naïve 情感 test,  with  spaces. ASSISTANT:"
 LEGACY: dict[str, Any] = {
