@@ -317,3 +317,43 @@ def label_bundle(label_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
     target = tmp_path_factory.mktemp("label-bundle") / "labels"
     bundle_from_face_network(label_checkpoint, target, ("fp32", "fp16"), packaged_samples(14))
     return target
+
+
+@pytest.fixture(scope="session")
+def label_graph_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX graph of labels with random weights, as a user imports it."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph
+    from emo_edge.taxonomy import LABEL_SETS
+
+    rng, node, info = np.random.default_rng(5), helper.make_node, helper.make_tensor_value_info
+    weights = {"kernel": rng.normal(0, 0.5, (16, 3, 4, 4)), "matrix": rng.normal(0, 2, (7, 16)), "bias": np.zeros(7)}
+    nodes = [
+        node("Conv", ["input", "kernel"], ["cells"], strides=[4, 4]),
+        node("Relu", ["cells"], ["active"]),
+        node("GlobalAveragePool", ["active"], ["pooled"]),
+        node("Flatten", ["pooled"], ["flat"]),
+        node("Gemm", ["flat", "matrix", "bias"], ["logits"], transB=1),
+    ]
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    read, given = info("input", TensorProto.FLOAT, ["N", 3, 32, 32]), info("logits", TensorProto.FLOAT, ["N", 7])
+    graph = helper.make_graph(nodes, "labels", [read], [given], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    folder = tmp_path_factory.mktemp("label-graph")
+    (folder / "small.onnx").write_bytes(model.SerializeToString())
+    contract = GraphContract(LABEL_SETS["rafdb7"], mean=(0.5,), std=(0.5,))
+    checkpoint_from_onnx_graph(folder / "small.onnx", folder / "checkpoint", contract)
+    return folder / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def label_graph_bundle(label_graph_checkpoint: Path) -> Path:
+    """The bundle of that graph. Tests that change a bundle copy it."""
+    from emo_edge.assets.packaged import packaged_samples
+    from emo_edge.export.bundles.face_network import bundle_from_face_network
+
+    target = label_graph_checkpoint.with_name("bundle")
+    bundle_from_face_network(label_graph_checkpoint, target, ("fp32", "fp16"), packaged_samples(14))
+    return target

@@ -11,9 +11,9 @@ from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.bundles.origin import require_origin
+from emo_edge.export.bundles.origin import require_origin, weight_sources
 from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
-from emo_edge.export.reference.weights import stored_shapes, weight_files
+from emo_edge.export.reference.weights import stored_shapes
 from emo_edge.machine.hardware import read_machine
 
 MEMORY_FRACTION = 0.7
@@ -53,7 +53,7 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
     else:
         directory = named_checkpoint(named)
     digest = require_origin(bundle, directory, remedy="`checkpoint` names it")
-    size = sum(path.stat().st_size for path in weight_files(directory))
+    size = sum(path.stat().st_size for path in weight_sources(directory))
     return Checkpoint(directory, digest, size, _too_large(directory))
 
 

@@ -1,4 +1,4 @@
-"""A network of labels in PyTorch as the full-precision row of the benchmark."""
+"""A network of labels in full precision as the reference's row of the benchmark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emo_edge.bundle.face_crops import crop_face
 from emo_edge.bundle.manifest import LABEL_LOGITS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.export.reference.label_network import open_label_network
 from emo_edge.inference.probability import softmax
 from emo_edge.utils.timing import Stopwatch
 
@@ -29,7 +29,7 @@ class LabelTorchTarget:
         self._threads = torch.get_num_threads()
         if threads:
             torch.set_num_threads(threads)
-        self.network = LabelNetwork.from_pretrained(checkpoint)
+        self.network = open_label_network(checkpoint)
         self.name, self.device, self.variants = REFERENCE, "cpu", {"face": "float32"}
         self._temperature = bundle.manifest.scoring.temperature
         self._columns = [self.network.config.labels.index(label) for label in labels]

@@ -20,7 +20,7 @@ from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.calibration.workflow.prepare import SEARCHED, require_known_figures, true_labels, work_folder
 from emo_edge.console.progress import Reports
-from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.export.reference.label_network import AnyLabelNetwork, open_label_network
 from emo_edge.inference.probability import softmax
 from emo_edge.tensors import Tensor
 
@@ -55,7 +55,7 @@ class LabelRun:
     """Calibration of a network of labels, as `runs.GraphRun` describes it."""
 
     bundle: Bundle
-    network: LabelNetwork
+    network: AnyLabelNetwork
     config: CalibrationConfig
     drawn: DrawnSamples
     reference: LabelReference
@@ -104,7 +104,7 @@ def label_run(
     reports: Reports,
 ) -> LabelRun:
     """Run full precision on the measured samples; arguments and errors as of `prepare.prepared_run`."""
-    network = LabelNetwork.from_pretrained(checkpoint)
+    network = open_label_network(checkpoint)
     measured = drawn.split(config.collect)[1]
     known = true_labels(measured, config.labels, network.config.label_sets[config.labels])
     reference = _reference(network, measured, config.labels)
@@ -114,20 +114,20 @@ def label_run(
     return LabelRun(bundle, network, config, drawn, reference, truth, work, threads, reports)
 
 
-def _reference(network: LabelNetwork, samples: Sequence[Sample], label_set: str) -> LabelReference:
+def _reference(network: AnyLabelNetwork, samples: Sequence[Sample], label_set: str) -> LabelReference:
     images = np.concatenate(list(_crops(network, samples)))
     parts = [network.graph_outputs(images[start : start + AT_ONCE]) for start in range(0, len(images), AT_ONCE)]
     logits = np.concatenate([part[LABEL_LOGITS] for part in parts])
     return LabelReference(images, logits, _probabilities(network, logits, label_set))
 
 
-def _crops(network: LabelNetwork, samples: Sequence[Sample]) -> Iterator[Tensor]:
+def _crops(network: AnyLabelNetwork, samples: Sequence[Sample]) -> Iterator[Tensor]:
     for start in range(0, len(samples), AT_ONCE):
         part = samples[start : start + AT_ONCE]
         yield np.stack([crop_face(sample.image, sample.box, network.crop).pixels for sample in part])
 
 
-def _probabilities(network: LabelNetwork, logits: Tensor, label_set: str) -> NDArray[np.float64]:
+def _probabilities(network: AnyLabelNetwork, logits: Tensor, label_set: str) -> NDArray[np.float64]:
     config = network.config
     columns = [config.labels.index(label) for label in config.label_sets[label_set]]
     return softmax(logits[:, columns] / config.temperature)

@@ -24,10 +24,10 @@ from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.console.progress import Reports
 from emo_edge.errors import InputError
+from emo_edge.export.bundles.origin import weight_sources
 from emo_edge.export.reference.answers import AnsweredPrompts, answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.reference.outputs import Reference, probabilities_with, reference_on
-from emo_edge.export.reference.weights import weight_files
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.metrics.gates import CENTRED
@@ -180,7 +180,7 @@ def prepared_run(
 
 def work_folder(checkpoint: Path, drawn: DrawnSamples, config: CalibrationConfig, threads: int | None) -> Path:
     """Create the folder that a run of the same inputs goes on from."""
-    weights = [sha256_of(path) for path in weight_files(checkpoint)]
+    weights = [sha256_of(path) for path in weight_sources(checkpoint)]
     # An engine's outputs differ in their last bits by threads and version.
     inputs = [__version__, tool_versions(), threads, weights, drawn.digest, config.collect, config.labels]
     name = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]

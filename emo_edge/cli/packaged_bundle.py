@@ -155,7 +155,7 @@ def fer_bundle() -> Bundle:
     from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
     from emo_edge.export.bundles.face_network import bundle_from_face_network
-    from emo_edge.export.importers.fer import checkpoint_from_fer, installed_weights
+    from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
 
     weights = installed_weights()
     target = cache_directory() / "bundles" / f"fer-{__version__}-{_hashed([sha256_of(weights), *tools])}"

@@ -13,10 +13,10 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.file_types import available_file_types
-from emo_edge.export.models.landmark_network import LANDMARKS_NAME
 from emo_edge.export.onnx.export import PRECISIONS
 from emo_edge.export.reference.tokenizer import LANGUAGE_JSON_NAME, LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.export.reference.weights import weight_files
+from emo_edge.export.user_graphs.landmark_network import LANDMARKS_NAME
 from emo_edge.machine.versions import tool_versions
 from emo_edge.media.crops import Image
 from emo_edge.utils.suggestions import did_you_mean

@@ -28,7 +28,7 @@ from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
 from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx_from_label_network
 from emo_edge.export.onnx.graph_file import Graph
 from emo_edge.export.reference.face_network import FaceNetwork
-from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.export.reference.label_network import AnyLabelNetwork, GraphLabelNetwork, open_label_network
 from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures, profile_gate
@@ -41,16 +41,16 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class _Opened:
-    """A network in PyTorch, and the way to its graph."""
+    """A network in full precision, and the way to its graph."""
 
-    network: FaceNetwork | LabelNetwork
+    network: FaceNetwork | AnyLabelNetwork
     traced: Callable[[], Graph]
 
     @classmethod
     def open(cls, directory: Path) -> _Opened:
         """Open the network of a checkpoint, whichever it is."""
         if model_type(directory) == LABEL_NETWORK:
-            labels = LabelNetwork.from_pretrained(directory)
+            labels = open_label_network(directory)
             return cls(labels, lambda: onnx_from_label_network(labels))
         face = FaceNetwork.from_pretrained(directory)
         return cls(face, lambda: onnx_from_face_network(face))
@@ -111,7 +111,7 @@ def face_component(run: ExportRun, precisions: Sequence[str]) -> FacePart:
 
 
 def _manifest(
-    run: ExportRun, network: FaceNetwork | LabelNetwork, baseline: GraphBaseline, detector: StoredDetector
+    run: ExportRun, network: FaceNetwork | AnyLabelNetwork, baseline: GraphBaseline, detector: StoredDetector
 ) -> Manifest:
     """Describe what was kept; the labels of every profile are measured from the picture on."""
     variants = run.variants["face"]
@@ -160,13 +160,15 @@ def _label_evidence(truth: dict[str, Tensor], outputs: dict[str, Tensor]) -> Dis
     return {LABEL_EVIDENCE: label_distance(softmax(truth[LABEL_LOGITS]), softmax(outputs[LABEL_LOGITS]))}
 
 
-def _reference(run: ExportRun, network: FaceNetwork | LabelNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
-    """Cut every face and run PyTorch on it: crops [N, h, w, 3] and each output [N, ...]."""
+def _reference(run: ExportRun, network: FaceNetwork | AnyLabelNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
+    """Cut every face and run full precision on it: crops [N, h, w, 3] and each output [N, ...]."""
     started, samples = time.perf_counter(), run.samples
     crops = np.stack([crop_face(sample.image, sample.box, network.crop).pixels for sample in samples])
     parts = []
     for start in range(0, len(crops), BATCH):
         parts.append(network.graph_outputs(crops[start : start + BATCH]))
         run.reports.progress("reference", min(start + BATCH, len(crops)), len(crops))
-    run.report(f"reference: {len(samples)} pictures, PyTorch {torch.__version__}, {since(started)}")
+    graph = isinstance(network, GraphLabelNetwork)
+    engine = "the network's own file in ONNX Runtime" if graph else f"PyTorch {torch.__version__}"
+    run.report(f"reference: {len(samples)} pictures, {engine}, {since(started)}")
     return crops, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.manifest import Detector
@@ -20,6 +29,7 @@ from emo_edge.export.configs.networks import (
     LandmarkConfig,
     LanguageConfig,
     MiniXceptionConfig,
+    OnnxGraphConfig,
     VisionConfig,
 )
 from emo_edge.taxonomy import LABEL_SETS
@@ -82,12 +92,25 @@ class FaceXFormerConfig(CheckpointConfig):
         return self.face.layers
 
 
+def _architecture(values: Any) -> str:
+    """Return the tag of a network of labels; a mini-Xception need not name itself."""
+    if isinstance(values, dict):
+        return str(values.get("architecture", "mini_xception"))
+    return str(getattr(values, "architecture", "mini_xception"))
+
+
+LabelNetworkParts = Annotated[
+    Annotated[MiniXceptionConfig, Tag("mini_xception")] | Annotated[OnnxGraphConfig, Tag("onnx_graph")],
+    Discriminator(_architecture),
+]
+
+
 class LabelNetworkConfig(CheckpointConfig):
     """A checkpoint of a network that gives label logits for a face's crop, without a language model."""
 
     model_type: Literal["label_network"] = "label_network"
     config_version: Literal[1] = 1
-    network: MiniXceptionConfig = MiniXceptionConfig()
+    network: LabelNetworkParts = MiniXceptionConfig()
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     """Names of the network's rows."""
     label_sets: Annotated[dict[Name, tuple[str, ...]], Field(min_length=1)]
@@ -99,6 +122,7 @@ class LabelNetworkConfig(CheckpointConfig):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> LabelNetworkConfig:
+        columns = self.network.outputs if isinstance(self.network, OnnxGraphConfig) else len(self.labels)
         others = {label for labels in self.label_sets.values() for label in labels} - set(self.labels)
         require(
             (len(set(self.labels)) == len(self.labels), "labels has a name twice"),
@@ -108,6 +132,7 @@ class LabelNetworkConfig(CheckpointConfig):
                 for name, labels in self.label_sets.items()
             ),
             (self.crop.size == self.network.image_size, "crop.size must be network.image_size"),
+            (columns >= len(self.labels), f"network.outputs {columns} are fewer than labels"),
         )
         return self
 

@@ -29,7 +29,7 @@ from emo_edge.export.configs.bounds import (
     Window,
 )
 from emo_edge.media.crops import Resample
-from emo_edge.utils.settings import Mean, Rgb, Section, TokenId, require
+from emo_edge.utils.settings import Finite, Mean, Rgb, Section, TokenId, require
 
 
 class VisionConfig(Section):
@@ -292,4 +292,33 @@ class MiniXceptionConfig(Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> MiniXceptionConfig:
         require((self.image_size > 4, "network.image_size must be above 4: two convolutions take four pixels"))
+        return self
+
+
+class OnnxGraphConfig(Section):
+    """A user's own ONNX graph of labels, ``network.onnx`` next to the config, and how it reads a picture.
+
+    Pixels are divided by ``pixel_scale``, then normalised, in the order of the network's own channels.
+    """
+
+    architecture: Literal["onnx_graph"]
+    image_size: Pixels
+    outputs: Width
+    """Columns of the graph's output; the first are the labels, the others are cut."""
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
+    pixel_scale: Scale = 255.0
+    image_mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=3)]
+    image_std: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=3)]
+
+    @property
+    def channel_count(self) -> int:
+        """Channels that the network reads."""
+        return 1 if self.channels == "grey" else 3
+
+    @model_validator(mode="after")
+    def _one_number_a_channel(self) -> OnnxGraphConfig:
+        fits = len(self.image_mean) == len(self.image_std) == self.channel_count
+        text = f"network.image_mean and image_std need {self.channel_count} number(s): channels are {self.channels}"
+        require((fits, text))
         return self

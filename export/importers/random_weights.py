@@ -19,9 +19,9 @@ from emo_edge.export.configs.networks import LandmarkConfig
 from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, LANDMARK_RESAMPLE
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.facexformer import RESAMPLE as FACE_RESAMPLE
-from emo_edge.export.models.landmark_network import LANDMARKS_NAME
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
+from emo_edge.export.user_graphs.landmark_network import LANDMARKS_NAME
 
 VICUNA_13B = {
     "hidden_size": 5120,

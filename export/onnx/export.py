@@ -28,7 +28,7 @@ from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
 from emo_edge.export.onnx.transformers_tower import optimum_model
 from emo_edge.export.reference.face_network import FaceNetwork
-from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.export.reference.label_network import AnyLabelNetwork, GraphLabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.tensors import TensorSpec
 
@@ -88,10 +88,12 @@ def onnx_from_face_network(network: FaceNetwork) -> Graph:
     return _traced("face", part, torch.device("cpu"))
 
 
-def onnx_from_label_network(network: LabelNetwork) -> Graph:
-    """Trace a network of labels to a float32 graph: uint8 crops in, label logits out."""
+def onnx_from_label_network(network: AnyLabelNetwork) -> Graph:
+    """Return the float32 graph of a network of labels, uint8 crops in, label logits out; a module's is traced."""
     config = network.config
     inputs, outputs = (_image(config.network.image_size),), (_float(LABEL_LOGITS, len(config.labels)),)
+    if isinstance(network, GraphLabelNetwork):
+        return Graph(_cleaned(network.graph.model, "face", inputs, outputs, {}), inputs, outputs)
     return _traced("face", (network, inputs, outputs), torch.device("cpu"))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
-from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.models.landmark_token import LandmarkToken, _gelu
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
+from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 from emo_edge.tensors import TensorSpec
 
 

@@ -11,9 +11,12 @@ from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.manifest import LABEL_LOGITS
+from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
+from emo_edge.export.configs.networks import MiniXceptionConfig, OnnxGraphConfig
 from emo_edge.export.models.mini_xception import GreyPixels, MiniXception
 from emo_edge.export.reference.weights import load_weights
+from emo_edge.export.user_graphs.label_graph import LABEL_GRAPH_NAME, LabelGraph
 from emo_edge.tensors import Tensor
 
 
@@ -22,8 +25,8 @@ class LabelNetwork(nn.Module):
 
     def __init__(self, config: LabelNetworkConfig) -> None:
         super().__init__()
-        self.config = config
-        self.pixels, self.network = GreyPixels(config.network), MiniXception(config.network, len(config.labels))
+        self.config, sizes = config, mini_xception_of(config)
+        self.pixels, self.network = GreyPixels(sizes), MiniXception(sizes, len(config.labels))
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> LabelNetwork:
@@ -33,7 +36,7 @@ class LabelNetwork(nn.Module):
         """
         with torch.device("meta"):
             network = cls(LabelNetworkConfig.from_pretrained(directory))
-        network.pixels = GreyPixels(network.config.network)
+        network.pixels = GreyPixels(mini_xception_of(network.config))
         load_weights(network, directory, torch.float32, "cpu")
         return network.eval()
 
@@ -51,6 +54,53 @@ class LabelNetwork(nn.Module):
     def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
         """Compute what the exported graph gives for uint8 crops [N, H, W, 3], by its names."""
         return {LABEL_LOGITS: self(torch.from_numpy(crops)).numpy()}
+
+
+class GraphLabelNetwork:
+    """The network of a checkpoint whose weights are a user's own ONNX graph."""
+
+    def __init__(self, config: LabelNetworkConfig, graph: LabelGraph) -> None:
+        self.config, self.graph = config, graph
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> GraphLabelNetwork:
+        """Open a checkpoint directory on the CPU; raise CheckpointError for a graph that its config does not fit."""
+        config, path = LabelNetworkConfig.from_pretrained(directory), Path(directory, LABEL_GRAPH_NAME)
+        if not isinstance(config.network, OnnxGraphConfig):
+            raise CheckpointError(f"{directory}: network.architecture is {config.network.architecture}, no graph")
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file; it is the network of this checkpoint")
+        graph = LabelGraph(path.read_bytes(), config.network, len(config.labels), str(path))
+        if graph.outputs != config.network.outputs:
+            raise CheckpointError(f"{path}: has {graph.outputs} outputs, the config says {config.network.outputs}")
+        return cls(config, graph)
+
+    @property
+    def crop(self) -> CropSettings:
+        """Crop that the network reads."""
+        return self.config.crop
+
+    def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Compute what the user's own file gives for uint8 crops [N, H, W, 3], by the exported graph's names."""
+        return {LABEL_LOGITS: self.graph.run(crops)}
+
+
+AnyLabelNetwork = LabelNetwork | GraphLabelNetwork
+
+
+def open_label_network(directory: str | Path) -> AnyLabelNetwork:
+    """Open a checkpoint of labels in full precision, whichever network it has; errors as of their constructors."""
+    config = LabelNetworkConfig.from_pretrained(directory)
+    if isinstance(config.network, OnnxGraphConfig):
+        return GraphLabelNetwork.from_pretrained(directory)
+    return LabelNetwork.from_pretrained(directory)
+
+
+def mini_xception_of(config: LabelNetworkConfig) -> MiniXceptionConfig:
+    """Return the sizes of a mini-Xception; raise CheckpointError if the checkpoint has another network."""
+    if not isinstance(config.network, MiniXceptionConfig):
+        raise CheckpointError(f"network.architecture is {config.network.architecture}, no mini_xception")
+    return config.network
 
 
 def label_network_shapes(config: LabelNetworkConfig) -> dict[str, tuple[int, ...]]:

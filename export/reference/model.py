@@ -20,7 +20,6 @@ from emo_edge.bundle.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
-from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens, rebuild_rotary
 from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
@@ -28,6 +27,7 @@ from emo_edge.export.reference.layer_streaming import LAYERS, stream_layers
 from emo_edge.export.reference.networks import EmoLlamaNetworks
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME, TextTokenizer, language_tokenizer_of
 from emo_edge.export.reference.weights import check_layers, load_weights, save_weights
+from emo_edge.export.user_graphs.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.directories import replaced_directory
 

@@ -17,12 +17,12 @@ from emo_edge.export.models.connector import build_connector
 from emo_edge.export.models.eva_vit import EvaVit
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
-from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.models.landmark_token import LandmarkToken
 from emo_edge.export.models.llama import build_llama
 from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.export.reference.frames import Clip, FrameFeatures, normalised_pixels
+from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 from emo_edge.media.crops import Box, Crop, Image
 
 TOWERS: dict[str, type[EvaVit | ClipVit | SiglipVit]] = {"eva": EvaVit, "clip": ClipVit, "siglip": SiglipVit}

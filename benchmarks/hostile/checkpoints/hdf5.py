@@ -14,7 +14,7 @@ import numpy as np
 
 from emo_edge.benchmarks.hostile.mutate import mutated_bytes
 from emo_edge.benchmarks.hostile.trials import Kind
-from emo_edge.export.importers.hdf5_tensors import keras_file
+from emo_edge.export.importers.labels.hdf5_tensors import keras_file
 from emo_edge.export.reference.hdf5_process import ARCHITECTURE, WEIGHTS
 
 LAYERS: dict[str, dict[str, tuple[int, ...]]] = {

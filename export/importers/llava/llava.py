@@ -48,9 +48,9 @@ from emo_edge.export.importers.tokenizers.tokenizer_files import (
     language_tokenizer,
     trained_length,
 )
-from emo_edge.export.models.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import WEIGHTS_NAMES, StoredTensors, tensors_of_directory, tensors_of_file
+from emo_edge.export.user_graphs.landmark_network import LANDMARKS_NAME, LandmarkNetwork
 
 logger = logging.getLogger(__name__)
 PROJECTOR = "connector.mm_projector."

@@ -17,8 +17,8 @@ from emo_edge.export.importers.language_settings import (
     with_flat_rope,
 )
 from emo_edge.export.importers.llava.towers import VISION_SETTINGS, is_siglip, vision_config
-from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.tensor_files import StoredTensors
+from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 
 FEATURE_LAYER = "mm_vision_select_layer"
 PROJECTORS = ("identity", "linear", "mlp2x_gelu", "mlp3x_gelu", LDP, LDP_V2)

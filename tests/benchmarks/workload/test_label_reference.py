@@ -1,4 +1,4 @@
-"""A network of labels in PyTorch beside its profiles: the same probabilities, and no text."""
+"""A network of labels in full precision beside its profiles: the same probabilities, and no text."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ LABELS = LABEL_SETS["ferv39k7"]
 FRAMES = [Frame(sample.image, sample.box) for sample in packaged_samples(3)]
 
 
-def test_a_profile_and_the_reference_read_the_same(label_bundle: Path, label_checkpoint: Path) -> None:
-    options = TargetOptions(str(label_checkpoint), LABELS, device="cpu", threads=1)
-    bundle = Bundle.open(label_bundle)
+@pytest.mark.parametrize("kind", ["label", "label_graph"])
+def test_a_profile_and_the_reference_read_the_same(kind: str, request: pytest.FixtureRequest) -> None:
+    checkpoint = request.getfixturevalue(f"{kind}_checkpoint")
+    options = TargetOptions(str(checkpoint), LABELS, device="cpu", threads=1)
+    bundle = Bundle.open(request.getfixturevalue(f"{kind}_bundle"))
     reference, profile = (open_target(bundle, name, options) for name in (REFERENCE, "exact"))
     try:
         for frames, clip in ((FRAMES[:1], False), (FRAMES, True)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_int8_is_a_variant_and_a_profile_with_evidence(bundle: Path, label_check
     with EmotionPipeline.open(bundle, device="cpu", profile="int8") as pipeline:
         result = pipeline.read(SAMPLES[0].image, boxes=[SAMPLES[0].box])[0]
     assert sum(result.probabilities.values()) == pytest.approx(1) and result.settings.variants == {"face": "int8"}
+
+
+@pytest.mark.parametrize("base", ["fp32", "fp16"])
+def test_a_users_graph_is_calibrated_as_ours_are(
+    base: str, label_graph_bundle: Path, label_graph_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copy = Path(shutil.copytree(label_graph_bundle, tmp_path / "labels"))
+    calibrate(copy, label_graph_checkpoint, lambda: SAMPLES, replace(CONFIG, int8_base=base))
+    manifest = read_manifest(copy)
+    assert manifest.components.face is not None and manifest.profiles["int8"].face == "int8"
+    evidence = manifest.components.face.variants["int8"].evidence
+    assert evidence["labels"]["samples"] == 30 and 0 < evidence["label_logits"]["relative_error"] < 0.1
 
 
 @pytest.mark.parametrize(

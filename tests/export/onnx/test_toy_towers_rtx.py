@@ -24,7 +24,6 @@ from emo_edge.calibration.int8.ranges import gather_ranges
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.importers.random_weights import random_landmark_network
-from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.onnx.export import (
     in_precision,
     onnx_from_component,
@@ -35,6 +34,7 @@ from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder

@@ -25,9 +25,9 @@ from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
-from emo_edge.export.models.landmark_network import LandmarkNetwork
 from emo_edge.export.reference.frames import FrameFeatures, as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
+from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 
 State = dict[str, Tensor]
 SAMPLES = Path(__file__).parents[4] / "emo_edge" / "samples"

