@@ -12,6 +12,7 @@ import click
 
 from emo_edge.benchmarks.endurance.commands import COMMANDS
 from emo_edge.benchmarks.endurance.inputs import make_inputs
+from emo_edge.benchmarks.endurance.interruptions import INTERRUPTED_COMMANDS, interruptions
 from emo_edge.benchmarks.endurance.kills import killed_runs
 from emo_edge.benchmarks.endurance.steady import Steadiness, openings, pictures, video_frames, watched_rounds
 from emo_edge.console.commands import EdgeCommand
@@ -53,6 +54,29 @@ def kills(names: tuple[str, ...], count: int, seed: int, work: Path | None) -> N
     click.echo(f"{number} runs, {failed} with a problem, {time.monotonic() - started:.0f} s; {describe_machine()}")
     if failed:
         raise EmoEdgeError(f"{failed} of {number} killed runs left a problem; see {folder}")
+
+
+@main.command(cls=EdgeCommand)
+@click.argument("names", nargs=-1, type=click.Choice(list(INTERRUPTED_COMMANDS)))
+@click.option("--count", default=6, show_default=True, type=click.IntRange(1), help="Interruptions of each command.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the moments.")
+def interrupts(names: tuple[str, ...], count: int, seed: int) -> None:
+    """Interrupt NAMES (every command by default) at random moments, and time their end."""
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="emo-edge-interrupts-") as work:
+        made = Path(work) / "made"
+        made.mkdir()
+        make_inputs(made)
+        for name in names or INTERRUPTED_COMMANDS:
+            runs = list(interruptions(name, made, Path(work) / "runs", count=count, seed=seed))
+            times = [run.seconds for run in runs if run.seconds is not None]
+            problems = [run.problem for run in runs if run.problem]
+            failed |= bool(problems)
+            longest = f"at most {max(times):.2f} s" if times else "each ended before"
+            click.echo(f"{name}: {len(times)} interruptions, {longest}: {'; '.join(problems) or 'as it should'}")
+    click.echo(describe_machine())
+    if failed:
+        raise EmoEdgeError("an interrupted command did not end as it should")
 
 
 @main.command(cls=EdgeCommand)

@@ -100,7 +100,7 @@ def _export(made: Path, folder: Path) -> list[str]:
 
 
 def _calibrate(made: Path, folder: Path) -> list[str]:
-    sizes = ["--collect", "16", "--measure", "8", "--sensitivity", "2", "--gate", "agreement>=0.5"]
+    sizes = ["--collect", "16", "--measure", "22", "--sensitivity", "2", "--gate", "agreement>=0.5"]
     words = ["calibrate", str(folder / OUT), "--checkpoint", "emo-tiny", "--samples", str(made / "drawings.jsonl")]
     return [*words, *sizes, "--types", "q4_k_m", "--int8", "connector", "--threads", "1"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from emo_edge.benchmarks.hostile.trials import Kind, run_campaign
+from emo_edge.machine.summary import describe_machine
 
 KINDS = {
     "adapter": "emo_edge.benchmarks.hostile.checkpoints.weights:ADAPTER",
@@ -19,6 +21,7 @@ KINDS = {
     "engine-plan": "emo_edge.benchmarks.hostile.seals:PLAN_FILE",
     "engine-seal": "emo_edge.benchmarks.hostile.seals:SEAL",
     "face-config": "emo_edge.benchmarks.hostile.checkpoints.configs:FACE_CONFIG",
+    "foreign-gguf": "emo_edge.benchmarks.hostile.vlms:FOREIGN_GGUF",
     "gguf": "emo_edge.benchmarks.hostile.language_models:GGUF",
     "gguf-engine": "emo_edge.benchmarks.hostile.language_models:GGUF_ENGINE",
     "gif": "emo_edge.benchmarks.hostile.pictures:GIF",
@@ -31,6 +34,8 @@ KINDS = {
     "jpeg": "emo_edge.benchmarks.hostile.pictures:JPEG",
     "language-tokenizer": "emo_edge.benchmarks.hostile.checkpoints.tokenizers:LANGUAGE",
     "manifest": "emo_edge.benchmarks.hostile.manifests:MANIFEST",
+    "mmproj": "emo_edge.benchmarks.hostile.vlms:MMPROJ",
+    "mmproj-engine": "emo_edge.benchmarks.hostile.vlms:MMPROJ_ENGINE",
     "png": "emo_edge.benchmarks.hostile.pictures:PNG",
     "question-tokenizer": "emo_edge.benchmarks.hostile.checkpoints.tokenizers:QUESTION",
     "ranges": "emo_edge.benchmarks.hostile.statistics:RANGES",
@@ -46,6 +51,8 @@ KINDS = {
 }
 """Module and name of each kind."""
 MIB = 1 << 20
+DECODERS = ("av", "h5py", "llama-cpp-python", "onnxruntime", "pillow", "pillow-heif", "pydantic", "safetensors")
+"""Packages that read the files; their versions are printed."""
 SHOWN = 20
 """Failures that are printed; all are kept."""
 
@@ -79,7 +86,15 @@ def main(names: tuple[str, ...], seed: int, count: int, keep: Path) -> None:
         )
         for failure in outcome.failures[:SHOWN]:
             click.echo(f"  {failure.number}: {failure.problem}")
+    click.echo(f"{describe_machine()}, {', '.join(f'{name} {_version(name)}' for name in DECODERS)}")
     raise SystemExit(int(failed))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
 
 
 if __name__ == "__main__":

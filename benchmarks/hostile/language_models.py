@@ -29,11 +29,15 @@ def _whole() -> Sequence[bytes]:
 
 
 def _mutated(rng: Random, content: bytes) -> bytes:
-    """Change bytes, or what follows a key or a tensor's name: its type and its value."""
+    return mutated_gguf(rng, content, KEY)
+
+
+def mutated_gguf(rng: Random, content: bytes, keys: re.Pattern[bytes]) -> bytes:
+    """Change bytes, or what follows a key or a tensor's name of ``keys``: its type and its value."""
     if rng.random() < 0.4:
         return mutated_bytes(rng, content)
     changed = bytearray(content)
-    place = rng.choice([match.end() for match in KEY.finditer(content)])
+    place = rng.choice([match.end() for match in keys.finditer(content)])
     if rng.random() < 0.2:
         changed[place : place + 4] = struct.pack("<I", rng.choice(TYPES))
     else:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.assets.packaged import named_checkpoint, packaged_checkpoint
 from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
@@ -51,7 +51,7 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
                 f"{bundle.directory}: full precision is measured, too: name what it was exported from with `checkpoint`"
             ) from error
     else:
-        directory = Path(named) if Path(named).exists() else packaged_checkpoint(named)
+        directory = named_checkpoint(named)
     digest = require_origin(bundle, directory, remedy="`checkpoint` names it")
     size = sum(path.stat().st_size for path in weight_sources(directory))
     return Checkpoint(directory, digest, size, _too_large(directory))

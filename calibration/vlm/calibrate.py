@@ -89,8 +89,8 @@ def _requested_types(bundle: Bundle, config: CalibrationConfig, choices: VlmChoi
     unknown = [name for name in types if name not in FILE_TYPES or name in UNQUANTIZED]
     if unknown:
         raise InputError(f"`types` {', '.join(unknown)}: no quantized GGUF type{did_you_mean(unknown[0], FILE_TYPES)}")
-    if not types and not choices.fit_scoring:
-        raise InputError("nothing to do: name `types`, such as q4_k_m, or `fit_scoring`")
+    if not types and not choices.fit_scoring and not config.detector:
+        raise InputError("nothing to do: name `types`, such as q4_k_m, `fit_scoring`, or a `detector`")
     return types
 
 

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent
 MODELS = PACKAGE / "models"
 SAMPLES = PACKAGE / "samples"
 INDEX_NAME = "samples.json"
+CONFIG_NAME = "config.json"
 
 
 def packaged_names() -> list[str]:
@@ -31,6 +32,17 @@ def packaged_checkpoint(name: str = "emo-tiny") -> Path:
         listing = ", ".join(packaged) or "none"
         raise CheckpointError(f"no packaged checkpoint {name!r}; there are: {listing}{did_you_mean(name, packaged)}")
     return directory
+
+
+def named_checkpoint(name: str | Path) -> Path:
+    """Return the checkpoint that a command names: a folder, else a packaged one.
+
+    A folder of a packaged name without ``config.json``, such as a bundle of that model, is not meant. Raises
+    CheckpointError that lists the packaged ones.
+    """
+    path = Path(name)
+    other = str(name) in packaged_names() and not (path / CONFIG_NAME).exists()
+    return path if path.exists() and not other else packaged_checkpoint(str(name))
 
 
 @dataclass(frozen=True)

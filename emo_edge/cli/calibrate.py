@@ -11,7 +11,7 @@ import click
 
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
-from emo_edge.cli.packaged_bundle import own_bundle
+from emo_edge.cli.packaged_bundle import bundle_directory, own_bundle
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
@@ -118,7 +118,7 @@ def main(
     BUNDLE is replaced as a whole at the end. BUNDLE emo-tiny is a copy of the packaged model's, made here as a folder
     of that name.
     """
-    from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.assets.packaged import named_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
     from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
@@ -126,19 +126,20 @@ def main(
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
+    vlm = read_manifest(bundle_directory(bundle)).components.mmproj is not None
+    if fit_scoring and not vlm:
+        raise InputError("`fit_scoring` is for bundles of import gguf")
+    if checkpoint is None and not (vlm or fit_crop):
+        parameter = next(one for one in context.command.params if one.name == "checkpoint")
+        raise click.MissingParameter(ctx=context, param=parameter)
     bundle = own_bundle(bundle)
     if fit_crop:
         _fit_crop(bundle, partial(listed, samples, seed), config, threads)
         return
-    if read_manifest(bundle).components.mmproj:
+    if vlm or checkpoint is None:
         _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
         return
-    if fit_scoring:
-        raise InputError("`fit_scoring` is for bundles of import gguf")
-    if checkpoint is None:
-        parameter = next(one for one in context.command.params if one.name == "checkpoint")
-        raise click.MissingParameter(ctx=context, param=parameter)
-    directory = Path(checkpoint) if Path(checkpoint).exists() else packaged_checkpoint(checkpoint)
+    directory = named_checkpoint(checkpoint)
     with prompt_interrupts(), shown_reports() as reports:
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports

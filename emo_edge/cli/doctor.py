@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from emo_edge.assets.packaged import packaged_names
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.packaged_bundle import present_bundle
 from emo_edge.console.commands import EdgeCommand
@@ -30,6 +31,8 @@ def main(bundle: Path | None, as_json: bool) -> None:
 
     Every engine is tried in a process of its own, so that one that crashes is a line of the report. Nothing is changed.
     """
+    if bundle and not bundle.is_dir() and str(bundle) not in packaged_names():
+        raise click.BadParameter(f"Directory {str(bundle)!r} does not exist.", param_hint="'--bundle'")
     directory = present_bundle(bundle) if bundle else None
     echo("trying the engines, one after another, each for at most 60 s", err=True)
     report = examine(bundle=directory)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from emo_edge.assets.packaged import folder_samples, packaged_checkpoint, packaged_samples
+from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_samples
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import shown_reports
@@ -80,7 +80,7 @@ def main(
     network or a network of labels alone, --face is the only component there is.
     """
     require_output(out)
-    directory = checkpoint if checkpoint.exists() else packaged_checkpoint(str(checkpoint))
+    directory = named_checkpoint(checkpoint)
     face_alone = model_type(directory) in (FACE_NETWORK, LABEL_NETWORK)
     count = limit or (FACE_PICTURES if face_alone else PICTURES)
     pictures = folder_samples(samples, count) if samples else packaged_samples(count)

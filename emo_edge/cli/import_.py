@@ -17,11 +17,11 @@ from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import Progress, shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
-from emo_edge.export.importers.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.labels.emotieff import checkpoint_from_emotieff
 from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
 from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph, named_labels
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 

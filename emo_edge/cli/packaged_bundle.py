@@ -53,8 +53,7 @@ def present_bundle(name: Path) -> Path:
         return name
     cached = cached_bundle(str(name)) if str(name) in packaged_names() else None
     if cached is None:
-        advice = "emo-edge demo makes it" if str(name) in packaged_names() else "a bundle is a folder, or emo-tiny"
-        raise BundleError(f"{name}: no such bundle; {advice}")
+        raise BundleError(f"{name}: no such bundle; emo-edge demo makes that of emo-tiny")
     return cached
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+import numpy as np
 
 from emo_edge.media.crops import Box, Image, checked_frame
 from emo_edge.utils.opencv import open_cv2
@@ -31,11 +33,12 @@ class DetectedFace:
         """Longer side of the box in pixels."""
         return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
-    def moved(self, x: float, y: float) -> DetectedFace:
-        """Return the face moved by ``x`` and ``y`` pixels."""
+    def moved(self, x: float, y: float, scale: float = 1.0) -> DetectedFace:
+        """Return the face moved by ``x`` and ``y`` pixels, then scaled with the picture."""
         x0, y0, x1, y1 = self.box
-        points = None if self.points is None else tuple((left + x, top + y) for left, top in self.points)
-        return DetectedFace((x0 + x, y0 + y, x1 + x, y1 + y), self.score, points)
+        box = ((x0 + x) * scale, (y0 + y) * scale, (x1 + x) * scale, (y1 + y) * scale)
+        points = None if self.points is None else tuple(((a + x) * scale, (b + y) * scale) for a, b in self.points)
+        return DetectedFace(box, self.score, points)
 
 
 class FaceDetector(Protocol):
@@ -61,24 +64,28 @@ def nearest_with_face(has_face: Sequence[bool]) -> list[int]:
 def search_picture(frame: Image, *, grey: bool) -> tuple[Image, float]:
     """Return the grey or BGR picture to search and the factor from its pixels to the frame's."""
     cv2 = open_cv2()
-    picture = cv2.cvtColor(checked_frame(frame), cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR)
+    return shrunk(cv2.cvtColor(checked_frame(frame), cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR))
+
+
+def shrunk(picture: Image) -> tuple[Image, float]:
+    """Return the picture with at most `SEARCH_SIDE` pixels a side, and the factor from its pixels to the given ones."""
+    cv2 = open_cv2()
     height, width = picture.shape[:2]
     scale = max(height, width) / SEARCH_SIDE
     if scale <= 1:
         return picture, 1.0
     small = (max(round(width / scale), 1), max(round(height / scale), 1))
-    return cv2.resize(picture, small, interpolation=cv2.INTER_AREA), scale
+    return np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8), scale
 
 
 def in_frame(faces: list[DetectedFace], scale: float, frame: Image) -> list[DetectedFace]:
     """Scale to the frame, clip to it and put the largest first."""
     height, width = frame.shape[:2]
     clipped = []
-    for face in faces:
-        x0, y0, x1, y1 = (value * scale for value in face.box)
-        box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
-        points = None if face.points is None else tuple((x * scale, y * scale) for x, y in face.points)
-        clipped.append(DetectedFace(box, face.score, points))
+    for small in faces:
+        face = small.moved(0, 0, scale)
+        x0, y0, x1, y1 = face.box
+        clipped.append(replace(face, box=(max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))))
     return sorted((face for face in clipped if box_area(face.box) > 0), key=lambda face: -box_area(face.box))
 
 

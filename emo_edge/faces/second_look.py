@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.faces.detector import DetectedFace, FaceDetector, box_area
+from emo_edge.faces.detector import DetectedFace, FaceDetector, box_area, shrunk
 from emo_edge.media.crops import Box, Image
 
 SEARCHED_TWICE = ("mtcnn", "yunet")
@@ -63,9 +63,12 @@ def second_look(frame: Image, detector: FaceDetector) -> SecondLook:
         return SecondLook(frame, [])
     if faces := _in_tight_crop(frame, detector):
         return SecondLook(frame, faces)
-    looks = [SecondLook(turned, detector.detect(turned), rotation) for rotation, turned in _turned(frame)]
-    best = max(looks, key=_highest_score)
-    return best if _highest_score(best) >= SURE else SecondLook(frame, [])
+    small, scale = shrunk(frame)
+    looks = {quarters: detector.detect(_turned(small, quarters)) for quarters in (1, 2, 3)}
+    best = max(looks, key=lambda quarters: _highest_score(looks[quarters]))
+    if _highest_score(looks[best]) < SURE:
+        return SecondLook(frame, [])
+    return SecondLook(_turned(frame, best), [face.moved(0, 0, scale) for face in looks[best]], 90 * best)
 
 
 def looks_like_crop(frame: Image) -> bool:
@@ -74,20 +77,21 @@ def looks_like_crop(frame: Image) -> bool:
     return bool(longer <= CROP_SIDE and longer <= CROP_RATIO * shorter)
 
 
-def _highest_score(look: SecondLook) -> float:
-    return max((face.score or 0.0 for face in look.faces), default=0.0)
+def _highest_score(faces: Sequence[DetectedFace]) -> float:
+    return max((face.score or 0.0 for face in faces), default=0.0)
 
 
 def _in_tight_crop(frame: Image, detector: FaceDetector) -> list[DetectedFace]:
-    """Search the picture inside an even border; a face counts if it fills the picture."""
-    height, width = frame.shape[:2]
+    """Search the picture, as small as it is searched anyway, inside an even border; a face counts if it fills it."""
+    small, scale = shrunk(frame)
+    height, width = small.shape[:2]
     border = round(BORDER * max(height, width))
-    colour = frame.reshape(-1, 3).mean(0).astype(np.uint8)
     bordered = np.empty((height + 2 * border, width + 2 * border, 3), np.uint8)
-    bordered[:] = colour
-    bordered[border : border + height, border : border + width] = frame
-    faces = [_inside(face.moved(-border, -border), width, height) for face in detector.detect(bordered)]
-    return [face for face in faces if box_area(face.box) >= FILLED * width * height]
+    bordered[:] = small.reshape(-1, 3).mean(0).astype(np.uint8)
+    bordered[border : border + height, border : border + width] = small
+    moved = [face.moved(-border, -border, scale) for face in detector.detect(bordered)]
+    faces = [_inside(face, frame.shape[1], frame.shape[0]) for face in moved]
+    return [face for face in faces if box_area(face.box) >= FILLED * frame.shape[0] * frame.shape[1]]
 
 
 def _inside(face: DetectedFace, width: int, height: int) -> DetectedFace:
@@ -95,7 +99,5 @@ def _inside(face: DetectedFace, width: int, height: int) -> DetectedFace:
     return replace(face, box=(max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))))
 
 
-def _turned(frame: Image) -> Iterator[tuple[int, Image]]:
-    """Yield the rotation in degrees, counter-clockwise, and the picture turned so."""
-    for quarters in (1, 2, 3):
-        yield 90 * quarters, np.ascontiguousarray(np.rot90(frame, quarters))
+def _turned(frame: Image, quarters: int) -> Image:
+    return np.ascontiguousarray(np.rot90(frame, quarters))

@@ -102,7 +102,9 @@ def _copy(source: Path, target: Path) -> None:
 def _download(weights: KnownWeights, target: Path) -> None:
     """Write what the address gives, at most one block more than the known size."""
     try:
-        with urllib.request.urlopen(weights.url, timeout=TIMEOUT_S) as answer, target.open("wb") as file:
+        # A new opener reads the proxies of the environment now; the shared one keeps those of its first use.
+        opener = urllib.request.build_opener()
+        with opener.open(weights.url, timeout=TIMEOUT_S) as answer, target.open("wb") as file:
             left = weights.size + BLOCK
             while left > 0 and (block := answer.read(min(BLOCK, left))):
                 left -= file.write(block)

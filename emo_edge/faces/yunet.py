@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from emo_edge.machine.cpus import limit_opencv_threads
 from emo_edge.media.crops import Image
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
+
+OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+"""Outputs by kind, a row a cell, and the values of a row."""
+STRIDES = (8, 16, 32)
+PROBED = ((320, 320), (96, 64))
+"""Sizes whose outputs are counted before OpenCV's detector reads them."""
 
 
 class YuNetDetector:
@@ -33,6 +40,7 @@ class YuNetDetector:
             raise MissingExtraError("this OpenCV has no FaceDetectorYN: install 4.5.4 or newer")
         try:
             with native_path(path) as name:
+                _require_any_size(cv2, path, name)
                 self._network = cv2.FaceDetectorYN.create(name, "", (320, 320), score_threshold=min_score)
             self.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
@@ -52,3 +60,19 @@ class YuNetDetector:
             for x, y, w, h, *points, score in values
         ]
         return in_frame(faces, scale, frame)
+
+
+def _require_any_size(cv2: Any, path: Path, name: str) -> None:
+    """Raise InputError for outputs that do not follow the picture's size: OpenCV reads as many as the picture has."""
+    network = cv2.dnn.readNetFromONNX(name)
+    wanted = [(f"{kind}_{stride}", stride, width) for kind, width in OUTPUTS.items() for stride in STRIDES]
+    for columns, rows in PROBED:
+        network.setInput(np.zeros((1, 3, rows, columns), np.float32))
+        outputs = network.forward([output for output, _, _ in wanted])
+        for values, (output, stride, width) in zip(outputs, wanted, strict=True):
+            needed = (rows // stride) * (columns // stride) * width
+            if values.size != needed:
+                raise InputError(
+                    f"{path}: not a YuNet model for pictures of other sizes: {output} has {values.size} values for "
+                    f"{columns}x{rows} pixels, not {needed}"
+                )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.utils.json_values import json_values
+from emo_edge.utils.json_values import DIGITS, json_values
 
 BLOCK = 1 << 20
 NAMED = 48
@@ -30,8 +30,8 @@ _SUBSTITUTES = {
 """Beginnings of files that a download left in place of the real ones."""
 
 
-def read_json(path: Path, absent: str) -> Any:
-    """Read a JSON file; ``absent`` names the next step where there is none.
+def read_json(path: Path, absent: str, *, digits: int = DIGITS) -> Any:
+    """Read a JSON file; ``absent`` names the next step where there is none, ``digits`` bounds whole numbers.
 
     Raises CheckpointError for a file that is missing, larger than `LARGEST_JSON`, or no JSON that `json_values` takes.
     """
@@ -39,7 +39,7 @@ def read_json(path: Path, absent: str) -> Any:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
             raise ValueError(f"no plain file, or larger than {LARGEST_JSON >> 20} MiB")
-        return json_values(path.read_bytes())
+        return json_values(path.read_bytes(), digits=digits)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; {absent}") from error
     except (OSError, ValueError) as error:
@@ -50,6 +50,9 @@ def read_json(path: Path, absent: str) -> Any:
 def refuse_substitute(path: Path, error: Exception) -> None:
     """Raise CheckpointError from ``error`` if a file that cannot be read is what a download left in its place."""
     try:
+        # A pipe would wait for whoever writes into it.
+        if not path.is_file():
+            return
         with path.open("rb") as stream:
             begin = stream.read(512).lstrip().lower()
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from emo_edge.utils.text import NAME_BREAKS, quoted
@@ -23,17 +24,21 @@ class _Refused(NamedTuple):
     reason: str
 
 
-def json_values(text: str | bytes, most: int = MOST_VALUES) -> Any:
+def json_values(text: str | bytes, most: int = MOST_VALUES, digits: int = DIGITS) -> Any:
     """Parse JSON; raise ValueError naming the field of what is refused.
 
-    Refused are NaN and infinity, numbers beyond 64 bits, a key that is there twice, half a surrogate pair, more than
-    `DEEPEST` levels, and more than ``most`` values.
+    Refused are NaN and infinity, whole numbers of more than ``digits`` digits (64 bits have 19), a key that is there
+    twice, half a surrogate pair, more than `DEEPEST` levels, and more than ``most`` values.
     """
     # json itself would guess UTF-16 and UTF-32 from the first bytes.
     text = text.decode("utf-8") if isinstance(text, bytes) else text
     try:
         values = json.loads(
-            text, parse_constant=_constant, parse_int=_whole, parse_float=_finite, object_pairs_hook=_object
+            text,
+            parse_constant=_constant,
+            parse_int=partial(_whole, digits),
+            parse_float=_finite,
+            object_pairs_hook=_object,
         )
     except RecursionError as error:
         raise ValueError(f"more than {DEEPEST} levels of lists and objects") from error
@@ -77,9 +82,9 @@ def _constant(name: str) -> _Refused:
     return _Refused(f"{name} is no number of JSON")
 
 
-def _whole(digits: str) -> int | _Refused:
+def _whole(most: int, digits: str) -> int | _Refused:
     size = len(digits.lstrip("-"))
-    return int(digits) if size <= DIGITS else _Refused(f"a number of {size} digits, more than {DIGITS}")
+    return int(digits) if size <= most else _Refused(f"a number of {size} digits, more than {most}")
 
 
 def _finite(digits: str) -> float | _Refused:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from emo_edge.bundle.manifest import BundleFile, Detector, Manifest
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.inference.detectors import DetectorFiles
+from emo_edge.faces.weights import installed_weights
+from emo_edge.inference.detectors import MTCNN, DetectorFiles, packaged_graphs
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,16 @@ class StoredDetector:
 
 HAAR = StoredDetector("haar")
 """OpenCV's, which needs no file."""
+
+
+def own_detector(name: Detector) -> DetectorFiles:
+    """Return the detector that a checkpoint names, with the weights of the installed package or those fetched.
+
+    Raises MissingExtraError or InputError where they are not there.
+    """
+    if name == MTCNN:
+        return DetectorFiles(name, tuple(packaged_graphs()))
+    return DetectorFiles(name, (installed_weights(name),) if name == "yunet" else ())
 
 
 def stored_detector(writer: BundleWriter, detector: DetectorFiles) -> StoredDetector:

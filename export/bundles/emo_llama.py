@@ -17,6 +17,7 @@ from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.config import ExportConfig
+from emo_edge.export.bundles.detector import own_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
 from emo_edge.export.bundles.profiles import language_profiles
@@ -69,6 +70,7 @@ def bundle_from_checkpoint(
     check_layers(model_config.layers, directory)
     check_structure(parameter_shapes(model_config), directory)
     plan = config.fingerprint(directory, model_config, samples)
+    detector = detector or own_detector(model_config.detector)
     with BundleWriter(target, overwrite=overwrite, plan=plan) as writer:
         finished = sum(file.size for variant in writer.finished.values() for file in variant.files)
         needed = export_bytes(model_config, config.graphs(model_config), config.language, lossless_type(directory))

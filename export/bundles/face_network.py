@@ -12,14 +12,14 @@ import torch
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.face_crops import CropSettings, crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS, Detector, GraphComponent, Manifest, Profile
+from emo_edge.bundle.manifest import LABEL_LOGITS, GraphComponent, Manifest, Profile
 from emo_edge.bundle.prompts import FaceLabels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
-from emo_edge.export.bundles.detector import StoredDetector, stored_detector
+from emo_edge.export.bundles.detector import StoredDetector, own_detector, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.manifest import face_manifest, graph_component
 from emo_edge.export.bundles.profiles import face_profiles
@@ -29,7 +29,7 @@ from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx
 from emo_edge.export.onnx.graph_file import Graph
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import AnyLabelNetwork, GraphLabelNetwork, open_label_network
-from emo_edge.inference.detectors import MTCNN, DetectorFiles, packaged_graphs
+from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import exact_failures, profile_gate
 from emo_edge.metrics.label_agreement import label_distance
@@ -77,7 +77,7 @@ def bundle_from_face_network(
     with BundleWriter(target, overwrite=overwrite) as writer:
         run = ExportRun(directory, writer, samples, threads, reports)
         opened = _Opened.open(directory)
-        stored = stored_detector(writer, detector or _own_detector(opened.network))
+        stored = stored_detector(writer, detector or own_detector(opened.network.config.detector))
         baseline = _write_graphs(run, opened, precisions)
         run.require_variants(["face"])
         bundle = run.finish(_manifest(run, opened.network, baseline, stored), target)
@@ -137,12 +137,6 @@ def _manifest(
             kept[name] = profile.model_copy(update={"evidence": measured})
     run.require_profiles(kept)
     return describe(kept)
-
-
-def _own_detector(network: FaceNetwork | AnyLabelNetwork) -> DetectorFiles:
-    """Return the detector that the checkpoint names."""
-    name: Detector = "haar" if isinstance(network, FaceNetwork) else network.config.detector
-    return DetectorFiles(name, tuple(packaged_graphs()) if name == MTCNN else ())
 
 
 def _write_graphs(run: ExportRun, opened: _Opened, precisions: Sequence[str]) -> GraphBaseline:

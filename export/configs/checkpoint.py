@@ -82,6 +82,8 @@ class FaceXFormerConfig(CheckpointConfig):
     config_version: Literal[1] = 1
     face: FaceConfig = FaceConfig()
     face_labels: FaceLabels = FaceLabels()
+    detector: Detector = "haar"
+    """Importers set it; older checkpoints have the default."""
     provenance: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -159,6 +161,8 @@ class EmoLlamaConfig(CheckpointConfig):
     prompt: PromptConfig = PromptConfig()
     face_labels: FaceLabels = FaceLabels()
     label_sets: dict[Name, tuple[str, ...]] = LABEL_SETS
+    detector: Detector = "haar"
+    """Importers set it; emo-tiny and older checkpoints have the default."""
     provenance: dict[str, str] = Field(default_factory=dict)
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.

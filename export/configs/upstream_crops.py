@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+DETECTOR = "mtcnn"
+"""Of every imported model: made for photographs, and its weights come with pip. FaceXFormer's own is an MTCNN, too."""
 CLIP_RESAMPLE = "pil_bicubic"
 """transformers' ``CLIPImageProcessor``, through which LLaVA and LLaMA-VID read pictures (``resample`` 3), and those of
 SigLIP and BLIP, which have the same."""

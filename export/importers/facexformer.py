@@ -15,6 +15,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
+from emo_edge.export.configs.upstream_crops import DETECTOR
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import KeyMap, Piece
 from emo_edge.export.importers.tensors import imported_tensors
@@ -58,7 +59,9 @@ def checkpoint_from_facexformer(
         for line in piece.lines():
             report(line)
         made_of = {"name": "facexformer", "imported_by": f"emo-edge {__version__}", "face": model.name}
-        config = FaceXFormerConfig.from_dict({"face": face_config(piece.tensors), "provenance": made_of})
+        config = FaceXFormerConfig.from_dict(
+            {"face": face_config(piece.tensors), "detector": DETECTOR, "provenance": made_of}
+        )
         tensors = imported_tensors(face_network_shapes(config), piece.tensors, None, {}, piece.problems())
         write_checkpoint(target, config, {}, tensors, dtype=dtype, progress=progress)
 

@@ -17,6 +17,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.upstream_crops import DETECTOR
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.face_info_keys import face_info_config, face_info_piece
 from emo_edge.export.importers.facexformer import face_config, face_piece
@@ -31,9 +32,9 @@ from emo_edge.export.importers.llama_vid_keys import (
     tuned_settings,
 )
 from emo_edge.export.importers.lora import Adapter, open_adapter
-from emo_edge.export.importers.question_vocabulary import question_tokenizer
 from emo_edge.export.importers.tensors import POSITIONS, imported_tensors
-from emo_edge.export.importers.tokenizer_files import language_tokenizer, trained_length
+from emo_edge.export.importers.tokenizers.question_vocabulary import question_tokenizer
+from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer, trained_length
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
@@ -134,6 +135,7 @@ def _config(
     values = checkpoint_config(settings, tensors, _image_size(pieces, settings, tensors), unknown)
     values["face"] = face_config(tensors) if pieces.face else None
     values["face_info"] = face_info_config(pieces.face_info, tensors) if pieces.face_info else None
+    values["detector"] = DETECTOR
     values["prompt"] = {"use_demographics": pieces.face is not None}
     sources = {"model": pieces.model, "vision": pieces.vision, "qformer": pieces.qformer, "lora": pieces.lora}
     sources |= {"face": pieces.face, "face_info": pieces.face_info}

@@ -59,6 +59,14 @@ def import_llama_cpp() -> Any:
     return llama_cpp
 
 
+def import_mtmd() -> Any:
+    """Import libmtmd's C functions, which need llama.cpp's; raises ImportError where a build has none."""
+    library()
+    from llama_cpp import mtmd_cpp
+
+    return mtmd_cpp
+
+
 def native_errors() -> str:
     """Return the errors that llama.cpp logged since the last call, on one line."""
     text = " ".join("".join(_errors).split())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import BundleError, DeviceError, MissingExtraError
-from emo_edge.runtimes.llama_cpp.library import library, log_callback, native_errors
+from emo_edge.runtimes.llama_cpp.library import import_mtmd, library, log_callback, native_errors
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS
 
 TOO_OLD = "this llama-cpp-python has no libmtmd that emo-edge can use. Run: pip install -U 'llama-cpp-python>=0.3.36'"
@@ -21,7 +21,7 @@ def mtmd_library() -> Any:
     """Import libmtmd's C functions, silenced; raise MissingExtraError naming the install command."""
     native = library()
     try:
-        from llama_cpp import mtmd_cpp
+        mtmd_cpp = import_mtmd()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise MissingExtraError(TOO_OLD) from error
     if not all(hasattr(mtmd_cpp, name) for name in NEEDED):

@@ -40,9 +40,9 @@ from emo_edge.export.importers.llava.settings import (
     tuned_settings,
 )
 from emo_edge.export.importers.llava.towers import VISION_SETTINGS, tower_settings, without_class_token
-from emo_edge.export.importers.lora import Adapter, open_adapter
+from emo_edge.export.importers.lora import Adapter, LoraPair, open_adapter
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.importers.tokenizer_files import (
+from emo_edge.export.importers.tokenizers.tokenizer_files import (
     byte_level_tokenizer,
     end_token,
     language_tokenizer,
@@ -130,7 +130,7 @@ def checkpoint_from_llava(
         sizes = checkpoint_config(settings, tower, tensors, network, family.crop_margin, unknown)
         prompt = {**family.prompt, **(CHATML if settings[ARCHITECTURE] == QWEN2 else {})}
         config = EmoLlamaConfig.from_dict({**sizes, "prompt": prompt, "provenance": _provenance(pieces)})
-        adapted = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()} if adapter else {}
+        adapted = _adapted(adapter, config.vision.num_layers, report) if adapter else {}
         imported = imported_tensors(parameter_shapes(config), tensors, adapter, adapted, unknown)
         if adapter:
             report(f"{adapter.directory.name}: {len(adapted)} weights merged, W + scale B A in float32")
@@ -219,6 +219,17 @@ def _feature_layer(pieces: LlavaPieces, piece: Piece, settings: Mapping[str, Any
     if VISION_SETTINGS in settings or not without_class_token(piece.tensors):
         return settings.get(FEATURE_LAYER, DEFAULT_LAYER)
     return DEFAULT_LAYER if pieces.vision and piece.name == pieces.vision.name else -1
+
+
+def _adapted(adapter: Adapter, layers: int, report: Callable[[str], None]) -> dict[str, LoraPair]:
+    """Return the factors by the checkpoint's names, without those of the tower's layers that are left out."""
+    named = {MODEL_KEYS.target(name) or name: pair for name, pair in adapter.pairs.items()}
+    kept = {name: pair for name, pair in named.items() if tower_layers([name]) <= layers}
+    if len(kept) < len(named):
+        report(
+            f"{adapter.directory.name}: {len(named) - len(kept)} adapted weights are in layers that LLaVA does not read"
+        )
+    return kept
 
 
 def _joined(

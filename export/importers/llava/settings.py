@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.export.configs.networks import LDP, LDP_V2
-from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, LANDMARK_RESAMPLE, squaring
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, DETECTOR, LANDMARK_RESAMPLE, squaring
 from emo_edge.export.importers.language_settings import (
     ARCHITECTURE,
     QWEN2,
@@ -59,7 +59,7 @@ def _original_names(settings: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(text, dict):
         return {**settings, ARCHITECTURE: QWEN2 if settings.get("model_type") in _QWEN2_MODELS else "llama"}
     strategy = settings.get("vision_feature_select_strategy", "default")
-    feature = _STRATEGIES.get(strategy, strategy)
+    feature = _STRATEGIES.get(str(strategy), strategy)
     if is_siglip(settings.get(VISION_SETTINGS)):
         # There is no class token to leave out: transformers' "default" leaves a patch out.
         feature = "patch" if strategy == "full" else "all patches but the first"
@@ -79,7 +79,7 @@ def _original_names(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _not_carried(settings: Mapping[str, Any], vision_given: bool) -> Iterator[str]:
-    kind, aspect = settings.get("model_type"), str(settings.get("image_aspect_ratio", ""))
+    kind, aspect = str(settings.get("model_type")), str(settings.get("image_aspect_ratio", ""))
     if kind in _OTHER_MODELS:
         yield f"model_type {kind}: {_OTHER_MODELS[kind]}; not supported"
     if settings[ARCHITECTURE] not in ("llama", QWEN2):
@@ -139,6 +139,7 @@ def checkpoint_config(
         },
         "face": None,
         "face_info": None,
+        "detector": DETECTOR,
         "landmark": {**landmark, "crop_margin": crop_margin} if landmark else None,
         "language": language_config(settings, shapes),
     }

@@ -57,7 +57,7 @@ def tower_settings(vision: Path | None, settings: Mapping[str, Any]) -> dict[str
 def vision_config(tower: Mapping[str, Any], tensors: StoredTensors, shapes: Shapes) -> dict[str, Any]:
     """Return the tower's sizes as ``VisionConfig``'s keys; a tower without a class token is SigLIP's."""
     siglip = without_class_token(tensors)
-    patch = shapes.size("vision.embeddings.patch_embedding.weight", 2)
+    patch = max(shapes.size("vision.embeddings.patch_embedding.weight", 2), 1)
     width = shapes.size("vision.embeddings.patch_embedding.weight" if siglip else CLASS, 0)
     patches = shapes.size(_POSITIONS, 0) - (0 if siglip else 1)
     side = max(math.isqrt(max(patches, 1)), 1) * patch

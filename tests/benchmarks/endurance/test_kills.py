@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.benchmarks.endurance import kills
+from emo_edge.benchmarks.endurance import interruptions, kills
 from emo_edge.benchmarks.endurance.cached_engines import engines_digest
 from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, KilledCommand, folder_digest
 from emo_edge.benchmarks.endurance.inputs import write_face_network
@@ -77,3 +77,20 @@ def test_engines_that_would_not_be_used_are_noticed(tmp_path: Path) -> None:
     (tmp_path / key / PLAN).write_bytes(b"half")
     with pytest.raises(DeviceError, match="changed since it was built"):
         engines_digest(tmp_path)
+
+
+def test_a_command_that_ignores_an_interruption_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruptions, "program_line", lambda words: ["sh", "-c", *words])
+    monkeypatch.setattr(interruptions, "LATEST_S", 0.4)
+    monkeypatch.setattr(interruptions, "MOST_SECONDS", 0.2)
+    scripts = {
+        "prompt": ("trap 'exit 130' INT; while :; do sleep 0.01; done", ""),
+        "late": ("trap 'sleep 0.4; exit 130' INT; while :; do sleep 0.01; done", "to end after"),
+        "other": ("trap 'exit 1' INT; while :; do sleep 0.01; done", "ended with 1"),
+        "failed": ("exit 4", "failed with 4"),
+    }
+    for name, (script, problem) in scripts.items():
+        commands = {name: lambda made, folder, script=script: [script]}
+        monkeypatch.setattr(interruptions, "INTERRUPTED_COMMANDS", commands)
+        (run, *_) = interruptions.interruptions(name, tmp_path, tmp_path / "work", count=0, seed=0)
+        assert problem in run.problem and bool(problem) == bool(run.problem)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge import __version__
-from emo_edge.assets.packaged import SAMPLES
+from emo_edge.assets.packaged import SAMPLES, named_checkpoint, packaged_checkpoint
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli import packaged_bundle
 from emo_edge.cli.app import main
@@ -50,8 +50,8 @@ def test_the_doctor_takes_the_name_and_makes_nothing(cached: Path) -> None:
     assert present_bundle(Path("emo-tiny")) == cached
     cached.unlink()
     refused = run("doctor", "--bundle", "emo-tiny")
-    assert refused.exit_code == 5 and "emo-tiny: no such bundle; emo-edge demo makes it" in refused.stderr
-    assert "a bundle is a folder, or emo-tiny" in run("doctor", "--bundle", "nowhere").stderr
+    assert refused.exit_code == 5 and "emo-tiny: no such bundle; emo-edge demo makes that" in refused.stderr
+    assert run("doctor", "--bundle", "nowhere").exit_code == 2
 
 
 def test_what_a_command_replaces_is_a_copy(cached: Path) -> None:
@@ -59,6 +59,13 @@ def test_what_a_command_replaces_is_a_copy(cached: Path) -> None:
     assert Bundle.open("emo-tiny").manifest == Bundle.open(cached).manifest
     assert [path.name for path in Path().iterdir()] == ["emo-tiny"] and cached.exists()
     assert own_bundle(Path("emo-tiny")) == Path("emo-tiny"), "the copy is a folder like any other"
+
+
+def test_a_bundle_of_the_name_is_not_taken_for_the_checkpoint(cached: Path) -> None:
+    own_bundle(Path("emo-tiny"))
+    assert named_checkpoint("emo-tiny") == packaged_checkpoint("emo-tiny")
+    (Path("emo-tiny") / "config.json").write_text("{}")
+    assert named_checkpoint("emo-tiny") == Path("emo-tiny")
 
 
 def test_a_copy_that_cannot_be_written_is_one_error(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,10 +179,18 @@ def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
     model = tmp_path / os.fsdecode(b"caf\xe9.onnx")
     toy_yunet(model)
     frame: Image = np.zeros((320, 320, 3), np.uint8)
+    frame[80:88, 160:168] = 255
     (face,) = open_detector("yunet", model_path=model).detect(frame)
     assert face.box == pytest.approx((160 - 16, 80 - 24, 160 + 16, 80 + 24), abs=1e-3)
     assert face.score == pytest.approx(1.0)
     assert np.allclose(face.points, [(160, 80)] * 5, atol=1e-3)
+
+
+def test_a_yunet_of_one_size_is_refused(tmp_path: Path) -> None:
+    """OpenCV would read behind the end of its outputs."""
+    toy_yunet(tmp_path / "fixed.onnx", fixed=True)
+    with pytest.raises(InputError, match=r"fixed\.onnx: not a YuNet model .*other sizes"):
+        YuNetDetector(tmp_path / "fixed.onnx")
 
 
 def test_a_frame_without_a_face_takes_the_nearest_that_has_one() -> None:

@@ -17,6 +17,7 @@ from emo_edge.faces.registry import HaarDetector
 from emo_edge.faces.second_look import SecondLook, second_look
 from emo_edge.inference.detectors import mtcnn_detector, packaged_graphs
 from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import EmotionResult, FaceAttributes, Settings
 from emo_edge.media.crops import Image
 from emo_edge.media.images import write_image
 
@@ -62,6 +63,16 @@ def test_a_face_that_fills_the_picture_is_found_with_a_border(mtcnn: MtcnnDetect
     assert face.points is not None and all(0 <= x <= 68 for x, _ in face.points)
 
 
+def test_a_large_picture_is_searched_small_and_its_places_are_its_own(mtcnn: MtcnnDetector, astronaut: Image) -> None:
+    large = np.repeat(np.repeat(astronaut, 3, 0), 3, 1)
+    look = second_look(np.ascontiguousarray(np.rot90(large)), mtcnn)
+    assert look.rotation == 270 and np.array_equal(look.picture, large)
+    assert look.faces[0].box == pytest.approx((540, 180, 804, 522), abs=40)
+    crop = np.ascontiguousarray(np.repeat(np.repeat(astronaut[78:160, 190:258], 10, 0), 10, 1))
+    (face,) = second_look(crop, mtcnn).faces
+    assert face.side > 600 and face.box[3] <= 820
+
+
 def test_what_has_no_face_has_none_at_the_second_look(mtcnn: MtcnnDetector) -> None:
     from skimage import data
 
@@ -72,6 +83,17 @@ def test_what_has_no_face_has_none_at_the_second_look(mtcnn: MtcnnDetector) -> N
 def test_a_cascade_looks_once(astronaut: Image) -> None:
     look = second_look(np.ascontiguousarray(np.rot90(astronaut)), HaarDetector())
     assert (look.faces, look.rotation) == ([], 0)
+
+
+def test_landmarks_of_a_turned_picture_lie_in_the_given_one() -> None:
+    look = SecondLook(np.zeros((4, 10, 3), np.uint8), [], 90)
+    face = FaceAttributes(np.array([[9, 0], [0, 3]], np.float32), {"roll": 1.0}, {}, np.zeros(29, np.float32), {})
+    settings = Settings("b", "p", {}, "cpu", "mtcnn", (), "", False, 1.0, False, "", "0")
+    result = EmotionResult((8, 0, 10, 2), 0.9, 1, {}, face, {}, {}, settings, points=((9, 0),) * 5).turned_back(look)
+    assert result.face is not None and result.face.landmarks.tolist() == [[3, 9], [0, 0]]
+    assert (result.box, result.points, result.rotation) == ((2, 8, 4, 10), ((3, 9),) * 5, 90)
+    assert result.to_dict()["rotation"] == 90
+    assert result.face.pose_degrees == {"roll": 1.0}
 
 
 def test_infer_says_that_it_turned_a_picture(label_bundle: Path, astronaut: Image, tmp_path: Path) -> None:

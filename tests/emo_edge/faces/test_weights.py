@@ -19,13 +19,19 @@ from emo_edge.faces import weights
 from emo_edge.faces.weights import DOWNLOADS, YUNET, installed_weights, weights_path
 
 CONTENT = b"weights " * 20_000
+PROXIED = "http://nowhere.invalid/good"
 
 
 class _Answers(BaseHTTPRequestHandler):
     """Gives the weights, other bytes, too many bytes, or an error."""
 
     def do_GET(self) -> None:
-        bodies = {"/good": CONTENT, "/other": CONTENT[:-1] + b"!", "/endless": CONTENT * 20}
+        bodies = {
+            "/good": CONTENT,
+            "http://nowhere.invalid/good": CONTENT,
+            "/other": CONTENT[:-1] + b"!",
+            "/endless": CONTENT * 20,
+        }
         if self.path not in bodies:
             self.send_error(404)
             return
@@ -52,7 +58,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -89,6 +95,14 @@ def test_nothing_else_is_kept(path: str, message: str, server: str, monkeypatch:
     done = get()
     assert (done.exit_code, message in done.stderr) == (4, True), done.output
     assert list(weights_path("yunet").parent.iterdir()) == []
+
+
+def test_the_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, PROXIED)
+    monkeypatch.setenv("http_proxy", server)
+    done = get()
+    assert done.exit_code == 0, done.output
+    assert installed_weights("yunet").read_bytes() == CONTENT
 
 
 def test_without_a_network_the_error_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

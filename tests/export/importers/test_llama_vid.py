@@ -455,6 +455,16 @@ def test_bad_weights_are_one_error_that_names_them_all(kind: str, upstream: Any,
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_long_videos_stretch_positions(upstream: Any, tmp_path: Path) -> None:
+    """LLaMA-VID's recipe for long videos: linear scaling in the config, the trained length in the tokenizer's."""
+    model = copied(upstream, tmp_path)
+    change_config(model, rope_scaling={"type": "linear", "factor": 16.0})
+    (model / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 4096}))
+    imported(LlamaVidPieces(model), tmp_path / "checkpoint")
+    language = EmoLlamaConfig.from_pretrained(tmp_path / "checkpoint").language
+    assert (language.rope_factor, language.max_position_embeddings) == (16.0, 4096)
+
+
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated shard": (
         lambda model: os.truncate(model / "pytorch_model-00002-of-00003.bin", 5000),

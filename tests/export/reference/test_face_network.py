@@ -162,9 +162,9 @@ def test_a_picture_is_cropped_and_resized_as_upstream_does(
 def test_the_other_commands_know_such_a_bundle(bundle: Path) -> None:
     inspected, verified = run("inspect", bundle), run("verify", bundle)
     assert inspected.exit_code == verified.exit_code == 0
-    assert "a face network alone: face facts, no labels; detector haar" in inspected.stdout
+    assert "a face network alone: face facts, no labels; detector mtcnn" in inspected.stdout
     assert "balanced   -        fp16     -         is the face graph alone (default)" in inspected.stdout
-    assert "intact, 2 files" in verified.stdout
+    assert "intact, 5 files" in verified.stdout
 
 
 @pytest.mark.parametrize(

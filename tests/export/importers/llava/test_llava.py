@@ -163,6 +163,33 @@ def gguf_scores(tmp_path: Path, language: Any, prompt: np.ndarray, answers: list
         return [float(tokens.sum()) for tokens in session.score(answers)]
 
 
+@torch.inference_mode()
+def test_an_adapter_of_the_whole_model_merges(llava: Llava, tmp_path: Path) -> None:
+    """PEFT on transformers' class: factors of the language model and of the tower, its unread last layer included."""
+    import copy
+
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "fc1", "up_proj"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        wrapped = get_peft_model(copy.deepcopy(llava.model), config).eval()
+        for name, value in wrapped.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(value, std=0.1)
+    wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    state, lines = imported(llava.directory, tmp_path / "checkpoint", lora=tmp_path / "adapter")
+    assert "adapter: 2 adapted weights are in layers that LLaVA does not read" in lines
+    assert "adapter: 8 weights merged, W + scale B A in float32" in lines
+    merged = wrapped.merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    (tmp_path / "merged" / "tokenizer.model").write_bytes((llava.directory / "tokenizer.model").read_bytes())
+    expected, _ = imported(tmp_path / "merged", tmp_path / "expected")
+    assert state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
+    plain, _ = imported(llava.directory, tmp_path / "plain")
+    assert sum(not torch.equal(state[name], plain[name]) for name in plain) == 8
+
+
 def test_a_projector_joins_its_base(llava: Llava, original: Path, tmp_path: Path) -> None:
     """``mm_projector.bin`` with its config, a language model alone, and the tower from its own directory."""
     state = llava.original()

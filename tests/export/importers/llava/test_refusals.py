@@ -111,6 +111,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         set_config(mm_patch_merge_type="spatial_unpad"),
         "mm_patch_merge_type 'spatial_unpad': tiles without padding are not supported",
     ),
+    "a kind that is none": (
+        set_config(model_type=["llava"], mm_projector_type=["x"]),
+        "mm_projector_type \"['x']\": only",
+    ),
     "LLaVA-NeXT": (set_config(model_type="llava_next"), "model_type llava_next: LLaVA-NeXT, whose pictures are cut"),
     "LLaVA-OneVision": (set_config(model_type="llava_onevision"), "model_type llava_onevision: LLaVA-OneVision"),
     "the class token": (

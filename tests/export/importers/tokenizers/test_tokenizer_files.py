@@ -11,7 +11,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.importers.tokenizer_files import language_tokenizer
+from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer, trained_length
 
 TEXT = "USER: \nWhat is it? It is 1 naïve 情感 test,  with  spaces. ASSISTANT:"
 LEGACY: dict[str, Any] = {
@@ -92,8 +92,12 @@ def test_added_tokens_keep_their_numbers(tokenizer_directory: Path, tmp_path: Pa
     (tmp_path / "tokenizer.model").write_bytes((tokenizer_directory / "tokenizer.model").read_bytes())
     count = len(pieces_of(tokenizer_directory))
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<image>": count + 1, "<far>": count + 90}))
+    no_limit = 1000000000000000019884624838656
     decoder = {"0": {"content": "<unk>"}, str(count + 2): {"content": "<pad>", "special": True}}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"added_tokens_decoder": decoder, "model_max_length": no_limit})
+    )
+    assert trained_length(tmp_path) is None
     lines: list[str] = []
     files = language_tokenizer(tmp_path, count + 8, lines.append)
     made = sentencepiece.SentencePieceProcessor(model_proto=files["tokenizer.model"])
@@ -112,6 +116,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "another algorithm": ({"type": "Unigram"}, "not a tokenizer of LLaMA's kind"),
     "a gap": ({"vocab": {f"<0x{value:02X}>": value + 1 for value in range(256)}}, "not numbered from 0 on"),
     "a merge of three": ({"merges": [["a", "b", "c"]]}, "a merge that is no pair of pieces"),
+    "a merge of numbers": ({"merges": [[1, 2]]}, "a merge that is no pair of pieces"),
+    "a merge that is none": ({"merges": [3]}, "a merge that is no pair of pieces"),
+    "words for numbers": ({"vocab": {f"<0x{value:02X}>": "x" for value in range(256)}}, "not numbered from 0 on"),
+    "no prefix of its kind": ({"continuing_subword_prefix": 5}, "no tokenizer: .*; copy it again"),
 }
 
 
@@ -121,6 +129,17 @@ def test_another_kind_is_refused(kind: str, tokenizer_directory: Path, tmp_path:
     write_json(tmp_path / "json", tokenizer_directory, METASPACE, **change)
     with pytest.raises(CheckpointError, match=message):
         language_tokenizer(tmp_path / "json", 768, lambda line: None)
+
+
+def test_an_added_token_that_is_there_already_keeps_its_row(tokenizer_directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes((tokenizer_directory / "tokenizer.model").read_bytes())
+    pieces = pieces_of(tokenizer_directory)
+    twice = {pieces[300].piece: len(pieces), "<a>": len(pieces) + 1, "": len(pieces) + 2}
+    (tmp_path / "added_tokens.json").write_text(json.dumps(twice))
+    files = language_tokenizer(tmp_path, len(pieces) + 8, lambda line: None)
+    made = sentencepiece.SentencePieceProcessor(model_proto=files["tokenizer.model"])
+    names = [made.id_to_piece(len(pieces) + place) for place in range(3)]
+    assert names == [f"[UNUSED{len(pieces)}]", "<a>", f"[UNUSED{len(pieces) + 2}]"]
 
 
 def test_a_json_that_reads_otherwise_is_refused(tokenizer_directory: Path, tmp_path: Path) -> None:

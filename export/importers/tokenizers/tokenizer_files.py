@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.importers.sentencepiece_model import sentencepiece_from_json
+from emo_edge.export.importers.tokenizers.sentencepiece_model import sentencepiece_from_json
 from emo_edge.export.reference.tokenizer import (
     LANGUAGE_JSON_NAME,
     LANGUAGE_MODEL_NAME,
@@ -22,6 +22,8 @@ from emo_edge.utils.files import read_json
 ADDED_NAME = "added_tokens.json"
 SETTINGS_NAME = "tokenizer_config.json"
 SHOWN = 5
+NO_LIMIT_DIGITS = 31
+"""Of the number that transformers writes as ``model_max_length`` where there is no limit, 1e30."""
 
 
 def language_tokenizer(model: Path, rows: int, report: Callable[[str], None]) -> dict[str, bytes]:
@@ -65,10 +67,7 @@ def _byte_level(model: Path) -> ByteLevelTokenizer:
 
 def trained_length(model: Path) -> int | None:
     """Return the number of positions that the trainer of the model used, by its tokenizer's settings."""
-    path = model / SETTINGS_NAME
-    settings = read_json(path, "") if path.is_file() else {}
-    length = settings.get("model_max_length") if isinstance(settings, dict) else None
-    # transformers writes 1e30 for "no limit".
+    length = _json_of(model / SETTINGS_NAME).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 0 < length < 1 << 20 else None
 
 
@@ -101,9 +100,13 @@ def _with_added(content: bytes, directory: Path, rows: int, report: Callable[[st
         report(f"  {len(beyond) - len(kept)} added token(s) have no row in the table of embeddings: left out")
     if not kept:
         return content
-    kinds = type(model).SentencePiece
+    kinds, known = type(model).SentencePiece, {piece.piece for piece in model.pieces}
     for number in range(len(model.pieces), max(kept) + 1):
-        text, kind = (kept[number], kinds.CONTROL) if number in kept else (f"[UNUSED{number}]", kinds.UNUSED)
+        text, kind = kept.get(number, ""), kinds.CONTROL
+        if not text or text in known:
+            # SentencePiece takes no name twice.
+            text, kind = f"[UNUSED{number}]", kinds.UNUSED
+        known.add(text)
         model.pieces.add(piece=text, score=0.0, type=kind)
     more = f" and {len(kept) - SHOWN} more" if len(kept) > SHOWN else ""
     report(f"  {len(kept)} added token(s): {', '.join(list(kept.values())[:SHOWN])}{more}; no text is read as one")
@@ -126,5 +129,5 @@ def _added_tokens(directory: Path) -> Iterator[tuple[int, str]]:
 
 
 def _json_of(path: Path) -> Mapping[str, Any]:
-    content = read_json(path, "") if path.is_file() else {}
+    content = read_json(path, "", digits=NO_LIMIT_DIGITS) if path.is_file() else {}
     return content if isinstance(content, dict) else {}

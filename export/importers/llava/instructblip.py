@@ -21,7 +21,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
-from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE
+from emo_edge.export.configs.upstream_crops import CLIP_RESAMPLE, DETECTOR
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import VISION, KeyMap, Piece, joined, require_parts
 from emo_edge.export.importers.language_settings import (
@@ -35,9 +35,9 @@ from emo_edge.export.importers.language_settings import (
     without_tied_output,
 )
 from emo_edge.export.importers.llama_vid_keys import BERT_HEAD_SIZE, EVA_HEAD_SIZE, EVA_KEYS
-from emo_edge.export.importers.question_vocabulary import question_tokenizer
 from emo_edge.export.importers.tensors import imported_tensors
-from emo_edge.export.importers.tokenizer_files import language_tokenizer
+from emo_edge.export.importers.tokenizers.question_vocabulary import question_tokenizer
+from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.reference.tokenizer import QUESTION_MODEL_NAME
@@ -204,6 +204,7 @@ def _config(
         },
         "face": None,
         "face_info": None,
+        "detector": DETECTOR,
         "language": language,
         "prompt": {"template": "<image>{demographics}{question}", "use_demographics": False},
         "provenance": _provenance(pieces),

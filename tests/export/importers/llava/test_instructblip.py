@@ -20,7 +20,7 @@ from torch import Tensor
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
-from emo_edge.export.importers.instructblip import InstructBlipPieces, checkpoint_from_instructblip
+from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.reference.frames import as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
 from tests.export.importers.llava.conftest import MEAN, STD

@@ -46,7 +46,7 @@ def sentencepiece_from_json(path: Path) -> tuple[bytes, int]:
     for text, _ in sorted(vocabulary.items(), key=lambda item: item[1]):
         kind = kinds.BYTE if text in _BYTES else kinds.CONTROL if text in controls else kinds.NORMAL
         model.pieces.add(piece=text, score=scores.get(text, 0.0), type=kind)
-    unknown = vocabulary.get(content["model"].get("unk_token") or "<unk>", 0)
+    unknown = vocabulary.get(str(content["model"].get("unk_token") or "<unk>"), 0)
     model.pieces[unknown].type = kinds.UNKNOWN
     trainer, normalizer = model.trainer_spec, model.normalizer_spec
     trainer.model_type, trainer.unk_id, trainer.byte_fallback = _BPE, unknown, True
@@ -70,14 +70,18 @@ def _parts(path: Path, content: Any) -> tuple[dict[str, int], list[tuple[str, st
             f"{path}: not a tokenizer of LLaMA's kind (BPE that falls back to bytes); "
             "copy tokenizer.model from the model's own directory"
         )
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+    if set(map(type, vocabulary.values())) != {int} or sorted(vocabulary.values()) != list(range(len(vocabulary))):
         raise CheckpointError(f"{path}: its pieces are not numbered from 0 on; fetch it again")
-    pairs: list[Any] = [tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in merges]
-    if any(len(pair) != 2 for pair in pairs):
+    pairs: list[Any] = [tuple(pair.split(" ", 1)) if isinstance(pair, str) else _listed(pair) for pair in merges]
+    if any(len(pair) != 2 or not all(isinstance(one, str) for one in pair) for pair in pairs):
         raise CheckpointError(f"{path}: a merge that is no pair of pieces; fetch it again")
     added = whole.get("added_tokens")
     tokens = [token for token in (added if isinstance(added, list) else []) if isinstance(token, dict)]
     return vocabulary, pairs, {str(token.get("content")) for token in tokens}
+
+
+def _listed(pair: Any) -> tuple[Any, ...]:
+    return tuple(pair) if isinstance(pair, list) else (pair,)
 
 
 def _scores(merges: list[tuple[str, str]]) -> dict[str, float]:
@@ -92,7 +96,10 @@ def _require_alike(path: Path, content: bytes) -> None:
     from tokenizers import Tokenizer
 
     made = sentencepiece.SentencePieceProcessor(model_proto=content)
-    own = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    try:
+        own = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises Exception itself
+        raise CheckpointError(f"{path}: no tokenizer: {str(error)[:200]}; copy it again") from error
     for text in _texts():
         expected, given = own.encode(text, add_special_tokens=False).ids, made.encode(text)
         if expected != given:

@@ -1,0 +1,107 @@
+"""Ctrl-C at random moments of each command: the time until it has ended, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, Words
+from emo_edge.console.children import code_command
+from emo_edge.console.signals import INTERRUPTED
+
+MOST_SECONDS = 2.0
+PATIENCE_S = 60.0
+EARLIEST_S, LATEST_S = 0.3, 15.0
+"""After the start: before the first the interpreter itself is loading."""
+
+
+def _engines(made: Path, folder: Path) -> list[str]:
+    return ["engines", "build", str(made / "bundle"), "--no-device"]
+
+
+def _infer(made: Path, folder: Path) -> list[str]:
+    return ["infer", str(made / "bundle"), str(made / "drawings"), "--describe"]
+
+
+INTERRUPTED_COMMANDS: Mapping[str, Words] = {
+    **{name: command.words for name, command in COMMANDS.items() if name != "engines"},
+    "engines": _engines,
+    "demo": lambda made, folder: ["demo"],
+    "infer": _infer,
+    "plan": lambda made, folder: ["plan", str(made / "bundle")],
+    "doctor": lambda made, folder: ["doctor"],
+    "selftest": lambda made, folder: ["selftest", str(made / "bundle"), "--out", str(folder / OUT)],
+}
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """One interrupted run."""
+
+    moment_s: float
+    seconds: float | None
+    """From the signal to the end; None where the command ended before."""
+    code: int | None
+
+    @property
+    def problem(self) -> str:
+        """The problem of this run; empty where there is none."""
+        if self.seconds is None:
+            return f"failed with {self.code}" if self.code else ""
+        if self.seconds > MOST_SECONDS:
+            return f"took {self.seconds:.1f} s to end after {self.moment_s:.1f} s"
+        return "" if self.code == INTERRUPTED else f"ended with {self.code} after {self.moment_s:.1f} s"
+
+
+def interruptions(name: str, made: Path, work: Path, *, count: int, seed: int) -> Iterator[Interruption]:
+    """Interrupt a command of `INTERRUPTED_COMMANDS`, as a terminal does, at ``count`` random moments of its time.
+
+    The first run is not to be interrupted, unless it takes longer than `LATEST_S`; its end is the latest moment.
+    """
+    draw, latest = random.Random(f"{name} {seed}"), LATEST_S
+    for number in range(count + 1):
+        folder = work / f"{name}-{number}"
+        folder.mkdir(parents=True)
+        if replaced := name in COMMANDS and COMMANDS[name].replaces:
+            shutil.copytree(made / replaced, folder / OUT)
+        moment = draw.uniform(EARLIEST_S, latest) if number else LATEST_S
+        started = time.monotonic()
+        run = _interrupted(INTERRUPTED_COMMANDS[name](made, folder), folder, moment)
+        latest = latest if number else min(LATEST_S, time.monotonic() - started)
+        yield run
+
+
+def program_line(words: list[str]) -> list[str]:
+    """Return the words that start ``emo-edge`` with this Python, as its console script does."""
+    return code_command(f"from emo_edge.cli.app import main\nmain({words!r})")
+
+
+def _interrupted(words: list[str], folder: Path, moment: float) -> Interruption:
+    process = subprocess.Popen(
+        program_line(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+        start_new_session=True,
+    )
+    try:
+        return Interruption(moment, None, process.wait(moment))
+    except subprocess.TimeoutExpired:
+        started = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        code: int | None = process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        code = None
+    return Interruption(moment, time.monotonic() - started, code)

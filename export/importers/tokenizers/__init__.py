@@ -1,0 +1,1 @@
+"""Tokenizers of upstream models: their files, and the vocabularies that a checkpoint carries."""
