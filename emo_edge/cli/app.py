@@ -17,7 +17,10 @@ COMMANDS = {
     "demo": LazyCommand(
         "emo_edge.cli.demo:main", "Export emo-tiny, read the packaged drawings, print the cost of each profile."
     ),
-    "import": LazyCommand("emo_edge.cli.import_:main", "Turn an upstream model's pieces into one checkpoint."),
+    "import": LazyCommand(
+        "emo_edge.cli.import_:main",
+        "Turn an upstream model's pieces into one checkpoint, or a GGUF and its mmproj into a bundle.",
+    ),
     "export": LazyCommand("emo_edge.cli.export:main", "Turn CHECKPOINT into one verified bundle."),
     "calibrate": LazyCommand(
         "emo_edge.cli.calibrate:main", "Quantize BUNDLE with statistics of its own prompts and frames, inside gates."

@@ -31,7 +31,8 @@ Options:
 Commands:
   demo       Export emo-tiny, read the packaged drawings, print the cost of each
              profile.
-  import     Turn an upstream model's pieces into one checkpoint.
+  import     Turn an upstream model's pieces into one checkpoint, or a GGUF and
+             its mmproj into a bundle.
   export     Turn CHECKPOINT into one verified bundle.
   calibrate  Quantize BUNDLE with statistics of its own prompts and frames,
              inside gates.
@@ -44,6 +45,8 @@ Commands:
              and how long each stage takes there.
   engines    Build, list and clear the TensorRT engines of this machine.
   selftest   Build, compare and time BUNDLE on every device of this machine.
+  detector   Fetch the weights of a face detector, or measure detectors on pictures
+             with boxes.
   doctor     Examine this machine: its hardware, the engines that work here, and
              how to fix the rest.
 """
