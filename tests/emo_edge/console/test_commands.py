@@ -45,8 +45,8 @@ Commands:
              and how long each stage takes there.
   engines    Build, list and clear the TensorRT engines of this machine.
   selftest   Build, compare and time BUNDLE on every device of this machine.
-  detector   Fetch the weights of a face detector, or measure detectors on pictures
-             with boxes.
+  detector   Fetch the weights of a face detector, or measure detectors on
+             pictures with boxes.
   doctor     Examine this machine: its hardware, the engines that work here, and
              how to fix the rest.
 """
