@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from emo_edge.bundle.checks.any_gguf import check_language_gguf, check_mmproj_gg
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.children import module_command
 from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
+from emo_edge.runtimes.base.sessions import Chunk
 from emo_edge.runtimes.llama_cpp.admitted import admit, file_signature
 from emo_edge.runtimes.llama_cpp.library import build_key, library
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
@@ -33,6 +35,8 @@ CHILD_BYTES = 24 << 30
 """Memory that the child may take besides the files themselves."""
 LARGEST_PICTURE = 4096
 """Positions of the context that a picture may fill."""
+FIRST_CONTEXT, BEHIND, BRANCHES = 1024, 4, 2
+"""Positions that are tried first; those behind the picture; continuations at once."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +115,34 @@ def _asked(model: Path, mmproj: Path, side: int) -> Pair:
 
 
 def measured_pair(model: Path, mmproj: Path, side: int) -> Pair:
-    """Open both files in this process, and read a grey picture of ``side`` pixels and a label behind it."""
+    """Open both files in this process, and read a grey picture of ``side`` pixels and a label behind it.
+
+    The context is no larger than the picture needs: a device may have no memory for more.
+    """
     admit(model)
     admit(mmproj)
     trained = _trained(model)
-    with LlamaSession(model, context_size=min(trained, LARGEST_PICTURE)) as language:
+    with LlamaSession(model, context_size=min(trained, FIRST_CONTEXT), max_branches=BRANCHES) as language:
         with MtmdEncoder(mmproj, language) as encoder:
             chunks = encoder.encode(np.full((side, side, 3), 127, np.uint8))
-        positions = sum(len(chunk) for chunk in chunks)
-        if positions >= language.context_size:
-            raise BundleError(
-                f"a picture of {side} pixels fills {positions} positions, the model was trained for {trained} and "
-                f"emo-edge reads {LARGEST_PICTURE} of one at most: choose a smaller `picture_size`"
-            )
-        language.prefill([*chunks, [0]])
-        language.score([[0, 0]])
-        return Pair(positions, language.embedding_size, trained)
+        pair = Pair(sum(len(chunk) for chunk in chunks), language.embedding_size, trained)
+        needed = pair.positions + BEHIND
+        if needed <= language.context_size:
+            _read(language, chunks)
+            return pair
+    if needed > min(trained, LARGEST_PICTURE):
+        raise BundleError(
+            f"a picture of {side} pixels fills {pair.positions} positions, the model was trained for {trained} and "
+            f"emo-edge reads {LARGEST_PICTURE} of one at most: choose a smaller `picture_size`"
+        )
+    with LlamaSession(model, context_size=needed, max_branches=BRANCHES) as language:
+        _read(language, chunks)
+    return pair
+
+
+def _read(language: LlamaSession, chunks: Sequence[Chunk]) -> None:
+    language.prefill([*chunks, [0]])
+    language.score([[0, 0]])
 
 
 def _trained(model: Path) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.bundle.checks.gguf import LISTED, MOST_LAYERS
+from emo_edge.bundle.checks.gguf import BY_NUMBER, LISTED, MOST_LAYERS
 from emo_edge.bundle.gguf_header import ALIGNMENT, ALIGNMENT_KEY, GgufHeader, read_gguf_structure
 from emo_edge.errors import BundleError
 from emo_edge.utils.text import quoted
@@ -130,4 +130,8 @@ def _tensor_problems(header: GgufHeader, size: int) -> Iterator[str]:
             return
         if tensor.type >= MOST_TYPES or tensor.start % alignment or tensor.start + tensor.bytes > size:
             yield f"{quoted(name)}: ggml's type {tensor.type} at byte {tensor.start}, and the file ends at {size}"
+            return
+        kind = BY_NUMBER.get(tensor.type)
+        if kind and math.prod(tensor.shape) * kind.size // kind.block > tensor.bytes:
+            yield f"{quoted(name)}: {tensor.bytes} bytes for the shape {list(tensor.shape)}: the file is truncated"
             return

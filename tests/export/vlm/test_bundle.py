@@ -119,7 +119,7 @@ def test_a_reference_measures_what_quantization_costs(smolvlm: Written, tmp_path
         ({"context": 60}, BundleError, r"need \d+, the context has 60: choose a larger `context`"),
         ({"template": "no picture"}, InputError, "the template needs <image>"),
         ({"labels": ("happy", "<end_of_utterance>")}, InputError, "holds the name of a control token"),
-        ({"picture_size": 2048}, BundleError, "fills .* positions"),
+        ({"picture_size": 2048}, BundleError, "fills .* positions, the model was trained for"),
     ],
 )
 def test_choices_that_cannot_be_used(
