@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -82,7 +83,7 @@ def _manifest_in(root: Path) -> Manifest:
 
 def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterator[str]:
     known = read_cached(VERIFIED_NAME) if use_cache else {}
-    verified = {name: entry for name, entry in known.items() if Path(name).exists()}
+    verified = {name: entry for name, entry in known.items() if os.path.exists(name)}
     listed = {file.path for file in manifest.files()}
     graphs = {
         variant.files[0].path

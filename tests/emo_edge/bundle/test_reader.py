@@ -349,6 +349,16 @@ def test_a_broken_cache_is_no_error(toy: Path, tmp_path: Path) -> None:
     Bundle.open(toy)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "\0", "", "\ud800"])
+def test_a_name_of_the_cache_that_no_file_has_is_dropped(toy: Path, tmp_path: Path, name: str) -> None:
+    Bundle.open(toy)
+    cached = tmp_path / "cache" / "emo-edge" / "verified.json"
+    entries = json.loads(cached.read_text(encoding="utf-8"))
+    cached.write_text(json.dumps({**entries, f"/{name}": {}, name: {}}))
+    Bundle.open(toy)
+    assert name not in json.loads(cached.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("opens", [None, 7, "x", [[]], [7], [None], {}])
 def test_an_entry_of_the_cache_that_nobody_wrote_is_no_error(toy: Path, tmp_path: Path, opens: Any) -> None:
     Bundle.open(toy)
