@@ -12,7 +12,7 @@ from emo_edge.bundle.manifest import Manifest
 from emo_edge.bundle.prompts import BeginSegment, FramesSegment, TextSegment, answer_ids, demographic_sentence
 from emo_edge.errors import BundleError, InputError
 from emo_edge.inference.probability import softmax
-from emo_edge.runtimes.base.sessions import Chunk, LanguageSession
+from emo_edge.runtimes.base.sessions import Chunk, Tokenizer
 from emo_edge.tensors import Tensor
 
 HEADS = ("age", "gender", "race")
@@ -69,7 +69,7 @@ class Prompt:
         self.layout, self.question = manifest.layout, question
         self.demographics, self.space = demographics, " " if manifest.prompt.answer_space else ""
 
-    def chunks(self, language: LanguageSession, frames: Sequence[Chunk]) -> list[Chunk]:
+    def chunks(self, language: Tokenizer, frames: Sequence[Chunk]) -> list[Chunk]:
         """Return token ids and embeddings in prompt order, ``frames`` in their place; adjoining tokens are one chunk.
 
         Raises InputError for a question with a control token of the model's, where the template is read for them.
@@ -89,7 +89,7 @@ class Prompt:
                     chunks.append(chunk)
         return chunks
 
-    def branches(self, language: LanguageSession, labels: Sequence[str]) -> list[list[int]]:
+    def branches(self, language: Tokenizer, labels: Sequence[str]) -> list[list[int]]:
         """Return the token ids that each label adds to the prompt, tokenised together with the text before it."""
         last = self.layout[-1]
         if not isinstance(last, TextSegment):
@@ -99,7 +99,7 @@ class Prompt:
                 _require_plain(language, "label", label)
         return label_branches(language, self._fill(last), labels, space=self.space, control=last.control)
 
-    def _tokens(self, language: LanguageSession, segment: TextSegment) -> list[int]:
+    def _tokens(self, language: Tokenizer, segment: TextSegment) -> list[int]:
         if segment.control:
             _require_plain(language, "question", self.question)
             _require_plain(language, "sentence", self.demographics)
@@ -109,14 +109,14 @@ class Prompt:
         return segment.text.replace("{demographics}", self.demographics).replace("{question}", self.question)
 
 
-def _require_plain(language: LanguageSession, what: str, text: str) -> None:
+def _require_plain(language: Tokenizer, what: str, text: str) -> None:
     """Raise InputError for a text that holds the name of a control token, which would end the user's turn."""
     if language.tokenize(text) != language.tokenize(text, control=True):
         raise InputError(f"the {what} {text!r} holds the name of a control token of this model: leave it out")
 
 
 def label_branches(
-    language: LanguageSession, context: str, labels: Sequence[str], *, space: str = " ", control: bool = False
+    language: Tokenizer, context: str, labels: Sequence[str], *, space: str = " ", control: bool = False
 ) -> list[list[int]]:
     """Return the token ids that each label adds behind ``context``; raise InputError where they merge with it.
 

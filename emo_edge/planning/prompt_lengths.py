@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from emo_edge.bundle.prompts import (
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
-from emo_edge.runtimes.llama_cpp import library
+from emo_edge.runtimes.llama_cpp.vocabulary import Vocabulary
 from emo_edge.runtimes.mtmd.proof import prove_bundle
 from emo_edge.taxonomy import LABEL_SETS
 
@@ -90,7 +88,10 @@ def bundle_prompts(
     tokenizer = QuestionTokenizer(bundle.directory / file.path, limit) if file and limit else None
     prove_bundle(bundle)
     control = any(isinstance(part, TextSegment) and part.control for part in manifest.layout)
-    with _tokenizer(vocabulary, control=control) as count:
+    with Vocabulary(vocabulary) as tokens:
+
+        def count(text: str) -> int:
+            return len(tokens.tokenize(text, control=control))
 
         def length(question: str) -> PromptLength:
             before, after, begins = _texts(manifest, question, clip)
@@ -147,24 +148,3 @@ def _sentence(config: PromptConfig, labels: FaceLabels, clip: bool) -> str:
     """Write a sentence about someone; others are a token longer or shorter."""
     person = {"race": labels.race[0], "gender": labels.gender[0].lower(), "age": labels.age[2]}
     return config.demographics.format(medium=medium(clip), **person)
-
-
-@contextmanager
-def _tokenizer(path: Path, *, control: bool) -> Iterator[Callable[[str], int]]:
-    """Open a GGUF file's vocabulary alone, to count the tokens of a text.
-
-    ``control`` reads names of control tokens as these tokens.
-    """
-    native = library.library()
-    model = library.load_model(path, vocabulary_only=True)
-    vocabulary = native.llama_model_get_vocab(model)
-
-    def count(text: str) -> int:
-        data = text.encode()
-        ids = (ctypes.c_int32 * (len(data) + 8))()
-        return int(native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, control))
-
-    try:
-        yield count
-    finally:
-        native.llama_model_free(model)

@@ -35,6 +35,8 @@ from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.face_network import FacePart, face_component
 from emo_edge.export.bundles.profiles import PROFILE_OF
 from emo_edge.export.bundles.run import ExportRun
+from emo_edge.export.configs.checkpoint import CONFIG_NAME
+from emo_edge.export.vlm.chat_template import ChatPrompt
 from emo_edge.export.vlm.config import WHOLE, VlmConfig, VlmFiles
 from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
 from emo_edge.inference.detectors import requested_files
@@ -42,12 +44,15 @@ from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.runtimes.mtmd.proof import Pair, proven_pair
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import require_disk_space
+from emo_edge.utils.text import printable
 
 LARGEST_SIDE = 448
 """Pixels by default, of towers that read any size; 256 positions in Qwen's."""
 ANY_SIZE = ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger")
 """Projectors whose tower reads pictures of any size: their ``image_size`` is no size of a picture."""
 OWN_SET = "own"
+LONGEST_TEXT = 80
+"""Characters of a file's text about itself that are kept."""
 CLASS_TOKEN, LLAVA_PROJECTORS = "v.class_embd", ("mlp", "mlp_norm", "ldp", "ldpv2")
 CLASS_TOKEN_WARNING = (
     "this tower has a class token, which llama.cpp puts behind the patches instead of before them (its issue 25814, "
@@ -88,8 +93,7 @@ def bundle_from_gguf(
         raise InputError(f"{missing[0]}: no such file")
     header, tower = check_language_gguf(files.model), check_mmproj_gguf(files.mmproj)
     prompt, side = conversation(header, config), config.picture_size or _side(tower)
-    if config.use_demographics and config.face is None:
-        raise InputError("the sentence of age, gender and race comes from a face network: name one with `face`")
+    _check_choices(config, prompt)
     types, finder = _language_types(files, header), requested_files(config.detector)
     with BundleWriter(target, overwrite=overwrite) as writer:
         copies = _copied(files, types, tower, writer, reports)
@@ -101,11 +105,11 @@ def bundle_from_gguf(
         facts, detector = token_facts(model, prompt), stored_detector(writer, finder) if finder else HAAR
         face = _face(config, writer, samples, threads, reports)
         manifest = Manifest(
-            name=config.name or str(header.metadata.get("general.name") or header.architecture)[:80],
+            name=_name(header, config),
             components=_components(copies, types, _file_type(tower), pair, config, writer, face.component),
             preprocessing=_preprocessing(config, side, face.crop),
             layout=layout(prompt, pair.positions, facts),
-            prompt=prompt_config(prompt, config, facts),
+            prompt=prompt_config(prompt, config, answer_space=facts.answer_space),
             label_sets=({OWN_SET: config.labels} if config.labels else {}) | LABEL_SETS,
             face_labels=face.labels,
             question_tokenizer=None,
@@ -122,6 +126,28 @@ def bundle_from_gguf(
         if files.reference:
             manifest = _compared(Bundle(writer.partial, manifest), types, samples, threads, reports)
         return writer.finish(manifest)
+
+
+def _check_choices(config: VlmConfig, prompt: ChatPrompt) -> None:
+    """Raise InputError for choices that no bundle can have, before anything slow starts."""
+    prompt_config(prompt, config)
+    labels = config.labels
+    if labels and (len(labels) == 1 or any(_line(label) != label for label in labels)):
+        raise InputError(f"`labels` {list(labels)}: give two or more different ones, each on one line")
+    if config.use_demographics and config.face is None:
+        raise InputError("the sentence of age, gender and race comes from a face network: name one with `face`")
+    if config.face is not None and not (config.face / CONFIG_NAME).is_file():
+        raise InputError(f"`face` {config.face}: no checkpoint, which is a folder with {CONFIG_NAME}")
+
+
+def _name(header: GgufHeader, config: VlmConfig) -> str:
+    """Return the user's name, or what the file says of itself."""
+    return _line(config.name or str(header.metadata.get("general.name") or header.architecture))
+
+
+def _line(text: str) -> str:
+    """Return a text of a stranger's file on one line."""
+    return printable(" ".join(text.split()))[:LONGEST_TEXT] or "unnamed"
 
 
 def _side(tower: GgufHeader) -> int:
@@ -229,10 +255,10 @@ def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles) -> dict[
     licence = header.metadata.get("general.license")
     return {
         "imported_by": f"emo-edge {__version__}",
-        "architecture": f"{header.architecture}, projector {tower.metadata.get('clip.projector_type', 'unknown')}",
+        "architecture": _line(f"{header.architecture}, projector {tower.metadata.get('clip.projector_type')}"),
         "reference": "the unquantized language model in this bundle" if files.reference else "none",
         "limits": LIMITS,
-        **({"licence": str(licence)[:200]} if licence else {}),
+        **({"licence": _line(str(licence))} if licence else {}),
         **({"warning": CLASS_TOKEN_WARNING} if _misplaced_class_token(tower) else {}),
     }
 

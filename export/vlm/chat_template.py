@@ -101,7 +101,9 @@ def render(request: dict[str, Any]) -> dict[str, Any]:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
         return {"missing": "jinja2"}
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda _: ""
     texts, error = [], ""

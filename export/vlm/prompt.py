@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.manifest import Manifest
 from emo_edge.bundle.prompts import (
@@ -21,8 +23,8 @@ from emo_edge.errors import BundleError, InputError
 from emo_edge.export.vlm.chat_template import QUESTION, ChatPrompt, chat_prompt
 from emo_edge.export.vlm.config import VlmConfig
 from emo_edge.inference.prompt_layout import Prompt
-from emo_edge.runtimes.llama_cpp.library import library
-from emo_edge.runtimes.llama_cpp.session import LlamaSession
+from emo_edge.runtimes.llama_cpp.vocabulary import Vocabulary
+from emo_edge.utils.settings import problem_list
 
 ANSWER_POSITIONS = 64
 """Kept free behind the longest prompt, for an answer."""
@@ -58,23 +60,23 @@ def conversation(header: GgufHeader, config: VlmConfig) -> ChatPrompt:
 
 def token_facts(model: Path, prompt: ChatPrompt) -> TokenFacts:
     """Ask the vocabulary of a file that this process may open."""
-    native = library()
-    with LlamaSession(model, context_size=ANSWER_POSITIONS) as language:
-        vocabulary = native.llama_model_get_vocab(language.model)
-        last = language.tokenize(prompt.after, control=True)[-1:]
-        control = any(native.llama_vocab_is_control(vocabulary, token) for token in last)
-        begins = prompt.begins or bool(native.llama_vocab_get_add_bos(vocabulary))
+    with Vocabulary(model) as vocabulary:
+        control = any(map(vocabulary.is_control, vocabulary.tokenize(prompt.after, control=True)[-1:]))
+        begins = prompt.begins or vocabulary.adds_begin
         return TokenFacts(begins, answer_space=not (prompt.after[-1:].isspace() or control))
 
 
-def prompt_config(prompt: ChatPrompt, config: VlmConfig, facts: TokenFacts) -> PromptConfig:
-    """Return the prompt of the manifest."""
-    return PromptConfig(
-        template=prompt.template,
-        classify=config.classify,
-        use_demographics=config.use_demographics,
-        answer_space=facts.answer_space,
-    )
+def prompt_config(prompt: ChatPrompt, config: VlmConfig, *, answer_space: bool = True) -> PromptConfig:
+    """Return the prompt of the manifest; raise InputError for a question or a conversation that cannot be used."""
+    try:
+        return PromptConfig(
+            template=prompt.template,
+            classify=config.classify,
+            use_demographics=config.use_demographics,
+            answer_space=answer_space,
+        )
+    except ValidationError as error:
+        raise InputError(problem_list("the prompt", PromptConfig, {}, error)) from error
 
 
 def layout(prompt: ChatPrompt, positions: int, facts: TokenFacts) -> tuple[Segment, ...]:
@@ -89,11 +91,11 @@ def check_prompts(model: Path, manifest: Manifest) -> None:
     """Raise BundleError where the context does not hold a picture and a question, InputError for unscorable labels."""
     size, picture = manifest.components.language, manifest.frames_segment.tokens_per_frame
     context = size.context_size if size else 0
-    with LlamaSession(model, context_size=ANSWER_POSITIONS) as language:
+    with Vocabulary(model) as vocabulary:
         for labels in manifest.label_sets.values():
             prompt = Prompt(manifest, classify_question(manifest.prompt, labels))
-            text = sum(len(chunk) for chunk in prompt.chunks(language, []))
-            longest = max(len(branch) for branch in prompt.branches(language, labels))
+            text = sum(len(chunk) for chunk in prompt.chunks(vocabulary, []))
+            longest = max(len(branch) for branch in prompt.branches(vocabulary, labels))
             needed = picture + text + max(longest, ANSWER_POSITIONS)
             if needed > context:
                 raise BundleError(

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,17 @@ class TensorSession(Session):
 
     @abstractmethod
     def _run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+
+
+class Tokenizer(Protocol):
+    """The part of a language model that turns text into tokens."""
+
+    @property
+    def begin_token(self) -> int:
+        """Id of the begin-of-sequence token."""
+
+    def tokenize(self, text: str, *, control: bool = False) -> list[int]:
+        """Token ids of one chunk of text; see `LanguageSession.tokenize`."""
 
 
 class PictureEncoder(Session):

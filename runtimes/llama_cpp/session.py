@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
-from emo_edge.errors import CheckpointError, DeviceError, EmoEdgeError, InputError
+from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
@@ -34,8 +34,8 @@ from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
+from emo_edge.runtimes.llama_cpp.vocabulary import token_ids
 from emo_edge.utils.memory import require_memory
-from emo_edge.utils.text import writable
 
 logger = logging.getLogger(__name__)
 CONTEXT_HEADROOM = 256 << 20
@@ -103,7 +103,7 @@ class LlamaSession(LanguageSession):
         self._decode = BatchDecoder(native, context)
         self._vocabulary = native.llama_model_get_vocab(model)
         self._token_rows = token_embeddings(path, native)
-        self._tokenized = lru_cache(KEPT_TEXTS)(partial(_tokenize, native, self._vocabulary))
+        self._tokenized = lru_cache(KEPT_TEXTS)(partial(token_ids, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._grid = native.llama_model_rope_type(model) in GRID_ROPES
         self._on_gpu = gpu_layers != 0
@@ -322,15 +322,6 @@ class LlamaSession(LanguageSession):
         self._require_open()
         if call != self._call:
             raise RuntimeError("this answer ended when the session was used again")
-
-
-def _tokenize(native: Any, vocabulary: Any, text: str, control: bool) -> tuple[int, ...]:
-    data = writable(text).encode()
-    ids = (ctypes.c_int32 * (len(data) + 8))()
-    count = native.llama_tokenize(vocabulary, data, len(data), ids, len(ids), False, control)
-    if count < 0:
-        raise CheckpointError(f"the tokenizer makes {-count} tokens of {len(data)} bytes: more than it can")
-    return tuple(ids[:count])
 
 
 def _loaded(path: Path, gpu_layers: int, repack: bool) -> Any:

@@ -50,6 +50,7 @@ def compute_prompt(folder: Path, amx: bool) -> dict[str, str]:
     # Here because pydantic would add 0.2 s to every child.
     from emo_edge.bundle.reader import Bundle
     from emo_edge.errors import BundleError
+    from emo_edge.runtimes.mtmd.proof import prove_bundle
 
     try:
         bundle = Bundle.open(folder)
@@ -61,6 +62,10 @@ def compute_prompt(folder: Path, amx: bool) -> dict[str, str]:
     if name is None:
         return {"model": f"not tried: {folder.name} has no language model"}
     path = bundle.files(variants[name])[0]
+    try:
+        prove_bundle(bundle, name)
+    except BundleError as error:
+        return {"model": f"not tried: {' '.join(str(error).split())}"}
     if amx and not library.fast_path_is_safe(path):
         return {"model": f"{name} of {folder.name} needs the way around AMX", "amx": "avoided: its probe failed"}
     library.main(path)

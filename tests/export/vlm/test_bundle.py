@@ -16,6 +16,7 @@ from emo_edge.benchmarks.hostile.small_bundle import small_config
 from emo_edge.benchmarks.random_vlm.families import FAMILIES
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
+from emo_edge.diagnostics.trials.llama import compute_prompt
 from emo_edge.errors import BundleError, InputError
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.reference.face_network import FaceNetwork
@@ -118,6 +119,11 @@ def test_a_reference_measures_what_quantization_costs(smolvlm: Written, tmp_path
     [
         ({"context": 60}, BundleError, r"need \d+, the context has 60: choose a larger `context`"),
         ({"template": "no picture"}, InputError, "the template needs <image>"),
+        ({"labels": ("happy",)}, InputError, "give two or more different ones"),
+        ({"labels": ("happy", "sa\nd")}, InputError, "each on one line"),
+        ({"classify": "What?"}, InputError, r"lacks \{medium\}, \{labels\}"),
+        ({"template": "<image>{demographics}{question}<image>"}, InputError, "must hold <image> exactly once"),
+        ({"face": Path("nowhere")}, InputError, "no checkpoint, which is a folder with config.json"),
         ({"labels": ("happy", "<end_of_utterance>")}, InputError, "holds the name of a control token"),
         ({"picture_size": 2048}, BundleError, "fills .* positions, the model was trained for"),
     ],
@@ -163,6 +169,18 @@ def test_a_reference_must_be_the_same_model_unquantized(
         bundle_from_gguf(VlmFiles(smolvlm.half, smolvlm.mmproj, other), tmp_path / "b", VlmConfig())
     with pytest.raises(InputError, match="another type than the model, not f16"):
         bundle_from_gguf(VlmFiles(smolvlm.half, smolvlm.mmproj, smolvlm.half), tmp_path / "b", VlmConfig())
+
+
+def test_what_a_file_says_of_itself_is_kept_on_one_line(smolvlm: Written, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.gguf"
+    odd.write_bytes(smolvlm.model.read_bytes().replace(b"random weights", b"ran\nom \x1b[1m it"))
+    bundle = bundle_from_gguf(VlmFiles(odd, smolvlm.mmproj), tmp_path / "b", VlmConfig())
+    assert bundle.manifest.name == r"ran om \u001b[1m it"
+
+
+def test_doctor_computes_a_prompt_with_it(smolvlm: Written, tmp_path: Path) -> None:
+    bundle = bundle_from_gguf(VlmFiles(smolvlm.model, smolvlm.mmproj), tmp_path / "b", VlmConfig())
+    assert compute_prompt(bundle.directory, amx=False) == {"model": "f32 of b computes a prompt"}
 
 
 def test_a_model_without_a_chat_template_asks_for_one(smolvlm: Written, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def softmax(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def upstream_scores(model: Path, picture: NDArray[np.uint8], side: int = SIDE) -> NDArray[Any]:
-    """What upstream's recognizer gives for a face cut out of an RGB picture."""
+    """Compute what upstream's recognizer gives for a face cut out of an RGB picture."""
     values = (cv2.resize(picture, (side, side)) / 255 - MEAN) / STD
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     scores = session.run(None, {"input": values.transpose(2, 0, 1)[None].astype(np.float32)})[0]

@@ -1,4 +1,4 @@
-"""What people bring: files under other names and in other wrappings are read, the rest is refused by its kind."""
+"""Files as people bring them: under other names and in other wrappings they are read, the rest is refused."""
 
 from __future__ import annotations
 
