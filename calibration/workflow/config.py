@@ -44,6 +44,8 @@ class CalibrationConfig:
     """Bytes of a searched mixture."""
     target_kl: float | None = None
     """Or the mean KL that the smallest mixture may have; None of both searches none."""
+    question_cache: bool = True
+    """Search the positions of each profile's question that can be those about a grey picture."""
     profile: str | None = None
     """The one profile to calibrate; None takes all."""
     gate: Gate | None = None

@@ -188,6 +188,15 @@ class Scoring(Section):
     """True sets scores against those of a blank image (a content-free prompt) by default."""
 
 
+class QuestionCache(Section):
+    """Positions behind a prompt's pictures that are computed for each picture; the rest is taken from a grey one's."""
+
+    head: Annotated[int, Field(ge=0, lt=LARGEST_CONTEXT, strict=True)] = 0
+    """Right behind the pictures."""
+    tail: Annotated[int, Field(ge=1, lt=LARGEST_CONTEXT, strict=True)]
+    """At the prompt's end."""
+
+
 class Profile(Section):
     """One variant of every component there is, by name."""
 
@@ -195,8 +204,10 @@ class Profile(Section):
     connector: Name | None
     face: Name | None
     language: Name | None
+    question_cache: QuestionCache | None = None
+    """For label scores; None computes every position."""
     evidence: Evidence = Field(default_factory=dict)
-    """Whole chain against the PyTorch reference: label agreement, KL, samples."""
+    """Whole chain, its question cache too, against the PyTorch reference: label agreement, KL, samples."""
 
     def variant(self, part: str) -> str | None:
         """Return the variant of a component of `PARTS`; None where there is no such component."""

@@ -83,6 +83,11 @@ def listed(source: str, seed: int) -> list[Sample]:
     type=click.IntRange(1),
     help="Number of samples that measure each block.",
 )
+@click.option(
+    "--question-cache/--no-question-cache",
+    default=True,
+    help="Search the part of the question that is computed once, not for each face; on by default.",
+)
 @click.option("--gate", help="Gate of every profile, such as agreement>=0.99,uar>=-0.01,kl<=0.02; by default its own.")
 @click.option(
     "--fit-scoring",

@@ -70,6 +70,14 @@ from emo_edge.storage.output_paths import require_drawing
     default=None,
     help="Subtract the scores of a blank image; the bundle decides if left out.",
 )
+@click.option(
+    "--no-question-cache",
+    "question_cache",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Compute every position of the question for each face, also where the profile need not.",
+)
 @click.option("--temperature", type=float, help="Temperature of the label probabilities; the default is the bundle's.")
 @click.option(
     "--max-new-tokens", default=128, show_default=True, type=click.IntRange(1), help="Longest answer in tokens."
@@ -238,6 +246,7 @@ def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) ->
         demographics=False if options["demographics"] is False else None,
         prior_correction=options["prior_correction"],
         temperature=options["temperature"],
+        question_cache=options["question_cache"],
         on_piece=on_piece,
         sampling=Sampling(options["max_new_tokens"], options["sample_temperature"], options["top_p"], options["seed"]),
         face_facts=options["face_facts"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from emo_edge.bundle.checks.engine_files import check_engine_files
-from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Variant
+from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.packaged_bundle import bundle_directory
@@ -72,12 +72,20 @@ def described(manifest: Manifest) -> str:
         mark = " (default)" if name == manifest.default_profile else ""
         row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
         measured = _labels(profile.evidence) if manifest.label_sets else "is the face graph alone"
-        lines.append(row + measured + mark)
+        lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
+
+
+def _cached(profile: Profile) -> str:
+    cache, evidence = profile.question_cache, profile.evidence
+    if cache is None:
+        return ""
+    without = f", mean KL {evidence['uncached_kl_mean']:.1e} without" if "uncached_kl_mean" in evidence else ""
+    return f"; question cached but for {cache.head} + {cache.tail} positions{without}"
 
 
 def _scoring(manifest: Manifest) -> list[str]:

@@ -37,6 +37,13 @@ class VisualInput:
     def __len__(self) -> int:
         return len(self.pictures) if self.features is None else len(self.features)
 
+    def repeated(self, times: int) -> VisualInput:
+        """Return the same frames ``times`` times."""
+        features, face_tokens = (
+            None if array is None else np.concatenate([array] * times) for array in (self.features, self.face_tokens)
+        )
+        return VisualInput(features, face_tokens, self.pictures * times)
+
 
 @dataclass(frozen=True)
 class FrameFeatures:
@@ -100,6 +107,13 @@ def run_networks(
     with watch("face"):
         face_outputs = _run("face", engines.face, face_crops, engines.device) if engines.face else {}
     return FrameFeatures(faces, face_crops, features, face_outputs, pictures)
+
+
+def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch) -> VisualInput:
+    """Compute the language model's input for one evenly grey frame."""
+    side = preprocessing.vision.size if preprocessing.vision else 0
+    grey, whole = np.full((side, side, 3), 127, np.uint8), DetectedFace((0.0, 0.0, side, side), None)
+    return run_networks(engines, preprocessing, [grey], [whole], watch).visual_input(slice(0, 1))
 
 
 def _run(part: str, network: TensorSession, crops: Sequence[Crop], device: str) -> dict[str, Tensor]:

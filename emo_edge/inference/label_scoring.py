@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
-from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest
+from emo_edge.bundle.manifest import QUESTION_INPUT, Manifest, QuestionCache
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -19,13 +19,16 @@ from emo_edge.inference.output_checks import require_sound
 from emo_edge.inference.probability import tempered
 from emo_edge.inference.prompt_layout import Prompt, frame_tokens, picture_chunks
 from emo_edge.inference.results import Request
-from emo_edge.runtimes.base.sessions import Chunk
+from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk
 from emo_edge.runtimes.loading.engines import LanguageChain, PictureChain
 from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
 BLANK_SCORES = 32
 """Prompts and label lists whose blank-image scores are kept, the latest ones."""
+
+PromptChunks = Callable[[], Sequence[Chunk]]
+"""Gives a prompt."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class LabelScores:
 
     probabilities: dict[str, float]
     answers: dict[str, str]
+    question_cached: bool = False
+    """Whether the question's keys and values were those about a grey picture."""
 
 
 NO_LABEL_QUESTION = LabelQuestion((), "", 1.0, prior_correction=False)
@@ -55,10 +60,18 @@ NO_LABEL_SCORES = LabelScores({}, {})
 class LabelScorer:
     """A bundle's prompts and labels over its open language chain."""
 
-    def __init__(self, bundle: Bundle, chain: LanguageChain | PictureChain, device: str) -> None:
-        """Keep the chain, which runs on ``device``."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        chain: LanguageChain | PictureChain,
+        device: str,
+        question_cache: QuestionCache | None = None,
+    ) -> None:
+        """Keep the chain, which runs on ``device``, and the profile's question cache."""
         self.manifest, self.chain, self.device = bundle.manifest, chain, device
         self.questions = open_questions(bundle)
+        self.question_cache = question_cache
+        self._grey: VisualInput | None = None
         self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
     def check(self, request: Request, frames: int) -> None:
@@ -84,7 +97,7 @@ class LabelScorer:
         sentence: str,
         request: Request,
         watch: Stopwatch,
-        blank: Callable[[], VisualInput],
+        blank: Callable[[Stopwatch], VisualInput],
         *,
         clip: bool,
     ) -> LabelScores:
@@ -95,12 +108,15 @@ class LabelScorer:
             sentence: age, gender and race, or nothing.
             request: labels, questions and sampling.
             watch: measures the stages.
-            blank: returns an evenly grey image, for prior correction.
+            blank: returns an evenly grey image, for prior correction and the question cache.
             clip: True if the prompt speaks of a video.
         """
         manifest, asked = self.manifest, self.question(request, clip=clip)
         prompt = Prompt(manifest, asked.question, sentence)
-        scores = self._label_scores(visual, prompt, asked.labels, watch)
+        about_grey = self._about_grey(prompt, blank, len(visual))
+        cache = self.question_cache if request.question_cache else None
+        scores = self.label_scores(visual, prompt, asked.labels, watch, cache, about_grey)
+        cached = self.chain.language.question_cached
         if asked.prior_correction:
             scores = scores - self._scores_of_blank(blank, prompt, asked.labels, watch)
         answers = {
@@ -109,10 +125,27 @@ class LabelScorer:
             if question is not None
         }
         probabilities = dict(zip(asked.labels, tempered(scores, asked.temperature).tolist(), strict=True))
-        return LabelScores(probabilities, answers)
+        return LabelScores(probabilities, answers, cached)
 
-    def _prefill(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> None:
-        """Make the prompt about these frames the language model's context."""
+    def _prefill(
+        self,
+        visual: VisualInput,
+        prompt: Prompt,
+        watch: Stopwatch,
+        cache: QuestionCache | None = None,
+        about_grey: PromptChunks = list,
+    ) -> None:
+        """Make the prompt about these frames the language model's context; see `label_scores`."""
+        chunks = self._chunks(visual, prompt, watch)
+        text = chunks[-1]
+        question = None
+        if cache and isinstance(text, list):
+            question = CachedQuestion(len(text), cache.head, cache.tail, about_grey)
+        with watch("prefill"):
+            self.chain.language.prefill(chunks, question)
+
+    def _chunks(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> list[Chunk]:
+        """Return the prompt about these frames."""
         tokens: list[Chunk]
         if isinstance(self.chain, PictureChain):
             tokens = picture_chunks(self.manifest, visual.pictures)
@@ -121,8 +154,18 @@ class LabelScorer:
                 outputs = self.chain.connector.run(self._connector_feed(visual, prompt.question))
                 require_sound("connector", outputs, self.device)
             tokens = [frame_tokens(self.manifest, outputs["visual_tokens"], visual.face_tokens)]
-        with watch("prefill"):
-            self.chain.language.prefill(prompt.chunks(self.chain.language, tokens))
+        return prompt.chunks(self.chain.language, tokens)
+
+    def _about_grey(self, prompt: Prompt, blank: Callable[[Stopwatch], VisualInput], frames: int) -> PromptChunks:
+        """Return what gives the prompt about evenly grey frames, computed when it is called."""
+
+        def chunks() -> list[Chunk]:
+            # Its time is part of the prefill's, which waits for it once a question.
+            unmeasured = Stopwatch()
+            self._grey = self._grey or blank(unmeasured)
+            return self._chunks(self._grey.repeated(frames), prompt, unmeasured)
+
+        return chunks
 
     def _connector_feed(self, visual: VisualInput, question: str) -> dict[str, Tensor]:
         if visual.features is None:
@@ -133,11 +176,20 @@ class LabelScorer:
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}
         return feed
 
-    def _label_scores(
-        self, visual: VisualInput, prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch
+    def label_scores(
+        self,
+        visual: VisualInput,
+        prompt: Prompt,
+        labels: tuple[str, ...],
+        watch: Stopwatch,
+        cache: QuestionCache | None = None,
+        about_grey: PromptChunks = list,
     ) -> NDArray[np.float64]:
-        """Log-probability of each label's whole token sequence as the answer: one prefill, no decoding."""
-        self._prefill(visual, prompt, watch)
+        """Log-probability of each label's whole token sequence as the answer: one prefill, no decoding.
+
+        With a ``cache``, what it does not compute of the question is taken from the prompt that ``about_grey`` gives.
+        """
+        self._prefill(visual, prompt, watch, cache, about_grey)
         with watch("score"):
             log_probs = self.chain.language.score(prompt.branches(self.chain.language, labels))
         return np.array([float(tokens.sum()) for tokens in log_probs])
@@ -149,7 +201,7 @@ class LabelScorer:
         key = (prompt.question, prompt.demographics, *labels)
         scores = self._blank_scores.pop(key, None)
         if scores is None:
-            scores = self._label_scores(blank(), prompt, labels, watch)
+            scores = self.label_scores(blank(watch), prompt, labels, watch)
         self._blank_scores[key] = scores
         if len(self._blank_scores) > BLANK_SCORES:
             # The first key is the one whose use is longest ago: each use moves its key to the end.

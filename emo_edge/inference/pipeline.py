@@ -14,8 +14,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from emo_edge import __version__
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -26,7 +24,7 @@ from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
 from emo_edge.inference.face_attributes import face_attributes
-from emo_edge.inference.frame_features import FrameFeatures, VisualInput, run_networks
+from emo_edge.inference.frame_features import FrameFeatures, grey_input, run_networks
 from emo_edge.inference.frames import (
     Channels,
     Faces,
@@ -66,7 +64,8 @@ class EmotionPipeline:
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector, *, whole_crops: bool = False) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.engines, self.detector = engines, detector
-        self.label_scorer = LabelScorer(bundle, engines.chain, engines.device) if engines.chain else None
+        cache = engines.profile.question_cache
+        self.label_scorer = LabelScorer(bundle, engines.chain, engines.device, cache) if engines.chain else None
         self.label_network = NetworkLabels(self.manifest) if self.manifest.face_labels.expression else None
         self._whole_crops = whole_crops
         self._exclusive = ExclusiveUse()
@@ -264,7 +263,9 @@ class EmotionPipeline:
             face=attributes,
             answers=scores.answers,
             stage_ms=watch.milliseconds,
-            settings=replace(self.settings(request, clip=clip), detector=detector),
+            settings=replace(
+                self.settings(request, clip=clip), detector=detector, question_cache=scores.question_cached
+            ),
             cold=self._cold,
         )
 
@@ -276,8 +277,8 @@ class EmotionPipeline:
         if self.label_scorer is None:
             self._check_without_language(request)
             return NO_LABEL_SCORES
-        blank = partial(self._blank_input, watch)
-        return self.label_scorer.score(features.visual_input(rows), sentence, request, watch, blank, clip=clip)
+        visual, grey = features.visual_input(rows), partial(grey_input, self.engines, self.manifest.preprocessing)
+        return self.label_scorer.score(visual, sentence, request, watch, grey, clip=clip)
 
     def check(self, request: Request, frames: int = 1) -> None:
         """Raise InputError for a request that no image could fulfil: unknown labels, a temperature of 0.
@@ -301,12 +302,6 @@ class EmotionPipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _blank_input(self, watch: Stopwatch) -> VisualInput:
-        """Compute the language model's input for an evenly grey image."""
-        side = self.manifest.preprocessing.vision.size if self.manifest.preprocessing.vision else 0
-        grey, whole = np.full((side, side, 3), 127, np.uint8), DetectedFace((0.0, 0.0, side, side), None)
-        return self._run_networks([grey], [whole], watch).visual_input(slice(0, 1))
 
     def _check_without_language(self, request: Request) -> None:
         plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None)
@@ -349,4 +344,5 @@ class EmotionPipeline:
             emo_edge=__version__,
             face_facts=request.face_facts,
             show_demographics=request.show_demographics,
+            question_cache=request.question_cache and self.engines.profile.question_cache is not None,
         )

@@ -40,6 +40,8 @@ class Request:
     """True subtracts the scores of a blank image; None follows the bundle."""
     temperature: float | None = None
     """Divides the label scores; None follows the bundle."""
+    question_cache: bool = True
+    """False computes every position of the prompt, also where the profile takes the question's from its cache."""
     sampling: Sampling = field(default_factory=Sampling)
     """Options of answers: length, temperature, top-p, seed."""
     on_piece: Callable[[str], None] | None = None
@@ -73,6 +75,8 @@ class Settings:
     emo_edge: str
     face_facts: bool = False
     show_demographics: bool = False
+    question_cache: bool = False
+    """True if the question's keys and values were those about a grey picture; before a reading, if they may be."""
 
 
 @dataclass(frozen=True)

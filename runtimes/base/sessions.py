@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol
@@ -39,6 +39,26 @@ class PictureRows:
 
 Chunk = Sequence[int] | NDArray[np.float32] | PictureRows
 """Part of a prompt: token ids, embeddings float32 [M, E], or a picture with places of its own."""
+
+
+@dataclass(frozen=True)
+class CachedQuestion:
+    """Text behind a prompt's pictures whose keys and values may be those that it has behind other pictures.
+
+    The first ``head`` and the last ``tail`` of its positions are computed for the prompt itself.
+    """
+
+    length: int
+    """Positions of the text, at the end of the prompt."""
+    head: int
+    tail: int
+    """1 or more: the last position gives the logits."""
+    other: Callable[[], Sequence[Chunk]]
+    """Returns the same prompt about other pictures of the same places; called where nothing is kept yet."""
+
+    def __post_init__(self) -> None:
+        if self.head < 0 or self.tail < 1:
+            raise InputError(f"a cached question has a head of 0 or more and a tail of 1 or more, not {self}")
 
 
 @dataclass(frozen=True)
@@ -123,19 +143,20 @@ class LanguageSession(Session):
         self.context_size, self.embedding_size = context_size, embedding_size
         self.used = 0
         """Positions the prompt fills."""
+        self.question_cached = False
+        """Whether keys and values of the prompt are those about another picture."""
 
-    def prefill(self, prompt: Sequence[Chunk]) -> int:
+    def prefill(self, prompt: Sequence[Chunk], question: CachedQuestion | None = None) -> int:
         """Make ``prompt`` the context and return how many of its positions had to be computed.
 
-        The positions that the new prompt has in common with the one before, from the start on, are kept. Raises
-        InputError if the prompt is empty, holds embeddings of the wrong width or is longer than the context.
+        The positions that the new prompt has in common with the one before, from the start on, are kept. With a
+        ``question`` those between its head and its tail are taken from the prompt about other pictures, where the
+        model and the context allow it: `question_cached` says whether. Raises InputError if the prompt is empty, holds
+        embeddings of the wrong width or is longer than the context.
         """
-        chunks = [self._checked(chunk) for chunk in prompt if len(chunk)]
-        length = sum(len(chunk) for chunk in chunks)
-        if not length:
-            raise InputError("the prompt is empty")
-        self._require_positions(length)
-        computed = self._prefill(chunks)
+        chunks, length = self._checked_prompt(prompt)
+        self.question_cached = False
+        computed = self._prefill(chunks) if question is None else self._prefill_cached(chunks, question)
         self.used = length
         return computed
 
@@ -175,6 +196,10 @@ class LanguageSession(Session):
     @abstractmethod
     def _prefill(self, chunks: Sequence[Chunk]) -> int: ...
 
+    def _prefill_cached(self, chunks: Sequence[Chunk], question: CachedQuestion) -> int:
+        """Compute all of a prompt with a cached question; an engine that can keep one does less."""
+        return self._prefill(chunks)
+
     @abstractmethod
     def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]: ...
 
@@ -184,6 +209,15 @@ class LanguageSession(Session):
     def _nonsense(self) -> EmoEdgeError:
         """Create the error of values that are not finite."""
         return CheckpointError("the language model computes values that are not finite: another `profile` may do")
+
+    def _checked_prompt(self, prompt: Sequence[Chunk]) -> tuple[list[Chunk], int]:
+        """Return the chunks that are not empty and their positions together; raise InputError as `prefill` does."""
+        chunks = [self._checked(chunk) for chunk in prompt if len(chunk)]
+        length = sum(len(chunk) for chunk in chunks)
+        if not length:
+            raise InputError("the prompt is empty")
+        self._require_positions(length)
+        return chunks, length
 
     def _checked(self, chunk: Chunk) -> Chunk:
         if isinstance(chunk, PictureRows):

@@ -15,14 +15,14 @@ from emo_edge.tensors import Tensor
 
 
 def prompt_batches(
-    prompt: PromptPositions, start: int, limit: int, rows: TokenEmbeddings | None
+    prompt: PromptPositions, start: int, stop: int, limit: int, rows: TokenEmbeddings | None
 ) -> Iterator[tuple[int, Tensor, bool]]:
-    """Cut the rows from ``start`` on into batches of one kind: token ids int32 [N] or embeddings float32 [N, E].
+    """Cut the rows from ``start`` to ``stop`` into batches: token ids int32 [N], or embeddings float32 [N, E].
 
     Yields each batch, of ``limit`` rows at most, with the row it starts at, and False for a picture whose rows attend
     to each other. Raises InputError where such a picture has more rows than a batch.
     """
-    for begin, end, causal in prompt.segments(start):
+    for begin, end, causal in prompt.segments(start, stop):
         if not causal and end - begin > limit:
             raise InputError(f"a picture takes {end - begin} positions at once, the context computes {limit}")
         for first, inputs in _batches(prompt.rows[begin:end], begin, limit, rows):

@@ -81,18 +81,18 @@ class PromptPositions:
         """Return ``rows``, or the start of the picture that they would cut."""
         return next((picture.start for picture in self.whole if picture.start < rows < picture.stop), rows)
 
-    def segments(self, start: int) -> list[tuple[int, int, bool]]:
-        """Cut the rows from ``start`` on into what can be computed in any batches, and pictures that stay whole.
+    def segments(self, start: int, stop: int) -> list[tuple[int, int, bool]]:
+        """Cut the rows from ``start`` to ``stop`` into what can be computed in any batches, and whole pictures.
 
         Returns start, stop, and False for a picture whose rows attend to each other.
         """
         segments = []
         for picture in self.whole:
-            if picture.start >= start:
+            if start <= picture.start < stop:
                 segments += [(start, picture.start, True)] if start < picture.start else []
                 segments.append((picture.start, picture.stop, picture.causal))
                 start = picture.stop
-        return [*segments, *([(start, len(self.rows), True)] if start < len(self.rows) else [])]
+        return [*segments, *([(start, stop, True)] if start < stop else [])]
 
 
 def _row_bytes(embeddings: NDArray[np.float32]) -> list[Row]:

@@ -4,7 +4,8 @@ A prompt of text and pictures is one call of embeddings, text alone one of token
 Positions, not chunks, are compared with the prompt before: a position is a token id or the bytes of an embedding. The
 same prompt again computes nothing; else at least the last position is computed, for its logits. Numbers are the same
 bit for bit if the rest of the prompt is cut as before, else to rounding: kernels differ by row count.
-Sequence 0 holds the prompt; forks use its cells of the attention cache and add their own.
+Sequence 0 holds the prompt; forks use its cells of the attention cache and add their own. The sequences behind them
+hold questions, whose keys and values a prompt about another picture may take.
 """
 
 from __future__ import annotations
@@ -24,13 +25,20 @@ from numpy.typing import NDArray
 from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.machine.cpus import usable_cpus
-from emo_edge.runtimes.base.sessions import Chunk, LanguageSession, Sampling
+from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSession, Sampling
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
 from emo_edge.runtimes.llama_cpp.prompt_batches import prompt_batches
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
+from emo_edge.runtimes.llama_cpp.question_cache import (
+    QUESTIONS,
+    KeptQuestion,
+    QuestionSequences,
+    keeps_questions,
+    question_key,
+)
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
@@ -84,7 +92,7 @@ class LlamaSession(LanguageSession):
         native = self._native = library()
         check_sizes(native, context_size, max_branches, gpu_layers)
         self._observer = observer
-        self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1)
+        self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1 - QUESTIONS)
         self._cells = context_size + FORK_CELLS * self._forks
         repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or usable_cpus()))
         model = _loaded(path, gpu_layers, repack)
@@ -108,7 +116,11 @@ class LlamaSession(LanguageSession):
         self._grid = native.llama_model_rope_type(model) in GRID_ROPES
         self._on_gpu = gpu_layers != 0
         self._free = weakref.finalize(self, _release, native, context, model)
+        self._questions = QuestionSequences(native, self._memory, self._forks + 1)
+        self._keeps_questions = keeps_questions(native, model)
         self._prompt = PromptPositions()
+        self._taken = range(0)
+        """Rows of the prompt whose keys and values are those of a kept question."""
         self._logits: NDArray[np.float32] = np.empty(0, np.float32)
         self._call = 0
         super().__init__(context_size, native.llama_model_n_embd_inp(model))
@@ -134,7 +146,7 @@ class LlamaSession(LanguageSession):
         parameters = native.llama_context_default_params()
         parameters.n_ctx = self._cells
         parameters.n_batch = parameters.n_ubatch = BATCH
-        parameters.n_seq_max = self._forks + 1
+        parameters.n_seq_max = self._forks + 1 + QUESTIONS
         parameters.n_outputs_max_per_seq = 0
         parameters.kv_unified = True
         parameters.n_threads = parameters.n_threads_batch = threads or usable_cpus()
@@ -156,15 +168,73 @@ class LlamaSession(LanguageSession):
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         self._begin()
+        return self._computed(self._positions(chunks))
+
+    def _computed(self, prompt: PromptPositions) -> int:
+        """Make a prompt the context, all of it computed for itself; return how many rows were computed now."""
+        if prompt == self._prompt and not self._taken:
+            return 0
+        self._questions.leave(len(prompt), self._cells)
+        kept = self._keep_common(prompt, len(prompt) - 1)
+        self._compute(prompt, kept, len(prompt))
+        self._prompt = prompt
+        return len(prompt) - kept
+
+    def _prefill_cached(self, chunks: Sequence[Chunk], question: CachedQuestion) -> int:
+        self._begin()
+        prompt = self._positions(chunks)
+        start = len(prompt) - question.length
+        taken = range(start + question.head, len(prompt) - question.tail)
+        if not (self._keeps_questions and start > 0 and taken):
+            return self._computed(prompt)
+        if prompt == self._prompt and taken == self._taken:
+            self.question_cached = True
+            return 0
+        kept_question, computed = self._kept_question(prompt, start, question)
+        if kept_question is None:
+            return computed + self._computed(prompt)
+        kept = self._keep_common(prompt, taken.start)
+        self._compute(prompt, kept, taken.start)
+        places = [prompt.places[row][0] for row in (taken.start, taken.stop)]
+        self._native.llama_memory_seq_cp(self._memory, kept_question.sequence, 0, *places)
+        self._compute(prompt, taken.stop, len(prompt))
+        self._prompt, self._taken, self.question_cached = prompt, taken, True
+        return computed + len(prompt) - kept - len(taken)
+
+    def _kept_question(
+        self, prompt: PromptPositions, start: int, question: CachedQuestion
+    ) -> tuple[KeptQuestion | None, int]:
+        """Return the question of a prompt, None where the context has no room for both; and the rows computed for it.
+
+        Raises ValueError for another prompt that differs in more than the content of its pictures.
+        """
+        key, computed = question_key(prompt, start), 0
+        kept = self._questions.get(key)
+        if kept is None and self._questions.leave(len(prompt) + question.length, self._cells):
+            other = self._positions([self._checked(chunk) for chunk in question.other()])
+            if question_key(other, start) != key:
+                raise ValueError("the prompt about other pictures differs from this one in more than their content")
+            computed = self._computed(other)
+            kept = self._questions.keep(key, other, start)
+        fits = kept is not None and self._questions.leave(len(prompt), self._cells)
+        return (kept if fits else None), computed
+
+    def _positions(self, chunks: Sequence[Chunk]) -> PromptPositions:
         prompt = PromptPositions()
         for chunk in chunks:
             prompt.append(chunk, self._require_known)
-        if prompt == self._prompt:
-            return 0
-        kept = prompt.cut(min(prompt.common(self._prompt), len(prompt) - 1))
-        self._prompt, self.used = PromptPositions(), 0  # what a failure below leaves
-        kept = self._forgotten(prompt, kept)
-        for start, inputs, causal in prompt_batches(prompt, kept, self._decode.most, self._token_rows):
+        return prompt
+
+    def _keep_common(self, prompt: PromptPositions, most: int) -> int:
+        """Keep of the context what a prompt begins with, ``most`` rows at most; return how many rows stay."""
+        own = self._taken.start if self._taken else len(self._prompt)
+        kept = prompt.cut(min(prompt.common(self._prompt), own, most))
+        self._prompt, self._taken, self.used = PromptPositions(), range(0), 0  # what a failure below leaves
+        return self._forgotten(prompt, kept)
+
+    def _compute(self, prompt: PromptPositions, first: int, end: int) -> None:
+        """Compute the rows from ``first`` to ``end``, the last of the prompt with its logits."""
+        for start, inputs, causal in prompt_batches(prompt, first, end, self._decode.most, self._token_rows):
             stop = start + len(inputs)
             places = np.array(prompt.places[start:stop], np.int32)
             with_logits = np.arange(start, stop) == len(prompt) - 1
@@ -174,24 +244,25 @@ class LlamaSession(LanguageSession):
             on_grid = self._grid and inputs.ndim == 2
             with self._decode.attending_to_each_other(not causal):
                 self._decode(inputs, places.T if on_grid else places[:, 0], np.zeros(len(inputs)), with_logits)
-        self._logits = self._finite_row(-1).copy()
-        self._prompt = prompt
-        return len(prompt) - kept
+        if end == len(prompt):
+            self._logits = self._finite_row(-1).copy()
 
     def _forgotten(self, prompt: PromptPositions, kept: int) -> int:
         """Drop all but the first ``kept`` rows of the context; return how many stay, for some models can only drop all.
 
         A recurrent model has no state of the past, and a sliding window may have left it.
         """
-        if self._native.llama_memory_seq_rm(self._memory, -1, prompt.places[kept][0], -1):
+        if self._native.llama_memory_seq_rm(self._memory, 0, prompt.places[kept][0], -1):
             return kept
         self._native.llama_memory_clear(self._memory, True)
+        self._questions.forget()
         return 0
 
     def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
         self._begin()
         for branch in branches:
             self._require_known(branch)
+        self._questions.leave(self.used + max(map(len, branches)), self._cells)
         first = log_softmax(self._logits)
         scores = [np.full(len(branch), first[branch[0]], np.float32) for branch in branches]
         for group in self._rounds(branches):
@@ -204,14 +275,14 @@ class LlamaSession(LanguageSession):
     def _rounds(self, branches: list[list[int]]) -> Iterator[list[int]]:
         """Group the branches that need computing so that each group has a sequence and its cells for each."""
         group: list[int] = []
-        free = self._cells - self.used
+        room = free = self._cells - self.used - self._questions.cells
         for index, branch in enumerate(branches):
             cells = len(branch) - 1
             if not cells:
                 continue
             if group and (len(group) == self._forks or cells > free):
                 yield group
-                group, free = [], self._cells - self.used
+                group, free = [], room
             group.append(index)
             free -= cells
         if group:
@@ -232,7 +303,9 @@ class LlamaSession(LanguageSession):
                 scores[index][step] = log_softmax(self._finite_row(row))[branches[index][step]]
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
-        return self._write(sampling, self._begin())
+        call = self._begin()
+        self._questions.leave(self.used + sampling.max_new_tokens, self._cells)
+        return self._write(sampling, call)
 
     def _write(self, sampling: Sampling, call: int) -> Iterator[str]:
         """Decode on a fork of the prompt, and drop the fork when the answer ends or is no longer wanted."""

@@ -50,10 +50,10 @@ def test_a_picture_that_differs_in_one_row_is_computed_as_a_whole() -> None:
 
 def test_rows_that_attend_to_each_other_are_a_batch_of_their_own() -> None:
     found = prompt([1, 2], PictureRows(rows(), causal=False), [3, 4, 5])
-    batches = [(start, len(inputs), causal) for start, inputs, causal in prompt_batches(found, 0, 4, None)]
+    batches = [(start, len(inputs), causal) for start, inputs, causal in prompt_batches(found, 0, len(found), 4, None)]
     assert batches == [(0, 2, True), (2, 4, False), (6, 3, True)]
     with pytest.raises(InputError, match="a picture takes 4 positions at once, the context computes 3"):
-        list(prompt_batches(found, 0, 3, None))
+        list(prompt_batches(found, 0, len(found), 3, None))
 
 
 def test_values_that_are_not_finite_are_refused() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,67 +14,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.export.configs.networks import LanguageConfig
-from emo_edge.export.gguf.quantize import quantize_gguf
-from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, build_llama, generate_tokens
-from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, LanguageTokenizer
-from emo_edge.export.reference.weights import WEIGHTS_NAME
+from emo_edge.export.reference.tokenizer import LanguageTokenizer
 from emo_edge.runtimes.base.sessions import Chunk, Sampling
 from emo_edge.runtimes.llama_cpp.library import ANSWERS_NAME, fast_path_is_safe
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.cache import cache_directory
 
-CONFIG = LanguageConfig(
-    vocab_size=776,
-    hidden_size=256,
-    intermediate_size=512,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=160,
-)
-WORDS = 259
-"""Ids below are unknown, control and byte pieces."""
 LABELS = [[300], [301, 302], [301, 303, 304], [300], [400, 12, 775, 401, 0]]
 AMX = "CPU : AVX512 = 1 | AMX_INT8 = 1 | "
-
-
-@pytest.fixture(scope="module")
-def language() -> Any:
-    """Random weights; byte and control pieces are never the likeliest."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = build_llama(CONFIG).eval().requires_grad_(False)
-        for part in model.parameters():
-            part += 0.05 * torch.randn_like(part)
-    model.lm_head.weight[:WORDS] = 0
-    return model
-
-
-@pytest.fixture(scope="module")
-def write(tokenizer_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write a language model as GGUF."""
-
-    def made(model: Any, file_type: str, config: LanguageConfig = CONFIG) -> Path:
-        directory = tmp_path_factory.mktemp("language")
-        shutil.copy(tokenizer_directory / LANGUAGE_MODEL_NAME, directory)
-        save_file({f"language.{name}": part for name, part in model.state_dict().items()}, directory / WEIGHTS_NAME)
-        return gguf_from_checkpoint(directory, config, directory / "toy.gguf", file_type=file_type, name="toy")
-
-    return made
-
-
-@pytest.fixture(scope="module")
-def files(language: Any, write: Callable[..., Path]) -> dict[str, Path]:
-    made = {kind: write(language, kind) for kind in ("f32", "f16")}
-    made["q8_0"] = made["f16"].with_name("q8_0.gguf")
-    quantize_gguf(made["f16"], made["q8_0"], "q8_0")
-    return made
 
 
 @pytest.fixture
@@ -85,8 +36,8 @@ def session(files: dict[str, Path]) -> Iterator[LlamaSession]:
 
 
 @pytest.fixture(scope="module")
-def frames() -> NDArray[np.float32]:
-    return np.random.default_rng(0).normal(0, 0.1, (9, CONFIG.hidden_size)).astype(np.float32)
+def frames(config: LanguageConfig) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 0.1, (9, config.hidden_size)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -247,12 +198,12 @@ def test_choose_keeps_the_likeliest_that_reach_top_p() -> None:
 
 
 @pytest.fixture(scope="module")
-def speller(write: Callable[..., Path], tokenizer_directory: Path) -> tuple[Path, list[int]]:
+def speller(config: LanguageConfig, write: Callable[..., Path], tokenizer_directory: Path) -> tuple[Path, list[int]]:
     """A model without layers' effect: each token's embedding asks for the token after it in a given text."""
     pieces = LanguageTokenizer(tokenizer_directory)
     text = pieces.encode("the😀!")
     assert len(text) == len(set(text))
-    model = build_llama(CONFIG).requires_grad_(False)
+    model = build_llama(config).requires_grad_(False)
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
@@ -425,9 +376,9 @@ except DeviceError as error:
     ],
 )
 def test_too_little_memory_is_a_device_error(
-    language: Any, write: Callable[..., Path], room: int, message: str
+    config: LanguageConfig, language: Any, write: Callable[..., Path], room: int, message: str
 ) -> None:
-    path = write(language, "f16", CONFIG.model_copy(update={"max_position_embeddings": 2**18}))
+    path = write(language, "f16", config.model_copy(update={"max_position_embeddings": 2**18}))
     command = [sys.executable, "-c", OUT_OF_MEMORY, str(path), str(room)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert message in done.stdout, done

@@ -1,0 +1,86 @@
+"""Keys and values of questions, computed once about another picture and kept in sequences of their own.
+
+llama.cpp's attention cache is one for all sequences: a range of positions is given to another sequence by marking its
+cells, and nothing is copied. The cells stay until the question is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, Row
+
+QUESTIONS = 16
+"""Questions whose keys and values are kept, the latest ones."""
+
+Key = tuple[tuple[int | None, ...], tuple[Row, ...], tuple[tuple[int, int, int, int], ...]]
+"""The rows before the question, None for a picture's; the question; the places of all."""
+
+
+@dataclass(frozen=True)
+class KeptQuestion:
+    """A sequence of the attention cache that holds a question."""
+
+    sequence: int
+    rows: int
+
+
+class QuestionSequences:
+    """The questions that a context holds, by what their keys and values depend on, a picture's content apart."""
+
+    def __init__(self, native: Any, memory: Any, first: int) -> None:
+        """Keep them in the sequences from ``first`` on, `QUESTIONS` of them, of llama.cpp's ``memory``."""
+        self._native, self._memory = native, memory
+        self._free = list(range(first, first + QUESTIONS))
+        self._kept: dict[Key, KeptQuestion] = {}
+
+    @property
+    def cells(self) -> int:
+        """Cells of the attention cache that the questions fill."""
+        return sum(question.rows for question in self._kept.values())
+
+    def get(self, key: Key) -> KeptQuestion | None:
+        """Return a question that is kept, which makes it the latest; None where it is not."""
+        question = self._kept.pop(key, None)
+        if question is not None:
+            self._kept[key] = question
+        return question
+
+    def keep(self, key: Key, prompt: PromptPositions, start: int) -> KeptQuestion:
+        """Keep the rows from ``start`` on of the prompt in sequence 0; the question used longest ago gives way."""
+        if not self._free:
+            self.drop_oldest()
+        question = KeptQuestion(self._free.pop(), len(prompt) - start)
+        self._native.llama_memory_seq_cp(self._memory, 0, question.sequence, prompt.places[start][0], -1)
+        self._kept[key] = question
+        return question
+
+    def drop_oldest(self) -> None:
+        """Free the cells of the question whose use is longest ago."""
+        question = self._kept.pop(next(iter(self._kept)))
+        self._native.llama_memory_seq_rm(self._memory, question.sequence, -1, -1)
+        self._free.append(question.sequence)
+
+    def leave(self, cells: int, most: int) -> bool:
+        """Drop questions until ``cells`` more fit into ``most``; return whether they do."""
+        while self._kept and self.cells + cells > most:
+            self.drop_oldest()
+        return self.cells + cells <= most
+
+    def forget(self) -> None:
+        """Drop all, where the context lost what it held."""
+        while self._kept:
+            self.drop_oldest()
+
+
+def question_key(prompt: PromptPositions, start: int) -> Key:
+    """Return what the keys and values of the rows from ``start`` on depend on, the content of the pictures apart."""
+    before = tuple(row if isinstance(row, int) else None for row in prompt.rows[:start])
+    return before, tuple(prompt.rows[start:]), tuple(prompt.places)
+
+
+def keeps_questions(native: Any, model: Any) -> bool:
+    """Return whether a model's past is keys and values of all positions: no recurrent state, no sliding window."""
+    recurrent = native.llama_model_is_recurrent(model) or native.llama_model_is_hybrid(model)
+    return not (recurrent or native.llama_model_n_swa(model))
