@@ -62,6 +62,15 @@ class CachedQuestion:
 
 
 @dataclass(frozen=True)
+class ScoreRequest:
+    """A prompt and the continuations to score after it."""
+
+    prompt: Sequence[Chunk]
+    branches: Sequence[Sequence[int]]
+    question: CachedQuestion | None = None
+
+
+@dataclass(frozen=True)
 class Sampling:
     """Decoding of an answer; temperature 0 is greedy. Raises InputError for values that cannot be used."""
 
@@ -162,13 +171,23 @@ class LanguageSession(Session):
 
     def score(self, branches: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
         """Log-probability of every token of each branch (token ids) after the prompt; the prompt stays."""
-        if not branches or not all(len(branch) for branch in branches):
-            raise InputError("score needs at least one branch, and no empty one")
         self._require_prompt()
-        self._require_positions(self.used + max(len(branch) for branch in branches))
-        scores = self._score([list(branch) for branch in branches])
+        scores = self._score(self._checked_branches(branches, self.used))
         if not all(np.isfinite(values).all() for values in scores):
             raise self._nonsense()
+        return scores
+
+    def score_many(self, requests: Sequence[ScoreRequest]) -> list[list[NDArray[np.float32]]]:
+        """Return what `prefill` and `score` give for each request, computed together where the engine can.
+
+        `question_cached` says whether all prompts took their question from the cache. The context holds no prompt then.
+        """
+        scores, cached = [], True
+        for request in requests:
+            self.prefill(request.prompt, request.question)
+            scores.append(self.score(request.branches))
+            cached = cached and self.question_cached
+        self.used, self.question_cached = 0, cached
         return scores
 
     def generate(self, sampling: Sampling) -> Iterator[str]:
@@ -218,6 +237,13 @@ class LanguageSession(Session):
             raise InputError("the prompt is empty")
         self._require_positions(length)
         return chunks, length
+
+    def _checked_branches(self, branches: Sequence[Sequence[int]], used: int) -> list[list[int]]:
+        """Return the branches after a prompt of ``used`` positions; raise InputError for none, or ones too long."""
+        if not branches or not all(len(branch) for branch in branches):
+            raise InputError("score needs at least one branch, and no empty one")
+        self._require_positions(used + max(len(branch) for branch in branches))
+        return [list(branch) for branch in branches]
 
     def _checked(self, chunk: Chunk) -> Chunk:
         if isinstance(chunk, PictureRows):

@@ -36,11 +36,12 @@ def _batches(rest: Sequence[Row], start: int, limit: int, rows: TokenEmbeddings 
         for cut in range(0, len(run), limit):
             part = run[cut : cut + limit]
             alone = all(isinstance(position, int) for position in part)
-            yield start + cut, np.array(part, np.int32) if alone else _embedded(part, rows)
+            yield start + cut, np.array(part, np.int32) if alone else embedded_rows(part, rows)
         start += len(run)
 
 
-def _embedded(part: Sequence[Row], rows: TokenEmbeddings | None) -> NDArray[np.float32]:
+def embedded_rows(part: Sequence[Row], rows: TokenEmbeddings | None) -> NDArray[np.float32]:
+    """Return rows as embeddings float32 [N, E]; tokens among them need ``rows``."""
     tokens = [position for position in part if isinstance(position, int)]
     known = iter(rows(tokens)) if rows and tokens else iter(())
     return np.stack([next(known) if isinstance(one, int) else np.frombuffer(one, np.float32) for one in part])

@@ -71,6 +71,11 @@ class PromptPositions:
         if picture.grid is not None or not picture.causal:
             self.whole.append(WholePicture(start, len(self.rows), picture.causal))
 
+    def first(self, rows: int) -> PromptPositions:
+        """Return the first ``rows``, which are fewer than all and cut no picture."""
+        whole = [picture for picture in self.whole if picture.stop <= rows]
+        return PromptPositions(self.rows[:rows], self.places[:rows], whole, self.places[rows][0])
+
     def common(self, other: PromptPositions) -> int:
         """Return the number of rows that both begin with, and at which a picture does not begin in the middle."""
         pairs = zip(self.rows, other.rows, self.places, other.places, strict=False)

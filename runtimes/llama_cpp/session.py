@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.machine.cpus import usable_cpus
-from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSession, Sampling
+from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSession, Sampling, ScoreRequest
+from emo_edge.runtimes.llama_cpp.branches import BranchDecoder, branches_after
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
 from emo_edge.runtimes.llama_cpp.prompt_batches import prompt_batches
+from emo_edge.runtimes.llama_cpp.prompt_group import PROMPTS, GroupedPrompt, PromptGroup
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
 from emo_edge.runtimes.llama_cpp.question_cache import (
     QUESTIONS,
@@ -40,7 +42,7 @@ from emo_edge.runtimes.llama_cpp.question_cache import (
     question_key,
 )
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
-from emo_edge.runtimes.llama_cpp.sampling import choose, log_softmax
+from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.runtimes.llama_cpp.vocabulary import token_ids
 from emo_edge.utils.memory import require_memory
@@ -55,8 +57,6 @@ FORKS, FORK_CELLS = 64, 2
 """Branches scored in one call, and attention-cache cells set aside for each; longer branches take more calls."""
 GRID_ROPES = (8, 40)
 """``LLAMA_ROPE_TYPE_MROPE`` and ``IMROPE``: a picture's rows have places on a grid."""
-Token = tuple[int, int, int]
-"""Token id, position, sequence."""
 
 
 class LlamaSession(LanguageSession):
@@ -109,8 +109,10 @@ class LlamaSession(LanguageSession):
         """llama.cpp's, for a picture encoder that writes its embeddings; valid until `close`."""
         self._context, self._memory = context, native.llama_get_memory(context)
         self._decode = BatchDecoder(native, context)
+        self._branches = BranchDecoder(native, self._memory, self._decode, self._finite_row)
         self._vocabulary = native.llama_model_get_vocab(model)
         self._token_rows = token_embeddings(path, native)
+        self._group = PromptGroup(native, self._memory, self._decode, self._branches, self._token_rows)
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(token_ids, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._grid = native.llama_model_rope_type(model) in GRID_ROPES
@@ -172,7 +174,7 @@ class LlamaSession(LanguageSession):
 
     def _computed(self, prompt: PromptPositions) -> int:
         """Make a prompt the context, all of it computed for itself; return how many rows were computed now."""
-        if prompt == self._prompt and not self._taken:
+        if prompt == self._prompt and not self._taken and len(self._logits):
             return 0
         self._questions.leave(len(prompt), self._cells)
         kept = self._keep_common(prompt, len(prompt) - 1)
@@ -183,9 +185,8 @@ class LlamaSession(LanguageSession):
     def _prefill_cached(self, chunks: Sequence[Chunk], question: CachedQuestion) -> int:
         self._begin()
         prompt = self._positions(chunks)
-        start = len(prompt) - question.length
-        taken = range(start + question.head, len(prompt) - question.tail)
-        if not (self._keeps_questions and start > 0 and taken):
+        start, taken = len(prompt) - question.length, self._taken_rows(prompt, question)
+        if not taken:
             return self._computed(prompt)
         if prompt == self._prompt and taken == self._taken:
             self.question_cached = True
@@ -200,6 +201,12 @@ class LlamaSession(LanguageSession):
         self._compute(prompt, taken.stop, len(prompt))
         self._prompt, self._taken, self.question_cached = prompt, taken, True
         return computed + len(prompt) - kept - len(taken)
+
+    def _taken_rows(self, prompt: PromptPositions, question: CachedQuestion) -> range:
+        """Return the rows that a prompt may take from a kept question; none where the model does not allow it."""
+        start = len(prompt) - question.length
+        taken = range(start + question.head, len(prompt) - question.tail)
+        return taken if self._keeps_questions and start > 0 else range(0)
 
     def _kept_question(
         self, prompt: PromptPositions, start: int, question: CachedQuestion
@@ -263,44 +270,69 @@ class LlamaSession(LanguageSession):
         for branch in branches:
             self._require_known(branch)
         self._questions.leave(self.used + max(map(len, branches)), self._cells)
-        first = log_softmax(self._logits)
-        scores = [np.full(len(branch), first[branch[0]], np.float32) for branch in branches]
-        for group in self._rounds(branches):
-            try:
-                self._score_round(group, branches, scores)
-            finally:
-                self._drop_forks(len(group))
-        return scores
+        scored = branches_after(self._logits, branches, 0, self._prompt.next)
+        cells = self._cells - self.used - self._questions.cells
+        self._branches.fill(scored, range(1, self._forks + 1), cells)
+        return [branch.scores for branch in scored]
 
-    def _rounds(self, branches: list[list[int]]) -> Iterator[list[int]]:
-        """Group the branches that need computing so that each group has a sequence and its cells for each."""
-        group: list[int] = []
-        room = free = self._cells - self.used - self._questions.cells
-        for index, branch in enumerate(branches):
-            cells = len(branch) - 1
-            if not cells:
-                continue
-            if group and (len(group) == self._forks or cells > free):
-                yield group
-                group, free = [], room
-            group.append(index)
-            free -= cells
-        if group:
-            yield group
+    def score_many(self, requests: Sequence[ScoreRequest]) -> list[list[NDArray[np.float32]]]:
+        """Compute prompts that take their questions from the cache together; see `LanguageSession.score_many`."""
+        if len(requests) > PROMPTS:
+            scores, cached = [], True
+            for start in range(0, len(requests), PROMPTS):
+                scores += self.score_many(requests[start : start + PROMPTS])
+                cached = cached and self.question_cached
+            self.question_cached = cached
+            return scores
+        grouped = self._grouped(requests)
+        if not grouped:
+            return super().score_many(requests)
+        shared = min(one.prompt.common(grouped[0].prompt) for one in grouped)
+        shared = min(shared, *(one.taken.start for one in grouped))
+        own = sum(len(one.prompt) - shared - len(one.taken) for one in grouped)
+        longest = max(len(branch) for request in requests for branch in request.branches)
+        cells = self._cells - shared - own - self._questions.cells
+        if cells < longest or len(grouped) >= self._forks:
+            return super().score_many(requests)
+        kept = self._keep_common(grouped[0].prompt, shared)
+        self._compute(grouped[0].prompt, kept, shared)
+        self._prompt, self._logits = grouped[0].prompt.first(shared), np.empty(0, np.float32)
+        sequences = range(1, len(grouped) + 1)
+        try:
+            branches = [
+                branches_after(logits, request.branches, one.sequence, one.prompt.next)
+                for logits, request, one in zip(self._group.logits(grouped, shared), requests, grouped, strict=True)
+            ]
+            forks = range(sequences.stop, self._forks + 1)
+            self._branches.fill([branch for own_branches in branches for branch in own_branches], forks, cells)
+        finally:
+            self._branches.drop(sequences)
+        self.question_cached = True
+        return [[branch.scores for branch in own_branches] for own_branches in branches]
 
-    def _score_round(self, group: list[int], branches: list[list[int]], scores: list[NDArray[np.float32]]) -> None:
-        tokens: list[Token] = []
-        targets: list[tuple[int, int]] = []
-        for fork, index in enumerate(group, 1):
-            self._fork(fork)
-            for step, token in enumerate(branches[index][:-1]):
-                tokens.append((token, self._prompt.next + step, fork))
-                targets.append((index, step + 1))
-        most = self._decode.most
-        for start in range(0, len(tokens), most):
-            self._decode_tokens(tokens[start : start + most])
-            for row, (index, step) in enumerate(targets[start : start + most]):
-                scores[index][step] = log_softmax(self._finite_row(row))[branches[index][step]]
+    def _grouped(self, requests: Sequence[ScoreRequest]) -> list[GroupedPrompt]:
+        """Return the prompts with their kept questions; none where some prompt cannot be computed with the others."""
+        prompts: list[tuple[PromptPositions, CachedQuestion]] = []
+        self._begin()
+        for request in requests:
+            chunks, length = self._checked_prompt(request.prompt)
+            for branch in self._checked_branches(request.branches, length):
+                self._require_known(branch)
+            prompt = self._positions(chunks)
+            if request.question is None or not self._group.can_mix(prompt, range(len(prompt))):
+                return []
+            prompts.append((prompt, request.question))
+        taken = [self._taken_rows(prompt, question) for prompt, question in prompts]
+        if len(prompts) < 2 or not all(taken):
+            return []
+        for prompt, question in prompts:
+            self._kept_question(prompt, len(prompt) - question.length, question)
+        kept = [self._questions.get(question_key(prompt, len(prompt) - one.length)) for prompt, one in prompts]
+        return [
+            GroupedPrompt(prompt, sequence, question, rows)
+            for sequence, ((prompt, _), question, rows) in enumerate(zip(prompts, kept, taken, strict=True), 1)
+            if question is not None and all(kept)
+        ]
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
         call = self._begin()
@@ -313,7 +345,7 @@ class LlamaSession(LanguageSession):
         random = np.random.default_rng(sampling.seed)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         logits, text, begun = self._logits, "", False
-        self._fork(1)
+        self._branches.fork(0, 1)
         try:
             for step in range(sampling.max_new_tokens):
                 token = choose(logits, sampling, random)
@@ -327,11 +359,11 @@ class LlamaSession(LanguageSession):
                     self._require_current(call)
                 if ended or last:
                     return
-                self._decode_tokens([(token, self._prompt.next + step, 1)])
+                self._branches.decode([(token, self._prompt.next + step, 1)])
                 logits = self._finite_row(-1)
         finally:
             if self._free.alive and self._call == call:
-                self._drop_forks(1)
+                self._branches.drop([1])
 
     def _piece(self, token: int) -> bytes:
         """Bytes of a token as text; control tokens have none."""
@@ -342,10 +374,6 @@ class LlamaSession(LanguageSession):
             if written >= 0:
                 return buffer.raw[:written]
             size = -written
-
-    def _decode_tokens(self, tokens: Sequence[Token]) -> None:
-        ids, positions, sequences = np.array(tokens, np.int32).T
-        self._decode(ids, positions, sequences, np.ones(len(tokens)))
 
     def _row(self, index: int) -> NDArray[np.float32]:
         """Logits of one position of the last batch; valid until the next one."""
@@ -364,18 +392,11 @@ class LlamaSession(LanguageSession):
             return super()._nonsense()
         return DeviceError("the GPU computes values of the language model that are not finite: use `device` cpu")
 
-    def _fork(self, fork: int) -> None:
-        self._native.llama_memory_seq_cp(self._memory, 0, fork, -1, -1)
-
-    def _drop_forks(self, count: int) -> None:
-        for fork in range(1, count + 1):
-            self._native.llama_memory_seq_rm(self._memory, fork, -1, -1)
-
     def _begin(self) -> int:
         """Start a call: an answer that is still being written ends here."""
         self._require_open()
         self._call += 1
-        self._drop_forks(1)
+        self._branches.drop([1])
         return self._call
 
     def _require_known(self, tokens: Sequence[int]) -> None:

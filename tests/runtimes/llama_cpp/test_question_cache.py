@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from emo_edge.errors import InputError
-from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, Sampling
+from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, Sampling, ScoreRequest
 from emo_edge.runtimes.llama_cpp.question_cache import QUESTIONS
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
@@ -187,3 +187,70 @@ def test_an_answer_follows_the_prompt_about_its_own_picture(session: LlamaSessio
     session.score(LABELS)
     session.prefill(prompt(1))
     assert "".join(session.generate(Sampling(max_new_tokens=8))) == expected
+
+
+def alone(session: LlamaSession, requests: Sequence[ScoreRequest]) -> list[list[NDArray[np.float32]]]:
+    scores = []
+    for request in requests:
+        session.prefill(request.prompt, request.question)
+        scores.append(session.score(request.branches))
+    return scores
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_prompts_computed_together_score_as_alone(session: LlamaSession, language: Any, count: int) -> None:
+    requests = [ScoreRequest(prompt(seed), LABELS, cached(2, 3)) for seed in range(1, 1 + count)]
+    together = session.score_many(requests)
+    assert session.question_cached
+    assert session.used == 0
+    for one, other in zip(together, alone(session, requests), strict=True):
+        assert distance(one, other) < TOLERANCE
+    assert distance(together[0], swapped_scores(language, 1, 3, 2)) < TOLERANCE
+
+
+def test_prompts_of_several_questions_are_computed_together(session: LlamaSession) -> None:
+    longer = [*QUESTION[:4], 500, *QUESTION[4:]]
+    requests = [
+        ScoreRequest(prompt(1), LABELS, cached(1)),
+        ScoreRequest(prompt(2, longer), LABELS[:2], cached(4, question=longer)),
+        ScoreRequest(prompt(3), LABELS[1:], cached(1, 2)),
+    ]
+    together = session.score_many(requests)
+    for one, other in zip(together, alone(session, requests), strict=True):
+        assert distance(one, other) < TOLERANCE
+
+
+def test_prompts_without_a_cache_are_computed_one_by_one_bit_for_bit(session: LlamaSession) -> None:
+    requests = [ScoreRequest(prompt(seed), LABELS) for seed in (1, 2, 3)]
+    together = session.score_many(requests)
+    assert not session.question_cached
+    session.prefill(prompt(3))
+    for one, other in zip(together[1:], alone(session, requests)[1:], strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(("context", "forks"), [(60, 128), (160, 2)])
+def test_little_room_computes_them_one_by_one(files: dict[str, Path], context: int, forks: int) -> None:
+    requests = [ScoreRequest(prompt(seed), [[300] * 20, [301]], cached(1)) for seed in range(1, 7)]
+    with LlamaSession(files["f32"], context_size=context, max_branches=forks, threads=1, exact_cache=True) as session:
+        together = session.score_many(requests)
+        for one, other in zip(together, alone(session, requests), strict=True):
+            assert distance(one, other) < TOLERANCE
+
+
+def test_after_prompts_together_the_context_holds_none(session: LlamaSession) -> None:
+    session.score_many([ScoreRequest(prompt(seed), LABELS, cached(1)) for seed in (1, 2)])
+    with pytest.raises(InputError, match="no prompt yet"):
+        session.score(LABELS)
+    session.prefill([BEFORE])
+    expected = session.score([[300]])
+    session.prefill(prompt(4))
+    session.prefill([BEFORE])
+    assert distance(expected, session.score([[300]])) < TOLERANCE
+
+
+@pytest.mark.parametrize("branches", [[], [[]], [[300] * 200]])
+def test_impossible_branches_of_one_prompt_are_refused(session: LlamaSession, branches: list[list[int]]) -> None:
+    with pytest.raises(InputError, match=r"at least one branch|positions"):
+        session.score_many([ScoreRequest(prompt(1), LABELS, cached(1)), ScoreRequest(prompt(2), branches, cached(1))])
+    assert session.prefill(prompt(1)) > 0
