@@ -31,16 +31,16 @@ from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
-from emo_edge.runtimes.llama_cpp.prompt_batches import prompt_batches
-from emo_edge.runtimes.llama_cpp.prompt_group import PROMPTS, GroupedPrompt, PromptGroup
-from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.question_cache import (
-    QUESTIONS,
-    KeptQuestion,
-    QuestionSequences,
-    keeps_questions,
-    question_key,
+from emo_edge.runtimes.llama_cpp.prompts.group import (
+    PROMPTS,
+    GroupedPrompt,
+    PromptGroup,
+    own_cells,
+    shared_rows,
 )
+from emo_edge.runtimes.llama_cpp.prompts.held import HeldPrompt
+from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions
+from emo_edge.runtimes.llama_cpp.prompts.questions import QUESTIONS, question_key
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
@@ -55,8 +55,6 @@ BATCH = 512
 sequences than that (256 at most)."""
 FORKS, FORK_CELLS = 64, 2
 """Branches scored in one call, and attention-cache cells set aside for each; longer branches take more calls."""
-GRID_ROPES = (8, 40)
-"""``LLAMA_ROPE_TYPE_MROPE`` and ``IMROPE``: a picture's rows have places on a grid."""
 
 
 class LlamaSession(LanguageSession):
@@ -115,15 +113,19 @@ class LlamaSession(LanguageSession):
         self._group = PromptGroup(native, self._memory, self._decode, self._branches, self._token_rows)
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(token_ids, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
-        self._grid = native.llama_model_rope_type(model) in GRID_ROPES
         self._on_gpu = gpu_layers != 0
         self._free = weakref.finalize(self, _release, native, context, model)
-        self._questions = QuestionSequences(native, self._memory, self._forks + 1)
-        self._keeps_questions = keeps_questions(native, model)
-        self._prompt = PromptPositions()
-        self._taken = range(0)
-        """Rows of the prompt whose keys and values are those of a kept question."""
-        self._logits: NDArray[np.float32] = np.empty(0, np.float32)
+        self._held = HeldPrompt(
+            native,
+            model,
+            self._memory,
+            self._decode,
+            self._finite_row,
+            self._token_rows,
+            cells=self._cells,
+            questions=self._forks + 1,
+            observed=observer is not None,
+        )
         self._call = 0
         super().__init__(context_size, native.llama_model_n_embd_inp(model))
 
@@ -170,61 +172,19 @@ class LlamaSession(LanguageSession):
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         self._begin()
-        return self._computed(self._positions(chunks))
-
-    def _computed(self, prompt: PromptPositions) -> int:
-        """Make a prompt the context, all of it computed for itself; return how many rows were computed now."""
-        if prompt == self._prompt and not self._taken and len(self._logits):
-            return 0
-        self._questions.leave(len(prompt), self._cells)
-        kept = self._keep_common(prompt, len(prompt) - 1)
-        self._compute(prompt, kept, len(prompt))
-        self._prompt = prompt
-        return len(prompt) - kept
+        prompt = self._positions(chunks)
+        self.used = 0  # what a failure below leaves
+        return self._held.compute(prompt)
 
     def _prefill_cached(self, chunks: Sequence[Chunk], question: CachedQuestion) -> int:
         self._begin()
         prompt = self._positions(chunks)
-        start, taken = len(prompt) - question.length, self._taken_rows(prompt, question)
-        if not taken:
-            return self._computed(prompt)
-        if prompt == self._prompt and taken == self._taken:
-            self.question_cached = True
-            return 0
-        kept_question, computed = self._kept_question(prompt, start, question)
-        if kept_question is None:
-            return computed + self._computed(prompt)
-        kept = self._keep_common(prompt, taken.start)
-        self._compute(prompt, kept, taken.start)
-        places = [prompt.places[row][0] for row in (taken.start, taken.stop)]
-        self._native.llama_memory_seq_cp(self._memory, kept_question.sequence, 0, *places)
-        self._compute(prompt, taken.stop, len(prompt))
-        self._prompt, self._taken, self.question_cached = prompt, taken, True
-        return computed + len(prompt) - kept - len(taken)
+        self.used = 0
+        computed, self.question_cached = self._held.compute_cached(prompt, question, partial(self._other, question))
+        return computed
 
-    def _taken_rows(self, prompt: PromptPositions, question: CachedQuestion) -> range:
-        """Return the rows that a prompt may take from a kept question; none where the model does not allow it."""
-        start = len(prompt) - question.length
-        taken = range(start + question.head, len(prompt) - question.tail)
-        return taken if self._keeps_questions and start > 0 else range(0)
-
-    def _kept_question(
-        self, prompt: PromptPositions, start: int, question: CachedQuestion
-    ) -> tuple[KeptQuestion | None, int]:
-        """Return the question of a prompt, None where the context has no room for both; and the rows computed for it.
-
-        Raises ValueError for another prompt that differs in more than the content of its pictures.
-        """
-        key, computed = question_key(prompt, start), 0
-        kept = self._questions.get(key)
-        if kept is None and self._questions.leave(len(prompt) + question.length, self._cells):
-            other = self._positions([self._checked(chunk) for chunk in question.other()])
-            if question_key(other, start) != key:
-                raise ValueError("the prompt about other pictures differs from this one in more than their content")
-            computed = self._computed(other)
-            kept = self._questions.keep(key, other, start)
-        fits = kept is not None and self._questions.leave(len(prompt), self._cells)
-        return (kept if fits else None), computed
+    def _other(self, question: CachedQuestion) -> PromptPositions:
+        return self._positions([self._checked(chunk) for chunk in question.other()])
 
     def _positions(self, chunks: Sequence[Chunk]) -> PromptPositions:
         prompt = PromptPositions()
@@ -232,47 +192,13 @@ class LlamaSession(LanguageSession):
             prompt.append(chunk, self._require_known)
         return prompt
 
-    def _keep_common(self, prompt: PromptPositions, most: int) -> int:
-        """Keep of the context what a prompt begins with, ``most`` rows at most; return how many rows stay."""
-        own = self._taken.start if self._taken else len(self._prompt)
-        kept = prompt.cut(min(prompt.common(self._prompt), own, most))
-        self._prompt, self._taken, self.used = PromptPositions(), range(0), 0  # what a failure below leaves
-        return self._forgotten(prompt, kept)
-
-    def _compute(self, prompt: PromptPositions, first: int, end: int) -> None:
-        """Compute the rows from ``first`` to ``end``, the last of the prompt with its logits."""
-        for start, inputs, causal in prompt_batches(prompt, first, end, self._decode.most, self._token_rows):
-            stop = start + len(inputs)
-            places = np.array(prompt.places[start:stop], np.int32)
-            with_logits = np.arange(start, stop) == len(prompt) - 1
-            if self._observer is not None:
-                # Else llama.cpp computes the last layer's rest for the last row alone.
-                with_logits[:] = True
-            on_grid = self._grid and inputs.ndim == 2
-            with self._decode.attending_to_each_other(not causal):
-                self._decode(inputs, places.T if on_grid else places[:, 0], np.zeros(len(inputs)), with_logits)
-        if end == len(prompt):
-            self._logits = self._finite_row(-1).copy()
-
-    def _forgotten(self, prompt: PromptPositions, kept: int) -> int:
-        """Drop all but the first ``kept`` rows of the context; return how many stay, for some models can only drop all.
-
-        A recurrent model has no state of the past, and a sliding window may have left it.
-        """
-        if self._native.llama_memory_seq_rm(self._memory, 0, prompt.places[kept][0], -1):
-            return kept
-        self._native.llama_memory_clear(self._memory, True)
-        self._questions.forget()
-        return 0
-
     def _score(self, branches: list[list[int]]) -> list[NDArray[np.float32]]:
         self._begin()
         for branch in branches:
             self._require_known(branch)
-        self._questions.leave(self.used + max(map(len, branches)), self._cells)
-        scored = branches_after(self._logits, branches, 0, self._prompt.next)
-        cells = self._cells - self.used - self._questions.cells
-        self._branches.fill(scored, range(1, self._forks + 1), cells)
+        self._held.make_room(self.used + max(map(len, branches)))
+        scored = branches_after(self._held.logits, branches, 0, self._held.prompt.next)
+        self._branches.fill(scored, range(1, self._forks + 1), self._held.room(self.used))
         return [branch.scores for branch in scored]
 
     def score_many(self, requests: Sequence[ScoreRequest]) -> list[list[NDArray[np.float32]]]:
@@ -285,18 +211,13 @@ class LlamaSession(LanguageSession):
             self.question_cached = cached
             return scores
         grouped = self._grouped(requests)
-        if not grouped:
+        shared = shared_rows(grouped) if grouped else 0
+        cells = self._held.room(shared + own_cells(grouped, shared))
+        longest = max((len(branch) for request in requests for branch in request.branches), default=0)
+        if not grouped or cells < longest or len(grouped) >= self._forks:
             return super().score_many(requests)
-        shared = min(one.prompt.common(grouped[0].prompt) for one in grouped)
-        shared = min(shared, *(one.taken.start for one in grouped))
-        own = sum(len(one.prompt) - shared - len(one.taken) for one in grouped)
-        longest = max(len(branch) for request in requests for branch in request.branches)
-        cells = self._cells - shared - own - self._questions.cells
-        if cells < longest or len(grouped) >= self._forks:
-            return super().score_many(requests)
-        kept = self._keep_common(grouped[0].prompt, shared)
-        self._compute(grouped[0].prompt, kept, shared)
-        self._prompt, self._logits = grouped[0].prompt.first(shared), np.empty(0, np.float32)
+        self.used = 0
+        self._held.hold_beginning(grouped[0].prompt, shared)
         sequences = range(1, len(grouped) + 1)
         try:
             branches = [
@@ -304,30 +225,32 @@ class LlamaSession(LanguageSession):
                 for logits, request, one in zip(self._group.logits(grouped, shared), requests, grouped, strict=True)
             ]
             forks = range(sequences.stop, self._forks + 1)
-            self._branches.fill([branch for own_branches in branches for branch in own_branches], forks, cells)
+            self._branches.fill([branch for own in branches for branch in own], forks, cells)
         finally:
             self._branches.drop(sequences)
         self.question_cached = True
-        return [[branch.scores for branch in own_branches] for own_branches in branches]
+        return [[branch.scores for branch in own] for own in branches]
 
     def _grouped(self, requests: Sequence[ScoreRequest]) -> list[GroupedPrompt]:
         """Return the prompts with their kept questions; none where some prompt cannot be computed with the others."""
-        prompts: list[tuple[PromptPositions, CachedQuestion]] = []
         self._begin()
+        prompts: list[tuple[PromptPositions, CachedQuestion]] = []
         for request in requests:
             chunks, length = self._checked_prompt(request.prompt)
             for branch in self._checked_branches(request.branches, length):
                 self._require_known(branch)
             prompt = self._positions(chunks)
-            if request.question is None or not self._group.can_mix(prompt, range(len(prompt))):
+            if request.question is None or not self._group.can_join(prompt):
                 return []
             prompts.append((prompt, request.question))
-        taken = [self._taken_rows(prompt, question) for prompt, question in prompts]
+        taken = [self._held.rows_to_take(prompt, question) for prompt, question in prompts]
         if len(prompts) < 2 or not all(taken):
             return []
+        self.used = 0
         for prompt, question in prompts:
-            self._kept_question(prompt, len(prompt) - question.length, question)
-        kept = [self._questions.get(question_key(prompt, len(prompt) - one.length)) for prompt, one in prompts]
+            self._held.kept_question(prompt, question, partial(self._other, question))
+        # The first ones may have given way to the last.
+        kept = [self._held.questions.get(question_key(prompt, len(prompt) - one.length)) for prompt, one in prompts]
         return [
             GroupedPrompt(prompt, sequence, question, rows)
             for sequence, ((prompt, _), question, rows) in enumerate(zip(prompts, kept, taken, strict=True), 1)
@@ -336,7 +259,7 @@ class LlamaSession(LanguageSession):
 
     def _generate(self, sampling: Sampling) -> Iterator[str]:
         call = self._begin()
-        self._questions.leave(self.used + sampling.max_new_tokens, self._cells)
+        self._held.make_room(self.used + sampling.max_new_tokens)
         return self._write(sampling, call)
 
     def _write(self, sampling: Sampling, call: int) -> Iterator[str]:
@@ -344,7 +267,7 @@ class LlamaSession(LanguageSession):
         self._require_current(call)
         random = np.random.default_rng(sampling.seed)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        logits, text, begun = self._logits, "", False
+        logits, text, begun = self._held.logits, "", False
         self._branches.fork(0, 1)
         try:
             for step in range(sampling.max_new_tokens):
@@ -359,7 +282,7 @@ class LlamaSession(LanguageSession):
                     self._require_current(call)
                 if ended or last:
                     return
-                self._branches.decode([(token, self._prompt.next + step, 1)])
+                self._branches.decode([(token, self._held.prompt.next + step, 1)])
                 logits = self._finite_row(-1)
         finally:
             if self._free.alive and self._call == call:

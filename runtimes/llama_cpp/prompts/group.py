@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
-from emo_edge.runtimes.llama_cpp.prompt_batches import embedded_rows
-from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.question_cache import KeptQuestion
+from emo_edge.runtimes.llama_cpp.prompts.batches import embedded_rows
+from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions
+from emo_edge.runtimes.llama_cpp.prompts.questions import KeptQuestion
 from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 
 PROMPTS = 8
@@ -30,6 +30,17 @@ class GroupedPrompt:
     taken: range
 
 
+def shared_rows(prompts: Sequence[GroupedPrompt]) -> int:
+    """Return the rows that all begin with, in front of what any takes from a question."""
+    first = prompts[0].prompt
+    return min(min(one.prompt.common(first), one.taken.start) for one in prompts)
+
+
+def own_cells(prompts: Sequence[GroupedPrompt], shared: int) -> int:
+    """Return the cells of the attention cache that the prompts fill behind their first ``shared`` rows."""
+    return sum(len(one.prompt) - shared - len(one.taken) for one in prompts)
+
+
 class PromptGroup:
     """Computes such prompts behind what sequence 0 holds."""
 
@@ -40,11 +51,9 @@ class PromptGroup:
         self._native, self._memory, self._decode = native, memory, decode
         self._branches, self._token_rows = branches, rows
 
-    def can_mix(self, prompt: PromptPositions, rows: range) -> bool:
-        """Return whether rows of a prompt can be computed in one call with those of others."""
-        return not prompt.whole and (
-            self._token_rows is not None or all(isinstance(prompt.rows[row], bytes) for row in rows)
-        )
+    def can_join(self, prompt: PromptPositions) -> bool:
+        """Return whether a prompt's rows can be computed in one call with those of others."""
+        return self._token_rows is not None and not prompt.whole
 
     def logits(self, prompts: Sequence[GroupedPrompt], shared: int) -> list[NDArray[np.float32]]:
         """Compute all prompts behind their first ``shared`` rows; return the logits of each one's last position."""
@@ -52,8 +61,7 @@ class PromptGroup:
             self._branches.fork(0, one.sequence)
         self._compute([(one, range(shared, one.taken.start)) for one in prompts])
         for one in prompts:
-            places = [one.prompt.places[row][0] for row in (one.taken.start, one.taken.stop)]
-            self._native.llama_memory_seq_cp(self._memory, one.question.sequence, one.sequence, *places)
+            one.question.give(self._native, self._memory, one.sequence, one.prompt, one.taken)
         return self._compute([(one, range(one.taken.stop, len(one.prompt))) for one in prompts])
 
     def _compute(self, parts: Sequence[tuple[GroupedPrompt, range]]) -> list[NDArray[np.float32]]:
@@ -63,10 +71,8 @@ class PromptGroup:
         for start in range(0, len(rows), self._decode.most):
             batch = rows[start : start + self._decode.most]
             values = [one.prompt.rows[row] for one, row in batch]
-            tokens = [value for value in values if isinstance(value, int)]
-            inputs = (
-                np.array(tokens, np.int32) if len(tokens) == len(values) else embedded_rows(values, self._token_rows)
-            )
+            alone = all(isinstance(value, int) for value in values)
+            inputs = np.array(values, np.int32) if alone else embedded_rows(values, self._token_rows)
             places = np.array([one.prompt.places[row][0] for one, row in batch], np.int32)
             last = np.array([row == len(one.prompt) - 1 for one, row in batch])
             self._decode(inputs, places, np.array([one.sequence for one, _ in batch]), last)

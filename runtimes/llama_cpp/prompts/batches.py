@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
-from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, Row
+from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions, Row
 from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 from emo_edge.tensors import Tensor
 

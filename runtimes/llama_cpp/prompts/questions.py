@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, Row
+from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions, Row
 
 QUESTIONS = 16
 """Questions whose keys and values are kept, the latest ones."""
@@ -24,6 +24,11 @@ class KeptQuestion:
 
     sequence: int
     rows: int
+
+    def give(self, native: Any, memory: Any, sequence: int, prompt: PromptPositions, rows: range) -> None:
+        """Let a sequence, whose prompt this question belongs to, use the keys and values of some of its rows."""
+        start, stop = (prompt.places[row][0] for row in (rows.start, rows.stop))
+        native.llama_memory_seq_cp(memory, self.sequence, sequence, start, stop)
 
 
 class QuestionSequences:
