@@ -37,6 +37,12 @@ class VisualInput:
     def __len__(self) -> int:
         return len(self.pictures) if self.features is None else len(self.features)
 
+    def frame(self, row: int) -> VisualInput:
+        """Return one of the frames."""
+        rows = slice(row, row + 1)
+        features, face_tokens = (None if array is None else array[rows] for array in (self.features, self.face_tokens))
+        return VisualInput(features, face_tokens, self.pictures[rows])
+
     def repeated(self, times: int) -> VisualInput:
         """Return the same frames ``times`` times."""
         features, face_tokens = (

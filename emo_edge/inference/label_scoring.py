@@ -19,7 +19,7 @@ from emo_edge.inference.output_checks import require_sound
 from emo_edge.inference.probability import tempered
 from emo_edge.inference.prompt_layout import Prompt, frame_tokens, picture_chunks
 from emo_edge.inference.results import Request
-from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk
+from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, ScoreRequest
 from emo_edge.runtimes.loading.engines import LanguageChain, PictureChain
 from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
@@ -111,17 +111,78 @@ class LabelScorer:
             blank: returns an evenly grey image, for prior correction and the question cache.
             clip: True if the prompt speaks of a video.
         """
-        manifest, asked = self.manifest, self.question(request, clip=clip)
-        prompt = Prompt(manifest, asked.question, sentence)
-        about_grey = self._about_grey(prompt, blank, len(visual))
-        cache = self.question_cache if request.question_cache else None
-        scores = self.label_scores(visual, prompt, asked.labels, watch, cache, about_grey)
+        asked = self.question(request, clip=clip)
+        prompt = Prompt(self.manifest, asked.question, sentence)
+        cache = self._cache(request)
+        scores = self.label_scores(
+            visual, prompt, asked.labels, watch, cache, self._about_grey(prompt, blank, len(visual))
+        )
         cached = self.chain.language.question_cached
+        return self._label_scores(scores, visual, prompt, asked, request, watch, blank, cached=cached)
+
+    def score_many(
+        self,
+        visual: VisualInput,
+        sentences: Sequence[str],
+        request: Request,
+        watch: Stopwatch,
+        blank: Callable[[Stopwatch], VisualInput],
+    ) -> list[tuple[LabelScores, Stopwatch]]:
+        """Score the labels of several faces of a picture, the positions of all in common calls.
+
+        Returns the scores of each face with the time of each stage, in which common calls count as a whole.
+
+        Args:
+            visual: one frame a face.
+            sentences: of each face, see `score`.
+            request: see `score`; with a question cache, which `takes_many` asks for.
+            watch: times up to here.
+            blank: see `score`.
+        """
+        language, asked, cache = self.chain.language, self.question(request, clip=False), self._cache(request)
+        prompts = [Prompt(self.manifest, asked.question, sentence) for sentence in sentences]
+        frames = self._frames(visual, asked.question, watch)
+        requests = []
+        for prompt, frame in zip(prompts, frames, strict=True):
+            chunks = prompt.chunks(language, frame)
+            cached = _cached_question(chunks, cache, self._about_grey(prompt, blank, 1))
+            requests.append(ScoreRequest(chunks, prompt.branches(language, asked.labels), cached))
+        with watch("prefill"):
+            log_probs = language.score_many(requests)
+        used = language.question_cached
+        found = []
+        for row, (own, prompt) in enumerate(zip(log_probs, prompts, strict=True)):
+            own_watch, frame = watch.branch(), visual.frame(row)
+            scores = self._label_scores(_sums(own), frame, prompt, asked, request, own_watch, blank, cached=used)
+            found.append((scores, own_watch))
+        return found
+
+    def takes_many(self, request: Request) -> bool:
+        """Return whether several faces are scored together; else each is computed as if it were alone."""
+        return self._cache(request) is not None
+
+    def _cache(self, request: Request) -> QuestionCache | None:
+        return self.question_cache if request.question_cache else None
+
+    def _label_scores(
+        self,
+        scores: NDArray[np.float64],
+        visual: VisualInput,
+        prompt: Prompt,
+        asked: LabelQuestion,
+        request: Request,
+        watch: Stopwatch,
+        blank: Callable[[Stopwatch], VisualInput],
+        *,
+        cached: bool,
+    ) -> LabelScores:
+        """Correct the scores of a face as asked, turn them into probabilities, and answer the questions."""
         if asked.prior_correction:
             scores = scores - self._scores_of_blank(blank, prompt, asked.labels, watch)
+        questions = (self.manifest.prompt.describe if request.describe else None, request.ask)
         answers = {
-            question: self._answer(visual, Prompt(manifest, question, sentence), request, watch)
-            for question in (manifest.prompt.describe if request.describe else None, request.ask)
+            question: self._answer(visual, Prompt(self.manifest, question, prompt.demographics), request, watch)
+            for question in questions
             if question is not None
         }
         probabilities = dict(zip(asked.labels, tempered(scores, asked.temperature).tolist(), strict=True))
@@ -137,24 +198,24 @@ class LabelScorer:
     ) -> None:
         """Make the prompt about these frames the language model's context; see `label_scores`."""
         chunks = self._chunks(visual, prompt, watch)
-        text = chunks[-1]
-        question = None
-        if cache and isinstance(text, list):
-            question = CachedQuestion(len(text), cache.head, cache.tail, about_grey)
         with watch("prefill"):
-            self.chain.language.prefill(chunks, question)
+            self.chain.language.prefill(chunks, _cached_question(chunks, cache, about_grey))
 
     def _chunks(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> list[Chunk]:
         """Return the prompt about these frames."""
-        tokens: list[Chunk]
+        frames = self._frames(visual, prompt.question, watch)
+        return prompt.chunks(self.chain.language, [chunk for frame in frames for chunk in frame])
+
+    def _frames(self, visual: VisualInput, question: str, watch: Stopwatch) -> list[list[Chunk]]:
+        """Return the part of a prompt that each frame is."""
         if isinstance(self.chain, PictureChain):
-            tokens = picture_chunks(self.manifest, visual.pictures)
-        else:
-            with watch("connector"):
-                outputs = self.chain.connector.run(self._connector_feed(visual, prompt.question))
-                require_sound("connector", outputs, self.device)
-            tokens = [frame_tokens(self.manifest, outputs["visual_tokens"], visual.face_tokens)]
-        return prompt.chunks(self.chain.language, tokens)
+            return [picture_chunks(self.manifest, [picture]) for picture in visual.pictures]
+        with watch("connector"):
+            outputs = self.chain.connector.run(self._connector_feed(visual, question))
+            require_sound("connector", outputs, self.device)
+        tokens, face = outputs["visual_tokens"], visual.face_tokens
+        rows = [slice(row, row + 1) for row in range(len(visual))]
+        return [[frame_tokens(self.manifest, tokens[row], None if face is None else face[row])] for row in rows]
 
     def _about_grey(self, prompt: Prompt, blank: Callable[[Stopwatch], VisualInput], frames: int) -> PromptChunks:
         """Return what gives the prompt about evenly grey frames, computed when it is called."""
@@ -192,7 +253,7 @@ class LabelScorer:
         self._prefill(visual, prompt, watch, cache, about_grey)
         with watch("score"):
             log_probs = self.chain.language.score(prompt.branches(self.chain.language, labels))
-        return np.array([float(tokens.sum()) for tokens in log_probs])
+        return _sums(log_probs)
 
     def _scores_of_blank(
         self, blank: Callable[[], VisualInput], prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch
@@ -219,6 +280,21 @@ class LabelScorer:
             if request.on_piece:
                 request.on_piece("\n")
         return "".join(pieces).strip()
+
+
+def _cached_question(
+    chunks: Sequence[Chunk], cache: QuestionCache | None, about_grey: PromptChunks
+) -> CachedQuestion | None:
+    """Return the text behind a prompt's last picture as a cached question; None without a cache or without text."""
+    text = chunks[-1]
+    if cache is None or not isinstance(text, list):
+        return None
+    return CachedQuestion(len(text), cache.head, cache.tail, about_grey)
+
+
+def _sums(log_probs: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Return the log-probability of each label from those of its tokens."""
+    return np.array([float(tokens.sum()) for tokens in log_probs])
 
 
 def requested_temperature(manifest: Manifest, request: Request) -> float:

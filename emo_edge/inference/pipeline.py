@@ -50,6 +50,9 @@ from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.runtimes.loading.engines import Engines, open_engines
 from emo_edge.utils.timing import Stopwatch
 
+Scored = tuple[LabelScores, Stopwatch]
+"""The scores of a face, and the time of each stage up to them."""
+
 
 class EmotionPipeline:
     """A bundle with its engines open. Use it as a context manager, or call `close`.
@@ -62,7 +65,7 @@ class EmotionPipeline:
     """
 
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector, *, whole_crops: bool = False) -> None:
-        self.bundle, self.manifest = bundle, bundle.manifest
+        self.bundle, self.manifest, self._crops = bundle, bundle.manifest, bundle.manifest.preprocessing
         self.engines, self.detector = engines, detector
         cache = engines.profile.question_cache
         self.label_scorer = LabelScorer(bundle, engines.chain, engines.device, cache) if engines.chain else None
@@ -130,9 +133,10 @@ class EmotionPipeline:
                 return []
             detector = WholeImage.name if look.is_whole else self._detector_name(boxes)
             features = self._run_networks([look.picture] * len(chosen), chosen, watch, detector)
+            scored = self._scored_faces(features, request, watch)
             results = [
-                self._result(features, slice(row, row + 1), request, watch, detector, clip=False)
-                for row in range(len(chosen))
+                self._result(features, slice(row, row + 1), request, one, detector, clip=False)
+                for row, one in enumerate(scored)
             ]
             self._cold = False
             return [result.turned_back(look) for result in results]
@@ -194,7 +198,8 @@ class EmotionPipeline:
         features = self._run_networks(chosen, [face for _, face in track], watch, detector, clip=True)
         middle = min(range(len(track)), key=lambda row: abs(track[row][0] - len(images) // 2))
         rows = slice(0, len(track))
-        result = self._result(features, rows, request, watch, detector, clip=True, middle=middle)
+        scored = self._scored(features, rows, request, watch, clip=True)
+        result = self._result(features, rows, request, scored, detector, clip=True, middle=middle)
         return replace(result, frame=track[middle][0])
 
     def _looked(self, frame: Image, boxes: Sequence[Box] | None) -> SecondLook:
@@ -222,27 +227,24 @@ class EmotionPipeline:
         *,
         clip: bool = False,
     ) -> FrameFeatures:
-        crops = self.manifest.preprocessing
-        return run_networks(self.engines, crops.of_clip() if clip else crops, frames, faces, watch, detector)
+        crops = self._crops.of_clip() if clip else self._crops
+        return run_networks(self.engines, crops, frames, faces, watch, detector)
 
     def _result(
         self,
         features: FrameFeatures,
         rows: slice,
         request: Request,
-        measured: Stopwatch,
+        scored: Scored,
         detector: str,
         *,
         clip: bool,
         middle: int | None = None,
     ) -> EmotionResult:
-        """Compute the result of one face, frames ``rows``: sentence, label scores, answers, face attributes."""
-        watch, manifest = measured.branch(), self.manifest
+        """Compute the result of one face, frames ``rows``, from its scores: with its face attributes."""
+        (scores, watch), manifest = scored, self.manifest
         middle = rows.start if middle is None else middle
-        sentence, attributes = "", None
-        if self._asks_demographics(request) and features.has_attributes:
-            sentence = demographics_of(manifest, features.face_outputs, rows, clip=clip)
-        scores = self._label_scores(features, rows, sentence, request, watch, clip=clip)
+        attributes = None
         if features.has_attributes:
             crop, labels = features.face_crops[middle], manifest.face_labels
             attributes = face_attributes(
@@ -269,16 +271,34 @@ class EmotionPipeline:
             cold=self._cold,
         )
 
-    def _label_scores(
-        self, features: FrameFeatures, rows: slice, sentence: str, request: Request, watch: Stopwatch, *, clip: bool
-    ) -> LabelScores:
+    def _scored_faces(self, features: FrameFeatures, request: Request, measured: Stopwatch) -> list[Scored]:
+        """Score every face of a picture, together where the profile's question cache allows it."""
+        rows = [slice(row, row + 1) for row in range(len(features.faces))]
+        if self.label_scorer is None or len(rows) == 1 or not self.label_scorer.takes_many(request):
+            return [self._scored(features, own, request, measured, clip=False) for own in rows]
+        watch, sentences = measured.branch(), [self._sentence(features, own, request, clip=False) for own in rows]
+        visual, grey = features.visual_input(slice(0, len(rows))), partial(grey_input, self.engines, self._crops)
+        return self.label_scorer.score_many(visual, sentences, request, watch, grey)
+
+    def _scored(
+        self, features: FrameFeatures, rows: slice, request: Request, measured: Stopwatch, *, clip: bool
+    ) -> Scored:
+        """Score one face, frames ``rows``: its sentence, its labels and its answers."""
+        watch = measured.branch()
         if self.label_network is not None:
-            return self.label_network.score(features.face_outputs, rows, request)
+            return self.label_network.score(features.face_outputs, rows, request), watch
         if self.label_scorer is None:
             self._check_without_language(request)
-            return NO_LABEL_SCORES
-        visual, grey = features.visual_input(rows), partial(grey_input, self.engines, self.manifest.preprocessing)
-        return self.label_scorer.score(visual, sentence, request, watch, grey, clip=clip)
+            return NO_LABEL_SCORES, watch
+        sentence = self._sentence(features, rows, request, clip=clip)
+        visual, grey = features.visual_input(rows), partial(grey_input, self.engines, self._crops)
+        return self.label_scorer.score(visual, sentence, request, watch, grey, clip=clip), watch
+
+    def _sentence(self, features: FrameFeatures, rows: slice, request: Request, *, clip: bool) -> str:
+        """Write the sentence about age, gender and race of one face, or nothing."""
+        if not (self._asks_demographics(request) and features.has_attributes):
+            return ""
+        return demographics_of(self.manifest, features.face_outputs, rows, clip=clip)
 
     def check(self, request: Request, frames: int = 1) -> None:
         """Raise InputError for a request that no image could fulfil: unknown labels, a temperature of 0.
