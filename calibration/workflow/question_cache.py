@@ -18,7 +18,7 @@ CANDIDATES = tuple(
     QuestionCache(head=head, tail=tail)
     for head, tail in ((0, 1), (7, 1), (16, 1), (24, 1), (7, 8), (32, 1), (40, 1), (24, 8), (48, 1), (0, 32), (24, 32))
 )
-"""What is tried, the fastest first, by the times of `docs/concepts/label-scoring.md`.
+"""Caches that are tried, the fastest first, by the times of `docs/concepts/label-scoring.md`.
 
 Positions at the head are computed in the call of the pictures, those at the tail in one of their own, and a call of
 9 positions takes llama.cpp on a CPU nearly as long as one of 16.

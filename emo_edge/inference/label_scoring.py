@@ -48,7 +48,7 @@ class LabelScores:
     probabilities: dict[str, float]
     answers: dict[str, str]
     question_cached: bool = False
-    """Whether the question's keys and values were those about a grey picture."""
+    """True if the question's keys and values were those about a grey picture."""
 
 
 NO_LABEL_QUESTION = LabelQuestion((), "", 1.0, prior_correction=False)

@@ -68,8 +68,8 @@ def _sample_scores(
     if manifest.prompt.use_demographics and features.has_attributes:
         sentence = demographics_of(manifest, features.face_outputs, rows, clip=False)
     visual, grey = features.visual_input(rows), partial(grey_input, engines, manifest.preprocessing)
-    found = []
+    scores = []
     for cache in caches:
         scorer.question_cache = cache
-        found.append(scorer.score(visual, sentence, request, Stopwatch(), grey, clip=False))
-    return found
+        scores.append(scorer.score(visual, sentence, request, Stopwatch(), grey, clip=False))
+    return scores

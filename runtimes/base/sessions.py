@@ -153,7 +153,7 @@ class LanguageSession(Session):
         self.used = 0
         """Positions the prompt fills."""
         self.question_cached = False
-        """Whether keys and values of the prompt are those about another picture."""
+        """True if keys and values of the prompt are those about another picture."""
 
     def prefill(self, prompt: Sequence[Chunk], question: CachedQuestion | None = None) -> int:
         """Make ``prompt`` the context and return how many of its positions had to be computed.

@@ -28,19 +28,19 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSession, Sampling, ScoreRequest
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder, branches_after
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
+from emo_edge.runtimes.llama_cpp.held_prompt import HeldPrompt
+from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS, question_key
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
-from emo_edge.runtimes.llama_cpp.prompts.group import (
+from emo_edge.runtimes.llama_cpp.prompt_group import (
     PROMPTS,
     GroupedPrompt,
     PromptGroup,
     own_cells,
     shared_rows,
 )
-from emo_edge.runtimes.llama_cpp.prompts.held import HeldPrompt
-from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.prompts.questions import QUESTIONS, question_key
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
 from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings

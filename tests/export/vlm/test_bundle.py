@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.hostile.small_bundle import small_config
 from emo_edge.benchmarks.random_vlm.families import FAMILIES
+from emo_edge.bundle.manifest import QuestionCache
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.diagnostics.trials.llama import compute_prompt
@@ -79,6 +80,23 @@ def test_probabilities_are_those_of_the_prompt_read_by_hand(imported: tuple[Writ
             scores.append(total)
     expected = np.exp(scores - np.logaddexp.reduce(scores))
     np.testing.assert_allclose(list(found.values()), expected, atol=1e-4)
+
+
+def test_a_grey_picture_reads_with_a_question_cache_as_without(imported: tuple[Written, Bundle]) -> None:
+    """Its keys and values are those that the cache holds, at the places that the family gives to a picture."""
+    bundle = imported[1]
+    profiles = {
+        name: profile.model_copy(update={"question_cache": QuestionCache(head=2, tail=1)})
+        for name, profile in bundle.manifest.profiles.items()
+    }
+    cached = Bundle(bundle.directory, bundle.manifest.model_copy(update={"profiles": profiles}))
+    grey, boxes = np.full((64, 64, 3), 127, np.uint8), [(0.0, 0.0, 64.0, 64.0)]
+    with EmotionPipeline.open(cached, device="cpu", threads=1) as pipeline:
+        pipeline.read(packaged_samples(1)[0].image, Request(labels=LABELS), boxes=[BOX])
+        found = pipeline.read(grey, Request(labels=LABELS), boxes=boxes)[0]
+        expected = pipeline.read(grey, Request(labels=LABELS, question_cache=False), boxes=boxes)[0]
+    assert (found.settings.question_cache, expected.settings.question_cache) == (True, False)
+    np.testing.assert_allclose(list(found.probabilities.values()), list(expected.probabilities.values()), atol=1e-5)
 
 
 def written_prompt(written: Written, question: str) -> tuple[str, str]:

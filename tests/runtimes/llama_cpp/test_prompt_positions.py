@@ -7,8 +7,7 @@ import pytest
 
 from emo_edge.errors import InputError
 from emo_edge.runtimes.base.sessions import Chunk, PictureRows
-from emo_edge.runtimes.llama_cpp.prompts.batches import prompt_batches
-from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, prompt_batches
 
 GRID = np.array([[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 1, 1, 0]], np.int32)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions, Row
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, Row
 
 QUESTIONS = 16
 """Questions whose keys and values are kept, the latest ones."""

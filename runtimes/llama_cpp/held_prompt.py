@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from emo_edge.runtimes.base.sessions import CachedQuestion
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
-from emo_edge.runtimes.llama_cpp.prompts.batches import prompt_batches
-from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.prompts.questions import (
+from emo_edge.runtimes.llama_cpp.kept_questions import (
     KeptQuestion,
     QuestionSequences,
     keeps_questions,
     question_key,
 )
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, prompt_batches
 from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 
 GRID_ROPES = (8, 40)

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from emo_edge.errors import InputError
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, Sampling, ScoreRequest
-from emo_edge.runtimes.llama_cpp.prompts.questions import QUESTIONS
+from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 BEFORE, QUESTION = [1, 300, 310, 311], [320, 330, 340, 350, 360, 370, 380, 390, 400, 410, 420, 430]

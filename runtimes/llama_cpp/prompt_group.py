@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
-from emo_edge.runtimes.llama_cpp.prompts.batches import embedded_rows
-from emo_edge.runtimes.llama_cpp.prompts.positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.prompts.questions import KeptQuestion
+from emo_edge.runtimes.llama_cpp.kept_questions import KeptQuestion
+from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, embedded_rows
 from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 
 PROMPTS = 8
@@ -67,7 +66,7 @@ class PromptGroup:
     def _compute(self, parts: Sequence[tuple[GroupedPrompt, range]]) -> list[NDArray[np.float32]]:
         """Compute rows of several prompts; return the logits of the last positions of prompts among them."""
         rows = [(one, row) for one, range_ in parts for row in range_]
-        found = []
+        logits = []
         for start in range(0, len(rows), self._decode.most):
             batch = rows[start : start + self._decode.most]
             values = [one.prompt.rows[row] for one, row in batch]
@@ -76,5 +75,5 @@ class PromptGroup:
             places = np.array([one.prompt.places[row][0] for one, row in batch], np.int32)
             last = np.array([row == len(one.prompt) - 1 for one, row in batch])
             self._decode(inputs, places, np.array([one.sequence for one, _ in batch]), last)
-            found += [self._branches.row(int(row)).copy() for row in np.flatnonzero(last)]
-        return found
+            logits += [self._branches.row(int(row)).copy() for row in np.flatnonzero(last)]
+        return logits
