@@ -12,6 +12,8 @@ import pytest
 
 from emo_edge.console.interrupts import prompt_interrupts
 
+# A run in the background may start with SIGINT ignored, and its children inherit that.
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 NATIVE = """
 import hashlib
 from emo_edge.console.interrupts import prompt_interrupts
@@ -34,7 +36,9 @@ with prompt_interrupts(0.2):
 
 
 def interrupted(script: str, number: signal.Signals = signal.SIGINT) -> tuple[int, str, str, float]:
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", HEARD + script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert child.stdout and child.stdout.readline() == "begun\n"
     time.sleep(0.3)
     child.send_signal(number)
