@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ import click
 from emo_edge.benchmarks.endurance.commands import COMMANDS
 from emo_edge.benchmarks.endurance.inputs import make_inputs
 from emo_edge.benchmarks.endurance.interruptions import INTERRUPTED_COMMANDS, interruptions
-from emo_edge.benchmarks.endurance.kills import killed_runs
+from emo_edge.benchmarks.endurance.kills import killed_runs, summary
 from emo_edge.benchmarks.endurance.steady import Steadiness, openings, pictures, video_frames, watched_rounds
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError
@@ -41,19 +40,16 @@ def kills(names: tuple[str, ...], count: int, seed: int, work: Path | None) -> N
     made = folder / "made"
     made.mkdir(parents=True)
     make_inputs(made)
-    started, failed = time.monotonic(), 0
-    runs = chain.from_iterable(
-        killed_runs(name, made, folder / name, count=count, seed=seed) for name in names or COMMANDS
-    )
-    for number, kill in enumerate(runs, 1):
-        failed += bool(kill.problems)
-        state = "ended before" if kill.finished else "killed"
-        click.echo(
-            f"{number}: {kill.command} {state} at {kill.moment_s:.2f} s: {'; '.join(kill.problems) or 'as undisturbed'}"
-        )
-    click.echo(f"{number} runs, {failed} with a problem, {time.monotonic() - started:.0f} s; {describe_machine()}")
+    started, runs = time.monotonic(), []
+    for name in names or COMMANDS:
+        for kill in killed_runs(name, made, folder / name, count=count, seed=seed):
+            runs.append(kill)
+            click.echo(f"{len(runs)}: {kill}", err=True)
+        click.echo(summary([run for run in runs if run.command == name]))
+    failed = sum(bool(run.problems) for run in runs)
+    click.echo(f"seed {seed}, {len(runs)} runs, {time.monotonic() - started:.0f} s; {describe_machine()}")
     if failed:
-        raise EmoEdgeError(f"{failed} of {number} killed runs left a problem; see {folder}")
+        raise EmoEdgeError(f"{failed} of {len(runs)} killed runs left a problem; see {folder}")
 
 
 @main.command(cls=EdgeCommand)

@@ -95,18 +95,32 @@ def _without_times(value: Any) -> Any:
 
 
 def _export(made: Path, folder: Path) -> list[str]:
-    small = ["--limit", "7", "--vision", "fp32", "--face", "fp32", "--language", "f16,q4_k_m"]
-    return ["export", "emo-tiny", "--out", str(folder / OUT), *small, "--threads", "1"]
+    small = ["--limit", "7", "--vision", "fp32", "--language", "f16,q4_k_m"]
+    return ["export", str(made / "checkpoint"), "--out", str(folder / OUT), *small, "--threads", "1"]
 
 
 def _calibrate(made: Path, folder: Path) -> list[str]:
     sizes = ["--collect", "16", "--measure", "22", "--sensitivity", "2", "--gate", "agreement>=0.5"]
-    words = ["calibrate", str(folder / OUT), "--checkpoint", "emo-tiny", "--samples", str(made / "drawings.jsonl")]
+    words = [
+        "calibrate",
+        str(folder / OUT),
+        "--checkpoint",
+        str(made / "checkpoint"),
+        "--samples",
+        str(made / "drawings.jsonl"),
+    ]
     return [*words, *sizes, "--types", "q4_k_m", "--int8", "connector", "--threads", "1"]
 
 
 def _bench(made: Path, folder: Path) -> list[str]:
-    words = ["bench", str(made / "bundle"), "--checkpoint", "emo-tiny", "--dataset", str(made / "drawings.jsonl")]
+    words = [
+        "bench",
+        str(made / "bundle"),
+        "--checkpoint",
+        str(made / "checkpoint"),
+        "--dataset",
+        str(made / "drawings.jsonl"),
+    ]
     small = ["--profile", "exact", "--samples", "14", "--latency-rounds", "1", "--cold", "0", "--batch", "1"]
     return [*words, *small, "--no-generate", "--threads", "1", "--out", str(folder / OUT)]
 

@@ -1,4 +1,4 @@
-"""Inputs of the killed commands, made once: a small bundle, a list of drawings, a face network of random weights."""
+"""Inputs of the killed commands, made once: a small checkpoint and its bundle, drawings, a random face network."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
-from emo_edge.export.configs.checkpoint import FaceXFormerConfig
+from emo_edge.export.configs.checkpoint import CONFIG_NAME, EmoLlamaConfig, FaceXFormerConfig
 from emo_edge.export.importers.facexformer import INSIDE
 from emo_edge.export.importers.random_weights import RandomTensor
 from emo_edge.export.reference.face_network import face_network_shapes
+from emo_edge.export.reference.model import parameter_shapes
+from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
+from emo_edge.export.reference.weights import WEIGHTS_NAME, save_tensors
 
 DRAWINGS = 42
 TOY_FACE = {
@@ -28,11 +32,32 @@ TOY_FACE = {
 
 
 def make_inputs(folder: Path) -> None:
-    """Write ``bundle``, ``drawings.jsonl`` and ``face.pt`` into a folder."""
+    """Write ``checkpoint``, its ``bundle``, ``drawings.jsonl`` and ``face.pt`` into a folder."""
     write_drawings(folder / "drawings")
     write_face_network(folder / "face.pt")
-    config = ExportConfig(vision=("fp32",), face=("fp32",), language=("f16",))
-    bundle_from_checkpoint(packaged_checkpoint(), folder / "bundle", config, packaged_samples(7), threads=1)
+    write_shallow_checkpoint(folder / "checkpoint")
+    config = ExportConfig(vision=("fp32",), language=("f16",))
+    bundle_from_checkpoint(folder / "checkpoint", folder / "bundle", config, packaged_samples(7), threads=1)
+
+
+def write_shallow_checkpoint(folder: Path) -> None:
+    """Write the first layer of each of emo-tiny's networks as a checkpoint, without the face network.
+
+    Its graphs are traced in seconds; the face network alone takes half a minute.
+    """
+    packaged = packaged_checkpoint()
+    values = json.loads((packaged / CONFIG_NAME).read_text(encoding="utf-8"))
+    values["vision"]["num_layers"] = values["connector"]["qformer"]["num_layers"] = 1
+    values["language"]["num_hidden_layers"] = 1
+    values["face"] = values["face_info"] = None
+    values["prompt"]["use_demographics"] = False
+    config = EmoLlamaConfig.from_dict({name: value for name, value in values.items() if name != "model_type"})
+    folder.mkdir()
+    config.save_pretrained(folder)
+    weights = load_file(packaged / WEIGHTS_NAME)
+    save_tensors({name: weights[name] for name in parameter_shapes(config)}, folder / WEIGHTS_NAME)
+    for name in (LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME):
+        shutil.copy(packaged / name, folder)
 
 
 def write_drawings(folder: Path) -> None:

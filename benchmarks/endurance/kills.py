@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, Digest, Killed
 from emo_edge.errors import EmoEdgeError
 
 LINES_SHOWN = 8
+RUNS_A_KILL = 4
 PATIENCE_S = 900.0
 """For a run that is not killed."""
 BESIDES = frozenset({"cache", "temporary"})
@@ -42,9 +43,24 @@ class Kill:
     """True where the command ended before its moment."""
     problems: tuple[str, ...]
 
+    def __str__(self) -> str:
+        state = "ended before" if self.finished else "killed at"
+        return f"{self.command} {state} {self.moment_s:.2f} s: {'; '.join(self.problems) or 'as undisturbed'}"
+
+
+def summary(runs: Sequence[Kill]) -> str:
+    """Return one command's line of the report: numbers of kills, of runs that ended before, and of problems."""
+    moments = [run.moment_s for run in runs if not run.finished]
+    spread = f" at {min(moments):.1f} to {max(moments):.1f} s" if moments else ""
+    problems, ended = sum(bool(run.problems) for run in runs), len(runs) - len(moments)
+    return f"{runs[0].command}: {len(moments)} killed{spread}, {ended} ended before, {problems} problems"
+
 
 def killed_runs(name: str, made: Path, work: Path, *, count: int, seed: int) -> Iterator[Kill]:
-    """Run a command undisturbed, then ``count`` times with a kill at a random moment of its time and once more after.
+    """Run a command undisturbed, then kill it ``count`` times at a random moment of its time and run it once more.
+
+    A run that ends before its moment is yielded too and counts for none, so that at most `RUNS_A_KILL` times as many
+    runs are tried.
 
     Args:
         name: of `COMMANDS`.
@@ -53,11 +69,12 @@ def killed_runs(name: str, made: Path, work: Path, *, count: int, seed: int) -> 
         count: number of kills.
         seed: of the moments.
 
-    Raises EmoEdgeError where the undisturbed run fails.
+    Raises EmoEdgeError where the undisturbed run fails, or nearly every run ends before its moment.
     """
     command, draw = COMMANDS[name], random.Random(f"{name} {seed}")
     baseline = undisturbed(command, made, work / "undisturbed")
-    for number in range(count):
+    killed = 0
+    for number in range(RUNS_A_KILL * count):
         folder = work / f"{name}-{number}"
         _prepare(command, made, folder, cache=work / "undisturbed" / "cache")
         moment = draw.uniform(0, baseline.seconds)
@@ -66,6 +83,10 @@ def killed_runs(name: str, made: Path, work: Path, *, count: int, seed: int) -> 
         yield Kill(name, moment, finished, tuple(problems))
         if not problems:
             shutil.rmtree(folder)
+        killed += not finished
+        if killed == count:
+            return
+    raise EmoEdgeError(f"{name}: only {killed} of {RUNS_A_KILL * count} runs lasted until they were killed")
 
 
 def undisturbed(command: KilledCommand, made: Path, folder: Path) -> Baseline:

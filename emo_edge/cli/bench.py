@@ -100,13 +100,12 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     from emo_edge.benchmarks.report.markdown import overview_from_report
     from emo_edge.benchmarks.report.reader import report_from_json
     from emo_edge.benchmarks.runner.run import bench
-    from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
 
     usual = QUICK_WAITING if choices["quick"] else DEFAULT_WAITING
     overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
     bundle = bundle_directory(bundle)
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         folder = bench(
             bundle,
             plan,

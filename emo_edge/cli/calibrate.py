@@ -125,7 +125,6 @@ def main(
     """
     from emo_edge.assets.packaged import named_checkpoint
     from emo_edge.calibration.workflow.calibrate import ExtraFiles, calibrate
-    from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
 
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
@@ -145,7 +144,7 @@ def main(
         _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
         return
     directory = named_checkpoint(checkpoint)
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         calibrate(
             bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
         )
@@ -156,10 +155,9 @@ def _fit_crop(
     bundle: Path, samples: Callable[[], list[Sample]], config: CalibrationConfig, threads: int | None
 ) -> None:
     from emo_edge.calibration.workflow.crop_margin import fit_crop_margin
-    from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
 
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         fit = fit_crop_margin(bundle, samples, config, threads=threads, reports=reports)
     echo(f"{fit.table()}\n{bundle}")
 
@@ -174,14 +172,13 @@ def _calibrate_vlm(
     checkpoint: str | None,
 ) -> None:
     from emo_edge.calibration.vlm.calibrate import VlmChoices, calibrate_vlm
-    from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
 
     if checkpoint is not None or extra.report or config.target is not None:
         raise InputError("a bundle of import gguf has no use for `checkpoint`, `report`, `target_size` and `target_kl`")
     extra.check()
     choices = VlmChoices(fit_scoring, extra.keep_imatrix)
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         calibrate_vlm(bundle, samples, config, choices, threads=threads, reports=reports)
     echo(bundle)
 

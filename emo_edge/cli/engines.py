@@ -15,7 +15,6 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import FractionProgress
 from emo_edge.console.terminal import echo, log_to_stderr
 from emo_edge.runtimes.loading.engine_builds import (
@@ -77,10 +76,7 @@ def clear(keys: tuple[str, ...], everything: bool) -> None:
 @contextmanager
 def _bar(name: str) -> Iterator[FractionProgress]:
     """Show a progress bar on stderr; TensorRT's phases each begin again at 0, the bar does not."""
-    with (
-        prompt_interrupts(),
-        click.progressbar(length=1000, label=f"build {name}", file=sys.stderr, show_eta=False) as bar,
-    ):
+    with click.progressbar(length=1000, label=f"build {name}", file=sys.stderr, show_eta=False) as bar:
         yield _Steps(bar)
 
 

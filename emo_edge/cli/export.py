@@ -10,7 +10,6 @@ import click
 
 from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_samples
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.bundles.config import ExportConfig
@@ -88,7 +87,7 @@ def main(
     if files:
         files.open()
 
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         if face_alone:
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:

@@ -13,7 +13,6 @@ import torch
 from emo_edge.cli.import_gguf import main as gguf
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import Progress, shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
@@ -249,5 +248,5 @@ def random(shape: str, seed: int, out: Path) -> None:
 @contextmanager
 def _shown() -> Iterator[tuple[Callable[[str], None], Progress]]:
     """Yield what gets a line for each step, and what gets the bytes written: a bar, or a line every 10 s."""
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         yield reports.line, lambda done, total: reports.progress("write, MB", done // MEGABYTE, total // MEGABYTE)

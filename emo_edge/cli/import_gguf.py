@@ -11,7 +11,6 @@ from emo_edge.assets.packaged import folder_samples, packaged_samples
 from emo_edge.bundle.face_crops import MOST_MARGIN
 from emo_edge.bundle.manifest import LARGEST_CONTEXT, LARGEST_CROP
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.vlm.bundle import bundle_from_gguf
@@ -100,6 +99,6 @@ def main(
     compared = reference or choices["face"]
     pictures = (folder_samples(samples, limit) if samples else packaged_samples(limit)) if compared else []
     files, config = VlmFiles(model, mmproj, reference), VlmConfig(**choices)
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         bundle_from_gguf(files, out, config, pictures, overwrite=overwrite, threads=threads, reports=reports)
     echo(out)

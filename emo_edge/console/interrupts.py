@@ -1,4 +1,4 @@
-"""Ctrl-C that ends a command within two seconds, whatever native call it is in.
+"""Ctrl-C, SIGTERM and SIGHUP that end a command within two seconds, whatever native call it is in.
 
 Python runs a signal's handler between two of its own instructions. A call into an engine has none: llama.cpp quantizes
 a model of 7B for minutes. Whatever a command writes is whole only at its end, so that it may be left at any moment.
@@ -12,23 +12,26 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
 INTERRUPTED = 128 + signal.SIGINT
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _behind: list[threading.Thread] = []
+_last_words: list[Callable[[], None]] = []
 
 
 @contextmanager
 def prompt_interrupts(grace: float = GRACE_SECONDS, *, leave: bool = True) -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C, as ever; end the process where that is not possible within ``grace`` seconds.
+    """Let the handlers of Ctrl-C, SIGTERM and SIGHUP raise, as ever; end the process where none can run in time.
 
-    A thread waits for the signal, which runs while a native call has released Python's lock. In another thread than
-    the main one, where no handler can be set, nothing changes.
+    A thread waits for the signal, which runs while a native call has released Python's lock. A signal that is ignored
+    or has the system's own handler stays as it is. In another thread than the main one, where no handler can be set,
+    nothing changes.
 
     Args:
         grace: seconds for the handler.
@@ -41,32 +44,67 @@ def prompt_interrupts(grace: float = GRACE_SECONDS, *, leave: bool = True) -> It
     raised = threading.Event()
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raised.set()
-        signal.default_int_handler(number, frame)
-
-    previous, wakeup = signal.signal(signal.SIGINT, interrupt), signal.set_wakeup_fd(sender.fileno())
+    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    for number, handler in handlers.items():
+        signal.signal(number, _noting(raised, handler))
+    wakeup = signal.set_wakeup_fd(sender.fileno())
     watcher = threading.Thread(target=_watch, args=(receiver, raised, grace), name="interrupts", daemon=True)
     watcher.start()
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
         if leave and raised.is_set():
-            _leave()
+            _leave(ended)
         raise
     finally:
         signal.set_wakeup_fd(wakeup)
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         sender.close()  # ends the thread
         watcher.join()
         receiver.close()
 
 
+@contextmanager
+def last_words(call: Callable[[], None]) -> Iterator[None]:
+    """Call ``call`` before a native call is left for good, so that what was printed so far is whole.
+
+    It runs in another thread, while the main one is in that native call.
+    """
+    _last_words.append(call)
+    try:
+        yield
+    finally:
+        _last_words.remove(call)
+
+
+def _noting(raised: threading.Event, handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
+    def interrupt(number: int, frame: FrameType | None) -> Any:
+        raised.set()
+        return handler(number, frame)
+
+    return interrupt
+
+
 def _watch(receiver: socket.socket, raised: threading.Event, grace: float) -> None:
     while numbers := receiver.recv(64):
-        if signal.SIGINT in numbers and not raised.wait(grace):
-            _end()
+        ending = [number for number in numbers if number in ENDING]
+        if ending and not raised.wait(grace):
+            for call in _last_words:
+                with suppress(Exception):
+                    call()
+            _say_interrupted()
+            os._exit(128 + ending[0])
+
+
+def _no_wakeup() -> None:
+    """Keep the signals of a forked child from its parent's thread."""
+    with suppress(ValueError):  # not the main thread
+        signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_no_wakeup)
 
 
 def leave_behind(thread: threading.Thread) -> None:
@@ -96,15 +134,18 @@ def _wait() -> None:
         thread.join()
 
 
-def _leave() -> NoReturn:
+def _leave(ended: KeyboardInterrupt | SystemExit) -> NoReturn:
     """End as the interpreter does, without taking down its modules."""
     atexit._run_exitfuncs()
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-    _end()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    if isinstance(ended, KeyboardInterrupt):
+        _say_interrupted()
+        os._exit(INTERRUPTED)
+    os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
-def _end() -> NoReturn:
+def _say_interrupted() -> None:
     with suppress(OSError, ValueError):
         print("interrupted", file=sys.stderr, flush=True)
-    os._exit(INTERRUPTED)

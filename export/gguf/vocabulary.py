@@ -7,12 +7,13 @@ from typing import Any
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import LanguageConfig
-from emo_edge.export.reference.tokenizer import ByteLevelTokenizer, language_tokenizer_of
-
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+from emo_edge.export.reference.tokenizer import (
+    QWEN2_PATTERN,
+    ByteLevelTokenizer,
+    language_tokenizer_of,
+    patterns_of,
 )
-"""Qwen2's pattern that cuts a text into words (``tokenizer.json``); llama.cpp calls it by the name "qwen2"."""
+
 _BYTE_PIECES = frozenset(f"<0x{value:02X}>" for value in range(256))
 _BPE = 2
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
@@ -51,9 +52,7 @@ def _add_byte_level(writer: Any, tokenizer: ByteLevelTokenizer, config: Language
 def _check_byte_level(tokenizer: ByteLevelTokenizer, texts: dict[int, str], rows: int) -> None:
     """Raise CheckpointError for a tokenizer that is not Qwen2's, the only one that this writer knows by name."""
     content = tokenizer.content
-    model, cutter = content.get("model") or {}, content.get("pre_tokenizer") or {}
-    parts = cutter.get("pretokenizers", [cutter]) if isinstance(cutter, dict) else []
-    patterns = [part.get("pattern", {}).get("Regex") for part in parts if part.get("type") == "Split"]
+    model, patterns = content.get("model") or {}, list(patterns_of({"cutter": content.get("pre_tokenizer")}))
     normalizer = (content.get("normalizer") or {}).get("type")
     problems = {
         "is not byte-level BPE": model.get("type") != "BPE" or bool(model.get("byte_fallback")),

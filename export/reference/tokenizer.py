@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from emo_edge.bundle.prompts import answer_ids
+from emo_edge.bundle.question_tokenizer import PANIC
 from emo_edge.errors import CheckpointError
 from emo_edge.utils.files import LARGEST_JSON, read_json, refuse_substitute
 from emo_edge.utils.native_paths import native_path
@@ -17,6 +19,13 @@ LANGUAGE_JSON_NAME = "tokenizer.json"
 QUESTION_MODEL_NAME = "question_tokenizer.json"
 LARGEST_MODEL = 64 << 20
 """Bytes of a SentencePiece model; one of 256,000 pieces has 4 MB."""
+
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Qwen2's pattern that cuts a text into words (``tokenizer.json``); llama.cpp calls it by the name "qwen2"."""
+PATTERN = "Regex"
+"""Key of a regular expression."""
 
 
 class TextTokenizer(Protocol):
@@ -82,30 +91,44 @@ class LanguageTokenizer:
 
 
 class ByteLevelTokenizer:
-    """The checkpoint's ``tokenizer.json``, byte-level BPE as Qwen2's, read by ``tokenizers`` itself.
+    """A ``tokenizer.json``, byte-level BPE as Qwen2's, read by ``tokenizers`` itself, without padding and truncation.
 
     Names of control tokens in a text, such as a chat template's, are these tokens.
+
+    Attributes:
+        content: the parsed file.
+
+    Raises CheckpointError for a file that is no tokenizer, or one with another regular expression than Qwen2's: some
+    take hours for a short text.
     """
 
     def __init__(self, directory: str | Path) -> None:
         from tokenizers import Tokenizer
 
-        self.path = Path(directory) / LANGUAGE_JSON_NAME
-        require_file(self.path)
-        if self.path.stat().st_size > LARGEST_JSON:
-            raise CheckpointError(f"{self.path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
-        self.content: dict[str, Any] = read_json(self.path, "it is the tokenizer")
-        try:
-            self._tokenizer: Any = Tokenizer.from_str(self.path.read_text(encoding="utf-8"))
-        except Exception as error:  # tokenizers raises Exception itself
-            raise CheckpointError(f"{self.path}: no tokenizer: {str(error)[:200]}; copy it again") from error
+        self.path = path = Path(directory) / LANGUAGE_JSON_NAME
+        require_file(path)
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointError(f"{path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
+        content = read_json(path, "it is the tokenizer")
+        self.content: dict[str, Any] = content if isinstance(content, dict) else {}
+        others = [pattern for pattern in patterns_of(self.content) if pattern != QWEN2_PATTERN]
+        if others:
+            raise CheckpointError(
+                f"{path}: cuts or replaces text by {str(others[0])[:60]!r}; only Qwen2's own pattern is known"
+            )
+        with _one_error(path):
+            self._tokenizer: Any = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            # A file may name a length of any size.
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one chunk of text."""
-        ids: list[int] = self._tokenizer.encode(writable(text), add_special_tokens=False).ids
+        with _one_error(self.path):
+            ids: list[int] = self._tokenizer.encode(writable(text), add_special_tokens=False).ids
         return ids
 
     def encode_answer(self, context: str, answer: str, space: str = " ") -> list[int]:
@@ -115,12 +138,37 @@ class ByteLevelTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, without surrounding space and control tokens."""
         known = [int(token) for token in ids if int(token) < len(self)]
-        return str(self._tokenizer.decode(known, skip_special_tokens=True)).strip()
+        with _one_error(self.path):
+            return str(self._tokenizer.decode(known, skip_special_tokens=True)).strip()
 
     def vocabulary(self) -> dict[str, int]:
         """Return every token's number, added ones included."""
         numbers: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         return numbers
+
+
+def patterns_of(content: dict[str, Any]) -> Iterator[Any]:
+    """Yield every regular expression of a parsed ``tokenizer.json``, wherever it stands but in the vocabulary."""
+    waiting: list[Any] = [part for name, part in content.items() if name != "model"]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+            if PATTERN in part:
+                yield part[PATTERN]
+        elif isinstance(part, list):
+            waiting.extend(part)
+
+
+@contextmanager
+def _one_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        # The binding raises bare Exception for every kind of bad file, and a panic of Rust is no Exception.
+        if isinstance(error, Exception) or type(error).__name__ == PANIC:
+            raise CheckpointError(f"{path}: no tokenizer: {str(error)[:200]}; copy it again") from error
+        raise
 
 
 def _added(tokenizer: TextTokenizer, context: str, answer: str, space: str) -> list[int]:

@@ -8,7 +8,6 @@ import click
 
 from emo_edge.cli.calibrate import listed
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.inference.detectors import requested_files
@@ -39,7 +38,7 @@ def measure(samples: str, detectors: tuple[str, ...], target: Path | None) -> No
     names = require_detectors(detectors or ("haar", "mtcnn"))
     opened = {name: files.open() for name in names if (files := requested_files(name)) is not None}
     pictures = listed(samples, 0)
-    with prompt_interrupts(), shown_reports() as reports:
+    with shown_reports() as reports:
         rows = measured_detectors(pictures, opened, reports.of("detect"))
     if target:
         write_json(target, rows)

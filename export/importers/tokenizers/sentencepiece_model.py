@@ -13,6 +13,7 @@ from typing import Any
 
 from emo_edge.bundle.prompts import PromptConfig
 from emo_edge.errors import CheckpointError
+from emo_edge.export.reference.tokenizer import ByteLevelTokenizer
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import read_json
 
@@ -93,15 +94,14 @@ def _scores(merges: list[tuple[str, str]]) -> dict[str, float]:
 
 def _require_alike(path: Path, content: bytes) -> None:
     import sentencepiece
-    from tokenizers import Tokenizer
 
-    made = sentencepiece.SentencePieceProcessor(model_proto=content)
+    own = ByteLevelTokenizer(path.parent)
     try:
-        own = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # tokenizers raises Exception itself
-        raise CheckpointError(f"{path}: no tokenizer: {str(error)[:200]}; copy it again") from error
+        made = sentencepiece.SentencePieceProcessor(model_proto=content)
+    except (RuntimeError, ValueError) as error:  # an empty piece, or one that is there twice
+        raise CheckpointError(f"{path}: no SentencePiece model can be made of it: {error}; copy it again") from error
     for text in _texts():
-        expected, given = own.encode(text, add_special_tokens=False).ids, made.encode(text)
+        expected, given = own.encode(text), made.encode(text)
         if expected != given:
             raise CheckpointError(
                 f"{path}: as a SentencePiece model it reads {text[:40]!r} otherwise ({given[:6]}, not {expected[:6]}); "

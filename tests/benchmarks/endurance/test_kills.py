@@ -11,7 +11,7 @@ from emo_edge.benchmarks.endurance.cached_engines import engines_digest
 from emo_edge.benchmarks.endurance.commands import COMMANDS, OUT, KilledCommand, folder_digest
 from emo_edge.benchmarks.endurance.inputs import write_face_network
 from emo_edge.benchmarks.endurance.kills import killed_runs
-from emo_edge.errors import DeviceError
+from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.runtimes.tensorrt.engine_cache import PLAN, EngineCache, Entry
 from emo_edge.utils.files import sha256_of
 
@@ -20,8 +20,24 @@ from emo_edge.utils.files import sha256_of
 def test_a_killed_import_leaves_nothing_half(tmp_path: Path) -> None:
     write_face_network(tmp_path / "face.pt")
     runs = list(killed_runs("import", tmp_path, tmp_path / "work", count=2, seed=3))
-    assert [run.problems for run in runs] == [(), ()]
+    assert sum(not run.finished for run in runs) == 2
+    assert {run.problems for run in runs} == {()}
     assert {path.name for path in (tmp_path / "work").iterdir()} == {"undisturbed"}
+
+
+def test_only_kills_count_and_the_summary_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second run ends before it can be killed."""
+    monkeypatch.setattr(kills, "undisturbed", lambda *given: kills.Baseline(0.2, {}, frozenset()))
+    ends = iter([None, "", "", None])  # killed, and its rerun; ended by itself, without a rerun
+    monkeypatch.setattr(kills, "_run", lambda *given, killed_after=None: next(ends) if killed_after else "")
+    command = KilledCommand(lambda made, folder: ["x"], lambda out: {})
+    monkeypatch.setitem(COMMANDS, "half", command)  # type: ignore[arg-type]
+    runs = list(killed_runs("half", tmp_path, tmp_path / "work", count=2, seed=0))
+    assert [run.finished for run in runs] == [False, True, True, False]
+    assert "2 killed at 0." in kills.summary(runs) and kills.summary(runs).endswith("2 ended before, 0 problems")
+    monkeypatch.setattr(kills, "_run", lambda *given, **killed_after: "")
+    with pytest.raises(EmoEdgeError, match="half: only 0 of 8 runs"):
+        list(killed_runs("half", tmp_path, tmp_path / "again", count=2, seed=0))
 
 
 def test_half_an_output_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

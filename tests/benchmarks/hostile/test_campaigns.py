@@ -15,7 +15,16 @@ from emo_edge.benchmarks.hostile.mutate import DEEP, HUGE, json_text, mutated_by
 from emo_edge.benchmarks.hostile.trials import Kind, run_campaign
 from emo_edge.errors import InputError
 
-FEW = {"config": 40, "face-config": 40, "verified": 40, "hdf5": 3, "mmproj-engine": 3}
+FEW = {
+    "config": 40,
+    "llava-config": 30,
+    "llava-settings": 30,
+    "llava-tokenizer": 30,
+    "face-config": 40,
+    "verified": 40,
+    "hdf5": 3,
+    "mmproj-engine": 3,
+}
 """Files of those kinds that build a network, open two bundles, or start a process for each."""
 
 

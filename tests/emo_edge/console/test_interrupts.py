@@ -12,6 +12,8 @@ import pytest
 
 from emo_edge.console.interrupts import prompt_interrupts
 
+# A run in the background may start with SIGINT ignored, and its children inherit that.
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 NATIVE = """
 import hashlib
 from emo_edge.console.interrupts import prompt_interrupts
@@ -33,11 +35,13 @@ with prompt_interrupts(0.2):
 """
 
 
-def interrupted(script: str) -> tuple[int, str, str, float]:
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def interrupted(script: str, number: signal.Signals = signal.SIGINT) -> tuple[int, str, str, float]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", HEARD + script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert child.stdout and child.stdout.readline() == "begun\n"
     time.sleep(0.3)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     start = time.monotonic()
     output, errors = child.communicate(timeout=60)
     return child.returncode, output, errors, time.monotonic() - start
@@ -97,3 +101,75 @@ def test_another_thread_changes_nothing() -> None:
     thread.start()
     thread.join()
     assert handlers == [before]
+
+
+LAST_WORDS = """
+import hashlib
+from emo_edge.console.interrupts import last_words, prompt_interrupts
+from emo_edge.console.signals import ending_signals
+with ending_signals(), prompt_interrupts(0.3), last_words(lambda: print("]", flush=True)):
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha512", b"x", b"y", 200_000_000)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_output_is_closed_before_a_native_call_is_left(number: signal.Signals, code: int) -> None:
+    assert interrupted(LAST_WORDS, number)[:3] == (code, "]\n", "interrupted\n")
+
+
+COMMAND = """
+import click, sys, time
+from emo_edge.console.commands import EdgeCommand
+class Slow:
+    def __del__(self):
+        print("taken down", flush=True)
+sys.modules["slow"] = Slow()
+@click.command(cls=EdgeCommand)
+def main():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+main([])
+"""
+
+
+def test_every_command_ends_when_everything_inside_has_closed() -> None:
+    assert interrupted(COMMAND)[:3] == (130, "closed\n", "interrupted\n")
+
+
+IGNORED = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from emo_edge.console.interrupts import prompt_interrupts
+with prompt_interrupts(0.1):
+    print("begun", flush=True)
+    time.sleep(1)
+print("ended", flush=True)
+"""
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    assert interrupted(IGNORED)[:3] == (0, "ended\n", "")
+
+
+FORKED = """
+import os, signal, time
+from emo_edge.console.interrupts import prompt_interrupts
+from emo_edge.console.signals import ending_signals
+with ending_signals(), prompt_interrupts(0.1):
+    if not (child := os.fork()):
+        print("begun", flush=True)
+        time.sleep(60)
+    os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+    time.sleep(0.5)
+print("ended", flush=True)
+"""
+
+
+def test_the_signal_of_a_forked_child_is_not_its_parents() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and done.stdout.endswith("ended\n")

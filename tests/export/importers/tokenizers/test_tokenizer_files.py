@@ -154,3 +154,48 @@ def test_a_tokenizer_of_a_larger_model_is_refused(tokenizer_directory: Path, tmp
     write_json(tmp_path / "json", tokenizer_directory, METASPACE)
     with pytest.raises(CheckpointError, match="the model has 300 rows; it is another model's"):
         language_tokenizer(tmp_path / "json", 300, lambda line: None)
+
+
+HOSTILE = {
+    "a catastrophic pattern": (
+        {
+            "pre_tokenizer": {
+                "type": "Split",
+                "pattern": {"Regex": "(\\w+\\s?)+$"},
+                "behavior": "Isolated",
+                "invert": False,
+            }
+        },
+        {},
+        "only Qwen2's own pattern",
+    ),
+    "an empty piece": ({}, {"vocab": "empty"}, "no SentencePiece model can be made of it"),
+    "endless padding": (
+        {
+            "padding": {
+                "strategy": {"Fixed": 1 << 40},
+                "direction": "Right",
+                "pad_to_multiple_of": None,
+                "pad_id": 0,
+                "pad_type_id": 0,
+                "pad_token": "x",
+            }
+        },
+        {},
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_json_is_one_error_or_harmless(name: str, tokenizer_directory: Path, tmp_path: Path) -> None:
+    form, model, problem = HOSTILE[name]
+    if model:
+        vocabulary = {piece.piece: number for number, piece in enumerate(pieces_of(tokenizer_directory))}
+        model = {"vocab": vocabulary | {"": len(vocabulary)}}
+    write_json(tmp_path / "json", tokenizer_directory, {**LEGACY, **form}, **model)
+    if problem:
+        with pytest.raises(CheckpointError, match=problem):
+            language_tokenizer(tmp_path / "json", 1000, lambda line: None)
+    else:
+        assert language_tokenizer(tmp_path / "json", 1000, lambda line: None)
