@@ -17,6 +17,7 @@ from emo_edge.utils.files import replaced_file
 SUFFIXES = (".weight", ".bias")
 NAMED_BLOCKS = 8
 """Blocks of a tower, and layers of a projector, that the table of names covers."""
+HEAD = "lm_head"
 STD = 0.08
 """Of the weights: large enough that different pictures give different labels."""
 Rename = Callable[[str, torch.Tensor], Mapping[str, torch.Tensor] | None]
@@ -72,7 +73,6 @@ def randomize(model: Any, seed: int) -> Any:
 def _write_language(vlm: RandomVlm, path: Path, dtype: np.dtype[Any]) -> None:
     config = vlm.model.config.get_text_config()
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[vlm.architecture])
-    head = config.hidden_size // config.num_attention_heads
     writer.add_name("random weights")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -86,22 +86,34 @@ def _write_language(vlm: RandomVlm, path: Path, dtype: np.dtype[Any]) -> None:
     writer.add_file_type(1 if dtype == np.float16 else 0)
     if vlm.rope_sections:
         writer.add_rope_dimension_sections(vlm.rope_sections)
-    else:
-        writer.add_rope_dimension_count(head)
+    if vlm.architecture == gguf.MODEL_ARCH.LLAMA:
+        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    if vlm.architecture == gguf.MODEL_ARCH.GEMMA3:
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_rope_freq_base_swa(config.rope_local_base_freq)
     vlm.vocabulary.write(writer)
     writer.add_chat_template(vlm.chat_template)
     names = gguf.get_tensor_name_map(vlm.architecture, config.num_hidden_layers)
     for name, tensor in vlm.model.state_dict().items():
-        if name.startswith((vlm.language_prefix, "lm_head")):
-            own = name if name.startswith("lm_head") else "model." + name.removeprefix(vlm.language_prefix)
-            values = _permuted(vlm, own, tensor, config)
+        if name.startswith(HEAD) and config.tie_word_embeddings:
+            continue
+        if name.startswith((vlm.language_prefix, HEAD)):
+            own = name if name.startswith(HEAD) else "model." + name.removeprefix(vlm.language_prefix)
+            values = _as_stored(vlm, own, tensor, config)
             stored = names.get_name(own, SUFFIXES)
             writer.add_tensor(stored, values.numpy().astype(dtype if values.dim() > 1 else np.float32))
     _finish(writer)
 
 
-def _permuted(vlm: RandomVlm, name: str, tensor: torch.Tensor, config: Any) -> torch.Tensor:
-    """Return queries and keys of a LLaMA as llama.cpp rotates them: neighbours are a pair, not halves of a head."""
+def _as_stored(vlm: RandomVlm, name: str, tensor: torch.Tensor, config: Any) -> torch.Tensor:
+    """Return queries and keys of a LLaMA as llama.cpp rotates them, and norms of a Gemma as it multiplies them.
+
+    A LLaMA's pairs are neighbours in the file, halves of a head in transformers; transformers adds one to Gemma's norms.
+    """
+    if vlm.architecture == gguf.MODEL_ARCH.GEMMA3 and name.endswith("norm.weight"):
+        return tensor + 1
     if vlm.architecture != gguf.MODEL_ARCH.LLAMA or not name.endswith(("q_proj.weight", "k_proj.weight")):
         return tensor
     heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
