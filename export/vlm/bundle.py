@@ -53,7 +53,7 @@ ANY_SIZE = ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger")
 OWN_SET = "own"
 LONGEST_TEXT = 80
 """Characters of a file's text about itself that are kept."""
-CLASS_TOKEN, LLAVA_PROJECTORS = "v.class_embd", ("mlp", "mlp_norm", "ldp", "ldpv2")
+CLASS_TOKEN, CLASS_TOKEN_PROJECTORS = "v.class_embd", ("mlp", "mlp_norm", "ldp", "ldpv2", "internvl")
 CLASS_TOKEN_WARNING = (
     "this tower has a class token, which llama.cpp puts behind the patches instead of before them (its issue 25814, "
     "seen in llama-cpp-python 0.3.36): every patch gets its neighbour's position, and answers are not the model's own"
@@ -156,7 +156,7 @@ def _side(tower: GgufHeader) -> int:
 
 
 def _misplaced_class_token(tower: GgufHeader) -> bool:
-    return CLASS_TOKEN in tower.tensors and tower.metadata.get("clip.projector_type") in LLAVA_PROJECTORS
+    return CLASS_TOKEN in tower.tensors and tower.metadata.get("clip.projector_type") in CLASS_TOKEN_PROJECTORS
 
 
 def _language_types(files: VlmFiles, header: GgufHeader) -> list[str]:

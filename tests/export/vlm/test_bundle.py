@@ -60,14 +60,14 @@ def test_probabilities_are_those_of_the_prompt_read_by_hand(imported: tuple[Writ
     crop = square_crop(image, BOX, margin=0.25, size=written.vlm.side, fill=(0.5, 0.5, 0.5)).pixels
     question = classify_question(bundle.manifest.prompt, LABELS)
     before, after = written_prompt(written, question)
-    space = " " if written.family != "qwen2-vl" else ""
+    space = "" if after.endswith("\n") else " "
     with (
         LlamaSession(written.model, context_size=512, exact_cache=True, threads=1) as language,
         MtmdEncoder(written.mmproj, language, threads=1, exact=True) as encoder,
     ):
         picture = encoder.encode(crop)
         first = language.tokenize(before, control=True)
-        begin = [language.begin_token] if written.family == "llava" else []
+        begin = [language.begin_token] if written.family in ("llava", "gemma3") else []
         scores = []
         for label in LABELS:
             context = language.tokenize(after, control=True)
@@ -86,6 +86,8 @@ def written_prompt(written: Written, question: str) -> tuple[str, str]:
         "llava": ("USER: ", f"{question} ASSISTANT:"),
         "qwen2-vl": ("<|im_start|>user\n", f"{question}<|im_end|>\n<|im_start|>assistant\n"),
         "smolvlm": ("<|im_start|>User: ", f"{question}<end_of_utterance>\nAssistant:"),
+        "internvl": ("<|im_start|>user\n", f"{question}<|im_end|>\n<|im_start|>assistant\n"),
+        "gemma3": ("<start_of_turn>user\n", f"{question}<end_of_turn>\n<start_of_turn>model\n"),
     }[written.family]
 
 
@@ -93,7 +95,7 @@ def test_a_bundle_is_verified_described_and_answers(imported: tuple[Written, Bun
     _, bundle = imported
     manifest = Bundle.open(bundle.directory, use_cache=False).manifest
     assert manifest.components.mmproj and manifest.provenance["reference"] == "none"
-    assert ("warning" in manifest.provenance) == (imported[0].family == "llava")
+    assert ("warning" in manifest.provenance) == (imported[0].family in ("llava", "internvl"))
     image = packaged_samples(1)[0].image
     with EmotionPipeline.open(bundle, device="cpu") as pipeline:
         asked = Request(describe=True, prior_correction=True)
