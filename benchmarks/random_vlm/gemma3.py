@@ -77,6 +77,7 @@ def gemma3(seed: int = 0) -> RandomVlm:
         {"use_gelu": True},
         vision_prefixes=("model.vision_tower.", "model.multi_modal_projector."),
         rename=_names,
+        preprocessor={"image_seq_length": config.mm_tokens_per_image},
     )
 
 

@@ -11,6 +11,9 @@ from emo_edge.benchmarks.random_vlm.files import NAMED_BLOCKS, RandomVlm, random
 from emo_edge.benchmarks.random_vlm.text import CHATML, TEXT
 from emo_edge.benchmarks.random_vlm.vocabulary import byte_merges
 
+BLOCKS = 3
+"""The converter's table of names has no more layers of a projector than the tower has blocks."""
+
 
 def qwen2_vl(seed: int = 0) -> RandomVlm:
     """Qwen2-VL: patches merged two by two, positions on a grid (M-RoPE)."""
@@ -27,7 +30,7 @@ def qwen2_vl(seed: int = 0) -> RandomVlm:
         "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]},
     }
     vision = {
-        "depth": 2,
+        "depth": BLOCKS,
         "embed_dim": 32,
         "hidden_size": TEXT["hidden_size"],
         "num_heads": 4,
@@ -54,8 +57,8 @@ def qwen2_vl(seed: int = 0) -> RandomVlm:
             "image_size": 560,
             "patch_size": 14,
             "embedding_length": 32,
-            "feed_forward_length": 64,
-            "block_count": 2,
+            "feed_forward_length": int(TEXT["hidden_size"]),  # so the converter, for a key that libmtmd does not read
+            "block_count": BLOCKS,
             "attention.head_count": 4,
             "attention.layer_norm_epsilon": 1e-6,
             "projection_dim": int(TEXT["hidden_size"]),
@@ -63,6 +66,7 @@ def qwen2_vl(seed: int = 0) -> RandomVlm:
         vision_prefixes=("model.visual.",),
         rope_sections=(8, 12, 12, 0),
         rename=_qwen_names,
+        released={"architectures": ["Qwen2VLForConditionalGeneration"]},
     )
 
 

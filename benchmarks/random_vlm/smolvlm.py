@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gguf
 
 from emo_edge.benchmarks.random_vlm.files import RandomVlm, randomize
@@ -22,8 +24,9 @@ def smolvlm(seed: int = 0) -> RandomVlm:
         "<image>",
         "\n\n",
     )
-    vocabulary, side = byte_merges("smollm", control, "<|im_start|>", "<end_of_utterance>"), 64
-    text = LlamaConfig(vocab_size=len(vocabulary.tokens), rms_norm_eps=1e-5, pad_token_id=0, **TEXT)
+    plain, side = byte_merges("smollm", control, "<|im_start|>", "<end_of_utterance>"), 64
+    vocabulary = replace(plain, pad=plain.id("<|endoftext|>"))
+    text = LlamaConfig(vocab_size=len(vocabulary.tokens), rms_norm_eps=1e-5, pad_token_id=vocabulary.pad, **TEXT)
     vision = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -34,7 +37,11 @@ def smolvlm(seed: int = 0) -> RandomVlm:
         "hidden_act": "gelu_pytorch_tanh",
     }
     config = SmolVLMConfig(
-        vision_config=vision, text_config=text, scale_factor=2, image_token_id=vocabulary.id("<image>")
+        vision_config=vision,
+        text_config=text,
+        scale_factor=2,
+        image_token_id=vocabulary.id("<image>"),
+        pad_token_id=vocabulary.pad,
     )
     return RandomVlm(
         randomize(SmolVLMForConditionalGeneration(config), seed),
@@ -58,4 +65,6 @@ def smolvlm(seed: int = 0) -> RandomVlm:
         {"use_gelu": True},
         language_prefix="model.text_model.",
         vision_prefixes=("model.vision_model.", "model.connector."),
+        released={"text_config": {"architectures": ["VLlama3ForCausalLM"]}},
+        preprocessor={"size": {"longest_edge": side}},
     )

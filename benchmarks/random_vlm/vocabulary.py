@@ -32,6 +32,7 @@ class Vocabulary:
     merges: Sequence[str] = ()
     pre: str = "default"
     add_space: bool = True
+    pad: int | None = None
 
     def write(self, writer: Any) -> None:
         """Add it to a GGUF writer."""
@@ -46,8 +47,19 @@ class Vocabulary:
         writer.add_bos_token_id(self.begin)
         writer.add_eos_token_id(self.end)
         writer.add_add_bos_token(self.add_begin)
+        if self.pad is not None:
+            writer.add_pad_token_id(self.pad)
         if not self.add_space:
             writer.add_add_space_prefix(False)
+
+    @property
+    def added(self) -> list[int]:
+        """Ids of the control tokens of the family, which no SentencePiece file has."""
+        return [
+            index
+            for index, kind in enumerate(self.types)
+            if kind == CONTROL and (not self.scores or self.scores[index] == ADDED_SCORE)
+        ]
 
     def id(self, token: str) -> int:
         """Return the id of a token."""
