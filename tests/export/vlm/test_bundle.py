@@ -16,6 +16,7 @@ from emo_edge.benchmarks.hostile.small_bundle import small_config
 from emo_edge.benchmarks.random_vlm.families import FAMILIES
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.inspect import described
 from emo_edge.diagnostics.trials.llama import compute_prompt
 from emo_edge.errors import BundleError, InputError
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
@@ -101,6 +102,19 @@ def test_a_bundle_is_verified_described_and_answers(imported: tuple[Written, Bun
         asked = Request(describe=True, prior_correction=True)
         result = pipeline.read(image, asked, boxes=[BOX])[0]
         assert len(result.answers) == 1 and abs(sum(result.probabilities.values()) - 1) < 1e-6
+        one_picture = imported[0].family == "llava"
+        assert manifest.components.mmproj.pictures == ("one" if one_picture else "several")
+        assert (", so no clips" in described(manifest)) == one_picture
+        if one_picture:
+            single = pipeline.read_clip([image], boxes=[BOX])
+            assert single is not None and single.frames == 1
+            for read in (
+                lambda: pipeline.read_clip([image, image], boxes=[BOX, BOX]),
+                lambda: pipeline.check(Request(), frames=2),
+            ):
+                with pytest.raises(InputError, match=r"takes one picture, not a clip of 2 frames: read single frames"):
+                    read()
+            return
         clip = pipeline.read_clip([image, image], boxes=[BOX, BOX])
         assert clip is not None and clip.frames == 2
         with pytest.raises(InputError, match="use fewer frames"):
