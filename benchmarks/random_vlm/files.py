@@ -17,6 +17,8 @@ from emo_edge.utils.files import replaced_file
 SUFFIXES = (".weight", ".bias")
 NAMED_BLOCKS = 8
 """Blocks of a tower, and layers of a projector, that the table of names covers."""
+HEAD = "lm_head"
+NAME = "random weights"
 STD = 0.08
 """Of the weights: large enough that different pictures give different labels."""
 Rename = Callable[[str, torch.Tensor], Mapping[str, torch.Tensor] | None]
@@ -49,6 +51,12 @@ class RandomVlm:
     rename: Rename = lambda name, tensor: None
     mean: float = 0.5
     deviation: float = 0.5
+    published: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
+    """Returns the weights by the names of the authors' checkpoints, where transformers saves them by others."""
+    released: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of ``config.json`` that released checkpoints of the family have and transformers does not write."""
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of ``preprocessor_config.json`` besides mean and deviation."""
 
 
 def write_random_vlm(vlm: RandomVlm, model: Path, mmproj: Path, *, file_type: str = "f32") -> None:
@@ -72,8 +80,7 @@ def randomize(model: Any, seed: int) -> Any:
 def _write_language(vlm: RandomVlm, path: Path, dtype: np.dtype[Any]) -> None:
     config = vlm.model.config.get_text_config()
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[vlm.architecture])
-    head = config.hidden_size // config.num_attention_heads
-    writer.add_name("random weights")
+    writer.add_type(gguf.GGUFType.MODEL)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -82,26 +89,39 @@ def _write_language(vlm: RandomVlm, path: Path, dtype: np.dtype[Any]) -> None:
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_theta)
-    writer.add_vocab_size(config.vocab_size)
     writer.add_file_type(1 if dtype == np.float16 else 0)
     if vlm.rope_sections:
         writer.add_rope_dimension_sections(vlm.rope_sections)
-    else:
-        writer.add_rope_dimension_count(head)
+    if vlm.architecture in (gguf.MODEL_ARCH.LLAMA, gguf.MODEL_ARCH.GEMMA3):
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
+    if vlm.architecture == gguf.MODEL_ARCH.LLAMA:
+        writer.add_vocab_size(config.vocab_size)
+        writer.add_rope_dimension_count(config.head_dim)
+    if vlm.architecture == gguf.MODEL_ARCH.GEMMA3:
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_rope_freq_base_swa(config.rope_local_base_freq)
     vlm.vocabulary.write(writer)
     writer.add_chat_template(vlm.chat_template)
     names = gguf.get_tensor_name_map(vlm.architecture, config.num_hidden_layers)
     for name, tensor in vlm.model.state_dict().items():
-        if name.startswith((vlm.language_prefix, "lm_head")):
-            own = name if name.startswith("lm_head") else "model." + name.removeprefix(vlm.language_prefix)
-            values = _permuted(vlm, own, tensor, config)
+        if name.startswith(HEAD) and config.tie_word_embeddings:
+            continue
+        if name.startswith((vlm.language_prefix, HEAD)):
+            own = name if name.startswith(HEAD) else "model." + name.removeprefix(vlm.language_prefix)
+            values = _as_stored(vlm, own, tensor, config)
             stored = names.get_name(own, SUFFIXES)
             writer.add_tensor(stored, values.numpy().astype(dtype if values.dim() > 1 else np.float32))
     _finish(writer)
 
 
-def _permuted(vlm: RandomVlm, name: str, tensor: torch.Tensor, config: Any) -> torch.Tensor:
-    """Return queries and keys of a LLaMA as llama.cpp rotates them: neighbours are a pair, not halves of a head."""
+def _as_stored(vlm: RandomVlm, name: str, tensor: torch.Tensor, config: Any) -> torch.Tensor:
+    """Return queries and keys of a LLaMA as llama.cpp rotates them, and norms of a Gemma as it multiplies them.
+
+    A LLaMA's pairs are neighbours in the file, halves of a head in transformers, which adds one to Gemma's norms.
+    """
+    if vlm.architecture == gguf.MODEL_ARCH.GEMMA3 and name.endswith("norm.weight"):
+        return tensor + 1
     if vlm.architecture != gguf.MODEL_ARCH.LLAMA or not name.endswith(("q_proj.weight", "k_proj.weight")):
         return tensor
     heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
@@ -111,7 +131,7 @@ def _permuted(vlm: RandomVlm, name: str, tensor: torch.Tensor, config: Any) -> t
 
 def _write_vision(vlm: RandomVlm, path: Path) -> None:
     writer = gguf.GGUFWriter(path, "clip")
-    writer.add_string("general.type", "mmproj")
+    writer.add_type(gguf.GGUFType.MMPROJ)
     writer.add_uint32("general.file_type", 0)
     writer.add_bool("clip.has_vision_encoder", True)
     writer.add_string("clip.projector_type", vlm.projector)
@@ -139,6 +159,9 @@ def _write_vision(vlm: RandomVlm, path: Path) -> None:
 
 
 def _finish(writer: Any) -> None:
+    writer.add_name(NAME)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_size_label(gguf.size_label(*writer.get_total_parameter_count()))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -11,6 +11,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from emo_edge.assets.packaged import packaged_checkpoint
 
 NORMAL, UNKNOWN, CONTROL, UNUSED, BYTE = 1, 2, 3, 5, 6
+ADDED_SCORE = -1000.0
+"""That llama.cpp's converter gives to tokens which SentencePiece's file has not."""
 WORDS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "person", "image", "expression")
 """Words that byte merges put together, with a space before them and without."""
 
@@ -29,6 +31,8 @@ class Vocabulary:
     scores: Sequence[float] = ()
     merges: Sequence[str] = ()
     pre: str = "default"
+    add_space: bool = True
+    pad: int | None = None
 
     def write(self, writer: Any) -> None:
         """Add it to a GGUF writer."""
@@ -43,14 +47,30 @@ class Vocabulary:
         writer.add_bos_token_id(self.begin)
         writer.add_eos_token_id(self.end)
         writer.add_add_bos_token(self.add_begin)
+        if self.pad is not None:
+            writer.add_pad_token_id(self.pad)
+        if not self.add_space:
+            writer.add_add_space_prefix(False)
+
+    @property
+    def added(self) -> list[int]:
+        """Ids of the control tokens of the family, which no SentencePiece file has."""
+        return [
+            index
+            for index, kind in enumerate(self.types)
+            if kind == CONTROL and (not self.scores or self.scores[index] == ADDED_SCORE)
+        ]
 
     def id(self, token: str) -> int:
         """Return the id of a token."""
         return self.tokens.index(token)
 
 
-def sentence_pieces() -> Vocabulary:
-    """Return emo-tiny's own vocabulary."""
+def sentence_pieces(control: Sequence[str] = (), *, add_space: bool = True) -> Vocabulary:
+    """Return emo-tiny's own vocabulary with the control tokens of a family behind it.
+
+    ``add_space`` says whether a text begins with a space that is not there.
+    """
     import sentencepiece
 
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(packaged_checkpoint("emo-tiny") / "tokenizer.model"))
@@ -60,7 +80,16 @@ def sentence_pieces() -> Vocabulary:
         scores.append(pieces.get_score(index))
         kinds = ((pieces.is_unknown, UNKNOWN), (pieces.is_control, CONTROL), (pieces.is_byte, BYTE))
         types.append(next((kind for holds, kind in kinds if holds(index)), NORMAL))
-    return Vocabulary("llama", tokens, types, pieces.bos_id(), pieces.eos_id(), True, scores)
+    return Vocabulary(
+        "llama",
+        tokens + list(control),
+        types + [CONTROL] * len(control),
+        pieces.bos_id(),
+        pieces.eos_id(),
+        True,
+        scores + [ADDED_SCORE] * len(control),
+        add_space=add_space,
+    )
 
 
 def byte_merges(pre: str, control: Sequence[str], begin: str, end: str, *, add_begin: bool = False) -> Vocabulary:

@@ -28,6 +28,8 @@ TYPE_KEY, DATASETS_KEY = "general.type", "imatrix.datasets"
 CHUNKS_KEY, CHUNK_SIZE_KEY = "imatrix.chunk_count", "imatrix.chunk_size"
 LARGEST_HEAD = 512 << 10
 """Bytes before the tensors; the statistics of 126 layers have 130 KB."""
+Count = int | tuple[int, ...]
+"""Tokens of a matrix, or of each expert of a matrix of experts."""
 
 
 @dataclass(frozen=True)
@@ -35,28 +37,41 @@ class Imatrix:
     """Statistics of the inputs of one model's matrices."""
 
     sums: Mapping[str, NDArray[np.float32]]
-    """GGUF tensor name to the sum over tokens of each input column, squared: [columns]."""
-    counts: Mapping[str, int]
-    """The same names to the number of tokens."""
+    """GGUF tensor name to the sum over tokens of each input column, squared: [columns], or [experts, columns]."""
+    counts: Mapping[str, Count]
+    """The same names to the number of tokens; of experts, to that of each."""
     prompts: int
     """Prompts, answers included, that were read."""
     datasets: tuple[str, ...]
     """Sources of the prompts."""
 
     def means(self, name: str) -> NDArray[np.float32]:
-        """Mean square of each input column of a tensor, as a quantizer weighs it: float32 [columns]."""
-        return np.asarray(self.sums[name] / np.float32(self.counts[name]), np.float32)
+        """Mean square of each input column of a tensor, as a quantizer weighs it: float32 [columns].
+
+        Of experts [experts, columns]; one that no token was given to has ones, as in llama.cpp's ``quantize.cpp``.
+        """
+        tokens = np.array(self.counts[name], np.float32)[..., None]
+        return np.where(tokens > 0, self.sums[name] / np.maximum(tokens, 1), 1).astype(np.float32)
 
     def merged(self, other: Imatrix) -> Imatrix:
         """Join the statistics of two sets of prompts; raise InputError unless both are of one model."""
-        if {name: len(row) for name, row in self.sums.items()} != {name: len(row) for name, row in other.sums.items()}:
+        if {name: row.shape for name, row in self.sums.items()} != {
+            name: row.shape for name, row in other.sums.items()
+        }:
             raise InputError("the statistics are of different models: their tensors or widths differ")
         return Imatrix(
             {name: np.asarray(row + other.sums[name], np.float32) for name, row in self.sums.items()},
-            {name: count + other.counts[name] for name, count in self.counts.items()},
+            {name: added_counts(count, other.counts[name]) for name, count in self.counts.items()},
             self.prompts + other.prompts,
             tuple(dict.fromkeys((*self.datasets, *other.datasets))),
         )
+
+
+def added_counts(one: Count, other: Count) -> Count:
+    """Add numbers of tokens, those of experts one by one; both are of one matrix."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return tuple(np.add(one, other).tolist())
 
 
 def write_imatrix(imatrix: Imatrix, path: Path) -> None:
@@ -73,10 +88,11 @@ def _write(imatrix: Imatrix, writer: gguf.GGUFWriter) -> None:
     writer.add_type("imatrix")
     writer.add_array(DATASETS_KEY, list(imatrix.datasets))
     writer.add_uint32(CHUNKS_KEY, imatrix.prompts)
-    writer.add_uint32(CHUNK_SIZE_KEY, max(1, max(imatrix.counts.values()) // max(1, imatrix.prompts)))
+    tokens = max(int(np.max(count)) for count in imatrix.counts.values())
+    writer.add_uint32(CHUNK_SIZE_KEY, max(1, tokens // max(1, imatrix.prompts)))
     for name, row in imatrix.sums.items():
-        writer.add_tensor(f"{name}{SUMS}", np.ascontiguousarray(row, np.float32)[None])
-        writer.add_tensor(f"{name}{COUNTS}", np.array([[imatrix.counts[name]]], np.float32))
+        writer.add_tensor(f"{name}{SUMS}", np.ascontiguousarray(row, np.float32).reshape(-1, row.shape[-1]))
+        writer.add_tensor(f"{name}{COUNTS}", np.array(imatrix.counts[name], np.float32).reshape(-1, 1))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -106,8 +122,8 @@ def read_imatrix(path: Path) -> Imatrix:
     if problems:
         raise InputError("\n".join([f"{path}: {len(problems)} problem(s); collect the statistics again:", *problems]))
     return Imatrix(
-        {name: tensors[name + SUMS].reshape(-1) for name in names},
-        {name: int(tensors[name + COUNTS].reshape(-1)[0]) for name in names},
+        {name: _rows(tensors[name + SUMS], tensors[name + COUNTS].size) for name in names},
+        {name: _count(tensors[name + COUNTS]) for name in names},
         int(fields.get(CHUNKS_KEY, 0)),
         tuple(fields.get(DATASETS_KEY, ())),
     )
@@ -121,12 +137,22 @@ def _require_small_head(path: Path) -> None:
         raise ValueError(f"a head of {head} bytes, where statistics have at most {LARGEST_HEAD}")
 
 
+def _rows(sums: NDArray[np.float32], experts: int) -> NDArray[np.float32]:
+    return sums.reshape(-1) if experts == 1 else sums.reshape(experts, -1)
+
+
+def _count(tokens: NDArray[np.float32]) -> Count:
+    each = [int(value) for value in tokens.reshape(-1)]
+    return each[0] if len(each) == 1 else tuple(each)
+
+
 def _problem(tensors: Mapping[str, NDArray[np.float32]], name: str) -> str:
     row, count = tensors[name + SUMS], tensors.get(name + COUNTS)
-    if count is None or count.size != 1:
-        return f"  {name}: the number of tokens is missing, or there is more than one"
+    if count is None or count.size not in (1, row.size // row.shape[-1]):
+        return f"  {name}: the number of tokens is missing, or there are more than matrices"
     if row.dtype != np.float32 or count.dtype != np.float32:
         return f"  {name}: float32 was expected, not {row.dtype} and {count.dtype}"
-    if not (np.isfinite(row).all() and (row >= 0).all() and 1 <= float(count.reshape(-1)[0]) < 2**53):
+    finite = np.isfinite(row).all() and np.isfinite(count).all()
+    if not (finite and (row >= 0).all() and (count >= 0).all() and 1 <= float(count.max()) < 2**53):
         return f"  {name}: not finite, negative, or of no tokens"
     return ""

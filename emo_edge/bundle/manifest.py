@@ -125,6 +125,8 @@ class MmprojComponent(Section):
 
     kind: Literal["mmproj"] = "mmproj"
     variants: Variants
+    pictures: Literal["one", "several"] = "several"
+    """Pictures in one prompt that the model was trained on; a model of one reads no clips."""
 
 
 class LanguageComponent(Section):

@@ -70,6 +70,12 @@ def _labels(_: click.Context, __: click.Parameter, value: str | None) -> tuple[s
     "--context", type=click.IntRange(1, LARGEST_CONTEXT), default=CONTEXT, show_default=True, help="Positions."
 )
 @click.option(
+    "--pictures",
+    type=click.Choice(["one", "several"]),
+    show_default="by the mmproj's projector",
+    help="Pictures in one prompt that the model was trained on; a model of one reads no clips.",
+)
+@click.option(
     "--samples", type=PATH, help="Folder of pictures for --reference and --face; the packaged drawings by default."
 )
 @click.option(

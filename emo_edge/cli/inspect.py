@@ -18,6 +18,7 @@ from emo_edge.rendering.evidence_table import evidence_table
 
 LOST = {"haar": ", which misses tight crops, tilted and partly covered faces; infer --detector mtcnn finds more"}
 """Words on a detector that is there for want of another."""
+PICTURES = {"one": "one picture in a prompt, so no clips", "several": "several pictures in a prompt"}
 
 
 @click.command(cls=EdgeCommand)
@@ -111,7 +112,9 @@ def _prompt(manifest: Manifest) -> str:
     if language is None:
         return "a face network alone: face facts, no labels"
     groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)
-    return f"tokens a frame: {groups}; context {language.context_size}"
+    mmproj = manifest.components.mmproj
+    pictures = f"; {PICTURES[mmproj.pictures]}" if mmproj else ""
+    return f"tokens a frame: {groups}; context {language.context_size}{pictures}"
 
 
 def _distance(variant: Variant) -> str:

@@ -75,12 +75,22 @@ class LabelScorer:
         self._blank_scores: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
     def check(self, request: Request, frames: int) -> None:
-        """Raise InputError for a request that no image could fulfil, or a clip longer than the context."""
+        """Raise InputError for a request that no image could fulfil, or a clip that this model cannot read."""
         resolve_labels(self.manifest, request.labels)
         requested_temperature(self.manifest, request)
+        self.check_pictures(frames)
         needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
         if needed >= size:
             raise InputError(f"{frames} frames need {needed} positions, the context has {size}: use fewer frames")
+
+    def check_pictures(self, frames: int) -> None:
+        """Raise InputError for several frames where the model was trained on one picture."""
+        mmproj = self.manifest.components.mmproj
+        if frames > 1 and mmproj is not None and mmproj.pictures == "one":
+            raise InputError(
+                f"this model takes one picture, not a clip of {frames} frames: read single frames (`frames` 1 with "
+                "`fps`, or a picture of the clip)"
+            )
 
     def question(self, request: Request, *, clip: bool) -> LabelQuestion:
         """Resolve a request's labels, question, temperature and prior correction; raise InputError as `check` does."""

@@ -161,7 +161,8 @@ class EmotionPipeline:
             channels: as for `read`.
             boxes: one (x0, y0, x1, y1) a frame, None for a frame without a face, or a single one for all frames.
 
-        Raises InputError as `read` does, and for a clip of more frames than the context holds.
+        Raises InputError as `read` does, and for a clip of more frames than the context holds, or of several where the
+        model takes one picture.
         """
         results = self.read_clip_faces(frames, request, channels=channels, boxes=boxes, faces="largest")
         return results[0] if results else None
@@ -181,6 +182,8 @@ class EmotionPipeline:
         """
         images, request, number = rgb_frames(frames, channels), request or Request(), checked_faces(faces)
         given = boxes_by_frame(boxes, len(images))
+        if self.label_scorer is not None:
+            self.label_scorer.check_pictures(len(images))
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):

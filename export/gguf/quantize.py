@@ -73,7 +73,7 @@ def quantize_gguf(
 
 
 def _check_source(source: Path, file_type: str, overrides: Mapping[str, str], known_finite: bool) -> dict[str, int]:
-    """Refuse what llama.cpp could not quantize; return the columns of every matrix."""
+    """Refuse what llama.cpp could not quantize; return the values that a matrix needs statistics of."""
     import gguf
 
     if not source.is_file():
@@ -97,7 +97,11 @@ def _check_source(source: Path, file_type: str, overrides: Mapping[str, str], kn
         check_gguf(source)
     if not known_finite:
         _check_finite(tensors, source)
-    return columns
+    return {tensor.name: columns[tensor.name] * _experts(tensor.shape) for tensor in tensors if len(tensor.shape) > 1}
+
+
+def _experts(shape: Any) -> int:
+    return int(shape[2]) if len(shape) > 2 else 1
 
 
 def _check_finite(tensors: Iterable[Any], source: Path) -> None:
@@ -125,9 +129,9 @@ def _require_same_model(statistics: Imatrix, columns: Mapping[str, int], importa
     problems = [f"{name} is not in it" for name in weighted.keys() - statistics.sums.keys()]
     problems += [f"{name} is not in the model" for name in statistics.sums.keys() - columns.keys()]
     problems += [
-        f"{name} has {row} columns, not {len(statistics.sums[name])}"
+        f"{name} has {row} columns, not {statistics.sums[name].size}"
         for name, row in weighted.items()
-        if name in statistics.sums and len(statistics.sums[name]) != row
+        if name in statistics.sums and statistics.sums[name].size != row
     ]
     if problems:
         listing = "; ".join(sorted(problems)[:5])
@@ -153,7 +157,7 @@ def _set_importance(native: Any, parameters: Any, statistics: Imatrix | None) ->
     array = (native.llama_model_imatrix_data * (len(statistics.sums) + 1))()
     rows = [np.ascontiguousarray(statistics.means(name)) for name in statistics.sums]
     for entry, name, row in zip(array, statistics.sums, rows, strict=False):
-        entry.name, entry.size = name.encode(), len(row)
+        entry.name, entry.size = name.encode(), row.size
         entry.data = row.ctypes.data_as(POINTER(c_float))
     parameters.imatrix = array
     return array, rows

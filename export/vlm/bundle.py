@@ -38,6 +38,7 @@ from emo_edge.export.bundles.run import ExportRun
 from emo_edge.export.configs.checkpoint import CONFIG_NAME
 from emo_edge.export.vlm.chat_template import ChatPrompt
 from emo_edge.export.vlm.config import WHOLE, VlmConfig, VlmFiles
+from emo_edge.export.vlm.pictures import BY_PROJECTOR, ONE, Pictures, pictures_of
 from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
 from emo_edge.inference.detectors import requested_files
 from emo_edge.metrics.label_agreement import label_distance
@@ -50,10 +51,11 @@ LARGEST_SIDE = 448
 """Pixels by default, of towers that read any size; 256 positions in Qwen's."""
 ANY_SIZE = ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger")
 """Projectors whose tower reads pictures of any size: their ``image_size`` is no size of a picture."""
+PROJECTOR = "clip.projector_type"
 OWN_SET = "own"
 LONGEST_TEXT = 80
 """Characters of a file's text about itself that are kept."""
-CLASS_TOKEN, LLAVA_PROJECTORS = "v.class_embd", ("mlp", "mlp_norm", "ldp", "ldpv2")
+CLASS_TOKEN, CLASS_TOKEN_PROJECTORS = "v.class_embd", ("mlp", "mlp_norm", "ldp", "ldpv2", "internvl")
 CLASS_TOKEN_WARNING = (
     "this tower has a class token, which llama.cpp puts behind the patches instead of before them (its issue 25814, "
     "seen in llama-cpp-python 0.3.36): every patch gets its neighbour's position, and answers are not the model's own"
@@ -101,12 +103,13 @@ def bundle_from_gguf(
         reports.line(f"a child process opens {files.model.name} with {files.mmproj.name}")
         pair, *_ = [proven_pair(copies[f"language-{kind}"], mmproj, side) for kind in types]
         reports.line(f"a picture of {side} pixels fills {pair.positions} positions; prompt: {prompt.shown}")
+        reports.line(_pictures_line(tower, config))
         model = copies[f"language-{types[0]}"]
         facts, detector = token_facts(model, prompt), stored_detector(writer, finder) if finder else HAAR
         face = _face(config, writer, samples, threads, reports)
         manifest = Manifest(
             name=_name(header, config),
-            components=_components(copies, types, _file_type(tower), pair, config, writer, face.component),
+            components=_components(copies, types, tower, pair, config, writer, face.component),
             preprocessing=_preprocessing(config, side, face.crop),
             layout=layout(prompt, pair.positions, facts),
             prompt=prompt_config(prompt, config, answer_space=facts.answer_space),
@@ -152,11 +155,11 @@ def _line(text: str) -> str:
 
 def _side(tower: GgufHeader) -> int:
     size = int(tower.metadata["clip.vision.image_size"])
-    return min(size, LARGEST_SIDE) if tower.metadata.get("clip.projector_type") in ANY_SIZE else size
+    return min(size, LARGEST_SIDE) if _projector(tower) in ANY_SIZE else size
 
 
 def _misplaced_class_token(tower: GgufHeader) -> bool:
-    return CLASS_TOKEN in tower.tensors and tower.metadata.get("clip.projector_type") in LLAVA_PROJECTORS
+    return CLASS_TOKEN in tower.tensors and _projector(tower) in CLASS_TOKEN_PROJECTORS
 
 
 def _language_types(files: VlmFiles, header: GgufHeader) -> list[str]:
@@ -172,6 +175,21 @@ def _language_types(files: VlmFiles, header: GgufHeader) -> list[str]:
                 f"{files.reference}: a reference is f32, f16 or bf16 and another type than the model, not {types[1]}"
             )
     return types
+
+
+def _projector(tower: GgufHeader) -> str:
+    return str(tower.metadata.get(PROJECTOR))
+
+
+def _pictures(tower: GgufHeader, config: VlmConfig) -> Pictures:
+    return config.pictures or pictures_of(_projector(tower))
+
+
+def _pictures_line(tower: GgufHeader, config: VlmConfig) -> str:
+    """Say whether clips are read, and where that comes from."""
+    number, (_, source) = _pictures(tower, config), BY_PROJECTOR.get(_projector(tower), (ONE, "no entry in the table"))
+    reads = "a clip's frames fill one prompt" if number != ONE else "one picture in a prompt, so no clips"
+    return f"{reads} (projector {_line(_projector(tower))}: {'`pictures`' if config.pictures else source})"
 
 
 def _file_type(header: GgufHeader) -> str:
@@ -197,7 +215,7 @@ def _copied(
 def _components(
     copies: dict[str, Path],
     types: Sequence[str],
-    tower: str,
+    tower: GgufHeader,
     pair: Pair,
     config: VlmConfig,
     writer: BundleWriter,
@@ -205,7 +223,10 @@ def _components(
 ) -> Components:
     language = {kind: Variant(files=(writer.entry(copies[f"language-{kind}"]),)) for kind in types}
     return Components(
-        vision=MmprojComponent(variants={tower: Variant(files=(writer.entry(copies["vision"]),))}),
+        vision=MmprojComponent(
+            variants={_file_type(tower): Variant(files=(writer.entry(copies["vision"]),))},
+            pictures=_pictures(tower, config),
+        ),
         connector=None,
         face=face,
         language=LanguageComponent(
@@ -255,7 +276,7 @@ def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles) -> dict[
     licence = header.metadata.get("general.license")
     return {
         "imported_by": f"emo-edge {__version__}",
-        "architecture": _line(f"{header.architecture}, projector {tower.metadata.get('clip.projector_type')}"),
+        "architecture": _line(f"{header.architecture}, projector {_projector(tower)}"),
         "reference": "the unquantized language model in this bundle" if files.reference else "none",
         "limits": LIMITS,
         **({"licence": _line(str(licence))} if licence else {}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from emo_edge.export.vlm.pictures import Pictures
+
 CONTEXT = 4096
 """Positions by default, fewer where the model was trained with fewer."""
 CLASSIFY = "What is the facial expression of the person in the {medium}? Answer with one of these words only: {labels}."
@@ -50,5 +52,7 @@ class VlmConfig:
     """Put the sentence of age, gender and race before the question. No such model was trained with it."""
     face_precisions: tuple[str, ...] = ("fp32", "fp16")
     context: int = CONTEXT
+    pictures: Pictures | None = None
+    """Pictures in one prompt that the model understands; None takes `emo_edge.export.vlm.pictures`' word."""
     name: str | None = None
     """Of the bundle; None takes the model's."""

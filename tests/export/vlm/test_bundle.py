@@ -17,6 +17,7 @@ from emo_edge.benchmarks.random_vlm.families import FAMILIES
 from emo_edge.bundle.manifest import QuestionCache
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.inspect import described
 from emo_edge.diagnostics.trials.llama import compute_prompt
 from emo_edge.errors import BundleError, InputError
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
@@ -61,14 +62,14 @@ def test_probabilities_are_those_of_the_prompt_read_by_hand(imported: tuple[Writ
     crop = square_crop(image, BOX, margin=0.25, size=written.vlm.side, fill=(0.5, 0.5, 0.5)).pixels
     question = classify_question(bundle.manifest.prompt, LABELS)
     before, after = written_prompt(written, question)
-    space = " " if written.family != "qwen2-vl" else ""
+    space = "" if after.endswith("\n") else " "
     with (
         LlamaSession(written.model, context_size=512, exact_cache=True, threads=1) as language,
         MtmdEncoder(written.mmproj, language, threads=1, exact=True) as encoder,
     ):
         picture = encoder.encode(crop)
         first = language.tokenize(before, control=True)
-        begin = [language.begin_token] if written.family == "llava" else []
+        begin = [language.begin_token] if written.family in ("llava", "gemma3") else []
         scores = []
         for label in LABELS:
             context = language.tokenize(after, control=True)
@@ -104,6 +105,8 @@ def written_prompt(written: Written, question: str) -> tuple[str, str]:
         "llava": ("USER: ", f"{question} ASSISTANT:"),
         "qwen2-vl": ("<|im_start|>user\n", f"{question}<|im_end|>\n<|im_start|>assistant\n"),
         "smolvlm": ("<|im_start|>User: ", f"{question}<end_of_utterance>\nAssistant:"),
+        "internvl": ("<|im_start|>user\n", f"{question}<|im_end|>\n<|im_start|>assistant\n"),
+        "gemma3": ("<start_of_turn>user\n", f"{question}<end_of_turn>\n<start_of_turn>model\n"),
     }[written.family]
 
 
@@ -111,12 +114,25 @@ def test_a_bundle_is_verified_described_and_answers(imported: tuple[Written, Bun
     _, bundle = imported
     manifest = Bundle.open(bundle.directory, use_cache=False).manifest
     assert manifest.components.mmproj and manifest.provenance["reference"] == "none"
-    assert ("warning" in manifest.provenance) == (imported[0].family == "llava")
+    assert ("warning" in manifest.provenance) == (imported[0].family in ("llava", "internvl"))
     image = packaged_samples(1)[0].image
     with EmotionPipeline.open(bundle, device="cpu") as pipeline:
         asked = Request(describe=True, prior_correction=True)
         result = pipeline.read(image, asked, boxes=[BOX])[0]
         assert len(result.answers) == 1 and abs(sum(result.probabilities.values()) - 1) < 1e-6
+        one_picture = imported[0].family == "llava"
+        assert manifest.components.mmproj.pictures == ("one" if one_picture else "several")
+        assert (", so no clips" in described(manifest)) == one_picture
+        if one_picture:
+            single = pipeline.read_clip([image], boxes=[BOX])
+            assert single is not None and single.frames == 1
+            for read in (
+                lambda: pipeline.read_clip([image, image], boxes=[BOX, BOX]),
+                lambda: pipeline.check(Request(), frames=2),
+            ):
+                with pytest.raises(InputError, match=r"takes one picture, not a clip of 2 frames: read single frames"):
+                    read()
+            return
         clip = pipeline.read_clip([image, image], boxes=[BOX, BOX])
         assert clip is not None and clip.frames == 2
         with pytest.raises(InputError, match="use fewer frames"):

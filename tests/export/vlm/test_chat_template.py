@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emo_edge.benchmarks.random_vlm.families import CHATML, PARTS, VICUNA
+from emo_edge.benchmarks.random_vlm.text import CHATML, PARTS, VICUNA
 from emo_edge.errors import BundleError
 from emo_edge.export.vlm import chat_template
 from emo_edge.export.vlm.chat_template import QUESTION, chat_prompt

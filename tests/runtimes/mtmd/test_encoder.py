@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +19,8 @@ from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.mtmd.encoder import MtmdEncoder
 from emo_edge.runtimes.mtmd.library import mtmd_library, text_tokens
 from emo_edge.runtimes.mtmd.proof import proven_pair
-from tests.random_vlms import Written
+from tests.random_vlms import Written, written_vlm
+from tests.runtimes.mtmd.transformers_forward import transformers_features, transformers_logits
 
 BEFORE, AFTER = "What does the", "person in this picture feel? Choose one: anger, fear."
 CONTEXT = 256
@@ -114,65 +114,6 @@ def test_transformers_computes_the_same(written: Written) -> None:
     np.testing.assert_allclose(ours, expected, atol=5 * F16_ERROR)
 
 
-def normalised(written: Written, image: NDArray[np.uint8]) -> torch.Tensor:
-    values = (image.astype(np.float32) / 255 - written.vlm.mean) / written.vlm.deviation
-    return torch.from_numpy(values.transpose(2, 0, 1)[None].copy())
-
-
-@torch.no_grad()
-def transformers_features(written: Written, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    model, pixels = written.vlm.model, normalised(written, image)
-    if written.family == "qwen2-vl":
-        side = written.vlm.side // 14
-        # Two equal frames; patches two by two, as Qwen2VLImageProcessor orders them.
-        frames = pixels.repeat(2, 1, 1, 1).reshape(1, 2, 3, side // 2, 2, 14, side // 2, 2, 14)
-        patches = frames.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(side * side, -1)
-        return model.model.visual(patches, torch.tensor([[1, side, side]])).numpy()
-    if written.family == "llava":
-        return llava_features(model, pixels).numpy()
-    # Position k of n is k. transformers 4.57 multiplies k / n by 1 - 1e-6 before it looks k up, and gets k - 1.
-    tower, layers = model.model.vision_model, model.model.vision_model.encoder
-    patches = tower.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
-    hidden = layers(inputs_embeds=patches + tower.embeddings.position_embedding.weight).last_hidden_state
-    features = model.model.connector(tower.post_layernorm(hidden))
-    return features.reshape(-1, features.shape[-1]).numpy()
-
-
-def llava_features(model: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """CLIP with its class token behind the patches, where llama.cpp puts it (its issue 25814), and LLaVA has it first.
-
-    The positions and the rows that the projector reads are those of a class token in front. Where this stops being
-    what libmtmd computes, `emo_edge.export.importers.gguf` must no longer warn.
-    """
-    tower = model.model.vision_tower.vision_model
-    patches = tower.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
-    tokens = torch.cat([patches, tower.embeddings.class_embedding.view(1, 1, -1)], 1)
-    hidden = tower.pre_layrnorm(tokens + tower.embeddings.position_embedding.weight)
-    for layer in tower.encoder.layers[:2]:
-        (hidden,) = layer(hidden, None, None)
-    return model.model.multi_modal_projector(hidden[:, 1:])[0]  # type: ignore[no-any-return]
-
-
-@torch.no_grad()
-def transformers_logits(
-    written: Written, parts: list[list[int] | None], features: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    model: Any = written.vlm.model
-    config = model.config
-    image_token = getattr(config, "image_token_id", None) or config.image_token_index
-    ids = [token for part in parts for token in ([image_token] * len(features) if part is None else part)]
-    tokens = torch.tensor([ids])
-    embedded = model.get_input_embeddings()(tokens)
-    embedded[tokens == image_token] = torch.from_numpy(np.tile(features, (parts.count(None), 1)))
-    extra = {}
-    if written.family == "qwen2-vl":
-        side = written.vlm.side // 14
-        extra["position_ids"], _ = model.model.get_rope_index(tokens, torch.tensor([[1, side, side]]))
-    language = model.model.text_model if written.family == "smolvlm" else model.model.language_model
-    hidden = language(inputs_embeds=embedded, **extra).last_hidden_state
-    return model.lm_head(hidden)[0, -1].numpy()
-
-
 def test_another_question_keeps_the_picture_and_equals_a_fresh_prompt(written: Written) -> None:
     with opened(written) as (language, encoder):
         chunks = encoder.encode(picture(written.vlm.side))
@@ -185,6 +126,28 @@ def test_another_question_keeps_the_picture_and_equals_a_fresh_prompt(written: W
         fresh = log_probs(language)
     assert computed < length - sum(len(chunk) for chunk in chunks)
     np.testing.assert_allclose(kept, fresh, atol=1e-4)
+
+
+def test_internvl_cuts_a_large_picture_into_tiles_and_shows_the_whole_behind_them(
+    made_once: Callable[..., Path],
+) -> None:
+    written = written_vlm(made_once, "internvl")
+    side = written.vlm.side
+    image = np.concatenate([picture(side, 1), picture(side, 2)], 1)
+    with opened(written) as (_, encoder):
+        chunks = encoder.encode(image)
+    rows = [chunk.embeddings for chunk in chunks if isinstance(chunk, PictureRows)]
+    tiles = [transformers_features(written, image[:, left : left + side]) for left in (0, side)]
+    assert [len(one) for one in rows] == [len(tiles[0])] * 3
+    for ours, expected in zip(rows, tiles, strict=False):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(ours / scale, expected / scale, atol=F16_ERROR)
+
+
+def test_gemmas_rows_see_each_other_and_the_others_what_came_before(written: Written) -> None:
+    with opened(written) as (_, encoder):
+        rows = [chunk for chunk in encoder.encode(picture(written.vlm.side)) if isinstance(chunk, PictureRows)]
+    assert {one.causal for one in rows} == {written.family != "gemma3"}
 
 
 def test_another_picture_gives_other_probabilities(written: Written) -> None:
