@@ -12,6 +12,7 @@ from emo_edge.bundle.sections import (
     OUTPUTS,
     PARTS,
     QUESTION_INPUT,
+    VALUES,
     ManifestSections,
     Profile,
 )
@@ -27,6 +28,7 @@ def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
         *_language_checks(manifest, len(frames), text),
         *_face_checks(manifest, frames),
         *_label_checks(manifest),
+        *_value_checks(manifest),
         *_output_checks(manifest),
         *_crop_checks(manifest),
         *_file_checks(manifest),
@@ -131,6 +133,15 @@ def _label_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
         (bool(manifest.label_sets), "label_sets needs a set of the network's labels"),
         (not others, f"label_sets has labels that the network lacks: {', '.join(sorted(others))}"),
     ]
+
+
+def _value_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
+    """Require a name and a scale for every number that a network of labels gives beside them."""
+    face, count = manifest.components.face, len(manifest.face_labels.values)
+    shapes = [one.shape for one in face.outputs if one.name == VALUES] if face else []
+    if not shapes:
+        return [(not count, f"face_labels.values names rows, and components.face lacks {VALUES}")]
+    return [(shapes[0][1:] == (count,), f"{VALUES} {list(shapes[0])} needs {count}, a row each of face_labels.values")]
 
 
 def _output_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:

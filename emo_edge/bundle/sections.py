@@ -39,7 +39,9 @@ OUTPUTS = {
 FACE_TOKENS = "face_tokens"
 LABEL_LOGITS = "label_logits"
 """Output of a face graph that gives the labels itself, [N, labels], where there is no language model."""
-ALONE = ({FACE_TOKENS}, {LABEL_LOGITS})
+VALUES = "values"
+"""Output of such a graph beside the labels, [N, values]: numbers on a scale, such as valence and arousal."""
+ALONE = ({FACE_TOKENS}, {LABEL_LOGITS}, {LABEL_LOGITS, VALUES})
 """Outputs of a face graph that has no attributes."""
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""

@@ -223,8 +223,8 @@ class EmotionPipeline:
         *,
         clip: bool = False,
     ) -> FrameFeatures:
-        crops = self.manifest.preprocessing
-        return run_networks(self.engines, crops.of_clip() if clip else crops, frames, faces, watch, detector)
+        crops, values = self.manifest.preprocessing, self.manifest.face_labels.values
+        return run_networks(self.engines, crops.of_clip() if clip else crops, frames, faces, watch, detector, values)
 
     def _result(
         self,
@@ -261,6 +261,7 @@ class EmotionPipeline:
             points=features.faces[middle].points,
             frames=rows.stop - rows.start,
             probabilities=scores.probabilities,
+            values=self.label_network.values(features.face_outputs, rows) if self.label_network else {},
             face=attributes,
             answers=scores.answers,
             stage_ms=watch.milliseconds,
