@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,18 +86,24 @@ class ByteLevelTokenizer:
     """The checkpoint's ``tokenizer.json``, byte-level BPE as Qwen2's, read by ``tokenizers`` itself.
 
     Names of control tokens in a text, such as a chat template's, are these tokens.
+
+    Args:
+        directory: of the file.
+        text: its content, where other files take its place.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, text: str | None = None) -> None:
         from tokenizers import Tokenizer
 
         self.path = Path(directory) / LANGUAGE_JSON_NAME
-        require_file(self.path)
-        if self.path.stat().st_size > LARGEST_JSON:
-            raise CheckpointError(f"{self.path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
-        self.content: dict[str, Any] = read_json(self.path, "it is the tokenizer")
+        if text is None:
+            require_file(self.path)
+            if self.path.stat().st_size > LARGEST_JSON:
+                raise CheckpointError(f"{self.path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
+        self.content: dict[str, Any] = json.loads(text) if text else read_json(self.path, "it is the tokenizer")
         try:
-            self._tokenizer: Any = Tokenizer.from_str(self.path.read_text(encoding="utf-8"))
+            self.text: str = text or self.path.read_text(encoding="utf-8")
+            self._tokenizer: Any = Tokenizer.from_str(self.text)
         except Exception as error:  # tokenizers raises Exception itself
             raise CheckpointError(f"{self.path}: no tokenizer: {str(error)[:200]}; copy it again") from error
 
