@@ -59,7 +59,17 @@ def against(reference: Predictions, predictions: Predictions, samples: Sequence[
         },
         "kl_mean": evidence["kl_mean"],
         "kl_p95": evidence["kl_p95"],
+        "values": {
+            name: _value_distance(own, predictions.values[name])
+            for name, own in reference.values.items()
+            if name in predictions.values
+        },
     }
+
+
+def _value_distance(reference: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, float]:
+    errors = np.abs(reference - other)
+    return {"mean_error": float(errors.mean()), "max_error": float(errors.max())}
 
 
 def gate_of(

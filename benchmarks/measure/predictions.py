@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Predictions:
     """Probabilities [N, labels]."""
     answers: tuple[str | None, ...]
     """Free-text answer about each; None where none was requested."""
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Valence, arousal and others by name, [N] each, of a network that gives them."""
 
 
 def read_samples(
@@ -66,20 +68,25 @@ def read_samples(
 
 def predictions_of(rows: Sequence[Row]) -> Predictions:
     """Return the predictions that rows of the journal hold, in their order."""
-    return Predictions(np.array([row["scores"] for row in rows], np.float64), tuple(row["answer"] for row in rows))
+    scores = np.array([row["scores"] for row in rows], np.float64)
+    given = [row.get("values", {}) for row in rows]
+    names = [name for name in given[0] if all(name in values for values in given)] if given else []
+    values = {name: np.array([one[name] for one in given], np.float64) for name in names}
+    return Predictions(scores, tuple(row["answer"] for row in rows), values)
 
 
 def _read(target: BenchTarget, sample: BenchSample, *, clip: bool, written: bool) -> Row:
     frames = sample.frames()
     prediction = target.read(frames, clip=clip)
-    if not all(map(math.isfinite, prediction.probabilities)):
-        raise DeviceError(f"{sample.item.key}: its probabilities are not finite")
+    if not all(map(math.isfinite, [*prediction.probabilities, *prediction.values.values()])):
+        raise DeviceError(f"{sample.item.key}: its probabilities or values are not finite")
     answer = target.write(frames, None, clip=clip).text if written else None
     return {
         "key": sample.item.key,
         "sha256": sample.sha256,
         "truth": sample.truth,
         "scores": prediction.probabilities,
+        **({"values": prediction.values} if prediction.values else {}),
         "answer": answer,
         "groups": dict(sample.item.groups),
         "ms": {stage: round(value, 3) for stage, value in prediction.stage_ms.items()},
@@ -94,5 +101,6 @@ def is_prediction(row: dict[str, Any], labels: int, answered: set[str]) -> bool:
         and len(scores) == labels
         and all(isinstance(one, float) and 0 <= one <= 1 + ROUNDING for one in scores)
     )
-    answer = row.get("answer", False)
+    answer, values = row.get("answer", False), row.get("values", {})
+    numbers = numbers and isinstance(values, dict) and all(isinstance(one, float) for one in values.values())
     return numbers and (isinstance(answer, str) if row["key"] in answered else answer is None)

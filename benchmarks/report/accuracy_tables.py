@@ -164,6 +164,23 @@ def _distance_row(report: Report, index: int, row: Row) -> tuple[Cell, ...]:
     )
 
 
+def values(report: Report) -> Table | None:
+    """Return the distance of valence, arousal and other values from full precision's."""
+    rows = tuple(
+        (
+            row_name(report, index),
+            worded(name, pointer(*at, name)),
+            fixed(one.mean_error, pointer(*at, name, "mean_error"), 4),
+            fixed(one.max_error, pointer(*at, name, "max_error"), 4),
+        )
+        for index, row in enumerate(report.rows)
+        if row.against_reference and (at := ("rows", index, "against_reference", "values"))
+        for name, one in row.against_reference.values.items()
+    )
+    head = ("row", "value", "mean difference", "largest difference")
+    return Table("Values beside the labels, compared with full precision", head, rows) if rows else None
+
+
 def answers(report: Report) -> Table | None:
     """Return the scores of free-text answers by the label they name."""
     rows = tuple(

@@ -70,6 +70,13 @@ class McNemar(Part):
     only_this: Count
 
 
+class ValueDistance(Part):
+    """Absolute differences of a value, such as valence, from full precision's, in its own units."""
+
+    mean_error: Measure
+    max_error: Measure
+
+
 class AgainstReference(Part):
     """A profile compared with full precision, on the same samples."""
 
@@ -78,6 +85,7 @@ class AgainstReference(Part):
     mcnemar: McNemar | None = None
     kl_mean: Measure | None = None
     kl_p95: Measure | None = None
+    values: dict[str, ValueDistance] = Field(default_factory=dict)
 
 
 class Gate(Part):

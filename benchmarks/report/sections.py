@@ -45,7 +45,7 @@ def chapters(report: Report) -> list[Chapter]:
         _chapter(
             "distance",
             "Distance from full precision",
-            [accuracy.distances(report), accuracy.answers(report)],
+            [accuracy.distances(report), accuracy.values(report), accuracy.answers(report)],
             "Not measured.",
         ),
         _chapter("labels", "Labels", [accuracy.per_class(report)], "No row has figures of each label."),

@@ -12,11 +12,13 @@ from emo_edge.benchmarks.datasets.items import Frame
 from emo_edge.benchmarks.workload.config import REFERENCE
 from emo_edge.benchmarks.workload.targets import Prediction, Written
 from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS
+from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.export.reference.label_network import open_label_network
+from emo_edge.inference.label_network import values_on_scale
 from emo_edge.inference.probability import softmax
+from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
 NO_TEXT = "a network of labels reads and writes no text"
@@ -37,12 +39,15 @@ class LabelTorchTarget:
     def read(self, frames: Sequence[Frame], *, clip: bool) -> Prediction:
         """Predict the label of the frames' face; a clip takes the mean over them."""
         watch = Stopwatch()
-        probabilities = self._probabilities(frames if clip else frames[:1], watch).mean(0)
-        return Prediction(probabilities.tolist(), watch.milliseconds)
+        outputs = self._outputs(frames if clip else frames[:1], watch)
+        probabilities = softmax(outputs[LABEL_LOGITS][:, self._columns] / self._temperature).mean(0)
+        scales = self.network.config.values
+        values = values_on_scale(outputs[VALUES], scales) if scales else {}
+        return Prediction(probabilities.tolist(), watch.milliseconds, values)
 
     def read_faces(self, frames: Sequence[Frame]) -> None:
         """Read the face of every frame in one batch."""
-        self._probabilities(frames, Stopwatch())
+        self._outputs(frames, Stopwatch())
 
     def write(self, frames: Sequence[Frame], question: str | None, *, clip: bool) -> Written:
         """Raise InputError: there is no language model."""
@@ -66,9 +71,8 @@ class LabelTorchTarget:
         torch.set_num_threads(self._threads)
         del self.network
 
-    def _probabilities(self, frames: Sequence[Frame], watch: Stopwatch) -> np.ndarray:
+    def _outputs(self, frames: Sequence[Frame], watch: Stopwatch) -> dict[str, Tensor]:
         with watch("crop"):
             crops = np.stack([crop_face(frame.image, frame.box, self.network.crop).pixels for frame in frames])
         with watch("face"):
-            logits = self.network.graph_outputs(crops)[LABEL_LOGITS]
-        return softmax(logits[:, self._columns] / self._temperature)
+            return self.network.graph_outputs(crops)

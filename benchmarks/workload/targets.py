@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,8 @@ class Prediction:
 
     probabilities: list[float]
     stage_ms: dict[str, float]
+    values: dict[str, float] = field(default_factory=dict)
+    """Valence, arousal and others by name, of a network that gives them."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def read_labels(
     """Predict the label of the face in the frames' boxes with a pipeline."""
     result = _reading(pipeline, frames, Request(labels=labels), clip=clip)
     stages = {stage: ms for stage, ms in result.stage_ms.items() if stage != "detect"}
-    return Prediction(list(result.probabilities.values()), stages)
+    return Prediction(list(result.probabilities.values()), stages, result.values)
 
 
 def _reading(pipeline: EmotionPipeline, frames: Sequence[Frame], request: Request, *, clip: bool) -> EmotionResult:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.face_crops import crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS
+from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.component import AT_ONCE
 from emo_edge.calibration.language.variants import GroundTruth
@@ -33,6 +33,8 @@ class LabelReference:
     """Crops [N, H, W, 3]."""
     logits: Tensor
     """[N, rows]."""
+    values: Tensor | None
+    """[N, values]; None of a network that gives none."""
     probabilities: NDArray[np.float64]
     """[N, labels]."""
 
@@ -42,12 +44,14 @@ class LabelReference:
             self,
             images=self.images[:count],
             logits=self.logits[:count],
+            values=None if self.values is None else self.values[:count],
             probabilities=self.probabilities[:count],
         )
 
     def of(self, component: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the output and the input of the one graph there is."""
-        return {LABEL_LOGITS: self.logits}, {"image": self.images}
+        """Return the outputs and the input of the one graph there is."""
+        values = {} if self.values is None else {VALUES: self.values}
+        return {LABEL_LOGITS: self.logits, **values}, {"image": self.images}
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,9 @@ def label_run(
 def _reference(network: AnyLabelNetwork, samples: Sequence[Sample], label_set: str) -> LabelReference:
     images = np.concatenate(list(_crops(network, samples)))
     parts = [network.graph_outputs(images[start : start + AT_ONCE]) for start in range(0, len(images), AT_ONCE)]
-    logits = np.concatenate([part[LABEL_LOGITS] for part in parts])
-    return LabelReference(images, logits, _probabilities(network, logits, label_set))
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    logits = outputs[LABEL_LOGITS]
+    return LabelReference(images, logits, outputs.get(VALUES), _probabilities(network, logits, label_set))
 
 
 def _crops(network: AnyLabelNetwork, samples: Sequence[Sample]) -> Iterator[Tensor]:

@@ -1,377 +1,83 @@
 """The manifest of a bundle: typed, versioned, closed sets of keys. A device needs nothing else to know a model.
 
-`schema()` is the JSON Schema that ships as ``emo_edge/schemas/manifest-1.json``.
+`emo_edge.bundle.sections` holds its keys and their types. `schema()` is the JSON Schema that ships as
+``emo_edge/schemas/manifest-1.json``.
 """
 
 from __future__ import annotations
 
-import re
-from math import prod
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, model_validator
 
-from emo_edge.bundle.engine_settings import EngineSettings
-from emo_edge.bundle.face_crops import Preprocessing
-from emo_edge.bundle.prompts import (
-    FaceLabels,
-    FramesSegment,
-    PromptConfig,
-    Segment,
-    TextSegment,
-    placeholder_checks,
+from emo_edge.bundle.manifest_checks import section_checks
+from emo_edge.bundle.sections import (
+    FACE_TOKENS,
+    GRAPHS,
+    LABEL_LOGITS,
+    LARGEST_CONTEXT,
+    LARGEST_CROP,
+    OUTPUTS,
+    PARTS,
+    QUESTION_INPUT,
+    VALUES,
+    BundleFile,
+    Components,
+    Detector,
+    GraphComponent,
+    LanguageComponent,
+    ManifestSections,
+    MmprojComponent,
+    Profile,
+    QuestionCache,
+    Scoring,
+    TensorContract,
+    Variant,
 )
 from emo_edge.errors import BundleError
-from emo_edge.metrics.label_agreement import interval_checks
-from emo_edge.tensors import TensorSpec
 from emo_edge.utils.json_values import json_values
-from emo_edge.utils.settings import Figures, Line, Name, Section, Size, Text, problem_list, require
-from emo_edge.utils.text import NAME_BREAKS
+from emo_edge.utils.settings import problem_list, require
 
+__all__ = [
+    "BUNDLE_VERSION",
+    "FACE_TOKENS",
+    "GRAPHS",
+    "LABEL_LOGITS",
+    "LARGEST_CONTEXT",
+    "LARGEST_CROP",
+    "MANIFEST_NAME",
+    "OUTPUTS",
+    "PARTS",
+    "QUESTION_INPUT",
+    "VALUES",
+    "BundleFile",
+    "Components",
+    "Detector",
+    "GraphComponent",
+    "LanguageComponent",
+    "Manifest",
+    "MmprojComponent",
+    "Profile",
+    "QuestionCache",
+    "Scoring",
+    "TensorContract",
+    "Variant",
+    "manifest_from_json",
+    "schema",
+]
 MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
-GRAPHS = ("vision", "connector", "face")
-"""The components that are graphs, in the order they are computed."""
-PARTS = (*GRAPHS, "language")
-"""All components."""
-OUTPUTS = {
-    "vision": {"features"},
-    "connector": {"visual_tokens"},
-    "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
-}
-"""Outputs of each graph that the pipeline reads; a face graph of nothing but tokens or labels has no attributes."""
-FACE_TOKENS = "face_tokens"
-LABEL_LOGITS = "label_logits"
-"""Output of a face graph that gives the labels itself, [N, labels], where there is no language model."""
-ALONE = ({FACE_TOKENS}, {LABEL_LOGITS})
-"""Outputs of a face graph that has no attributes."""
-QUESTION_INPUT = "question_ids"
-"""Input of a connector whose tokens depend on the question."""
-LARGEST_CONTEXT, LARGEST_CROP, LARGEST_TENSOR, MOST_VALUES = 1 << 17, 2048, 1 << 28, 1 << 16
-"""Positions; pixels of a side; values of one row of a graph's input or output; values in ``manifest.json``."""
-UNPLAIN = re.compile(rf'[\\:"]|{NAME_BREAKS.pattern}')
-Dtype = Literal["uint8", "int64", "float16", "float32"]
-Detector = Literal["haar", "mtcnn", "whole-image", "yunet"]
-DETECTOR_FILES = {"mtcnn": 3, "yunet": 1}
-"""Number of files that a detector needs, where it needs any."""
+MOST_VALUES = 1 << 16
+"""Values in ``manifest.json``."""
 
 
-def _whole_intervals(figures: dict[str, float]) -> dict[str, float]:
-    require(*interval_checks(figures))
-    return figures
-
-
-Evidence = Annotated[Figures, AfterValidator(_whole_intervals)]
-"""Measured figures by name; an interval has both its ends."""
-
-
-class BundleFile(Section):
-    """One file: where it lies below the bundle, and how to know that it is intact."""
-
-    path: Annotated[str, Field(max_length=255)]
-    size: Annotated[int, Field(ge=0, le=1 << 44, strict=True)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        plain = bool(parts) and not path.startswith("/") and ".." not in parts and not UNPLAIN.search(path)
-        require((plain and str(PurePosixPath(path)) == path, f"{path!r} is no plain path inside the bundle"))
-        return path
-
-
-class TensorContract(Section):
-    """Name, dtype and shape of a graph's input or output; a name in the shape is an axis that varies."""
-
-    name: Line
-    dtype: Dtype
-    shape: Annotated[tuple[Size | Line, ...], Field(max_length=8)]
-
-    @model_validator(mode="after")
-    def _fits_memory(self) -> TensorContract:
-        values = prod(size for size in self.shape if isinstance(size, int))
-        require((values <= LARGEST_TENSOR, f"shape of {values} values, more than {LARGEST_TENSOR}"))
-        return self
-
-    def spec(self) -> TensorSpec:
-        """Return it as sessions use it."""
-        return TensorSpec(self.name, self.dtype, self.shape)
-
-
-class Variant(Section):
-    """One precision of one component: its files, the one to open first, and its measured distance."""
-
-    files: Annotated[tuple[BundleFile, ...], Field(min_length=1, max_length=64)]
-    evidence: Annotated[dict[Line, Evidence], Field(max_length=64)] = Field(default_factory=dict)
-    """Per output, the distance from the PyTorch reference: see `emo_edge.metrics.tensor_parity`."""
-
-
-Variants = Annotated[dict[Name, Variant], Field(min_length=1, max_length=64)]
-
-
-class GraphComponent(Section):
-    """A portable graph (ONNX) in one or more precisions."""
-
-    kind: Literal["onnx"] = "onnx"
-    inputs: Annotated[tuple[TensorContract, ...], Field(max_length=64)]
-    outputs: Annotated[tuple[TensorContract, ...], Field(max_length=64)]
-    variants: Variants
-
-
-class MmprojComponent(Section):
-    """A vision tower with its projector that libmtmd runs: llama.cpp's mmproj file. There is no connector."""
-
-    kind: Literal["mmproj"] = "mmproj"
-    variants: Variants
-    pictures: Literal["one", "several"] = "several"
-    """Pictures in one prompt that the model was trained on; a model of one reads no clips."""
-
-
-class LanguageComponent(Section):
-    """The language model (GGUF) in one or more quantizations."""
-
-    kind: Literal["gguf"] = "gguf"
-    context_size: Annotated[int, Field(ge=1, le=LARGEST_CONTEXT, strict=True)]
-    embedding_size: Size
-    variants: Variants
-
-
-def _vision_kind(value: Any) -> str:
-    """Return the kind of a vision component; without one, or with an unknown one, it is read as a graph."""
-    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    return "mmproj" if kind == "mmproj" else "onnx"
-
-
-VisionComponent = Annotated[
-    Annotated[GraphComponent, Tag("onnx")] | Annotated[MmprojComponent, Tag("mmproj")], Discriminator(_vision_kind)
-]
-
-
-class Components(Section):
-    """The components of a bundle.
-
-    A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
-    """
-
-    vision: VisionComponent | None
-    connector: GraphComponent | None
-    face: GraphComponent | None
-    language: LanguageComponent | None
-
-    def get(self, part: str) -> GraphComponent | MmprojComponent | LanguageComponent | None:
-        """Return the component of a name of `PARTS`; None where the bundle has none."""
-        component: GraphComponent | MmprojComponent | LanguageComponent | None = getattr(self, part)
-        return component
-
-    @property
-    def mmproj(self) -> MmprojComponent | None:
-        """The vision tower that libmtmd runs; None where it is a graph or there is none."""
-        return self.vision if isinstance(self.vision, MmprojComponent) else None
-
-    def graph(self, part: str) -> GraphComponent:
-        """Return the graph of a name of `GRAPHS`; raise BundleError where the bundle has none."""
-        component = self.get(part)
-        if not isinstance(component, GraphComponent):
-            raise BundleError(f"the bundle has no graph {part}")
-        return component
-
-    def graphs(self) -> dict[str, GraphComponent]:
-        """Return the graphs there are, in the order of `GRAPHS`."""
-        return {part: graph for part in GRAPHS if isinstance(graph := self.get(part), GraphComponent)}
-
-
-class Scoring(Section):
-    """Conversion of label scores to probabilities."""
-
-    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
-    prior_correction: bool = False
-    """True sets scores against those of a blank image (a content-free prompt) by default."""
-
-
-class QuestionCache(Section):
-    """Positions behind a prompt's pictures that are computed for each picture; the rest is taken from a grey one's."""
-
-    head: Annotated[int, Field(ge=0, lt=LARGEST_CONTEXT, strict=True)] = 0
-    """Right behind the pictures."""
-    tail: Annotated[int, Field(ge=1, lt=LARGEST_CONTEXT, strict=True)]
-    """At the prompt's end."""
-
-
-class Profile(Section):
-    """One variant of every component there is, by name."""
-
-    vision: Name | None
-    connector: Name | None
-    face: Name | None
-    language: Name | None
-    question_cache: QuestionCache | None = None
-    """For label scores; None computes every position."""
-    evidence: Evidence = Field(default_factory=dict)
-    """Whole chain, its question cache too, against the PyTorch reference: label agreement, KL, samples."""
-
-    def variant(self, part: str) -> str | None:
-        """Return the variant of a component of `PARTS`; None where there is no such component."""
-        name: str | None = getattr(self, part)
-        return name
-
-
-class Manifest(Section):
+class Manifest(ManifestSections):
     """The whole of ``manifest.json``."""
 
-    bundle_version: Literal[1] = 1
-    name: Line
-    components: Components
-    preprocessing: Preprocessing
-    layout: Annotated[tuple[Segment, ...], Field(max_length=32)]
-    """Empty without a language model, as ``label_sets`` is where no graph gives labels."""
-    prompt: PromptConfig
-    label_sets: Annotated[dict[Name, Annotated[tuple[Line, ...], Field(max_length=512)]], Field(max_length=64)]
-    face_labels: FaceLabels
-    question_tokenizer: BundleFile | None
-    max_question_tokens: Annotated[int, Field(ge=1, le=4096, strict=True)] | None
-    detector: Detector = "haar"
-    detector_files: tuple[BundleFile, ...] = ()
-    """The detector's graphs, in the order in which it runs them."""
-    scoring: Scoring = Scoring()
-    engines: EngineSettings = EngineSettings()
-    profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
-    default_profile: Name
-    provenance: Annotated[dict[Line, Text], Field(max_length=256)] = Field(default_factory=dict)
-
     @model_validator(mode="after")
-    def _parts_fit(self) -> Manifest:
-        frames = [segment for segment in self.layout if isinstance(segment, FramesSegment)]
-        text = "".join(segment.text for segment in self.layout if isinstance(segment, TextSegment))
-        paths = [file.path for file in self.files()]
-        require(
-            (self.default_profile in self.profiles, f"default_profile {self.default_profile!r} is no profile"),
-            *self._language_checks(len(frames), text),
-            *self._face_checks(frames),
-            *self._label_checks(),
-            *self._output_checks(),
-            *(
-                (crop is None or crop.size <= LARGEST_CROP, f"preprocessing.{part}.size is more than {LARGEST_CROP}")
-                for part, crop in (("vision", self.preprocessing.vision), ("face", self.preprocessing.face))
-            ),
-            (len(set(paths)) == len(paths), "two files have the same path"),
-            (
-                len(self.detector_files) == DETECTOR_FILES.get(self.detector, 0),
-                f"detector {self.detector} needs {DETECTOR_FILES.get(self.detector, 0)} detector_files",
-            ),
-            *(
-                (len(set(labels)) == len(labels) > 1, f"label_sets.{name} needs two different labels")
-                for name, labels in self.label_sets.items()
-            ),
-            *(check for name, profile in self.profiles.items() for check in self._profile_checks(name, profile)),
-        )
+    def _sections_fit(self) -> Manifest:
+        require(*section_checks(self))
         return self
-
-    def _language_checks(self, frames: int, text: str) -> list[tuple[bool, str]]:
-        """Require all that a language model needs, or none of it."""
-        parts = self.components
-        chain: dict[str, object] = {
-            "components.vision": parts.vision,
-            "components.connector": parts.connector,
-            "preprocessing.vision": self.preprocessing.vision,
-            "layout": self.layout or None,
-            "label_sets": self.label_sets or None,
-        }
-        reads = parts.connector is not None and any(feed.name == QUESTION_INPUT for feed in parts.connector.inputs)
-        question: dict[str, object] = {
-            "question_tokenizer": self.question_tokenizer,
-            "max_question_tokens": self.max_question_tokens,
-        }
-        if parts.language is None:
-            if self.face_labels.expression:
-                chain.pop("label_sets")
-            odd = [name for name, value in {**chain, **question}.items() if value is not None]
-            return [
-                (not odd, f"without components.language there is no use for {', '.join(odd)}"),
-                (parts.face is not None, "there is neither a language model nor a face network"),
-            ]
-        if parts.mmproj:
-            chain.pop("components.connector")
-        needed = chain | question if reads else chain
-        missing = [name for name, value in needed.items() if value is None]
-        unread = [name for name, value in question.items() if value is not None and not reads]
-        return [
-            (not missing, f"components.language needs {', '.join(missing)}"),
-            (not unread, f"components.connector reads no question: there is no use for {', '.join(unread)}"),
-            (frames == 1, "layout needs exactly one frames segment"),
-            (not (parts.mmproj and parts.connector), "an mmproj holds its projector: components.connector has no use"),
-            *self._picture_checks(),
-            ("{question}" in text, "layout lacks {question}"),
-            *placeholder_checks("layout", text),
-        ]
-
-    def _picture_checks(self) -> list[tuple[bool, str]]:
-        """Require that the frames' tokens are those of the vision component that there is."""
-        groups = [group for segment in self.layout if isinstance(segment, FramesSegment) for group in segment.groups]
-        own = "vision" if self.components.mmproj else "connector"
-        strange = [group.name for group in groups if group.component not in (own, "face")]
-        pictures = [group for group in groups if group.component == "vision"]
-        return [
-            (not strange, f"layout has {', '.join(strange)}, which components.{own} does not give"),
-            (len(pictures) == bool(self.components.mmproj), "layout needs one group of the mmproj's picture"),
-        ]
-
-    def _face_checks(self, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
-        face, crop = self.components.face, self.preprocessing.face
-        tokens = any(group.component == "face" for segment in frames for group in segment.groups)
-        outputs = {contract.name for contract in face.outputs} if face else set()
-        gives_tokens, only_tokens = FACE_TOKENS in outputs, outputs == {FACE_TOKENS}
-        return [
-            ((face is None) == (crop is None), "components.face and preprocessing.face go together"),
-            (face is not None or not tokens, "layout has face tokens, and there is no face component"),
-            (not (face and tokens) or gives_tokens, f"layout has face tokens, components.face lacks {FACE_TOKENS}"),
-            (tokens or not only_tokens, "components.face gives tokens alone, and the layout has none"),
-        ]
-
-    def _label_checks(self) -> list[tuple[bool, str]]:
-        """Require a name for every row of a graph that gives the labels itself, and no set of other labels."""
-        parts, rows = self.components, self.face_labels.expression
-        shapes = [one.shape for one in parts.face.outputs if one.name == LABEL_LOGITS] if parts.face else []
-        if not shapes:
-            return [(not rows, f"face_labels.expression names rows, and components.face lacks {LABEL_LOGITS}")]
-        width, others = len(rows), {label for labels in self.label_sets.values() for label in labels} - set(rows)
-        return [
-            (parts.language is None, f"components.face gives {LABEL_LOGITS} beside a language model"),
-            (shapes[0][1:] == (width,), f"{LABEL_LOGITS} {list(shapes[0])} needs {width}, a row each expression"),
-            (bool(self.label_sets), "label_sets needs a set of the network's labels"),
-            (not others, f"label_sets has labels that the network lacks: {', '.join(sorted(others))}"),
-        ]
-
-    def _output_checks(self) -> list[tuple[bool, str]]:
-        """Require every output that the pipeline reads."""
-        checks = []
-        for part, graph in self.components.graphs().items():
-            given = {contract.name for contract in graph.outputs}
-            missing = set() if part == "face" and given in ALONE else OUTPUTS[part] - given
-            checks.append((not missing, f"components.{part} lacks the outputs {', '.join(sorted(missing))}"))
-        heads = self.components.face.outputs if self.components.face else ()
-        return checks + self.face_labels.row_checks({head.name: head.shape for head in heads})
-
-    def _profile_checks(self, name: str, profile: Profile) -> list[tuple[bool, str]]:
-        checks = []
-        for part in PARTS:
-            component, variant = self.components.get(part), profile.variant(part)
-            known = list(component.variants) if component else [None]
-            checks.append((variant in known, f"profiles.{name}.{part}: {variant!r} is not one of {known}"))
-        return checks
-
-    def files(self) -> list[BundleFile]:
-        """List every file of the bundle but the manifest itself."""
-        components = [component for part in PARTS if (component := self.components.get(part)) is not None]
-        variants = [variant for component in components for variant in component.variants.values()]
-        tokenizer = [self.question_tokenizer] if self.question_tokenizer else []
-        return [*(file for variant in variants for file in variant.files), *tokenizer, *self.detector_files]
-
-    @property
-    def frames_segment(self) -> FramesSegment:
-        """Segment of the visual tokens, in a bundle with a language model."""
-        return next(segment for segment in self.layout if isinstance(segment, FramesSegment))
 
 
 def manifest_from_json(text: str | bytes) -> Manifest:

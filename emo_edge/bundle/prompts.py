@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, RACES
-from emo_edge.utils.settings import Line, Section, Text, require
+from emo_edge.utils.settings import Finite, Line, Name, Section, Text, require
 
 IMAGE_MARK = "<image>"
 MOST_PLACEHOLDERS = 8
@@ -79,6 +79,19 @@ def _field_checks(
     ]
 
 
+class ValueRange(Section):
+    """A number that a network gives beside its labels, such as valence: its name and the ends of its scale."""
+
+    name: Name
+    low: Finite
+    high: Finite
+
+    @model_validator(mode="after")
+    def _ends_differ(self) -> ValueRange:
+        require((self.low < self.high, f"value {self.name}: its low end {self.low:g} is not below {self.high:g}"))
+        return self
+
+
 class FaceLabels(Section):
     """Names of the face heads' rows, in output order."""
 
@@ -88,6 +101,8 @@ class FaceLabels(Section):
     attributes: tuple[Line, ...] = CELEBA_ATTRIBUTES
     expression: Annotated[tuple[Line, ...], Field(max_length=512)] = ()
     """Rows of ``label_logits``, of a network that gives the labels itself; empty for every other."""
+    values: Annotated[tuple[ValueRange, ...], Field(max_length=64)] = ()
+    """Rows of ``values``, which such a network gives beside its labels."""
 
     @model_validator(mode="after")
     def _counts_fit(self) -> FaceLabels:
@@ -102,6 +117,7 @@ class FaceLabels(Section):
                 len(set(expressions)) == len(expressions) != 1 and all(expressions),
                 "face_labels.expression needs two or more different names, one per output row",
             ),
+            (len({value.name for value in self.values}) == len(self.values), "face_labels.values has a name twice"),
         )
         return self
 

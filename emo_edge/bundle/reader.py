@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, Profile, Variant, manifest_from_json
-from emo_edge.bundle.onnx_external import external_locations
 from emo_edge.errors import BundleError, InputError
 from emo_edge.graphs.bounds import check_graph_file
+from emo_edge.graphs.onnx_external import external_locations
 from emo_edge.storage.directories import read_whole, replaced_path
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.files import sha256_of

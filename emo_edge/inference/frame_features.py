@@ -9,6 +9,7 @@ import numpy as np
 
 from emo_edge.bundle.face_crops import Preprocessing, crop_face
 from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
+from emo_edge.bundle.prompts import ValueRange
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.inference.output_checks import require_sound
 from emo_edge.media.crops import Crop, Image
@@ -87,6 +88,7 @@ def run_networks(
     faces: Sequence[DetectedFace],
     watch: Stopwatch,
     detector: str | None = None,
+    values: Sequence[ValueRange] = (),
 ) -> FrameFeatures:
     """Crop one face of each frame and run both networks on all crops at once.
 
@@ -97,6 +99,7 @@ def run_networks(
         faces: F faces, one a frame.
         watch: measures crop, vision and face.
         detector: that gave the boxes; None for boxes of no detector.
+        values: scales of the numbers that the face net gives beside labels.
     """
     pairs = list(zip(frames, faces, strict=True))
     vision, face = preprocessing.vision, preprocessing.face
@@ -111,7 +114,7 @@ def run_networks(
             else:
                 features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
     with watch("face"):
-        face_outputs = _run("face", engines.face, face_crops, engines.device) if engines.face else {}
+        face_outputs = _run("face", engines.face, face_crops, engines.device, values) if engines.face else {}
     return FrameFeatures(faces, face_crops, features, face_outputs, pictures)
 
 
@@ -122,12 +125,14 @@ def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch)
     return run_networks(engines, preprocessing, [grey], [whole], watch).visual_input(slice(0, 1))
 
 
-def _run(part: str, network: TensorSession, crops: Sequence[Crop], device: str) -> dict[str, Tensor]:
+def _run(
+    part: str, network: TensorSession, crops: Sequence[Crop], device: str, values: Sequence[ValueRange] = ()
+) -> dict[str, Tensor]:
     """Run a component's network on crops, a bounded number at once, and check its outputs."""
     parts = [
         network.run({"image": np.stack([crop.pixels for crop in crops[start : start + AT_ONCE]])})
         for start in range(0, len(crops), AT_ONCE)
     ]
     outputs = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
-    require_sound(part, outputs, device)
+    require_sound(part, outputs, device, values)
     return outputs

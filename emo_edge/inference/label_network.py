@@ -1,11 +1,14 @@
-"""Label probabilities of a face network that gives them itself, without a language model."""
+"""Label probabilities, and values such as valence, of a face network that gives them without a language model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from emo_edge.bundle.label_sets import resolve_labels
-from emo_edge.bundle.manifest import LABEL_LOGITS, Manifest
+from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES, Manifest
+from emo_edge.bundle.prompts import ValueRange
 from emo_edge.errors import InputError
 from emo_edge.inference.label_scoring import LabelQuestion, LabelScores, requested_temperature
 from emo_edge.inference.probability import tempered
@@ -47,3 +50,18 @@ class NetworkLabels:
         columns = [self.manifest.face_labels.expression.index(label) for label in asked.labels]
         probabilities = tempered(outputs[LABEL_LOGITS][rows][:, columns], asked.temperature).mean(0)
         return LabelScores(dict(zip(asked.labels, probabilities.tolist(), strict=True)), answers={})
+
+    def values(self, outputs: Mapping[str, Tensor], rows: slice) -> dict[str, float]:
+        """Return the network's values by name; a clip takes the mean over its frames. Empty where it gives none."""
+        scales = self.manifest.face_labels.values
+        return values_on_scale(outputs[VALUES][rows], scales) if scales else {}
+
+
+def values_on_scale(columns: Tensor, scales: Sequence[ValueRange]) -> dict[str, float]:
+    """Return the mean of each column of ``columns`` [N, values] by its scale's name.
+
+    A number a little beside its scale, as a network without a bound gives it, counts as the scale's end.
+    """
+    lows, highs = ([getattr(scale, end) for scale in scales] for end in ("low", "high"))
+    means = np.clip(columns.astype(np.float64), lows, highs).mean(0)
+    return dict(zip((scale.name for scale in scales), means.tolist(), strict=True))

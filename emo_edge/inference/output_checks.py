@@ -6,10 +6,12 @@ A processor, a driver or a graph that computes nonsense gives numbers that look 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from emo_edge.bundle.manifest import VALUES
+from emo_edge.bundle.prompts import ValueRange
 from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
 from emo_edge.tensors import Tensor
 
@@ -20,19 +22,32 @@ LARGEST = {"landmarks": 3.0, "pose": math.pi}
 ROUNDING = 1e-6
 
 
-def require_sound(part: str, outputs: Mapping[str, Tensor], device: str) -> None:
+def require_sound(part: str, outputs: Mapping[str, Tensor], device: str, values: Sequence[ValueRange] = ()) -> None:
     """Raise an error that names graph, output and value where an output cannot be a result.
 
     Args:
         part: the component whose graph it is.
         outputs: its arrays by name.
         device: where it ran; what the CPU computes is the bundle's fault, a BundleError, else it is a DeviceError.
+        values: the scales of the output `VALUES`, whose numbers lie at most one scale's length beside theirs.
     """
-    for name, values in outputs.items():
-        wrong = _wrong_value(name, values)
+    _require_on_scale(part, outputs, device, values)
+    for name, given in outputs.items():
+        wrong = _wrong_value(name, given)
         if wrong is not None:
             reason = "no finite number" if not math.isfinite(wrong) else f"outside of ±{LARGEST[name]:.4g}"
             raise _error(f"the {part} graph computes {name} {wrong:.4g} on {device}, {reason}", device)
+
+
+def _require_on_scale(part: str, outputs: Mapping[str, Tensor], device: str, values: Sequence[ValueRange]) -> None:
+    """Raise as `require_sound` does for a number that lies far beside its scale; one that is not finite is its own."""
+    for scale, column in zip(values, outputs[VALUES].T if values else (), strict=True):
+        length = scale.high - scale.low
+        far = column[(column < scale.low - length) | (column > scale.high + length)]
+        if np.isfinite(far).any():
+            wrong = float(far[np.isfinite(far)][0])
+            reason = f"far outside of its scale, {scale.low:g} to {scale.high:g}"
+            raise _error(f"the {part} graph computes {scale.name} {wrong:.4g} on {device}, {reason}", device)
 
 
 def _wrong_value(name: str, values: Tensor) -> float | None:

@@ -230,8 +230,8 @@ class EmotionPipeline:
         *,
         clip: bool = False,
     ) -> FrameFeatures:
-        crops = self._crops.of_clip() if clip else self._crops
-        return run_networks(self.engines, crops, frames, faces, watch, detector)
+        crops, values = self._crops.of_clip() if clip else self._crops, self.manifest.face_labels.values
+        return run_networks(self.engines, crops, frames, faces, watch, detector, values)
 
     def _result(
         self,
@@ -265,6 +265,7 @@ class EmotionPipeline:
             points=features.faces[middle].points,
             frames=rows.stop - rows.start,
             probabilities=scores.probabilities,
+            values=self.label_network.values(features.face_outputs, rows) if self.label_network else {},
             face=attributes,
             answers=scores.answers,
             stage_ms=watch.milliseconds,

@@ -132,6 +132,8 @@ class EmotionResult:
 
     points: tuple[Point, ...] | None = None
     """x, y in frame pixels of both eyes, the nose and both corners of the mouth, where the detector gives them."""
+    values: dict[str, float] = field(default_factory=dict)
+    """By name, such as valence and arousal, each on its scale in the manifest; empty where the bundle gives none."""
     rotation: int = 0
     """Degrees by which an image was turned, counter-clockwise, before it was read. ``box``, ``points`` and landmarks
     are in the image as given; head pose is in the turned one."""
@@ -156,8 +158,10 @@ class EmotionResult:
             "cold": self.cold,
             "label": self.label,
             "probabilities": _rounded(self.probabilities, 5),
+            **({"values": _rounded(self.values, 5)} if self.values else {}),
             "box": [round(float(value), 1) for value in self.box],
             "detection_score": None if self.detection_score is None else round(self.detection_score, 3),
+            **({"points": [[round(float(x), 1), round(float(y), 1)] for x, y in self.points]} if self.points else {}),
             "frames": self.frames,
             **({"rotation": self.rotation} if self.rotation else {}),
             "face": self.face.to_dict() if self.face else None,

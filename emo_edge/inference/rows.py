@@ -32,6 +32,7 @@ def rows(results: Any) -> list[dict[str, Value]]:
     - ``segment``, the jumps of the time stamps before it, only where a result lies after one;
     - ``face``: the index in ``SourceResult.faces``, or among the `EmotionResult` objects of one list;
     - ``label``, ``confidence`` (its probability), and ``p_<label>`` for each label;
+    - ``value_<name>``: valence, arousal and others, only where the network gives them;
     - ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1`` in pixels, ``detection_score``, ``frames``;
     - ``pose_pitch``, ``pose_yaw``, ``pose_roll`` in degrees;
     - ``attribute_<name>``: the probability of each, only where ``Request.face_facts`` asked for them;
@@ -53,22 +54,29 @@ def rows(results: Any) -> list[dict[str, Value]]:
 
 
 def columns(
-    labels: Iterable[str], *, attributes: Iterable[str] = (), heads: Iterable[str] = (), answers: int = 0
+    labels: Iterable[str],
+    *,
+    values: Iterable[str] = (),
+    attributes: Iterable[str] = (),
+    heads: Iterable[str] = (),
+    answers: int = 0,
 ) -> list[str]:
     """Return the columns of `rows` for results of one request, before there is any result; ``segment`` is always one.
 
     Args:
         labels: that are scored.
+        values: names of the values that the network gives.
         attributes: names of the attributes that are asked for.
         heads: those of age, gender and race that are asked for.
         answers: number of questions that are answered.
     """
-    source, face, _, geometry, _, _, _, settings = _row(_source(None, "image"), None, None)
+    source, face, _, _, geometry, _, _, _, settings = _row(_source(None, "image"), None, None)
     return [
         *source,
         "segment",
         *face,
         *(f"p_{name}" for name in labels),
+        *(f"value_{name}" for name in values),
         *geometry,
         *(f"attribute_{name}" for name in attributes),
         *heads,
@@ -120,6 +128,7 @@ def _row(
         source,
         {"face": index, "label": label, "confidence": probabilities[label] if label else None},
         {f"p_{name}": float(value) for name, value in probabilities.items()},
+        {f"value_{name}": float(value) for name, value in (result.values if result else {}).items()},
         _geometry(result),
         {f"attribute_{name}": float(value) for name, value in _attributes(result).items()},
         _demographics(result),

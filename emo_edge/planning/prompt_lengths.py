@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_edge.bundle.label_hints import unknown_label_set
-from emo_edge.bundle.label_sets import resolve_labels
+from emo_edge.bundle.label_sets import resolve_labels, unknown_label_set
 from emo_edge.bundle.manifest import Manifest
 from emo_edge.bundle.model_shape import ModelShape
 from emo_edge.bundle.prompts import (

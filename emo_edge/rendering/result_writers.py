@@ -131,6 +131,7 @@ def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
     questions = {manifest.prompt.describe if request.describe else None, request.ask} - {None}
     return columns(
         pipeline.settings(request).labels,
+        values=[scale.name for scale in manifest.face_labels.values],
         attributes=shown_attributes(manifest.face_labels, demographics=shown) if facts else (),
         heads=[name for name in HEADS if shown and name in predicted],
         answers=len(questions),

@@ -14,13 +14,15 @@ BAR = 20
 
 
 def face_text(result: EmotionResult, number: int, count: int) -> str:
-    """Write one face: label, probabilities, pose, attributes that were asked for, answers, times."""
+    """Write one face: label, probabilities, values, pose, attributes that were asked for, answers, times."""
     x0, y0, x1, y1 = (round(value) for value in result.box)
     name = f"clip of {result.frames} frames" if result.frames > 1 else f"face {number} of {count}"
     label = f": {result.label} {result.probabilities[result.label]:.0%}" if result.label else ""
     turned = f", picture turned by {result.rotation}°" if result.rotation else ""
     head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{turned}{label}"
     lines = [head, *(_bar(label, probability) for label, probability in _ranked(result.probabilities))]
+    if result.values:
+        lines.append(f"    {', '.join(f'{name} {value:+.2f}' for name, value in result.values.items())}")
     if result.face:
         lines += _attribute_lines(result.face)
     for question, answer in result.answers.items():

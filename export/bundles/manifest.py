@@ -131,7 +131,7 @@ def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[st
         return {"preprocessing": Preprocessing(vision=None, face=crop), "face_labels": labels, "label_sets": {}}
     return {
         "preprocessing": Preprocessing(vision=None, face=config.crop),
-        "face_labels": FaceLabels(expression=config.labels),
+        "face_labels": FaceLabels(expression=config.labels, values=config.values),
         "label_sets": dict(config.label_sets),
         "scoring": Scoring(temperature=config.temperature),
     }

@@ -18,7 +18,7 @@ from pydantic import (
 
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.manifest import Detector
-from emo_edge.bundle.prompts import FaceLabels, PromptConfig
+from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import (
     LDP_V2,
@@ -117,6 +117,8 @@ class LabelNetworkConfig(CheckpointConfig):
     network: LabelNetworkParts = MiniXceptionConfig()
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     """Names of the network's rows."""
+    values: Annotated[tuple[ValueRange, ...], Field(max_length=64)] = ()
+    """Names and scales of the rows behind them, of an ``onnx_graph``."""
     label_sets: Annotated[dict[Name, tuple[str, ...]], Field(min_length=1)]
     """Sets of those labels that can be asked for, in the order of the results."""
     crop: CropSettings
@@ -127,6 +129,7 @@ class LabelNetworkConfig(CheckpointConfig):
     @model_validator(mode="after")
     def _parts_fit(self) -> LabelNetworkConfig:
         columns = self.network.outputs if isinstance(self.network, OnnxGraphConfig) else len(self.labels)
+        names = {value.name for value in self.values}
         others = {label for labels in self.label_sets.values() for label in labels} - set(self.labels)
         require(
             (len(set(self.labels)) == len(self.labels), "labels has a name twice"),
@@ -136,7 +139,11 @@ class LabelNetworkConfig(CheckpointConfig):
                 for name, labels in self.label_sets.items()
             ),
             (self.crop.size == self.network.image_size, "crop.size must be network.image_size"),
-            (columns >= len(self.labels), f"network.outputs {columns} are fewer than labels"),
+            (len(names) == len(self.values), "values has a name twice"),
+            (
+                columns >= len(self.labels) + len(self.values),
+                f"network.outputs {columns} are fewer than labels and values",
+            ),
         )
         return self
 

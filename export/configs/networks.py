@@ -304,7 +304,7 @@ class OnnxGraphConfig(Section):
     architecture: Literal["onnx_graph"]
     image_size: Pixels
     outputs: Width
-    """Columns of the graph's output; the first are the labels, the others are cut."""
+    """Columns of the graph's output: labels, then values; others behind them are cut."""
     layout: Literal["nchw", "nhwc"] = "nchw"
     channels: Literal["rgb", "bgr", "grey"] = "rgb"
     pixel_scale: Scale = 255.0

@@ -17,7 +17,7 @@ import torch
 from onnx import ModelProto, helper
 from torch import Tensor, nn
 
-from emo_edge.bundle.manifest import LABEL_LOGITS
+from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
 from emo_edge.errors import InputError
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.models.face_info_mining import FaceInfoMining
@@ -89,9 +89,10 @@ def onnx_from_face_network(network: FaceNetwork) -> Graph:
 
 
 def onnx_from_label_network(network: AnyLabelNetwork) -> Graph:
-    """Return the float32 graph of a network of labels, uint8 crops in, label logits out; a module's is traced."""
+    """Return the float32 graph of a network of labels, uint8 crops in, label logits and values out."""
     config = network.config
-    inputs, outputs = (_image(config.network.image_size),), (_float(LABEL_LOGITS, len(config.labels)),)
+    values = (_float(VALUES, len(config.values)),) if config.values else ()
+    inputs, outputs = (_image(config.network.image_size),), (_float(LABEL_LOGITS, len(config.labels)), *values)
     if isinstance(network, GraphLabelNetwork):
         return Graph(_cleaned(network.graph.model, "face", inputs, outputs, {}), inputs, outputs)
     return _traced("face", (network, inputs, outputs), torch.device("cpu"))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.bundle.manifest import LABEL_LOGITS
+from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.configs.networks import MiniXceptionConfig, OnnxGraphConfig
@@ -69,7 +69,8 @@ class GraphLabelNetwork:
         settings = graph_settings(config)
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; it is the network of this checkpoint")
-        graph = LabelGraph(path.read_bytes(), settings, len(config.labels), str(path), threads=threads)
+        counts = (len(config.labels), len(config.values))
+        graph = LabelGraph(path.read_bytes(), settings, *counts, name=str(path), threads=threads)
         if graph.outputs != settings.outputs:
             raise CheckpointError(f"{path}: has {graph.outputs} outputs, the config says {settings.outputs}")
         return cls(config, graph)
@@ -81,7 +82,8 @@ class GraphLabelNetwork:
 
     def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
         """Compute what the user's own file gives for uint8 crops [N, H, W, 3], by the exported graph's names."""
-        return {LABEL_LOGITS: self.graph.run(crops)}
+        columns, labels = self.graph.run(crops), len(self.config.labels)
+        return {LABEL_LOGITS: columns[:, :labels]} | ({VALUES: columns[:, labels:]} if self.config.values else {})
 
 
 AnyLabelNetwork = LabelNetwork | GraphLabelNetwork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,10 @@ class ByteLevelTokenizer:
 
     Names of control tokens in a text, such as a chat template's, are these tokens.
 
+    Args:
+        directory: of the file.
+        text: its content, where other files take its place.
+
     Attributes:
         content: the parsed file.
 
@@ -102,14 +107,15 @@ class ByteLevelTokenizer:
     take hours for a short text.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, text: str | None = None) -> None:
         from tokenizers import Tokenizer
 
         self.path = path = Path(directory) / LANGUAGE_JSON_NAME
-        require_file(path)
-        if path.stat().st_size > LARGEST_JSON:
-            raise CheckpointError(f"{path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
-        content = read_json(path, "it is the tokenizer")
+        if text is None:
+            require_file(path)
+            if path.stat().st_size > LARGEST_JSON:
+                raise CheckpointError(f"{path}: larger than any tokenizer ({LARGEST_JSON >> 20} MiB)")
+        content = json.loads(text) if text else read_json(path, "it is the tokenizer")
         self.content: dict[str, Any] = content if isinstance(content, dict) else {}
         others = [pattern for pattern in patterns_of(self.content) if pattern != QWEN2_PATTERN]
         if others:
@@ -117,7 +123,8 @@ class ByteLevelTokenizer:
                 f"{path}: cuts or replaces text by {str(others[0])[:60]!r}; only Qwen2's own pattern is known"
             )
         with _one_error(path):
-            self._tokenizer: Any = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            self.text: str = text or path.read_text(encoding="utf-8")
+            self._tokenizer: Any = Tokenizer.from_str(self.text)
             # A file may name a length of any size.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()

@@ -1,4 +1,4 @@
-"""A network of labels that a user gives as an ONNX graph: one picture in, one row of logits out.
+"""A network of labels that a user gives as an ONNX graph: one picture in, one row of logits, and values, out.
 
 How it reads a picture is data, as in the code that it was trained with: size, layout, channels, normalisation.
 """
@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from emo_edge.bundle.manifest import LABEL_LOGITS
+from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import OnnxGraphConfig
 from emo_edge.export.models.mini_xception import LUMA
@@ -44,12 +44,14 @@ class LabelGraph:
         content: the user's file.
         config: how it reads pictures; its ``outputs`` are not read.
         labels: how many columns of the output are labels, from the first on.
+        values: how many columns behind them are values.
         name: of the file, for errors.
         threads: of ONNX Runtime; None leaves it to it.
 
     Attributes:
         outputs: columns of the user's output.
-        model: the graph from ``image``, uint8 RGB [N, s, s, 3], to ``label_logits``, float32 [N, labels].
+        model: the graph from ``image``, uint8 RGB [N, s, s, 3], to ``label_logits``, float32 [N, labels],
+            and, where there are values, to ``values``, float32 [N, values].
 
     Raises CheckpointError for a graph that does not do what the contract says.
     """
@@ -59,20 +61,22 @@ class LabelGraph:
         content: bytes,
         config: OnnxGraphConfig,
         labels: int,
-        name: str = LABEL_GRAPH_NAME,
+        values: int = 0,
         *,
+        name: str = LABEL_GRAPH_NAME,
         threads: int | None = None,
     ) -> None:
         user = plain_graph(content, name, KIND, config.image_size)
         require_contract(user.graph, config, name)
-        self.content, self.config, self.name, self.labels = content, config, name, labels
+        self.content, self.config, self.name, self.labels, self.values = content, config, name, labels, values
         self._session = open_graph(ModelProto.FromString(content), name, threads)
         (self._fed,) = (value.name for value in fed_inputs(user.graph))
         crops = random_crops(config.image_size)
         alone = [self._raw(crop) for crop in crops]
         self.outputs = alone[0].shape[1]
-        if self.outputs < labels:
-            raise CheckpointError(f"{name}: gives {self.outputs} numbers a picture, and there are {labels} labels")
+        if self.outputs < labels + values:
+            named = f"{labels} labels" + (f" and {values} values" if values else "")
+            raise CheckpointError(f"{name}: gives {self.outputs} numbers a picture, and there are {named}")
         if all(_is_distribution(row[:, :labels]) for row in alone):
             raise CheckpointError(f"{name}: gives probabilities, not logits; export it without its last Softmax")
         self.model = self._from_pixels(user)
@@ -85,11 +89,11 @@ class LabelGraph:
         measured_outputs(both, rows, name)
 
     def run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the user's own file on uint8 RGB crops [N, s, s, 3]: logits [N, labels].
+        """Run the user's own file on uint8 RGB crops [N, s, s, 3]: logits, then values, [N, labels + values].
 
         Raises CheckpointError if it fails, or gives numbers that are not finite.
         """
-        return np.concatenate([self._raw(crop)[:, : self.labels] for crop in crops])
+        return np.concatenate([self._raw(crop)[:, : self.labels + self.values] for crop in crops])
 
     def _raw(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the user's own file on one picture, as a graph of a fixed batch can."""
@@ -103,12 +107,16 @@ class LabelGraph:
             user = _newer(user, self.name)
         front, constants = _front(self.config)
         back = [helper.make_node("Flatten", ["given"], [LABEL_LOGITS], axis=1)]
+        others = (VALUES,) if self.values else ()
         if self.outputs > self.labels:
             back[0].output[0] = "every_column"
             back.append(helper.make_node("Slice", ["every_column", "first", "labels", "columns"], [LABEL_LOGITS]))
             constants |= {"first": np.array([0]), "labels": np.array([self.labels]), "columns": np.array([1])}
+        if self.values:
+            back.append(helper.make_node("Slice", ["every_column", "labels", "values_end", "columns"], [VALUES]))
+            constants["values_end"] = np.array([self.labels + self.values])
         try:
-            return behind_pixels(user, self.config.image_size, front, back, constants, LABEL_LOGITS)
+            return behind_pixels(user, self.config.image_size, front, back, constants, LABEL_LOGITS, *others)
         except Exception as error:  # a constant of any odd kind, or shapes that do not fit
             raise CheckpointError(
                 f"{self.name}: not a graph that can be joined with pixels: {reason(error)}"

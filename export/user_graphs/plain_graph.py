@@ -85,6 +85,7 @@ def behind_pixels(
     back: Sequence[NodeProto],
     constants: dict[str, NDArray[Any]],
     output: str,
+    *others: str,
 ) -> ModelProto:
     """Put nodes before and behind a user's graph: ``image``, uint8 RGB [N, side, side, 3], to ``output`` [N, ...].
 
@@ -92,9 +93,10 @@ def behind_pixels(
         user: the graph; its names get a prefix.
         side: of the pictures in pixels.
         front: nodes from ``image`` on; the last one gives what the graph is fed.
-        back: nodes behind it, the first of which reads the graph's first output; the last one gives ``output``.
+        back: nodes behind it, the first of which reads the graph's first output; they give ``output`` and ``others``.
         constants: of those nodes, by name.
         output: name of the result, float32 of two axes.
+        others: names of further results of that kind.
     """
     own = compose.add_prefix(user, PREFIX).graph
     (fed,), given = fed_inputs(own), own.output[0].name
@@ -104,7 +106,7 @@ def behind_pixels(
     tensors = [*(numpy_helper.from_array(value, key) for key, value in constants.items()), *own.initializer, *lifted]
     shape: list[int | str] = ["N", side, side, 3]
     inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)]
-    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", None])]
+    outputs = [helper.make_tensor_value_info(one, TensorProto.FLOAT, ["N", None]) for one in (output, *others)]
     graph = helper.make_graph(nodes, output, inputs, outputs, tensors)
     model = helper.make_model(graph, opset_imports=list(user.opset_import), ir_version=max(user.ir_version, 8))
     onnx.checker.check_model(model, full_check=True)

@@ -10,9 +10,10 @@ from emo_edge.errors import CheckpointError, InputError
 
 FOLDED_VALUES = 64
 """Numbers in a constant that is computed here: what is larger is no arithmetic on shapes."""
-_INT32, _INT64 = 6, 7
-"""ONNX's ``TensorProto.DataType`` of shapes."""
-_HEAVY = frozenset({"Conv", "Gemm", "MatMul"})
+_FLOAT32, _INT32, _INT64, _FLOAT16 = 1, 6, 7, 10
+"""ONNX's ``TensorProto.DataType`` of arithmetic on shapes: a padding that follows from a size is a float on the way."""
+_HEAVY = frozenset({"Conv", "DequantizeLinear", "Gemm", "MatMul"})
+"""Not computed here: weights, and what is stored in INT8 and counts so."""
 
 
 def sized_graph(model: Any, sizes: Mapping[str, int], name: str) -> Any:
@@ -79,7 +80,7 @@ def _folded(model: Any) -> Any:
 
 
 def _value(node: Any, known: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], model: Any) -> Any:
-    """Compute a node of integers alone; None for any other."""
+    """Compute a node of few known numbers; None for any other."""
     import numpy as np
     from onnx import numpy_helper
 
@@ -95,7 +96,8 @@ def _value(node: Any, known: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
 
 def _foldable(node: Any, known: Mapping[str, Any]) -> bool:
     plain = len(node.output) == 1 and len(node.input) > 0 and node.op_type not in _HEAVY
-    whole = all(not read or (read in known and known[read].data_type in (_INT32, _INT64)) for read in node.input)
+    numbers = (_FLOAT32, _INT32, _INT64, _FLOAT16)
+    whole = all(not read or (read in known and known[read].data_type in numbers) for read in node.input)
     return plain and whole and not any(attribute.HasField("g") for attribute in node.attribute)
 
 

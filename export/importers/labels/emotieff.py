@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from emo_edge.bundle.prompts import ValueRange
 from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph
 
 LABELS = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
@@ -20,7 +21,8 @@ LABELS_7 = tuple(label for label in LABELS if label != "contempt")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MOBILE = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """Mean and deviation of models named ``mbf_*``, which read 112 pixels."""
-VALENCE_AROUSAL = 2
+VALENCE_AROUSAL = tuple(ValueRange(name=name, low=-1, high=1) for name in ("valence", "arousal"))
+"""Behind the labels of models named ``*_mtl``, on AffectNet's scales; the network itself does not bound them."""
 CARD = {
     "licence": "Apache-2.0, as the repositories of EmotiEffLib and hsemotion-onnx state; AffectNet has its own terms",
     "trained_on": "AffectNet: photographs from web searches, labelled by people",
@@ -51,7 +53,7 @@ def checkpoint_from_emotieff(
         size: side of the pictures, where the file leaves it open; None takes upstream's for the name.
         report: gets a line of what was read.
 
-    Valence and arousal are cut. Errors as of `checkpoint_from_onnx_graph`.
+    Errors as of `checkpoint_from_onnx_graph`.
     """
     name = model.stem
     mean, std = MOBILE if "mbf_" in name else IMAGENET
@@ -61,8 +63,9 @@ def checkpoint_from_emotieff(
         open_size=_upstreams_size(name),
         mean=mean,
         std=std,
-        spare=(0, VALENCE_AROUSAL),
+        values=VALENCE_AROUSAL if "_mtl" in name else (),
         card=CARD,
+        advice="keep upstream's file name, `_7` is of seven labels and `_mtl` of valence and arousal, or give `labels`",
     )
     checkpoint_from_onnx_graph(model, target, contract, report=report)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge import __version__
+from emo_edge.bundle.prompts import ValueRange
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
@@ -31,7 +32,9 @@ class GraphContract:
     """Settings of a network that its ONNX file does not hold."""
 
     labels: Sequence[str]
-    """Of the output's columns, in their order; columns behind them are cut if ``spare`` allows it."""
+    """Of the output's first columns, in their order."""
+    values: tuple[ValueRange, ...] = ()
+    """Names and scales of the columns behind them."""
     size: int | None = None
     """Side of the pictures in pixels; None takes what the graph fixes."""
     open_size: int | None = None
@@ -47,10 +50,10 @@ class GraphContract:
     margin: float = 0.0
     resample: str = "opencv_linear"
     detector: str = "mtcnn"
-    spare: tuple[int, ...] = (0,)
-    """Numbers of columns that may stand behind the labels'."""
     card: Mapping[str, str] = field(default_factory=dict)
     """Statements that every bundle carries as provenance."""
+    advice: str = "name the labels' columns with `labels`, and numbers behind them with `values`"
+    """Next step after an error about the number of columns."""
 
     def config(self, size: int) -> LabelNetworkConfig:
         """Return the checkpoint's config for pictures of a size in pixels; its outputs are not yet counted.
@@ -62,7 +65,7 @@ class GraphContract:
         network = {
             "architecture": "onnx_graph",
             "image_size": size,
-            "outputs": len(self.labels),
+            "outputs": len(self.labels) + len(self.values),
             "layout": self.layout,
             "channels": self.channels,
             "pixel_scale": self.scale,
@@ -71,7 +74,8 @@ class GraphContract:
         }
         crop = {"method": self.crop, "size": size, "margin": self.margin, "resample": self.resample, "fill": FILL}
         known = {name: labels for name, labels in LABEL_SETS.items() if set(labels) <= set(self.labels)}
-        whole = {"network": network, "labels": tuple(self.labels), "crop": crop, "detector": self.detector}
+        rows = {"labels": tuple(self.labels), "values": self.values}
+        whole = {"network": network, **rows, "crop": crop, "detector": self.detector}
         return LabelNetworkConfig.from_dict(whole | {"label_sets": {OWN_SET: tuple(self.labels), **known}})
 
     def check(self) -> None:
@@ -79,6 +83,8 @@ class GraphContract:
         labels, count = self.labels, CHANNELS[self.channels]
         if len(labels) < 2 or len(set(labels)) < len(labels) or not all(labels):
             raise InputError(f"`labels` {', '.join(labels) or 'none'}: give two or more different labels")
+        if twice := {value.name for value in self.values if [one.name for one in self.values].count(value.name) > 1}:
+            raise InputError(f"`values` has {', '.join(sorted(twice))} twice")
         for field_name, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, count):
                 raise InputError(f"`{field_name}` has {len(numbers)} numbers: give one, or {count} for {self.channels}")
@@ -112,22 +118,23 @@ def checkpoint_from_onnx_graph(
     content, name = _read(model), str(model)
     try:
         config = contract.config(contract.side(content, name))
-        graph = LabelGraph(content, graph_settings(config), len(contract.labels), name)
+        graph = LabelGraph(content, graph_settings(config), len(contract.labels), name=name)
     except CheckpointError as error:
         refuse_substitute(model, error)
         raise
     config = config.model_copy(update=_measured(config, contract, graph, model))
-    cut = graph.outputs - len(contract.labels)
-    columns = f"{len(contract.labels)} labels" + (f", {cut} more numbers cut" if cut else "")
+    columns = ", ".join([f"{len(contract.labels)} labels", *(value.name for value in contract.values)])
     report(f"{model.name}: pictures of {graph.config.image_size} pixels, {columns}")
     write_checkpoint(target, config, {LABEL_GRAPH_NAME: content}, [])
 
 
 def _measured(config: LabelNetworkConfig, contract: GraphContract, graph: LabelGraph, model: Path) -> dict[str, Any]:
     """Return what the graph itself decides: its columns, its provenance. Raise CheckpointError for other columns."""
-    if graph.outputs - len(contract.labels) not in contract.spare:
-        columns = f"{graph.outputs} numbers a picture, and there are {len(contract.labels)} labels"
-        raise CheckpointError(f"{graph.name}: gives {columns}; name them with `labels`")
+    if graph.outputs != len(contract.labels) + len(contract.values):
+        named = f"{len(contract.labels)} labels" + (f" and {len(contract.values)} values" if contract.values else "")
+        raise CheckpointError(
+            f"{graph.name}: gives {graph.outputs} numbers a picture, and there are {named}; {contract.advice}"
+        )
     made_of = {"imported_by": f"emo-edge {__version__}", "file": f"{model.name}, sha256 {sha256_of(model)}"}
     network = graph.config.model_copy(update={"outputs": graph.outputs})
     return {"network": network, "provenance": {"name": model.stem, **contract.card, **made_of}}
@@ -148,3 +155,17 @@ def named_labels(text: str) -> tuple[str, ...]:
         known = f"choose from {', '.join(LABEL_SETS)}{did_you_mean(text, list(LABEL_SETS))}"
         raise InputError(f"`labels` {text}: {known}, or give labels with commas between them")
     return labels
+
+
+def named_values(text: str) -> tuple[ValueRange, ...]:
+    """Return the values of ``NAME:LOW:HIGH`` entries with commas; raise InputError for one that is none."""
+    try:
+        return tuple(_value_range(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        given = "valence:-1:1,arousal:-1:1"
+        raise InputError(f"`values` {text}: give NAME:LOW:HIGH with commas, such as {given}") from error
+
+
+def _value_range(text: str) -> ValueRange:
+    name, low, high = text.split(":")
+    return ValueRange(name=name, low=float(low), high=float(high))

@@ -156,7 +156,7 @@ def _settings(pieces: LlavaPieces) -> dict[str, Any]:
 def _tokenizer(model: Path, config: EmoLlamaConfig, report: Callable[[str], None]) -> dict[str, bytes]:
     rows = config.language.vocab_size
     if config.language.architecture == QWEN2:
-        return byte_level_tokenizer(model, rows)
+        return byte_level_tokenizer(model, rows, report)
     return language_tokenizer(model, rows, report)
 
 

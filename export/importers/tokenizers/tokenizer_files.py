@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.importers.tokenizers.byte_level_files import (
+    MERGES_NAME,
+    VOCABULARY_NAME,
+    has_byte_level_files,
+    tokenizer_json_from_merges,
+)
 from emo_edge.export.importers.tokenizers.sentencepiece_model import sentencepiece_from_json
 from emo_edge.export.reference.tokenizer import (
     LANGUAGE_JSON_NAME,
@@ -44,10 +50,21 @@ def language_tokenizer(model: Path, rows: int, report: Callable[[str], None]) ->
     return {LANGUAGE_MODEL_NAME: _with_added(path.read_bytes(), model, rows, report)}
 
 
-def byte_level_tokenizer(model: Path, rows: int) -> dict[str, bytes]:
-    """Return Qwen2's ``tokenizer.json`` by its name; raise CheckpointError if it is missing or another model's."""
+def byte_level_tokenizer(model: Path, rows: int, report: Callable[[str], None]) -> dict[str, bytes]:
+    """Return Qwen2's ``tokenizer.json`` by its name, made of ``vocab.json`` and ``merges.txt`` where there is none.
+
+    Args:
+        model: directory of the files.
+        rows: of the table of embeddings.
+        report: gets a line where the file was made.
+
+    Raises CheckpointError if it is missing or another model's.
+    """
     tokenizer = _byte_level(model)
     _require_rows(tokenizer.path, len(tokenizer), rows)
+    if not tokenizer.path.is_file():
+        report(f"{VOCABULARY_NAME}, {MERGES_NAME}: written as {LANGUAGE_JSON_NAME}, {len(tokenizer)} tokens")
+        return {LANGUAGE_JSON_NAME: tokenizer.text.encode()}
     return {LANGUAGE_JSON_NAME: tokenizer.path.read_bytes()}
 
 
@@ -60,9 +77,21 @@ def end_token(model: Path) -> int | None:
 
 def _byte_level(model: Path) -> ByteLevelTokenizer:
     path = model / LANGUAGE_JSON_NAME
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; transformers' AutoTokenizer writes it with save_pretrained")
-    return ByteLevelTokenizer(model)
+    if path.is_file():
+        return ByteLevelTokenizer(model)
+    if not has_byte_level_files(model):
+        raise CheckpointError(
+            f"{path}: no such file, nor {VOCABULARY_NAME} and {MERGES_NAME}; transformers' AutoTokenizer writes it "
+            "with save_pretrained"
+        )
+    decoder = _json_of(model / SETTINGS_NAME).get("added_tokens_decoder")
+    plain = {
+        int(number)
+        for number, token in (decoder.items() if isinstance(decoder, dict) else ())
+        if str(number).isdecimal() and isinstance(token, dict) and token.get("special") is False
+    }
+    added = {number: (text, number not in plain) for number, text in _added_tokens(model)}
+    return ByteLevelTokenizer(model, tokenizer_json_from_merges(model, added))
 
 
 def trained_length(model: Path) -> int | None:

@@ -36,12 +36,23 @@ def values() -> dict[str, Any]:
     }
 
 
+def with_values(manifest: dict[str, Any]) -> dict[str, Any]:
+    manifest["components"]["face"]["outputs"].append({"name": "values", "dtype": "float32", "shape": ["N", 2]})
+    scales = [{"name": name, "low": -1, "high": 1} for name in ("valence", "arousal")]
+    manifest["face_labels"]["values"] = scales
+    return manifest
+
+
 def manifest() -> Manifest:
     return Manifest.model_validate(values())
 
 
 def test_a_network_of_labels_needs_no_language_model() -> None:
     assert manifest_from_json(manifest().model_dump_json()) == manifest()
+    graded = Manifest.model_validate(with_values(values()))
+    assert manifest_from_json(graded.model_dump_json()) == graded
+    valence = graded.face_labels.values[0]
+    assert (valence.name, valence.low, valence.high) == ("valence", -1, 1)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +73,14 @@ def test_a_network_of_labels_needs_no_language_model() -> None:
             ),
             "components.face lacks the outputs age",
         ),
+        (
+            lambda one: one["face_labels"].update(values=[{"name": "valence", "low": -1, "high": 1}]),
+            "face_labels.values names rows, and components.face lacks values",
+        ),
+        (lambda one: with_values(one)["face_labels"].pop("values"), r"values \['N', 2\] needs 0, a row each"),
+        (lambda one: with_values(one)["face_labels"]["values"].pop(), r"values \['N', 2\] needs 1, a row each"),
+        (lambda one: with_values(one)["face_labels"]["values"][1].update(name="valence"), "values has a name twice"),
+        (lambda one: with_values(one)["face_labels"]["values"][1].update(low=1), "low end 1 is not below 1"),
         (lambda one: one.update(detector="mtcnn"), "detector mtcnn needs 3 detector_files"),
         (lambda one: one.update(detector_files=[FILE | {"path": "d.onnx"}]), "detector haar needs 0 detector_files"),
         (

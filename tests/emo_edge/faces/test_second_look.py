@@ -107,6 +107,7 @@ def test_infer_says_that_it_turned_a_picture(label_bundle: Path, astronaut: Imag
     jsonschema.validate(result, json.loads((PACKAGE / "schemas" / "result-1.json").read_text(encoding="utf-8")))
     (reading,) = result["readings"]
     assert reading["rotation"] == 180
+    assert len(reading["points"]) == 5
     assert reading["box"] == pytest.approx([width - 268, height - 174, width - 180, height - 60], abs=3)
     with EmotionPipeline.open(label_bundle, device="cpu", detector=mtcnn_detector(packaged_graphs())) as pipeline:
         upright, turned = pipeline.read(astronaut)[0], pipeline.read(tmp_path / "turned.png")[0]
@@ -115,3 +116,4 @@ def test_infer_says_that_it_turned_a_picture(label_bundle: Path, astronaut: Imag
     assert upright.points is not None and turned.points is not None
     mirrored = [(width - 1 - x, height - 1 - y) for x, y in upright.points]
     assert np.allclose(turned.points, mirrored, atol=1e-3)
+    assert np.allclose(reading["points"], mirrored, atol=0.06), "rounded to a tenth"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.prompts import ValueRange
 from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
 from emo_edge.inference.output_checks import require_sound
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -59,6 +60,17 @@ def test_a_value_outside_of_its_heads_range_is_named(name: str, good: float, bad
     values[name].flat[0] = bad
     with pytest.raises(DeviceError, match=rf"{name} .* on openvino, outside of ±3"):
         require_sound("face", values, "openvino")
+
+
+def test_a_value_far_beside_its_scale_is_named() -> None:
+    scales = (ValueRange(name="valence", low=-1, high=1), ValueRange(name="age", low=0, high=100))
+    sound = {"values": np.array([[-1.4, 101.0], [2.9, -99.0]], np.float32)}
+    require_sound("face", sound, "cpu", scales)
+    for row, wrong in (([-3.1, 0.0], "valence -3.1"), ([0.0, 201.0], "age 201"), ([0.0, -101.0], "age -101")):
+        with pytest.raises(DeviceError, match=rf"computes {wrong} on cuda, far outside of its scale"):
+            require_sound("face", {"values": np.array([[0.0, 0.0], row], np.float32)}, "cuda", scales)
+    with pytest.raises(DeviceError, match="values nan on cuda, no finite number"):
+        require_sound("face", {"values": np.array([[math.nan, 0.0]], np.float32)}, "cuda", scales)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])

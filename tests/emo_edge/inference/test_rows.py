@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from emo_edge import EmotionResult, FaceAttributes, InputError, Settings, SourceResult, rows
+from emo_edge.inference.rows import columns
 
 SETTINGS = Settings(
     bundle="b",
@@ -75,6 +76,13 @@ PLAIN = replace(RESULT, face=None, answers={}, detection_score=None)
 def test_a_face_is_one_row_in_this_order() -> None:
     (row,) = rows(RESULT)
     assert list(row.items()) == list(ROW.items())
+
+
+def test_values_stand_behind_the_probabilities() -> None:
+    (row,) = rows([replace(RESULT, values={"valence": -0.5, "arousal": 0.25})])
+    assert list(row)[7:11] == ["p_joy", "p_rage", "value_valence", "value_arousal"]
+    assert (row["value_valence"], row["value_arousal"]) == (-0.5, 0.25)
+    assert columns(["joy", "rage"], values=["valence", "arousal"])[8:12] == list(row)[7:11], "behind segment"
 
 
 def test_columns_that_no_result_has_are_left_out() -> None:

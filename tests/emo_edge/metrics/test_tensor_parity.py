@@ -9,7 +9,7 @@ import pytest
 
 from emo_edge.metrics.gates import exact_failures, graph_failures
 from emo_edge.metrics.label_agreement import label_distance
-from emo_edge.metrics.tensor_parity import cosine, distances, tensor_distance
+from emo_edge.metrics.tensor_parity import cosine, distances, similarity, tensor_distance
 
 
 def test_tensor_distance_is_its_definition() -> None:
@@ -30,6 +30,16 @@ def test_the_worst_sample_gives_the_cosine() -> None:
     found = true.copy()
     found[1] = -1
     assert tensor_distance(true, found)["cosine"] == pytest.approx(-1)
+
+
+def test_values_next_to_zero_in_one_sample_are_compared_over_all() -> None:
+    true, found = np.array([[0.6, 0.8], [0.0, 0.001]]), np.array([[0.6, 0.8], [0.001, 0.0]])
+    over_all = 1 / (1 + 1e-6)
+    measured = distances({"values": true, "logits": true}, {"values": found, "logits": found})
+    assert measured["values"]["cosine"] == pytest.approx(over_all) and measured["logits"]["cosine"] == 0
+    assert measured["values"]["max_error"] == pytest.approx(0.001)
+    alike = similarity({"values": true, "logits": true}, {"values": found, "logits": found})
+    assert alike == {"values": pytest.approx(over_all), "logits": 0}
 
 
 def test_shapes_must_be_equal() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emo_edge.bundle.label_hints import EVERYDAY_WORDS, unknown_label_set
+from emo_edge.bundle.label_sets import EVERYDAY_WORDS, unknown_label_set
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.suggestions import did_you_mean
 

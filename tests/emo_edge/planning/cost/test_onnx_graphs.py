@@ -114,6 +114,30 @@ def test_what_is_known_before_the_run_costs_nothing_and_a_view_moves_nothing() -
     assert (work.flops, work.weight_bytes) == (2 * 4 * 8 * 6, 4 * 8 * 6)
 
 
+def test_a_padding_that_follows_from_the_pictures_size_is_known() -> None:
+    """Sizes divided, rounded and clipped, as exporters write "same" padding, are floats in between."""
+    to = {"float": 1, "int": 7}
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "rows"], ["height"], axis=0),
+        helper.make_node("Cast", ["height"], ["pixels"], to=to["float"]),
+        helper.make_node("Div", ["pixels", "two"], ["half"]),
+        helper.make_node("Ceil", ["half"], ["padding"]),
+        helper.make_node("Cast", ["padding"], ["last"], to=to["int"]),
+        helper.make_node("Concat", ["none", "last"], ["pads"], axis=0),
+        helper.make_node("Pad", ["x", "pads"], ["padded"]),
+        helper.make_node("MatMul", ["padded", "w"], ["y"]),
+    ]
+    constants = {
+        "rows": np.array([1]),
+        "two": np.array([2.0], np.float32),
+        "none": np.zeros(3, np.int64),
+        "w": np.zeros((8, 3), np.float32),
+    }
+    work = model_work(model(nodes, {"x": ["N", 5]}, {"y": ["N", 3]}, constants), {"N": 4})
+    assert work.flops == 2 * 4 * 8 * 3, "five columns and ceil(5 / 2) more"
+
+
 def test_bad_graphs_are_named(tmp_path: Path) -> None:
     graph = model([helper.make_node("Relu", ["x"], ["y"])], {"x": ["N", 3]}, {"y": ["N", 3]})
     with pytest.raises(InputError, match="give a size for the axes 'N'"):

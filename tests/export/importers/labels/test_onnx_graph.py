@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
@@ -135,7 +137,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(model: Path) -> Path:
     done = run("import", "emotieff", model, "--out", model.with_name("checkpoint"))
     assert done.exit_code == 0, done.output
-    assert "enet_b0_8_va_mtl.onnx: pictures of 64 pixels, 8 labels, 2 more numbers cut" in done.stderr
+    assert "enet_b0_8_va_mtl.onnx: pictures of 64 pixels, 8 labels, valence, arousal" in done.stderr
     return model.with_name("checkpoint")
 
 
@@ -164,6 +166,16 @@ def test_infer_gives_upstreams_probabilities(
     assert list(reading["probabilities"]) == list(LABELS)
     assert list(reading["probabilities"].values()) == pytest.approx(expected.tolist(), abs=bound)
     assert reading["settings"]["variants"] == {"face": precision}
+    assert (np.abs(scores[8:]) < 1).all(), "values that are cut to their scale would show no difference"
+    assert list(reading["values"]) == ["valence", "arousal"]
+    assert list(reading["values"].values()) == pytest.approx(scores[8:].tolist(), abs=bound)
+    valence, arousal = (f"{value:+.2f}" for value in reading["values"].values())
+    text = run("infer", bundle, SAMPLE.source, "--whole-image", "--profile", profile).stdout
+    assert f"    valence {valence}, arousal {arousal}\n" in text
+    table = run("infer", bundle, SAMPLE.source, "--whole-image", "--profile", profile, "--csv").stdout.splitlines()
+    row = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    assert float(row["value_valence"]) == pytest.approx(scores[8], abs=bound)
+    assert float(row["value_arousal"]) == pytest.approx(scores[9], abs=bound)
 
 
 def test_a_box_is_cut_and_stretched_as_upstream_does(model: Path, bundle: Path) -> None:
@@ -185,6 +197,55 @@ def test_the_bundle_says_what_it_is(checkpoint: Path, model: Path, bundle: Path)
     assert f"label set network: {', '.join(LABELS)}" in inspected.stdout
     assert "label set affectnet8: neutral, happiness" in inspected.stdout
     assert "purpose: not for decisions about people" in inspected.stdout
+    assert "value valence: -1 to 1\nvalue arousal: -1 to 1\n" in inspected.stdout
+
+
+def test_values_that_the_user_names_are_those_of_upstream(bundle: Path, tmp_path: Path) -> None:
+    """The general contract gives what `import emotieff` gives, whatever the length of a scale."""
+    path = saved(tmp_path / "net.onnx", network(10))
+    options = ("--labels", ",".join(LABELS), "--values", "valence:-2:2,arousal:-1:1")
+    numbers = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
+    done = run("import", "onnx", path, *options, *numbers, "--out", tmp_path / "new")
+    assert done.exit_code == 0, done.output
+    done = run("export", tmp_path / "new", "--out", tmp_path / "own", "--face", "fp32", "--limit", 2)
+    assert done.exit_code == 0, done.output
+    given = []
+    for one in (bundle, tmp_path / "own"):
+        with EmotionPipeline.open(one, device="cpu", profile="exact") as pipeline:
+            given.append(pipeline.read(SAMPLE.source, boxes=[(0, 0, 90, 90)])[0])
+    assert given[1].values == pytest.approx(given[0].values, abs=1e-6)
+    assert given[1].probabilities == pytest.approx(given[0].probabilities, abs=1e-6)
+
+
+def test_a_clips_values_are_the_mean_over_its_frames(bundle: Path) -> None:
+    pictures = [read_image(sample.source) for sample in packaged_samples(3)]
+    with EmotionPipeline.open(bundle, device="cpu", profile="exact") as pipeline:
+        box = (0.0, 0.0, 64.0, 64.0)
+        single = [pipeline.read(picture, boxes=[box])[0].values for picture in pictures]
+        clip = pipeline.read_clip(pictures, boxes=[box])
+    assert clip is not None and set(clip.values) == {"valence", "arousal"}
+    for name in clip.values:
+        assert clip.values[name] == pytest.approx(np.mean([values[name] for values in single]), abs=1e-6)
+
+
+def test_values_go_through_calibration_and_bench(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    sizes = ("--samples", "synthetic:32", "--collect", 16, "--measure", 16)
+    gate = "agreement>=0.5,kl<=1,cosine>=0.5"
+    done = run("calibrate", copy, "--checkpoint", checkpoint, *sizes, "--int8-gate", gate)
+    assert done.exit_code == 0, done.output
+    evidence = read_manifest(copy).components.graph("face").variants["int8"].evidence
+    assert 0 < evidence["values"]["mean_error"] < evidence["values"]["max_error"] < 1
+    assert evidence["values"]["cosine"] > 0.9
+    report = tmp_path / "report"
+    options = ("--dataset", "synthetic:14", "--quick", "--cold", 0, "--profile", "int8", "--out", report)
+    done = run("bench", copy, "--checkpoint", checkpoint, *options)
+    assert done.exit_code == 0, done.output
+    row = json.loads((report / "report.json").read_text())["rows"][1]
+    for value in ("valence", "arousal"):
+        assert 0 < row["against_reference"]["values"][value]["mean_error"] < 1
+    assert "Values beside the labels, compared with full precision" in (report / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -325,7 +386,11 @@ def test_options_that_do_not_fit_are_refused(model: Path, tmp_path: Path) -> Non
     for options, code, message in (
         (["--labels", "fear"], 4, "--labels fear: choose from rafdb7"),
         (["--labels", "fear,fear"], 4, "give two or more different labels"),
-        (["--labels", "fear,joy"], 5, "gives 10 numbers a picture, and there are 2 labels"),
+        (["--labels", "fear,joy"], 5, "there are 2 labels; name the labels' columns with --labels, and numbers"),
+        (["--labels", "fear,joy", "--values", "valence:-1:1"], 5, "there are 2 labels and 1 values"),
+        (["--labels", "fear,joy", "--values", "valence"], 4, "give NAME:LOW:HIGH with commas, such as valence:-1:1"),
+        (["--labels", "fear,joy", "--values", "valence:1:-1"], 4, "--values valence:1:-1: give NAME:LOW:HIGH"),
+        (["--labels", "fear,joy", "--values", "a:0:1,a:0:2"], 4, "--values has a twice"),
         (["--labels", "fear,joy", "--size", "48"], 5, "reads pictures of 64 pixels, not 48; leave --size out"),
         (["--labels", "fear,joy", "--mean", "1,2"], 4, "--mean has 2 numbers: give one, or 3 for rgb"),
         (["--labels", "fear,joy", "--std", "a"], 2, "is no list of numbers"),
@@ -343,7 +408,10 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused(model: Path, checkpoint:
     with pytest.raises(CheckpointError, match="no such file; it is the network of this checkpoint"):
         open_label_network(tmp_path)
     saved(tmp_path / "network.onnx", network(8))
-    with pytest.raises(CheckpointError, match="has 8 outputs, the config says 10"):
+    with pytest.raises(CheckpointError, match="gives 8 numbers a picture, and there are 8 labels and 2 values"):
+        open_label_network(tmp_path)
+    saved(tmp_path / "network.onnx", network(11))
+    with pytest.raises(CheckpointError, match="has 11 outputs, the config says 10"):
         open_label_network(tmp_path)
     values = json.loads((checkpoint / "config.json").read_text())
     for name, message in (

@@ -22,6 +22,7 @@ from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.importers.llava.llava import LlavaPieces, checkpoint_from_llava
 from emo_edge.export.reference.frames import as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
+from emo_edge.export.reference.tokenizer import language_tokenizer_of
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from tests.export.importers.llava.conftest import IMAGE, VOCABULARY, Llava, make_llava, picture
 
@@ -167,8 +168,57 @@ def test_a_tokenizer_that_llama_cpp_reads_otherwise_is_refused(kind: str, checkp
         gguf_from_checkpoint(copy, language, tmp_path / "out.gguf", file_type="f32", name="x")
 
 
+def slow_files(directory: Path) -> None:
+    """Replace ``tokenizer.json`` by the files of transformers' slow tokenizer."""
+    content = json.loads((directory / "tokenizer.json").read_text())
+    (directory / "tokenizer.json").unlink()
+    (directory / "vocab.json").write_text(json.dumps(content["model"]["vocab"], ensure_ascii=False))
+    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in content["model"]["merges"]]
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]))
+    tokens = {str(token["id"]): {"content": token["content"], "special": True} for token in content["added_tokens"]}
+    settings = {"eos_token": "<|im_end|>", "added_tokens_decoder": tokens}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def test_vocabulary_and_merges_alone_are_the_same_tokenizer(qwen2: Llava, checkpoint: Path, tmp_path: Path) -> None:
+    from transformers import Qwen2Tokenizer
+
+    copy, lines = Path(shutil.copytree(qwen2.directory, tmp_path / "copy")), list[str]()
+    slow_files(copy)
+    checkpoint_from_llava(LlavaPieces(copy), tmp_path / "new", report=lines.append)
+    assert any(line.startswith("vocab.json, merges.txt: written as tokenizer.json, ") for line in lines), lines
+    own, made = (language_tokenizer_of(folder) for folder in (checkpoint, tmp_path / "new"))
+    upstream = Qwen2Tokenizer.from_pretrained(copy)
+    for text in (*TEXTS, *CORPUS):
+        assert made.encode(text) == own.encode(text) == upstream.encode(text), text
+    assert made.decode(made.encode("joy<|im_end|>")) == "joy"
+    settings = [json.loads((folder / "config.json").read_text()) for folder in (checkpoint, tmp_path / "new")]
+    assert settings[0]["language"] == settings[1]["language"], "the end token is found in either"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("vocab.json", "[]", "vocab.json: no vocabulary"),
+        ("vocab.json", '{"a": 0, "b": 7}', "vocab.json: no vocabulary"),
+        ("merges.txt", "a b c\n", "merges.txt: no merge of two tokens: 'a b c'"),
+        ("merges.txt", "nowhere there\n", "merges.txt: not the merges of vocab.json"),
+        ("added_tokens.json", '{"<|far|>": 700}', "the added token '<|far|>' does not follow its"),
+    ],
+)
+def test_files_that_are_no_tokenizer_are_one_error(
+    name: str, content: str, message: str, qwen2: Llava, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(qwen2.directory, tmp_path / "copy"))
+    slow_files(copy)
+    (copy / name).write_text(content)
+    done = CliRunner().invoke(main, ["import", "llava", "--model", str(copy), "--out", str(tmp_path / "out")])
+    assert (done.exit_code, message in done.stderr) == (5, True), done.output
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_without_its_tokenizer_it_is_refused(qwen2: Llava, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(qwen2.directory, tmp_path / "copy"))
     (copy / "tokenizer.json").unlink()
     done = CliRunner().invoke(main, ["import", "llava", "--model", str(copy), "--out", str(tmp_path / "out")])
-    assert done.exit_code == 5 and "tokenizer.json: no such file; transformers'" in done.stderr, done.output
+    assert done.exit_code == 5 and "tokenizer.json: no such file, nor vocab.json and merges.txt" in done.stderr

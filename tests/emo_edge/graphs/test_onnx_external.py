@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from emo_edge.bundle.onnx_external import external_locations
+from emo_edge.graphs.onnx_external import external_locations
 
 
 def outside(name: str, location: str) -> Any:
