@@ -6,7 +6,11 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.gguf_types import FILE_TYPES, UNQUANTIZED
@@ -18,8 +22,9 @@ from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.vlm.reference import VlmReference, label_scores
 from emo_edge.calibration.vlm.scoring import ScoringFit, fitted_scoring
-from emo_edge.calibration.workflow.config import CalibrationConfig
-from emo_edge.calibration.workflow.prepare import require_known_figures, true_labels, usable_samples
+from emo_edge.calibration.workflow.config import CalibrationConfig, language_of
+from emo_edge.calibration.workflow.prepare import SEARCHED, require_known_figures, true_labels, usable_samples
+from emo_edge.calibration.workflow.question_cache import CacheSearch, takes_question_cache
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
@@ -74,7 +79,8 @@ def calibrate_vlm(
         _link_files(old, writer)
         manifest = old.manifest
         if reference:
-            manifest = _with_types(reference, types, drawn, config, choices, writer, threads, reports)
+            run = VlmRun(reference, drawn, config, threads, reports)
+            manifest = _with_types(run, types, choices, writer)
         if config.detector:
             manifest = with_detector(manifest, stored_detector(writer, config.detector))
         if choices.fit_scoring:
@@ -104,58 +110,97 @@ def _link_files(old: Bundle, writer: BundleWriter) -> None:
             shutil.copyfile(source, target)
 
 
-def _with_types(
-    reference: VlmReference,
-    types: Sequence[str],
-    drawn: DrawnSamples,
-    config: CalibrationConfig,
-    choices: VlmChoices,
-    writer: BundleWriter,
-    threads: int | None,
-    reports: Reports,
-) -> Manifest:
+@dataclass(frozen=True)
+class VlmRun:
+    """Everything that the types of one calibration are made and measured with."""
+
+    reference: VlmReference
+    drawn: DrawnSamples
+    config: CalibrationConfig
+    threads: int | None
+    reports: Reports
+
+    @cached_property
+    def truth(self) -> GroundTruth:
+        """Baseline of the samples that everything is measured on."""
+        known = true_labels(self.measured, self.config.labels, self.labels)
+        return GroundTruth(self.probabilities(self.measured, "reference"), known)
+
+    @cached_property
+    def cache_search(self) -> CacheSearch:
+        """Samples and baseline of the search for a question cache."""
+        samples, config = self.collected[:SEARCHED], self.config
+        reference = self.probabilities(samples, "reference of the search")
+        return CacheSearch(samples, reference, self.measured, self.truth, config.labels, self.threads, self.reports)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that everything is measured on."""
+        return self.reference.bundle.manifest.label_sets[self.config.labels]
+
+    @property
+    def collected(self) -> Sequence[Sample]:
+        """Samples for statistics and searches."""
+        return self.drawn.split(self.config.collect)[0]
+
+    @property
+    def measured(self) -> Sequence[Sample]:
+        """Other samples, for every figure."""
+        return self.drawn.split(self.config.collect)[1]
+
+    def probabilities(self, samples: Sequence[Sample], step: str) -> NDArray[np.float64]:
+        """Label distributions of the unquantized model on samples: [N, labels]."""
+        own, progress = self.reference, self.reports.of(step)
+        return chain_probabilities(
+            own.bundle, own.name, samples, self.config.labels, threads=self.threads, progress=progress
+        ).probabilities
+
+
+def _with_types(run: VlmRun, types: Sequence[str], choices: VlmChoices, writer: BundleWriter) -> Manifest:
     """Make, measure and gate each type; those that hold their gate stay."""
-    collected, measured = drawn.split(config.collect)
+    reference = run.reference
     manifest = reference.bundle.manifest
-    known = true_labels(measured, config.labels, manifest.label_sets[config.labels])
-    progress = reports.of(f"profile {reference.name}")
-    run = chain_probabilities(
-        reference.bundle, reference.name, measured, config.labels, threads=threads, progress=progress
-    )
-    truth = GroundTruth(run.probabilities, known)
-    require_known_figures(config, truth)
+    require_known_figures(run.config, run.truth)
     require_disk_space(writer.partial, len(types) * reference.model.stat().st_size)
-    imatrix = reference.statistics(
-        collected, config.labels, f"{len(collected)} samples of a calibration", threads, reports.of("statistics")
-    )
+    dataset, progress = f"{len(run.collected)} samples of a calibration", run.reports.of("statistics")
+    imatrix = reference.statistics(run.collected, run.config.labels, dataset, run.threads, progress)
     statistics = writer.path(STATISTICS)
     write_imatrix(imatrix, statistics)
     if choices.keep_imatrix:
         shutil.copyfile(statistics, choices.keep_imatrix)
     failures: list[str] = []
     for name in types:
-        reports.progress(f"quantize {name}", 0, 1)
+        run.reports.progress(f"quantize {name}", 0, 1)
         path = writer.path(f"language-{name}.gguf")
         path.unlink(missing_ok=True)
         quantize_gguf(reference.model, path, name, importance=statistics)
         tried = _with_type(manifest, name, path, reference.profile, writer)
-        profile = PROFILE_OF.get(name, name)
-        draft = Bundle(writer.partial, tried)
-        progress = reports.of(f"profile {profile}")
-        chain = chain_probabilities(draft, profile, measured, config.labels, threads=threads, progress=progress)
-        evidence = truth.evidence(chain.probabilities)
-        missed = (config.gate or profile_gate(profile)).failures(evidence)
-        reports.line(
-            f"{profile} ({name}, {path.stat().st_size / 1e6:.1f} MB): label agreement "
-            f"{evidence['label_agreement']:.4f}, mean KL {evidence['kl_mean']:.1e}"
-            + (f"; left out: {'; '.join(missed)}" if missed else "")
-        )
-        failures += [f"{profile}: {reason}" for reason in missed]
+        held, missed = _measured(run, Bundle(writer.partial, tried), name)
+        failures += missed
         if not missed:
-            manifest = _with_evidence(tried, profile, evidence)
-    if failures and (config.strict or manifest is reference.bundle.manifest):
+            manifest = _with_profile(tried, PROFILE_OF.get(name, name), held)
+    if failures and (run.config.strict or manifest is reference.bundle.manifest):
         raise AccuracyGateError("\n".join(failures))
     return manifest
+
+
+def _measured(run: VlmRun, draft: Bundle, file_type: str) -> tuple[Profile, list[str]]:
+    """Return the profile of a type with its evidence and its question cache, and what its gate misses."""
+    name = PROFILE_OF.get(file_type, file_type)
+    profile, gate = draft.manifest.profiles[name], run.config.gate or profile_gate(name)
+    progress = run.reports.of(f"profile {name}")
+    chain = chain_probabilities(draft, name, run.measured, run.config.labels, threads=run.threads, progress=progress)
+    evidence = run.truth.evidence(chain.probabilities)
+    missed = gate.failures(evidence)
+    size = draft.files(language_of(draft).variants[file_type])[0].stat().st_size
+    run.reports.line(
+        f"{name} ({file_type}, {size / 1e6:.1f} MB): label agreement {evidence['label_agreement']:.4f}, "
+        f"mean KL {evidence['kl_mean']:.1e}" + (f"; left out: {'; '.join(missed)}" if missed else "")
+    )
+    profile = profile.model_copy(update={"evidence": evidence})
+    if not missed and takes_question_cache(run.config, name, profile):
+        profile = run.cache_search.cached(draft, name, profile, gate)
+    return profile, [f"{name}: {reason}" for reason in missed]
 
 
 def _with_type(manifest: Manifest, name: str, path: Path, profile: Profile, writer: BundleWriter) -> Manifest:
@@ -163,14 +208,13 @@ def _with_type(manifest: Manifest, name: str, path: Path, profile: Profile, writ
     assert language is not None
     variants = {**language.variants, name: Variant(files=(writer.entry(path),))}
     parts = manifest.components.model_copy(update={"language": language.model_copy(update={"variants": variants})})
-    own = profile.model_copy(update={"language": name, "evidence": {}})
+    own = profile.model_copy(update={"language": name, "question_cache": None, "evidence": {}})
     profiles = {**manifest.profiles, PROFILE_OF.get(name, name): own}
     return manifest.model_copy(update={"components": parts, "profiles": profiles})
 
 
-def _with_evidence(manifest: Manifest, profile: str, evidence: dict[str, float]) -> Manifest:
-    measured = manifest.profiles[profile].model_copy(update={"evidence": evidence})
-    return manifest.model_copy(update={"profiles": {**manifest.profiles, profile: measured}})
+def _with_profile(manifest: Manifest, name: str, profile: Profile) -> Manifest:
+    return manifest.model_copy(update={"profiles": {**manifest.profiles, name: profile}})
 
 
 def _with_scoring(
@@ -198,4 +242,5 @@ def _with_scoring(
         + f" (after: held-out folds of {len(samples)} samples)"
     )
     evidence = {**manifest.profiles[profile].evidence, **fit.evidence}
-    return _with_evidence(manifest.model_copy(update={"scoring": scoring}), profile, evidence)
+    fitted = manifest.profiles[profile].model_copy(update={"evidence": evidence})
+    return _with_profile(manifest.model_copy(update={"scoring": scoring}), profile, fitted)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from emo_edge.assets.packaged import Sample
-from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile, QuestionCache, Variant
+from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.config import language_of
 from emo_edge.calibration.workflow.gated_profile import INT8, gated_profile, rungs
 from emo_edge.calibration.workflow.prepare import SEARCHED
 from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_floats
-from emo_edge.calibration.workflow.question_cache import takes_question_cache, with_question_cache
+from emo_edge.calibration.workflow.question_cache import CacheSearch, takes_question_cache, with_profile
 from emo_edge.calibration.workflow.report import NewVariants, calibration_provenance
 from emo_edge.calibration.workflow.runs import GraphRun
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
-from emo_edge.export.bundles.evaluate_question_cache import CachedRuns, runs_with_question_caches
-from emo_edge.metrics.gates import Gate, profile_gate
+from emo_edge.metrics.gates import profile_gate
 
 
 def calibrated_manifest(run: GraphRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
@@ -91,7 +89,9 @@ def _gated(run: GraphRun, draft: Bundle, name: str, profile: Profile, new: Set[t
             strict=config.strict,
             report=run.reports.line,
         )
-        return _with_question_cache(run, draft, name, held, gate) if takes_question_cache(config, name, held) else held
+        if not takes_question_cache(config, name, held):
+            return held
+        return _cache_search(run).cached(draft, name, held, gate)
     except AccuracyGateError:
         if name != INT8 or config.strict:
             raise
@@ -99,40 +99,22 @@ def _gated(run: GraphRun, draft: Bundle, name: str, profile: Profile, new: Set[t
         return None
 
 
-def _with_question_cache(run: GraphRun, draft: Bundle, name: str, profile: Profile, gate: Gate) -> Profile:
-    samples = run.collected[:SEARCHED]
-
-    def runs(samples: Sequence[Sample], step: str, caches: Sequence[QuestionCache]) -> CachedRuns:
-        return runs_with_question_caches(
-            _with_profile(draft, name, profile),
-            name,
-            samples,
-            run.config.labels,
-            caches,
-            threads=run.threads,
-            progress=run.reports.of(f"profile {name}, {step}"),
-        )
-
-    return with_question_cache(
-        name,
-        profile,
-        gate,
+def _cache_search(run: GraphRun) -> CacheSearch:
+    return CacheSearch(
+        run.collected[:SEARCHED],
         run.searched.probabilities,
-        lambda caches: runs(samples, "search its question cache", caches),
-        lambda cache: run.truth.evidence(runs(run.measured, "with its question cache", [cache]).probabilities[0]),
-        run.reports.line,
+        run.measured,
+        run.truth,
+        run.config.labels,
+        run.threads,
+        run.reports,
     )
-
-
-def _with_profile(draft: Bundle, name: str, profile: Profile) -> Bundle:
-    profiles = {**draft.manifest.profiles, name: profile}
-    return Bundle(draft.directory, draft.manifest.model_copy(update={"profiles": profiles}))
 
 
 def _chain_evidence(run: GraphRun, draft: Bundle, name: str, profile: Profile) -> dict[str, float]:
     """Compare the whole chain of a profile with full precision on the measured samples."""
     chain = chain_probabilities(
-        _with_profile(draft, name, profile),
+        with_profile(draft, name, profile),
         name,
         run.measured,
         run.config.labels,

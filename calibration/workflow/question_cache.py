@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import Profile, QuestionCache
+from emo_edge.bundle.reader import Bundle
+from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.workflow.config import CalibrationConfig
-from emo_edge.export.bundles.evaluate_question_cache import CachedRuns
+from emo_edge.console.progress import Reports
+from emo_edge.export.bundles.evaluate_question_cache import CachedRuns, runs_with_question_caches
 from emo_edge.metrics.gates import Gate
 from emo_edge.metrics.label_agreement import label_evidence
 
@@ -18,10 +23,10 @@ CANDIDATES = tuple(
     QuestionCache(head=head, tail=tail)
     for head, tail in ((0, 1), (7, 1), (16, 1), (24, 1), (7, 8), (32, 1), (40, 1), (24, 8), (48, 1), (0, 32), (24, 32))
 )
-"""Caches that are tried, the fastest first, by the times of `docs/concepts/label-scoring.md`.
+"""Caches that are tried, the cheapest first.
 
-Positions at the head are computed in the call of the pictures, those at the tail in one of their own, and a call of
-9 positions takes llama.cpp on a CPU nearly as long as one of 16.
+Positions at the head are computed in the call of the pictures, which is made in any case; those at the tail take a call
+of their own, which reads every weight once more.
 """
 UNCACHED = "uncached_"
 """Before the names of the figures that the profile has without its cache."""
@@ -36,6 +41,47 @@ def takes_question_cache(config: CalibrationConfig, name: str, profile: Profile)
     """Return whether a cache is searched for a profile: a quantized language model, and not the exact profile."""
     quantized = profile.language is not None and profile.language not in UNQUANTIZED
     return config.question_cache and quantized and name != EXACT_PROFILE
+
+
+def with_profile(bundle: Bundle, name: str, profile: Profile) -> Bundle:
+    """Return the bundle with another profile of a name."""
+    profiles = {**bundle.manifest.profiles, name: profile}
+    return Bundle(bundle.directory, bundle.manifest.model_copy(update={"profiles": profiles}))
+
+
+@dataclass(frozen=True)
+class CacheSearch:
+    """Samples that a cache is chosen on, others that it is measured on, and how."""
+
+    searched: Sequence[Sample]
+    reference: Probabilities
+    """Full precision's, on ``searched``: [N, labels]."""
+    measured: Sequence[Sample]
+    truth: GroundTruth
+    """Of the measured samples."""
+    labels: str
+    threads: int | None
+    reports: Reports
+
+    def cached(self, draft: Bundle, name: str, profile: Profile, gate: Gate) -> Profile:
+        """Return a measured profile of the bundle with its cache, if one holds the gate: see `with_question_cache`."""
+        bundle = with_profile(draft, name, profile)
+
+        def runs(samples: Sequence[Sample], step: str, caches: Sequence[QuestionCache]) -> CachedRuns:
+            progress = self.reports.of(f"profile {name}, {step}")
+            return runs_with_question_caches(
+                bundle, name, samples, self.labels, caches, threads=self.threads, progress=progress
+            )
+
+        return with_question_cache(
+            name,
+            profile,
+            gate,
+            self.reference,
+            lambda caches: runs(self.searched, "search its question cache", caches),
+            lambda cache: self.truth.evidence(runs(self.measured, "with its question cache", [cache]).probabilities[0]),
+            self.reports.line,
+        )
 
 
 def with_question_cache(

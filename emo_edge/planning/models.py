@@ -12,7 +12,7 @@ from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.engine_settings import CudaSettings
 from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, TENSOR_TYPES
-from emo_edge.bundle.manifest import GRAPHS, PARTS, Profile, Variant
+from emo_edge.bundle.manifest import GRAPHS, PARTS, Profile, QuestionCache, Variant
 from emo_edge.bundle.model_shape import LanguageShape, ModelShape, VisionShape, known_shape
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -39,6 +39,8 @@ class PlannedModel(Protocol):
     name: str
     profiles: Mapping[str, Mapping[str, str | None]]
     """Variant of each component by profile; None where there is no such component."""
+    question_caches: Mapping[str, QuestionCache]
+    """By profile, of those that have one."""
     language: LanguageShape | None
     tokens_per_frame: int
     cuda: CudaSettings
@@ -78,6 +80,8 @@ class BundleModel:
         self.bundle, self.name = bundle, bundle.manifest.name
         profiles = bundle.manifest.profiles
         self.profiles: Mapping[str, Mapping[str, str | None]] = {name: _variants(profiles[name]) for name in profiles}
+        caches = {name: profile.question_cache for name, profile in profiles.items()}
+        self.question_caches: Mapping[str, QuestionCache] = {name: cache for name, cache in caches.items() if cache}
         language = bundle.manifest.components.language
         self._headers: dict[str, GgufHeader] = {}
         if language:
@@ -140,6 +144,7 @@ class ShapeModel:
             profile: {**dict.fromkeys(GRAPHS, precision), "language": kind}
             for profile, (precision, kind) in SHAPE_PROFILES.items()
         }
+        self.question_caches: Mapping[str, QuestionCache] = {}
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
         """Count the work of a component by its sizes."""

@@ -35,7 +35,10 @@ def make_plan(
     if subject.language and prompts:
         context, positions = _context(subject, subject.language, prompts, request)
     limit = min(device.left, request.max_memory or math.inf)
-    estimates = {name: ProfileEstimate(subject, device, request, subject.profiles[name]) for name in names}
+    estimates = {
+        name: ProfileEstimate(subject, device, request, subject.profiles[name], subject.question_caches.get(name))
+        for name in names
+    }
     plans = tuple(_profile_plan(name, estimates[name], context, prompts, limit) for name in names)
     good = [plan for plan in plans if plan.fits and plan.meets_latency]
     best = max(good, key=lambda plan: _precision(subject, plan.variants), default=None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from emo_edge.bundle.gguf_types import UNQUANTIZED
-from emo_edge.bundle.manifest import GRAPHS
+from emo_edge.bundle.manifest import GRAPHS, QuestionCache
 from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.inference.frame_features import AT_ONCE
 from emo_edge.planning.capacity_plan import Memory, PlanRequest, Stage
@@ -60,9 +60,15 @@ class ProfileEstimate:
     """One profile on one device."""
 
     def __init__(
-        self, subject: PlannedModel, device: Device, request: PlanRequest, variants: Mapping[str, str | None]
+        self,
+        subject: PlannedModel,
+        device: Device,
+        request: PlanRequest,
+        variants: Mapping[str, str | None],
+        question_cache: QuestionCache | None = None,
     ) -> None:
         self.subject, self.device, self.request, self.variants = subject, device, request, variants
+        self.question_cache = question_cache
         self.crops = request.faces * request.frames
 
     def memory(self, context: int | None) -> Memory:
@@ -97,7 +103,7 @@ class ProfileEstimate:
         written = describe.positions(visual) + self.request.describe_tokens / 2
         return LanguageStages(
             connector=self._connector(label),
-            prefill=_stage("prefill", self._prefill(shape, variant, label), engine),
+            prefill=_stage("prefill", self._label_prefill(shape, variant, label), engine),
             score=self._score(shape, variant, prompts, label.positions(visual)),
             first_token=_sum(
                 "first token",
@@ -133,13 +139,22 @@ class ProfileEstimate:
         python_ms = 1000 * (self.device.label_s * prompts.labels + softmax)
         return replace(stage, ms=stage.ms + Interval(python_ms, python_ms))
 
-    def _prefill(self, shape: LanguageShape, variant: str, prompt: PromptLength) -> list[Work]:
-        """List the calls for the prompt after the text before the frames."""
+    def _label_prefill(self, shape: LanguageShape, variant: str, prompt: PromptLength) -> list[Work]:
+        """List the calls for the prompt of labels: with a question cache, pictures and head, then the tail."""
+        cache = self.question_cache
+        if cache is None or cache.head + cache.tail >= prompt.after:
+            return self._prefill(shape, variant, prompt)
+        first = self._prefill(shape, variant, replace(prompt, after=cache.head), outputs=0)
+        whole = prompt.positions(self.request.frames * self.subject.tokens_per_frame)
+        return [*first, self._call(shape, variant, cache.tail, whole - cache.tail / 2, 1)]
+
+    def _prefill(self, shape: LanguageShape, variant: str, prompt: PromptLength, outputs: int = 1) -> list[Work]:
+        """List the calls for the prompt after the text before the frames; the last one gives ``outputs`` logits."""
         calls: list[Work] = []
         cached = prompt.before
         batches = _batches(self.request.frames * self.subject.tokens_per_frame + prompt.after, BATCH)
         for number, rows in enumerate(batches, 1):
-            calls.append(self._call(shape, variant, rows, cached + rows / 2, int(number == len(batches))))
+            calls.append(self._call(shape, variant, rows, cached + rows / 2, outputs * (number == len(batches))))
             cached += rows
         return calls
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.manifest import QuestionCache
 from emo_edge.bundle.model_shape import ModelShape, QFormerShape, known_shape
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
@@ -104,6 +105,26 @@ def test_a_longer_clip_is_computed_in_full_batches() -> None:
     first, second = ({stage.name: stage for stage in part.stages}["prefill"] for part in (one, two))
     # 577 embeddings are two calls and the text a third; 1,154 are three and a fourth. Each reads the weights.
     assert second.weight_bytes > 1.25 * first.weight_bytes
+
+
+def test_a_question_cache_takes_two_calls_of_fewer_positions() -> None:
+    """Picture and head in one, the tail in another, and each reads the layers' weights."""
+    subject = ShapeModel("emo-llama-7b")
+    plain = make_plan(subject, device(), PlanRequest(), ["small"]).profiles[0]
+    subject.question_caches = {"small": QuestionCache(head=7, tail=2)}
+    cached = make_plan(subject, device(), PlanRequest(), ["small"]).profiles[0]
+    before, after = plain.stages[-4], cached.stages[-4]
+    assert before.name == after.name == "prefill"
+    shape, frame = ModelShape().language, subject.tokens_per_frame
+    layers, output = subject.language_bytes("q4_k_m")
+    assert after.weight_bytes == pytest.approx(2 * shape.layers * layers + output)
+    assert before.weight_bytes == pytest.approx(shape.layers * layers + output)
+    products = 2.0 * shape.layers * shape.layer_parameters
+    assert after.flops == pytest.approx(products * (frame + 9) + 2.0 * shape.output_parameters, rel=0.01)
+    assert [stage.flops for stage in plain.stages[:-4]] == [stage.flops for stage in cached.stages[:-4]]
+    assert plain.stages[-2:] == cached.stages[-2:]
+    subject.question_caches = {"small": QuestionCache(head=4000, tail=2)}
+    assert make_plan(subject, device(), PlanRequest(), ["small"]).profiles[0] == plain
 
 
 @given(st.integers(200, 2048), st.integers(0, 2000))

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 
 from emo_edge.errors import InputError
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, Sampling, ScoreRequest
+from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
@@ -206,6 +207,24 @@ def test_prompts_computed_together_score_as_alone(session: LlamaSession, languag
     for one, other in zip(together, alone(session, requests), strict=True):
         assert distance(one, other) < TOLERANCE
     assert distance(together[0], swapped_scores(language, 1, 3, 2)) < TOLERANCE
+
+
+def test_prompts_together_take_two_calls_and_one_for_the_labels(
+    session: LlamaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [ScoreRequest(prompt(seed), LABELS, cached(2, 3)) for seed in (1, 2, 3, 4)]
+    session.score_many(requests)
+    sizes: list[int] = []
+    compute = BatchDecoder.__call__
+
+    def counted(self: BatchDecoder, inputs: Any, *rest: Any) -> None:
+        sizes.append(len(inputs))
+        compute(self, inputs, *rest)
+
+    monkeypatch.setattr(BatchDecoder, "__call__", counted)
+    session.score_many([ScoreRequest(prompt(seed), LABELS, cached(2, 3)) for seed in (5, 6, 7, 8)])
+    labels = sum(len(label) - 1 for label in LABELS)
+    assert sizes == [4 * (PICTURE + 3), 4 * 2, 4 * labels]
 
 
 def test_prompts_of_several_questions_are_computed_together(session: LlamaSession) -> None:
