@@ -186,7 +186,7 @@ def _pictures(tower: GgufHeader, config: VlmConfig) -> Pictures:
 
 
 def _pictures_line(tower: GgufHeader, config: VlmConfig) -> str:
-    """Say whether clips are read, and where that comes from."""
+    """Return the line on clips: whether they are read, and why."""
     number, (_, source) = _pictures(tower, config), BY_PROJECTOR.get(_projector(tower), (ONE, "no entry in the table"))
     reads = "a clip's frames fill one prompt" if number != ONE else "one picture in a prompt, so no clips"
     return f"{reads} (projector {_line(_projector(tower))}: {'`pictures`' if config.pictures else source})"

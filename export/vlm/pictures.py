@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 Pictures = Literal["one", "several"]
-ONE, SEVERAL = "one", "several"
+ONE: Pictures = "one"
+SEVERAL: Pictures = "several"
 BY_PROJECTOR: dict[str, tuple[Pictures, str]] = {
     "mlp": (ONE, "LLaVA-1.5, arXiv 2310.03744: instructions about one picture"),
     "mlp_norm": (ONE, "LLaVA with a norm in its projector: as LLaVA-1.5"),

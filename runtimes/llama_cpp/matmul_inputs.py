@@ -134,5 +134,5 @@ class MatmulInputs:
 def _view(address: int, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]) -> NDArray[Any]:
     """Return memory of llama.cpp's as an array, valid during the call."""
     size = dtype.itemsize + sum((count - 1) * stride for count, stride in zip(shape, strides, strict=True))
-    buffer = (ctypes.c_char * size).from_address(address)
-    return np.ndarray(shape, dtype, buffer, strides=strides)
+    content = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(address))
+    return np.ndarray(shape, dtype, content, strides=strides)
