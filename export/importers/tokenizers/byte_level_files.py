@@ -1,7 +1,7 @@
 """Qwen2's ``tokenizer.json`` from the files of its slow tokenizer, ``vocab.json`` and ``merges.txt``.
 
-Worked from transformers' ``Qwen2Tokenizer`` and the ``tokenizer.json`` that Qwen2 is published with: NFC, the pattern of
-words, byte-level BPE; added tokens are read before anything else.
+Worked from transformers' ``Qwen2Tokenizer`` and the ``tokenizer.json`` that Qwen2 is published with: NFC, the
+pattern of words, byte-level BPE; added tokens are read before anything else.
 """
 
 from __future__ import annotations
