@@ -1,4 +1,4 @@
-"""A second look at a picture in which nothing was found: with a border around it, and turned."""
+"""A second look at a picture or a clip in which nothing was found: turned, and a picture with a border around it."""
 
 from __future__ import annotations
 
@@ -63,6 +63,41 @@ def second_look(frame: Image, detector: FaceDetector) -> SecondLook:
         return SecondLook(frame, [])
     if faces := _in_tight_crop(frame, detector):
         return SecondLook(frame, faces)
+    return _turned_look(frame, detector)
+
+
+@dataclass(frozen=True)
+class ClipLook:
+    """Faces of the frames of a clip, in the frames in which they were found."""
+
+    pictures: Sequence[Image]
+    """uint8 RGB [H, W, 3]: the given frames, or these turned upright."""
+    by_frame: list[list[DetectedFace]]
+    """In pixels of ``pictures``, the largest first."""
+    rotation: int = 0
+    """See `SecondLook.rotation`: the same for every frame."""
+
+    def of(self, frame: int) -> SecondLook:
+        """Return the look at one frame."""
+        return SecondLook(self.pictures[frame], self.by_frame[frame], self.rotation)
+
+
+def look_at_clip(frames: Sequence[Image], detector: FaceDetector) -> ClipLook:
+    """Search every frame; where all are without a face, the middle one turned, and if it has one there, all of them.
+
+    So a clip without a person costs three searches more, whatever its length.
+    """
+    by_frame = [detector.detect(frame) for frame in frames]
+    if not frames or any(by_frame) or detector.name not in SEARCHED_TWICE:
+        return ClipLook(frames, by_frame)
+    rotation = _turned_look(frames[len(frames) // 2], detector).rotation
+    if not rotation:
+        return ClipLook(frames, by_frame)
+    turned = [_turned(frame, rotation // 90) for frame in frames]
+    return ClipLook(turned, [detector.detect(frame) for frame in turned], rotation)
+
+
+def _turned_look(frame: Image, detector: FaceDetector) -> SecondLook:
     small, scale = shrunk(frame)
     looks = {quarters: detector.detect(_turned(small, quarters)) for quarters in (1, 2, 3)}
     best = max(looks, key=lambda quarters: _highest_score(looks[quarters]))

@@ -19,7 +19,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage, faces_in_boxes
-from emo_edge.faces.second_look import SecondLook, looks_like_crop, second_look
+from emo_edge.faces.second_look import ClipLook, SecondLook, look_at_clip, looks_like_crop, second_look
 from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse
@@ -187,12 +187,14 @@ class EmotionPipeline:
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                by_frame = [self._faces(image, own) for image, own in zip(images, given, strict=True)]
-                tracks = given_track(by_frame) if boxes is not None else faces_of_clip(by_frame)
+                look = self._looked_at_clip(images, given)
+                tracks = faces_of_clip(look.by_frame) if boxes is None else given_track(look.by_frame)
             detector = self._detector_name(boxes)
-            results = [self._clip_result(images, track, request, watch.branch(), detector) for track in tracks[:number]]
+            results = [
+                self._clip_result(look.pictures, track, request, watch.branch(), detector) for track in tracks[:number]
+            ]
             self._cold = False
-            return results
+            return [result.turned_back(look.of(result.frame)) for result in results]
 
     def _clip_result(
         self, images: Sequence[Image], track: FacesOfTrack, request: Request, watch: Stopwatch, detector: str
@@ -206,7 +208,7 @@ class EmotionPipeline:
         return replace(result, frame=track[middle][0])
 
     def _looked(self, frame: Image, boxes: Sequence[Box] | None) -> SecondLook:
-        """Search a picture, twice where the first look finds nothing; a clip has other frames instead."""
+        """Search a picture, twice where the first look finds nothing."""
         faces = self._faces(frame, boxes)
         if faces or boxes is not None:
             return SecondLook(frame, faces)
@@ -214,6 +216,11 @@ class EmotionPipeline:
         if again.faces or not (self._whole_crops and looks_like_crop(frame)):
             return again
         return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
+
+    def _looked_at_clip(self, frames: Sequence[Image], given: Sequence[Sequence[Box] | None]) -> ClipLook:
+        if not any(boxes is not None for boxes in given):
+            return look_at_clip(frames, self.detector)
+        return ClipLook(frames, [self._faces(frame, boxes) for frame, boxes in zip(frames, given, strict=True)])
 
     def _faces(self, frame: Image, boxes: Sequence[Box] | None) -> list[DetectedFace]:
         return self.detector.detect(frame) if boxes is None else faces_in_boxes(frame, boxes)

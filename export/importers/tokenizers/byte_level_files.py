@@ -1,7 +1,7 @@
 """Qwen2's ``tokenizer.json`` from the files of its slow tokenizer, ``vocab.json`` and ``merges.txt``.
 
-Worked from transformers' ``Qwen2Tokenizer`` and the ``tokenizer.json`` that Qwen2 is published with: NFC, the pattern
-of words, byte-level BPE; added tokens are read before anything else.
+Worked from transformers' ``Qwen2Tokenizer`` and the ``tokenizer.json`` that Qwen2 is published with: NFC, the
+pattern of words, byte-level BPE; added tokens are read before anything else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.reference.tokenizer import QWEN2_PATTERN
+from emo_edge.export.gguf.vocabulary import QWEN2_PATTERN
 from emo_edge.utils.files import LARGEST_JSON, read_json
 from emo_edge.utils.text import require_file
 

@@ -81,8 +81,8 @@ def _byte_level(model: Path) -> ByteLevelTokenizer:
         return ByteLevelTokenizer(model)
     if not has_byte_level_files(model):
         raise CheckpointError(
-            f"{path}: no such file, nor {VOCABULARY_NAME} and {MERGES_NAME}; transformers' AutoTokenizer writes it "
-            "with save_pretrained"
+            f"{path}: no such file, nor {VOCABULARY_NAME} and {MERGES_NAME}; transformers' AutoTokenizer "
+            "writes it with save_pretrained"
         )
     decoder = _json_of(model / SETTINGS_NAME).get("added_tokens_decoder")
     plain = {

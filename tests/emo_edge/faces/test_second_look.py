@@ -14,7 +14,7 @@ import emo_edge
 from emo_edge.cli.app import main
 from emo_edge.faces.mtcnn import MtcnnDetector
 from emo_edge.faces.registry import HaarDetector
-from emo_edge.faces.second_look import SecondLook, second_look
+from emo_edge.faces.second_look import SecondLook, look_at_clip, second_look
 from emo_edge.inference.detectors import mtcnn_detector, packaged_graphs
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, FaceAttributes, Settings
@@ -94,6 +94,37 @@ def test_landmarks_of_a_turned_picture_lie_in_the_given_one() -> None:
     assert (result.box, result.points, result.rotation) == ((2, 8, 4, 10), ((3, 9),) * 5, 90)
     assert result.to_dict()["rotation"] == 90
     assert result.face.pose_degrees == {"roll": 1.0}
+
+
+@pytest.mark.parametrize("quarters", [1, 2])
+def test_a_clip_whose_frames_are_all_turned_is_read_upright(
+    quarters: int, label_bundle: Path, mtcnn: MtcnnDetector, astronaut: Image
+) -> None:
+    """The same face, probabilities and places as in the upright clip, turned with the frames."""
+    frames = [astronaut, astronaut[:, 8:], astronaut[:, 16:]]
+    turned = [np.ascontiguousarray(np.rot90(frame, quarters)) for frame in frames]
+    with EmotionPipeline.open(label_bundle, device="cpu", detector=mtcnn) as pipeline:
+        upright, read = pipeline.read_clip(frames), pipeline.read_clip(turned)
+    assert upright is not None and read is not None
+    assert (upright.rotation, read.rotation, read.frames) == (0, 360 - 90 * quarters, 3)
+    assert read.probabilities == pytest.approx(upright.probabilities, abs=1e-6)
+    height, width = frames[upright.frame].shape[:2]
+    x0, y0, x1, y1 = upright.box
+    places = {
+        1: (y0, width - x1, y1, width - x0),
+        2: (width - x1, height - y1, width - x0, height - y0),
+    }
+    assert read.frame == upright.frame and read.box == pytest.approx(places[quarters], abs=1e-3)
+
+
+def test_a_clip_is_turned_only_where_nothing_is_found(mtcnn: MtcnnDetector, astronaut: Image) -> None:
+    upside_down = np.ascontiguousarray(np.rot90(astronaut, 2))
+    mixed = look_at_clip([upside_down, astronaut, upside_down], mtcnn)
+    assert (mixed.rotation, [len(faces) for faces in mixed.by_frame]) == (0, [0, 1, 0])
+    assert look_at_clip([], mtcnn).by_frame == []
+    empty = look_at_clip([np.zeros((64, 64, 3), np.uint8)] * 2, mtcnn)
+    assert (empty.rotation, empty.by_frame) == (0, [[], []])
+    assert look_at_clip([upside_down], HaarDetector()).rotation == 0
 
 
 def test_infer_says_that_it_turned_a_picture(label_bundle: Path, astronaut: Image, tmp_path: Path) -> None:
