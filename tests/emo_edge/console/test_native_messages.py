@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +46,27 @@ def test_whoever_asks_for_opencvs_messages_sees_them() -> None:
     assert "native" in lines(CASE.format(before=before))
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-def test_a_damaged_picture_is_one_error_and_no_other_line(tmp_path: Path, name: str) -> None:
+def with_zeros(whole: bytes) -> bytes:
+    middle = len(whole) // 2
+    return whole[:middle] + bytes(40) + whole[middle + 40 :]
+
+
+def with_broken_pixels(whole: bytes) -> bytes:
+    """A PNG whose checksums fit, so that the library itself finds the fault."""
+    start = whole.index(b"IDAT")
+    length = int.from_bytes(whole[start - 4 : start], "big")
+    chunk = b"IDAT" + with_zeros(whole[start + 4 : start + 4 + length])
+    checksum = zlib.crc32(chunk).to_bytes(4, "big")
+    return whole[:start] + chunk + checksum + whole[start + 8 + length :]
+
+
+@pytest.mark.parametrize(("name", "broken"), [("a.jpg", with_zeros), ("a.png", with_broken_pixels)])
+def test_a_damaged_picture_is_one_error_and_no_other_line(
+    tmp_path: Path, name: str, broken: Callable[[bytes], bytes]
+) -> None:
     path = tmp_path / name
     write_image(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    whole = path.read_bytes()
-    middle = len(whole) // 2
-    path.write_bytes(whole[:middle] + bytes(40) + whole[middle + 40 :])
+    path.write_bytes(broken(path.read_bytes()))
     code = (
         "import sys\nfrom emo_edge.console.streams import prepare_streams\nfrom emo_edge.errors import InputError\n"
         f"from emo_edge.media.images import read_image\n{{before}}\ntry: read_image({str(path)!r})\n"
