@@ -7,6 +7,8 @@ import os
 import sys
 from contextlib import suppress
 
+from emo_edge.console.native_messages import own_stderr
+
 HANDLER = "emo_edge_plain"
 """Name of the error handler of standard output and standard error."""
 ASCII = "emo_edge_ascii"
@@ -30,6 +32,7 @@ def prepare_streams() -> None:
         _open_number(number)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    own_stderr()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             plain = _codec_name(stream.encoding) == "ascii"

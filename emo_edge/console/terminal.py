@@ -32,6 +32,7 @@ def log_to_stderr(level: int) -> None:
 
 
 def escape_warnings() -> None:
-    """Escape the warnings of loggers that nothing else prints."""
+    """Escape the warnings of loggers that nothing else prints; of a damaged picture our error says all."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     if logging.lastResort:
         logging.lastResort.setFormatter(PrintableFormatter())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.console.native_messages import without_native_messages
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media.crops import Image, checked_frame
 from emo_edge.media.headers.file_signatures import file_kind
@@ -105,7 +106,8 @@ def _decoded(header: ImageHeader) -> Image:
     cv2 = open_cv2()
     flags = cv2.IMREAD_UNCHANGED if header.alpha else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(header.coded, np.uint8), flags)
+        with without_native_messages():
+            pixels = cv2.imdecode(np.frombuffer(header.coded, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None:  # OpenCV gives none for a failed allocation as well

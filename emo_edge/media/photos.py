@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emo_edge.console.native_messages import without_native_messages
 from emo_edge.errors import MissingExtraError
 from emo_edge.media.crops import Image
 from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, check_size
@@ -37,7 +38,7 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
     Raises BrokenImageError for what is damaged, too large or no single picture, MissingExtraError without the extra.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_native_messages():
             # Pillow's own limit is higher than ours, and what it warns of in metadata does not concern the pixels.
             warnings.simplefilter("ignore")
             photo = READERS[kind](data)

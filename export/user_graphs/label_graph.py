@@ -166,7 +166,9 @@ def require_contract(graph: GraphProto, config: OnnxGraphConfig, name: str) -> N
     wanted = [1, channels, side, side] if config.layout == "nchw" else [1, side, side, channels]
     fits = len(sizes) == 4 and all(given in (0, size) for given, size in zip(sizes, wanted, strict=True))
     if kind.elem_type != TensorProto.FLOAT or not fits:
-        given = f"{helper.tensor_dtype_to_string(kind.elem_type).rpartition('.')[2].lower()} {sizes}"
+        known = kind.elem_type in TensorProto.DataType.values()
+        type_name = TensorProto.DataType.Name(kind.elem_type).lower() if known else f"type {kind.elem_type}"
+        given = f"{type_name} {sizes}"
         raise CheckpointError(
             f"{name}: reads {given}, not float32 {['N', *wanted[1:]]}; give `size`, `channels` and `layout` that fit it"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.console.native_messages import without_native_messages
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.readers.frames import MAX_PIXELS, READ_TIMEOUT_S, RawFrame, nominal_step
 from emo_edge.media.readers.waiting import WaitingThread
@@ -30,7 +31,9 @@ class OpenCvFrame:
         """Decode now."""
         if self._pixels is None:
             cv2 = open_cv2()
-            done, pixels = self._capture.retrieve()
+            with without_native_messages():
+                # A camera's JPEG that lost some bytes.
+                done, pixels = self._capture.retrieve()
             if not done or pixels is None:
                 raise InputError(f"{self._name}: a frame cannot be decoded: convert the video to MP4")
             colours = cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB

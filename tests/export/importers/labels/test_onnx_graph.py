@@ -345,6 +345,10 @@ def wide(model: ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 96
 
 
+def unknown_type(model: ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = 65
+
+
 def infinite(model: ModelProto) -> None:
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "classifier.bias")
     bias.CopyFrom(numpy_helper.from_array(np.full(8, np.inf, np.float32), "classifier.bias"))
@@ -369,6 +373,7 @@ def nothing(model: ModelProto) -> None:
         (changed(baked_batch, batch=1), "reads one picture at a time; export it with a batch axis that varies"),
         (changed(wide), "reads pictures of 64x96 pixels; a network of labels reads squares"),
         (changed(nothing, channels=1), "give --size, --channels and --layout that fit it"),
+        (changed(unknown_type), "reads type 65 ["),
         (changed(infinite), "gives numbers that are not finite"),
         (changed(nothing, last=("Softmax",)), "gives probabilities, not logits; export it without its last Softmax"),
     ],
