@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import CheckpointError
-from emo_edge.export.gguf.vocabulary import QWEN2_PATTERN
+from emo_edge.export.reference.tokenizer import QWEN2_PATTERN
 from emo_edge.utils.files import LARGEST_JSON, read_json
 from emo_edge.utils.text import require_file
 
