@@ -62,7 +62,13 @@ def rows_of(
 ) -> list[Row]:
     """Compare a profile's distributions with each cache, [caches, N, labels], with the reference, [N, labels]."""
     return [
-        Row(read, profile, cache and cache.head, cache and cache.tail, label_evidence(reference, own))
+        Row(
+            read,
+            profile,
+            cache.head if cache else None,
+            cache.tail if cache else None,
+            label_evidence(reference, own),
+        )
         for cache, own in zip(caches, probabilities, strict=True)
     ]
 

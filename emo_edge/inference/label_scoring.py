@@ -128,7 +128,7 @@ class LabelScorer:
             visual, prompt, asked.labels, watch, cache, self._about_grey(prompt, blank, len(visual))
         )
         cached = self.chain.language.question_cached
-        return self._label_scores(scores, visual, prompt, asked, request, watch, blank, cached=cached)
+        return self._with_answers(scores, visual, prompt, asked, request, watch, blank, cached=cached)
 
     def score_many(
         self,
@@ -160,12 +160,12 @@ class LabelScorer:
         with watch("prefill"):
             log_probs = language.score_many(requests)
         used = language.question_cached
-        found = []
+        results = []
         for row, (own, prompt) in enumerate(zip(log_probs, prompts, strict=True)):
-            own_watch, frame = watch.branch(), visual.frame(row)
-            scores = self._label_scores(_sums(own), frame, prompt, asked, request, own_watch, blank, cached=used)
-            found.append((scores, own_watch))
-        return found
+            own_watch, one = watch.branch(), visual.frame(row)
+            scores = self._with_answers(_sums(own), one, prompt, asked, request, own_watch, blank, cached=used)
+            results.append((scores, own_watch))
+        return results
 
     def takes_many(self, request: Request) -> bool:
         """Return whether several faces are scored together; else each is computed as if it were alone."""
@@ -174,7 +174,7 @@ class LabelScorer:
     def _cache(self, request: Request) -> QuestionCache | None:
         return self.question_cache if request.question_cache else None
 
-    def _label_scores(
+    def _with_answers(
         self,
         scores: NDArray[np.float64],
         visual: VisualInput,
@@ -188,7 +188,7 @@ class LabelScorer:
     ) -> LabelScores:
         """Correct the scores of a face as asked, turn them into probabilities, and answer the questions."""
         if asked.prior_correction:
-            scores = scores - self._scores_of_blank(blank, prompt, asked.labels, watch)
+            scores = np.subtract(scores, self._scores_of_blank(blank, prompt, asked.labels, watch))
         questions = (self.manifest.prompt.describe if request.describe else None, request.ask)
         answers = {
             question: self._answer(visual, Prompt(self.manifest, question, prompt.demographics), request, watch)
@@ -266,7 +266,7 @@ class LabelScorer:
         return _sums(log_probs)
 
     def _scores_of_blank(
-        self, blank: Callable[[], VisualInput], prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch
+        self, blank: Callable[[Stopwatch], VisualInput], prompt: Prompt, labels: tuple[str, ...], watch: Stopwatch
     ) -> NDArray[np.float64]:
         """Label scores of the same prompt about a blank image: the prior of the words alone."""
         key = (prompt.question, prompt.demographics, *labels)

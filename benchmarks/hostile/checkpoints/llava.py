@@ -183,7 +183,7 @@ def _imported(path: Path, *, tokenizer: bool = True) -> None:
 
 def _read_byte_level(path: Path) -> None:
     (path.parent / SETTINGS_NAME).write_text(json.dumps({"eos_token": "<|im_end|>"}), encoding="ascii")
-    byte_level_tokenizer(path.parent, ROWS)
+    byte_level_tokenizer(path.parent, ROWS, lambda line: None)
     end_token(path.parent)
 
 
