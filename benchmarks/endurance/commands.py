@@ -17,6 +17,8 @@ OUT = "out"
 """Name of each command's output in its folder."""
 MEASURED_TIMES = frozenset({"speed", "seconds", "started", "calibrated"})
 """Keys of a manifest whose values no two runs share."""
+TIMED = "; compared with "
+"""Beginning of the times of an INT8 graph in its line of the provenance."""
 
 Digest = dict[str, str]
 """Hash, or value, by name."""
@@ -68,6 +70,7 @@ def bundle_digest(folder: Path) -> Digest:
     """
     manifest = json.loads(Bundle.open(folder, use_cache=False).manifest.model_dump_json())
     plain = _without_times(manifest)
+    plain["provenance"] = {name: text.partition(TIMED)[0] for name, text in manifest["provenance"].items()}
     if any("int8" in part["variants"] for part in manifest["components"].values() if part):
         plain = {name: value for name, value in plain.items() if name not in ("profiles", "default_profile")}
     return {**_hashes(manifest), "manifest": json.dumps(plain, sort_keys=True, allow_nan=False)}
