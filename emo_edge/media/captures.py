@@ -111,6 +111,9 @@ def _stream(source: str) -> FrameReader:
     shown, source = without_password(source), native_text(source)
     if " ! " in source and "://" not in source.partition(" ")[0]:
         return _pipeline(source, shown)
+    # FFmpeg knows the protocols by their small letters alone.
+    scheme, mark, rest = source.partition("://")
+    source = f"{scheme.lower()}{mark}{rest}"
     if not has_pyav():
         return _address_by_opencv(source, shown)
     from av.error import FFmpegError

@@ -158,6 +158,12 @@ def test_a_stream_that_ends_properly_is_no_error(server: str, caplog: pytest.Log
     assert "cret" not in caplog.text
 
 
+@pytest.mark.parametrize("pyav", [True, False])
+def test_the_protocol_may_have_capital_letters(server: str, pyav: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captures, "has_pyav", lambda: pyav)
+    assert len(list(sampled_frames(f"HTTP://{server}/whole/a.ts"))) == LENGTH
+
+
 def test_a_stream_that_stalls_or_breaks_off_is_an_error_after_its_frames(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
