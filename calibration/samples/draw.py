@@ -62,7 +62,7 @@ def draw_samples(
             continue
         used.append(boxed)
         digest.update(f"{boxed.box} {boxed.expression} {image.shape} ".encode() + np.ascontiguousarray(image).tobytes())
-        progress(len(used), count)
+        progress(len(used), min(count, len(listed)))
     if len(used) < min(FEWEST, count):
         reasons = "".join(f"\n  {reason}" for reason in skipped[:5])
         raise InputError(f"{len(used)} usable samples of {len(listed)}, at least {FEWEST} are needed{reasons}")

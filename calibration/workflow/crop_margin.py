@@ -20,7 +20,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.assemble import link_file
 from emo_edge.calibration.workflow.config import CalibrationConfig
-from emo_edge.calibration.workflow.prepare import true_labels, usable_samples
+from emo_edge.calibration.workflow.prepare import drawn_samples, true_labels
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
@@ -94,7 +94,7 @@ def fit_crop_margin(
     if config.labels not in old.manifest.label_sets:
         raise InputError(f"`labels` {config.labels}: choose from {', '.join(old.manifest.label_sets) or 'none'}")
     writer = BundleWriter(bundle, overwrite=True)
-    drawn = usable_samples(old, lambda: [replace(sample, box=None) for sample in listed()], config, reports)
+    drawn = drawn_samples(old, lambda: [replace(sample, box=None) for sample in listed()], config, reports)
     truth = _truth(drawn.samples, config, old.manifest)
     detector = config.detector.name if config.detector else old.manifest.detector
     before = _crop(old.manifest).margin_of(detector)

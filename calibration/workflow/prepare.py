@@ -137,7 +137,19 @@ class CalibrationRun:
 def usable_samples(
     bundle: Bundle, listed: Callable[[], Sequence[Sample]], config: CalibrationConfig, reports: Reports
 ) -> DrawnSamples:
-    """Draw the samples and report what was skipped; raise InputError if too few are left to measure on."""
+    """Draw as `drawn_samples` does; raise InputError if too few are left to measure on."""
+    drawn = drawn_samples(bundle, listed, config, reports)
+    if len(drawn.samples) < config.collect + FEWEST:
+        raise InputError(
+            f"{len(drawn.samples)} usable samples: `collect` {config.collect} leaves fewer than {FEWEST} to measure on"
+        )
+    return drawn
+
+
+def drawn_samples(
+    bundle: Bundle, listed: Callable[[], Sequence[Sample]], config: CalibrationConfig, reports: Reports
+) -> DrawnSamples:
+    """Draw the samples, ``collect`` and ``measure`` together, and report what was skipped."""
     chosen, limits = config.detector, config.limits
     detector = chosen.open(limits) if chosen else bundle_detector(bundle, limits)
     drawn = draw_samples(listed(), config.collect + config.measure, config.seed, detector, reports.of("draw samples"))
@@ -145,10 +157,6 @@ def usable_samples(
         reports.line(f"skipped {reason}")
     if drawn.skipped:
         reports.line(f"{len(drawn.skipped)} pictures skipped, {len(drawn.samples)} used")
-    if len(drawn.samples) < config.collect + FEWEST:
-        raise InputError(
-            f"{len(drawn.samples)} usable samples: `collect` {config.collect} leaves fewer than {FEWEST} to measure on"
-        )
     return drawn
 
 

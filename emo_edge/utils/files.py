@@ -40,7 +40,7 @@ def read_json(path: Path, absent: str, *, digits: int = DIGITS) -> Any:
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
             raise ValueError(f"no plain file, or larger than {LARGEST_JSON >> 20} MiB")
         return json_values(path.read_bytes(), digits=digits)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: no such file; {absent}") from error
     except (OSError, ValueError) as error:
         refuse_substitute(path, error)

@@ -142,7 +142,8 @@ def _measured(config: LabelNetworkConfig, contract: GraphContract, graph: LabelG
 
 def _read(model: Path) -> bytes:
     if not model.is_file():
-        raise CheckpointError(f"{model}: no such file; it is the ONNX file of a network of labels")
+        there = "no plain file" if model.exists() else "no such file"
+        raise CheckpointError(f"{model}: {there}; it is the ONNX file of a network of labels")
     return model.read_bytes()
 
 

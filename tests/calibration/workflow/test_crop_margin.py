@@ -55,7 +55,7 @@ def test_calibrate_writes_the_margin_of_the_bundles_detector(label_bundle: Path,
         assert isinstance(sample.source, Path) and sample.expression
         (samples / sample.expression).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(sample.source, samples / sample.expression / sample.source.name)
-    done = run(copy, "--samples", samples, "--fit-crop", "--detector", "mtcnn", "--collect", 20, "--measure", 40)
+    done = run(copy, "--samples", samples, "--fit-crop", "--detector", "mtcnn")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert len(lines) == 2 + len({*MARGINS, 0.1}) + 2 and lines[-1] == str(copy)
@@ -75,7 +75,7 @@ def test_a_fit_needs_labels_and_enough_of_them(label_bundle: Path, tmp_path: Pat
     words = (copy, "--samples", samples, "--fit-crop", "--collect", 1, "--measure", 16)
     unlabelled = run(*words)
     assert unlabelled.exit_code == 4 and "fitted on labelled samples" in unlabelled.stderr
-    few = run(copy, "--samples", "synthetic:20", "--fit-crop", "--collect", 1, "--measure", 19)
+    few = run(copy, "--samples", "synthetic:20", "--fit-crop")
     assert few.exit_code == 4 and "needs 50 at least" in few.stderr
     foreign = run(copy, "--samples", samples, "--fit-crop", "--labels", "ck8")
     assert foreign.exit_code == 4 and "--labels ck8: choose from rafdb7" in foreign.stderr

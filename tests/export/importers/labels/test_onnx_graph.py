@@ -404,6 +404,8 @@ def test_options_that_do_not_fit_are_refused(model: Path, tmp_path: Path) -> Non
         assert (done.exit_code, message in done.stderr) == (code, True), done.output
     with pytest.raises(CheckpointError, match="no such file"):
         checkpoint_from_emotieff(tmp_path / "none.onnx", tmp_path / "new")
+    with pytest.raises(CheckpointError, match="no plain file; it is the ONNX file"):
+        checkpoint_from_emotieff(tmp_path, tmp_path / "new")
     with pytest.raises(InputError, match="two or more different labels"):
         checkpoint_from_onnx_graph(model, tmp_path / "new", GraphContract(("fear", "")))
 
