@@ -20,7 +20,7 @@ MOST_SECONDS = 2.0
 PATIENCE_S = 60.0
 EARLIEST_S, LATEST_S = 0.3, 15.0
 """After the start: before the first the interpreter itself is loading."""
-HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+DEFAULT_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """A campaign in the background may start with SIGINT ignored, and its children inherit that."""
 
 
@@ -82,7 +82,7 @@ def interruptions(name: str, made: Path, work: Path, *, count: int, seed: int) -
 
 def program_line(words: list[str]) -> list[str]:
     """Return the words that start ``emo-edge`` with this Python, as its console script does."""
-    return code_command(f"{HEARD}\nfrom emo_edge.cli.app import main\nmain({words!r})")
+    return code_command(f"{DEFAULT_SIGINT}\nfrom emo_edge.cli.app import main\nmain({words!r})")
 
 
 def _interrupted(words: list[str], folder: Path, moment: float) -> Interruption:

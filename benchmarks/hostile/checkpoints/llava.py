@@ -75,15 +75,15 @@ def _weights() -> dict[str, torch.Tensor]:
     for norm in ("pre_layrnorm", "post_layernorm"):
         shapes |= _norm(tower + norm)
     for layer in range(LAYERS):
-        own, seen = f"model.layers.{layer}.", f"{tower}encoder.layers.{layer}."
+        own, block = f"model.layers.{layer}.", f"{tower}encoder.layers.{layer}."
         shapes |= {f"{own}self_attn.{name}_proj.weight": (WIDTH, WIDTH) for name in "qkvo"}
         shapes |= {f"{own}mlp.{name}_proj.weight": (MLP, WIDTH) for name in ("gate", "up")}
         shapes |= {f"{own}mlp.down_proj.weight": (WIDTH, MLP)}
         shapes |= {f"{own}{name}_layernorm.weight": (WIDTH,) for name in ("input", "post_attention")}
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= _linear(f"{seen}self_attn.{name}", WIDTH, WIDTH)
-        shapes |= _linear(f"{seen}mlp.fc1", MLP, WIDTH) | _linear(f"{seen}mlp.fc2", WIDTH, MLP)
-        shapes |= _norm(f"{seen}layer_norm1") | _norm(f"{seen}layer_norm2")
+            shapes |= _linear(f"{block}self_attn.{name}", WIDTH, WIDTH)
+        shapes |= _linear(f"{block}mlp.fc1", MLP, WIDTH) | _linear(f"{block}mlp.fc2", WIDTH, MLP)
+        shapes |= _norm(f"{block}layer_norm1") | _norm(f"{block}layer_norm2")
     return {name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}
 
 
@@ -124,13 +124,13 @@ def _bytes_as_letters() -> Sequence[bytes]:
     from tokenizers.pre_tokenizers import ByteLevel
 
     pieces = [*sorted(ByteLevel.alphabet()), WORD, "<|im_end|>"]
-    cut = {"type": "Split", "pattern": {PATTERN: QWEN2_PATTERN}, "behavior": "Isolated", "invert": False}
+    split = {"type": "Split", "pattern": {PATTERN: QWEN2_PATTERN}, "behavior": "Isolated", "invert": False}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     whole = {
         "version": "1.0",
         "added_tokens": [_added(len(pieces) - 1, pieces[-1])],
         "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [cut, level]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
         "post_processor": level,
         "decoder": level,
         "model": {
