@@ -1,4 +1,4 @@
-"""What a question cache costs: ``python -m emo_edge.benchmarks.studies.question_cache BUNDLE``.
+"""Cost of a question cache: ``python -m emo_edge.benchmarks.studies.question_cache BUNDLE``.
 
 Each profile reads drawings, and clips, with every position computed and with caches of several heads and tails. All is
 compared with the first profile computed as a whole. Nothing is chosen here: `emo-edge calibrate` does that, on other
@@ -77,7 +77,7 @@ def clip_probabilities(
     bundle: Bundle, profile: str, clips: int, caches: Sequence[QuestionCache | None]
 ) -> NDArray[np.float64]:
     """Read drawn clips with each of ``caches``: [caches, clips, labels]."""
-    request, found = Request(labels=LABELS), []
+    request, rows = Request(labels=LABELS), []
     picks = [round(index * (CLIP_FRAMES - 1) / (FRAMES - 1)) for index in range(FRAMES)]
     with EmotionPipeline.open(bundle, device="cpu", profile=profile, detector=WholeImage()) as pipeline:
         for index in range(clips):
@@ -85,8 +85,8 @@ def clip_probabilities(
             frames = [frame.image for frame in clip.frames]
             faces = [faces_in_boxes(frame.image, [tuple(frame.box.tolist())])[0] for frame in clip.frames]
             scores = scores_with_caches(pipeline, frames, faces, request, caches)
-            found.append([list(one.probabilities.values()) for one in scores])
-    return np.array(found).swapaxes(0, 1)
+            rows.append([list(one.probabilities.values()) for one in scores])
+    return np.array(rows).swapaxes(0, 1)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""What a question cache saves: ``python -m emo_edge.benchmarks.studies.question_calls``.
+"""Gain of a question cache: ``python -m emo_edge.benchmarks.studies.question_calls``.
 
 Random weights of a language model's width, a few layers of it: the prompt of a label as a whole, with question caches,
 and of several faces at once. Each way is timed in turn, round by round, on the same session.

@@ -123,13 +123,13 @@ def _verified(
     own = measured(cache)
     evidence = {**profile.evidence, **own}
     failures = gate.failures(evidence)
-    found = (
+    line = (
         f"profile {name} with its question cached but for {cache.head} positions at the head and {cache.tail} at the "
         f"tail: agreement {own['label_agreement']:.4f}, mean KL {own['kl_mean']:.2e}"
     )
     if failures:
-        report(f"{found}; fails its gate ({'; '.join(failures)}), so that every position is computed")
+        report(f"{line}; fails its gate ({'; '.join(failures)}), so that every position is computed")
         return profile
-    report(found)
+    report(line)
     before = {f"{UNCACHED}{figure}": profile.evidence[figure] for figure in ("label_agreement", "kl_mean")}
     return profile.model_copy(update={"question_cache": cache, "evidence": {**evidence, **before}})

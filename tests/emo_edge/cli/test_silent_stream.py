@@ -25,7 +25,9 @@ def test_an_interruption_ends_the_wait_for_it(tmp_path: Path, scheme: str) -> No
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         words = ["infer", str(bundle), f"{scheme}://127.0.0.1:{server.getsockname()[1]}"]
-        command = code_command(f"from emo_edge.cli.app import main\nmain({words!r})")
+        # A run in the background may start with SIGINT ignored, and its children inherit that.
+        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        command = code_command(f"{heard}\nfrom emo_edge.cli.app import main\nmain({words!r})")
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = server.accept()
             with connection:

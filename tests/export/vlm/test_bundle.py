@@ -96,7 +96,9 @@ def test_a_grey_picture_reads_with_a_question_cache_as_without(imported: tuple[W
         pipeline.read(packaged_samples(1)[0].image, Request(labels=LABELS), boxes=[BOX])
         found = pipeline.read(grey, Request(labels=LABELS), boxes=boxes)[0]
         expected = pipeline.read(grey, Request(labels=LABELS, question_cache=False), boxes=boxes)[0]
-    assert (found.settings.question_cache, expected.settings.question_cache) == (True, False)
+    # Gemma 3 attends within a sliding window, so that all of its prompt is computed.
+    assert found.settings.question_cache is (imported[0].family != "gemma3")
+    assert not expected.settings.question_cache
     np.testing.assert_allclose(list(found.probabilities.values()), list(expected.probabilities.values()), atol=1e-5)
 
 
