@@ -29,7 +29,7 @@ from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSessi
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder, branches_after
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.held_prompt import HeldPrompt
-from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS, question_key
+from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS, keeps_questions, question_key
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
@@ -150,7 +150,8 @@ class LlamaSession(LanguageSession):
         parameters = native.llama_context_default_params()
         parameters.n_ctx = self._cells
         parameters.n_batch = parameters.n_ubatch = BATCH
-        parameters.n_seq_max = self._forks + 1 + QUESTIONS
+        # Each sequence of a recurrent model takes memory.
+        parameters.n_seq_max = self._forks + 1 + (QUESTIONS if keeps_questions(native, model) else 0)
         parameters.n_outputs_max_per_seq = 0
         parameters.kv_unified = True
         parameters.n_threads = parameters.n_threads_batch = threads or usable_cpus()
