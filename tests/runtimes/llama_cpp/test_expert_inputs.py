@@ -116,7 +116,7 @@ def test_counts_that_are_not_those_of_the_experts_are_refused(tmp_path: Path, co
         read_imatrix(tmp_path / "a.gguf")
 
 
-@pytest.mark.parametrize("file_type", ["q4_k_m", "iq3_xxs"])
+@pytest.mark.parametrize("file_type", ["q4_k_m", pytest.param("iq3_xxs", marks=pytest.mark.slow)])
 def test_experts_are_quantized_with_their_own_statistics(
     model: tuple[Any, Path], statistics: Path, tmp_path: Path, file_type: str
 ) -> None:
