@@ -298,7 +298,7 @@ def test_a_saved_model_reads_back(model: EmoLlamaForConditionalGeneration, tmp_p
 def test_it_goes_on_to_a_bundle_that_reads_a_picture(
     upstream: Upstream, wide_picture: Path, clip_pixels: Callable[[Path, int], Tensor], tmp_path: Path
 ) -> None:
-    """The whole way as a user walks it, from import to calibration and bench; and upstream's from the file."""
+    """The whole way as a user walks it: import, export with its gates, inspect, infer; and upstream's from the file."""
     checkpoint, bundle, pieces = tmp_path / "checkpoint", tmp_path / "bundle", upstream.pieces
     walk = [
         f"import emola --model {pieces.model} --vision {pieces.vision} --lora {pieces.lora} "
@@ -306,11 +306,6 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(
         f"export {checkpoint} --out {bundle} --vision fp32,fp16 --face fp32,fp16 --language f32 --limit 7",
         f"inspect {bundle}",
         f"infer {bundle} {wide_picture} --whole-image --json --profile exact",
-        f"calibrate {bundle} --checkpoint {checkpoint} --samples synthetic:32 --collect 16 --measure 16 --types none "
-        "--int8 face --sensitivity 1",
-        f"bench {bundle} --checkpoint {checkpoint} --dataset synthetic:7 --quick --cold 0 --latency-rounds 1 "
-        f"--batch 1 --no-generate --profile exact --out {tmp_path / 'bench'}",
-        f"verify {bundle}",
     ]
     done = []
     for line in walk:
@@ -323,10 +318,6 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(
     assert set(parts.face.variants) == {"fp32", "fp16"}
     reading = json.loads(done[3].stdout)[0]["readings"][0]
     assert reading["face"] is None
-    landmark = Bundle.open(bundle).manifest.components.graph("face").variants["int8"]
-    assert landmark.evidence["labels"]["label_agreement"] == 1.0
-    exact = json.loads((tmp_path / "bench" / "report.json").read_text())["rows"][1]
-    assert exact["against_reference"]["agreement"]["value"] == 1.0 and exact["latency"]["stages"]["face"]
     model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint)
     labels = list(reading["probabilities"])
     with torch.inference_mode():
