@@ -160,9 +160,11 @@ import os, signal, time
 from emo_edge.console.interrupts import prompt_interrupts
 from emo_edge.console.signals import ending_signals
 with ending_signals(), prompt_interrupts(0.1):
+    receiver, sender = os.pipe()
     if not (child := os.fork()):
-        print("begun", flush=True)
+        os.write(sender, b"begun")
         time.sleep(60)
+    os.read(receiver, 5)
     os.kill(child, signal.SIGTERM)
     os.waitpid(child, 0)
     time.sleep(0.5)
