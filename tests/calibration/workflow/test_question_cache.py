@@ -35,9 +35,9 @@ def chosen(
     asked: list[QuestionCache] = []
 
     def searched(caches: Sequence[QuestionCache]) -> CachedRuns:
-        assert list(caches) == list(CANDIDATES)
-        rows = [shifted(shifts[min(index, len(shifts) - 1)]) for index in range(len(caches))]
-        return CachedRuns(np.stack(rows), np.array([index not in unused for index in range(len(caches))]))
+        places = [CANDIDATES.index(cache) for cache in caches]
+        rows = [shifted(shifts[min(place, len(shifts) - 1)]) for place in places]
+        return CachedRuns(np.stack(rows), np.array([place not in unused for place in places]))
 
     def on_others(cache: QuestionCache) -> dict[str, float]:
         asked.append(cache)

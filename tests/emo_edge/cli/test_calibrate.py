@@ -67,7 +67,11 @@ def test_variants_and_profiles_carry_their_evidence(
     assert found.profiles["iq1_s"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
     assert "statistics from 16 samples, measured on 32 others" in found.provenance["calibration"]
     assert read_imatrix(kept).prompts == 32, "two questions about each of 16"
+    cached = {name: profile for name, profile in found.profiles.items() if profile.question_cache}
+    assert cached and "exact" not in cached
+    assert all(profile.evidence["uncached_kl_mean"] != profile.evidence["kl_mean"] for profile in cached.values())
     shown = CliRunner().invoke(main, ["inspect", str(bundle)])
+    assert shown.stdout.count("; question cached but for ") == len(cached)
     assert "change of WAR, points (95 %)" in shown.stdout and "language mixed" in shown.stdout
     assert not list((tmp_path / "cache" / "emo-edge" / "calibration").iterdir())
 
