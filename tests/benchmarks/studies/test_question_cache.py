@@ -15,6 +15,8 @@ from emo_edge.benchmarks.studies.question_calls import CACHES as TIMED
 from emo_edge.benchmarks.studies.question_calls import FACES, WHOLE, Way
 from emo_edge.bundle.manifest import QuestionCache
 
+DOCS = Path(__file__).parents[3] / "docs" / "results"
+
 
 def test_every_cache_of_drawings_and_clips_is_a_row(tiny_bundle: Path, tmp_path: Path) -> None:
     target = tmp_path / "caches.json"
@@ -62,3 +64,10 @@ def test_every_way_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_unknown_type_lists_those_there_are() -> None:
     done = CliRunner().invoke(question_calls.main, ["--type", "q9"])
     assert done.exit_code == 2 and "no q9; choose from" in done.output
+
+
+def test_the_document_shows_the_figures_that_were_kept() -> None:
+    kept = json.loads((DOCS / "question_cache.json").read_text(encoding="utf-8"))
+    shown = (DOCS / "compression.md").read_text(encoding="utf-8")
+    assert question_cache.table([Row(**row) for row in kept["rows"]]) in shown
+    assert kept["machine"] in shown
