@@ -87,7 +87,7 @@ def _clip_options(vlm: RandomVlm, folder: Path) -> Iterator[str]:
 
 
 def _run(script: Path, pre: str, *arguments: Sequence[str]) -> None:
-    runs = [json.dumps(one) for one in arguments]
+    runs = [json.dumps(one, allow_nan=False) for one in arguments]
     command = module_command("emo_edge.benchmarks.random_vlm.converter_child", str(script), pre, *runs)
     done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
     if done.returncode:

@@ -135,7 +135,8 @@ def _wait() -> None:
 
 
 def _leave(ended: KeyboardInterrupt | SystemExit) -> NoReturn:
-    """End as the interpreter does, without taking down its modules."""
+    """End as the interpreter does, without taking down its modules, and without waiting for calls left behind."""
+    atexit.unregister(_wait)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):

@@ -182,7 +182,7 @@ def _imported(path: Path, *, tokenizer: bool = True) -> None:
 
 
 def _read_byte_level(path: Path) -> None:
-    (path.parent / SETTINGS_NAME).write_text(json.dumps({"eos_token": "<|im_end|>"}), encoding="ascii")
+    (path.parent / SETTINGS_NAME).write_text(json.dumps({"eos_token": "<|im_end|>"}, allow_nan=False), encoding="ascii")
     byte_level_tokenizer(path.parent, ROWS, lambda line: None)
     end_token(path.parent)
 

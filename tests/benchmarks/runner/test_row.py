@@ -123,7 +123,7 @@ def test_opencv_keeps_to_the_threads_that_are_named(monkeypatch: pytest.MonkeyPa
 def test_probabilities_that_are_not_finite_are_an_error(samples: BenchSamples, tmp_path: Path) -> None:
     target: Any = Scripted(float("nan"))
     with Journal(tmp_path / "out", {"bundle": "a"}) as journal:
-        with pytest.raises(DeviceError, match="a: its probabilities are not finite"):
+        with pytest.raises(DeviceError, match="a: its probabilities or values are not finite"):
             read_samples(target, "small", samples, 0, journal)
         with (tmp_path / "out" / "samples" / "small.jsonl").open("a") as rows:
             rows.write('{"key": "a", "sha256": "seen", "scores": [NaN, 0.5], "answer": null}\n')

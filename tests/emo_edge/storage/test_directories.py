@@ -104,7 +104,7 @@ def test_a_reader_meets_the_old_or_the_new_one_while_two_processes_write(tmp_pat
     with replaced_directory(target) as partial:
         for name in ("a", "b"):
             (partial / name).write_text("first")
-    writers = [writer(target, kind, 100) for _ in range(2)]
+    writers = [writer(target, kind, 400) for _ in range(2)]
     met = set()
     while any(process.poll() is None for process in writers):
         first, second = read_whole(target, pair)
