@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +25,10 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     # One CPU a worker, and so one thread of every library: engines of several workers would wait for each other.
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[int(WORKER.removeprefix("gw")) % len(cpus)]})
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A run in the background may start with SIGINT ignored, and the commands that are interrupted inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("emo-edge", deadline=None, derandomize=True)
 settings.load_profile("emo-edge")

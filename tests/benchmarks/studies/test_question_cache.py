@@ -71,3 +71,5 @@ def test_the_document_shows_the_figures_that_were_kept() -> None:
     shown = (DOCS / "compression.md").read_text(encoding="utf-8")
     assert question_cache.table([Row(**row) for row in kept["rows"]]) in shown
     assert kept["machine"] in shown
+    calls = json.loads((DOCS / "question_calls.json").read_text(encoding="utf-8"))
+    assert question_calls.table([Way(one["way"], one["positions"], one["ms"]) for one in calls["ways"]]) in shown
