@@ -21,12 +21,12 @@ def main(spec: dict[str, Any]) -> None:
     """Open and read as ``spec`` says, which `cold_start.cold_starts` writes."""
     started = time.perf_counter()
     from emo_edge.benchmarks.workload.images import LatencyImage
-    from emo_edge.benchmarks.workload.open import TargetOptions, open_target
+    from emo_edge.benchmarks.workload.open import TargetOptions, open_target, with_uncached
     from emo_edge.bundle.reader import Bundle
 
     images = [LatencyImage(Path(path), tuple(box) if box else None) for path, box in spec["images"]]
     imported = time.perf_counter()
-    bundle = Bundle.open(spec["bundle"])
+    bundle = with_uncached(Bundle.open(spec["bundle"]))
     target = open_target(bundle, spec["name"], TargetOptions.from_json(spec["opened_with"]))
     opened = time.perf_counter()
     target.read([images[0].frame()], clip=False)

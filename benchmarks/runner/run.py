@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -31,7 +31,7 @@ from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint,
 from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
 from emo_edge.benchmarks.workload.journal import REPORT_NAME, Journal
-from emo_edge.benchmarks.workload.open import TargetOptions
+from emo_edge.benchmarks.workload.open import UNCACHED, TargetOptions, with_uncached
 from emo_edge.benchmarks.workload.samples import prepared_samples
 from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
@@ -40,9 +40,6 @@ from emo_edge.errors import InputError
 from emo_edge.inference.detectors import chosen_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.storage.output_paths import require_output
-
-UNCACHED = "-uncached"
-"""Behind the name of a profile with a question cache, measured without it."""
 
 
 @dataclass(frozen=True)
@@ -130,20 +127,12 @@ def opened_inputs(bundle: Path, plan: BenchConfig, checkpoint: str | None) -> Be
     source = open_checkpoint(opened, checkpoint)
     if opened.manifest.components.mmproj and not plan.profiles:
         profiles = tuple(name for name in profiles if name != reference_profile(opened))
-    opened, profiles = _with_uncached(opened, profiles)
+    opened = with_uncached(opened)
+    twice = [one for name in profiles for one in (name, f"{name}{UNCACHED}")]
+    profiles = tuple(name for name in twice if name in opened.manifest.profiles)
     dataset = open_dataset(plan.dataset, plan.root, plan.split, plan.fold, dict(plan.label_map))
     labels = resolve_labels(opened.manifest, asked_labels(opened.manifest, dataset.labels))
     return BenchInputs(opened, source, plan, dataset, labels, profiles)
-
-
-def _with_uncached(bundle: Bundle, names: Sequence[str]) -> tuple[Bundle, tuple[str, ...]]:
-    """Add each profile that has a question cache a second time, without it."""
-    profiles = dict(bundle.manifest.profiles)
-    for name in [name for name in names if profiles[name].question_cache]:
-        profiles[f"{name}{UNCACHED}"] = profiles[name].model_copy(update={"question_cache": None, "evidence": {}})
-    measured = [one for name in names for one in (name, f"{name}{UNCACHED}") if one in profiles]
-    manifest = bundle.manifest.model_copy(update={"profiles": profiles})
-    return Bundle(bundle.directory, manifest), tuple(dict.fromkeys(measured))
 
 
 @contextmanager

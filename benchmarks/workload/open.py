@@ -12,6 +12,9 @@ from emo_edge.benchmarks.workload.config import REFERENCE
 from emo_edge.benchmarks.workload.targets import BenchTarget, ProfileTarget
 from emo_edge.bundle.reader import Bundle
 
+UNCACHED = "-uncached"
+"""Behind the name of a profile with a question cache, measured without it."""
+
 
 @dataclass(frozen=True)
 class TargetOptions:
@@ -32,6 +35,17 @@ class TargetOptions:
     def from_json(cls, values: Mapping[str, Any]) -> TargetOptions:
         """Return the options that `to_json` wrote."""
         return cls(**{**values, "labels": tuple(values["labels"])})
+
+
+def with_uncached(bundle: Bundle) -> Bundle:
+    """Return the bundle with each profile that has a question cache a second time, without it."""
+    profiles = bundle.manifest.profiles
+    plain = {
+        f"{name}{UNCACHED}": profile.model_copy(update={"question_cache": None, "evidence": {}})
+        for name, profile in profiles.items()
+        if profile.question_cache
+    }
+    return Bundle(bundle.directory, bundle.manifest.model_copy(update={"profiles": {**plain, **profiles}}))
 
 
 def open_target(bundle: Bundle, name: str, options: TargetOptions, *, half: bool = False) -> BenchTarget:
