@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from emo_edge.console.signals import exit_code_of
+
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
-INTERRUPTED = 128 + signal.SIGINT
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _behind: list[threading.Thread] = []
 _last_words: list[Callable[[], None]] = []
@@ -143,7 +144,7 @@ def _leave(ended: KeyboardInterrupt | SystemExit) -> NoReturn:
             stream.flush()
     if isinstance(ended, KeyboardInterrupt):
         _say_interrupted()
-        os._exit(INTERRUPTED)
+        os._exit(exit_code_of(ended))
     os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
