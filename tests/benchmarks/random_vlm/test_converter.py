@@ -33,7 +33,7 @@ SOURCE = os.environ.get(SOURCE_VARIABLE)
 OLDER_SCRIPT = re.compile(
     r"clip\.has_(llava_projector|text_encoder)|general\.|v\.blk\.\d+\.ffn_(up|down)\.(weight|bias): shape"
 )
-"""What the script for LLaVA-1.5 writes otherwise: keys that libmtmd does not read, and the two layers of a block's
+"""Differences of what the script for LLaVA-1.5 writes: keys that libmtmd does not read, and the two layers of a block's
 feed-forward network by each other's name, which libmtmd finds out and swaps (``is_ffn_swapped`` of ``clip.cpp``)."""
 F16_ERROR = 2e-3
 """That script writes the projector and the patches' convolution in float16."""

@@ -1,4 +1,4 @@
-"""What transformers computes of a random VLM: features of a picture, and logits of a prompt with them.
+"""Forward of transformers for a random VLM: features of a picture, and logits of a prompt with them.
 
 Where llama.cpp is known to compute something else than the model's authors, it is written down here.
 """
