@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from emo_edge.machine.cpus import limited_cpus
 from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
+from emo_edge.runtimes.onnx_copies import copy_key, small_graph, user_copies
 from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor, TensorSpec
@@ -132,7 +133,10 @@ def _open_session(path: Path, device: str, threads: int | None, cuda: CudaSettin
     options = session_options(threads)
     try:
         with native_path(path) as name:
-            session, graphs = _create_session(ort, name, options, device, cuda)
+            if device == "cpu":
+                session, graphs = _cpu_session(ort, path, name, options), False
+            else:
+                session, graphs = _create_session(ort, name, options, cuda)
     except Exception as error:
         if "alloc" in str(error) or is_out_of_memory(error):
             raise DeviceMemoryError(f"{path}: not enough memory. ONNX Runtime says: {error}") from error
@@ -159,16 +163,43 @@ def session_options(threads: int | None) -> Any:
     return options
 
 
-def _create_session(ort: Any, path: str, options: Any, device: str, cuda: CudaSettings) -> tuple[Any, bool]:
+def _create_session(ort: Any, path: str, options: Any, cuda: CudaSettings) -> tuple[Any, bool]:
     plain = cuda.model_copy(update={"graphs": False})
-    if device == "cuda" and cuda.graphs and not cuda.tensorrt_provider and graphs_are_safe(ort.__version__):
+    if cuda.graphs and not cuda.tensorrt_provider and graphs_are_safe(ort.__version__):
         try:
-            return ort.InferenceSession(path, options, providers=providers(device, cuda)), True
+            return ort.InferenceSession(path, options, providers=providers("cuda", cuda)), True
         except Exception as error:
             if NOT_CAPTURED not in str(error):
                 raise
             logger.info("%s runs without CUDA graphs: %s", Path(path).name, " ".join(str(error).split())[:300])
-    return ort.InferenceSession(path, options, providers=providers(device, plain)), False
+    return ort.InferenceSession(path, options, providers=providers("cuda", plain)), False
+
+
+def _cpu_session(ort: Any, path: Path, name: str, options: Any) -> Any:
+    """Open a graph, whose file is called ``name`` to ONNX Runtime, from the copy that an earlier process kept.
+
+    Keeps a copy where there is none.
+    """
+    chosen, kept, content = providers("cpu", CudaSettings()), user_copies(), small_graph(path)
+    if kept is None or content is None:
+        return ort.InferenceSession(name, options, providers=chosen)
+    key, level = copy_key(content, ort.__version__), options.graph_optimization_level
+    if graph := kept.read(key):
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        with suppress(Exception):  # ONNX Runtime's errors have no class of their own
+            return ort.InferenceSession(graph, options, providers=chosen)
+        options.graph_optimization_level = level
+    opened = []
+
+    def optimise(target: Path) -> None:
+        options.optimized_model_filepath = str(target)
+        opened.append(ort.InferenceSession(content, options, providers=chosen))
+
+    with suppress(Exception):
+        if graph := kept.saved(optimise):
+            kept.write(key, graph)
+    options.optimized_model_filepath = ""
+    return opened[0] if opened else ort.InferenceSession(name, options, providers=chosen)
 
 
 def graphs_are_safe(version: str) -> bool:

@@ -12,7 +12,8 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.loading.engine_builds import RTX, profile_graphs
 from emo_edge.runtimes.loading.tensorrt_graphs import engine_recipe
-from emo_edge.runtimes.tensorrt.engine_cache import LOCK, SECRET, EngineCache
+from emo_edge.runtimes.tensorrt.engine_cache import LOCK, EngineCache
+from emo_edge.storage.machine_seal import SECRET
 
 MACHINE = {"library": "tensorrt-rtx", "gpu": "none"}
 

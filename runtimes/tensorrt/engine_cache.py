@@ -7,12 +7,10 @@ copied here from elsewhere, or changed since, is rebuilt, with a line that gives
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import logging
 import mmap
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,13 +25,13 @@ from emo_edge.runtimes.tensorrt.build_config import EngineConfig, engine_key
 from emo_edge.runtimes.tensorrt.builder import engine_from_onnx
 from emo_edge.storage.directories import REPLACED_SUFFIX, put_in_place
 from emo_edge.storage.locks import FileLock
+from emo_edge.storage.machine_seal import MachineSeal
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import replace_text, sha256_of
 
 logger = logging.getLogger(__name__)
-PLAN, ENTRY, SECRET, LOCK = "engine.plan", "entry.json", ".secret", ".lock"
+PLAN, ENTRY, LOCK = "engine.plan", "entry.json", ".lock"
 PARTIAL, ROWS, REFUSED = ".partial-", "rows.json", "refused.json"
-SECRET_BYTES = 32
 LIMIT = 8 << 30
 """Bytes of all engines together; EVA-g and FaceXFormer in fp16 take about 2.2 GB."""
 
@@ -61,6 +59,7 @@ class EngineCache:
         """Use ``directory`` (the user's cache if None); beyond ``limit`` bytes the engines unused for longest go."""
         self.directory = directory or cache_directory() / "engines"
         self.limit = limit
+        self._seals = MachineSeal(self.directory)
 
     def engine(
         self, recipe: EngineConfig, machine: dict[str, str], progress: FractionProgress | None = None, **build: Any
@@ -82,7 +81,7 @@ class EngineCache:
         with self._building():
             for left in (*self.directory.glob(f"{PARTIAL}*"), *self.directory.glob(f".*{REPLACED_SUFFIX}")):
                 shutil.rmtree(left, ignore_errors=True)
-            self._secret()
+            self._seals.secret()
             entry, reason = self._used(key)
             if entry:
                 return entry
@@ -207,7 +206,7 @@ class EngineCache:
         try:
             raw = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
             seal, entry = raw.pop("seal"), Entry(**raw)
-            if not hmac.compare_digest(str(seal), self._seal(asdict(entry))) or entry.key != key:
+            if not self._seals.holds(asdict(entry), seal) or entry.key != key:
                 return None, "the one there was made elsewhere, or its record was changed"
             if (folder / PLAN).is_symlink() or (folder / PLAN).stat().st_size != entry.size:
                 return None, "the one there is not as long as it was"
@@ -221,39 +220,14 @@ class EngineCache:
 
     def _write_entry(self, folder: Path, entry: Entry) -> None:
         values = asdict(entry)
-        replace_text(folder / ENTRY, json.dumps({**values, "seal": self._seal(values)}, indent=1))
-
-    def _seal(self, values: dict[str, Any]) -> str:
-        text = json.dumps(values, sort_keys=True).encode()
-        return hmac.new(self._secret(), text, hashlib.sha256).hexdigest()
-
-    def _secret(self) -> bytes:
-        """Read this machine's secret, which is made once and leaves the directory never."""
-        path = self.directory / SECRET
-        with suppress(FileNotFoundError):
-            secret = path.read_bytes()
-            if len(secret) == SECRET_BYTES:
-                return secret
-            path.unlink()  # cut off by a power failure: anybody could seal with nothing
-        self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / f"{SECRET}.{secrets.token_hex(8)}"
-        partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(SECRET_BYTES))
-        try:
-            os.link(partial, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            partial.replace(path)
-        partial.unlink(missing_ok=True)
-        return path.read_bytes()
+        replace_text(folder / ENTRY, json.dumps({**values, "seal": self._seals.of(values)}, indent=1))
 
     def _timing(self, machine: dict[str, str]) -> Path:
         """Return the timing cache of this machine; one that is not as we left it is dropped."""
         path = self._timing_path(machine)
         with suppress(FileNotFoundError):
             seal = path.with_suffix(".seal").read_text(encoding="utf-8") if path.with_suffix(".seal").exists() else ""
-            if not hmac.compare_digest(seal, self._seal({"timing": sha256_of(path)})):
+            if not self._seals.holds({"timing": sha256_of(path)}, seal):
                 logger.warning("the timing cache %s was changed or cut off; building without it", path.name)
                 path.unlink()
         return path
@@ -261,7 +235,7 @@ class EngineCache:
     def _seal_timing(self, machine: dict[str, str]) -> None:
         path = self._timing_path(machine)
         if path.exists():
-            replace_text(path.with_suffix(".seal"), self._seal({"timing": sha256_of(path)}))
+            replace_text(path.with_suffix(".seal"), self._seals.of({"timing": sha256_of(path)}))
 
     def _timing_path(self, machine: dict[str, str]) -> Path:
         name = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]

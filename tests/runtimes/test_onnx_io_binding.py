@@ -100,13 +100,13 @@ def test_a_graph_that_cannot_be_captured_runs_without(
     monkeypatch.setattr(ort, "__version__", "1.31.1")
     monkeypatch.setattr(ort, "InferenceSession", session)
     if opens:
-        made, graphs = onnx._create_session(ort, small_graph, ort.SessionOptions(), "cuda", CudaSettings())
+        made, graphs = onnx._create_session(ort, small_graph, ort.SessionOptions(), CudaSettings())
         assert (graphs, asked) == (False, ["1", "0"])
         assert made.get_providers() == ["CPUExecutionProvider"]
         assert "small.onnx runs without CUDA graphs: This session cannot use" in caplog.text
     else:
         with pytest.raises(RuntimeError, match="no CUDA device"):
-            onnx._create_session(ort, small_graph, ort.SessionOptions(), "cuda", CudaSettings())
+            onnx._create_session(ort, small_graph, ort.SessionOptions(), CudaSettings())
         assert asked == ["1"]
 
 
@@ -130,7 +130,7 @@ def test_graphs_are_captured_where_onnx_runtime_keeps_what_they_read(
         told.append(dict(providers)["CUDAExecutionProvider"]["enable_cuda_graph"])
 
     ort = SimpleNamespace(__version__=version, InferenceSession=session)
-    assert onnx._create_session(ort, small_graph, None, "cuda", cuda) == (None, asked == "1")
+    assert onnx._create_session(ort, small_graph, None, cuda) == (None, asked == "1")
     assert told == [asked]
 
 
