@@ -21,13 +21,14 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measure.timing import timed_ms
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
-from emo_edge.bundle.manifest import GraphComponent
-from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.manifest import GraphComponent, QuestionCache
+from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
-from emo_edge.media.crops import Image
-from emo_edge.runtimes.base.sessions import LanguageSession, Sampling
+from emo_edge.inference.results import EmotionResult
+from emo_edge.media.crops import Box, Image
+from emo_edge.runtimes.base.sessions import LanguageSession
 from emo_edge.runtimes.loading.device_choice import LANGUAGE_RUNTIMES, runtime
 from emo_edge.runtimes.loading.engines import Engines, GraphOpener, LanguageChain, open_engines, open_language
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
@@ -41,6 +42,8 @@ ANSWER = 3
 PLAIN = 300
 """First token that is text for sure: those before are control tokens and bytes."""
 LINES_SHOWN = 10
+Cache = tuple[int, int] | None
+"""Positions at the head and the tail of a question that are computed for each picture."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +54,71 @@ class Timed:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def our_readings(bundle: Path, device: str, profile: str | None, threads: int | None, calls: int) -> Timed:
-    """Read two drawings alternately, each as one face; the facts hold the fraction of time outside the engines."""
-    opened = Bundle.open(bundle)
+def our_readings(
+    bundle: Path,
+    device: str,
+    profile: str | None,
+    threads: int | None,
+    calls: int,
+    *,
+    cache: Cache = None,
+    faces: int = 1,
+) -> Timed:
+    """Read two pictures alternately, each of one or several drawings with their boxes; times are those of a face.
+
+    Args:
+        bundle: of graphs and a language model.
+        device: of its engines.
+        profile: None is the bundle's default.
+        threads: of each engine.
+        calls: timed ones, after one a picture that does not count.
+        cache: head and tail of a question cache in place of the profile's own; None is no cache.
+        faces: of a picture.
+
+    The facts hold the fraction of time outside the engines, and whether the question came from the cache.
+    """
+    opened = with_question_cache(Bundle.open(bundle), profile, cache)
     engines = open_engines(opened, profile=profile, device=device, threads=threads)
     clock = _EngineClock()
     with EmotionPipeline(opened, clock.engines(engines), WholeImage()) as pipeline:
-        images, outside, ms = _images(), [], []
-        for index in range(1 + calls):
+        pictures, outside, ms = [sheet(faces, first) for first in (0, faces)], [], []
+        readings: list[EmotionResult] = []
+        for index in range(len(pictures) + calls):
+            image, boxes = pictures[index % len(pictures)]
             clock.ms = 0.0
-            took = timed_ms(partial(pipeline.read, images[index % 2]))
-            if index:
-                ms.append(took)
+            took = timed_ms(partial(_read, pipeline, image, boxes, readings))
+            if index >= len(pictures):
+                ms.append(took / faces)
                 outside.append((took - clock.ms) / took)
-        facts = {"profile": engines.profile_name, **engines.variants(), "outside": float(np.median(outside))}
-    return Timed(ms, facts)
+    timed = readings[len(pictures) * faces :]
+    stages = {name: float(np.median([one.stage_ms[name] for one in timed])) for name in timed[0].stage_ms}
+    facts = {"profile": engines.profile_name, **engines.variants(), "outside": float(np.median(outside))}
+    cached = all(one.settings.question_cache for one in timed)
+    return Timed(ms, {**facts, "question cache": cache, "question cached": cached, "stages": stages})
+
+
+def _read(pipeline: EmotionPipeline, image: Image, boxes: list[Box], readings: list[EmotionResult]) -> None:
+    readings += pipeline.read(image, boxes=boxes)
+
+
+def with_question_cache(opened: Bundle, profile: str | None, cache: Cache) -> Bundle:
+    """Return a bundle whose profile has this question cache, or none."""
+    name, chosen = profile_of(opened, profile)
+    own = chosen.model_copy(update={"question_cache": QuestionCache(head=cache[0], tail=cache[1]) if cache else None})
+    profiles = {**opened.manifest.profiles, name: own}
+    return Bundle(opened.directory, opened.manifest.model_copy(update={"profiles": profiles}))
+
+
+def sheet(faces: int, first: int) -> tuple[Image, list[Box]]:
+    """Put packaged drawings, from the ``first`` on, side by side; return the picture and the box of each."""
+    drawings = [sample.image for sample in packaged_samples(first + faces)[first:]]
+    sides = np.cumsum([0, *(drawing.shape[1] for drawing in drawings)])
+    picture = np.zeros((max(len(drawing) for drawing in drawings), sides[-1], 3), np.uint8)
+    boxes = []
+    for drawing, left, right in zip(drawings, sides, sides[1:], strict=False):
+        picture[: len(drawing), left:right] = drawing
+        boxes.append((float(left), 0.0, float(right), float(len(drawing))))
+    return picture, boxes
 
 
 class _EngineClock:
@@ -90,7 +143,7 @@ class _EngineClock:
 class _TimedSession:
     """A session as it is, but for the clock around the calls that compute."""
 
-    COMPUTING = ("run", "prefill", "score")
+    COMPUTING = ("run", "prefill", "score", "score_many")
 
     def __init__(self, session: Any, clock: _EngineClock) -> None:
         self._session, self._clock = session, clock
@@ -105,33 +158,6 @@ class _TimedSession:
             return compute(*arguments)
         finally:
             self._clock.ms += 1000 * (time.perf_counter() - started)
-
-
-def torch_answers(checkpoint: Path, dtype: str, threads: int | None, calls: int) -> Timed:
-    """Have eager PyTorch write `ANSWER` tokens about two drawings alternately, as EMO-LLaMA's users get a label."""
-    import torch
-
-    from emo_edge.bundle.prompts import classify_question
-    from emo_edge.export.models.llama import generate_tokens
-    from emo_edge.export.reference.frames import as_clip
-    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
-
-    if threads:
-        torch.set_num_threads(threads)
-    model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, dtype=getattr(torch, dtype))
-    question = classify_question(model.config.prompt, model.config.label_sets[LABELS], clip=False)
-    written: list[int] = []
-
-    def answer(image: Image) -> None:
-        prompt = model.embed_prompts(model.encode(as_clip(image, None)), [PromptInput(slice(0, 1), question)])[0]
-        written.append(len(generate_tokens(model.language, [prompt.embeddings], Sampling(max_new_tokens=ANSWER))[0]))
-
-    images, ms = _images(), []
-    with torch.inference_mode():
-        for index in range(1 + calls):
-            took = timed_ms(partial(answer, images[index % 2]))
-            ms += [took] if index else []
-    return Timed(ms, {"dtype": dtype, "tokens written": min(written)})
 
 
 def mtmd_answers(tool: Path, language: Path, projector: Path, picture: Path, prompt: str, threads: int) -> Timed:
@@ -210,20 +236,7 @@ def our_vision(bundle: Path, variant: str, device: str, threads: int | None, cal
         raise InputError("this bundle has no vision graph")
     session, _ = GraphOpener(opened, device, threads)("vision", component, variant)
     with session:
-        return _pictures(opened, lambda feed: session.run(feed), calls)
-
-
-def torch_vision(bundle: Path, checkpoint: Path, dtype: str, threads: int | None, calls: int) -> Timed:
-    """Run the checkpoint's image tower in eager PyTorch."""
-    import torch
-
-    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
-
-    if threads:
-        torch.set_num_threads(threads)
-    model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, dtype=getattr(torch, dtype), stream=True)
-    with torch.inference_mode():
-        return _pictures(Bundle.open(bundle), lambda feed: model.vision_features(feed["image"]), calls)
+        return timed_pictures(opened, lambda feed: session.run(feed), calls)
 
 
 def plain_openvino(bundle: Path, variant: str, threads: int | None, calls: int) -> Timed:
@@ -234,7 +247,7 @@ def plain_openvino(bundle: Path, variant: str, threads: int | None, calls: int) 
     core, settings = load_openvino().Core(), {"INFERENCE_NUM_THREADS": threads} if threads else {}
     compiled = core.compile_model(str(_vision_file(opened, variant)), "CPU", settings)
     facts = {"precision": str(compiled.get_property("INFERENCE_PRECISION_HINT"))}
-    return Timed(_pictures(opened, lambda feed: compiled(feed), calls).ms, facts)
+    return Timed(timed_pictures(opened, lambda feed: compiled(feed), calls).ms, facts)
 
 
 def optimum_vision(bundle: Path, variant: str, threads: int | None, calls: int) -> Timed:
@@ -248,7 +261,7 @@ def optimum_vision(bundle: Path, variant: str, threads: int | None, calls: int) 
     with native_path(_vision_file(opened, variant)) as name:
         session = onnxruntime.InferenceSession(name, options, ["CPUExecutionProvider"])
     model = ORTModelForCustomTasks(config=PretrainedConfig(), session=session)
-    return _pictures(opened, lambda feed: model(**feed), calls)
+    return timed_pictures(opened, lambda feed: model(**feed), calls)
 
 
 def mtmd_prompt(bundle: Bundle) -> str:
@@ -256,14 +269,11 @@ def mtmd_prompt(bundle: Bundle) -> str:
     return ask_for_labels(bundle.manifest, resolve_labels(bundle.manifest, LABELS), clip=False)
 
 
-def _pictures(opened: Bundle, run: Callable[[dict[str, Tensor]], object], calls: int) -> Timed:
+def timed_pictures(opened: Bundle, run: Callable[[dict[str, Tensor]], object], calls: int) -> Timed:
+    """Run a vision graph's input about two drawings alternately."""
     pictures = ReferenceFeeds(opened, samples=2).feed("vision")["image"]
     feeds = [{"image": pictures[index : index + 1]} for index in range(2)]
     return Timed([timed_ms(partial(run, feeds[index % 2])) for index in range(1 + calls)][1:])
-
-
-def _images() -> list[Image]:
-    return [sample.image for sample in packaged_samples(2)]
 
 
 def _vision_file(opened: Bundle, variant: str) -> Path:

@@ -18,13 +18,14 @@ import click
 
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
-from emo_edge.benchmarks.measure.roofline import measure_roofline
+from emo_edge.benchmarks.measure.roofline import Roofline, measure_roofline, roofline_of
 from emo_edge.benchmarks.peers import contenders
 from emo_edge.benchmarks.peers.llama_cpp_tools import llama_tools
 from emo_edge.benchmarks.peers.random_mmproj import ClipShape, write_clip_projector
 from emo_edge.benchmarks.peers.rounds import Contender, child, in_child, section
-from emo_edge.benchmarks.peers.table import OURS, PEERS, Row, as_json, table
+from emo_edge.benchmarks.peers.table import FACES, FOUR_FACES, LABEL, OURS, PEERS, UNCACHED, Row, as_json, table
 from emo_edge.bundle.gguf_header import read_gguf_header
+from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import InputError
@@ -48,22 +49,31 @@ class PeersConfig:
     prompt: int
     written: int
     clip_layers: int
+    question_cache: contenders.Cache
     cmake: tuple[str, ...]
 
 
 def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
     """Measure one section after the other, its contenders in alternating rounds."""
+    from emo_edge.benchmarks.peers import pytorch
+
     tools = llama_tools(plan.work, plan.cmake, report)
     gguf = _gguf(plan)
     projector = write_clip_projector(plan.work / "clip-random.gguf", gguf, ClipShape(layers=plan.clip_layers))
     picture, question, threads = _picture(), contenders.mtmd_prompt(Bundle.open(plan.bundle)), plan.threads
     once, calls = partial(_one, "label"), plan.calls
-    graph, given = plan.variants["vision"], (plan.bundle, plan.checkpoint)
+    own = (plan.bundle, plan.device, plan.profile, threads, calls)
+    eager = (pytorch.torch_answers, plan.checkpoint, "bfloat16", threads, calls)
     sections: dict[str, dict[str, Contender]] = {
-        "frame to label": {
-            OURS: once(contenders.our_readings, plan.bundle, plan.device, plan.profile, threads, calls),
-            PEERS["torch"]: once(contenders.torch_answers, plan.checkpoint, "bfloat16", threads, calls),
+        LABEL: {
+            **_ours(plan, partial(once, contenders.our_readings, *own)),
+            PEERS["torch"]: once(*eager),
+            PEERS["kept"]: once(*eager, keep_prefix=True),
             PEERS["mtmd"]: once(contenders.mtmd_answers, tools.mtmd, gguf, projector, picture, question, threads),
+        },
+        FOUR_FACES: {
+            **_ours(plan, partial(once, contenders.our_readings, *own, faces=FACES)),
+            PEERS["torch"]: once(*eager, faces=FACES),
         },
         "language": {
             OURS: child(
@@ -77,26 +87,51 @@ def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
             ),
             PEERS["bench"]: child(contenders.llama_bench, tools.bench, gguf, plan.prompt, plan.written, threads, calls),
         },
-        "vision": {
-            f"{OURS}, --device {device}": _one(
-                "vision", contenders.our_vision, plan.bundle, graph, device, threads, calls
-            )
-            for device in dict.fromkeys((plan.device, "cpu", "openvino"))
-        }
-        | {
-            f"PyTorch eager {name}": _one("vision", contenders.torch_vision, *given, dtype, threads, calls)
-            for name, dtype in (("bf16", "bfloat16"), ("fp32", "float32"))
-        }
-        | {
-            PEERS["openvino"]: _one("vision", contenders.plain_openvino, plan.bundle, graph, threads, calls),
-            PEERS["optimum"]: _one("vision", contenders.optimum_vision, plan.bundle, graph, threads, calls),
-        },
+        "vision": _vision(plan),
     }
     return [row for name, timed in sections.items() for row in section(name, timed, plan.rounds, report)]
 
 
-def _one(stage: str, work: Callable[..., contenders.Timed], *arguments: Any) -> Contender:
-    return lambda: {stage: in_child(work, *arguments)}
+def _vision(plan: PeersConfig) -> dict[str, Contender]:
+    """Return the engines of the image tower; those of others take the float graph, as exporters write it."""
+    from emo_edge.benchmarks.peers import pytorch
+
+    once, threads, calls = partial(_one, "vision"), plan.threads, plan.calls
+    graph, plain = plan.variants["vision"], _float_graph(plan)
+    own = {
+        f"{OURS}, --device {device}": once(contenders.our_vision, plan.bundle, graph, device, threads, calls)
+        for device in dict.fromkeys((plan.device, "cpu", "openvino"))
+    }
+    eager = {
+        f"PyTorch eager {name}": once(pytorch.torch_vision, plan.bundle, plan.checkpoint, dtype, threads, calls)
+        for name, dtype in (("bf16", "bfloat16"), ("fp32", "float32"))
+    }
+    peers = {
+        PEERS["openvino"]: once(contenders.plain_openvino, plan.bundle, plain, threads, calls),
+        PEERS["optimum"]: once(contenders.optimum_vision, plan.bundle, plain, threads, calls),
+    }
+    if graph != plain:
+        peers[PEERS["openvino-own"]] = once(contenders.plain_openvino, plan.bundle, graph, threads, calls)
+    return own | eager | peers
+
+
+def _float_graph(plan: PeersConfig) -> str:
+    """Return the profile's variant of the image tower, or the smallest float one where that is in INT8."""
+    vision = Bundle.open(plan.bundle).manifest.components.vision
+    assert vision is not None  # the profile names a variant of it
+    graph = plan.variants["vision"]
+    return next((name for name in ("fp16", "fp32") if name in vision.variants), graph) if graph == "int8" else graph
+
+
+def _one(stage: str, work: Callable[..., contenders.Timed], *arguments: Any, **options: Any) -> Contender:
+    return lambda: {stage: in_child(partial(work, **options), *arguments)}
+
+
+def _ours(plan: PeersConfig, reading: Callable[..., Contender]) -> dict[str, Contender]:
+    """Return our readings with the question cache, if there is one, and without it."""
+    if plan.question_cache is None:
+        return {OURS: reading()}
+    return {OURS: reading(cache=plan.question_cache), UNCACHED: reading()}
 
 
 def _gguf(plan: PeersConfig) -> Path:
@@ -109,7 +144,7 @@ def _gguf(plan: PeersConfig) -> Path:
 
 def _asked(plan: PeersConfig) -> dict[str, Any]:
     """Return the settings that a reader needs to repeat the measurement."""
-    kept = ("device", "profile", "threads", "rounds", "calls", "prompt", "written", "clip_layers")
+    kept = ("device", "profile", "threads", "rounds", "calls", "prompt", "written", "clip_layers", "question_cache")
     provenance = Bundle.open(plan.bundle).manifest.provenance
     return {
         "bundle": Bundle.open(plan.bundle).manifest.name,
@@ -118,6 +153,18 @@ def _asked(plan: PeersConfig) -> dict[str, Any]:
         **plan.variants,
         "cmake": " ".join(plan.cmake),
     }
+
+
+def _stages(plan: PeersConfig, rows: list[Row], roofline: Roofline) -> dict[str, Any]:
+    """Return each stage of our label of one face: its time, its bytes and operations, and its share of the floor."""
+    facts: Mapping[str, Any] = next(
+        (row.facts for row in rows if row.contender == OURS and "stages" in row.facts), {"stages": {}}
+    )
+    measured = {name: {"p50": ms} for name, ms in facts["stages"].items()}
+    opened = contenders.with_question_cache(Bundle.open(plan.bundle), plan.profile, plan.question_cache)
+    labels = resolve_labels(opened.manifest, contenders.LABELS)
+    floors = roofline_of(opened, plan.profile, labels, roofline, measured) or {}
+    return {name: {"ms": facts["stages"][name], **floor} for name, floor in floors.items()}
 
 
 def _picture() -> Path:
@@ -153,10 +200,24 @@ def _picture() -> Path:
 @click.option(
     "--clip-layers", type=click.IntRange(1), default=23, show_default=True, help="Layers of the LLaVA's image tower."
 )
+@click.option(
+    "--question-cache",
+    "cache",
+    type=click.IntRange(0),
+    nargs=2,
+    metavar="HEAD TAIL",
+    help="Positions of the question that are computed for each face; the profile's own cache if left out.",
+)
 @click.option("--cmake", multiple=True, metavar="-DNAME=VALUE", help="How llama.cpp's programs are built.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
 def main(
-    bundle: Path, checkpoint: Path, work: Path, profile: str | None, json_path: Path | None, **options: Any
+    bundle: Path,
+    checkpoint: Path,
+    work: Path,
+    profile: str | None,
+    cache: contenders.Cache,
+    json_path: Path | None,
+    **options: Any,
 ) -> None:
     """Time BUNDLE, PyTorch, llama.cpp's programs, a LLaVA, OpenVINO and optimum."""
     work.mkdir(parents=True, exist_ok=True)
@@ -164,11 +225,17 @@ def main(
     variants = {part: value for part, value in chosen if isinstance(value, str)}
     if not {"vision", "language"} <= variants.keys():
         raise InputError(f"profile {name} has no vision graph or no language model")
+    if cache is None and chosen.question_cache:
+        cache = chosen.question_cache.head, chosen.question_cache.tail
     before = watched_state()
-    plan = PeersConfig(bundle, checkpoint, work.resolve(), profile=name, variants=variants, **options)
+    plan = PeersConfig(
+        bundle, checkpoint, work.resolve(), profile=name, variants=variants, question_cache=cache, **options
+    )
     rows = run(plan, lambda line: click.echo(line, err=True))
     machine = machine_section(before, read_state(), plan.device, plan.threads)
-    content = as_json(rows, read_gguf_header(_gguf(plan)), measure_roofline(plan.threads), machine, _asked(plan))
+    roofline = measure_roofline(plan.threads)
+    content = as_json(rows, read_gguf_header(_gguf(plan)), roofline, machine, _asked(plan))
+    content["stages"] = _stages(plan, rows, roofline)
     click.echo(table(content))
     if json_path:
         write_json(json_path, content)

@@ -8,17 +8,18 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.assets.packaged import packaged_checkpoint
+from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
 from emo_edge.benchmarks.measure.roofline import Roofline
-from emo_edge.benchmarks.peers import contenders, llama_cpp_builds, llama_cpp_tools, run
+from emo_edge.benchmarks.peers import contenders, llama_cpp_builds, llama_cpp_tools, pytorch, rounds, run
 from emo_edge.benchmarks.peers.contenders import ANSWER, Timed
 from emo_edge.benchmarks.peers.llama_cpp_tools import Tools
 from emo_edge.benchmarks.peers.random_mmproj import ClipShape, write_clip_projector
 from emo_edge.benchmarks.peers.rounds import child, section
-from emo_edge.benchmarks.peers.table import OURS, PEERS, Row, as_json, table
+from emo_edge.benchmarks.peers.table import FOUR_FACES, LABEL, OURS, PEERS, UNCACHED, Row, as_json, table
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import EmoEdgeError
@@ -58,11 +59,41 @@ def test_our_readings_give_the_time_outside_the_engines(tiny_bundle: Path) -> No
     assert len(found.ms) == 3 and min(found.ms) > 0
     assert 0 < found.facts["outside"] < 0.5
     assert found.facts["vision"] and found.facts["language"]
+    assert not found.facts["question cached"] and found.facts["stages"].keys() >= {"vision", "prefill", "score"}
 
 
-def test_pytorch_writes_a_whole_answer() -> None:
-    found = contenders.torch_answers(packaged_checkpoint(), "bfloat16", None, 1)
-    assert len(found.ms) == 1 and 1 <= found.facts["tokens written"] <= ANSWER
+def test_our_readings_take_the_question_from_the_cache(tiny_bundle: Path) -> None:
+    found = contenders.our_readings(tiny_bundle, "cpu", "small", 1, 2, cache=(0, 1), faces=4)
+    assert len(found.ms) == 2 and found.facts["question cached"] and found.facts["question cache"] == (0, 1)
+
+
+def test_a_sheet_holds_each_drawing_in_its_box() -> None:
+    picture, boxes = contenders.sheet(3, 1)
+    assert len(boxes) == 3
+    for sample, (left, top, right, bottom) in zip(packaged_samples(4)[1:], boxes, strict=True):
+        assert np.array_equal(picture[int(top) : int(bottom), int(left) : int(right)], sample.image)
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[bool, Timed]:
+    """PyTorch's answers, and those behind a text whose keys and values are kept."""
+    return {kept: pytorch.torch_answers(packaged_checkpoint(), "float32", 1, 2, keep_prefix=kept) for kept in (0, 1)}
+
+
+def test_pytorch_writes_whole_answers(written: dict[bool, Timed]) -> None:
+    for found in written.values():
+        assert len(found.ms) == 2
+        assert all(1 <= len(tokens) <= ANSWER for tokens in found.facts["written"])
+
+
+def test_pytorch_writes_the_same_with_the_kept_text(written: dict[bool, Timed]) -> None:
+    assert written[True].facts["written"] == written[False].facts["written"]
+
+
+def test_pytorch_writes_an_answer_to_each_face_of_a_picture() -> None:
+    found = pytorch.torch_answers(packaged_checkpoint(), "float32", 1, 1, faces=2)
+    assert len(found.ms) == 1 and len(found.facts["written"]) == 2 * (2 + 1)
+    assert all(1 <= len(tokens) <= ANSWER for tokens in found.facts["written"])
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
@@ -74,7 +105,7 @@ def test_every_engine_runs_the_vision_graph(
 
 
 def test_the_peers_engines_run_the_vision_graph(tiny_bundle: Path) -> None:
-    assert len(contenders.torch_vision(tiny_bundle, packaged_checkpoint(), "float32", None, 2).ms) == 2
+    assert len(pytorch.torch_vision(tiny_bundle, packaged_checkpoint(), "float32", None, 2).ms) == 2
     found = contenders.plain_openvino(tiny_bundle, "fp32", 1, 2)
     assert len(found.ms) == 2 and "float" in found.facts["precision"]
 
@@ -143,9 +174,11 @@ def row(section: str, stage: str, contender: str, *ms: float, **facts: Any) -> R
 
 
 ROWS = [
-    row("frame to label", "label", OURS, 100, 100, 100, outside=0.012),
-    row("frame to label", "label", PEERS["torch"], 250, 250, 250),
-    row("frame to label", "label", PEERS["mtmd"], 900, 900, 900),
+    row(LABEL, "label", OURS, 100, 100, 100, outside=0.012),
+    row(LABEL, "label", PEERS["torch"], 250, 250, 250),
+    row(LABEL, "label", PEERS["mtmd"], 1900, 1900, 1900),
+    row(FOUR_FACES, "label", OURS, 30, 30),
+    row(FOUR_FACES, "label", PEERS["torch"], 210, 210),
     row("language", "prefill", OURS, 10, 10),
     row("language", "prefill", PEERS["bench"], 9.9, 9.9),
     row("vision", "vision", f"{OURS}, --device cpu", 40, 40),
@@ -159,11 +192,12 @@ MACHINE = {"cpu": "a processor", "cores": 2, "versions": {"python": "3.11"}, "bu
 def test_the_table_says_what_was_reached_and_what_was_not(gguf: Path) -> None:
     header, plan = read_gguf_header(gguf), {"bundle": "emo-tiny", "prompt": 128}
     found = as_json(ROWS, header, Roofline(10e9, 100e9, "bfloat16"), MACHINE, plan)
-    targets = {(target["stage"], target["peer"]): target for target in found["targets"]}
-    assert targets["label", PEERS["torch"]]["ratio"]["value"] == pytest.approx(2.5)
-    assert not targets["label", PEERS["torch"]]["reached"] and targets["label", PEERS["mtmd"]]["reached"]
-    assert targets["prefill", PEERS["bench"]]["reached"]
-    assert targets["vision", "PyTorch eager bf16"]["ratio"]["value"] == pytest.approx(1.5)
+    targets = {(target["section"], target["stage"], target["peer"]): target for target in found["targets"]}
+    assert targets[LABEL, "label", PEERS["torch"]]["ratio"]["value"] == pytest.approx(2.5)
+    assert not targets[LABEL, "label", PEERS["torch"]]["reached"]
+    assert targets[LABEL, "label", PEERS["mtmd"]]["reached"] and targets[FOUR_FACES, "label", PEERS["torch"]]["reached"]
+    assert targets["language", "prefill", PEERS["bench"]]["reached"]
+    assert targets["vision", "vision", "PyTorch eager bf16"]["ratio"]["value"] == pytest.approx(1.5)
     shape = header.shape()
     read = header.layer_bytes * shape.layers + header.output_bytes
     assert found["floor_ms"]["decode"] == pytest.approx(read / 1e7)
@@ -206,18 +240,28 @@ def test_a_build_that_fails_shows_its_last_lines(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.slow
 def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ours, PyTorch and OpenVINO run; llama.cpp's programs, which take minutes to build, are stood in for."""
+    """Ours, PyTorch and OpenVINO run; llama.cpp's programs, which take minutes to build, are stood in for.
+
+    All in this process: each of the fifteen would import PyTorch for itself.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for module in (run, rounds):
+        monkeypatch.setattr(module, "in_child", lambda work, *arguments: work(*arguments))
     tools = Tools(program(tmp_path / "bench", BENCH_SAID), program(tmp_path / "mtmd", MTMD_SAID), "stand-ins")
     monkeypatch.setattr(run, "llama_tools", lambda *_: tools)
     options = ["--checkpoint", str(packaged_checkpoint()), "--work", str(tmp_path / "work"), "--rounds", "1"]
     options += ["--calls", "1", "--prompt", "8", "--written", "4", "--clip-layers", "1", "--threads", "1"]
+    options += ["--question-cache", "0", "1"]
     out = tmp_path / "peers.json"
     result = CliRunner().invoke(run.main, [str(tiny_bundle), *options, "--json", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    for words in (PEERS["torch"], PEERS["mtmd"], PEERS["bench"], "Targets:", "floor: copies reach"):
+    for words in (PEERS["torch"], PEERS["kept"], PEERS["mtmd"], PEERS["bench"], "Targets:", "floor: copies reach"):
         assert words in result.output
-    assert json.loads(out.read_text(encoding="utf-8"))["plan"]["bundle"] == "emo-tiny"
+    kept = json.loads(out.read_text(encoding="utf-8"))
+    assert kept["plan"]["bundle"] == "emo-tiny" and kept["plan"]["question_cache"] == [0, 1]
+    assert kept["stages"].keys() >= {"vision", "connector", "prefill"}
+    cached = {row["side"]: row["facts"].get("question cached") for row in kept["rows"] if row["section"] == LABEL}
+    assert cached[OURS] and not cached[UNCACHED]
 
 
 def test_builds_of_llama_cpp_beside_our_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
