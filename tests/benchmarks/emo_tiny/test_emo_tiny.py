@@ -112,6 +112,7 @@ def test_evaluation_runs_from_rendering_to_table(model: EmoLlamaForConditionalGe
 
 @pytest.mark.usefixtures("traced_once")
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced_once")
 def test_demo_exports_once_and_prints_readings_and_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     arguments = ["--show", "2", "--samples", "7", "--compared", "14"]

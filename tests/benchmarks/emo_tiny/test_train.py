@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from emo_edge.benchmarks.emo_tiny import tokenizers
 from emo_edge.benchmarks.emo_tiny.train import main
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 
 @pytest.mark.slow
-def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(tmp_path: Path) -> None:
+def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizers, "CORPUS_LINES", 2000)
     arguments = ["--out", str(tmp_path), "--scale", "0.0005", "--workers", "1", "--device", "cpu"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output

@@ -33,10 +33,11 @@ def bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def calibrate(bundle: Path) -> Callable[..., Result]:
-    def run(*options: str, samples: str = "synthetic:48", int8: str = "none") -> Result:
+    def run(*options: str, samples: str = "synthetic:48", int8: str = "none", question_cache: bool = False) -> Result:
         sizes = ["--collect", "16", "--measure", "32", "--sensitivity", "2", "--int8", int8]
         words = ["calibrate", str(bundle), "--checkpoint", "emo-tiny", "--samples", samples, *sizes, *options]
-        return CliRunner().invoke(main, words)
+        # Its search takes seconds a profile.
+        return CliRunner().invoke(main, [*words, "--question-cache" if question_cache else "--no-question-cache"])
 
     return run
 
@@ -47,7 +48,7 @@ def test_variants_and_profiles_carry_their_evidence(
 ) -> None:
     kept = tmp_path / "kept.gguf"
     options = ["--types", "q4_k_m,iq1_s", "--gate", "agreement>=0.9,kl<=0.001", "--keep-imatrix", str(kept)]
-    done = calibrate(*options, "--target-size", "2MB")
+    done = calibrate(*options, "--target-size", "2MB", question_cache=True)
     assert (done.exit_code, done.stdout) == (0, f"{bundle}\n"), done.output
     assert "at most 2.0 MB, " in done.stderr and "with imatrix (mean KL" in done.stderr
     found = Bundle.open(bundle, use_cache=False).manifest

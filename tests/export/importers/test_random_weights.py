@@ -30,8 +30,9 @@ SAMPLES = Path(__file__).parents[3] / "emo_edge" / "samples"
 
 
 @pytest.fixture(autouse=True)
-def _toy_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = TINY.model_dump(include={"vision", "connector", "face", "language", "prompt"})
+def _toy_shape(toy_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = toy_config.model_dump(include={"vision", "connector", "face", "language", "prompt"})
+    parts["language"]["intermediate_size"] = 64  # q8_0 takes rows of 32
     monkeypatch.setattr(module, "SHAPES", {**SHAPES, "toy": parts})
 
 
