@@ -20,7 +20,11 @@ MOST_PLACEHOLDERS = 8
 
 
 class PromptConfig(Section):
-    """The conversation as text. ``<image>`` marks where the visual tokens go."""
+    """The conversation as text. ``<image>`` marks where the visual tokens go.
+
+    A question in front of the frames is computed once for all of them, as the rest of the text there is. That is for
+    checkpoints that were trained so.
+    """
 
     template: Text = (
         "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
@@ -42,11 +46,12 @@ class PromptConfig(Section):
     @model_validator(mode="after")
     def _fields_there(self) -> PromptConfig:
         after = self.template.partition("<image>")[2]
-        missing = [field for field in ("{question}", "{demographics}") if field not in after]
         require(
             (self.template.count("<image>") == 1, "prompt.template must hold <image> exactly once"),
-            (not missing, f"prompt.template lacks {', '.join(missing)} after <image>"),
-            *placeholder_checks("prompt.template", after),
+            ("{question}" in self.template, "prompt.template lacks {question}"),
+            # The sentence is another one for each face, and what stands before the frames is computed once.
+            ("{demographics}" in after, "prompt.template lacks {demographics} after <image>"),
+            *placeholder_checks("prompt.template", self.template),
             *_field_checks("classify", self.classify, needed=("medium", "labels")),
             *_field_checks("demographics", self.demographics, needed=("race", "gender", "age"), allowed=("medium",)),
         )
@@ -184,9 +189,11 @@ class Prompt:
 
 def build_prompt(config: PromptConfig, question: str, demographics: str = "") -> Prompt:
     """Place the question and the age/gender/race sentence (or nothing) in the conversation."""
-    before, after = config.template.split(IMAGE_MARK)
-    filled = after.replace("{demographics}", demographics).replace("{question}", question)
-    return Prompt(before=before, after=filled, question=question)
+    before, after = (
+        text.replace("{demographics}", demographics).replace("{question}", question)
+        for text in config.template.split(IMAGE_MARK)
+    )
+    return Prompt(before=before, after=after, question=question)
 
 
 def classify_question(config: PromptConfig, labels: Sequence[str], *, clip: bool = False) -> str:

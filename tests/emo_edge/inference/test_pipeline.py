@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from emo_edge.assets.packaged import Sample, packaged_samples
-from emo_edge.bundle.prompts import classify_question
+from emo_edge.bundle.prompts import PromptConfig, classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError, DeviceError, InputError
 from emo_edge.faces.registry import WholeImage
@@ -19,6 +19,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.probability import softmax
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 EXACT = 0.01
 """Largest difference of a probability that the exact profile may show."""
@@ -64,6 +65,34 @@ def test_probabilities_are_the_references(
         assert sum(reading.probabilities.values()) == pytest.approx(1, abs=1e-9)
         found = np.array(list(reading.probabilities.values()))
         np.testing.assert_allclose(found, reference(model, sample, names), atol=EXACT)
+
+
+def test_a_question_in_front_of_the_frames_is_computed_once(
+    tiny_bundle: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.export.bundles.manifest import _layout
+    from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+
+    model = EmoLlamaForConditionalGeneration.from_pretrained(packaged_checkpoint())
+    template = "USER: {question} <image>\n{demographics} ASSISTANT:"
+    model.config = model.config.model_copy(update={"prompt": PromptConfig(template=template)})
+    opened = Bundle.open(tiny_bundle)
+    manifest = opened.manifest.model_copy(update={"layout": _layout(model.config), "prompt": model.config.prompt})
+    computed: list[int] = []
+    real = LlamaSession.prefill
+
+    def prefill(self: LlamaSession, *arguments: Any) -> int:
+        computed.append(real(self, *arguments))
+        return computed[-1]
+
+    monkeypatch.setattr(LlamaSession, "prefill", prefill)
+    with EmotionPipeline.open(Bundle(opened.directory, manifest), device="cpu", profile="exact") as pipeline:
+        for sample in samples[:3]:
+            reading = read_at_box(pipeline, sample)
+            expected = reference(model, sample, tuple(reading.probabilities))
+            np.testing.assert_allclose(list(reading.probabilities.values()), expected, atol=EXACT)
+    assert computed[0] - max(computed[1:]) > 30, "the question's positions"
 
 
 def test_own_labels_are_scored(exact: EmotionPipeline, model: Any, samples: list[Sample]) -> None:
