@@ -17,6 +17,7 @@ from emo_edge.runtimes.base.row_batches import RowBatches
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.base.signature_check import Port, differences, fixed_sizes
 from emo_edge.runtimes.onnx_copies import copy_key, small_graph, user_copies
+from emo_edge.runtimes.onnx_int8 import open_session
 from emo_edge.runtimes.onnx_io_binding import IoBinding
 from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor, TensorSpec
@@ -182,24 +183,24 @@ def _cpu_session(ort: Any, path: Path, name: str, options: Any) -> Any:
     """
     chosen, kept, content = providers("cpu", CudaSettings()), user_copies(), small_graph(path)
     if kept is None or content is None:
-        return ort.InferenceSession(name, options, providers=chosen)
+        return open_session(ort, name, options, chosen)
     key, level = copy_key(content, ort.__version__), options.graph_optimization_level
     if graph := kept.read(key):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         with suppress(Exception):  # ONNX Runtime's errors have no class of their own
-            return ort.InferenceSession(graph, options, providers=chosen)
+            return open_session(ort, graph, options, chosen)
         options.graph_optimization_level = level
     opened = []
 
     def optimise(target: Path) -> None:
         options.optimized_model_filepath = str(target)
-        opened.append(ort.InferenceSession(content, options, providers=chosen))
+        opened.append(open_session(ort, content, options, chosen))
 
     with suppress(Exception):
         if graph := kept.saved(optimise):
             kept.write(key, graph)
     options.optimized_model_filepath = ""
-    return opened[0] if opened else ort.InferenceSession(name, options, providers=chosen)
+    return opened[0] if opened else open_session(ort, name, options, chosen)
 
 
 def graphs_are_safe(version: str) -> bool:

@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto
 
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.runtimes.onnx import session_options
+from emo_edge.runtimes.onnx_int8 import open_session
 from emo_edge.telemetry import open_onnxruntime
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import replaced_file
@@ -38,9 +39,7 @@ class GraphRun:
         try:
             with native_path(folder.resolve()) as name:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", name)
-                self._session: Any = ort.InferenceSession(
-                    model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-                )
+                self._session: Any = open_session(ort, model.SerializeToString(), options, ["CPUExecutionProvider"])
         except Exception as error:
             raise CheckpointError(f"ONNX Runtime cannot load the graph {model.graph.name}: {error}") from error
         self.outputs = [value.name for value in self._session.get_outputs()]

@@ -10,20 +10,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from emo_edge.machine.hardware import read_machine
 from emo_edge.tensors import Tensor
 
 WIDTH, INNER, TOKENS = 32, 64, 9
 Feeds = list[dict[str, Tensor]]
-
-
-@pytest.fixture
-def exact_int8() -> None:
-    """Skip a test of exact INT8 products where ONNX Runtime adds them up in 16 bits, which overflow."""
-    features = read_machine().processor.features or ()
-    x86 = any(name.startswith("AVX") for name in features)
-    if x86 and not {"AVX-VNNI", "AVX-512 VNNI", "AMX INT8"} & set(features):
-        pytest.skip("waits for an x86 processor with VNNI: AVX2's product of bytes saturates")
 
 
 def tower_nodes(depth: int) -> list[Any]:

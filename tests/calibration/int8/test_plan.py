@@ -91,7 +91,6 @@ def test_the_fewest_of_the_most_sensitive_blocks_are_kept(
     assert plan.kept[1].reason.startswith("among the most sensitive blocks; alone in INT8: cosine 0.99")
 
 
-@pytest.mark.usefixtures("exact_int8")
 def test_a_gate_nobody_can_meet_names_the_best_reached(trials: Trials, costs: list[BlockCost], tmp_path: Path) -> None:
     message = (
         r"no INT8 form of tower\.onnx holds the gate: the best one keeps 5 of 6 blocks, has cosine 0\.9999\d and label "

@@ -38,7 +38,6 @@ def trials(tower: Path, ranges: ActivationRanges, tower_feeds: Any) -> Trials:
     return Trials(tower, ranges.thresholds("max"), tower_feeds(24, seed=5), lambda outputs: 0.5, threads=1)
 
 
-@pytest.mark.usefixtures("exact_int8")
 def test_the_block_of_a_massive_activation_is_found_and_the_most_sensitive(
     trials: Trials, ranges: ActivationRanges
 ) -> None:
