@@ -107,7 +107,9 @@ def _asked(model: Path, mmproj: Path, side: int) -> Pair:
     if pair and done.returncode == 0:
         return pair
     if "error" in values:
-        raise (DeviceError if values.get("device") else BundleError)(values["error"])
+        text = str(values["error"])
+        named = text if str(model) in text or str(mmproj) in text else f"{model} with {mmproj}: {text}"
+        raise (DeviceError if values.get("device") else BundleError)(named)
     reason = f"ended it with signal {-done.returncode}" if done.returncode < 0 else f"failed (exit {done.returncode})"
     raise BundleError(
         f"{model} with {mmproj}: llama.cpp {reason} in a child process: the files are damaged, hostile or newer than "

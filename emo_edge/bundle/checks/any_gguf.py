@@ -33,6 +33,8 @@ VISION_SIZES = ("image_size", "patch_size", "embedding_length", "feed_forward_le
 CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02")
 """Beginnings of PyTorch's files; one of safetensors begins with a length of eight bytes, and ``{``."""
 CONVERTER = "convert_hf_to_gguf.py"
+SPREAD = "clip.vision.image_std"
+"""Pixels are divided by it."""
 LAYERS, EPSILON = "block_count", re.compile(r"epsilon$")
 
 
@@ -110,6 +112,9 @@ def _vision_problems(header: GgufHeader) -> Iterator[str]:
     image, patch = (header.metadata.get(f"clip.vision.{name}") for name in ("image_size", "patch_size"))
     if isinstance(image, int) and isinstance(patch, int) and not 0 < patch <= image <= 8192:
         yield f"clip.vision.patch_size: {patch} of an image_size of {image}"
+    spread: Any = header.arrays[SPREAD].values if SPREAD in header.arrays else []
+    if any(not isinstance(value, np.floating) or value <= 0 for value in spread):
+        yield f"{SPREAD}: {quoted(str(np.asarray(spread).tolist())[:40])}; numbers above 0 are allowed"
 
 
 def _size_problems(header: GgufHeader, key: str) -> Iterator[str]:

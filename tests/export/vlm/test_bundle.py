@@ -186,6 +186,13 @@ def tiled(mmproj: Path, folder: Path) -> Path:
     return path
 
 
+def without_spread(mmproj: Path) -> bytes:
+    """Set the deviations that pixels are divided by to zero."""
+    content, key = mmproj.read_bytes(), b"clip.vision.image_std"
+    start = content.index(key) + len(key) + 16
+    return content[:start] + bytes(12) + content[start + 12 :]
+
+
 def test_files_that_cannot_be_used(smolvlm: Written, tmp_path: Path) -> None:
     missing, pipe = tmp_path / "missing.gguf", tmp_path / "pipe.gguf"
     os.mkfifo(pipe)
@@ -205,6 +212,7 @@ def test_files_that_cannot_be_used(smolvlm: Written, tmp_path: Path) -> None:
         (smolvlm.model, holding(b"PK\x03\x04" + bytes(99)), "weights of PyTorch, not GGUF; .*convert_hf_to_gguf.py"),
         (holding(b"\x10" + bytes(7) + b"{}"), smolvlm.mmproj, "weights of PyTorch, not GGUF"),
         (holding(b""), smolvlm.mmproj, "an empty file"),
+        (smolvlm.model, holding(without_spread(smolvlm.mmproj)), "image_std: '.0.0, .*; numbers above 0 are allowed"),
         (holding(b"GGUF\x09" + bytes(99)), smolvlm.mmproj, "not GGUF of version 2 or 3; download it again"),
         (smolvlm.mmproj, smolvlm.model, "are the two files swapped"),
         (smolvlm.model, smolvlm.model, "a language model, not an mmproj"),
