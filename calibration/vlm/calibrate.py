@@ -25,6 +25,7 @@ from emo_edge.calibration.vlm.scoring import ScoringFit, fitted_scoring
 from emo_edge.calibration.workflow.config import CalibrationConfig, language_of
 from emo_edge.calibration.workflow.prepare import SEARCHED, require_known_figures, true_labels, usable_samples
 from emo_edge.calibration.workflow.question_cache import CacheSearch, takes_question_cache
+from emo_edge.calibration.workflow.runs import SplitSamples
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import AccuracyGateError, InputError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
@@ -111,7 +112,7 @@ def _link_files(old: Bundle, writer: BundleWriter) -> None:
 
 
 @dataclass(frozen=True)
-class VlmRun:
+class VlmRun(SplitSamples):
     """Everything that the types of one calibration are made and measured with."""
 
     reference: VlmReference
@@ -137,16 +138,6 @@ class VlmRun:
     def labels(self) -> tuple[str, ...]:
         """Labels that everything is measured on."""
         return self.reference.bundle.manifest.label_sets[self.config.labels]
-
-    @property
-    def collected(self) -> Sequence[Sample]:
-        """Samples for statistics and searches."""
-        return self.drawn.split(self.config.collect)[0]
-
-    @property
-    def measured(self) -> Sequence[Sample]:
-        """Other samples, for every figure."""
-        return self.drawn.split(self.config.collect)[1]
 
     def probabilities(self, samples: Sequence[Sample], step: str) -> NDArray[np.float64]:
         """Label distributions of the unquantized model on samples: [N, labels]."""

@@ -19,6 +19,7 @@ from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.calibration.workflow.prepare import SEARCHED, require_known_figures, true_labels, work_folder
+from emo_edge.calibration.workflow.runs import SplitSamples
 from emo_edge.console.progress import Reports
 from emo_edge.export.reference.label_network import AnyLabelNetwork, open_label_network
 from emo_edge.inference.probability import softmax
@@ -55,7 +56,7 @@ class LabelReference:
 
 
 @dataclass(frozen=True)
-class LabelRun:
+class LabelRun(SplitSamples):
     """Calibration of a network of labels, as `runs.GraphRun` describes it."""
 
     bundle: Bundle
@@ -68,16 +69,6 @@ class LabelRun:
     threads: int | None
     reports: Reports
     described: int = 0
-
-    @property
-    def collected(self) -> Sequence[Sample]:
-        """Samples for ranges and plans."""
-        return self.drawn.split(self.config.collect)[0]
-
-    @property
-    def measured(self) -> Sequence[Sample]:
-        """Other samples, for every figure."""
-        return self.drawn.split(self.config.collect)[1]
 
     @cached_property
     def searched(self) -> LabelReference:

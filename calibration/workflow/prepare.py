@@ -22,6 +22,7 @@ from emo_edge.calibration.language.imatrix import ImportanceCollector, collected
 from emo_edge.calibration.language.variants import GroundTruth
 from emo_edge.calibration.samples.draw import FEWEST, DrawnSamples, draw_samples
 from emo_edge.calibration.workflow.config import CalibrationConfig
+from emo_edge.calibration.workflow.runs import SplitSamples
 from emo_edge.console.progress import Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.origin import weight_sources
@@ -53,7 +54,7 @@ class CalibrationSource:
 
 
 @dataclass(frozen=True)
-class CalibrationRun:
+class CalibrationRun(SplitSamples):
     """Everything that the stages of one calibration read."""
 
     source: CalibrationSource
@@ -98,16 +99,6 @@ class CalibrationRun:
         """Return what the connector reads besides the features."""
         asked = classify_question(self.source.model.config.prompt, self.searched.labels)
         return {name: ids.cpu().numpy() for name, ids in self.source.model.question_inputs([asked] * count).items()}
-
-    @property
-    def collected(self) -> Sequence[Sample]:
-        """Samples for statistics, ranges and searches."""
-        return self.drawn.split(self.config.collect)[0]
-
-    @property
-    def measured(self) -> Sequence[Sample]:
-        """Other samples, for every figure."""
-        return self.drawn.split(self.config.collect)[1]
 
     @cached_property
     def searched(self) -> Reference:

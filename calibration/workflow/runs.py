@@ -1,4 +1,4 @@
-"""Parts of a calibration that do not depend on the model: what its graphs, profiles and report are made from."""
+"""Parts of a calibration that do not depend on the model: its samples, and what graphs, profiles and report need."""
 
 from __future__ import annotations
 
@@ -16,6 +16,23 @@ from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.console.progress import Reports
 from emo_edge.tensors import Tensor
+
+
+class SplitSamples:
+    """Base of a run: the two parts of its samples; no picture is in both."""
+
+    drawn: DrawnSamples
+    config: CalibrationConfig
+
+    @property
+    def collected(self) -> Sequence[Sample]:
+        """Samples for statistics, ranges, plans and searches."""
+        return self.drawn.split(self.config.collect)[0]
+
+    @property
+    def measured(self) -> Sequence[Sample]:
+        """Other samples, for every figure."""
+        return self.drawn.split(self.config.collect)[1]
 
 
 class GraphReference(Protocol):

@@ -69,6 +69,8 @@ MANIFEST_NAME = "manifest.json"
 BUNDLE_VERSION = 1
 MOST_VALUES = 1 << 16
 """Values in ``manifest.json``."""
+REFERENCE_KEY = "reference"
+"""Key of the provenance: what evidence is measured against, where that is not this package's own PyTorch code."""
 
 
 class Manifest(ManifestSections):

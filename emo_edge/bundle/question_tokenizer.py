@@ -9,11 +9,14 @@ from pathlib import Path
 
 from emo_edge.bundle.question_tokenizer_file import read_question_tokenizer
 from emo_edge.bundle.reader import Bundle
-from emo_edge.errors import BundleError
+from emo_edge.errors import BundleError, CheckpointError
 from emo_edge.utils.text import require_file, writable
 
 PANIC = "PanicException"
 """Name of what the binding raises when Rust panics; its class is not to be imported."""
+NO_FILE = "not a tokenizers file"
+LONGEST_REASON = 200
+"""Characters of the library's words that an error repeats."""
 KEPT_TEXTS = 1024
 """Texts whose tokens a tokenizer keeps: the next frame asks the same question, and the same label follows it."""
 
@@ -26,7 +29,7 @@ class QuestionTokenizer:
 
         require_file(path)
         self._path, text = path, read_question_tokenizer(path)
-        with _one_error(path):
+        with tokenizer_errors(path, BundleError, NO_FILE):
             # The very text that was checked, whatever the file holds by now.
             self._tokenizer = tokenizers.Tokenizer.from_str(text)
             self._tokenizer.enable_truncation(max_tokens, direction="left")
@@ -42,18 +45,19 @@ class QuestionTokenizer:
 
     def _encode(self, question: str) -> tuple[int, ...]:
         text = writable(question)
-        with _one_error(self._path):
+        with tokenizer_errors(self._path, BundleError, NO_FILE):
             return tuple(self._tokenizer.encode(text).ids)
 
 
 @contextmanager
-def _one_error(path: Path) -> Iterator[None]:
+def tokenizer_errors(path: Path, raised: type[CheckpointError], what: str) -> Iterator[None]:
+    """Let whatever ``tokenizers`` raises of a file be one error of type ``raised`` that says ``what`` the file is."""
     try:
         yield
     except BaseException as error:
         # The binding raises bare Exception for every kind of bad file, and a panic of Rust is no Exception.
         if isinstance(error, Exception) or type(error).__name__ == PANIC:
-            raise BundleError(f"{path}: not a tokenizers file: {error}") from error
+            raise raised(f"{path}: {what}: {str(error)[:LONGEST_REASON]}; copy it again") from error
         raise
 
 

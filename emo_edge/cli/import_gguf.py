@@ -103,6 +103,8 @@ def main(
     """
     require_output(out)
     compared = reference or choices["face"]
+    if samples and not compared:
+        raise click.UsageError("--samples are pictures to compare on: name --reference or --face, too")
     pictures = (folder_samples(samples, limit) if samples else packaged_samples(limit)) if compared else []
     files, config = VlmFiles(model, mmproj, reference), VlmConfig(**choices)
     with shown_reports() as reports:

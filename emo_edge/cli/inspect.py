@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from emo_edge.bundle.checks.engine_files import check_engine_files
-from emo_edge.bundle.manifest import MANIFEST_NAME, Manifest, Profile, Variant
+from emo_edge.bundle.manifest import MANIFEST_NAME, REFERENCE_KEY, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.packaged_bundle import bundle_directory
@@ -103,7 +103,9 @@ def _scoring(manifest: Manifest) -> list[str]:
 
 
 def _reference(manifest: Manifest) -> str:
-    return "unquantized language model" if manifest.components.mmproj else "PyTorch reference"
+    if manifest.components.mmproj:
+        return "unquantized language model"
+    return manifest.provenance.get(REFERENCE_KEY, "PyTorch reference")
 
 
 def _prompt(manifest: Manifest) -> str:

@@ -11,6 +11,8 @@ from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import EmotionResult, SourceResult
 from emo_edge.media.sources import without_password
 
+POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+"""Of a detector, in its order: left and right as in an upright picture."""
 Value = str | int | float | None
 Sections = tuple[dict[str, Value], ...]
 """One row, cut where columns that differ from result to result begin and end."""
@@ -38,7 +40,9 @@ def rows(results: Any) -> list[dict[str, Value]]:
     - ``attribute_<name>``: the probability of each, only where ``Request.face_facts`` asked for them;
     - ``age``, ``gender``, ``race``: the most probable label, only where ``Request.show_demographics`` asked for them;
     - ``answer_1``, ``answer_2`` …: in the order of ``EmotionResult.answers``, only where a result has them;
-    - ``profile``, ``device``, ``error``.
+    - ``profile``, ``device``, ``error``;
+    - ``point_<name>_x``, ``point_<name>_y`` in pixels of five points: ``left_eye``, ``right_eye``, ``nose``,
+      ``mouth_left``, ``mouth_right``. None where the detector gives none: Haar, the whole image, boxes of your own.
 
     Raises InputError for anything else in ``results``.
     """
@@ -70,7 +74,7 @@ def columns(
         heads: those of age, gender and race that are asked for.
         answers: number of questions that are answered.
     """
-    source, face, _, _, geometry, _, _, _, settings = _row(_source(None, "image"), None, None)
+    source, face, _, _, geometry, _, _, _, settings, points = _row(_source(None, "image"), None, None)
     return [
         *source,
         "segment",
@@ -82,6 +86,7 @@ def columns(
         *heads,
         *(f"answer_{number + 1}" for number in range(answers)),
         *settings,
+        *points,
     ]
 
 
@@ -138,6 +143,7 @@ def _row(
             "device": result.settings.device if result else None,
             "error": error,
         },
+        _points(result),
     )
 
 
@@ -149,6 +155,15 @@ def _geometry(result: EmotionResult | None) -> dict[str, Value]:
         "detection_score": result.detection_score if result else None,
         "frames": result.frames if result else None,
         **{f"pose_{axis}": pose.get(axis) for axis in ("pitch", "yaw", "roll")},
+    }
+
+
+def _points(result: EmotionResult | None) -> dict[str, Value]:
+    given = result.points if result and result.points else [(None, None)] * len(POINTS)
+    return {
+        f"point_{name}_{axis}": None if value is None else float(value)
+        for name, point in zip(POINTS, given, strict=True)
+        for axis, value in zip("xy", point, strict=True)
     }
 
 

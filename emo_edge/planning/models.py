@@ -65,6 +65,11 @@ class PlannedModel(Protocol):
         """Return llama.cpp's number of each language variant's type."""
 
 
+def graph_precision(variant: str) -> Precision:
+    """Return the precision of a graph's matmuls by its variant's name."""
+    return "int8" if "int8" in variant else "fp16" if "fp16" in variant else "fp32"
+
+
 def open_subject(name: str) -> PlannedModel:
     """Open a bundle's directory, or find a known shape.
 
@@ -119,8 +124,7 @@ class BundleModel:
     def precisions(self) -> Sequence[Precision]:
         """List the precisions of the graphs' matmuls, by the variants' names."""
         names = {variant for profile in self.profiles.values() for part in GRAPHS if (variant := profile[part])}
-        precisions = ("int8" if "int8" in name else "fp16" if "fp16" in name else "fp32" for name in sorted(names))
-        return cast("Sequence[Precision]", tuple(dict.fromkeys(precisions)))
+        return tuple(dict.fromkeys(graph_precision(name) for name in sorted(names)))
 
     def file_types(self) -> Mapping[str, int]:
         """Return llama.cpp's number of each language variant's type, from its file."""

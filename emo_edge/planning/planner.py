@@ -8,14 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from emo_edge.bundle.manifest import GRAPHS
 from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.errors import InputError
 from emo_edge.planning.capacity_plan import CapacityPlan, PlanRequest, ProfilePlan
-from emo_edge.planning.models import PlannedModel
+from emo_edge.planning.models import PlannedModel, graph_precision
 from emo_edge.planning.profile_estimate import ProfileEstimate
 from emo_edge.planning.prompt_lengths import PromptLengths, rounded_context
 from emo_edge.planning.roofline import NOTHING, Device
 from emo_edge.utils.suggestions import did_you_mean
+
+BITS = {"fp32": 32, "fp16": 16, "int8": 8}
+"""Of a weight of a graph."""
 
 
 def make_plan(
@@ -58,9 +62,21 @@ def make_plan(
     )
 
 
-def _precision(subject: PlannedModel, variants: Mapping[str, str | None]) -> float:
-    """Return the bytes stored: between variants of one model, more bits are more precise."""
-    return sum(subject.stored(part, variant) for part, variant in variants.items() if variant)
+def _precision(subject: PlannedModel, variants: Mapping[str, str | None]) -> tuple[float, float]:
+    """Return the bytes that the types of the variants take, and those stored: more bits are more precise.
+
+    Of graphs the types decide: a small one in INT8 stores more bytes than in float, for its scales and names.
+    """
+    stored = {part: subject.stored(part, variant) for part, variant in variants.items() if variant}
+    typed = [
+        _largest(subject, part) * BITS[graph_precision(str(variants[part]))] / 32 if part in GRAPHS else size
+        for part, size in stored.items()
+    ]
+    return sum(typed), sum(stored.values())
+
+
+def _largest(subject: PlannedModel, part: str) -> float:
+    return max(subject.stored(part, variant) for own in subject.profiles.values() if (variant := own.get(part)))
 
 
 def _context(

@@ -26,6 +26,7 @@ _SUBSTITUTES = {
     b"version https://git-lfs": "a Git LFS pointer, not the file; run `git lfs pull` in its folder",
     b"<!doctype html": _PAGE,
     b"<html": _PAGE,
+    b'{"error"': "the error message of a server, not the file; fetch it again, signed in if its site asks for that",
 }
 """Beginnings of files that a download left in place of the real ones."""
 
@@ -49,17 +50,22 @@ def read_json(path: Path, absent: str, *, digits: int = DIGITS) -> Any:
 
 def refuse_substitute(path: Path, error: Exception) -> None:
     """Raise CheckpointError from ``error`` if a file that cannot be read is what a download left in its place."""
+    what = substitute(path)
+    if what:
+        raise CheckpointError(f"{path}: {what}") from error
+
+
+def substitute(path: Path) -> str | None:
+    """Return the kind of a file that a download left in place of the real one, and the next step; None for others."""
     try:
         # A pipe would wait for whoever writes into it.
         if not path.is_file():
-            return
+            return None
         with path.open("rb") as stream:
             begin = stream.read(512).lstrip().lower()
     except OSError:
-        return
-    for mark, what in _SUBSTITUTES.items():
-        if begin.startswith(mark):
-            raise CheckpointError(f"{path}: {what}") from error
+        return None
+    return next((kind for mark, kind in _SUBSTITUTES.items() if begin.startswith(mark)), None)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,6 +9,7 @@ from emo_edge import __version__
 from emo_edge.bundle.face_crops import Preprocessing
 from emo_edge.bundle.manifest import (
     LARGEST_CONTEXT,
+    REFERENCE_KEY,
     BundleFile,
     Components,
     GraphComponent,
@@ -31,6 +32,7 @@ from emo_edge.bundle.prompts import (
 )
 from emo_edge.export.bundles.detector import HAAR, StoredDetector
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
+from emo_edge.export.configs.networks import OnnxGraphConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec
@@ -117,7 +119,7 @@ def face_manifest(
         max_question_tokens=None,
         profiles=dict(profiles),
         default_profile=_default(profiles),
-        provenance=_provenance(config.provenance, origin),
+        provenance=_provenance(config.provenance, {**_reference(config), **origin}),
         detector=detector.name,
         detector_files=detector.files,
         **_network_settings(config),
@@ -139,6 +141,12 @@ def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[st
 
 def _default(profiles: Mapping[str, Profile]) -> str:
     return next((name for name in DEFAULTS if name in profiles), next(iter(profiles)))
+
+
+def _reference(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[str, str]:
+    """Name what evidence is measured against, where it is not this package's own network in PyTorch."""
+    own = isinstance(config, LabelNetworkConfig) and isinstance(config.network, OnnxGraphConfig)
+    return {REFERENCE_KEY: "imported ONNX file in ONNX Runtime"} if own else {}
 
 
 def _provenance(own: Mapping[str, str], origin: Mapping[str, str]) -> dict[str, str]:

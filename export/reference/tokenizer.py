@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from emo_edge.bundle.prompts import answer_ids
-from emo_edge.bundle.question_tokenizer import PANIC
+from emo_edge.bundle.question_tokenizer import tokenizer_errors
 from emo_edge.errors import CheckpointError
 from emo_edge.utils.files import LARGEST_JSON, read_json, refuse_substitute
 from emo_edge.utils.native_paths import native_path
@@ -18,6 +17,7 @@ from emo_edge.utils.text import require_file, writable
 LANGUAGE_MODEL_NAME = "tokenizer.model"
 LANGUAGE_JSON_NAME = "tokenizer.json"
 QUESTION_MODEL_NAME = "question_tokenizer.json"
+NO_TOKENIZER = "no tokenizer"
 LARGEST_MODEL = 64 << 20
 """Bytes of a SentencePiece model; one of 256,000 pieces has 4 MB."""
 
@@ -122,7 +122,7 @@ class ByteLevelTokenizer:
             raise CheckpointError(
                 f"{path}: cuts or replaces text by {str(others[0])[:60]!r}; only Qwen2's own pattern is known"
             )
-        with _one_error(path):
+        with tokenizer_errors(path, CheckpointError, NO_TOKENIZER):
             self.text: str = text or path.read_text(encoding="utf-8")
             self._tokenizer: Any = Tokenizer.from_str(self.text)
             # A file may name a length of any size.
@@ -134,7 +134,7 @@ class ByteLevelTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one chunk of text."""
-        with _one_error(self.path):
+        with tokenizer_errors(self.path, CheckpointError, NO_TOKENIZER):
             ids: list[int] = self._tokenizer.encode(writable(text), add_special_tokens=False).ids
         return ids
 
@@ -145,7 +145,7 @@ class ByteLevelTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, without surrounding space and control tokens."""
         known = [int(token) for token in ids if int(token) < len(self)]
-        with _one_error(self.path):
+        with tokenizer_errors(self.path, CheckpointError, NO_TOKENIZER):
             return str(self._tokenizer.decode(known, skip_special_tokens=True)).strip()
 
     def vocabulary(self) -> dict[str, int]:
@@ -165,17 +165,6 @@ def patterns_of(content: dict[str, Any]) -> Iterator[Any]:
                 yield part[PATTERN]
         elif isinstance(part, list):
             waiting.extend(part)
-
-
-@contextmanager
-def _one_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        # The binding raises bare Exception for every kind of bad file, and a panic of Rust is no Exception.
-        if isinstance(error, Exception) or type(error).__name__ == PANIC:
-            raise CheckpointError(f"{path}: no tokenizer: {str(error)[:200]}; copy it again") from error
-        raise
 
 
 def _added(tokenizer: TextTokenizer, context: str, answer: str, space: str) -> list[int]:

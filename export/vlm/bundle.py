@@ -6,8 +6,7 @@ template), the tokens of a picture, the detector, and, where there is a referenc
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emo_edge import __version__
@@ -15,8 +14,9 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.checks.any_gguf import check_language_gguf, check_mmproj_gguf
 from emo_edge.bundle.face_crops import CropSettings, Preprocessing
 from emo_edge.bundle.gguf_header import GgufHeader
-from emo_edge.bundle.gguf_types import FILE_TYPES, UNQUANTIZED
+from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.manifest import (
+    REFERENCE_KEY,
     Components,
     GraphComponent,
     LanguageComponent,
@@ -29,7 +29,7 @@ from emo_edge.bundle.prompts import FaceLabels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
-from emo_edge.errors import BundleError, InputError
+from emo_edge.errors import InputError
 from emo_edge.export.bundles.detector import HAAR, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.face_network import FacePart, face_component
@@ -38,13 +38,13 @@ from emo_edge.export.bundles.run import ExportRun
 from emo_edge.export.configs.checkpoint import CONFIG_NAME
 from emo_edge.export.vlm.chat_template import ChatPrompt
 from emo_edge.export.vlm.config import WHOLE, VlmConfig, VlmFiles
+from emo_edge.export.vlm.files import copied, file_type, language_types, other_names, require_files, users_names
 from emo_edge.export.vlm.pictures import BY_PROJECTOR, ONE, Pictures, pictures_of
 from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
 from emo_edge.inference.detectors import requested_files
 from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.runtimes.mtmd.proof import Pair, proven_pair
 from emo_edge.taxonomy import LABEL_SETS
-from emo_edge.utils.files import require_disk_space
 from emo_edge.utils.text import printable
 
 LARGEST_SIDE = 448
@@ -90,18 +90,14 @@ def bundle_from_gguf(
     Raises BundleError for files that are damaged, hostile, swapped or of two models, a template without a place for a
     picture, or a context that does not hold a picture and a question; InputError for choices that cannot be used.
     """
-    missing = [path for path in files.all() if not path.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: no such file")
+    require_files(files)
     header, tower = check_language_gguf(files.model), check_mmproj_gguf(files.mmproj)
     prompt, side = conversation(header, config), config.picture_size or _side(tower)
     _check_choices(config, prompt)
-    types, finder = _language_types(files, header), requested_files(config.detector)
+    types, finder = language_types(files, header), requested_files(config.detector)
     with BundleWriter(target, overwrite=overwrite) as writer:
-        copies = _copied(files, types, tower, writer, reports)
-        mmproj = copies["vision"]
-        reports.line(f"a child process opens {files.model.name} with {files.mmproj.name}")
-        pair, *_ = [proven_pair(copies[f"language-{kind}"], mmproj, side) for kind in types]
+        copies = copied(files, types, file_type(tower), writer, reports)
+        pair = _proven(files, types, copies, side, reports)
         reports.line(f"a picture of {side} pixels fills {pair.positions} positions; prompt: {prompt.shown}")
         reports.line(_pictures_line(tower, config))
         model = copies[f"language-{types[0]}"]
@@ -119,13 +115,13 @@ def bundle_from_gguf(
             max_question_tokens=None,
             detector=detector.name,
             detector_files=detector.files,
-            profiles=_profiles(types, _file_type(tower), face.component),
+            profiles=_profiles(types, file_type(tower), face.component),
             default_profile=_profile_names(types)[0],
             provenance=_provenance(header, tower, files),
         )
-        check_prompts(model, manifest)
-        if _misplaced_class_token(tower):
-            reports.line(f"warning: {CLASS_TOKEN_WARNING}")
+        check_prompts(model, manifest, pair.context)
+        for warning in _warnings(header, tower):
+            reports.line(f"warning: {warning}")
         if files.reference:
             manifest = _compared(Bundle(writer.partial, manifest), types, samples, threads, reports)
         return writer.finish(manifest)
@@ -141,6 +137,25 @@ def _check_choices(config: VlmConfig, prompt: ChatPrompt) -> None:
         raise InputError("the sentence of age, gender and race comes from a face network: name one with `face`")
     if config.face is not None and not (config.face / CONFIG_NAME).is_file():
         raise InputError(f"`face` {config.face}: no checkpoint, which is a folder with {CONFIG_NAME}")
+
+
+def _proven(files: VlmFiles, types: Sequence[str], copies: dict[str, Path], side: int, reports: Reports) -> Pair:
+    """Have a child process open each language model with the mmproj, and return the sizes of the first."""
+    reports.line(f"a child process opens {files.model.name} with {files.mmproj.name}")
+    pairs: list[Pair] = []
+    with users_names(files, types, copies):
+        for done, kind in enumerate(types):
+            reports.progress("read one picture", done, len(types))
+            pairs.append(proven_pair(copies[f"language-{kind}"], copies["vision"], side))
+    return pairs[0]
+
+
+def _warnings(header: GgufHeader, tower: GgufHeader) -> Iterator[str]:
+    if _misplaced_class_token(tower):
+        yield CLASS_TOKEN_WARNING
+    others = other_names(header, tower)
+    if others:
+        yield others
 
 
 def _name(header: GgufHeader, config: VlmConfig) -> str:
@@ -162,21 +177,6 @@ def _misplaced_class_token(tower: GgufHeader) -> bool:
     return CLASS_TOKEN in tower.tensors and _projector(tower) in CLASS_TOKEN_PROJECTORS
 
 
-def _language_types(files: VlmFiles, header: GgufHeader) -> list[str]:
-    """Return the type of the model, and of the reference behind it, which must be the same model unquantized."""
-    types = [_file_type(header)]
-    if files.reference:
-        reference = check_language_gguf(files.reference)
-        if header.architecture != reference.architecture or header.shape() != reference.shape():
-            raise BundleError(f"{files.reference}: other sizes than the model's; take the f16 file of the same model")
-        types.append(_file_type(reference))
-        if types[1] not in UNQUANTIZED or types[1] == types[0]:
-            raise InputError(
-                f"{files.reference}: a reference is f32, f16 or bf16 and another type than the model, not {types[1]}"
-            )
-    return types
-
-
 def _projector(tower: GgufHeader) -> str:
     return str(tower.metadata.get(PROJECTOR))
 
@@ -192,26 +192,6 @@ def _pictures_line(tower: GgufHeader, config: VlmConfig) -> str:
     return f"{reads} (projector {_line(_projector(tower))}: {'`pictures`' if config.pictures else source})"
 
 
-def _file_type(header: GgufHeader) -> str:
-    number = header.metadata.get("general.file_type")
-    return next((name for name, kind in FILE_TYPES.items() if kind.number == number), "mixed")
-
-
-def _copied(
-    files: VlmFiles, types: Sequence[str], tower: GgufHeader, writer: BundleWriter, reports: Reports
-) -> dict[str, Path]:
-    """Copy the files into the bundle, by component and type."""
-    require_disk_space(writer.partial, sum(path.stat().st_size for path in files.all()))
-    sources = {"vision": (files.mmproj, f"vision-{_file_type(tower)}.gguf")}
-    given = [path for path in (files.model, files.reference) if path]
-    sources |= {f"language-{kind}": (path, f"language-{kind}.gguf") for kind, path in zip(types, given, strict=True)}
-    copies = {}
-    for done, (part, (source, name)) in enumerate(sources.items()):
-        reports.progress("copy the files", done, len(sources))
-        copies[part] = Path(shutil.copyfile(source, writer.path(name)))
-    return copies
-
-
 def _components(
     copies: dict[str, Path],
     types: Sequence[str],
@@ -224,7 +204,7 @@ def _components(
     language = {kind: Variant(files=(writer.entry(copies[f"language-{kind}"]),)) for kind in types}
     return Components(
         vision=MmprojComponent(
-            variants={_file_type(tower): Variant(files=(writer.entry(copies["vision"]),))},
+            variants={file_type(tower): Variant(files=(writer.entry(copies["vision"]),))},
             pictures=_pictures(tower, config),
         ),
         connector=None,
@@ -277,7 +257,7 @@ def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles) -> dict[
     return {
         "imported_by": f"emo-edge {__version__}",
         "architecture": _line(f"{header.architecture}, projector {_projector(tower)}"),
-        "reference": "the unquantized language model in this bundle" if files.reference else "none",
+        REFERENCE_KEY: "the unquantized language model in this bundle" if files.reference else "none",
         "limits": LIMITS,
         **({"licence": _line(str(licence))} if licence else {}),
         **({"warning": CLASS_TOKEN_WARNING} if _misplaced_class_token(tower) else {}),

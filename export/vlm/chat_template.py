@@ -17,7 +17,7 @@ from typing import Any
 from emo_edge.bundle.prompts import IMAGE_MARK
 from emo_edge.console.children import module_command
 from emo_edge.errors import BundleError, MissingExtraError
-from emo_edge.utils.text import quoted
+from emo_edge.utils.text import printable, quoted
 
 SECONDS, CHILD_BYTES = 20, 1 << 30
 LONGEST = 64 << 10
@@ -25,6 +25,7 @@ LONGEST = 64 << 10
 SHOWN = 2000
 """Characters of it that are shown."""
 QUESTION = "{demographics}{question}"
+ADVICE = f"give `template`, such as 'USER: {IMAGE_MARK}\\n{QUESTION} ASSISTANT:'"
 PICTURE = "<__media__>"
 """Mark of the picture while a template runs: templates leave it alone."""
 
@@ -67,7 +68,7 @@ def chat_prompt(template: str, begin: str, end: str, system: str | None = None) 
     try:
         done = subprocess.run(command, input=request.encode(), capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BundleError(f"the chat template ran for more than {SECONDS} s; give `template` instead") from error
+        raise BundleError(f"the chat template ran for more than {SECONDS} s; {ADVICE}") from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     answer = json.loads(lines[-1]) if done.returncode == 0 and lines else {}
     if "missing" in answer:
@@ -76,10 +77,9 @@ def chat_prompt(template: str, begin: str, end: str, system: str | None = None) 
     prompts = [prompt for text in rendered if (prompt := split_prompt(text, begin))]
     if prompts:
         return prompts[0]
-    shown = quoted(rendered[0]) if rendered else answer.get("error", f"it ended with {done.returncode}")
+    shown = quoted(rendered[0]) if rendered else answer.get("error") or f"it ended its process with {done.returncode}"
     raise BundleError(
-        f"the chat template has no single place for a picture and a question behind it: {shown}; give `template`, "
-        f"such as 'USER: {IMAGE_MARK}\\n{QUESTION} ASSISTANT:'"
+        f"the chat template has no single place for a picture and a question behind it: {shown}; {ADVICE}"
     )
 
 
@@ -120,7 +120,9 @@ def render(request: dict[str, Any]) -> dict[str, Any]:
                 )
             )
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as problem:
-            error = f"{type(problem).__name__}: {problem}"[:300]
+            error = printable(" ".join(f"{type(problem).__name__}: {problem}".split()))[:300]
+        except MemoryError:
+            error = f"it needs more than {CHILD_BYTES >> 30} GiB of memory"
     return {"rendered": [text for text in texts if len(text) <= LONGEST], "error": error}
 
 

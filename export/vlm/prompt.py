@@ -87,8 +87,11 @@ def layout(prompt: ChatPrompt, positions: int, facts: TokenFacts) -> tuple[Segme
     return (*begin, *before, picture, TextSegment(text=prompt.after, control=True))
 
 
-def check_prompts(model: Path, manifest: Manifest) -> None:
-    """Raise BundleError where the context does not hold a picture and a question, InputError for unscorable labels."""
+def check_prompts(model: Path, manifest: Manifest, trained: int) -> None:
+    """Raise BundleError where the context does not hold a picture and a question, InputError for unscorable labels.
+
+    ``trained`` is the number of positions that the model was trained with, which no choice extends.
+    """
     size, picture = manifest.components.language, manifest.frames_segment.tokens_per_frame
     context = size.context_size if size else 0
     with Vocabulary(model) as vocabulary:
@@ -98,9 +101,11 @@ def check_prompts(model: Path, manifest: Manifest) -> None:
             longest = max(len(branch) for branch in prompt.branches(vocabulary, labels))
             needed = picture + text + max(longest, ANSWER_POSITIONS)
             if needed > context:
+                larger = "a larger `context` or " if needed <= trained else ""
+                limit = "" if needed <= trained else f", as the model was trained with {trained}"
                 raise BundleError(
                     f"a picture of {picture} positions, the question and an answer need {needed}, the context has "
-                    f"{context}: choose a larger `context` or a smaller `picture_size`"
+                    f"{context}{limit}: choose {larger}a smaller `picture_size`"
                 )
 
 

@@ -61,6 +61,15 @@ class MtmdEncoder(PictureEncoder):
             count = self._mtmd.mtmd_input_chunks_size(chunks)
             return [self._chunk(self._mtmd.mtmd_input_chunks_get(chunks, index)) for index in range(count)]
 
+    def positions(self, image: Tensor) -> int:
+        """Return the positions of the context that a picture fills, without computing them: it may be thousands."""
+        if not self._free.alive:
+            raise RuntimeError("this picture encoder is closed")
+        mtmd = self._mtmd
+        with self._chunks(image) as chunks:
+            cut = [mtmd.mtmd_input_chunks_get(chunks, index) for index in range(mtmd.mtmd_input_chunks_size(chunks))]
+            return sum(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in cut)
+
     @contextmanager
     def _chunks(self, image: Tensor) -> Iterator[Any]:
         """Cut a picture as the mmproj file says; nothing of it is computed yet."""

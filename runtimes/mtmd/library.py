@@ -13,6 +13,7 @@ from emo_edge.runtimes.llama_cpp.library import import_mtmd, library, log_callba
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS
 
 TOO_OLD = "this llama-cpp-python has no libmtmd that emo-edge can use. Run: pip install -U 'llama-cpp-python>=0.3.36'"
+NEWER = "it is damaged, or newer than this llama-cpp-python: download it again, or update llama-cpp-python"
 NEEDED = ("mtmd_init_from_file", "mtmd_tokenize", "mtmd_image_tokens_get_decoder_pos", "mtmd_decode_use_non_causal")
 
 
@@ -54,8 +55,8 @@ def open_mmproj(path: Path, model: Any, *, threads: int, gpu: bool, exact: bool)
         reason = native_errors()
         if any(words in reason.lower() for words in MEMORY_WORDS):
             raise DeviceError(f"{path}: not enough memory for the vision tower: {reason}")
-        hint = "; take the mmproj of the same model" if "mismatch" in reason else ""
-        raise BundleError(f"{path}: libmtmd cannot use it as this model's mmproj: {reason}{hint}")
+        advice = "take the mmproj of the same model" if "mismatch" in reason else NEWER
+        raise BundleError(f"{path}: libmtmd cannot use it as this model's mmproj: {reason}; {advice}")
     if not mtmd.mtmd_support_vision(context):
         mtmd.mtmd_free(context)
         raise BundleError(f"{path}: this mmproj reads sound, not pictures; take the one with the vision tower")

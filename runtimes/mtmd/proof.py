@@ -26,6 +26,7 @@ from emo_edge.runtimes.llama_cpp.admitted import admit, file_signature
 from emo_edge.runtimes.llama_cpp.library import build_key, library
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.mtmd.encoder import MtmdEncoder
+from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import read_cached, write_cached
 
 ANSWERS_NAME = "mtmd-pairs.json"
@@ -106,7 +107,9 @@ def _asked(model: Path, mmproj: Path, side: int) -> Pair:
     if pair and done.returncode == 0:
         return pair
     if "error" in values:
-        raise (DeviceError if values.get("device") else BundleError)(values["error"])
+        text = str(values["error"])
+        named = text if str(model) in text or str(mmproj) in text else f"{model} with {mmproj}: {text}"
+        raise (DeviceError if values.get("device") else BundleError)(named)
     reason = f"ended it with signal {-done.returncode}" if done.returncode < 0 else f"failed (exit {done.returncode})"
     raise BundleError(
         f"{model} with {mmproj}: llama.cpp {reason} in a child process: the files are damaged, hostile or newer than "
@@ -117,27 +120,46 @@ def _asked(model: Path, mmproj: Path, side: int) -> Pair:
 def measured_pair(model: Path, mmproj: Path, side: int) -> Pair:
     """Open both files in this process, and read a grey picture of ``side`` pixels and a label behind it.
 
-    The context is no larger than the picture needs: a device may have no memory for more.
+    The positions are counted before any is computed: a file may cut a picture into thousands of tiles. The context is
+    no larger than the picture needs: a device may have no memory for more.
     """
     admit(model)
     admit(mmproj)
     trained = _trained(model)
     with LlamaSession(model, context_size=min(trained, FIRST_CONTEXT), max_branches=BRANCHES) as language:
         with MtmdEncoder(mmproj, language) as encoder:
-            chunks = encoder.encode(np.full((side, side, 3), 127, np.uint8))
+            _require_few_positions(encoder, side, trained)
+            chunks = encoder.encode(_grey(side))
         pair = Pair(sum(len(chunk) for chunk in chunks), language.embedding_size, trained)
         needed = pair.positions + BEHIND
         if needed <= language.context_size:
             _read(language, chunks)
             return pair
-    if needed > min(trained, LARGEST_PICTURE):
-        raise BundleError(
-            f"a picture of {side} pixels fills {pair.positions} positions, the model was trained for {trained} and "
-            f"emo-edge reads {LARGEST_PICTURE} of one at most: choose a smaller `picture_size`"
-        )
     with LlamaSession(model, context_size=needed, max_branches=BRANCHES) as language:
         _read(language, chunks)
     return pair
+
+
+def _grey(side: int) -> Tensor:
+    return np.full((side, side, 3), 127, np.uint8)
+
+
+def _require_few_positions(encoder: MtmdEncoder, side: int, trained: int) -> None:
+    """Raise BundleError for a picture that fills more of the context than there is, or than emo-edge reads."""
+    positions = encoder.positions(_grey(side))
+    if positions + BEHIND <= min(trained, LARGEST_PICTURE):
+        return
+    shrinks = encoder.positions(_grey(max(side // 2, 1))) < positions
+    advice = (
+        "choose a smaller `picture_size`"
+        if shrinks
+        else "it enlarges every picture, so `picture_size` changes nothing: take a model of a longer context, or of "
+        "fewer tiles"
+    )
+    raise BundleError(
+        f"a picture of {side} pixels fills {positions} positions, the model was trained for {trained} and "
+        f"emo-edge reads {LARGEST_PICTURE} of one at most: {advice}"
+    )
 
 
 def _read(language: LlamaSession, chunks: Sequence[Chunk]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from emo_edge.benchmarks.report.compare.verdicts import (
     TIME_FLOOR,
     Change,
     Grounds,
+    RowPair,
     Side,
     WorkloadKey,
     changes_of,
     drift_of,
     machine_drift,
+    pair_name,
+    row_pairs,
 )
 from emo_edge.benchmarks.report.reader import report_from_json
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
-from emo_edge.errors import AccuracyGateError
+from emo_edge.errors import AccuracyGateError, InputError
 
 WORKLOAD_KEYS: dict[WorkloadKey, str] = {"machine": "among the readings", "clip_machine": "among the clips"}
 HEAD = ("row", "what", "before", "after", "change (95 %)", "verdict")
@@ -66,7 +69,7 @@ def side(path: Path) -> Side:
     return Side(report_from_json(path), path if path.is_dir() else path.parent)
 
 
-def compare(before: Side, after: Side) -> Comparison:
+def compare(before: Side, after: Side, rows: Mapping[str, str] | None = None) -> Comparison:
     """Compare two reports and find the changes beyond noise.
 
     Accuracy is tested on the samples that both rows read, where they were kept; times on their raw values, where
@@ -74,12 +77,19 @@ def compare(before: Side, after: Side) -> Comparison:
     is `ALPHA` (Holm's correction). The change of full precision itself, and of the reference workload among the
     readings of a row, counts as the machine's; times are not compared where that exceeds `STEADY`.
 
-    Raises InputError for kept samples that cannot be read.
+    Args:
+        before: a report.
+        after: another one, of the same bundle later, or of another model on the same pictures.
+        rows: names of rows before, and of those after that they are compared with; None takes all of the same name.
+
+    Raises InputError for kept samples that cannot be read, and for rows that are not there.
     """
+    pairs = row_pairs(before.report, after.report, rows)
     unlike = conditions(before.report, after.report)
     drift = drift_of(before.report, after.report)
-    changes = changes_of(before, after, Grounds(_accuracy_spoilt(unlike), _times_spoilt(before, after, unlike), drift))
-    return Comparison(tuple(unlike), tuple(_notes(before, after, drift)), tuple(changes))
+    grounds = Grounds(_accuracy_spoilt(unlike), _times_spoilt(before, after, unlike), drift)
+    changes = changes_of(before, after, grounds, pairs)
+    return Comparison(tuple(unlike), tuple(_notes(before, after, drift, pairs)), tuple(changes))
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -98,16 +108,30 @@ def comparison_text(comparison: Comparison) -> str:
 @click.argument("after", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 7 if any figure is worse beyond noise.")
-def main(before: Path, after: Path, as_json: bool, fail_on_regression: bool) -> None:
+@click.option(
+    "--rows",
+    multiple=True,
+    metavar="BEFORE=AFTER",
+    help="Compare a row of BEFORE with one of another name, and no others: balanced=small.",
+)
+def main(before: Path, after: Path, as_json: bool, fail_on_regression: bool, rows: tuple[str, ...]) -> None:
     """Compare the reports BEFORE and AFTER, and list the changes beyond noise.
 
     Each is a report.json or its folder. Accuracy is compared sample by sample where the folder samples/ is
-    there; times only where machine, data set and versions are the same.
+    there; times only where machine, data set and versions are the same. The reports may be of two models, a
+    small and a large one, on the same pictures: labels are compared by name.
     """
-    comparison = compare(side(before), side(after))
+    comparison = compare(side(before), side(after), _rows(rows))
     echo(json.dumps(comparison.as_json(), indent=1, allow_nan=False) if as_json else comparison_text(comparison))
     if fail_on_regression and comparison.regressions:
         raise AccuracyGateError(f"worse than before: {_named(comparison.regressions)}")
+
+
+def _rows(options: Sequence[str]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options]
+    if wrong := [option for option, (old, sign, new) in zip(options, pairs, strict=True) if not (old and sign and new)]:
+        raise InputError(f"--rows reads BEFORE=AFTER, not {wrong[0]!r}")
+    return {old: new for old, _, new in pairs}
 
 
 def _accuracy_spoilt(unlike: Sequence[Condition]) -> str:
@@ -123,7 +147,7 @@ def _times_spoilt(before: Side, after: Side, unlike: Sequence[Condition]) -> str
     return "; ".join(parts)
 
 
-def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
+def _notes(before: Side, after: Side, drift: float | None, pairs: Sequence[RowPair]) -> Iterator[str]:
     if reasons := _times_spoilt(before, after, conditions(before.report, after.report)):
         yield f"times are not compared ({reasons})"
     elif drift is None:
@@ -133,15 +157,14 @@ def _notes(before: Side, after: Side, drift: float | None) -> Iterator[str]:
             f"full precision itself changed by {100 * drift:.1f} %: the machine, or code of all rows; only changes of "
             "other rows beyond that count"
         )
-    later = {row.name: row for row in after.report.rows}
-    for row in before.report.rows:
-        for key, where in WORKLOAD_KEYS.items() if row.name in later else ():
-            moved = machine_drift(row, later[row.name], key)
+    for row, other in pairs:
+        for key, where in WORKLOAD_KEYS.items():
+            moved = machine_drift(row, other, key)
             if moved > TIME_FLOOR:
                 end = "its times are not compared" if moved > STEADY else "only changes beyond that count"
-                yield f"{row.name}: the reference workload changed by {100 * moved:.1f} % {where}; {end}"
-    first, second = ([row.name for row in own.report.rows] for own in (before, after))
-    for when, lone in (("before", set(first) - set(second)), ("after", set(second) - set(first))):
+                yield f"{pair_name(row, other)}: the reference workload changed by {100 * moved:.1f} % {where}; {end}"
+    for when, own, place in (("before", before, 0), ("after", after, 1)):
+        lone = {row.name for row in own.report.rows} - {pair[place].name for pair in pairs}
         if lone:
             yield f"only {when}: {', '.join(sorted(lone))}"
 

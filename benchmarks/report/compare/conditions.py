@@ -41,8 +41,11 @@ def disturbances(report: Report) -> list[str]:
 
 def _data(before: Report, after: Report) -> Iterator[Condition]:
     first, second = before.dataset, after.dataset
-    for key in ("name", "split", "fold", "source", "labels"):
+    for key in ("name", "split", "fold", "source"):
         yield from _unlike(f"data set, {key}", getattr(first, key), getattr(second, key), accuracy=True)
+    # Models have orders of their own; a sample's label is compared by name.
+    if sorted(first.labels) != sorted(second.labels):
+        yield from _unlike("data set, labels", first.labels, second.labels, accuracy=True)
     yield from _unlike("samples", first.samples, second.samples, times=False)
 
 

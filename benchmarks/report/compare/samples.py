@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,13 @@ def answered_samples(folder: Path, name: str, labels: int) -> Answered | None:
         if true is not None:
             truth[key], predicted[key] = true, int(np.argmax(scores))
     return Answered(truth, predicted)
+
+
+def reordered(answered: Answered, labels: Sequence[str], order: Sequence[str]) -> Answered:
+    """Return samples whose labels are indices into ``labels`` with indices into ``order``, which has the same names."""
+    moved = [order.index(label) for label in labels]
+    parts = ({key: moved[label] for key, label in part.items()} for part in (answered.truth, answered.predicted))
+    return Answered(*parts)
 
 
 def common(before: Answered, after: Answered) -> tuple[Ids, Ids, Ids]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from emo_edge.benchmarks.measure.reference_workload import STEADY, drift
 from emo_edge.benchmarks.measure.timing import LEAST_TIMES
-from emo_edge.benchmarks.report.compare.samples import Ids, answered_samples, common
+from emo_edge.benchmarks.report.compare.samples import Ids, answered_samples, common, reordered
 from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report.schema import Accuracy, Latency, Report, Row
 from emo_edge.benchmarks.report.schema_types import Interval, Times
+from emo_edge.errors import InputError
 from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar, war
 
 TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01
 """Smaller changes are no reason to act: a choice, not a measurement. Peak memory is one figure without an interval."""
 Verdict = Literal["better", "worse", "no change", "not comparable", "too few to tell"]
 Pairs = tuple[Ids, Ids, Ids]
+RowPair = tuple[Row, Row]
 WorkloadKey = Literal["machine", "clip_machine"]
 """Of `Latency`: among the readings, and among the clips."""
 Kind = Literal["accuracy", "time", "memory", "size", "gate"]
@@ -58,20 +60,40 @@ class Grounds:
     drift: float | None = None
 
 
-def changes_of(before: Side, after: Side, grounds: Grounds) -> list[Change]:
-    """Compare every row that both reports have and ran; verdicts of tests are corrected over all of them."""
-    later, changes = {row.name: row for row in after.report.rows}, []
-    for row in before.report.rows:
-        other = later.get(row.name)
-        if other and not row.unavailable and not other.unavailable:
-            changes += [
+def changes_of(before: Side, after: Side, grounds: Grounds, rows: Sequence[RowPair]) -> list[Change]:
+    """Compare pairs of rows that both ran; verdicts of tests are corrected over all of them."""
+    changes = []
+    for row, other in rows:
+        if not row.unavailable and not other.unavailable:
+            named = [
                 *_accuracy(row, other, before, after, grounds),
                 *_times(row, other, grounds),
                 *_rest(row, other),
             ]
-        elif other and other.unavailable and not row.unavailable:
-            changes.append(Change(row.name, "can be run", "gate", 1, 0, "worse"))
+        else:
+            lost = other.unavailable and not row.unavailable
+            named = [Change(row.name, "can be run", "gate", 1, 0, "worse")] if lost else []
+        changes += [replace(change, row=pair_name(row, other)) for change in named]
     return _corrected(changes)
+
+
+def row_pairs(before: Report, after: Report, chosen: Mapping[str, str] | None = None) -> list[RowPair]:
+    """Pair the rows of two reports: those of one name, or of a name before and another after that are ``chosen``.
+
+    Raises InputError for a row that is not there.
+    """
+    first, second = ({row.name: row for row in report.rows} for report in (before, after))
+    if not chosen:
+        return [(row, second[name]) for name, row in first.items() if name in second]
+    for names, known, when in ((chosen.keys(), first, "before"), (chosen.values(), second, "after")):
+        if unknown := [name for name in names if name not in known]:
+            raise InputError(f"no row {unknown[0]!r} in the report {when}; there are: {', '.join(known)}")
+    return [(first[old], second[new]) for old, new in chosen.items()]
+
+
+def pair_name(row: Row, other: Row) -> str:
+    """Name a pair of rows."""
+    return row.name if row.name == other.name else f"{row.name} / {other.name}"
 
 
 def drift_of(before: Report, after: Report) -> float | None:
@@ -93,7 +115,7 @@ def machine_drift(row: Row, other: Row, key: WorkloadKey) -> float:
 
 def _accuracy(row: Row, other: Row, before: Side, after: Side, grounds: Grounds) -> Iterator[Change]:
     first, second = row.accuracy or Accuracy(), other.accuracy or Accuracy()
-    pairs = None if grounds.no_accuracy else _pairs(row.name, before, after)
+    pairs = None if grounds.no_accuracy else _pairs((row, other), before, after)
     for name, figure, old, new in (("WAR", war, first.war, second.war), ("UAR", uar, first.uar, second.uar)):
         if old is None or new is None:
             continue
@@ -117,13 +139,17 @@ def _accuracy(row: Row, other: Row, before: Side, after: Side, grounds: Grounds)
         yield replace(plain, change=_ends(gap), p=p, method=f"{test} on {len(truth)} samples that both read")
 
 
-def _pairs(name: str, before: Side, after: Side) -> Pairs | None:
+def _pairs(rows: RowPair, before: Side, after: Side) -> Pairs | None:
     """Return truth and both predicted labels of the common samples; None where they are not most of both."""
-    labels = len(before.report.dataset.labels)
-    kept = [answered_samples(side.folder, name, labels) for side in (before, after) if side.folder]
+    labels = [list(side.report.dataset.labels) for side in (before, after)]
+    kept = [
+        answered_samples(side.folder, row.name, len(own))
+        for row, side, own in zip(rows, (before, after), labels, strict=True)
+        if side.folder
+    ]
     if len(kept) < 2 or kept[0] is None or kept[1] is None:
         return None
-    pairs = common(kept[0], kept[1])
+    pairs = common(kept[0], reordered(kept[1], labels[1], labels[0]))
     return pairs if 2 * len(pairs[0]) > max(len(kept[0].truth), len(kept[1].truth)) else None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from emo_edge.bundle.checks.gguf import BY_NUMBER, LISTED, MOST_LAYERS
 from emo_edge.bundle.gguf_header import ALIGNMENT, ALIGNMENT_KEY, GgufHeader, read_gguf_structure
 from emo_edge.errors import BundleError
+from emo_edge.utils.files import substitute
 from emo_edge.utils.text import quoted
 
 MMPROJ = "clip"
@@ -29,6 +30,11 @@ MOST_TYPES = 64
 ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 LANGUAGE_SIZES = ("context_length", "embedding_length", "block_count", "attention.head_count")
 VISION_SIZES = ("image_size", "patch_size", "embedding_length", "feed_forward_length", "block_count", "projection_dim")
+CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02")
+"""Beginnings of PyTorch's files; one of safetensors begins with a length of eight bytes, and ``{``."""
+CONVERTER = "convert_hf_to_gguf.py"
+SPREAD = "clip.vision.image_std"
+"""Pixels are divided by it."""
 LAYERS, EPSILON = "block_count", re.compile(r"epsilon$")
 
 
@@ -61,9 +67,21 @@ def _structure(path: Path) -> GgufHeader:
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BundleError(
-            f"{path}: llama.cpp cannot read it (truncated, corrupt or of another kind): {error}"
-        ) from error
+        raise BundleError(f"{path}: {substitute(path) or _other_kind(path, error)}") from error
+
+
+def _other_kind(path: Path, error: ValueError) -> str:
+    """Return what a file is that is no GGUF, and the next step."""
+    with path.open("rb") as stream:
+        begin = stream.read(9)
+    if not begin:
+        return "an empty file; download it again"
+    if begin.startswith(CHECKPOINTS) or begin[8:] == b"{":
+        return f"weights of PyTorch, not GGUF; llama.cpp's {CONVERTER} makes both GGUF files of such a model"
+    return (
+        f"llama.cpp cannot read it (truncated, corrupt or of another kind): {error}; download it again, or make it "
+        f"with llama.cpp's {CONVERTER}"
+    )
 
 
 def _raise(path: Path, what: str, problems: list[str]) -> None:
@@ -94,6 +112,9 @@ def _vision_problems(header: GgufHeader) -> Iterator[str]:
     image, patch = (header.metadata.get(f"clip.vision.{name}") for name in ("image_size", "patch_size"))
     if isinstance(image, int) and isinstance(patch, int) and not 0 < patch <= image <= 8192:
         yield f"clip.vision.patch_size: {patch} of an image_size of {image}"
+    spread: Any = header.arrays[SPREAD].values if SPREAD in header.arrays else []
+    if any(not isinstance(value, np.floating) or value <= 0 for value in spread):
+        yield f"{SPREAD}: {quoted(str(np.asarray(spread).tolist())[:40])}; numbers above 0 are allowed"
 
 
 def _size_problems(header: GgufHeader, key: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from emo_edge import EmotionResult, FaceAttributes, InputError, Settings, SourceResult, rows
-from emo_edge.inference.rows import columns
+from emo_edge.inference.rows import POINTS, columns
 
 SETTINGS = Settings(
     bundle="b",
@@ -69,6 +69,7 @@ ROW = {
     "profile": "exact",
     "device": "cpu",
     "error": None,
+    **{f"point_{name}_{axis}": None for name in POINTS for axis in "xy"},
 }
 PLAIN = replace(RESULT, face=None, answers={}, detection_score=None)
 
@@ -83,6 +84,14 @@ def test_values_stand_behind_the_probabilities() -> None:
     assert list(row)[7:11] == ["p_joy", "p_rage", "value_valence", "value_arousal"]
     assert (row["value_valence"], row["value_arousal"]) == (-0.5, 0.25)
     assert columns(["joy", "rage"], values=["valence", "arousal"])[8:12] == list(row)[7:11], "behind segment"
+
+
+def test_points_of_the_detector_come_last() -> None:
+    points = ((1.0, 2.0), (3.0, 2.5), (2.0, 3.0), (1.5, 4.0), (2.5, 4.5))
+    (row,) = rows([replace(PLAIN, points=points)])
+    assert list(row)[-11:] == ["error", *(f"point_{name}_{axis}" for name in POINTS for axis in "xy")]
+    assert list(row.values())[-10:] == [1.0, 2.0, 3.0, 2.5, 2.0, 3.0, 1.5, 4.0, 2.5, 4.5]
+    assert columns(["joy", "rage"])[-11:] == list(row)[-11:]
 
 
 def test_columns_that_no_result_has_are_left_out() -> None:

@@ -168,6 +168,22 @@ def test_the_most_precise_profile_that_meets_the_limits_is_chosen() -> None:
     assert make_plan(subject, device(), PlanRequest(max_latency_ms=fastest * 0.99)).chosen is None
 
 
+def test_a_small_graph_that_int8_makes_larger_is_not_the_most_precise() -> None:
+    class Toy(ShapeModel):
+        """Scales and names of its INT8 graphs take more than the weights that they replace."""
+
+        def stored(self, component: str, variant: str) -> float:
+            return 900 if variant == "int8" else super().stored(component, variant) and 700
+
+        def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
+            return super().graph(component, "fp16" if variant == "int8" else variant, batch, question)
+
+    subject = Toy("emo-tiny")
+    exact = subject.profiles["exact"]
+    subject.profiles = {"small": {**exact, "vision": "int8", "face": "int8"}, "exact": exact}
+    assert make_plan(subject, device(), PlanRequest()).chosen == "exact"
+
+
 def test_what_would_help_is_named_when_nothing_fits() -> None:
     subject, place = ShapeModel("emo-llama-7b"), device(left=8e9)
     plan = make_plan(subject, place, PlanRequest(context=4096))

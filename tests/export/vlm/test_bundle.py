@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -161,7 +163,7 @@ def test_a_reference_measures_what_quantization_costs(smolvlm: Written, tmp_path
         ({"template": "<image>{demographics}{question}<image>"}, InputError, "must hold <image> exactly once"),
         ({"face": Path("nowhere")}, InputError, "no checkpoint, which is a folder with config.json"),
         ({"labels": ("happy", "<end_of_utterance>")}, InputError, "holds the name of a control token"),
-        ({"picture_size": 2048}, BundleError, "fills .* positions, the model was trained for"),
+        ({"picture_size": 2048}, BundleError, "fills .* positions, the model was trained for .* every picture"),
     ],
 )
 def test_choices_that_cannot_be_used(
@@ -184,12 +186,34 @@ def tiled(mmproj: Path, folder: Path) -> Path:
     return path
 
 
+def without_spread(mmproj: Path) -> bytes:
+    """Set the deviations that pixels are divided by to zero."""
+    content, key = mmproj.read_bytes(), b"clip.vision.image_std"
+    start = content.index(key) + len(key) + 16
+    return content[:start] + bytes(12) + content[start + 12 :]
+
+
 def test_files_that_cannot_be_used(smolvlm: Written, tmp_path: Path) -> None:
-    missing, text = tmp_path / "missing.gguf", tmp_path / "page.gguf"
-    text.write_text("<!DOCTYPE html>")
+    missing, pipe = tmp_path / "missing.gguf", tmp_path / "pipe.gguf"
+    os.mkfifo(pipe)
+
+    def holding(content: bytes) -> Path:
+        path = tmp_path / f"{zlib.crc32(content)}.bin"
+        path.write_bytes(content)
+        return path
+
     for model, mmproj, match in (
         (missing, smolvlm.mmproj, "no such file"),
-        (text, smolvlm.mmproj, "not GGUF of version 2 or 3"),
+        (smolvlm.model, smolvlm.mmproj.parent, "a folder; name one GGUF file in it, such as half.gguf, mmproj.gguf"),
+        (pipe, smolvlm.mmproj, "no plain file, but a pipe"),
+        (holding(b"<!DOCTYPE html>"), smolvlm.mmproj, "an HTML page, not the file; fetch it again"),
+        (smolvlm.model, holding(b"version https://git-lfs.github.com/spec/v1"), "a Git LFS pointer, not the file"),
+        (smolvlm.model, holding(b'{"error": "Invalid credentials"}'), "error message of a server"),
+        (smolvlm.model, holding(b"PK\x03\x04" + bytes(99)), "weights of PyTorch, not GGUF; .*convert_hf_to_gguf.py"),
+        (holding(b"\x10" + bytes(7) + b"{}"), smolvlm.mmproj, "weights of PyTorch, not GGUF"),
+        (holding(b""), smolvlm.mmproj, "an empty file"),
+        (smolvlm.model, holding(without_spread(smolvlm.mmproj)), "image_std: '.0.0, .*; numbers above 0 are allowed"),
+        (holding(b"GGUF\x09" + bytes(99)), smolvlm.mmproj, "not GGUF of version 2 or 3; download it again"),
         (smolvlm.mmproj, smolvlm.model, "are the two files swapped"),
         (smolvlm.model, smolvlm.model, "a language model, not an mmproj"),
     ):

@@ -41,6 +41,7 @@ def test_a_system_message_comes_first() -> None:
         ("Hello", "'Hello'"),
         ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "no single place"),
         ("{{ raise_exception('only text') }}", "only text"),
+        ("{{ raise_exception('two\\n\x1b[31m lines') }}", r"ValueError: two \u001b[31m lines; give"),
         ("{% if %}", "TemplateSyntaxError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
     ],
@@ -59,5 +60,5 @@ def test_an_endless_template_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_template_that_eats_memory_is_an_error() -> None:
-    with pytest.raises(BundleError, match="no single place"):
+    with pytest.raises(BundleError, match=r"no single place .*: it needs more than 1 GiB of memory; give `template`"):
         chat_prompt("{{ 'x' * 10**10 }}", "", "")

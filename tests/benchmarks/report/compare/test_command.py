@@ -279,6 +279,31 @@ def test_accuracy_is_compared_sample_by_sample(tmp_path: Path) -> None:
     assert p > 0.05 and gap.low is not None and gap.high is not None and gap.low < -0.04 < 0 < gap.high
 
 
+def test_two_models_are_compared_by_the_names_of_their_labels_and_rows(tmp_path: Path) -> None:
+    """A small network names its labels in an order of its own, and its best profile is another one's full precision."""
+    large, small = made(1), made(2)
+    small["dataset"]["labels"] = ["joy", "anger", "fear"]
+    hits = said(3, 0.9)
+    first = write(tmp_path / "large", large, {"reference": hits})
+    second = write(tmp_path / "small", small, {"small": hits})
+    path = second / "samples" / "small.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["truth"], line["scores"] = (line["truth"] + 1) % 3, line["scores"][-1:] + line["scores"][:-1]
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    changes = {one.what: one for one in compare(side(first), side(second), {"reference": "small"}).changes}
+    assert changes["WAR"].row == "reference / small" and changes["WAR"].change == (0.0, 0.0, 0.0)
+    assert "300 samples" in changes["WAR"].method
+    done = run(first, second, "--rows", "reference=small")
+    assert done.exit_code == 0 and "data set, labels" not in done.output, done.output
+    for option, message in (
+        ("exact=larger", "no row 'larger' in the report after; there are: reference, exact, small"),
+        ("exact", "--rows reads BEFORE=AFTER, not 'exact'"),
+    ):
+        done = run(first, second, "--rows", option)
+        assert (done.exit_code, message in done.output) == (4, True), done.output
+
+
 def test_samples_of_another_truth_are_not_paired(tmp_path: Path) -> None:
     first = write(tmp_path / "first", made(1), {"exact": said(1, 0.9)})
     second = write(tmp_path / "second", made(1), {"exact": said(2, 0.9)})

@@ -195,6 +195,7 @@ def test_the_bundle_says_what_it_is(checkpoint: Path, model: Path, bundle: Path)
     assert inspected.exit_code == verified.exit_code == 0
     assert "a network of labels: probabilities, no language model; detector mtcnn" in inspected.stdout
     assert f"label set network: {', '.join(LABELS)}" in inspected.stdout
+    assert "distance from the imported ONNX file in ONNX Runtime" in inspected.stdout
     assert "label set affectnet8: neutral, happiness" in inspected.stdout
     assert "purpose: not for decisions about people" in inspected.stdout
     assert "value valence: -1 to 1\nvalue arousal: -1 to 1\n" in inspected.stdout
