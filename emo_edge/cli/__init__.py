@@ -13,7 +13,9 @@ def main() -> None:
     with signals_end_at_once():
         from emo_edge.cli.app import main as program
         from emo_edge.console.interrupts import code_of, end_process
+        from emo_edge.console.unlocked_libraries import load_large_libraries_unlocked
 
+        load_large_libraries_unlocked()
         try:
             program()
         except SystemExit as ended:

@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from emo_edge.console.interrupts import code_of, end_without_waiting, prompt_interrupts
-from emo_edge.console.signals import BROKEN_PIPE, Interruptions, ending_signals, exit_code_of
+from emo_edge.console.signals import BROKEN_PIPE, Interruptions, ending_signals, exit_code_of, interruption_behind
 from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.console.terminal import echo
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
@@ -56,7 +56,11 @@ class Program(click.Command):
         except SystemExit:
             if interruptions.exit_code is None:
                 raise
-            sys.exit(interruptions.exit_code)
+        except Exception as error:
+            if interruptions.exit_code is None or not (interruption := interruption_behind(error)):
+                raise
+            _interrupted(interruption)
+        sys.exit(interruptions.exit_code)
 
 
 class EdgeCommand(Program):
@@ -202,7 +206,9 @@ def _flush() -> None:
 
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
-    """Print the error on stderr and leave with its exit code."""
+    """Print the error on stderr and leave with its exit code; an interruption that became this error is itself."""
+    if interruption := interruption_behind(error):
+        ctx.exit(_interrupted(interruption))
     echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
     ctx.exit(error.exit_code)
 

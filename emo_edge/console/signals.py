@@ -26,14 +26,35 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 class EndingSignal(KeyboardInterrupt):
     """SIGINT, SIGTERM or SIGHUP, raised where the command is."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, lost: Callable[[], None] = lambda: None) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
+        self.accepted = False
+        """True once the code that ends the command has it."""
+        self._lost = lost
+
+    def __del__(self) -> None:
+        """Report an interruption that nobody accepted: a bare ``except:`` of a library has dropped it."""
+        if not self.accepted:
+            self._lost()
 
 
 def exit_code_of(error: KeyboardInterrupt) -> int:
-    """Return the exit code of an interrupted command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    return error.exit_code if isinstance(error, EndingSignal) else INTERRUPTED
+    """Return the exit code of an interrupted command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+
+    Whoever asks ends the command: the interruption is not raised again.
+    """
+    if not isinstance(error, EndingSignal):
+        return INTERRUPTED
+    error.accepted = True
+    return error.exit_code
+
+
+def interruption_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interruption that a library has turned into another error; None where there is none."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @contextmanager
@@ -51,18 +72,19 @@ def signals_end_at_once() -> Iterator[None]:
 def ending_signals() -> Iterator[Interruptions]:
     """Raise EndingSignal in the main thread for SIGINT, SIGTERM and SIGHUP; one that is ignored stays so.
 
-    What is raised inside a callback of native code, where Python drops it, is raised once more after the callback.
+    What a library drops, or Python inside a callback of native code, is raised once more in a moment.
     """
-    raising = Interruptions()
+    interruptions = Interruptions()
     if threading.current_thread() is not threading.main_thread():
-        yield raising
+        yield interruptions
         return
     hook = sys.unraisablehook
     try:
-        sys.unraisablehook = partial(_dropped, hook)
-        with _handlers(raising):
-            yield raising
+        sys.unraisablehook = partial(_unraisable, hook)
+        with _handlers(interruptions):
+            yield interruptions
     finally:
+        interruptions.close()
         sys.unraisablehook = hook
 
 
@@ -70,18 +92,39 @@ class Interruptions:
     """Handler that raises; a second signal soon after does not interrupt the cleaning up: timeout sends two."""
 
     def __init__(self) -> None:
-        self._last = -math.inf
+        self._last, self._number = -math.inf, 0
+        self._closed = self._again = False
+        self._alarm: Any = None
         self.exit_code: int | None = None
         """Of the last signal, whatever libraries made of its exception; None before the first."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Raise EndingSignal."""
         now = time.monotonic()
-        if now - self._last > REPEATED_S:
-            self._last = now
-            error = EndingSignal(number)
-            self.exit_code = error.exit_code
-            raise error
+        if self._again or now - self._last > REPEATED_S:
+            self._again, self._last, self._number = False, now, number
+            self.exit_code = 128 + number
+            if self._alarm is None and hasattr(signal, "setitimer"):
+                self._alarm = signal.signal(signal.SIGALRM, self._send_again)
+            # No variable may hold it: with its own frame it would be a cycle, which only the collector ends.
+            raise EndingSignal(number, self._lost)
+
+    def close(self) -> None:
+        """Raise nothing more."""
+        self._closed = True
+        if self._alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm)
+
+    def _lost(self) -> None:
+        """Wake the main thread in a moment, when it is out of the code that dropped the exception."""
+        if not self._closed and self._alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+
+    def _send_again(self, number: int, frame: FrameType | None) -> None:
+        if not self._closed:
+            self._again = True
+            os.kill(os.getpid(), self._number)
 
 
 @contextmanager
@@ -107,16 +150,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _dropped(hook: Callable[[Any], Any], dropped: Any) -> None:
-    """Raise an interruption again in a moment; leave other errors that nobody can catch to ``hook``."""
-    error = dropped.exc_value
-    if not isinstance(error, KeyboardInterrupt) or not hasattr(signal, "setitimer"):
+def _unraisable(hook: Callable[[Any], Any], dropped: Any) -> None:
+    """Leave errors that nobody can catch to ``hook``; an interruption is raised again when it is gone."""
+    if not isinstance(dropped.exc_value, EndingSignal):
         hook(dropped)
-        return
-
-    def again(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGALRM, before)
-        raise error
-
-    before = signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, AGAIN_S)

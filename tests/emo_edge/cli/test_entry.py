@@ -66,7 +66,7 @@ print(json.dumps(ends))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="waits for a system with fork")
-@pytest.mark.parametrize(("name", "code", "step"), [("SIGINT", 130, 3), ("SIGTERM", 143, 10), ("SIGHUP", 129, 11)])
+@pytest.mark.parametrize(("name", "code", "step"), [("SIGINT", 130, 5), ("SIGTERM", 143, 13), ("SIGHUP", 129, 17)])
 def test_a_signal_at_each_line_of_the_start_and_the_end(name: str, code: int, step: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SWEEP, str(int(getattr(signal, name))), str(step)],
