@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from emo_edge.console.signals import ENDING, exit_code_of
+from emo_edge.console.signals import ENDING, POSTPONED, exit_code_of
 
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
@@ -79,9 +79,13 @@ def last_words(call: Callable[[], None]) -> Iterator[None]:
 
 
 def _noting(raised: threading.Event, handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
-    def interrupt(number: int, frame: FrameType | None) -> Any:
-        raised.set()
-        return handler(number, frame)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        waits = False
+        try:
+            waits = handler(number, frame) is POSTPONED
+        finally:
+            if not waits:
+                raised.set()
 
     return interrupt
 

@@ -18,8 +18,12 @@ INTERRUPTED = 128 + 2
 """Exit code after Ctrl-C, as the shell has it."""
 BROKEN_PIPE = 128 + 13
 """Exit code after a reader has gone, such as ``head``; the shell's for SIGPIPE, which Python ignores."""
+POSTPONED = object()
+"""Returned by a handler that will raise later."""
 REPEATED_S = 2.0
 AGAIN_S = 0.02
+IMPORTING = "<frozen importlib._bootstrap>"
+"""File of the frames of an import."""
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -89,7 +93,10 @@ def ending_signals() -> Iterator[Interruptions]:
 
 
 class Interruptions:
-    """Handler that raises; a second signal soon after does not interrupt the cleaning up: timeout sends two."""
+    """Handler that raises; a second signal soon after does not interrupt the cleaning up: timeout sends two.
+
+    Nothing is raised inside an import: libraries drop it there, turn it into another error, or abort the process.
+    """
 
     def __init__(self) -> None:
         self._last, self._number = -math.inf, 0
@@ -98,16 +105,20 @@ class Interruptions:
         self.exit_code: int | None = None
         """Of the last signal, whatever libraries made of its exception; None before the first."""
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Raise EndingSignal."""
+    def __call__(self, number: int, frame: FrameType | None) -> object:
+        """Raise EndingSignal, or return `POSTPONED` and try again in a moment."""
         now = time.monotonic()
         if self._again or now - self._last > REPEATED_S:
             self._again, self._last, self._number = False, now, number
             self.exit_code = 128 + number
             if self._alarm is None and hasattr(signal, "setitimer"):
                 self._alarm = signal.signal(signal.SIGALRM, self._send_again)
+            if self._alarm is not None and _is_importing(frame):
+                self._lost()
+                return POSTPONED
             # No variable may hold it: with its own frame it would be a cycle, which only the collector ends.
             raise EndingSignal(number, self._lost)
+        return None
 
     def close(self) -> None:
         """Raise nothing more."""
@@ -127,8 +138,16 @@ class Interruptions:
             os.kill(os.getpid(), self._number)
 
 
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
-def _handlers(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handlers(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Install a handler for each signal that has none of the caller's own."""
     if threading.current_thread() is not threading.main_thread():
         yield
