@@ -5,7 +5,6 @@ Child processes inherit them. OpenVINO reports through a package of its own, whi
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Any
@@ -15,7 +14,6 @@ SWITCHES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 """For programs of ours: every model and tokenizer is a local file. In a user's program the hub may be wanted."""
 
-logger = logging.getLogger(__name__)
 _late: list[str] = []
 
 
@@ -41,8 +39,10 @@ def open_onnxruntime() -> Any:
     import onnxruntime
 
     if _late:
+        import logging  # half of the time that the import of this package would take
+
         _late.clear()
-        logger.warning(
+        logging.getLogger(__name__).warning(
             "onnxruntime was imported before emo_edge, so its releases from 1.29 on may report their use: "
             "import emo_edge first, or set ORT_DISABLE_TELEMETRY=1"
         )

@@ -35,8 +35,7 @@ def hook(name: str) -> Any:
 
 
 _CLI = hook("cli_reference")
-main: click.Group = _CLI.program()
-"""The program, as it is installed."""
+main: click.Group = _CLI.main
 
 
 def leaf_commands() -> dict[str, click.Command]:

@@ -8,19 +8,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from emo_edge.cli.app import main
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 FIRST, TESTS, USE = BLOCKS
-main: click.Group = next(iter(entry_points(group="console_scripts", name="emo-edge"))).load()
-"""The program, as it is installed."""
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 from functools import partial
@@ -56,15 +57,23 @@ def kills(names: tuple[str, ...], count: int, seed: int, work: Path | None) -> N
 @click.argument("names", nargs=-1, type=click.Choice(list(INTERRUPTED_COMMANDS)))
 @click.option("--count", default=6, show_default=True, type=click.IntRange(1), help="Interruptions of each command.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the moments.")
-def interrupts(names: tuple[str, ...], count: int, seed: int) -> None:
+@click.option(
+    "--signal",
+    "signal_name",
+    default="SIGINT",
+    show_default=True,
+    type=click.Choice(["SIGINT", "SIGTERM", "SIGHUP"]),
+    help="Signal that interrupts.",
+)
+def interrupts(names: tuple[str, ...], count: int, seed: int, signal_name: str) -> None:
     """Interrupt NAMES (every command by default) at random moments, and time their end."""
-    failed = False
+    failed, number = False, signal.Signals[signal_name]
     with tempfile.TemporaryDirectory(prefix="emo-edge-interrupts-") as work:
         made = Path(work) / "made"
         made.mkdir()
         make_inputs(made)
         for name in names or INTERRUPTED_COMMANDS:
-            runs = list(interruptions(name, made, Path(work) / "runs", count=count, seed=seed))
+            runs = list(interruptions(name, made, Path(work) / "runs", count=count, seed=seed, number=number))
             times = [run.seconds for run in runs if run.seconds is not None]
             problems = [run.problem for run in runs if run.problem]
             failed |= bool(problems)

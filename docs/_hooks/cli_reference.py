@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from typing import Any
 
 import click
 
+from emo_edge.cli.app import main
+
 MARK = "<!-- generated: cli -->"
 COMPARE = "compare"
 """The one command that hides behind an argument: ``emo-edge bench compare``."""
-
-
-def program() -> click.Group:
-    """Load the program as it is installed."""
-    found: click.Group = next(iter(entry_points(group="console_scripts", name="emo-edge"))).load()
-    return found
 
 
 def behind(command: click.Command, word: str) -> click.Command | None:
@@ -67,7 +62,7 @@ def section(name: str, command: click.Command) -> Iterator[str]:
 
 def cli_reference() -> str:
     """Return the Markdown of every command."""
-    return "\n".join(line for name, command in leaf_commands(program()) for line in section(name, command))
+    return "\n".join(line for name, command in leaf_commands(main) for line in section(name, command))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

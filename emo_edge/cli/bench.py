@@ -96,18 +96,18 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
     report.html, and each row's prediction for each sample. A stopped run continues with the same command. A
     profile that cannot run here is a row with the reason.
     """
-    from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, QUICK_WAITING, Waiting
-    from emo_edge.benchmarks.report.markdown import overview_from_report
-    from emo_edge.benchmarks.report.reader import report_from_json
-    from emo_edge.benchmarks.runner.run import bench
     from emo_edge.console.progress import shown_reports
 
-    usual = QUICK_WAITING if choices["quick"] else DEFAULT_WAITING
-    overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
-    bundle = bundle_directory(bundle)
     with shown_reports() as reports:
+        from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, QUICK_WAITING, Waiting
+        from emo_edge.benchmarks.report.markdown import overview_from_report
+        from emo_edge.benchmarks.report.reader import report_from_json
+        from emo_edge.benchmarks.runner.run import bench
+
+        usual = QUICK_WAITING if choices["quick"] else DEFAULT_WAITING
+        overwrite, plan = choices.pop("overwrite"), plan_of(**choices)
         folder = bench(
-            bundle,
+            bundle_directory(bundle),
             plan,
             out,
             checkpoint=checkpoint,

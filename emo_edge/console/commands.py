@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from emo_edge.console.interrupts import end_without_waiting, prompt_interrupts
-from emo_edge.console.signals import BROKEN_PIPE, ending_signals, exit_code_of
+from emo_edge.console.interrupts import code_of, end_without_waiting, prompt_interrupts
+from emo_edge.console.signals import BROKEN_PIPE, Interruptions, ending_signals, exit_code_of, interruption_behind
 from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.console.terminal import echo
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
@@ -38,14 +38,29 @@ class Program(click.Command):
         """Run the program, with standard streams that can be written and signals that end it in time."""
         prepare_streams()
         try:
-            with ending_signals(), prompt_interrupts():
-                return super().main(*args, **kwargs)
+            with ending_signals() as interruptions, prompt_interrupts():
+                return self._run(interruptions, *args, **kwargs)
         except BrokenPipeError:  # of an error's own message
             discard_streams()
             sys.exit(BROKEN_PIPE)
+        except KeyboardInterrupt as error:
+            sys.exit(_interrupted(error))
         except SystemExit as ended:
-            end_without_waiting(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+            end_without_waiting(code_of(ended))
             raise
+
+    def _run(self, interruptions: Interruptions, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; after a signal it ends with the signal's code, whatever libraries made of the exception."""
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit:
+            if interruptions.exit_code is None:
+                raise
+        except Exception as error:
+            if interruptions.exit_code is None or not (interruption := interruption_behind(error)):
+                raise
+            _interrupted(interruption)
+        sys.exit(interruptions.exit_code)
 
 
 class EdgeCommand(Program):
@@ -76,12 +91,14 @@ class LazyGroup(Program, click.Group):
         self.lazy = lazy
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments; a reader that has gone ends the help, too."""
+        """Parse the arguments; a reader that has gone ends the help, too, and so does Ctrl-C."""
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:
             discard_streams()
             raise click.exceptions.Exit(BROKEN_PIPE) from error
+        except KeyboardInterrupt as error:
+            raise click.exceptions.Exit(_interrupted(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Import and run the command; Ctrl-C during the import is one, too."""
@@ -138,9 +155,7 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
     except ImportError as error:
         end_with(ctx, failed_import(error))
     except KeyboardInterrupt as error:
-        with suppress(OSError):
-            echo("interrupted", err=True)
-        ctx.exit(exit_code_of(error))
+        ctx.exit(_interrupted(error))
     except BrokenPipeError:
         discard_streams()
         ctx.exit(BROKEN_PIPE)
@@ -151,6 +166,12 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
         if isinstance(error, (click.exceptions.Exit, click.Abort)) or not is_out_of_memory(error):
             raise
         end_with(ctx, memory_error(ctx.info_name or "this command", error))
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    with suppress(OSError):
+        echo("interrupted", err=True)
+    return exit_code_of(error)
 
 
 def _unusable(error: OSError) -> EmoEdgeError:
@@ -185,7 +206,9 @@ def _flush() -> None:
 
 
 def end_with(ctx: click.Context, error: EmoEdgeError) -> NoReturn:
-    """Print the error on stderr and leave with its exit code."""
+    """Print the error on stderr and leave with its exit code; an interruption that became this error is itself."""
+    if interruption := interruption_behind(error):
+        ctx.exit(_interrupted(interruption))
     echo(f"Error: {with_flags(str(error), ctx.command)}", err=True)
     ctx.exit(error.exit_code)
 

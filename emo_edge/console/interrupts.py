@@ -17,11 +17,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from emo_edge.console.signals import exit_code_of
+from emo_edge.console.signals import ENDING, POSTPONED, exit_code_of
 
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _behind: list[threading.Thread] = []
 _last_words: list[Callable[[], None]] = []
 
@@ -80,9 +79,13 @@ def last_words(call: Callable[[], None]) -> Iterator[None]:
 
 
 def _noting(raised: threading.Event, handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
-    def interrupt(number: int, frame: FrameType | None) -> Any:
-        raised.set()
-        return handler(number, frame)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        waits = False
+        try:
+            waits = handler(number, frame) is POSTPONED
+        finally:
+            if not waits:
+                raised.set()
 
     return interrupt
 
@@ -123,11 +126,26 @@ def end_without_waiting(code: int) -> None:
     """End the process with an exit code if a call that was left behind is still under way; else do nothing."""
     atexit.unregister(_wait)
     if any(thread.is_alive() for thread in _behind):
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):
-                stream.flush()
-        os._exit(code)
+        _end(code)
+
+
+def end_process(code: int) -> None:
+    """End the process of a command that is done; do nothing where a thread works on, for which Python would wait.
+
+    Taking down the interpreter, PyTorch and the engines takes seconds, and a signal meanwhile kills it.
+    """
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, without taking down its modules, and without waiting for calls left behind."""
+    atexit.unregister(_wait)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def _wait() -> None:
@@ -136,16 +154,15 @@ def _wait() -> None:
 
 
 def _leave(ended: KeyboardInterrupt | SystemExit) -> NoReturn:
-    """End as the interpreter does, without taking down its modules, and without waiting for calls left behind."""
-    atexit.unregister(_wait)
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
     if isinstance(ended, KeyboardInterrupt):
         _say_interrupted()
-        os._exit(exit_code_of(ended))
-    os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        _end(exit_code_of(ended))
+    _end(code_of(ended))
+
+
+def code_of(ended: SystemExit) -> int:
+    """Return the exit code of a program that ends."""
+    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
 def _say_interrupted() -> None:

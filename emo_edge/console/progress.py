@@ -22,6 +22,9 @@ FractionProgress = Callable[[float, str], None]
 LINE_SECONDS = 10.0
 """Between two lines of progress where stderr is no terminal: in a log, in a service, behind a pipe."""
 
+FIRST = "load libraries and inputs"
+"""Step before any that is named."""
+
 
 @dataclass(frozen=True)
 class Reports:
@@ -41,8 +44,12 @@ QUIET = Reports()
 
 @contextmanager
 def shown_reports() -> Iterator[Reports]:
-    """Print steps to stderr; of the one under way a bar where stderr is a terminal, else a line every 10 s."""
+    """Print steps to stderr; of the one under way a bar where stderr is a terminal, else a line every 10 s.
+
+    The first one is `FIRST`: PyTorch alone takes half a minute to import where the disk is slow.
+    """
     with _bar() if sys.stderr.isatty() else printed_progress(_print, LINE_SECONDS) as reports:
+        reports.progress(FIRST, 0, 1)
         yield reports
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from pathlib import Path
 
@@ -55,6 +56,7 @@ LIBRARIES = {
 """Step that brings a shared library, by the start of its name; the first that fits."""
 _MISSING_LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[.\w]*|[\w.+-]+\.(?:dll|dylib)): cannot open shared object file")
 _INSTALLED = re.compile(r"(?:site|dist)-packages[/\\\\](\w+)[/\\\\]")
+_NOT_PACKAGES = {"emo_edge", "click", "__main__", "None", *sys.stdlib_module_names}
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 
@@ -103,8 +105,8 @@ def _package(error: BaseException) -> str:
     name = (getattr(error, "name", None) or "").partition(".")[0]
     if name in EXTRAS or isinstance(error, ModuleNotFoundError):
         return name
-    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    for path in (getattr(error, "path", None) or "", *reversed(frames)):
-        if inside := _INSTALLED.search(path):
-            return inside[1]
-    return name
+    if inside := _INSTALLED.search(getattr(error, "path", None) or ""):
+        return inside[1]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    callers = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in reversed(frames)]
+    return next((caller for caller in callers if caller not in _NOT_PACKAGES), name)

@@ -96,7 +96,9 @@ def test_engines_that_would_not_be_used_are_noticed(tmp_path: Path) -> None:
 
 
 def test_a_command_that_ignores_an_interruption_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruptions, "program_line", lambda words: ["sh", "-c", *words])
+    monkeypatch.setattr(
+        interruptions, "program_line", lambda words, begun: ["bash", "-c", f"exec {begun}>&-; {words[0]}"]
+    )
     monkeypatch.setattr(interruptions, "LATEST_S", 0.4)
     monkeypatch.setattr(interruptions, "MOST_SECONDS", 0.2)
     scripts = {

@@ -225,9 +225,11 @@ def test_a_package_that_memory_is_too_short_for_is_not_missing() -> None:
     assert isinstance(error, errors.DeviceMemoryError)
 
 
+@pytest.mark.parametrize("folder", ["site-packages", "target"])
 @pytest.mark.parametrize("module", ["cv2", "onnxruntime", "llama_cpp", "tokenizers", "openvino", "torch"])
-def test_every_command_names_the_library_that_a_package_lacks(tmp_path: Path, module: str) -> None:
-    package = tmp_path / "site-packages" / module
+def test_every_command_names_the_library_that_a_package_lacks(tmp_path: Path, module: str, folder: str) -> None:
+    """Wherever the package is, as with ``pip install --target``."""
+    package = tmp_path / folder / module
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(
         "raise ImportError('libfoo.so.1: cannot open shared object file: No such file or directory')"

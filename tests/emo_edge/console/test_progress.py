@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 import pytest
 
+from emo_edge.console import progress
 from emo_edge.console.progress import StepState, printed_progress, shown_reports
 
 
@@ -42,3 +44,14 @@ def test_where_stderr_is_no_terminal_lines_are_printed(capsys: pytest.CaptureFix
     with shown_reports() as reports:
         reports.line("reference: 210 pictures")
     assert capsys.readouterr().err == "reference: 210 pictures\n"
+
+
+def test_what_comes_before_the_first_step_is_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    printed = threading.Event()
+    monkeypatch.setattr(progress, "_print", lambda line: (print(line, file=sys.stderr), printed.set()))
+    with shown_reports():
+        assert printed.wait(30)
+    assert capsys.readouterr().err.startswith("load libraries and inputs, ")

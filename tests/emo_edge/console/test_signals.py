@@ -103,6 +103,64 @@ def test_what_a_callback_of_native_code_drops_is_raised_after_it(name: str) -> N
     assert (ended.stdout, ended.stderr) == (f"{128 + getattr(signal, name)}\n", "")
 
 
+DROPPED = """
+import signal, sys
+import click
+from emo_edge.console.commands import EdgeCommand
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+@click.command(cls=EdgeCommand)
+def main():
+    try:
+        signal.raise_signal(NUMBER)
+        signal.pause()
+    except:
+        CAUGHT
+    for second in range(60):
+        signal.pause()
+
+main([])
+"""
+
+
+@pytest.mark.parametrize(
+    "caught", ["pass", "raise ImportError('no such library')", "raise RuntimeError", "sys.exit(3)"]
+)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interruption_that_a_library_drops_or_turns_into_an_error_is_one(name: str, caught: str) -> None:
+    """As the bare ``except:`` around an optional import does."""
+    code = DROPPED.replace("NUMBER", f"signal.{name}").replace("CAUGHT", caught)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    errors = "" if "exit" in caught else "interrupted\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + getattr(signal, name), "", errors)
+
+
+IMPORTED = """
+import os, signal, sys, time
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS)
+    print("imported", flush=True)
+except BaseException:
+    os.abort()
+"""
+
+
+@pytest.mark.parametrize(("seconds", "output"), [(0.1, "imported\n"), (60, "")])
+def test_nothing_is_raised_inside_an_import(tmp_path: Path, seconds: float, output: str) -> None:
+    """It is raised after the import, or, where that takes more than a second, ends the process."""
+    (tmp_path / "library_of_the_test.py").write_text(IMPORTED.replace("SECONDS", str(seconds)))
+    code = (
+        f"import signal, sys; sys.path.insert(0, {str(tmp_path)!r})\nimport click\n"
+        "from emo_edge.console.commands import EdgeCommand\n@click.command(cls=EdgeCommand)\ndef main():\n"
+        "    import library_of_the_test\n    while True:\n        signal.pause()\nmain([])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, output, "interrupted\n")
+
+
 def test_ctrl_c_has_its_own_code() -> None:
     assert exit_code_of(KeyboardInterrupt()) == 130
 
