@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         SourceResult,
     )
     from emo_edge.inference.rows import rows
+    from emo_edge.inference.signals.heart_rate import HeartRate, PulseWindow, heart_rate
+    from emo_edge.inference.signals.traces import skin_trace
+    from emo_edge.inference.signals.videos import pulse
     from emo_edge.inference.stream import stream
     from emo_edge.media.images import read_image
     from emo_edge.runtimes.base.sessions import Sampling
@@ -64,10 +67,12 @@ __all__ = [
     "EngineError",
     "FaceAttributes",
     "FaceDetector",
+    "HeartRate",
     "InputError",
     "Manifest",
     "MissingExtraError",
     "PipelineStateError",
+    "PulseWindow",
     "Request",
     "Sampling",
     "Settings",
@@ -75,9 +80,12 @@ __all__ = [
     "SourceResult",
     "UnsupportedCardError",
     "__version__",
+    "heart_rate",
     "open_detector",
+    "pulse",
     "read_image",
     "rows",
+    "skin_trace",
     "stream",
 ]
 
@@ -110,6 +118,9 @@ _MODULES = {
         "SourceResult",
     ),
     ".inference.rows": ("rows",),
+    ".inference.signals.heart_rate": ("HeartRate", "PulseWindow", "heart_rate"),
+    ".inference.signals.traces": ("skin_trace",),
+    ".inference.signals.videos": ("pulse",),
     ".inference.stream": ("stream",),
     ".media.images": ("read_image",),
     ".runtimes.base.sessions": ("Sampling",),

@@ -20,6 +20,7 @@ LAYERS = (
     ("emo_edge.media.headers", "emo_edge.media.readers"),
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),
+    ("emo_edge.inference.signals",),
     ("emo_edge.graphs",),
     ("emo_edge.bundle",),
     ("emo_edge.bundle.checks", "emo_edge.runtimes.base"),
@@ -48,6 +49,7 @@ LAYERS = (
     ("emo_edge.calibration.vlm",),
     ("emo_edge.benchmarks.random_vlm",),
     ("emo_edge.benchmarks.synthetic",),
+    ("emo_edge.benchmarks.synthetic.pulse",),
     ("emo_edge.benchmarks.emo_tiny",),
     ("emo_edge.benchmarks.datasets",),
     ("emo_edge.benchmarks.workload",),
@@ -64,7 +66,7 @@ LAYERS = (
     ),
     ("emo_edge.benchmarks.hostile.checkpoints",),
     ("emo_edge.cli",),
-    ("emo_edge.cli.detectors",),
+    ("emo_edge.cli.detectors", "emo_edge.cli.signals"),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
 RANK = {package: number for number, line in enumerate(LAYERS) for package in line}

@@ -38,6 +38,7 @@ DEVICE_SIDE = (
     "emo_edge.runtimes.llama_cpp",
     "emo_edge.runtimes.loading",
     "emo_edge.inference",
+    "emo_edge.inference.signals",
     "emo_edge.planning",
     "emo_edge.planning.cost",
     "emo_edge.planning.probes",
@@ -46,8 +47,9 @@ DEVICE_SIDE = (
     "emo_edge.diagnostics.doctor",
     "emo_edge.diagnostics.selftest",
     "emo_edge.benchmarks.synthetic",
+    "emo_edge.benchmarks.synthetic.pulse",
 )
-COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "plan", "selftest")
+COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "plan", "selftest", "signals.pulse")
 """Those that a device needs."""
 BARE = (
     "emo_edge.errors",

@@ -70,7 +70,7 @@ class FaceClip:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """All random choices of a sample but the sensor's noise; lengths are fractions of the picture's size."""
 
     person: Identity
@@ -95,7 +95,7 @@ def _check(seed: int, index: int, size: int, expressions: Sequence[str]) -> None
         raise InputError(f"unknown or no expressions {unknown}; choose from {', '.join(EXPRESSIONS)}")
 
 
-def _sample_plan(seed: int, index: int, expressions: Sequence[str], difficulty: Difficulty) -> _Plan:
+def sample_plan(seed: int, index: int, expressions: Sequence[str], difficulty: Difficulty) -> Plan:
     rng = np.random.default_rng([seed, index])
     expression = str(expressions[int(rng.integers(len(expressions)))])
     units, side = sample_action_units(rng, expression, difficulty)
@@ -107,7 +107,7 @@ def _sample_plan(seed: int, index: int, expressions: Sequence[str], difficulty: 
         person = replace(person, glasses=False)
     if camera.occluder == "strand" and person.style == "bald":
         camera = replace(camera, occluder="hand")
-    return _Plan(
+    return Plan(
         person=person,
         camera=camera,
         expression=expression,
@@ -121,7 +121,7 @@ def _sample_plan(seed: int, index: int, expressions: Sequence[str], difficulty: 
     )
 
 
-def _view(plan: _Plan, pose: FloatArray, size: int) -> View:
+def _view(plan: Plan, pose: FloatArray, size: int) -> View:
     shape = plan.person.shape
     scale = plan.height * size / (shape.chin + 0.85)
     middle = np.array([0.0, (shape.chin - 0.85) / 2, 0.3])
@@ -130,7 +130,7 @@ def _view(plan: _Plan, pose: FloatArray, size: int) -> View:
     return View(shape, rotation, scale, centre)
 
 
-class _Moment(NamedTuple):
+class Moment(NamedTuple):
     """State of the face and its occluder in one frame of a clip."""
 
     blink: float = 0.0
@@ -138,16 +138,16 @@ class _Moment(NamedTuple):
     away: float = 0.0
 
 
-STILL = _Moment()
+STILL = Moment()
 
 
-def _render(
-    plan: _Plan,
+def render_moment(
+    plan: Plan,
     size: int,
     noise: np.random.Generator,
     units: NDArray[np.float32],
     pose: FloatArray,
-    moment: _Moment = STILL,
+    moment: Moment = STILL,
 ) -> FaceSample:
     canvas = blank_canvas(plan.camera, plan.texture_seed, size)
     view = _view(plan, pose, size)
@@ -185,7 +185,7 @@ def _face_box(face: Face) -> NDArray[np.float32]:
     return np.concatenate([spots.min(axis=0), spots.max(axis=0)]).astype(np.float32)
 
 
-def _attributes(face: Face, plan: _Plan, units: NDArray[np.float32]) -> NDArray[np.int8]:
+def _attributes(face: Face, plan: Plan, units: NDArray[np.float32]) -> NDArray[np.int8]:
     known = identity_attributes(plan.person)
     if plan.camera.occluder == "sunglasses":
         known["Eyeglasses"] = True
@@ -213,8 +213,8 @@ def render_face(
     index, a size below 32 or an expression outside EXPRESSIONS.
     """
     _check(seed, index, size, expressions)
-    plan = _sample_plan(seed, index, expressions, difficulty)
-    return _render(plan, size, np.random.default_rng([seed, index, 1]), plan.units, plan.pose)
+    plan = sample_plan(seed, index, expressions, difficulty)
+    return render_moment(plan, size, np.random.default_rng([seed, index, 1]), plan.units, plan.pose)
 
 
 def expression_envelope(num_frames: int, apex: int) -> NDArray[np.float64]:
@@ -257,7 +257,7 @@ def render_clip(
     chosen = list(range(num_frames)) if frame_indices is None else list(frame_indices)
     if num_frames < 8 or any(not 0 <= k < num_frames for k in chosen):
         raise InputError(f"a clip needs at least 8 frames and indices below num_frames={num_frames}, got {chosen[:8]}")
-    plan = _sample_plan(seed, index, expressions, difficulty)
+    plan = sample_plan(seed, index, expressions, difficulty)
     rng = np.random.default_rng([seed, index, 2])
     apex = round(num_frames * rng.uniform(0.42, 0.58))
     pulse_hz, phase, sway = rng.uniform(0.8, 2.0), rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi, 3)
@@ -276,5 +276,5 @@ def render_clip(
         noise = np.random.default_rng([seed, index, 3, k])
         units = (plan.units * level[k]).astype(np.float32)
         shown = clear if away[k] == 1 else plan
-        frames.append(_render(shown, size, noise, units, pose, _Moment(blink, pulse, float(away[k]))))
+        frames.append(render_moment(shown, size, noise, units, pose, Moment(blink, pulse, float(away[k]))))
     return FaceClip(frames, FRAMES_PER_SECOND, float(pulse_hz), plan.expression, apex)

@@ -26,6 +26,10 @@ COMMANDS = {
         "emo_edge.cli.calibrate:main", "Quantize BUNDLE with statistics of its own prompts and frames, inside gates."
     ),
     "infer": LazyCommand("emo_edge.cli.infer:main", "Read the faces in SOURCES with BUNDLE."),
+    "pulse": LazyCommand(
+        "emo_edge.cli.signals.pulse:main",
+        "Measure the pulse of the faces in SOURCES from the colour of their skin. Not a medical device.",
+    ),
     "inspect": LazyCommand("emo_edge.cli.inspect:inspect", "Print the contents of BUNDLE and its measured accuracy."),
     "verify": LazyCommand("emo_edge.cli.inspect:verify", "Check every file of BUNDLE against its manifest."),
     "bench": LazyCommand(

@@ -102,8 +102,8 @@ def _distance(one: Box, other: Box) -> float:
     return float((across**2 + down**2) ** 0.5 / max(_side(one), _side(other)))
 
 
-def _overlap(one: Box, other: Box) -> float:
-    """Return the intersection over union."""
+def overlap(one: Box, other: Box) -> float:
+    """Return the intersection over union of two boxes."""
     common = box_area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
     return common / (box_area(one) + box_area(other) - common)
 
@@ -114,4 +114,4 @@ def _may_be_same(one: Box, other: Box) -> bool:
 
 
 def _cost(one: Box, other: Box) -> float:
-    return 1 - _overlap(one, other) + _distance(one, other)
+    return 1 - overlap(one, other) + _distance(one, other)
