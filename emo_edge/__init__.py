@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     )
     from emo_edge.faces.detector import DetectedFace, FaceDetector
     from emo_edge.inference.detectors import open_detector
+    from emo_edge.inference.live.api import live
+    from emo_edge.inference.live.events import FrameEvent, LiveEvent, LiveFace, SourceEvent, TrackEvent
+    from emo_edge.inference.live.settings import LiveSettings
     from emo_edge.inference.pipeline import EmotionPipeline
     from emo_edge.inference.results import (
         ClipSampling,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from emo_edge.inference.signals.videos import pulse
     from emo_edge.inference.stream import stream
     from emo_edge.media.images import read_image
+    from emo_edge.media.live.settings import CaptureSettings
     from emo_edge.runtimes.base.sessions import Sampling
 
 __version__ = "0.1.0"
@@ -56,6 +60,7 @@ __all__ = [
     "AccuracyGateError",
     "Bundle",
     "BundleError",
+    "CaptureSettings",
     "CheckpointError",
     "ClipSampling",
     "DetectedFace",
@@ -67,8 +72,12 @@ __all__ = [
     "EngineError",
     "FaceAttributes",
     "FaceDetector",
+    "FrameEvent",
     "HeartRate",
     "InputError",
+    "LiveEvent",
+    "LiveFace",
+    "LiveSettings",
     "Manifest",
     "MissingExtraError",
     "PipelineStateError",
@@ -77,10 +86,13 @@ __all__ = [
     "Sampling",
     "Settings",
     "SkippedError",
+    "SourceEvent",
     "SourceResult",
+    "TrackEvent",
     "UnsupportedCardError",
     "__version__",
     "heart_rate",
+    "live",
     "open_detector",
     "pulse",
     "read_image",
@@ -108,6 +120,9 @@ _MODULES = {
     ),
     ".faces.detector": ("DetectedFace", "FaceDetector"),
     ".inference.detectors": ("open_detector",),
+    ".inference.live.api": ("live",),
+    ".inference.live.events": ("FrameEvent", "LiveEvent", "LiveFace", "SourceEvent", "TrackEvent"),
+    ".inference.live.settings": ("LiveSettings",),
     ".inference.pipeline": ("EmotionPipeline",),
     ".inference.results": (
         "ClipSampling",
@@ -123,6 +138,7 @@ _MODULES = {
     ".inference.signals.videos": ("pulse",),
     ".inference.stream": ("stream",),
     ".media.images": ("read_image",),
+    ".media.live.settings": ("CaptureSettings",),
     ".runtimes.base.sessions": ("Sampling",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -21,6 +21,7 @@ LAYERS = (
     ("emo_edge.machine", "emo_edge.media"),
     ("emo_edge.faces", "emo_edge.assets"),
     ("emo_edge.inference.signals",),
+    ("emo_edge.media.live", "emo_edge.faces.live"),
     ("emo_edge.graphs",),
     ("emo_edge.bundle",),
     ("emo_edge.bundle.checks", "emo_edge.runtimes.base"),
@@ -28,6 +29,7 @@ LAYERS = (
     ("emo_edge.runtimes.mtmd",),
     ("emo_edge.runtimes.loading",),
     ("emo_edge.inference",),
+    ("emo_edge.inference.live",),
     ("emo_edge.planning.cost",),
     ("emo_edge.planning",),
     ("emo_edge.planning.probes",),
@@ -61,12 +63,13 @@ LAYERS = (
         "emo_edge.benchmarks.device_speed",
         "emo_edge.benchmarks.endurance",
         "emo_edge.benchmarks.hostile",
+        "emo_edge.benchmarks.live",
         "emo_edge.benchmarks.peers",
         "emo_edge.benchmarks.studies",
     ),
     ("emo_edge.benchmarks.hostile.checkpoints",),
     ("emo_edge.cli",),
-    ("emo_edge.cli.detectors", "emo_edge.cli.signals"),
+    ("emo_edge.cli.detectors", "emo_edge.cli.signals", "emo_edge.cli.live"),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
 RANK = {package: number for number, line in enumerate(LAYERS) for package in line}

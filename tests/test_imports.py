@@ -29,7 +29,9 @@ DEVICE_SIDE = (
     "emo_edge.metrics",
     "emo_edge.machine",
     "emo_edge.media",
+    "emo_edge.media.live",
     "emo_edge.faces",
+    "emo_edge.faces.live",
     "emo_edge.assets",
     "emo_edge.bundle",
     "emo_edge.runtimes",
@@ -39,6 +41,7 @@ DEVICE_SIDE = (
     "emo_edge.runtimes.loading",
     "emo_edge.inference",
     "emo_edge.inference.signals",
+    "emo_edge.inference.live",
     "emo_edge.planning",
     "emo_edge.planning.cost",
     "emo_edge.planning.probes",
@@ -49,7 +52,7 @@ DEVICE_SIDE = (
     "emo_edge.benchmarks.synthetic",
     "emo_edge.benchmarks.synthetic.pulse",
 )
-COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "plan", "selftest", "signals.pulse")
+COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "live.command", "plan", "selftest", "signals.pulse")
 """Those that a device needs."""
 BARE = (
     "emo_edge.errors",

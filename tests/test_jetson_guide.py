@@ -50,8 +50,8 @@ def test_a_shown_command_is_understood(arguments: tuple[str, ...]) -> None:
 
 def test_the_commands_are_found_where_they_are_shown() -> None:
     found = {arguments[0] for arguments in shown()}
-    assert found == {"doctor", "engines", "export", "infer", "plan", "selftest", "verify"}
-    service = "infer /opt/emo-edge/bundle 0 --device tensorrt --fps 2 --frames 4 --jsonl"
+    assert found == {"doctor", "engines", "export", "infer", "live", "plan", "selftest", "verify"}
+    service = "live /opt/emo-edge/bundle 0 --device tensorrt --jsonl --every 500ms"
     assert tuple(service.split()) in shown(), "of the service"
     assert ("infer", "/bundle", "0", "--device", "tensorrt", "--fps", "2", "--jsonl") in shown(), "of a container"
     assert ("engines", "build", "/opt/emo-edge/bundle") in shown(), "behind sudo"

@@ -17,6 +17,8 @@ from typing import Any
 PACKAGE = Path(__file__).parents[2] / "emo_edge"
 SCHEMAS = PACKAGE / "schemas"
 MARK = re.compile(r"<!-- generated: schema ([\w.-]+) -->")
+TITLES = {"manifest-1.json": "Manifest", "result-1.json": "Result"}
+"""Of a document that is one object."""
 Schema = dict[str, Any]
 
 
@@ -99,8 +101,8 @@ def object_section(name: str, value: Schema) -> Iterator[str]:
 def schema_reference(name: str) -> str:
     """Return the Markdown of a schema: the document first, then every object it names, in alphabetical order."""
     schema = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
-    title = "Manifest" if "$defs" in schema else "Result"
-    sections = {title: schema, **schema.get("$defs", {})}
+    whole = {TITLES[name]: schema} if "properties" in schema else {}
+    sections = {**whole, **schema.get("$defs", {})}
     return "\n".join(line for name, value in sections.items() for line in object_section(name, value))
 
 

@@ -30,6 +30,10 @@ COMMANDS = {
         "emo_edge.cli.signals.pulse:main",
         "Measure the pulse of the faces in SOURCES from the colour of their skin. Not a medical device.",
     ),
+    "live": LazyCommand(
+        "emo_edge.cli.live.command:main",
+        "Show the faces of SOURCE as they are now, with BUNDLE.",
+    ),
     "inspect": LazyCommand("emo_edge.cli.inspect:inspect", "Print the contents of BUNDLE and its measured accuracy."),
     "verify": LazyCommand("emo_edge.cli.inspect:verify", "Check every file of BUNDLE against its manifest."),
     "bench": LazyCommand(

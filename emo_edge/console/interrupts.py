@@ -19,6 +19,9 @@ from typing import Any, NoReturn
 
 from emo_edge.console.signals import ENDING, POSTPONED, exit_code_of
 
+LEFT_SECONDS = 15.0
+"""For a call that was left behind to end, at the end of a user's own program: more than FFmpeg's limits. A driver that
+never returns must not keep the program."""
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
 _behind: list[threading.Thread] = []
@@ -150,7 +153,7 @@ def _end(code: int) -> NoReturn:
 
 def _wait() -> None:
     for thread in _behind:
-        thread.join()
+        thread.join(LEFT_SECONDS)
 
 
 def _leave(ended: KeyboardInterrupt | SystemExit) -> NoReturn:

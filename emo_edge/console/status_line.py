@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import unicodedata
+from typing import Protocol
 
 import click
 
@@ -30,7 +31,7 @@ class StatusLine:
         """Replace the line, cut to the terminal's width: a longer one could not be erased."""
         if self.live:
             self._column = None
-            click.echo(f"{ERASE}{_fitting(_printable(text), _width())}", nl=False, err=True)
+            click.echo(f"{ERASE}{fitted(text)}", nl=False, err=True)
 
     def append(self, piece: str) -> None:
         """Add a piece of a text to the line; where the line is full, the piece begins a new one in its place."""
@@ -51,10 +52,17 @@ class StatusLine:
             click.echo(ERASE, nl=False, err=True)
 
 
+class Clearable(Protocol):
+    """A drawing on a terminal that goes before something else is printed."""
+
+    def clear(self) -> None:
+        """Remove it."""
+
+
 class StatusLogHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes log lines to stderr; each begins on an empty line."""
 
-    def __init__(self, line: StatusLine) -> None:
+    def __init__(self, line: Clearable) -> None:
         super().__init__()
         self.setFormatter(PrintableFormatter())
         self._line = line
@@ -63,6 +71,11 @@ class StatusLogHandler(logging.StreamHandler):  # type: ignore[type-arg]
         """Write one record."""
         self._line.clear()
         super().emit(record)
+
+
+def fitted(text: str) -> str:
+    """Return a text as one line of the terminal: cut to its width, without what would move the cursor."""
+    return _fitting(_printable(text), _width())
 
 
 def _width() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,6 +85,15 @@ class HaarDetector:
             mirrored = self._hits(self._profile, PROFILE, np.ascontiguousarray(grey[:, ::-1]))
             faces += [_mirrored(face, grey.shape[1]) for face in mirrored]
         return in_frame(_distinct(faces), scale, frame)
+
+    def for_large_faces(self, min_face: float) -> HaarDetector:
+        """Return this detector for faces of at least ``min_face`` of the picture's shorter side, on the same cascades.
+
+        The smallest windows cost the most: a cut-out around a face needs none of them.
+        """
+        other = copy(self)
+        other._min_face = min_face
+        return other
 
     def _hits(self, classifier: Any, cascade: _Cascade, grey: Image) -> list[DetectedFace]:
         smallest = max(round(self._min_face * min(grey.shape)), 1)

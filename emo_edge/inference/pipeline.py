@@ -110,6 +110,7 @@ class EmotionPipeline:
         *,
         channels: Channels = "rgb",
         boxes: Sequence[Box] | None = None,
+        boxes_of: str | None = None,
         faces: Faces = "all",
     ) -> list[EmotionResult]:
         """Read every face of an image, largest first; no face gives an empty list.
@@ -119,6 +120,7 @@ class EmotionPipeline:
             request: labels, questions and options; None is ``Request()``.
             channels: order of an array's channels: "rgb", or "bgr" as OpenCV gives it.
             boxes: faces as (x0, y0, x1, y1) in pixels, instead of the detector; the results keep their order.
+            boxes_of: name of the detector that gave the ``boxes``: a crop's margin depends on it.
             faces: "all", or "largest" for the first of them alone.
 
         Raises InputError for an image, a box or a request that cannot be used.
@@ -131,7 +133,7 @@ class EmotionPipeline:
             chosen = look.faces[:number]
             if not chosen:
                 return []
-            detector = WholeImage.name if look.is_whole else self._detector_name(boxes)
+            detector = WholeImage.name if look.is_whole else boxes_of or self._detector_name(boxes)
             features = self._run_networks([look.picture] * len(chosen), chosen, watch, detector)
             scored = self._scored_faces(features, request, watch)
             results = [

@@ -121,10 +121,10 @@ def _sampled(source: str, kind: SourceKind, fps: float | None) -> Iterator[Timed
                 slot = now
                 yield _timed(frame, index, position, source)
             index += 1
-        _check_end(source, kind, index, reader)
+        check_end(source, kind, index, reader)
 
 
-def _check_end(source: str, kind: SourceKind, length: int, reader: FrameReader) -> None:
+def check_end(source: str, kind: SourceKind, length: int, reader: FrameReader) -> None:
     """Raise where a source ended too early to be silent about it."""
     shown = without_password(source)
     if kind == "camera":
@@ -204,12 +204,15 @@ class _FileReading:
         return min(ROUNDING_S, self._reader.step_s / 20)
 
 
-def _timed(frame: RawFrame, index: int, position: Position, source: str) -> TimedFrame:
+def frame_image(frame: RawFrame, source: str) -> Image:
+    """Return a frame's pixels, uint8 RGB [H, W, 3], transparent ones over white; InputError names ``source``."""
     try:
         pixels = frame.pixels()
     except InputError as error:
         raise InputError(f"{without_password(source)}: {error}") from error
-    image = over_white(pixels) if pixels.shape[2] == 4 else pixels
-    return TimedFrame(
-        np.asarray(image, np.uint8), index, position.seconds, position.segment, position.elapsed_s, frame.duration
-    )
+    return np.asarray(over_white(pixels) if pixels.shape[2] == 4 else pixels, np.uint8)
+
+
+def _timed(frame: RawFrame, index: int, position: Position, source: str) -> TimedFrame:
+    image = frame_image(frame, source)
+    return TimedFrame(image, index, position.seconds, position.segment, position.elapsed_s, frame.duration)

@@ -37,6 +37,9 @@ Commands:
   calibrate  Quantize BUNDLE with statistics of its own prompts and frames,
              inside gates.
   infer      Read the faces in SOURCES with BUNDLE.
+  pulse      Measure the pulse of the faces in SOURCES from the colour of their
+             skin. Not a medical device.
+  live       Show the faces of SOURCE as they are now, with BUNDLE.
   inspect    Print the contents of BUNDLE and its measured accuracy.
   verify     Check every file of BUNDLE against its manifest.
   bench      Measure BUNDLE's profiles against its full-precision checkpoint, on

@@ -1,0 +1,43 @@
+"""Options of ``emo-edge live`` as settings, a request and a writer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from emo_edge.inference.live.settings import LiveSettings
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
+from emo_edge.media.live.settings import CaptureSettings
+from emo_edge.rendering.live_view import LiveView
+from emo_edge.rendering.live_writers import LiveCsv, LiveJsonLines, LiveText, LiveWriter, Thinned
+
+
+def live_settings(options: dict[str, Any]) -> LiveSettings:
+    """Return the settings that the options name."""
+    capture = CaptureSettings(options["stall"], options["reconnect"], options["realtime"])
+    return LiveSettings(options["max_age"], not options["no_reuse"], options["duration"], capture)
+
+
+def face_request(options: dict[str, Any]) -> Request:
+    """Return the labels and the prompt that the options name."""
+    labels = options["labels"]
+    chosen = tuple(labels.split(",")) if labels and "," in labels else labels
+    return Request(labels=chosen, demographics=False if options["no_demographics"] else None)
+
+
+def open_writer(
+    options: dict[str, Any], view: LiveWriter, pipeline: EmotionPipeline, request: Request, settings: LiveSettings
+) -> LiveWriter:
+    """Return the writer that the options name; ``view`` is that of a terminal, where there is one."""
+    if options["as_lines"] and options["as_csv"]:
+        raise click.UsageError("choose one of --jsonl and --csv")
+    writer: LiveWriter = view if isinstance(view, LiveView) else LiveText()
+    if options["as_lines"]:
+        writer = LiveJsonLines(pipeline.settings(request), settings)
+    elif options["as_csv"]:
+        writer = LiveCsv(pipeline.settings(request).labels)
+    elif options["every"]:
+        raise click.UsageError("--every is an option of --jsonl and --csv")
+    return Thinned(writer, options["every"]) if options["every"] else writer

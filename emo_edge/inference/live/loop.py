@@ -1,0 +1,192 @@
+"""From the newest frame to events: follow the faces, read those whose labels are the oldest, say how old all is.
+
+No frame waits in a queue. Readings run in a thread: the loop waits for one that fits into the age of the frame, and
+goes on with older labels where it does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Protocol
+
+from emo_edge.errors import EmoEdgeError
+from emo_edge.faces.live.tracker import LiveTrack, LiveTracker, TrackChanges
+from emo_edge.inference.live.events import FrameEvent, LiveEvent, LiveFace, SourceEvent, TrackEvent
+from emo_edge.inference.live.reading_thread import Reader, ReadingJob
+from emo_edge.inference.live.schedule import FaceReadings, ReadingCost
+from emo_edge.inference.live.settings import LiveSettings
+from emo_edge.inference.live.signatures import Signature, signature
+from emo_edge.media.live.capture import LiveFrame, StateChange
+from emo_edge.media.live.clock import Clock
+
+LOOK_S = 0.05
+"""Between two looks at a source that gives no frame: for a stall, and for a reading that ends."""
+
+
+class Capture(Protocol):
+    """The part of `LiveCapture` that the loop uses."""
+
+    name: str
+    changes: list[StateChange]
+    over: bool
+    error: EmoEdgeError | None
+
+    @property
+    def is_every_frame(self) -> bool:
+        """True for a file of which no frame is skipped."""
+
+    def poll(self) -> LiveFrame | None:
+        """Return the newest frame."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait for one."""
+
+    def dropped(self) -> dict[str, int]:
+        """Return the frames that were never returned, by reason."""
+
+    def close(self) -> None:
+        """Close the source."""
+
+
+class LiveLoop:
+    """One source, one tracker and one reader; `events` runs them until the source is over or the time is up."""
+
+    def __init__(
+        self, capture: Capture, tracker: LiveTracker, reader: Reader, settings: LiveSettings, clock: Clock
+    ) -> None:
+        self._capture, self._tracker, self._reader, self._settings = capture, tracker, reader, settings
+        self._clock, self._start_s = clock, clock.now()
+        self._readings, self._cost = FaceReadings(reuse=settings.reuse), ReadingCost()
+        self._dropped = capture.dropped()
+        self._time_s = 0.0
+        self._first_s: float | None = None
+        """Time of the first frame, of a file."""
+
+    def events(self) -> Generator[LiveEvent, None, None]:
+        """Yield the events as they happen; raise the error of a source that was lost, after the event that says so."""
+        leave = False
+        try:
+            while not self._is_up():
+                frame = self._capture.poll()
+                yield from self._source_events()
+                if frame is not None:
+                    yield from self._frame_events(frame)
+                elif self._capture.over:
+                    if self._capture.error is not None:
+                        raise self._capture.error
+                    return
+                else:
+                    self._capture.wait(LOOK_S)
+        except KeyboardInterrupt:
+            # A reading of a large model takes seconds, and Ctrl-C must not.
+            leave = True
+            raise
+        finally:
+            self._capture.close()
+            self._reader.close(leave=leave)
+
+    def _is_up(self) -> bool:
+        limit_s = self._settings.duration_s
+        if limit_s is None:
+            return False
+        if self._capture.is_every_frame:
+            return self._first_s is not None and self._time_s - self._first_s >= limit_s
+        return self._clock.now() - self._start_s >= limit_s
+
+    def _source_events(self) -> Iterator[LiveEvent]:
+        changes, self._capture.changes = self._capture.changes, []
+        for change in changes:
+            at_s = change.at_s - self._start_s
+            if change.state == "lost":
+                yield from self._track_events(self._tracker.drop_all("source"))
+            yield SourceEvent(self._capture.name, change.state, change.reason, at_s)
+
+    def _frame_events(self, frame: LiveFrame) -> Iterator[LiveEvent]:
+        self._time_s = frame.seconds
+        self._first_s = frame.seconds if self._first_s is None else self._first_s
+        started = self._clock.now()
+        changes = self._tracker.step(frame.image, frame.seconds)
+        tracked = self._clock.now()
+        yield from self._track_events(changes)
+        looks = self._signatures(frame)
+        unchanged = {track.id for track, look in looks if self._readings.is_unchanged(track, look)}
+        reading_ms = self._read(frame, [(track, look) for track, look in looks if track.id not in unchanged])
+        ended = self._clock.now()
+        stages = {"track": 1000 * (tracked - started), "label": 1000 * (ended - tracked)}
+        yield self._frame_event(frame, unchanged, stages, reading_ms, ended)
+
+    def _track_events(self, changes: TrackChanges) -> Iterator[LiveEvent]:
+        name = self._capture.name
+        for track, reason in changes.lost:
+            self._readings.drop(track.id)
+            yield TrackEvent(name, "lost", track.id, self._time_s, track.box, reason)
+        for track in changes.born:
+            yield TrackEvent(name, "born", track.id, self._time_s, track.box, None)
+
+    def _signatures(self, frame: LiveFrame) -> list[tuple[LiveTrack, Signature]]:
+        """Return the faces that the frame shows, each with its small picture."""
+        visible = [track for track in self._tracker.tracks if track.detected]
+        looks = [(track, signature(frame.image, track.box)) for track in visible]
+        return [(track, look) for track, look in looks if look is not None]
+
+    def _read(self, frame: LiveFrame, changed: Sequence[tuple[LiveTrack, Signature]]) -> dict[str, float]:
+        """Begin to read changed faces, and wait for those that fit into the frame's age; return the stages' times."""
+        stages = self._collect(self._clock.now())
+        if self._reader.is_busy or not changed:
+            return stages
+        looks = {track.id: look for track, look in changed}
+        waiting = self._readings.least_recent_first([track for track, _ in changed])
+        deadline_s, number = self._plan(frame, len(waiting))
+        chosen = waiting[: max(number, 1)]
+        boxes = tuple(track.box for track in chosen)
+        ids = tuple(track.id for track in chosen)
+        self._reader.start(
+            ReadingJob(frame.image, ids, boxes, tuple(looks[number] for number in ids), frame.captured_s)
+        )
+        # A reading that cannot end in time is not waited for: the boxes of this frame are worth more now.
+        return self._collect(deadline_s) or stages if number else stages
+
+    def _plan(self, frame: LiveFrame, faces: int) -> tuple[float | None, int]:
+        """Return the clock's time until which a reading may take, and the number of faces that fit."""
+        if self._capture.is_every_frame:
+            return None, faces
+        deadline_s = frame.captured_s + self._settings.max_age_s
+        return deadline_s, self._cost.faces_within(deadline_s - self._clock.now())
+
+    def _collect(self, until_s: float | None) -> dict[str, float]:
+        done = self._reader.collect(until_s)
+        if done is None:
+            return {}
+        self._cost.add(done)
+        self._readings.store(done, [track.id for track in self._tracker.tracks])
+        return dict(done.results[0].stage_ms) if done.results else {}
+
+    def _frame_event(
+        self,
+        frame: LiveFrame,
+        unchanged: set[int],
+        stages: dict[str, float],
+        reading_ms: dict[str, float],
+        now: float,
+    ) -> FrameEvent:
+        dropped, before = self._capture.dropped(), self._dropped
+        self._dropped = dropped
+        return FrameEvent(
+            source=self._capture.name,
+            index=frame.index,
+            segment=frame.segment,
+            time_s=frame.seconds,
+            age_ms=1000 * max(now - frame.captured_s, 0.0),
+            faces=tuple(self._face(track, track.id in unchanged, now) for track in self._tracker.tracks),
+            stage_ms=stages,
+            reading_ms=reading_ms,
+            dropped={reason: count - before.get(reason, 0) for reason, count in dropped.items()},
+            image=frame.image,
+        )
+
+    def _face(self, track: LiveTrack, unchanged: bool, now: float) -> LiveFace:
+        newest = self._readings.of(track)
+        if newest is None:
+            return LiveFace(track.id, track.box, track.detected, None, None, reused=False)
+        age_ms = 1000 * max(now - newest.captured_s, 0.0)
+        return LiveFace(track.id, track.box, track.detected, newest.result, age_ms, unchanged)

@@ -1,0 +1,180 @@
+"""``emo-edge live`` as a user runs it: events of the schema, exit codes, a stream that ends, SIGTERM in a reading."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+import emo_edge
+from emo_edge.benchmarks.hostile.small_bundle import write_small_bundle
+from emo_edge.cli.live.command import main
+from emo_edge.console.children import code_command
+from tests.made_videos import marked, write
+
+SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "live-event-1.json").read_text(encoding="utf-8"))
+MOST_SECONDS = 2.0
+PATIENCE = 60
+BROKEN = 4
+"""Frame of the stream that lacks its second half."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_bundle(tmp_path_factory.mktemp("live") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("live") / "clip.mp4", [index / 10 for index in range(12)])
+
+
+def live(*arguments: object) -> Any:
+    return CliRunner().invoke(main, [*map(str, arguments), "--device", "cpu", "--detector", "whole"])
+
+
+def lines_of(output: str) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = [json.loads(line) for line in output.splitlines()]
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+    return lines
+
+
+def test_a_file_gives_events_of_the_schema(bundle: Path, video: Path) -> None:
+    done = live(bundle, video, "--jsonl")
+    assert done.exit_code == 0, done.output
+    run, *events = lines_of(done.stdout)
+    assert run["kind"] == "run" and run["max_age_ms"] == 500 and run["settings"]["labels"]
+    frames = [event for event in events if event["kind"] == "frame"]
+    assert [frame["index"] for frame in frames] == list(range(12))
+    assert [event["state"] for event in events if event["kind"] == "source"] == ["opening", "playing", "ended"]
+    assert [(event["change"], event["id"]) for event in events if event["kind"] == "track"] == [("born", 1)]
+    (face,) = frames[-1]["faces"]
+    assert face["label"] in face["probabilities"] and sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert face["box"] == [0, 0, 64, 64] and frames[-1]["size"] == [64, 64]
+
+
+def test_frames_are_thinned_and_their_drops_add_up(bundle: Path, video: Path) -> None:
+    events = lines_of(live(bundle, video, "--jsonl", "--every", "500ms").stdout)
+    assert [event["index"] for event in events if event["kind"] == "frame"] == [0, 5, 10]
+    assert [event["change"] for event in events if event["kind"] == "track"] == ["born"]
+
+
+def test_a_duration_ends_with_success(bundle: Path, video: Path) -> None:
+    done = live(bundle, video, "--jsonl", "--duration", "400ms")
+    assert done.exit_code == 0 and [line.get("index") for line in lines_of(done.stdout)][-1] == 4
+
+
+def test_csv_has_a_row_a_face(bundle: Path, video: Path) -> None:
+    done = live(bundle, video, "--csv")
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert done.exit_code == 0 and len(rows) == 11, "the first frame's face has no id yet"
+    assert rows[0]["id"] == "1" and rows[0]["label"] in ("happiness", "sadness", "neutral")
+    assert float(rows[0][f"p_{rows[0]['label']}"]) > 0
+
+
+def test_piped_text_is_a_few_lines(bundle: Path, video: Path) -> None:
+    done = live(bundle, video)
+    assert done.exit_code == 0 and 1 <= len(done.stdout.splitlines()) <= 6
+    assert done.stdout.splitlines()[-1].startswith("1.1 s  ") and " #1 " in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--max-age", "0"), 2, "is no duration: write 500ms"),
+        (("--max-age", "soon"), 2, "is no duration"),
+        (("--jsonl", "--csv"), 2, "choose one of --jsonl and --csv"),
+        (("--every", "1s"), 2, "--every is an option of --jsonl and --csv"),
+        (("--labels", "none"), 4, "none"),
+    ],
+)
+def test_wrong_options_are_refused(
+    bundle: Path, video: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    done = live(bundle, video, *arguments)
+    assert done.exit_code == code and message in done.stderr
+
+
+def test_a_folder_and_an_address_for_a_bundle_are_refused(bundle: Path, tmp_path: Path) -> None:
+    done = live(bundle, tmp_path)
+    assert done.exit_code == 4 and "live reads a camera, a stream or a video" in done.stderr
+    done = live("rtsp://us:se-cret@camera.invalid/1", bundle)
+    assert done.exit_code == 4 and "the bundle comes before the source" in done.stderr and "se-cret" not in done.stderr
+
+
+class Camera(BaseHTTPRequestHandler):
+    """Sends eight JPEGs one after another, one of them by half, and ends."""
+
+    pictures: ClassVar[list[bytes]] = [cv2.imencode(".jpg", marked(index))[1].tobytes() for index in range(8)]
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
+        self.end_headers()
+        for index, picture in enumerate(self.pictures):
+            sent = picture[: len(picture) // 2] if index == BROKEN else picture
+            self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(sent))
+            self.wfile.write(sent + b"\r\n")
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://us:se-cret@127.0.0.1:{server.server_address[1]}/stream?token=se-cret"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_stream_that_ends_is_a_lost_source_and_shows_no_password(bundle: Path, address: str) -> None:
+    done = live(bundle, address, "--jsonl", "-v")
+    assert done.exit_code == 6, done.output
+    events = lines_of(done.stdout)
+    frames = [event for event in events if event["kind"] == "frame"]
+    assert 1 <= len(frames) <= 8 and events[-1]["kind"] == "source" and events[-1]["state"] == "lost"
+    assert re.search("the stream (ended|broke off)", done.stderr) and "Traceback" not in done.stderr
+    assert "se-cret" not in done.stdout + done.stderr and "127.0.0.1" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="waits for a system with SIGTERM for a process alone")
+def test_sigterm_in_a_reading_ends_in_time_with_all_printed(bundle: Path, video: Path) -> None:
+    words = ["live", str(bundle), str(video), "--device", "cpu", "--detector", "whole", "--jsonl"]
+    slow = """
+import sys, time
+from emo_edge.inference.pipeline import EmotionPipeline
+def read(self, *arguments, **options):
+    print("reading", file=sys.stderr, flush=True)
+    time.sleep(600)
+EmotionPipeline.read = read
+from emo_edge.cli.app import main
+"""
+    with subprocess.Popen(
+        code_command(f"{slow}main({words!r})"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None and process.stderr.readline() == "reading\n"
+        process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        output, errors = process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - started < MOST_SECONDS
+    assert process.returncode == 143 and "interrupted after 1 frames" in errors and "Traceback" not in errors
+    assert [line["kind"] for line in lines_of(output)][:2] == ["run", "source"]

@@ -1,0 +1,86 @@
+"""The view of live events on a terminal, and the lines where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emo_edge.inference.live.events import FrameEvent, LiveFace, SourceEvent
+from emo_edge.inference.results import EmotionResult, Settings
+from emo_edge.rendering.live_view import LiveView, face_line
+from emo_edge.rendering.live_writers import LiveText
+
+SETTINGS = Settings("b", "p", {}, "cpu", "haar", ("happiness", "neutral"), "?", False, 1.0, False, "", "0")
+RESULT = EmotionResult((0, 0, 9, 9), None, 1, {"neutral": 0.15, "happiness": 0.8, "fear": 0.05}, None, {}, {}, SETTINGS)
+FACE = LiveFace(3, (0, 0, 9, 9), True, RESULT, 45.2, False)
+FRAME = FrameEvent(
+    "0", 7, 0, 1.5, 45.2, (FACE,), {"track": 5.0}, {}, {"overtaken": 2, "damaged": 1}, np.zeros((9, 9, 3), np.uint8)
+)
+
+
+class Ticking:
+    """A clock that moves by a tenth of a second at every look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.1
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("face", "line"),
+    [
+        (FACE, "  #3  happiness     80% ████████████████      neutral 15%, fear 5%  (label 45 ms old)"),
+        (
+            replace(FACE, label_age_ms=1240.0, reused=True, detected=False),
+            "  #3  happiness     80% ████████████████      neutral 15%, fear 5%  (label 1.2 s old, unchanged, hidden)",
+        ),
+        (replace(FACE, result=None, label_age_ms=None), "  #3  not read yet"),
+        (replace(FACE, result=replace(RESULT, probabilities={})), "  #3  no labels"),
+    ],
+)
+def test_a_face_is_one_line(face: LiveFace, line: str) -> None:
+    assert face_line(face) == line
+
+
+def test_the_view_is_drawn_over_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    view = LiveView(Ticking())
+    view.write(SourceEvent("0", "playing", "", 0.1))
+    view.write(FRAME)
+    first = capsys.readouterr().out
+    assert first.startswith("0  playing  1.5 s  0.0 fps  age 45 ms  skipped 3\n  #3  happiness")
+    view.write(replace(FRAME, faces=(), dropped={}))
+    second = capsys.readouterr().out
+    assert second.startswith("\x1b[2A\r\x1b[J0  playing") and second.endswith("\n  no face\n")
+    view.write(SourceEvent("0", "stalled", "nothing came for 2.1 s", 4.0))
+    assert capsys.readouterr().out == "\x1b[2A\r\x1b[J4.0 s  0 stalled: nothing came for 2.1 s\n"
+    view.end()
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_more_faces_than_lines_are_counted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "10")
+    monkeypatch.setenv("COLUMNS", "60")
+    LiveView(Ticking()).write(replace(FRAME, faces=tuple(replace(FACE, id=number) for number in range(1, 51))))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9 and lines[-1] == "  and 43 more" and max(map(len, lines)) <= 59
+
+
+def test_text_has_a_line_a_second_and_the_troubles(capsys: pytest.CaptureFixture[str]) -> None:
+    text = LiveText(Ticking(), every_s=1.0)
+    for index in range(12):
+        text.write(replace(FRAME, index=index))
+    text.write(SourceEvent("0", "lost", "0: camera 0 stopped", 2.0))
+    text.write(SourceEvent("0", "opening", "", 2.5))
+    text.write(SourceEvent("0", "playing", "", 3.0))
+    text.write(SourceEvent("0", "opening", "", 3.5))
+    text.end()
+    lines = capsys.readouterr().out.splitlines()
+    frames, troubles = lines[:-3], lines[-3:]
+    assert [line.split("  ")[0] for line in frames] == ["1.5 s"] * len(frames) and 2 <= len(frames) <= 5
+    assert frames[0].endswith("#3 happiness 80%")
+    assert troubles == ["2.0 s  0 lost: camera 0 stopped", "2.5 s  0 opening", "3.0 s  0 playing"]
