@@ -21,8 +21,8 @@ HOSTILE = "".join(
 )
 BETWEEN = ("emo_edge", "benchmarks/report/compare")
 """Folders whose commands print what files hold."""
-OWN = {"emo_edge/console/terminal.py", "emo_edge/console/status_line.py"}
-"""The one that prints for all, and the status line, which erases itself."""
+OWN = {"emo_edge/console/terminal.py", "emo_edge/console/status_line.py", "emo_edge/rendering/live_view.py"}
+"""The one that prints for all, and what erases itself: the status line, and the live view, whose lines are fitted."""
 
 
 @pytest.mark.parametrize("character", HOSTILE)

@@ -47,6 +47,13 @@ def test_a_face_is_one_line(face: LiveFace, line: str) -> None:
     assert face_line(face) == line
 
 
+def test_labels_and_names_hold_no_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    view, hostile = LiveView(Ticking()), "\x1b]0;x\x07"
+    face = replace(FACE, result=replace(RESULT, probabilities={hostile: 0.9, "joy": 0.1}))
+    view.write(replace(FRAME, source=hostile, faces=(face,)))
+    assert not set(capsys.readouterr().out) & {"\x1b", "\x07"}
+
+
 def test_the_view_is_drawn_over_itself(capsys: pytest.CaptureFixture[str]) -> None:
     view = LiveView(Ticking())
     view.write(SourceEvent("0", "playing", "", 0.1))
