@@ -36,6 +36,11 @@ LAYERS = (
     ("emo_edge.rendering", "emo_edge.diagnostics.trials"),
     ("emo_edge.diagnostics.doctor",),
     ("emo_edge.diagnostics.selftest",),
+    ("emo_edge.serving.engine",),
+    ("emo_edge.serving.access",),
+    ("emo_edge.serving.routes",),
+    ("emo_edge.serving.live",),
+    ("emo_edge.serving",),
     ("emo_edge.export.configs",),
     ("emo_edge.export.models",),
     ("emo_edge.export.user_graphs",),
@@ -69,7 +74,13 @@ LAYERS = (
     ),
     ("emo_edge.benchmarks.hostile.checkpoints",),
     ("emo_edge.cli",),
-    ("emo_edge.cli.detectors", "emo_edge.cli.signals", "emo_edge.cli.live"),
+    (
+        "emo_edge.cli.detectors",
+        "emo_edge.cli.diagnostics",
+        "emo_edge.cli.live",
+        "emo_edge.cli.serving",
+        "emo_edge.cli.signals",
+    ),
 )
 """From the lowest to the highest. A package imports itself and what stands in a line above it, never a sibling."""
 RANK = {package: number for number, line in enumerate(LAYERS) for package in line}

@@ -52,7 +52,10 @@ DEVICE_SIDE = (
     "emo_edge.benchmarks.synthetic",
     "emo_edge.benchmarks.synthetic.pulse",
 )
-COMMANDS = ("app", "doctor", "engines", "infer", "inspect", "live.command", "plan", "selftest", "signals.pulse")
+COMMANDS = (
+    *("app", "diagnostics.doctor", "diagnostics.engines", "diagnostics.selftest"),
+    *("infer", "inspect", "live.command", "plan", "signals.pulse"),
+)
 """Those that a device needs."""
 BARE = (
     "emo_edge.errors",

@@ -34,6 +34,10 @@ COMMANDS = {
         "emo_edge.cli.live.command:main",
         "Show the faces of SOURCE as they are now, with BUNDLE.",
     ),
+    "serve": LazyCommand(
+        "emo_edge.cli.serving.command:main",
+        "Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.",
+    ),
     "inspect": LazyCommand("emo_edge.cli.inspect:inspect", "Print the contents of BUNDLE and its measured accuracy."),
     "verify": LazyCommand("emo_edge.cli.inspect:verify", "Check every file of BUNDLE against its manifest."),
     "bench": LazyCommand(
@@ -44,16 +48,18 @@ COMMANDS = {
         "emo_edge.cli.plan:main",
         "Estimate whether BUNDLE, or a model of known sizes, fits a device, and how long each stage takes there.",
     ),
-    "engines": LazyCommand("emo_edge.cli.engines:main", "Build, list and clear the TensorRT engines of this machine."),
+    "engines": LazyCommand(
+        "emo_edge.cli.diagnostics.engines:main", "Build, list and clear the TensorRT engines of this machine."
+    ),
     "selftest": LazyCommand(
-        "emo_edge.cli.selftest:main", "Build, compare and time BUNDLE on every device of this machine."
+        "emo_edge.cli.diagnostics.selftest:main", "Build, compare and time BUNDLE on every device of this machine."
     ),
     "detector": LazyCommand(
         "emo_edge.cli.detectors.command:main",
         "Fetch the weights of a face detector, or measure detectors on pictures with boxes.",
     ),
     "doctor": LazyCommand(
-        "emo_edge.cli.doctor:main",
+        "emo_edge.cli.diagnostics.doctor:main",
         "Examine this machine: its hardware, the engines that work here, and how to fix the rest.",
         anywhere=True,
     ),

@@ -12,9 +12,9 @@ import click
 from click.core import ParameterSource
 
 from emo_edge.bundle.reader import Bundle
-from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
+from emo_edge.cli.completion import complete_bundle
+from emo_edge.cli.engine_options import engine_options
 from emo_edge.cli.packaged_bundle import bundle_directory
-from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand, with_flags
 from emo_edge.console.face_options import face_options
 from emo_edge.console.interrupts import last_words
@@ -36,7 +36,6 @@ from emo_edge.rendering.drawing_names import check_target
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.result_writers import ResultWriter, open_writer
 from emo_edge.rendering.text import skipped_text
-from emo_edge.runtimes.base.device_names import DEVICES
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.output_paths import require_drawing
 
@@ -44,19 +43,7 @@ from emo_edge.storage.output_paths import require_drawing
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.argument("sources", nargs=-1, required=True)
-@click.option(
-    "--profile", shell_complete=complete_profile, help="One of the bundle's profiles; the default is the bundle's."
-)
-@click.option(
-    "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
-)
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
-@click.option(
-    "--labels",
-    show_default="rafdb7, or the bundle's own",
-    shell_complete=complete_labels,
-    help="Label set of the bundle, or your own: joy,fear,rage.",
-)
+@engine_options
 @click.option("--describe", is_flag=True, help="Write a description of each face.")
 @click.option("--ask", help="Question of your own to answer about each face.")
 @click.option(

@@ -45,6 +45,11 @@ def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int 
     """
     name = "standard input" if path == STANDARD_INPUT else path
     data = read_standard_input(max_bytes) if path == STANDARD_INPUT else _file_bytes(Path(path), max_bytes)
+    return image_from_bytes(data, str(name), max_pixels=max_pixels)
+
+
+def image_from_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read a picture that is in memory, as `read_image` does; errors call it ``name``."""
     try:
         if not data:
             raise BrokenImageError(f"is empty (0 bytes): {AGAIN}")

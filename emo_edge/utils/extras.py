@@ -33,6 +33,11 @@ EXTRAS = {
     "onnxscript": "export",
     "gguf": "export",
     "h5py": "export",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
 }
 """Extra that brings each optional module."""
 ON_JETSON = {

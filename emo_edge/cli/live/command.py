@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from emo_edge.bundle.reader import Bundle
-from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
+from emo_edge.cli.completion import complete_bundle
+from emo_edge.cli.engine_options import engine_options
 from emo_edge.cli.live.options import face_request, live_settings, open_writer
 from emo_edge.cli.packaged_bundle import bundle_directory
-from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.durations import Duration
 from emo_edge.console.face_options import face_options
@@ -34,25 +34,12 @@ from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.live_view import LiveView
 from emo_edge.rendering.live_writers import LiveWriter
-from emo_edge.runtimes.base.device_names import DEVICES
 
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.argument("source")
-@click.option(
-    "--profile", shell_complete=complete_profile, help="One of the bundle's profiles; the default is the bundle's."
-)
-@click.option(
-    "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
-)
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
-@click.option(
-    "--labels",
-    show_default="rafdb7, or the bundle's own",
-    shell_complete=complete_labels,
-    help="Label set of the bundle, or your own: joy,fear,rage.",
-)
+@engine_options
 @click.option(
     "--no-demographics", is_flag=True, help="Leave the sentence about age, gender and race out of the prompt."
 )

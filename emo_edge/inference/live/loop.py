@@ -57,7 +57,8 @@ class LiveLoop:
         self._capture, self._tracker, self._reader, self._settings = capture, tracker, reader, settings
         self._clock, self._start_s = clock, clock.now()
         self._readings, self._cost = FaceReadings(reuse=settings.reuse), ReadingCost()
-        self._dropped = capture.dropped()
+        self._dropped: dict[str, int] = {}
+        """Up to the event before."""
         self._time_s = 0.0
         self._first_s: float | None = None
         """Time of the first frame, of a file."""

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.bundle.reader import Bundle
-from emo_edge.cli.engines import main
+from emo_edge.cli.diagnostics.engines import main
 from emo_edge.runtimes.loading import device_choice
 from emo_edge.runtimes.loading.engine_builds import profile_graphs
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig

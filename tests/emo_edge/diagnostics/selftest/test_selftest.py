@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from emo_edge.cli.selftest import main
+from emo_edge.cli.diagnostics.selftest import main
 from emo_edge.diagnostics.selftest import run, worker
 from emo_edge.diagnostics.selftest.comparison import compared_runs, distance, summary
 from emo_edge.diagnostics.selftest.report_file import without_folders, write_text

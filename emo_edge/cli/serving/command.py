@@ -1,0 +1,123 @@
+"""``emo-edge serve``: a page, REST, OpenAI's API and a WebSocket over one bundle."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.completion import complete_bundle
+from emo_edge.cli.engine_options import engine_options
+from emo_edge.cli.packaged_bundle import bundle_directory
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.face_options import face_options
+from emo_edge.console.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.terminal import echo
+from emo_edge.errors import InputError
+from emo_edge.faces.limits import FaceLimits
+from emo_edge.inference.detectors import chosen_detector
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import Request
+from emo_edge.media.pipes import STANDARD_INPUT
+from emo_edge.media.readers.credentials import unknown_text
+from emo_edge.planning.reading_context import reading_context
+from emo_edge.runtimes.base.sessions import Sampling
+from emo_edge.serving.access.hosts import is_loopback
+from emo_edge.serving.access.token import read_token
+from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.routes.chat_request import MOST_TOKENS
+from emo_edge.serving.server import Address, listening_socket, make_server
+from emo_edge.serving.start import open_service
+
+CLIP_FRAMES = 8
+"""Of a clip for which the context of a large model is opened; a longer one is refused where it does not fit."""
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="File with the token that every client has to send; needed for addresses that other machines reach.",
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain in PEM, for https.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of the certificate, in PEM.")
+@engine_options
+@face_options
+@click.option("-v", "--verbose", is_flag=True, help="Log every request: its path and status, never its content.")
+def main(bundle: Path, **options: Any) -> None:
+    """Serve BUNDLE: a page for the browser, REST, OpenAI's chat API and a WebSocket for live pictures.
+
+    BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. Pictures are read in memory,
+    and nothing of them is stored or logged.
+    """
+    level = logging.INFO if options["verbose"] else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(StatusLine())])
+    if unknown_text(str(bundle)) != str(bundle) and not bundle.exists():
+        raise InputError(f"{unknown_text(str(bundle))}: no bundle; serve takes a bundle alone")
+    token = None if options["token_file"] is None else read_token(options["token_file"])
+    address = _address(options, has_token=token is not None)
+    opened = Bundle.open(bundle_directory(bundle))
+    limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
+    request = _request(options)
+    # Room for the longest answer that a client may ask for.
+    longest = Request(labels=request.labels, describe=True, sampling=Sampling(max_new_tokens=MOST_TOKENS))
+    with EmotionPipeline.open(
+        opened,
+        device=options["device"],
+        profile=options["profile"],
+        detector=chosen_detector(opened, options["detector"], limits),
+        threads=options["threads"],
+        context=reading_context(opened, longest, (STANDARD_INPUT,), CLIP_FRAMES),
+    ) as pipeline:
+        pipeline.check(request)
+        with (
+            listening_socket(address, has_token=token is not None) as bound,
+            open_service(
+                pipeline, request, ServerLimits(), lambda: chosen_detector(opened, options["detector"], limits)
+            ) as service,
+        ):
+            url = address.url(bound.getsockname()[1])
+            server = make_server(
+                service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None)
+            )
+            server.run(sockets=[bound])
+
+
+def _address(options: dict[str, Any], *, has_token: bool) -> Address:
+    certificate, key = options["tls_cert"], options["tls_key"]
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    for path in (certificate, key):
+        if path is not None and not path.is_file():
+            raise InputError(f"{path}: no such file")
+    if not is_loopback(options["host"]) and not has_token:
+        raise click.UsageError(
+            f"--host {options['host']} is reached from other machines: give --token-file FILE, so that only who has "
+            "the token may ask. Make a token: openssl rand -hex 32 > FILE"
+        )
+    return Address(options["host"], options["port"], certificate, key)
+
+
+def _request(options: dict[str, Any]) -> Request:
+    labels = options["labels"]
+    return Request(labels=tuple(labels.split(",")) if labels and "," in labels else labels)
+
+
+def _print_started(pipeline: EmotionPipeline, url: str, *, has_token: bool) -> None:
+    """Print the page's address to standard output, and what reads to standard error."""
+    manifest, purpose = pipeline.manifest, pipeline.manifest.provenance.get("purpose")
+    settings = pipeline.settings()
+    echo(f"{manifest.name}, profile {settings.profile}, on {settings.device}", err=True)
+    if purpose:
+        echo(f"{manifest.name}: {purpose}", err=True)
+    if not has_token:
+        echo("every program of this machine may ask: --token-file keeps it to those who have the token", err=True)
+    echo(url)

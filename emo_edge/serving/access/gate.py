@@ -1,0 +1,184 @@
+"""The gate that every request passes: its host, its origin, its token, the size of its body, headers of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emo_edge.serving.access.errors import ApiError, error_response
+from emo_edge.serving.access.hosts import HostCheck
+from emo_edge.serving.access.token import TokenCheck
+from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.engine.metrics import ServerMetrics
+
+logger = logging.getLogger(__name__)
+
+OPEN_PATHS = ("/", "/healthz", "/readyz", "/favicon.ico")
+"""Paths that need no token; those below `PAGE` as well."""
+PAGE = "/page/"
+ROUTES = ("/v1/chat/completions", "/v1/info", "/v1/live", "/v1/models", "/v1/readings", "/metrics", "/openapi.json")
+"""Paths that the metrics name; every other one is ``page`` or ``other``, so that a client cannot make up names."""
+DISCARDED = 8
+"""A body that is too large is read to its end, up to so many times the limit, so that the client sees the answer."""
+POLICY_VIOLATION = 1008
+SECURITY = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Gate:
+    """ASGI middleware around the whole application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: HostCheck,
+        token: TokenCheck | None,
+        limits: ServerLimits,
+        metrics: ServerMetrics,
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._app, self._hosts, self._token, self._limits, self._metrics = app, hosts, token, limits, metrics
+        self._is_draining = is_draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what may enter, and answer the rest."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.monotonic(), 500
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-store")
+                if self._is_draining():
+                    headers["connection"] = "close"
+            await send(message)
+
+        route = route_name(scope["path"])
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                self._metrics.refused.labels(str(refusal.status)).inc()
+                await error_response(refusal)(scope, receive, guarded_send)
+                return
+            body = BodyLimit(receive, self._limits, Headers(scope=scope))
+            try:
+                await self._app(scope, body.receive, guarded_send)
+            except BodyError as error:
+                self._metrics.refused.labels(str(error.refusal.status)).inc()
+                await error_response(error.refusal)(scope, receive, guarded_send)
+        finally:
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(time.monotonic() - started)
+            # Neither a query nor a body is ever logged.
+            logger.info("%s %s %d", scope["method"], route, status)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        self._metrics.refused.labels(str(refusal.status)).inc()
+        await receive()
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.message})
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        headers, path = Headers(scope=scope), scope["path"]
+        if not self._hosts.host(headers.get("host")):
+            return ApiError(403, "this server is not reached under that name: use the address that it printed")
+        if not self._hosts.origin(headers.get("origin"), headers.get("host")):
+            return ApiError(403, "a page of another origin may not use this server")
+        if self._token is not None and not (path in OPEN_PATHS or path.startswith(PAGE)):
+            offered = scope.get("subprotocols") or []
+            if not (self._token.header(headers.get("authorization")) or self._token.subprotocols(offered)):
+                advice = "send the header Authorization: Bearer TOKEN with the server's token"
+                return ApiError(401, advice, None, {"WWW-Authenticate": "Bearer"})
+        if self._is_draining() and path != "/healthz":
+            return ApiError(503, "the server is ending: try again later")
+        return None
+
+
+def route_name(path: str) -> str:
+    """Return the name under which a path is counted and logged."""
+    if path in ROUTES or path in OPEN_PATHS:
+        return path
+    if path.startswith("/v1/samples/"):
+        return "/v1/samples"
+    return "page" if path.startswith(PAGE) else "other"
+
+
+class BodyError(Exception):
+    """A body that is refused while it arrives."""
+
+    def __init__(self, refusal: ApiError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class BodyLimit:
+    """Counts a body while it arrives; refuses one that is too large or too slow."""
+
+    def __init__(self, receive: Receive, limits: ServerLimits, headers: Headers) -> None:
+        self._receive, self._limits = receive, limits
+        self._size, self._until_s, self._whole = 0, time.monotonic() + limits.body_s, False
+        self._is_announced_too_large = _announced(headers) > limits.body_bytes
+
+    async def receive(self) -> Message:
+        """Return the next message; raise BodyError for a body beyond the limits."""
+        if self._whole:
+            return await self._receive()
+        message = await self._in_time(self._receive)
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._size > self._limits.body_bytes or self._is_announced_too_large:
+                await self._discard()
+                raise BodyError(
+                    ApiError(413, f"a body holds at most {self._limits.body_bytes:,} bytes: shrink the pictures")
+                )
+        return message
+
+    async def _discard(self) -> None:
+        """Read the rest: with bytes that nobody took, the connection would be reset before the answer is seen."""
+        while not self._whole and self._size <= DISCARDED * self._limits.body_bytes:
+            message = await self._in_time(self._receive)
+            if message["type"] != "http.request":
+                return
+            self._size += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+
+    async def _in_time(self, receive: Callable[[], Awaitable[Message]]) -> Message:
+        try:
+            return await asyncio.wait_for(receive(), max(self._until_s - time.monotonic(), 0.001))
+        except asyncio.TimeoutError:
+            raise BodyError(ApiError(408, f"the body did not arrive within {self._limits.body_s:.0f} s")) from None
+
+
+def _announced(headers: Headers) -> int:
+    try:
+        return int(headers.get("content-length", "0"))
+    except ValueError:
+        return 0

@@ -1,0 +1,174 @@
+"""The document ``GET /openapi.json``: every route, what it takes and what it answers."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from emo_edge import __version__
+from emo_edge.serving.access.errors import CODES
+from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.routes.chat_request import ANSWER, FIELDS
+from emo_edge.serving.routes.forms import FORM, OPTIONS, PICTURE_FIELD
+
+VERSION = "3.1.0"
+TEXT, JSON = "text/plain", "application/json"
+STRING = {"type": "string"}
+BOOLEAN = {"type": "boolean"}
+OPTION_TEXTS = {
+    "labels": "Name of one of the bundle's label sets, or labels with commas between them.",
+    "clip": "true takes the pictures as frames of one clip.",
+    "face_facts": "true returns the face network's attributes.",
+    "demographics": "true returns age, gender and race.",
+    "faces": "all or largest.",
+}
+
+
+def openapi_document(limits: ServerLimits) -> dict[str, Any]:
+    """Return the document for a server with these limits."""
+    return {
+        "openapi": VERSION,
+        "info": {
+            "title": "emo-edge serve",
+            "version": __version__,
+            "description": "Facial expressions of pictures and clips. WS /v1/live is described in the documentation.",
+        },
+        "paths": {
+            "/healthz": {"get": _get("The process lives.", {TEXT: {}})},
+            "/readyz": {"get": _get("The engines are warm.", {TEXT: {}}, 503)},
+            "/metrics": {"get": _get("Values for Prometheus.", {TEXT: {}})},
+            "/v1/info": {"get": _get("What reads, and the limits.", {JSON: {"schema": _ref("Info")}})},
+            "/v1/models": {"get": _get("The models of the chat API.", {JSON: {"schema": _ref("Models")}})},
+            "/v1/samples/{number}": {"get": {**_get("A packaged drawing.", {"image/*": {}}, 404), **_number()}},
+            "/v1/readings": {"post": _readings(limits)},
+            "/v1/chat/completions": {"post": _chat()},
+            "/openapi.json": {"get": _get("This document.", {JSON: {}})},
+        },
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "With --token-file."}},
+        },
+        "security": [{"token": []}, {}],
+    }
+
+
+def _get(summary: str, content: dict[str, Any], *errors: int) -> dict[str, Any]:
+    return {"summary": summary, "responses": _responses(content, 401, 403, *errors)}
+
+
+def _responses(content: dict[str, Any], *errors: int) -> dict[str, Any]:
+    refused = {JSON: {"schema": _ref("Error")}}
+    return {
+        "200": {"description": "The answer.", "content": content},
+        **{str(status): {"description": CODES[status], "content": refused} for status in sorted(errors)},
+    }
+
+
+def _number() -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 0}
+    return {"parameters": [{"name": "number", "in": "path", "required": True, "schema": schema}]}
+
+
+def _readings(limits: ServerLimits) -> dict[str, Any]:
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "maxItems": limits.pictures}
+    fields = {name: {**STRING, "description": text} for name, text in OPTION_TEXTS.items()}
+    form = {"type": "object", "properties": {PICTURE_FIELD: files, **fields}, "required": [PICTURE_FIELD]}
+    assert tuple(fields) == OPTIONS
+    answer = {
+        "type": "object",
+        "properties": {"results": {"type": "array", "items": _ref("Result")}},
+        "required": ["results"],
+    }
+    return {
+        "summary": "Read one picture, several, or the frames of a clip.",
+        "parameters": [
+            {"name": name, "in": "query", "schema": STRING, "description": f"Of a picture as the body. {text}"}
+            for name, text in OPTION_TEXTS.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "description": f"At most {limits.body_bytes:,} bytes.",
+            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}, FORM: {"schema": form}},
+        },
+        "responses": _responses({JSON: {"schema": answer}}, 400, 401, 403, 408, 413, 415, 422, 429, 503, 504),
+    }
+
+
+def _chat() -> dict[str, Any]:
+    body = {
+        "type": "object",
+        "properties": {name: {} for name in FIELDS},
+        "required": ["model", "messages"],
+        "additionalProperties": False,
+    }
+    return {
+        "summary": f"OpenAI's chat: the bundle's name gives the label, that with {ANSWER} an answer in words.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
+        "responses": _responses(
+            {JSON: {"schema": _ref("Completion")}, "text/event-stream": {}},
+            *(400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504),
+        ),
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    published = resources.files("emo_edge") / "schemas" / "result-1.json"
+    result = json.loads(published.read_text(encoding="utf-8"))
+    return {
+        "Result": {name: value for name, value in result.items() if name != "$schema"},
+        "Error": _object(
+            error=_object(
+                message=STRING, type=STRING, param={"type": ["string", "null"]}, code={"enum": list(CODES.values())}
+            )
+        ),
+        "Info": _object(
+            name=STRING,
+            purpose=STRING,
+            profile=STRING,
+            device=STRING,
+            labels=_strings(),
+            label_sets=_strings(),
+            values=_strings(),
+            has_answers=BOOLEAN,
+            question=STRING,
+            live_event_version={"const": 1},
+            emo_edge=STRING,
+            limits={"type": "object", "additionalProperties": {"type": "number"}},
+            samples=_strings(),
+        ),
+        "Models": _object(
+            object={"const": "list"},
+            data={
+                "type": "array",
+                "items": _object(id=STRING, object={"const": "model"}, created={"type": "integer"}, owned_by=STRING),
+            },
+        ),
+        "Completion": {
+            "type": "object",
+            "properties": {
+                "id": STRING,
+                "object": {"const": "chat.completion"},
+                "choices": {"type": "array", "minItems": 1, "maxItems": 1},
+                "emo_edge": _object(readings={"type": "array", "minItems": 1}),
+            },
+            "required": ["id", "object", "created", "model", "choices", "usage", "emo_edge"],
+        },
+    }
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _strings() -> dict[str, Any]:
+    return {"type": "array", "items": STRING}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}

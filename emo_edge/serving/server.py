@@ -1,0 +1,176 @@
+"""The process: sockets, the event loop, warm engines before the first request, and an end that drains."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from emo_edge.errors import InputError
+from emo_edge.serving.access.hosts import HostCheck, is_loopback
+from emo_edge.serving.access.token import TokenCheck
+from emo_edge.serving.app import make_app
+from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.routes.service import Service
+
+FIRST_INHERITED = 3
+"""Descriptor of the first socket that systemd hands over."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """The address at which the server listens."""
+
+    host: str
+    port: int
+    """0 takes a free one."""
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def url(self, port: int) -> str:
+        """Return the address of the page."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.certificate else 'http'}://{host}:{port}/"
+
+
+def listening_socket(address: Address, *, has_token: bool) -> socket.socket:
+    """Return a bound socket, systemd's own where it hands one over.
+
+    Raises InputError for an address beyond this machine without a token, and for one that cannot be had.
+    """
+    if not is_loopback(address.host) and not has_token:
+        raise InputError(
+            f"--host {address.host} is reached from other machines: give --token-file, so that only who has the token "
+            "may ask, or leave --host out"
+        )
+    inherited = inherited_socket()
+    if inherited is not None:
+        return inherited
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((address.host, address.port))
+        bound.listen(1024)
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{address.host}:{address.port}: {reason}; choose another --port") from error
+    bound.set_inheritable(False)
+    return bound
+
+
+def inherited_socket() -> socket.socket | None:
+    """Return the socket that systemd opened for this process; None where there is none."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    return socket.socket(fileno=FIRST_INHERITED)
+
+
+def make_server(
+    service: Service,
+    address: Address,
+    token: str | None = None,
+    started: Callable[[], None] = lambda: None,
+) -> uvicorn.Server:
+    """Return the server of one service; ``run(sockets=[socket])`` answers requests until a signal ends it.
+
+    ``started`` is called when the first request may come. SIGTERM and SIGINT let requests under way end, as long as
+    the limits say, and are raised again afterwards.
+    """
+    limits = service.limits
+    hosts = HostCheck(address.host, has_token=token is not None)
+    app = make_app(service, hosts, TokenCheck(token) if token is not None else None)
+    config = uvicorn.Config(
+        app,
+        http=_protocol(limits),
+        ws="websockets-sansio",
+        ws_max_size=limits.message_bytes,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        ws_per_message_deflate=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(limits.drain_s),
+        server_header=False,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ssl_certfile=address.certificate,
+        ssl_keyfile=address.key,
+    )
+    return _Server(config, service, started)
+
+
+class _Server(uvicorn.Server):
+    """Reports that it is ready, and takes no more readings from a signal on."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service, self._started = service, started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
+        notify_systemd("READY=1")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.is_draining = True
+        notify_systemd("STOPPING=1")
+        super().handle_exit(sig, frame)
+
+
+def _protocol(limits: ServerLimits) -> type[H11Protocol]:
+    """Return uvicorn's protocol with a bound on the connections of an address, and on the time for a request's head."""
+    open_by_address: Counter[str] = Counter()
+
+    class BoundedProtocol(H11Protocol):
+        """One connection."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._address = self.client[0] if self.client else ""
+            open_by_address[self._address] += 1
+            self._head = self.loop.call_later(limits.head_s, self._close_headless)
+            if open_by_address[self._address] > limits.connections_per_address:
+                transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._leave()
+            super().connection_lost(exc)
+
+        def handle_websocket_upgrade(self, event: Any) -> None:
+            # It is another protocol's from here on, with bounds of its own.
+            self._leave()
+            super().handle_websocket_upgrade(event)
+
+        def _leave(self) -> None:
+            self._head.cancel()
+            open_by_address[self._address] -= 1
+            if not open_by_address[self._address]:
+                del open_by_address[self._address]
+
+        def _close_headless(self) -> None:
+            # After the first request uvicorn's own time for idle connections counts.
+            if self.cycle is None:
+                self.transport.abort()
+
+    return BoundedProtocol
+
+
+def notify_systemd(state: str) -> None:
+    """Send systemd a state, for units of ``Type=notify``; do nothing elsewhere."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    name = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, suppress(OSError):
+        client.sendto(state.encode(), name)
