@@ -1,0 +1,208 @@
+/** Cards of the faces: label, distribution, facts. Live cards change in place, so that focus stays where it is. */
+
+import { byId, duration, element, percent, setText } from "./dom.js";
+import { places } from "./palette.js";
+
+/** Attributes below are not listed. */
+const PRESENT = 0.5;
+
+/**
+ * A face as a card shows it.
+ * @typedef {{
+ *   key: string, name: string, label: string | null, probabilities: Record<string, number>,
+ *   values?: Record<string, number>, note?: string, facts?: any, factsAsked?: boolean,
+ *   answers?: Record<string, string>, empty?: string,
+ * }} Card
+ */
+
+/** The list of cards. */
+export class FaceCards {
+  /** @param {(key: string) => void} onPick called with the key of a face that was chosen */
+  constructor(onPick) {
+    this.list = byId("faces");
+    this.onPick = onPick;
+    /** @type {Map<string, {node: HTMLElement, update: (card: Card, chosen: boolean) => void, shape: string}>} */
+    this.cards = new Map();
+  }
+
+  /**
+   * Show faces instead of those before.
+   * @param {Card[]} faces
+   * @param {string | null} chosen key of the face that the picture and the chart point out
+   * @param {string} empty what stands there without a face
+   */
+  show(faces, chosen, empty) {
+    const keys = new Set(faces.map(({ key }) => key));
+    for (const [key, { node }] of this.cards) {
+      if (keys.has(key)) continue;
+      node.remove();
+      this.cards.delete(key);
+    }
+    for (const [place, face] of faces.entries()) this.#show(face, place, chosen, faces.length > 1);
+    byId("faces-empty").hidden = faces.length > 0;
+    setText(byId("faces-empty"), empty);
+    setText(byId("face-count"), faces.length ? String(faces.length) : "");
+  }
+
+  /**
+   * @param {Card} face
+   * @param {number} place
+   * @param {string | null} chosen
+   * @param {boolean} several
+   */
+  #show(face, place, chosen, several) {
+    const shape = JSON.stringify([several, Object.keys(face.probabilities), face.facts ?? null, face.factsAsked, face.answers]);
+    let card = this.cards.get(face.key);
+    if (!card || card.shape !== shape) {
+      const made = { ...makeCard(face, several, () => this.onPick(face.key)), shape };
+      if (card) card.node.replaceWith(made.node);
+      this.cards.set(face.key, made);
+      card = made;
+    }
+    if (this.list.children[place] !== card.node) this.list.insertBefore(card.node, this.list.children[place] ?? null);
+    card.update(face, several && face.key === chosen);
+  }
+}
+
+/**
+ * @param {Card} face
+ * @param {boolean} several
+ * @param {() => void} pick
+ */
+function makeCard(face, several, pick) {
+  const name = several
+    ? element("button", { className: "face-name", type: "button", title: "Point out this face", onclick: pick }, face.name)
+    : element("span", { className: "face-name" }, face.name);
+  const label = element("strong", { className: "face-label" });
+  const sure = element("span", { className: "face-sure" });
+  const note = element("p", { className: "face-note" });
+  const colours = places(Object.keys(face.probabilities));
+  const bars = new Map(Object.keys(face.probabilities).map((each) => [each, makeBar(each, colours.get(each) ?? 0)]));
+  const values = element("ul", { className: "values" });
+  const node = element(
+    "li",
+    { className: "face" },
+    element("div", { className: "face-head" }, name, label, sure),
+    note,
+    element("ul", { className: "bars" }, ...[...bars.values()].map((bar) => bar.node)),
+    values,
+    ...answerNodes(face.answers ?? {}),
+    face.factsAsked ? factNodes(face.facts) : null,
+  );
+  const update = (/** @type {Card} */ now, /** @type {boolean} */ chosen) => {
+    setText(label, now.label ?? now.empty ?? "no label");
+    setText(sure, now.label === null ? "" : percent(now.probabilities[now.label] ?? 0));
+    setText(note, now.note ?? "");
+    note.hidden = !now.note;
+    for (const [each, bar] of bars) bar.update(now.probabilities[each] ?? 0, each === now.label);
+    const texts = Object.entries(now.values ?? {}).map(([each, value]) => `${each} ${value.toFixed(2)}`);
+    if (values.childElementCount !== texts.length) values.replaceChildren(...texts.map(() => element("li")));
+    texts.forEach((text, place) => setText(values.children[place], text));
+    values.hidden = !texts.length;
+    node.dataset.chosen = String(chosen);
+    if (several) name.setAttribute("aria-pressed", String(chosen));
+  };
+  return { node, update };
+}
+
+/**
+ * @param {string} label
+ * @param {number} place in the palette
+ */
+function makeBar(label, place) {
+  const fill = element("span", { className: `fill series-${(place % 8) + 1}` });
+  const value = element("span", { className: "bar-value" });
+  const node = element(
+    "li",
+    { className: "bar" },
+    element("span", { className: "bar-name", title: label }, label),
+    element("span", { className: "rail", "aria-hidden": "true" }, fill),
+    value,
+  );
+  const update = (/** @type {number} */ probability, /** @type {boolean} */ first) => {
+    fill.style.setProperty("--part", String(probability));
+    setText(value, percent(probability));
+    node.dataset.first = String(first);
+  };
+  return { node, update };
+}
+
+/** @param {Record<string, string>} answers */
+function answerNodes(answers) {
+  return Object.entries(answers).map(([question, answer]) =>
+    element("div", { className: "answer" }, element("p", { className: "question" }, question), element("p", {}, answer)),
+  );
+}
+
+/**
+ * Return pose, attributes and demographics of a face.
+ * @param {any} facts `face` of result-1.json
+ */
+function factNodes(facts) {
+  if (!facts) return element("p", { className: "hint" }, "This model gives no face facts.");
+  const list = element("dl", { className: "facts" });
+  const add = (/** @type {string} */ term, /** @type {Node | string} */ text) =>
+    list.append(element("div", {}, element("dt", {}, term), element("dd", {}, text)));
+  if (facts.pose) {
+    const { pitch, yaw, roll } = facts.pose;
+    add("Head pose", `pitch ${Math.round(pitch)}°, yaw ${Math.round(yaw)}°, roll ${Math.round(roll)}°`);
+  }
+  if (facts.attributes) {
+    const present = Object.entries(facts.attributes).filter(([, value]) => Number(value) >= PRESENT);
+    present.sort((one, other) => Number(other[1]) - Number(one[1]));
+    const chips = present.map(([each, value]) =>
+      element("li", { className: "tag" }, `${each.replaceAll("_", " ")} ${percent(Number(value))}`),
+    );
+    add("Attributes", chips.length ? element("ul", { className: "tags" }, ...chips) : "none above 50\u202f%");
+  }
+  for (const [head, scores] of Object.entries(facts.demographics ?? {})) {
+    const [best] = Object.entries(/** @type {Record<string, number>} */ (scores)).sort((one, other) => other[1] - one[1]);
+    if (best) add(`${head[0].toUpperCase()}${head.slice(1)} (a guess)`, `${best[0]}, ${percent(best[1])}`);
+  }
+  return list;
+}
+
+/**
+ * Return the cards of one result.
+ * @param {any} result an object of result-1.json
+ * @param {{faceFacts: boolean, demographics: boolean}} options that it was asked with
+ * @returns {Card[]}
+ */
+export function cardsOfResult(result, options) {
+  return result.readings.map((/** @type {any} */ reading, /** @type {number} */ place) => ({
+    key: String(place),
+    name: `Face ${place + 1}`,
+    label: reading.label,
+    probabilities: sorted(reading.probabilities),
+    values: reading.values,
+    note: noteOf(reading),
+    facts: factsOf(reading.face, options),
+    factsAsked: options.faceFacts || options.demographics,
+    answers: reading.answers,
+  }));
+}
+
+/** @param {Record<string, number>} probabilities */
+function sorted(probabilities) {
+  return Object.fromEntries(Object.entries(probabilities).sort((one, other) => other[1] - one[1]));
+}
+
+/** @param {any} reading */
+function noteOf(reading) {
+  const ms = Object.values(reading.stage_ms ?? {}).reduce((sum, each) => Number(sum) + Number(each), 0);
+  const frames = reading.frames > 1 ? `over ${reading.frames} frames` : "";
+  const time = ms ? `read in ${duration(Number(ms))}${reading.cold ? ", the first one is slower" : ""}` : "";
+  return [frames, time].filter(Boolean).join(", ");
+}
+
+/**
+ * @param {any} face
+ * @param {{faceFacts: boolean, demographics: boolean}} options
+ */
+function factsOf(face, options) {
+  if (!face) return null;
+  return {
+    ...(options.faceFacts ? { pose: face.pose_degrees, attributes: face.attributes } : {}),
+    ...(options.demographics ? { demographics: face.demographics } : {}),
+  };
+}

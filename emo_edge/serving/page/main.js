@@ -1,0 +1,241 @@
+/** The page: joins the tabs, the settings and the results, and asks the server what it is. */
+
+import { clearNotice, notify, showServerState } from "./announce.js";
+import * as api from "./api.js";
+import { ClipTab } from "./clip.js";
+import { byId, element, fileSize, percent, setText } from "./dom.js";
+import { ApiError, ended, sentence } from "./errors.js";
+import { cardsOfResult, FaceCards } from "./faces.js";
+import { LiveTab } from "./livetab.js";
+import { Stage } from "./overlay.js";
+import { listenForPictures, Reader, showSamples } from "./pictures.js";
+import { Results, summary } from "./results.js";
+import { Settings } from "./settings.js";
+
+const TABS = ["camera", "pictures", "clip"];
+const LONGEST_WAIT_MS = 30000;
+
+/** @type {any} what /v1/info answered */
+let model = {};
+/** @type {string | null} the face of the shown result that is pointed out */
+let pointedOut = null;
+let tab = "pictures";
+
+const stage = new Stage(byId("stage-canvas"), pick);
+const cards = new FaceCards(pick);
+const results = new Results(showEntry);
+const settings = new Settings(changed);
+const reader = new Reader({
+  results,
+  options: () => settings.options(),
+  limits: () => model.limits ?? {},
+  needToken: askToken,
+  opened: () => showServerState("ready", "Ready"),
+});
+const live = new LiveTab({
+  stage,
+  cards,
+  labels: () => settings.liveLabels(),
+  showLabels: (labels) => settings.showLabels(labels),
+  needToken: askToken,
+});
+const clip = new ClipTab({
+  readClip: (frames, name) => reader.readClip(frames, name),
+  most: () => model.limits?.pictures ?? 16,
+});
+
+/**
+ * Open a tab.
+ * @param {string} name
+ */
+function openTab(name) {
+  if (tab === "camera" && name !== "camera") live.leave();
+  tab = name;
+  for (const each of TABS) {
+    const [button, panel] = [byId(`tab-${each}`), byId(`panel-${each}`)];
+    button.setAttribute("aria-selected", String(each === name));
+    button.tabIndex = each === name ? 0 : -1;
+    panel.hidden = each !== name;
+    byId("stage").querySelector(`[data-for="${each}"]`).hidden = each !== name;
+  }
+  if (name !== "clip") clip.close();
+  byId("live-settings-hint").hidden = name !== "camera";
+  clearNotice();
+  const entry = name === "camera" ? null : results.chosen;
+  if (name === "camera") live.show();
+  showEntry(entry && entry.clip === (name === "clip") ? entry : null);
+}
+
+/**
+ * Show a result, or the empty stage.
+ * @param {import("./results.js").Entry | null} entry
+ */
+function showEntry(entry) {
+  if (entry && (tab === "camera" || entry.clip !== (tab === "clip"))) {
+    results.chosen = entry;
+    return openTab(entry.clip ? "clip" : "pictures");
+  }
+  pointedOut = null;
+  byId("stage").dataset.empty = String(!entry);
+  byId("stage-badge").hidden = true;
+  byId("face-source").hidden = !entry;
+  if (!entry) {
+    stage.clear();
+    stage.canvas.setAttribute("aria-label", "No picture yet");
+    return cards.show([], null, "The labels of each face appear here.");
+  }
+  if (entry.clip) byId("clip-video").hidden = true;
+  setText(byId("face-source"), entry.name);
+  drawEntry(entry);
+  const { error, readings } = entry.result;
+  if (readings[0]) settings.showLabels(Object.keys(readings[0].probabilities));
+  if (error) notify(`${entry.name} was not read: ${ended(error)} Try another picture.`);
+}
+
+/** @param {import("./results.js").Entry} entry */
+function drawEntry(entry) {
+  const { result, options, bitmap } = entry;
+  const faces = result.readings.map((/** @type {any} */ reading, /** @type {number} */ place) => ({
+    key: String(place),
+    box: reading.box,
+    text: [
+      result.readings.length > 1 ? `${place + 1}` : "",
+      reading.label === null ? "" : `${reading.label} ${percent(reading.probabilities[reading.label])}`,
+    ].join(" ").trim() || `Face ${place + 1}`,
+    landmarks: options.faceFacts ? reading.face?.landmarks : null,
+  }));
+  stage.chosen = faces.length > 1 ? pointedOut : null;
+  const size = result.size ?? (bitmap ? [bitmap.width, bitmap.height] : [4, 3]);
+  stage.show(bitmap, size, faces);
+  stage.canvas.setAttribute("aria-label", `${entry.name}: ${summary(result)}`);
+  const empty = result.error ? "This picture was not read." : "No face was found. Try a picture in which a face is larger and upright.";
+  cards.show(cardsOfResult(result, options), pointedOut, empty);
+}
+
+/** @param {string} key of a face */
+function pick(key) {
+  if (tab === "camera") return live.pick(key);
+  pointedOut = pointedOut === key ? null : key;
+  if (results.chosen) drawEntry(results.chosen);
+}
+
+/** @param {"labels" | "other"} what */
+function changed(what) {
+  if (tab === "camera") {
+    if (what === "labels") live.labelsChanged();
+  } else if (results.chosen) void reader.again(results.chosen);
+}
+
+/** Ask the server what it is; again and again, each time a little later, while it does not answer. */
+async function connect(waitMs = 1000) {
+  try {
+    model = await api.info();
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) return askToken();
+    showServerState("off", "Offline");
+    notify(sentence(error));
+    window.setTimeout(() => connect(Math.min(2 * waitMs, LONGEST_WAIT_MS)), waitMs);
+    return;
+  }
+  clearNotice();
+  showServerState("ready", "Ready");
+  showModel();
+  await showSamples(model.samples ?? [], (picture) => reader.readAll([picture]));
+}
+
+/** Show name, purpose, profile and device. */
+function showModel() {
+  setText(byId("model-name"), model.name);
+  document.title = `${model.name} · emo-edge`;
+  for (const key of ["profile", "device"]) {
+    setText(byId(key), model[key] ?? "");
+    byId(`chip-${key}`).hidden = !model[key];
+  }
+  byId("purpose").hidden = !model.purpose;
+  setText(byId("purpose-text"), ended(model.purpose ?? ""));
+  const bytes = model.limits?.body_bytes;
+  setText(byId("limit-text"), bytes ? `Up to ${fileSize(bytes)} each.` : "");
+  settings.offer(model);
+  showAbout();
+}
+
+function showAbout() {
+  const limits = model.limits ?? {};
+  /** @type {[string, string | undefined][]} */
+  const lines = [
+    ["Model", model.name],
+    ["Purpose", model.purpose],
+    ["Profile", model.profile],
+    ["Device", model.device],
+    ["Labels", (model.labels ?? []).join(", ")],
+    ["Values", (model.values ?? []).join(", ")],
+    ["Question", model.question],
+    ["Largest request", limits.body_bytes && fileSize(limits.body_bytes)],
+    ["Largest picture", limits.pixels && `${(limits.pixels / 1e6).toFixed(1)} megapixels`],
+    ["Pictures of a clip", limits.pictures && String(limits.pictures)],
+    ["emo-edge", model.emo_edge],
+  ];
+  byId("about").replaceChildren(
+    ...lines.filter(([, text]) => text).map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text ?? ""))),
+  );
+}
+
+/** Show the form of the token. */
+function askToken() {
+  showServerState("off", "Token needed");
+  const dialog = byId("token-dialog");
+  if (!dialog.open) dialog.showModal();
+}
+
+function listenForToken() {
+  byId("token-form").addEventListener("submit", async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const error = byId("token-error");
+    api.keepToken(byId("token-text").value);
+    try {
+      await api.info();
+    } catch (failure) {
+      error.hidden = false;
+      setText(error, failure instanceof ApiError && failure.status === 401 ? "The server does not accept this token. Check the file and enter it again." : sentence(failure));
+      byId("token-text").focus();
+      return;
+    }
+    error.hidden = true;
+    byId("token-text").value = "";
+    byId("token-dialog").close();
+    await connect();
+  });
+}
+
+function listenForTabs() {
+  for (const [place, name] of TABS.entries()) {
+    const button = byId(`tab-${name}`);
+    button.addEventListener("click", () => openTab(name));
+    button.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: TABS.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      const next = TABS[(to + TABS.length) % TABS.length];
+      openTab(next);
+      byId(`tab-${next}`).focus();
+    });
+  }
+}
+
+listenForTabs();
+listenForToken();
+listenForPictures(
+  (pictures) => {
+    if (tab === "clip") return clip.openPictures(pictures);
+    if (tab !== "pictures") openTab("pictures");
+    void reader.readAll(pictures);
+  },
+  (video) => {
+    openTab("clip");
+    void clip.openVideo(video);
+  },
+);
+byId("notice-close").addEventListener("click", clearNotice);
+// The canvas takes its colours from the style.
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => stage.draw());
+void connect();

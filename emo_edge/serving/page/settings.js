@@ -1,0 +1,75 @@
+/** The settings: labels, faces, face facts, age and gender and race. */
+
+import { notify } from "./announce.js";
+import { byId, element, setText } from "./dom.js";
+
+const OWN = "\u0000own";
+
+export class Settings {
+  /** @param {(what: "labels" | "other") => void} onChange */
+  constructor(onChange) {
+    this.onChange = onChange;
+    /** @type {string[]} own labels in use */
+    this.own = [];
+    byId("label-set").addEventListener("change", () => this.#choose());
+    byId("own-labels").addEventListener("submit", (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.#useOwn();
+    });
+    for (const id of ["which-faces", "face-facts", "demographics"]) byId(id).addEventListener("change", () => onChange("other"));
+  }
+
+  /**
+   * Offer what the server has.
+   * @param {any} info of /v1/info
+   */
+  offer(info) {
+    const names = Array.isArray(info.label_sets) ? info.label_sets : Object.keys(info.label_sets ?? {});
+    byId("label-set").replaceChildren(
+      element("option", { value: "" }, "The server's choice"),
+      ...names.map((/** @type {string} */ name) => element("option", { value: name }, name)),
+      element("option", { value: OWN }, "My own labels …"),
+    );
+    this.showLabels(info.labels ?? []);
+  }
+
+  /**
+   * Show the labels that are in use.
+   * @param {string[]} labels
+   */
+  showLabels(labels) {
+    setText(byId("label-hint"), labels.length ? `In use: ${labels.join(", ")}` : "This model gives no labels.");
+  }
+
+  /** Return the options of a reading. @returns {import("./api.js").Options} */
+  options() {
+    const chosen = byId("label-set").value;
+    return {
+      labels: chosen === OWN ? this.own.join(",") : chosen,
+      faces: byId("which-faces").value,
+      faceFacts: byId("face-facts").checked,
+      demographics: byId("demographics").checked,
+    };
+  }
+
+  /** Return the labels as the live connection takes them; null is the server's choice. @returns {string | string[] | null} */
+  liveLabels() {
+    const chosen = byId("label-set").value;
+    if (chosen === OWN) return this.own.length ? this.own : null;
+    return chosen || null;
+  }
+
+  #choose() {
+    const own = byId("label-set").value === OWN;
+    byId("own-labels").hidden = !own;
+    if (!own) this.onChange("labels");
+    else byId("own-label-text").focus();
+  }
+
+  #useOwn() {
+    const labels = [...new Set(byId("own-label-text").value.split(",").map((/** @type {string} */ each) => each.trim()).filter(Boolean))];
+    if (labels.length < 2) return notify("Write at least two labels, separated by commas.");
+    this.own = /** @type {string[]} */ (labels);
+    this.onChange("labels");
+  }
+}
