@@ -48,7 +48,11 @@ async function ask(path, request = {}) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-  throw new ApiError(response.status, String(body?.error?.message ?? response.statusText), Number.isFinite(wait) ? wait : null);
+  throw new ApiError(
+    response.status,
+    String(body?.error?.message ?? response.statusText),
+    Number.isFinite(wait) ? wait : null,
+  );
 }
 
 /** Return what the server says about itself: /v1/info. @returns {Promise<any>} */

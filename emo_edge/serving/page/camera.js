@@ -17,7 +17,11 @@ export function cameraBarrier() {
     };
   }
   if (!navigator.mediaDevices?.getUserMedia) {
-    return { title: "This browser has no camera", text: "Read pictures or clips, or open the page in another browser.", help: [] };
+    return {
+      title: "This browser has no camera",
+      text: "Read pictures or clips, or open the page in another browser.",
+      help: [],
+    };
   }
   return null;
 }
@@ -101,7 +105,9 @@ export class Camera {
       canvas.width = Math.max(1, Math.round(video.videoWidth * scale));
       canvas.height = Math.max(1, Math.round(video.videoHeight * scale));
       canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
-      const blob = await new Promise((/** @type {(blob: Blob | null) => void} */ done) => canvas.toBlob(done, "image/jpeg", QUALITY));
+      const blob = await new Promise((/** @type {(blob: Blob | null) => void} */ done) =>
+        canvas.toBlob(done, "image/jpeg", QUALITY),
+      );
       if (!blob) return null;
       if (blob.size <= mostBytes || this.longestSide <= 64) return { blob, picture: canvas, takenMs };
       this.longestSide = Math.round(this.longestSide * 0.75);

@@ -64,6 +64,8 @@ export class Chart {
     this.canvas = canvas;
     this.points = points;
     this.running = false;
+    /** The right end of the chart while it stands still. */
+    this.endS = 0;
     this.drawnMs = -Infinity;
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
@@ -83,6 +85,7 @@ export class Chart {
   /** Stand still. */
   stop() {
     this.running = false;
+    this.endS = performance.now() / 1000;
   }
 
   /** Draw the last minute. */
@@ -104,11 +107,12 @@ export class Chart {
     const names = Math.max(0, ...labels.map((label) => context.measureText(label).width));
     const area = { x0: MARGIN.left, y0: MARGIN.top, x1: width - names - 62, y1: height - MARGIN.bottom };
     drawAxes(context, area);
-    const now = performance.now() / 1000;
+    const now = this.running ? performance.now() / 1000 : this.endS;
     const place = places(Object.keys(points[points.length - 1]?.probabilities ?? {}));
     const x = (/** @type {number} */ s) => area.x1 - ((now - s) / WINDOW_S) * (area.x1 - area.x0);
     const y = (/** @type {number} */ value) => area.y1 - value * (area.y1 - area.y0);
-    for (const label of [...labels].reverse()) drawLine(context, points, label, place.get(label) ?? 0, x, y, area.x0);
+    for (const label of [...labels].reverse())
+      drawLine(context, points, label, place.get(label) ?? 0, x, y, area.x0, label === labels[0] ? 3 : 1.75);
     drawNames(context, points, labels, place, y, area);
   }
 }
@@ -119,7 +123,8 @@ export class Chart {
  */
 function shownLabels(points) {
   const last = points[points.length - 1]?.probabilities ?? {};
-  const peak = (/** @type {string} */ label) => Math.max(...points.map(({ probabilities }) => probabilities[label] ?? 0));
+  const peak = (/** @type {string} */ label) =>
+    Math.max(...points.map(({ probabilities }) => probabilities[label] ?? 0));
   return Object.keys(last)
     .map((label) => ({ label, peak: peak(label), now: last[label] }))
     .sort((one, other) => other.peak - one.peak)
@@ -148,10 +153,11 @@ function drawAxes(context, { x0, y0, x1, y1 }) {
     context.fillText(percent(value), x0 - 6, y);
   }
   context.textBaseline = "alphabetic";
-  const ticks = x1 - x0 > 240 ? [60, 45, 30, 15, 0] : [60, 30, 0];
+  const wide = x1 - x0 > 300;
+  const ticks = wide ? [60, 45, 30, 15, 0] : [60, 30, 0];
   for (const s of ticks) {
     context.textAlign = s === 60 ? "left" : s === 0 ? "right" : "center";
-    context.fillText(s ? `${s} s ago` : "now", x1 - (s / WINDOW_S) * (x1 - x0), y1 + 18);
+    context.fillText(s ? `${s} s${wide ? " ago" : ""}` : "now", x1 - (s / WINDOW_S) * (x1 - x0), y1 + 18);
   }
   context.textAlign = "left";
 }
@@ -164,14 +170,15 @@ function drawAxes(context, { x0, y0, x1, y1 }) {
  * @param {(s: number) => number} x
  * @param {(value: number) => number} y
  * @param {number} least x that is drawn
+ * @param {number} width
  */
-function drawLine(context, points, label, place, x, y, least) {
+function drawLine(context, points, label, place, x, y, least, width) {
   context.save();
   context.beginPath();
   context.rect(least, 0, 1e5, 1e5);
   context.clip();
   context.strokeStyle = colour(place);
-  context.lineWidth = 2;
+  context.lineWidth = width;
   context.lineJoin = "round";
   context.setLineDash(dashes(place));
   context.beginPath();

@@ -7,7 +7,8 @@ import { picturesOf } from "./pictures.js";
 const LONGEST_SIDE = 1280;
 const QUALITY = 0.9;
 const SEEK_MS = 10000;
-const CANNOT_PLAY = "This browser cannot play the video. Choose MP4 (H.264) or WebM, or read the file with “emo-edge infer”.";
+const CANNOT_PLAY =
+  "This browser cannot play the video. Choose MP4 (H.264) or WebM, or read the file with “emo-edge infer”.";
 
 export class ClipTab {
   /** @param {{readClip: (frames: {blob: Blob, name: string}[], name: string) => Promise<void>, most: () => number}} around */
@@ -70,10 +71,13 @@ export class ClipTab {
   openPictures(pictures) {
     clearNotice();
     this.close();
-    if (pictures.length < 2) return notify("A clip needs at least two pictures. Choose several at once, or read one under “Pictures”.");
+    if (pictures.length < 2)
+      return notify("A clip needs at least two pictures. Choose several at once, or read one under “Pictures”.");
     const most = this.around.most();
     if (pictures.length > most) return notify(`A clip has at most ${most} pictures here. Choose fewer.`);
-    this.pictures = [...pictures].sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
+    this.pictures = [...pictures].sort((one, other) =>
+      one.name.localeCompare(other.name, undefined, { numeric: true }),
+    );
     showFrames(this.pictures);
     byId("clip-actions").hidden = false;
     setText(byId("read-clip").querySelector("span"), `Read these ${pictures.length} pictures as one clip`);
@@ -112,8 +116,10 @@ export class ClipTab {
   async #frames(name) {
     const [start, end, count] = ["clip-start", "clip-end", "clip-count"].map((id) => Number(byId(id).value));
     const most = this.around.most();
-    if (!(end > start && start >= 0)) throw new Error("The end of the clip must be later than its start. Change the seconds.");
-    if (!(Number.isInteger(count) && count >= 2 && count <= most)) throw new Error(`A clip has 2 to ${most} frames. Change the number.`);
+    if (!(end > start && start >= 0))
+      throw new Error("The end of the clip must be later than its start. Change the seconds.");
+    if (!(Number.isInteger(count) && count >= 2 && count <= most))
+      throw new Error(`A clip has 2 to ${most} frames. Change the number.`);
     this.video.pause();
     const frames = [];
     for (let number = 0; number < count; number++) {
@@ -165,9 +171,14 @@ async function length(video) {
  */
 async function frameOf(video) {
   const scale = Math.min(1, LONGEST_SIDE / Math.max(video.videoWidth, video.videoHeight));
-  const canvas = element("canvas", { width: Math.round(video.videoWidth * scale), height: Math.round(video.videoHeight * scale) });
+  const canvas = element("canvas", {
+    width: Math.round(video.videoWidth * scale),
+    height: Math.round(video.videoHeight * scale),
+  });
   canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-  const blob = await new Promise((/** @type {(blob: Blob | null) => void} */ done) => canvas.toBlob(done, "image/jpeg", QUALITY));
+  const blob = await new Promise((/** @type {(blob: Blob | null) => void} */ done) =>
+    canvas.toBlob(done, "image/jpeg", QUALITY),
+  );
   if (!blob) throw new Error(CANNOT_PLAY);
   return blob;
 }
@@ -178,7 +189,11 @@ function showFrames(frames) {
   for (const picture of strip.querySelectorAll("img")) URL.revokeObjectURL(picture.src);
   strip.replaceChildren(
     ...frames.map(({ blob }, number) =>
-      element("li", {}, element("img", { src: URL.createObjectURL(blob), alt: `Frame ${number + 1}`, width: 64, height: 64 })),
+      element(
+        "li",
+        {},
+        element("img", { src: URL.createObjectURL(blob), alt: `Frame ${number + 1}`, width: 64, height: 64 }),
+      ),
     ),
   );
 }

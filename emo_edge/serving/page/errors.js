@@ -44,8 +44,12 @@ export function sentence(error, limits = {}) {
     const wait = error.retryAfterS ?? 1;
     return `The server is busy. Try again in ${wait} ${wait === 1 ? "second" : "seconds"}.`;
   }
-  if (error.status === 400) return `The server does not accept the request: ${ended(error.message)} Change the settings and try again.`;
-  return SENTENCES[error.status] ?? `The server answered ${error.status}: ${ended(error.message)} Reload the page and try again.`;
+  if (error.status === 400)
+    return `The server does not accept the request: ${ended(error.message)} Change the settings and try again.`;
+  return (
+    SENTENCES[error.status] ??
+    `The server answered ${error.status}: ${ended(error.message)} Reload the page and try again.`
+  );
 }
 
 /**
@@ -81,9 +85,18 @@ export function closeSentence(code, reason) {
   const why = reason ? ` (${reason})` : "";
   if (code === 1001) return { text: "The server is going away. The page connects again.", again: true };
   if (code === 1003) return { text: `The server does not read these frames${why}. Reload the page.`, again: false };
-  if (code === 1008) return { text: `The server ended the live reading${why}. Change the labels or start the camera again.`, again: false };
+  if (code === 1008)
+    return {
+      text: `The server ended the live reading${why}. Change the labels or start the camera again.`,
+      again: false,
+    };
   if (code === 1009) return { text: "The frames were too large. The page sends smaller ones.", again: true };
-  if (code === 1011) return { text: "The server failed at a frame; its log says why. The page connects again.", again: true };
-  if (code === 1013) return { text: "The server has no room for another camera. The page tries again; close other tabs to make room.", again: true };
+  if (code === 1011)
+    return { text: "The server failed at a frame; its log says why. The page connects again.", again: true };
+  if (code === 1013)
+    return {
+      text: "The server has no room for another camera. The page tries again; close other tabs to make room.",
+      again: true,
+    };
   return { text: "The connection to the server was lost. The page connects again.", again: true };
 }

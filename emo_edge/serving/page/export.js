@@ -39,8 +39,13 @@ export function resultTable(results) {
     return faces.map((/** @type {any} */ reading, /** @type {number} */ face) => resultRow(result, reading, face));
   });
   const groups = rows.length ? rows[0].length : 0;
-  const columns = [...Array(groups).keys()].flatMap((group) => [...new Set(rows.flatMap((row) => Object.keys(row[group])))]);
-  return csv(columns, rows.map((row) => Object.assign({}, ...row)));
+  const columns = [...Array(groups).keys()].flatMap((group) => [
+    ...new Set(rows.flatMap((row) => Object.keys(row[group]))),
+  ]);
+  return csv(
+    columns,
+    rows.map((row) => Object.assign({}, ...row)),
+  );
 }
 
 /**
@@ -69,7 +74,9 @@ function resultRow(result, reading, face) {
     Object.fromEntries(Object.values(of.answers ?? {}).map((answer, place) => [`answer_${place + 1}`, answer])),
     { profile: of.settings?.profile, device: of.settings?.device, error: result.error },
     Object.fromEntries(
-      POINTS.flatMap((name, place) => ["x", "y"].map((axis, side) => [`point_${name}_${axis}`, of.points?.[place]?.[side]])),
+      POINTS.flatMap((name, place) =>
+        ["x", "y"].map((axis, side) => [`point_${name}_${axis}`, of.points?.[place]?.[side]]),
+      ),
     ),
   ];
 }
@@ -93,7 +100,11 @@ function best(scores) {
  */
 export function liveTable(events) {
   const frames = events.filter(({ kind }) => kind === "frame");
-  const labels = [...new Set(frames.flatMap(({ faces }) => faces.flatMap((/** @type {any} */ face) => Object.keys(face.probabilities))))];
+  const labels = [
+    ...new Set(
+      frames.flatMap(({ faces }) => faces.flatMap((/** @type {any} */ face) => Object.keys(face.probabilities))),
+    ),
+  ];
   const scores = labels.map((label) => `p_${label}`);
   const columns = ["index", "time_s", "age_ms", "id", "label", ...scores, "label_age_ms", "reused", "detected", ...BOX];
   const rows = frames.flatMap((event) =>

@@ -51,7 +51,13 @@ export class FaceCards {
    * @param {boolean} several
    */
   #show(face, place, chosen, several) {
-    const shape = JSON.stringify([several, Object.keys(face.probabilities), face.facts ?? null, face.factsAsked, face.answers]);
+    const shape = JSON.stringify([
+      several,
+      Object.keys(face.probabilities),
+      face.facts ?? null,
+      face.factsAsked,
+      face.answers,
+    ]);
     let card = this.cards.get(face.key);
     if (!card || card.shape !== shape) {
       const made = { ...makeCard(face, several, () => this.onPick(face.key)), shape };
@@ -71,7 +77,11 @@ export class FaceCards {
  */
 function makeCard(face, several, pick) {
   const name = several
-    ? element("button", { className: "face-name", type: "button", title: "Point out this face", onclick: pick }, face.name)
+    ? element(
+        "button",
+        { className: "face-name", type: "button", title: "Point out this face", onclick: pick },
+        face.name,
+      )
     : element("span", { className: "face-name" }, face.name);
   const label = element("strong", { className: "face-label" });
   const sure = element("span", { className: "face-sure" });
@@ -130,7 +140,12 @@ function makeBar(label, place) {
 /** @param {Record<string, string>} answers */
 function answerNodes(answers) {
   return Object.entries(answers).map(([question, answer]) =>
-    element("div", { className: "answer" }, element("p", { className: "question" }, question), element("p", {}, answer)),
+    element(
+      "div",
+      { className: "answer" },
+      element("p", { className: "question" }, question),
+      element("p", {}, answer),
+    ),
   );
 }
 
@@ -145,7 +160,7 @@ function factNodes(facts) {
     list.append(element("div", {}, element("dt", {}, term), element("dd", {}, text)));
   if (facts.pose) {
     const { pitch, yaw, roll } = facts.pose;
-    add("Head pose", `pitch ${Math.round(pitch)}°, yaw ${Math.round(yaw)}°, roll ${Math.round(roll)}°`);
+    add("Head pose", `pitch ${degrees(pitch)}, yaw ${degrees(yaw)}, roll ${degrees(roll)}`);
   }
   if (facts.attributes) {
     const present = Object.entries(facts.attributes).filter(([, value]) => Number(value) >= PRESENT);
@@ -156,10 +171,17 @@ function factNodes(facts) {
     add("Attributes", chips.length ? element("ul", { className: "tags" }, ...chips) : "none above 50\u202f%");
   }
   for (const [head, scores] of Object.entries(facts.demographics ?? {})) {
-    const [best] = Object.entries(/** @type {Record<string, number>} */ (scores)).sort((one, other) => other[1] - one[1]);
+    const [best] = Object.entries(/** @type {Record<string, number>} */ (scores)).sort(
+      (one, other) => other[1] - one[1],
+    );
     if (best) add(`${head[0].toUpperCase()}${head.slice(1)} (a guess)`, `${best[0]}, ${percent(best[1])}`);
   }
   return list;
+}
+
+/** @param {number} value */
+function degrees(value) {
+  return `${Math.round(value) || 0}°`.replace("-", "\u2212");
 }
 
 /**

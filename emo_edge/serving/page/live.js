@@ -103,7 +103,8 @@ export class LiveClient {
         const flight = this.inFlight?.index === message.index ? this.inFlight : null;
         if (flight) this.inFlight = null;
         window.clearTimeout(this.watchdog);
-        if (message.kind === "frame") this.handlers.event(message, flight?.frame ?? null, flight ? performance.now() - flight.sentMs : 0);
+        if (message.kind === "frame")
+          this.handlers.event(message, flight?.frame ?? null, flight ? performance.now() - flight.sentMs : 0);
         else this.handlers.refused(String(message.reason));
         if (flight) void this.#next(socket, flow);
       } else {

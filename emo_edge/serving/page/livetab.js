@@ -49,6 +49,7 @@ export class LiveTab {
     this.dropped = 0;
     this.on = false;
     this.pausedByTab = false;
+    this.device = "";
     /** @type {Map<number, string>} the label of each face that was announced last */
     this.announced = new Map();
     this.#listen();
@@ -59,8 +60,16 @@ export class LiveTab {
     byId("camera-device").addEventListener("change", () => this.on && this.#reopen());
     byId("mirror").addEventListener("change", () => this.#draw());
     byId("chart-face").addEventListener("change", () => this.pick(byId("chart-face").value));
-    byId("download-live-json").addEventListener("click", () => download(fileName("jsonl"), this.events.map((event) => `${JSON.stringify(event)}\n`).join(""), "application/jsonl"));
-    byId("download-live-csv").addEventListener("click", () => download(fileName("csv"), liveTable(this.events), "text/csv"));
+    byId("download-live-json").addEventListener("click", () =>
+      download(
+        fileName("jsonl"),
+        this.events.map((event) => `${JSON.stringify(event)}\n`).join(""),
+        "application/jsonl",
+      ),
+    );
+    byId("download-live-csv").addEventListener("click", () =>
+      download(fileName("csv"), liveTable(this.events), "text/csv"),
+    );
     document.addEventListener("visibilitychange", () => this.#followTab());
   }
 
@@ -93,7 +102,8 @@ export class LiveTab {
     }
     this.on = true;
     byId("stage").dataset.empty = "false";
-    byId("mirror").checked = this.camera.looksBack;
+    if (this.camera.deviceId !== this.device) byId("mirror").checked = this.camera.looksBack;
+    this.device = this.camera.deviceId;
     this.#showToggle();
     await this.#listCameras();
     this.dropped = 0;
@@ -117,6 +127,9 @@ export class LiveTab {
     this.chart.stop();
     this.last = null;
     byId("stage-badge").hidden = true;
+    byId("stage").dataset.empty = "true";
+    this.around.stage.clear();
+    this.around.cards.show([], null, "The labels of each face appear here.");
     showServerState("ready", "Ready");
     this.#showToggle();
     this.#countEvents();
@@ -127,6 +140,7 @@ export class LiveTab {
   leave() {
     this.stop();
     byId("live-stats").hidden = true;
+    byId("chart-card").hidden = true;
   }
 
   /**
@@ -252,10 +266,15 @@ export class LiveTab {
       key: String(face.id),
       box: face.box,
       detected: face.detected,
-      text: face.label === null ? `#${face.id}` : `#${face.id} ${face.label} ${percent(face.probabilities[face.label])}`,
+      text:
+        face.label === null ? `#${face.id}` : `#${face.id} ${face.label} ${percent(face.probabilities[face.label])}`,
     }));
     stage.show(frame.picture, event.size, faces, byId("mirror").checked);
-    cards.show(event.faces.map((/** @type {any} */ face) => cardOf(face, delayMs)), String(chosen), "No face in the camera's picture.");
+    cards.show(
+      event.faces.map((/** @type {any} */ face) => cardOf(face, delayMs)),
+      String(chosen),
+      "No face in the camera's picture.",
+    );
     this.#listFaces(chosen);
   }
 
@@ -278,7 +297,9 @@ export class LiveTab {
    * @param {number} delayMs
    */
   #showStats(event, tripMs, delayMs) {
-    const ages = event.faces.map((/** @type {any} */ face) => face.label_age_ms).filter((/** @type {any} */ age) => age !== null);
+    const ages = event.faces
+      .map((/** @type {any} */ face) => face.label_age_ms)
+      .filter((/** @type {any} */ age) => age !== null);
     const span = this.times.length > 1 ? (this.times[this.times.length - 1] - this.times[0]) / 1000 : 0;
     setText(byId("stat-rate"), span ? ((this.times.length - 1) / span).toFixed(1) : "–");
     setText(byId("stat-age"), ages.length ? duration(Math.max(...ages) + delayMs) : "–");
@@ -290,7 +311,10 @@ export class LiveTab {
   #announceFaces(faces) {
     const news = faces.filter((face) => face.label !== null && this.announced.get(face.id) !== face.label);
     this.announced = new Map(faces.map((face) => [face.id, face.label]));
-    if (news.length) announce(news.map((face) => `Face ${face.id}: ${face.label}, ${percent(face.probabilities[face.label])}`).join("; "));
+    if (news.length)
+      announce(
+        news.map((face) => `Face ${face.id}: ${face.label}, ${percent(face.probabilities[face.label])}`).join("; "),
+      );
   }
 
   /** @param {number | null} chosen */
@@ -304,10 +328,15 @@ export class LiveTab {
     }
     if (chosen !== null) select.value = String(chosen);
     const points = this.history.faces.get(chosen ?? -1);
-    if (points && performance.now() - Number(select.dataset.toldMs ?? -5000) > 5000) {
-      select.dataset.toldMs = String(performance.now());
-      const now = Object.entries(points[points.length - 1].probabilities).sort((one, other) => other[1] - one[1]).slice(0, 3);
-      byId("chart").setAttribute("aria-label", `Labels of face ${chosen} over the last minute. Now: ${now.map(([label, value]) => `${label} ${percent(value)}`).join(", ")}`);
+    if (points && performance.now() - Number(select.dataset.labelledMs ?? -5000) > 5000) {
+      select.dataset.labelledMs = String(performance.now());
+      const now = Object.entries(points[points.length - 1].probabilities)
+        .sort((one, other) => other[1] - one[1])
+        .slice(0, 3);
+      byId("chart").setAttribute(
+        "aria-label",
+        `Labels of face ${chosen} over the last minute. Now: ${now.map(([label, value]) => `${label} ${percent(value)}`).join(", ")}`,
+      );
     }
     this.#countEvents();
   }
@@ -327,7 +356,11 @@ export class LiveTab {
   async #listCameras() {
     const devices = await this.camera.devices();
     byId("camera-choice").hidden = devices.length < 2;
-    byId("camera-device").replaceChildren(...devices.map(({ deviceId, label }, number) => element("option", { value: deviceId }, label || `Camera ${number + 1}`)));
+    byId("camera-device").replaceChildren(
+      ...devices.map(({ deviceId, label }, number) =>
+        element("option", { value: deviceId }, label || `Camera ${number + 1}`),
+      ),
+    );
     byId("camera-device").value = this.camera.deviceId;
   }
 }

@@ -19,7 +19,10 @@ const LONGEST_WAIT_MS = 30000;
 let model = {};
 /** @type {string | null} the face of the shown result that is pointed out */
 let pointedOut = null;
+/** @type {ImageBitmap | null} the picture of the shown result; null where the browser cannot show it */
+let bitmap = null;
 let tab = "pictures";
+let connecting = false;
 
 const stage = new Stage(byId("stage-canvas"), pick);
 const cards = new FaceCards(pick);
@@ -30,7 +33,7 @@ const reader = new Reader({
   options: () => settings.options(),
   limits: () => model.limits ?? {},
   needToken: askToken,
-  opened: () => showServerState("ready", "Ready"),
+  lost: () => void connect(),
 });
 const live = new LiveTab({
   stage,
@@ -70,7 +73,7 @@ function openTab(name) {
  * Show a result, or the empty stage.
  * @param {import("./results.js").Entry | null} entry
  */
-function showEntry(entry) {
+async function showEntry(entry) {
   if (entry && (tab === "camera" || entry.clip !== (tab === "clip"))) {
     results.chosen = entry;
     return openTab(entry.clip ? "clip" : "pictures");
@@ -86,6 +89,11 @@ function showEntry(entry) {
   }
   if (entry.clip) byId("clip-video").hidden = true;
   setText(byId("face-source"), entry.name);
+  const picture = await createImageBitmap(entry.shown).catch(() => null);
+  // Another result may have been chosen meanwhile.
+  if (results.chosen !== entry || tab === "camera") return picture?.close();
+  bitmap?.close();
+  bitmap = picture;
   drawEntry(entry);
   const { error, readings } = entry.result;
   if (readings[0]) settings.showLabels(Object.keys(readings[0].probabilities));
@@ -94,21 +102,26 @@ function showEntry(entry) {
 
 /** @param {import("./results.js").Entry} entry */
 function drawEntry(entry) {
-  const { result, options, bitmap } = entry;
+  const { result, options } = entry;
   const faces = result.readings.map((/** @type {any} */ reading, /** @type {number} */ place) => ({
     key: String(place),
     box: reading.box,
-    text: [
-      result.readings.length > 1 ? `${place + 1}` : "",
-      reading.label === null ? "" : `${reading.label} ${percent(reading.probabilities[reading.label])}`,
-    ].join(" ").trim() || `Face ${place + 1}`,
+    text:
+      [
+        result.readings.length > 1 ? `${place + 1}` : "",
+        reading.label === null ? "" : `${reading.label} ${percent(reading.probabilities[reading.label])}`,
+      ]
+        .join(" ")
+        .trim() || `Face ${place + 1}`,
     landmarks: options.faceFacts ? reading.face?.landmarks : null,
   }));
   stage.chosen = faces.length > 1 ? pointedOut : null;
   const size = result.size ?? (bitmap ? [bitmap.width, bitmap.height] : [4, 3]);
   stage.show(bitmap, size, faces);
   stage.canvas.setAttribute("aria-label", `${entry.name}: ${summary(result)}`);
-  const empty = result.error ? "This picture was not read." : "No face was found. Try a picture in which a face is larger and upright.";
+  const empty = result.error
+    ? "This picture was not read."
+    : "No face was found. Try a picture in which a face is larger and upright.";
   cards.show(cardsOfResult(result, options), pointedOut, empty);
 }
 
@@ -123,22 +136,33 @@ function pick(key) {
 function changed(what) {
   if (tab === "camera") {
     if (what === "labels") live.labelsChanged();
-  } else if (results.chosen) void reader.again(results.chosen);
+  } else if (results.chosen?.clip === (tab === "clip")) void reader.again(results.chosen);
 }
 
 /** Ask the server what it is; again and again, each time a little later, while it does not answer. */
-async function connect(waitMs = 1000) {
-  try {
-    model = await api.info();
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 401) return askToken();
-    showServerState("off", "Offline");
-    notify(sentence(error));
-    window.setTimeout(() => connect(Math.min(2 * waitMs, LONGEST_WAIT_MS)), waitMs);
-    return;
+async function connect() {
+  if (connecting) return;
+  connecting = true;
+  let answer = null;
+  for (let waitMs = 1000; !answer; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+    try {
+      answer = await api.info();
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        connecting = false;
+        return askToken();
+      }
+      showServerState("off", "Offline");
+      notify(sentence(error));
+      await new Promise((done) => window.setTimeout(done, waitMs));
+    }
   }
+  connecting = false;
   clearNotice();
   showServerState("ready", "Ready");
+  // After a break the settings stay as they were chosen, unless another model answers.
+  if (JSON.stringify(answer) === JSON.stringify(model)) return;
+  model = answer;
   showModel();
   await showSamples(model.samples ?? [], (picture) => reader.readAll([picture]));
 }
@@ -152,7 +176,8 @@ function showModel() {
     byId(`chip-${key}`).hidden = !model[key];
   }
   byId("purpose").hidden = !model.purpose;
-  setText(byId("purpose-text"), ended(model.purpose ?? ""));
+  const hint = model.samples?.length ? " Try it with the drawings under “Pictures”." : "";
+  setText(byId("purpose-text"), ended(model.purpose ?? "") + hint);
   const bytes = model.limits?.body_bytes;
   setText(byId("limit-text"), bytes ? `Up to ${fileSize(bytes)} each.` : "");
   settings.offer(model);
@@ -168,7 +193,7 @@ function showAbout() {
     ["Profile", model.profile],
     ["Device", model.device],
     ["Labels", (model.labels ?? []).join(", ")],
-    ["Values", (model.values ?? []).join(", ")],
+    ["Values", (model.values ?? []).map((/** @type {any} */ value) => value.name ?? value).join(", ")],
     ["Question", model.question],
     ["Largest request", limits.body_bytes && fileSize(limits.body_bytes)],
     ["Largest picture", limits.pixels && `${(limits.pixels / 1e6).toFixed(1)} megapixels`],
@@ -176,7 +201,9 @@ function showAbout() {
     ["emo-edge", model.emo_edge],
   ];
   byId("about").replaceChildren(
-    ...lines.filter(([, text]) => text).map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text ?? ""))),
+    ...lines
+      .filter(([, text]) => text)
+      .map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text ?? ""))),
   );
 }
 
@@ -196,7 +223,12 @@ function listenForToken() {
       await api.info();
     } catch (failure) {
       error.hidden = false;
-      setText(error, failure instanceof ApiError && failure.status === 401 ? "The server does not accept this token. Check the file and enter it again." : sentence(failure));
+      setText(
+        error,
+        failure instanceof ApiError && failure.status === 401
+          ? "The server does not accept this token. Check the file and enter it again."
+          : sentence(failure),
+      );
       byId("token-text").focus();
       return;
     }

@@ -69,7 +69,8 @@ export class Stage {
     context.clearRect(0, 0, width, height);
     this.#drawPicture(context);
     const last = this.faces.filter((face) => face.key === this.chosen);
-    for (const face of [...this.faces.filter((face) => face.key !== this.chosen), ...last]) this.#drawFace(context, face);
+    for (const face of [...this.faces.filter((face) => face.key !== this.chosen), ...last])
+      this.#drawFace(context, face);
   }
 
   /** @param {CanvasRenderingContext2D} context */
@@ -103,7 +104,10 @@ export class Stage {
     const chosen = face.key === this.chosen;
     context.setLineDash(face.detected === false ? [6, 5] : []);
     // A dark edge under a light line is visible on any picture.
-    for (const [width, colour] of [[chosen ? 6 : 4, "rgb(0 0 0 / 60%)"], [chosen ? 3 : 2, chosen ? "#5eead4" : "#fff"]]) {
+    for (const [width, colour] of [
+      [chosen ? 6 : 4, "rgb(0 0 0 / 60%)"],
+      [chosen ? 3 : 2, chosen ? "#5eead4" : "#fff"],
+    ]) {
       context.lineWidth = Number(width);
       context.strokeStyle = String(colour);
       context.beginPath();

@@ -16,7 +16,7 @@ const THUMB = 80;
 /**
  * @typedef {{
  *   results: import("./results.js").Results, options: () => import("./api.js").Options,
- *   limits: () => any, needToken: () => void, opened: () => void,
+ *   limits: () => any, needToken: () => void, lost: () => void,
  * }} Surroundings
  */
 
@@ -25,9 +25,14 @@ export class Reader {
   /** @param {Surroundings} around */
   constructor(around) {
     this.around = around;
-    /** @type {AbortController | null} */
-    this.running = null;
-    byId("stop-reading").addEventListener("click", () => this.running?.abort());
+    /** Readings wait for each other, so that the server has one at a time from this page. */
+    this.queue = Promise.resolve();
+    this.waiting = 0;
+    this.stop = new AbortController();
+    byId("stop-reading").addEventListener("click", () => {
+      this.stop.abort();
+      this.stop = new AbortController();
+    });
   }
 
   /**
@@ -37,7 +42,8 @@ export class Reader {
   async readAll(pictures) {
     await this.#run(async (signal) => {
       for (const [number, picture] of pictures.entries()) {
-        const progress = pictures.length > 1 ? `Reading ${number + 1} of ${pictures.length}` : `Reading ${picture.name}`;
+        const progress =
+          pictures.length > 1 ? `Reading ${number + 1} of ${pictures.length}` : `Reading ${picture.name}`;
         await this.#readOne([picture], false, picture.name, progress, signal);
       }
     });
@@ -67,26 +73,34 @@ export class Reader {
   }
 
   /** @param {(signal: AbortSignal) => Promise<void>} work */
-  async #run(work) {
-    if (this.running) this.running.abort();
-    const running = new AbortController();
-    this.running = running;
+  #run(work) {
+    const { signal } = this.stop;
     clearNotice();
-    byId("busy").hidden = false;
-    byId("stop-reading").hidden = false;
-    try {
-      await work(running.signal);
-    } catch (error) {
-      if (running.signal.aborted) return;
-      if (error instanceof ApiError && error.status === 401) this.around.needToken();
-      else notify(sentence(error, this.around.limits()));
-    } finally {
-      if (this.running === running) {
-        this.running = null;
-        byId("busy").hidden = true;
-        byId("stop-reading").hidden = true;
+    this.waiting += 1;
+    this.#showBusy();
+    this.queue = this.queue.then(async () => {
+      try {
+        if (!signal.aborted) await work(signal);
+      } catch (error) {
+        if (!signal.aborted) this.#fail(error);
+      } finally {
+        this.waiting -= 1;
+        this.#showBusy();
       }
-    }
+    });
+    return this.queue;
+  }
+
+  #showBusy() {
+    for (const id of ["busy", "stop-reading"]) byId(id).hidden = this.waiting === 0;
+  }
+
+  /** @param {unknown} error */
+  #fail(error) {
+    const status = error instanceof ApiError ? error.status : null;
+    if (status === 401) return this.around.needToken();
+    notify(sentence(error, this.around.limits()));
+    if (status === 0) this.around.lost();
   }
 
   /**
@@ -99,14 +113,15 @@ export class Reader {
   async #readOne(pictures, clip, name, progress, signal) {
     const most = this.around.limits().body_bytes ?? Infinity;
     const bytes = pictures.reduce((sum, { blob }) => sum + blob.size, 0);
-    if (bytes > most) throw new Error(`${name} has ${fileSize(bytes)}, the server takes ${fileSize(most)}. Make it smaller and try again.`);
+    if (bytes > most)
+      throw new Error(
+        `${name} has ${fileSize(bytes)}, the server takes ${fileSize(most)}. Make it smaller and try again.`,
+      );
     const options = this.around.options();
     const result = await this.#answer(pictures, options, clip, progress, signal);
+    // The boxes of a clip lie in its middle frame.
     const shown = pictures[clip ? Math.floor(pictures.length / 2) : 0].blob;
-    const bitmap = await createImageBitmap(shown).catch(() => null);
-    const thumb = bitmap ? await thumbnail(bitmap) : null;
-    this.around.results.add({ pictures, clip, name, result, options, bitmap, thumb });
-    this.around.opened();
+    this.around.results.add({ pictures, shown, clip, name, result, options, thumb: await thumbnail(shown) });
     announce(`${name}: ${summary(result)}`);
   }
 
@@ -135,15 +150,22 @@ export class Reader {
 }
 
 /**
- * Return the address of a small square of a picture.
- * @param {ImageBitmap} bitmap
+ * Return the address of a small square of a picture; null where the browser cannot show the picture.
+ * @param {Blob} picture
  * @returns {Promise<string | null>}
  */
-async function thumbnail(bitmap) {
+async function thumbnail(picture) {
+  const bitmap = await createImageBitmap(picture).catch(() => null);
+  if (!bitmap) return null;
   const canvas = element("canvas", { width: THUMB, height: THUMB });
   const side = Math.min(bitmap.width, bitmap.height);
-  canvas.getContext("2d").drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, THUMB, THUMB);
-  const blob = await new Promise((/** @type {(blob: Blob | null) => void} */ done) => canvas.toBlob(done, "image/jpeg", 0.8));
+  canvas
+    .getContext("2d")
+    .drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, THUMB, THUMB);
+  bitmap.close();
+  const blob = await new Promise((/** @type {(blob: Blob | null) => void} */ done) =>
+    canvas.toBlob(done, "image/jpeg", 0.8),
+  );
   return blob && URL.createObjectURL(blob);
 }
 
@@ -223,7 +245,17 @@ export async function showSamples(paths, take) {
       if (!blob) continue;
       const name = `drawing ${first + number + 1}`;
       const picture = element("img", { src: URL.createObjectURL(blob), alt: "", width: 64, height: 64 });
-      strip.append(element("li", {}, element("button", { type: "button", className: "thumb", "aria-label": `Read ${name}`, onclick: () => take({ blob, name }) }, picture)));
+      strip.append(
+        element(
+          "li",
+          {},
+          element(
+            "button",
+            { type: "button", className: "thumb", "aria-label": `Read ${name}`, onclick: () => take({ blob, name }) },
+            picture,
+          ),
+        ),
+      );
     }
   };
   await show(paths.slice(0, FIRST_SAMPLES), 0);

@@ -9,9 +9,9 @@ const MOST = 100;
 /**
  * A picture or clip that was read.
  * @typedef {{
- *   pictures: {blob: Blob, name: string}[], clip: boolean, name: string, result: any,
- *   options: import("./api.js").Options, bitmap: ImageBitmap | null, thumb: string | null,
- * }} Entry
+ *   pictures: {blob: Blob, name: string}[], shown: Blob, clip: boolean, name: string, result: any,
+ *   options: import("./api.js").Options, thumb: string | null,
+ * }} Entry `shown` is the picture that the boxes lie in
  */
 
 /** The list of results, newest first. */
@@ -24,8 +24,12 @@ export class Results {
     /** @type {Entry | null} */
     this.chosen = null;
     byId("clear-results").addEventListener("click", () => this.clear());
-    byId("download-json").addEventListener("click", () => download(fileName("json"), `${JSON.stringify(this.#documents(), null, 1)}\n`, "application/json"));
-    byId("download-csv").addEventListener("click", () => download(fileName("csv"), resultTable(this.#documents()), "text/csv"));
+    byId("download-json").addEventListener("click", () =>
+      download(fileName("json"), `${JSON.stringify(this.#documents(), null, 1)}\n`, "application/json"),
+    );
+    byId("download-csv").addEventListener("click", () =>
+      download(fileName("csv"), resultTable(this.#documents()), "text/csv"),
+    );
   }
 
   /**
@@ -67,7 +71,13 @@ export class Results {
           : element("span", { className: "no-thumb", "aria-hidden": "true" });
         const button = element(
           "button",
-          { type: "button", className: "result", "aria-pressed": entry === this.chosen, "data-entry": number, onclick: () => this.pick(entry) },
+          {
+            type: "button",
+            className: "result",
+            "aria-pressed": entry === this.chosen,
+            "data-entry": number,
+            onclick: () => this.pick(entry),
+          },
           picture,
           element("span", { className: "result-name" }, entry.name),
           element("span", { className: "result-label" }, summary(entry.result)),
@@ -75,7 +85,8 @@ export class Results {
         return element("li", {}, button);
       }),
     );
-    if (focused) /** @type {HTMLElement | null} */ (byId("results").querySelector(`[data-entry="${focused}"]`))?.focus();
+    if (focused)
+      /** @type {HTMLElement | null} */ (byId("results").querySelector(`[data-entry="${focused}"]`))?.focus();
     const some = this.entries.length > 0;
     byId("results-empty").hidden = some;
     byId("result-downloads").hidden = !some;
@@ -101,7 +112,6 @@ export function summary(result) {
 }
 
 /** @param {Entry} entry */
-function forget({ bitmap, thumb }) {
-  bitmap?.close();
+function forget({ thumb }) {
   if (thumb) URL.revokeObjectURL(thumb);
 }

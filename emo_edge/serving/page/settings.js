@@ -11,12 +11,15 @@ export class Settings {
     this.onChange = onChange;
     /** @type {string[]} own labels in use */
     this.own = [];
+    /** @type {Map<string, string[] | null>} label sets; null where the server does not list the labels */
+    this.sets = new Map();
     byId("label-set").addEventListener("change", () => this.#choose());
     byId("own-labels").addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#useOwn();
     });
-    for (const id of ["which-faces", "face-facts", "demographics"]) byId(id).addEventListener("change", () => onChange("other"));
+    for (const id of ["which-faces", "face-facts", "demographics"])
+      byId(id).addEventListener("change", () => onChange("other"));
   }
 
   /**
@@ -24,10 +27,13 @@ export class Settings {
    * @param {any} info of /v1/info
    */
   offer(info) {
-    const names = Array.isArray(info.label_sets) ? info.label_sets : Object.keys(info.label_sets ?? {});
+    const sets = Array.isArray(info.label_sets)
+      ? info.label_sets.map((/** @type {string} */ name) => [name, null])
+      : Object.entries(info.label_sets ?? {});
+    this.sets = new Map([["", info.labels ?? []], ...sets]);
     byId("label-set").replaceChildren(
-      element("option", { value: "" }, "The server's choice"),
-      ...names.map((/** @type {string} */ name) => element("option", { value: name }, name)),
+      element("option", { value: "" }, "Default of the server"),
+      ...sets.map((/** @type {[string, string[] | null]} */ [name]) => element("option", { value: name }, name)),
       element("option", { value: OWN }, "My own labels …"),
     );
     this.showLabels(info.labels ?? []);
@@ -62,14 +68,25 @@ export class Settings {
   #choose() {
     const own = byId("label-set").value === OWN;
     byId("own-labels").hidden = !own;
-    if (!own) this.onChange("labels");
-    else byId("own-label-text").focus();
+    if (own) return byId("own-label-text").focus();
+    const labels = this.sets.get(byId("label-set").value);
+    if (labels) this.showLabels(labels);
+    else setText(byId("label-hint"), "");
+    this.onChange("labels");
   }
 
   #useOwn() {
-    const labels = [...new Set(byId("own-label-text").value.split(",").map((/** @type {string} */ each) => each.trim()).filter(Boolean))];
+    const labels = [
+      ...new Set(
+        byId("own-label-text")
+          .value.split(",")
+          .map((/** @type {string} */ each) => each.trim())
+          .filter(Boolean),
+      ),
+    ];
     if (labels.length < 2) return notify("Write at least two labels, separated by commas.");
     this.own = /** @type {string[]} */ (labels);
+    this.showLabels(this.own);
     this.onChange("labels");
   }
 }
