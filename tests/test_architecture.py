@@ -70,6 +70,7 @@ LAYERS = (
         "emo_edge.benchmarks.hostile",
         "emo_edge.benchmarks.live",
         "emo_edge.benchmarks.peers",
+        "emo_edge.benchmarks.serving",
         "emo_edge.benchmarks.studies",
     ),
     ("emo_edge.benchmarks.hostile.checkpoints",),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +24,8 @@ from emo_edge.serving.app import make_app
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.routes.service import Service
 
+OTHER_FILES = 512
+"""Descriptors of the engines, the bundle and the page."""
 FIRST_INHERITED = 3
 """Descriptor of the first socket that systemd hands over."""
 
@@ -110,6 +114,15 @@ def make_server(
     return _Server(config, service, started)
 
 
+def allow_connections(limits: ServerLimits) -> None:
+    """Raise the process's bound on open files, as far as it may, so that every connection finds a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * limits.connections_per_address + OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 class _Server(uvicorn.Server):
     """Reports that it is ready, and takes no more readings from a signal on."""
 
@@ -139,9 +152,17 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
             super().connection_made(transport)
             self._address = self.client[0] if self.client else ""
             open_by_address[self._address] += 1
-            self._head = self.loop.call_later(limits.head_s, self._close_headless)
+            self._head: asyncio.TimerHandle | None = None
+            self._await_head()
             if open_by_address[self._address] > limits.connections_per_address:
                 transport.abort()
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_between_requests():
+                self._await_head()
+            super().data_received(data)
+            if not self._is_between_requests():
+                self._forget_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._leave()
@@ -152,16 +173,29 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
             self._leave()
             super().handle_websocket_upgrade(event)
 
+        def _is_between_requests(self) -> bool:
+            cycle: Any = self.cycle
+            return cycle is None or bool(cycle.response_complete)
+
+        def _await_head(self) -> None:
+            if self._head is None:
+                self._head = self.loop.call_later(limits.head_s, self._close_headless)
+
+        def _forget_head(self) -> None:
+            if self._head is not None:
+                self._head.cancel()
+                self._head = None
+
+        def _close_headless(self) -> None:
+            self._head = None
+            if self._is_between_requests():
+                self.transport.abort()
+
         def _leave(self) -> None:
-            self._head.cancel()
+            self._forget_head()
             open_by_address[self._address] -= 1
             if not open_by_address[self._address]:
                 del open_by_address[self._address]
-
-        def _close_headless(self) -> None:
-            # After the first request uvicorn's own time for idle connections counts.
-            if self.cycle is None:
-                self.transport.abort()
 
     return BoundedProtocol
 

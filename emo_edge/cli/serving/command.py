@@ -29,7 +29,7 @@ from emo_edge.serving.access.hosts import is_loopback
 from emo_edge.serving.access.token import read_token
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.routes.chat_request import MOST_TOKENS
-from emo_edge.serving.server import Address, listening_socket, make_server
+from emo_edge.serving.server import Address, allow_connections, listening_socket, make_server
 from emo_edge.serving.start import open_service
 
 CLIP_FRAMES = 8
@@ -84,6 +84,7 @@ def main(bundle: Path, **options: Any) -> None:
                 pipeline, request, ServerLimits(), lambda: chosen_detector(opened, options["detector"], limits)
             ) as service,
         ):
+            allow_connections(service.limits)
             url = address.url(bound.getsockname()[1])
             server = make_server(
                 service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None)

@@ -97,7 +97,8 @@ class LiveLoop:
     def _source_events(self) -> Iterator[LiveEvent]:
         changes, self._capture.changes = self._capture.changes, []
         for change in changes:
-            at_s = change.at_s - self._start_s
+            # The source may have been opened before the loop began.
+            at_s = max(change.at_s - self._start_s, 0.0)
             if change.state == "lost":
                 yield from self._track_events(self._tracker.drop_all("source"))
             yield SourceEvent(self._capture.name, change.state, change.reason, at_s)

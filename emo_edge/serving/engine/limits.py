@@ -29,7 +29,7 @@ class ServerLimits:
     """Without a message, after which a WebSocket is closed."""
     live_connections: int = 4
     """WebSockets at once; each has a face detector of its own."""
-    connections_per_address: int = 256
+    connections_per_address: int = 1024
     """Open connections of one address; the server closes any more at once."""
     drain_s: float = 10.0
     """For requests under way to end after SIGTERM."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -151,10 +150,11 @@ class LiveConnection:
 
     def _session_ended(self, reason: str) -> None:
         if reason:
-            self._on_loop(lambda: self._failed.done() or self._failed.set_result(reason))
+            self._loop.call_soon_threadsafe(self._fail, reason)
 
-    def _on_loop(self, call: Callable[[], Any]) -> None:
-        self._loop.call_soon_threadsafe(call)
+    def _fail(self, reason: str) -> None:
+        if not self._failed.done():
+            self._failed.set_result(reason)
 
     async def _close(self, code: int, reason: str) -> None:
         # The client may have gone already.

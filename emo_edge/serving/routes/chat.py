@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from emo_edge.inference.frames import Faces
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.serving.access.errors import ApiError, as_api_error, error_body
 from emo_edge.serving.engine.jobs import Job
@@ -122,7 +123,7 @@ async def _faces(service: Service, asked: ChatRequest, wanted: Request, client: 
     async with service.budget.hold(pixels_of(asked.picture, service.limits)):
         image = await decode(asked.picture, "the picture", service.limits)
         # An answer is about one face; labels are given of all.
-        faces = "largest" if asked.answers else "all"
+        faces: Faces = "largest" if asked.answers else "all"
         readings = await service.readings(Job(client, [image], wanted, faces))
     if not readings[0]:
         raise ApiError(422, "no face was found in the picture: send one whose face is larger and upright")

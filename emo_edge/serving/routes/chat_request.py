@@ -95,7 +95,7 @@ def _answers(content: Mapping[str, Any], model: str) -> bool:
         raise ApiError(
             404, f"`model` is {model} for labels, or {model}{ANSWER} for answers in words: see /v1/models", "model"
         )
-    return asked != model
+    return bool(asked != model)
 
 
 def _message(messages: Any, limits: ServerLimits) -> tuple[str, bytes]:

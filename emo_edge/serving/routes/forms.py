@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request as HttpRequest
 
 from emo_edge.errors import InputError
-from emo_edge.inference.frames import FACES, Faces
+from emo_edge.inference.frames import Faces
 from emo_edge.inference.results import Request
 from emo_edge.serving.access.errors import ApiError
 from emo_edge.serving.engine.limits import ServerLimits
@@ -54,16 +54,14 @@ async def reading_form(request: HttpRequest, limits: ServerLimits, default: Requ
     for name in options:
         if name not in OPTIONS:
             raise ApiError(400, f"there is no option {name[:40]!r}: choose from {', '.join(OPTIONS)}", name[:40])
-    faces = options.get("faces")
-    if faces is not None and faces not in FACES:
-        raise ApiError(400, "`faces` is all or largest", "faces")
+    labels = parsed_labels(options["labels"], limits) if "labels" in options else default.labels
     asked = replace(
         default,
+        labels=labels,
         face_facts=_switch(options, "face_facts"),
         show_demographics=_switch(options, "demographics"),
-        **({"labels": parsed_labels(options["labels"], limits)} if "labels" in options else {}),
     )
-    return ReadingForm(files, asked, faces, _switch(options, "clip"))
+    return ReadingForm(files, asked, _faces(options.get("faces")), _switch(options, "clip"))
 
 
 def parsed_labels(text: str, limits: ServerLimits) -> str | tuple[str, ...]:
@@ -105,6 +103,12 @@ async def _form(request: HttpRequest, limits: ServerLimits) -> tuple[list[tuple[
     if not files:
         raise ApiError(400, f"the form holds no picture: send one as `{PICTURE_FIELD}`", PICTURE_FIELD)
     return files, options
+
+
+def _faces(value: str | None) -> Faces | None:
+    if value is None or value == "all" or value == "largest":
+        return value
+    raise ApiError(400, "`faces` is all or largest", "faces")
 
 
 def _switch(options: Mapping[str, str], name: str) -> bool:

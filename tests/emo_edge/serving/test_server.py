@@ -166,6 +166,9 @@ def test_a_head_that_never_ends_is_closed(in_process: Callable[..., Any]) -> Non
     with in_process(ServerLimits(head_s=0.3)) as server:
         started = time.monotonic()
         assert raw(server.url, b"GET / HTTP/1.1\r\nX-Slow: ") == b""
+        second = raw(server.url, head("/healthz"), b"GET / HTTP/1.1\r\nX-Slow: ")
+        assert second.startswith(b"HTTP/1.1 200")
+        assert second.count(b"HTTP/1.1") == 1
         assert time.monotonic() - started < PATIENCE_S / 2
         assert ask(f"{server.url}/healthz").status == 200
 
