@@ -65,7 +65,7 @@ class Client:
         self._connection.request("POST", READINGS, picture, {"Content-Type": "image/jpeg"})
         answer = self._connection.getresponse()
         body = answer.read()
-        if answer.status != 200 or not json.loads(body)["results"][0]["readings"]:
+        if answer.status != 200 or json.loads(body)["results"][0]["error"]:
             raise EmoEdgeError(f"the server answered {answer.status}: {body[:200]!r}")
         return time.perf_counter() - started
 

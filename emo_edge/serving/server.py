@@ -60,7 +60,8 @@ def listening_socket(address: Address, *, has_token: bool) -> socket.socket:
     if inherited is not None:
         return inherited
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio switches Nagle's algorithm off only where it knows that it is TCP: 40 ms an answer.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((address.host, address.port))
@@ -163,6 +164,12 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
             super().data_received(data)
             if not self._is_between_requests():
                 self._forget_head()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            # The beginning of the next head may be here already.
+            if self._is_between_requests() and self.conn.trailing_data[0]:
+                self._await_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._leave()

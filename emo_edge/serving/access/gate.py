@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,6 +53,7 @@ class Gate:
     ) -> None:
         self._app, self._hosts, self._token, self._limits, self._metrics = app, hosts, token, limits, metrics
         self._is_draining = is_draining
+        self._bodies = BodyBytes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may enter, and answer the rest."""
@@ -84,12 +86,14 @@ class Gate:
                 self._metrics.refused.labels(str(refusal.status)).inc()
                 await error_response(refusal)(scope, receive, guarded_send)
                 return
-            body = BodyLimit(receive, self._limits, Headers(scope=scope))
+            body = BodyLimit(receive, self._limits, Headers(scope=scope), self._bodies)
             try:
                 await self._app(scope, body.receive, guarded_send)
             except BodyError as error:
                 self._metrics.refused.labels(str(error.refusal.status)).inc()
                 await error_response(error.refusal)(scope, receive, guarded_send)
+            finally:
+                body.release()
         finally:
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.monotonic() - started)
@@ -138,11 +142,18 @@ class BodyError(Exception):
         self.refusal = refusal
 
 
-class BodyLimit:
-    """Counts a body while it arrives; refuses one that is too large or too slow."""
+@dataclass
+class BodyBytes:
+    """Bytes of all bodies in memory."""
 
-    def __init__(self, receive: Receive, limits: ServerLimits, headers: Headers) -> None:
-        self._receive, self._limits = receive, limits
+    held: int = 0
+
+
+class BodyLimit:
+    """Counts a body while it arrives; refuses one that is too large or too slow, or one too many."""
+
+    def __init__(self, receive: Receive, limits: ServerLimits, headers: Headers, bodies: BodyBytes) -> None:
+        self._receive, self._limits, self._bodies, self._held = receive, limits, bodies, 0
         self._size, self._until_s, self._whole = 0, time.monotonic() + limits.body_s, False
         self._is_announced_too_large = _announced(headers) > limits.body_bytes
 
@@ -155,11 +166,21 @@ class BodyLimit:
             self._size += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
             if self._size > self._limits.body_bytes or self._is_announced_too_large:
-                await self._discard()
-                raise BodyError(
-                    ApiError(413, f"a body holds at most {self._limits.body_bytes:,} bytes: shrink the pictures")
-                )
+                await self._refuse(413, f"a body holds at most {self._limits.body_bytes:,} bytes: shrink the pictures")
+            self._held += len(message.get("body", b""))
+            self._bodies.held += len(message.get("body", b""))
+            if self._bodies.held > self._limits.bodies_bytes:
+                await self._refuse(429, "the server holds as many pictures as it may: try again in a moment")
         return message
+
+    def release(self) -> None:
+        """Forget the body: its request is answered."""
+        self._bodies.held -= self._held
+        self._held = 0
+
+    async def _refuse(self, status: int, message: str) -> None:
+        await self._discard()
+        raise BodyError(ApiError(status, message))
 
     async def _discard(self) -> None:
         """Read the rest: with bytes that nobody took, the connection would be reset before the answer is seen."""

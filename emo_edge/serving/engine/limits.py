@@ -11,12 +11,14 @@ class ServerLimits:
 
     body_bytes: int = 10 * 1024 * 1024
     """Of a request's body; a larger one is a 413."""
+    bodies_bytes: int = 256 * 1024 * 1024
+    """Of all bodies in memory at a time; a request beyond it is a 429."""
     pixels: int = 36_000_000
     """Of a picture, counted from its header before it is decoded."""
     pictures: int = 16
     """Of a request."""
     waiting: int = 64
-    """Readings that wait; one more is a 429."""
+    """Requests for readings under way, most of which wait; one more is a 429."""
     deadline_s: float = 30.0
     """From a request's last byte to its answer's first; a later one is a 504."""
     body_s: float = 20.0

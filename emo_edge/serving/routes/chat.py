@@ -120,6 +120,11 @@ def _check_question(service: Service, text: str) -> None:
 
 
 async def _faces(service: Service, asked: ChatRequest, wanted: Request, client: str) -> list[EmotionResult]:
+    with service.admitted():
+        return await _read(service, asked, wanted, client)
+
+
+async def _read(service: Service, asked: ChatRequest, wanted: Request, client: str) -> list[EmotionResult]:
     async with service.budget.hold(pixels_of(asked.picture, service.limits)):
         image = await decode(asked.picture, "the picture", service.limits)
         # An answer is about one face; labels are given of all.

@@ -22,7 +22,8 @@ async def post_readings(request: HttpRequest) -> Response:
     form = await reading_form(request, service.limits, service.request)
     frames = len(form.files) if form.clip else 1
     checked_by(service.pipeline.check, form.request, frames, "labels")
-    results = await while_connected(request, _results(service, form, client_of(request)))
+    with service.admitted():
+        results = await while_connected(request, _results(service, form, client_of(request)))
     return JSONResponse({"results": [result.to_dict() for result in results]})
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
-from emo_edge.serving.engine.jobs import Job, Readings
+from emo_edge.serving.engine.jobs import Job, QueueFullError, Readings
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
 from emo_edge.serving.engine.thread import EngineThread
@@ -45,11 +46,24 @@ class Service:
     is_ready: bool = False
     """True once the engines have read a picture."""
     live_connections: int = 0
+    under_way: int = 0
+    """Requests from the end of their body to their answer."""
 
     @property
     def name(self) -> str:
         """Return the bundle's name."""
         return self.pipeline.manifest.name
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Count a request inside the block; raise QueueFullError, before a picture is decoded, for one too many."""
+        if self.under_way >= self.limits.waiting:
+            raise QueueFullError(f"{self.limits.waiting} readings wait already: try again in a moment")
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
 
     async def readings(self, job: Job) -> Readings:
         """Return what a job gives; one that nobody waits for any more leaves the queue."""

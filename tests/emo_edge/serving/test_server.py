@@ -19,6 +19,7 @@ import pytest
 
 from emo_edge.serving.access.gate import route_name
 from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.server import Address, listening_socket
 from tests.served import ServedCommand, ask
 
 PNG = {"Content-Type": "image/png"}
@@ -152,6 +153,15 @@ def test_a_body_beyond_the_limit_gets_an_answer(in_process: Callable[..., Any]) 
         lines = ("Content-Type: image/png", "Transfer-Encoding: chunked", "Connection: close")
         endless = head("/v1/readings", *lines, method="POST")
         assert b" 413 " in raw(server.url, endless, *[chunk] * 80, b"0\r\n\r\n")[:30]
+
+
+def test_bodies_have_a_bound_together(in_process: Callable[..., Any], drawing: bytes) -> None:
+    with in_process(ServerLimits(bodies_bytes=1000)) as server:
+        for _ in range(2):
+            answer = ask(f"{server.url}/v1/readings", drawing, PNG)
+            assert answer.status == 429
+            assert answer.headers["retry-after"]
+        assert ask(f"{server.url}/v1/readings", drawing[:900], PNG).status == 422, "nothing is held any more"
 
 
 def test_a_slow_body_ends(in_process: Callable[..., Any]) -> None:
@@ -302,6 +312,12 @@ def test_a_signal_lets_requests_end(small_bundle: Path, drawing: bytes, number: 
         assert ended == code
         assert time.monotonic() - started < 10
         assert "Traceback" not in said
+
+
+def test_answers_leave_at_once() -> None:
+    """Where asyncio does not know that a socket is TCP, each answer waits 40 ms for an acknowledgement."""
+    with listening_socket(Address("127.0.0.1", 0), has_token=False) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
 
 
 def test_what_the_command_refuses(small_bundle: Path, tmp_path: Path) -> None:
