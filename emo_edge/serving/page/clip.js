@@ -2,7 +2,7 @@
 
 import { clearNotice, notify } from "./announce.js";
 import { byId, element, setText } from "./dom.js";
-import { picturesOf } from "./pictures.js";
+import { picturesOf } from "./intake.js";
 
 const LONGEST_SIDE = 1280;
 const QUALITY = 0.9;

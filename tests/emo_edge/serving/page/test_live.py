@@ -185,7 +185,7 @@ def test_a_lost_connection_comes_back(open_page: Callable[..., Any]) -> None:
 
     page, _ = open_page(permissions=["camera"], before=cut_first)
     start(page)
-    page.locator("#notice-text", has_text="The page connects again").wait_for()
+    page.locator("#notice-text", has_text="The page connects again").wait_for(state="attached")
     page.locator("#notice").wait_for(state="hidden")
     page.locator(".face-label").first.wait_for()
     assert len(attempts) == 2
