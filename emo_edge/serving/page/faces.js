@@ -4,6 +4,9 @@ import { byId, duration, element, percent, setText } from "./dom.js";
 import { answerNodes, factNodes } from "./facts.js";
 import { places } from "./palette.js";
 
+/** With more faces than these only one card is open at a time. */
+const MOST_OPEN = 2;
+
 /**
  * A face as a card shows it.
  * @typedef {{
@@ -19,7 +22,7 @@ export class FaceCards {
   constructor(onPick) {
     this.list = byId("faces");
     this.onPick = onPick;
-    /** @type {Map<string, {node: HTMLElement, update: (card: Card, chosen: boolean) => void, shape: string}>} */
+    /** @type {Map<string, {node: HTMLElement, update: (card: Card, chosen: boolean, open: boolean) => void, shape: string}>} */
     this.cards = new Map();
   }
 
@@ -36,7 +39,10 @@ export class FaceCards {
       node.remove();
       this.cards.delete(key);
     }
-    for (const [place, face] of faces.entries()) this.#show(face, place, chosen, faces.length > 1);
+    const open = faces.length > MOST_OPEN ? (chosen ?? faces[0].key) : null;
+    for (const [place, face] of faces.entries()) {
+      this.#show(face, place, faces.length > 1, face.key === chosen, open === null || face.key === open);
+    }
     byId("faces-empty").hidden = faces.length > 0;
     setText(byId("faces-empty"), empty);
     setText(byId("face-count"), faces.length ? String(faces.length) : "");
@@ -45,10 +51,11 @@ export class FaceCards {
   /**
    * @param {Card} face
    * @param {number} place
-   * @param {string | null} chosen
    * @param {boolean} several
+   * @param {boolean} chosen
+   * @param {boolean} open
    */
-  #show(face, place, chosen, several) {
+  #show(face, place, several, chosen, open) {
     const shape = JSON.stringify([
       several,
       Object.keys(face.probabilities),
@@ -64,7 +71,7 @@ export class FaceCards {
       card = made;
     }
     if (this.list.children[place] !== card.node) this.list.insertBefore(card.node, this.list.children[place] ?? null);
-    card.update(face, several && face.key === chosen);
+    card.update(face, several && chosen, open);
   }
 }
 
@@ -97,7 +104,7 @@ function makeCard(face, several, pick) {
     ...answerNodes(face.answers ?? {}),
     face.factsAsked ? factNodes(face.facts) : null,
   );
-  const update = (/** @type {Card} */ now, /** @type {boolean} */ chosen) => {
+  const update = (/** @type {Card} */ now, /** @type {boolean} */ chosen, /** @type {boolean} */ open) => {
     setText(label, now.label ?? now.empty ?? "no label");
     setText(sure, now.label === null ? "" : percent(now.probabilities[now.label] ?? 0));
     setText(note, now.note ?? "");
@@ -108,6 +115,7 @@ function makeCard(face, several, pick) {
     texts.forEach((text, place) => setText(values.children[place], text));
     values.hidden = !texts.length;
     node.dataset.chosen = String(chosen);
+    node.dataset.open = String(open);
     if (several) name.setAttribute("aria-pressed", String(chosen));
   };
   return { node, update };

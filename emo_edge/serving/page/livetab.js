@@ -46,7 +46,12 @@ export class LiveTab {
     if (!barrier) return;
     setText(byId("camera-title"), barrier.title);
     setText(byId("camera-text"), barrier.text);
-    byId("camera-help").replaceChildren(...barrier.help.map((line) => element("li", {}, line)));
+    byId("mirror-choice").hidden = true;
+    byId("camera-help").replaceChildren(
+      ...barrier.help.map((line) =>
+        element("li", {}, ...line.map((part, place) => (place % 2 ? element("code", {}, part) : part))),
+      ),
+    );
   }
 
   /** Open the camera and connect. */

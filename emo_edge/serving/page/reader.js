@@ -119,8 +119,8 @@ export class Reader {
    * @param {AbortSignal} signal
    */
   async #readOne(pictures, clip, name, progress, signal) {
-    const fitting = await fitted(pictures, this.around.limits().body_bytes ?? Infinity);
     const options = this.around.options();
+    const fitting = await fitted(pictures, this.around.limits());
     const result = await this.#answer(fitting, options, clip, progress, signal);
     // The boxes of a clip lie in its middle frame.
     const shown = fitting[clip ? Math.floor(fitting.length / 2) : 0].blob;

@@ -31,29 +31,48 @@ export async function thumbnail(picture) {
 /**
  * Return pictures that fit into one request; those that do already stay as they are.
  * @param {{blob: Blob, name: string}[]} pictures
- * @param {number} mostBytes of the request
+ * @param {{body_bytes?: number, pixels?: number}} limits of the server
  */
-export async function fitted(pictures, mostBytes) {
+export async function fitted(pictures, { body_bytes: mostBytes = Infinity, pixels: mostPixels = Infinity }) {
+  const pixels = await Promise.all(pictures.map(({ blob }) => pixelsOf(blob)));
+  let fits = Math.max(...pixels) <= mostPixels && bytesOf(pictures) <= mostBytes;
   let fitting = pictures;
-  const bytes = () => fitting.reduce((sum, { blob }) => sum + blob.size, FORM_BYTES);
-  for (const side of LONGEST_SIDES) {
-    if (bytes() <= mostBytes) break;
-    fitting = await Promise.all(
-      pictures.map(async ({ blob, name }) => ({ blob: (await smaller(blob, side)) ?? blob, name })),
-    );
+  for (const side of fits ? [] : LONGEST_SIDES) {
+    if (!fits)
+      fitting = await Promise.all(pictures.map(async ({ blob, name }) => ({ blob: await smaller(blob, side), name })));
+    fits = bytesOf(fitting) <= mostBytes;
   }
   return fitting;
 }
 
+/** @param {{blob: Blob}[]} pictures */
+function bytesOf(pictures) {
+  return pictures.reduce((sum, { blob }) => sum + blob.size, FORM_BYTES);
+}
+
 /**
- * Return a picture as JPEG with a longest side; null where the browser cannot show the picture.
+ * Return the pixels of a picture by its header; 0 where the browser cannot show the picture.
+ * @param {Blob} picture
+ * @returns {Promise<number>}
+ */
+function pixelsOf(picture) {
+  const image = new Image();
+  image.src = URL.createObjectURL(picture);
+  return new Promise((done) => {
+    image.onload = () => done(image.naturalWidth * image.naturalHeight);
+    image.onerror = () => done(0);
+  }).finally(() => URL.revokeObjectURL(image.src));
+}
+
+/**
+ * Return a picture as JPEG with a longest side; as it is where the browser cannot show it.
  * @param {Blob} picture
  * @param {number} side in pixels
- * @returns {Promise<Blob | null>}
+ * @returns {Promise<Blob>}
  */
 async function smaller(picture, side) {
   const bitmap = await createImageBitmap(picture).catch(() => null);
-  if (!bitmap) return null;
+  if (!bitmap) return picture;
   const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const canvas = element("canvas", {
     width: Math.round(bitmap.width * scale),
@@ -61,5 +80,7 @@ async function smaller(picture, side) {
   });
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
+  return new Promise((done) =>
+    canvas.toBlob((/** @type {Blob | null} */ blob) => done(blob ?? picture), "image/jpeg", QUALITY),
+  );
 }

@@ -88,7 +88,8 @@ def test_faces_are_read_live(live: Page) -> None:
     page.get_by_role("button", name="Stop camera").click()
     page.locator("#server-state-text", has_text="Ready").wait_for()
     lines = traffic_of(page)
-    assert lines[:2] == ["hello", "picture"]
+    assert lines[0] == "hello"
+    assert "picture" in lines
     assert one_in_flight(lines)
 
 
