@@ -46,6 +46,7 @@ export class Camera {
     // Two, because the frame that was sent is drawn while the next one is taken.
     this.canvases = [document.createElement("canvas"), document.createElement("canvas")];
     this.framesBefore = 0;
+    this.taken = 0;
   }
 
   /**
@@ -64,6 +65,7 @@ export class Camera {
     this.video.srcObject = stream;
     await this.video.play();
     this.framesBefore = this.#played();
+    this.taken = 0;
   }
 
   /** Release the camera: its light goes out. */
@@ -99,13 +101,16 @@ export class Camera {
   }
 
   /**
-   * Take a frame; null while the camera gives none.
+   * Take a frame; null while the camera gives no new one.
    * @param {number} mostBytes
    * @returns {Promise<{blob: Blob, picture: HTMLCanvasElement, takenMs: number} | null>}
    */
   async grab(mostBytes) {
     const { video } = this;
     if (!this.stream || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !video.videoWidth) return null;
+    const played = this.#played();
+    if (played && played === this.taken) return null;
+    this.taken = played;
     const takenMs = performance.now();
     this.canvases.reverse();
     const [canvas] = this.canvases;

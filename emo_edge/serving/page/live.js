@@ -6,6 +6,8 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15000;
 /** No more frames a second than this: faces do not change faster. */
 const FRAME_GAP_MS = 50;
+/** Between two looks whether the camera has a new frame. */
+const LOOK_MS = 10;
 /** A frame without an answer for so long means that the connection is dead. */
 const SILENCE_MS = 30000;
 
@@ -157,7 +159,7 @@ export class LiveClient {
     flow.asking = true;
     await pause(this.sentMs + FRAME_GAP_MS - performance.now());
     let frame = null;
-    while (this.socket === socket && !(frame = await this.handlers.grab(this.mostBytes))) await pause(FRAME_GAP_MS);
+    while (this.socket === socket && !(frame = await this.handlers.grab(this.mostBytes))) await pause(LOOK_MS);
     flow.asking = false;
     if (!frame || this.greetings || this.socket !== socket || socket.readyState !== WebSocket.OPEN) return;
     this.sentMs = performance.now();

@@ -7,6 +7,8 @@ import { Recording } from "./recording.js";
 
 /** Boxes older than this do not fit the camera's picture: it is shown without them. */
 const STALE_MS = 1000;
+/** Labels older than this are gone: old news is worse than none. */
+const GONE_MS = 10000;
 const RATE_WINDOW_MS = 3000;
 /** Between two descriptions of the chart. */
 const DESCRIPTION_MS = 5000;
@@ -34,6 +36,7 @@ export class LiveView {
     this.times = [];
     this.dropped = 0;
     this.describedMs = -Infinity;
+    this.agedMs = -Infinity;
     this.on = false;
     /** @type {Map<number, string>} the label of each face that was announced last */
     this.announced = new Map();
@@ -60,6 +63,7 @@ export class LiveView {
     this.last = null;
     this.chart.stop();
     byId("stage-badge").hidden = true;
+    byId("faces").dataset.stale = "false";
     byId("stage").dataset.empty = "true";
     this.stage.clear();
     this.cards.show([], null, "The labels of each face appear here.");
@@ -104,7 +108,7 @@ export class LiveView {
     const delayMs = frame ? Math.max(0, now - frame.takenMs - event.age_ms) : 0;
     this.last = { event, frame, atMs: now, delayMs };
     this.#draw();
-    this.#showStats(event, tripMs, delayMs);
+    this.#showStats(tripMs);
     this.#announceFaces(event.faces);
   }
 
@@ -121,7 +125,7 @@ export class LiveView {
     if (!this.last?.frame || !this.on) return;
     const { event, frame, delayMs } = this.last;
     const chosen = this.#charted();
-    const { stage, cards } = this;
+    const { stage } = this;
     stage.chosen = event.faces.length > 1 ? String(chosen) : null;
     const faces = event.faces.map((/** @type {any} */ face) => ({
       key: String(face.id),
@@ -131,12 +135,30 @@ export class LiveView {
         face.label === null ? `#${face.id}` : `#${face.id} ${face.label} ${percent(face.probabilities[face.label])}`,
     }));
     stage.show(frame.picture, event.size, faces, byId("mirror").checked);
-    cards.show(
-      event.faces.map((/** @type {any} */ face) => cardOf(face, delayMs)),
-      String(chosen),
-      "No face in the camera's picture.",
-    );
+    this.#showCards(event.faces, delayMs, chosen);
     this.#listFaces(chosen);
+  }
+
+  /**
+   * @param {any[]} faces
+   * @param {number} delayMs since the server gave the event, and on the way to and from it
+   * @param {number | null} chosen
+   */
+  #showCards(faces, delayMs, chosen) {
+    const given = faces.map((face) => cardOf(face, delayMs));
+    this.cards.show(given, String(chosen), "No face in the camera's picture.");
+    const ages = faces.map((face) => face.label_age_ms).filter((age) => age !== null);
+    setText(byId("stat-age"), ages.length ? duration(Math.max(...ages) + delayMs) : "–");
+  }
+
+  /** Let the labels grow old while nothing comes from the server. */
+  #age() {
+    if (!this.last || performance.now() - this.agedMs < 250) return;
+    this.agedMs = performance.now();
+    const silentMs = this.agedMs - this.last.atMs;
+    setText(byId("stat-rate"), "0.0");
+    if (silentMs > GONE_MS) this.cards.show([], null, "There are no fresh labels.");
+    else this.#showCards(this.last.event.faces, this.last.delayMs + silentMs, this.#charted());
   }
 
   /** Draw the camera's own picture while no event is fresh. */
@@ -145,6 +167,8 @@ export class LiveView {
     const { video } = this.camera;
     const waiting = !this.last || performance.now() - this.last.atMs > STALE_MS;
     byId("stage-badge").hidden = !waiting;
+    byId("faces").dataset.stale = String(waiting);
+    if (waiting) this.#age();
     if (waiting && video.videoWidth) {
       setText(byId("stage-badge"), this.last ? "Waiting for the server" : "Camera on, not read yet");
       this.stage.show(video, [video.videoWidth, video.videoHeight], [], byId("mirror").checked);
@@ -152,18 +176,10 @@ export class LiveView {
     requestAnimationFrame(() => this.#preview());
   }
 
-  /**
-   * @param {any} event
-   * @param {number} tripMs
-   * @param {number} delayMs
-   */
-  #showStats(event, tripMs, delayMs) {
-    const ages = event.faces
-      .map((/** @type {any} */ face) => face.label_age_ms)
-      .filter((/** @type {any} */ age) => age !== null);
+  /** @param {number} tripMs */
+  #showStats(tripMs) {
     const span = this.times.length > 1 ? (this.times[this.times.length - 1] - this.times[0]) / 1000 : 0;
     setText(byId("stat-rate"), span ? ((this.times.length - 1) / span).toFixed(1) : "–");
-    setText(byId("stat-age"), ages.length ? duration(Math.max(...ages) + delayMs) : "–");
     setText(byId("stat-trip"), tripMs ? duration(tripMs) : "–");
     setText(byId("stat-skipped"), String(Math.max(0, this.camera.frames - this.sent()) + this.dropped));
   }
