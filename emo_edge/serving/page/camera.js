@@ -3,16 +3,25 @@
 const QUALITY = 0.8;
 const LONGEST_SIDE = 640;
 
-/** Return why this page can have no camera at all, or null. */
+/**
+ * Return why this page can have no camera at all, or null; each line of its help is text and code by turns.
+ * @returns {{title: string, text: string, help: string[][]} | null}
+ */
 export function cameraBarrier() {
+  const port = location.port || "80";
   if (!window.isSecureContext) {
     return {
       title: "The camera needs a secure address",
       text: `Browsers give the camera to https pages and to this machine only, not to ${location.origin}. Pictures and clips work here. For the camera, do one of these:`,
       help: [
-        "Open the page on the machine where the server runs, at http://127.0.0.1:" + (location.port || "80") + ".",
-        `Bring the server to this machine with ssh -L 8080:127.0.0.1:${location.port || "80"} ${location.hostname}, then open http://127.0.0.1:8080.`,
-        "Start the server with --tls-cert and --tls-key, and open its https address.",
+        ["Open the page on the machine where the server runs: ", `http://127.0.0.1:${port}`],
+        [
+          "Bring the server to this machine: ",
+          `ssh -L 8080:127.0.0.1:${port} ${location.hostname}`,
+          ", then open ",
+          "http://127.0.0.1:8080",
+        ],
+        ["Start the server with ", "--tls-cert", " and ", "--tls-key", ", and open its https address."],
       ],
     };
   }
@@ -37,6 +46,7 @@ export class Camera {
     // Two, because the frame that was sent is drawn while the next one is taken.
     this.canvases = [document.createElement("canvas"), document.createElement("canvas")];
     this.framesBefore = 0;
+    this.taken = 0;
   }
 
   /**
@@ -55,6 +65,7 @@ export class Camera {
     this.video.srcObject = stream;
     await this.video.play();
     this.framesBefore = this.#played();
+    this.taken = 0;
   }
 
   /** Release the camera: its light goes out. */
@@ -90,13 +101,16 @@ export class Camera {
   }
 
   /**
-   * Take a frame; null while the camera gives none.
+   * Take a frame; null while the camera gives no new one.
    * @param {number} mostBytes
    * @returns {Promise<{blob: Blob, picture: HTMLCanvasElement, takenMs: number} | null>}
    */
   async grab(mostBytes) {
     const { video } = this;
     if (!this.stream || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !video.videoWidth) return null;
+    const played = this.#played();
+    if (played && played === this.taken) return null;
+    this.taken = played;
     const takenMs = performance.now();
     this.canvases.reverse();
     const [canvas] = this.canvases;

@@ -8,6 +8,8 @@ const WINDOW_S = 60;
 const GAP_S = 2;
 /** Labels with a line; more cannot be told apart. */
 const MOST_LINES = 8;
+/** Labels that never came so far have no line: they would lie on each other. */
+const LEAST_PEAK = 0.05;
 const FONT = "12px system-ui, 'Segoe UI', Roboto, Arial, sans-serif";
 const MARGIN = { left: 44, top: 10, bottom: 24 };
 const ROW = 17;
@@ -127,6 +129,7 @@ function shownLabels(points) {
     Math.max(...points.map(({ probabilities }) => probabilities[label] ?? 0));
   return Object.keys(last)
     .map((label) => ({ label, peak: peak(label), now: last[label] }))
+    .filter((each) => each.peak >= LEAST_PEAK)
     .sort((one, other) => other.peak - one.peak)
     .slice(0, MOST_LINES)
     .sort((one, other) => other.now - one.now)

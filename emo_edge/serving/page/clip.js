@@ -2,7 +2,7 @@
 
 import { clearNotice, notify } from "./announce.js";
 import { byId, element, setText } from "./dom.js";
-import { picturesOf } from "./pictures.js";
+import { picturesOf } from "./intake.js";
 
 const LONGEST_SIDE = 1280;
 const QUALITY = 0.9;
@@ -35,6 +35,8 @@ export class ClipTab {
       pictures.value = "";
     });
     byId("read-clip").addEventListener("click", () => this.#read());
+    for (const id of ["clip-start", "clip-end"])
+      byId(id).addEventListener("input", () => this.#seekTo(Number(byId(id).value)));
   }
 
   /**
@@ -81,6 +83,16 @@ export class ClipTab {
     showFrames(this.pictures);
     byId("clip-actions").hidden = false;
     setText(byId("read-clip").querySelector("span"), `Read these ${pictures.length} pictures as one clip`);
+  }
+
+  /**
+   * Show the video at a moment, so that people see where their clip begins or ends.
+   * @param {number} seconds
+   */
+  #seekTo(seconds) {
+    if (!this.file) return;
+    this.video.hidden = false;
+    this.video.currentTime = seconds;
   }
 
   /** Forget the video and the pictures. */

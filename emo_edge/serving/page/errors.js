@@ -22,8 +22,6 @@ const SENTENCES = {
   401: "The server does not accept the token. Enter it again.",
   403: "The server does not accept the address in your browser's address bar. Open the page under the name that the server printed at its start.",
   404: "The server does not know this address. Reload the page: the server may have been updated.",
-  415: "The server does not read this kind of file. Save the picture as JPEG, PNG or WebP and try again.",
-  422: "This picture cannot be read, it may be damaged. Save it again as JPEG or PNG and try again.",
   500: "The server failed at this picture. Its log says why; other pictures can be read.",
   503: "The server is starting or shutting down. Try again in a moment.",
   504: "The reading took too long. Try again, or choose a smaller picture.",
@@ -32,14 +30,19 @@ const SENTENCES = {
 /**
  * Return the sentence for an error of the HTTP interface.
  * @param {unknown} error
- * @param {{body_bytes?: number}} [limits]
+ * @param {{body_bytes?: number, pixels?: number}} [limits]
+ * @param {string} [name] of the picture
  */
-export function sentence(error, limits = {}) {
+export function sentence(error, limits = {}, name = "This picture") {
   if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error);
   if (error.status === 413) {
-    const most = limits.body_bytes ? `more than ${fileSize(limits.body_bytes)}, or too many pixels` : "too large";
-    return `The picture is ${most}. Make it smaller and try again.`;
+    const size = limits.body_bytes ? ` (at most ${fileSize(limits.body_bytes)})` : "";
+    return `${name} is too large for the server${size}. Make it smaller and try again.`;
   }
+  if (error.status === 415)
+    return `${name} is of a kind that the server does not read. Save it as JPEG, PNG or WebP and try again.`;
+  if (error.status === 422)
+    return `${name} cannot be read; it may be damaged. Save it again as JPEG or PNG and try again.`;
   if (error.status === 429) {
     const wait = error.retryAfterS ?? 1;
     return `The server is busy. Try again in ${wait} ${wait === 1 ? "second" : "seconds"}.`;

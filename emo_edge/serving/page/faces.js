@@ -1,10 +1,11 @@
 /** Cards of the faces: label, distribution, facts. Live cards change in place, so that focus stays where it is. */
 
 import { byId, duration, element, percent, setText } from "./dom.js";
+import { answerNodes, factNodes } from "./facts.js";
 import { places } from "./palette.js";
 
-/** Attributes below are not listed. */
-const PRESENT = 0.5;
+/** With more faces than these only one card is open at a time. */
+const MOST_OPEN = 2;
 
 /**
  * A face as a card shows it.
@@ -21,7 +22,7 @@ export class FaceCards {
   constructor(onPick) {
     this.list = byId("faces");
     this.onPick = onPick;
-    /** @type {Map<string, {node: HTMLElement, update: (card: Card, chosen: boolean) => void, shape: string}>} */
+    /** @type {Map<string, {node: HTMLElement, update: (card: Card, chosen: boolean, open: boolean) => void, shape: string}>} */
     this.cards = new Map();
   }
 
@@ -38,7 +39,10 @@ export class FaceCards {
       node.remove();
       this.cards.delete(key);
     }
-    for (const [place, face] of faces.entries()) this.#show(face, place, chosen, faces.length > 1);
+    const open = faces.length > MOST_OPEN ? (chosen ?? faces[0].key) : null;
+    for (const [place, face] of faces.entries()) {
+      this.#show(face, place, faces.length > 1, face.key === chosen, open === null || face.key === open);
+    }
     byId("faces-empty").hidden = faces.length > 0;
     setText(byId("faces-empty"), empty);
     setText(byId("face-count"), faces.length ? String(faces.length) : "");
@@ -47,10 +51,11 @@ export class FaceCards {
   /**
    * @param {Card} face
    * @param {number} place
-   * @param {string | null} chosen
    * @param {boolean} several
+   * @param {boolean} chosen
+   * @param {boolean} open
    */
-  #show(face, place, chosen, several) {
+  #show(face, place, several, chosen, open) {
     const shape = JSON.stringify([
       several,
       Object.keys(face.probabilities),
@@ -66,7 +71,7 @@ export class FaceCards {
       card = made;
     }
     if (this.list.children[place] !== card.node) this.list.insertBefore(card.node, this.list.children[place] ?? null);
-    card.update(face, several && face.key === chosen);
+    card.update(face, several && chosen, open);
   }
 }
 
@@ -99,7 +104,7 @@ function makeCard(face, several, pick) {
     ...answerNodes(face.answers ?? {}),
     face.factsAsked ? factNodes(face.facts) : null,
   );
-  const update = (/** @type {Card} */ now, /** @type {boolean} */ chosen) => {
+  const update = (/** @type {Card} */ now, /** @type {boolean} */ chosen, /** @type {boolean} */ open) => {
     setText(label, now.label ?? now.empty ?? "no label");
     setText(sure, now.label === null ? "" : percent(now.probabilities[now.label] ?? 0));
     setText(note, now.note ?? "");
@@ -110,6 +115,7 @@ function makeCard(face, several, pick) {
     texts.forEach((text, place) => setText(values.children[place], text));
     values.hidden = !texts.length;
     node.dataset.chosen = String(chosen);
+    node.dataset.open = String(open);
     if (several) name.setAttribute("aria-pressed", String(chosen));
   };
   return { node, update };
@@ -135,53 +141,6 @@ function makeBar(label, place) {
     node.dataset.first = String(first);
   };
   return { node, update };
-}
-
-/** @param {Record<string, string>} answers */
-function answerNodes(answers) {
-  return Object.entries(answers).map(([question, answer]) =>
-    element(
-      "div",
-      { className: "answer" },
-      element("p", { className: "question" }, question),
-      element("p", {}, answer),
-    ),
-  );
-}
-
-/**
- * Return pose, attributes and demographics of a face.
- * @param {any} facts `face` of result-1.json
- */
-function factNodes(facts) {
-  if (!facts) return element("p", { className: "hint" }, "This model gives no face facts.");
-  const list = element("dl", { className: "facts" });
-  const add = (/** @type {string} */ term, /** @type {Node | string} */ text) =>
-    list.append(element("div", {}, element("dt", {}, term), element("dd", {}, text)));
-  if (facts.pose) {
-    const { pitch, yaw, roll } = facts.pose;
-    add("Head pose", `pitch ${degrees(pitch)}, yaw ${degrees(yaw)}, roll ${degrees(roll)}`);
-  }
-  if (facts.attributes) {
-    const present = Object.entries(facts.attributes).filter(([, value]) => Number(value) >= PRESENT);
-    present.sort((one, other) => Number(other[1]) - Number(one[1]));
-    const chips = present.map(([each, value]) =>
-      element("li", { className: "tag" }, `${each.replaceAll("_", " ")} ${percent(Number(value))}`),
-    );
-    add("Attributes", chips.length ? element("ul", { className: "tags" }, ...chips) : "none above 50\u202f%");
-  }
-  for (const [head, scores] of Object.entries(facts.demographics ?? {})) {
-    const [best] = Object.entries(/** @type {Record<string, number>} */ (scores)).sort(
-      (one, other) => other[1] - one[1],
-    );
-    if (best) add(`${head[0].toUpperCase()}${head.slice(1)} (a guess)`, `${best[0]}, ${percent(best[1])}`);
-  }
-  return list;
-}
-
-/** @param {number} value */
-function degrees(value) {
-  return `${Math.round(value) || 0}°`.replace("-", "\u2212");
 }
 
 /**

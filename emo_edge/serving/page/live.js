@@ -6,6 +6,8 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15000;
 /** No more frames a second than this: faces do not change faster. */
 const FRAME_GAP_MS = 50;
+/** Between two looks whether the camera has a new frame. */
+const LOOK_MS = 10;
 /** A frame without an answer for so long means that the connection is dead. */
 const SILENCE_MS = 30000;
 
@@ -39,10 +41,12 @@ export class LiveClient {
     /** @type {string | string[] | null} */
     this.labels = null;
     this.sent = 0;
+    /** Greetings of the server that are still to come: one a connection, one a change of the labels. */
+    this.greetings = 0;
     this.running = false;
     this.waitMs = FIRST_WAIT_MS;
     this.mostBytes = Infinity;
-    /** @type {{frame: Frame, index: number, sentMs: number} | null} */
+    /** @type {{frame: Frame, sentMs: number} | null} */
     this.inFlight = null;
     this.sentMs = -Infinity;
     this.timer = 0;
@@ -74,7 +78,9 @@ export class LiveClient {
    */
   setLabels(labels) {
     this.labels = labels;
-    if (labels !== null && this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ labels }));
+    if (labels === null || this.socket?.readyState !== WebSocket.OPEN) return;
+    this.greetings += 1;
+    this.socket.send(JSON.stringify({ labels }));
   }
 
   #connect() {
@@ -84,7 +90,8 @@ export class LiveClient {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.inFlight = null;
-    const flow = { index: 0, asking: false };
+    this.greetings = 1;
+    const flow = { asking: false };
     let opened = false;
     socket.addEventListener("open", () => {
       opened = true;
@@ -94,14 +101,20 @@ export class LiveClient {
       if (this.socket !== socket) return;
       const message = JSON.parse(data);
       if (message.kind === "hello") {
+        this.greetings -= 1;
+        if (this.greetings) return;
         this.waitMs = FIRST_WAIT_MS;
         this.mostBytes = message.limits?.message_bytes ?? Infinity;
         this.handlers.state("open", "Live");
         this.handlers.hello(message);
+        // A frame that came before the new labels has no answer any more.
+        window.clearTimeout(this.watchdog);
+        this.inFlight = null;
         void this.#next(socket, flow);
       } else if (message.kind === "frame" || message.kind === "refused") {
-        const flight = this.inFlight?.index === message.index ? this.inFlight : null;
-        if (flight) this.inFlight = null;
+        // One frame is in flight, so the answer is its own.
+        const flight = this.inFlight;
+        this.inFlight = null;
         window.clearTimeout(this.watchdog);
         if (message.kind === "frame")
           this.handlers.event(message, flight?.frame ?? null, flight ? performance.now() - flight.sentMs : 0);
@@ -139,18 +152,18 @@ export class LiveClient {
   /**
    * Send the next frame as soon as there is one.
    * @param {WebSocket} socket
-   * @param {{index: number, asking: boolean}} flow of this connection
+   * @param {{asking: boolean}} flow of this connection
    */
   async #next(socket, flow) {
-    if (flow.asking || this.inFlight) return;
+    if (flow.asking || this.inFlight || this.greetings) return;
     flow.asking = true;
     await pause(this.sentMs + FRAME_GAP_MS - performance.now());
     let frame = null;
-    while (this.socket === socket && !(frame = await this.handlers.grab(this.mostBytes))) await pause(FRAME_GAP_MS);
+    while (this.socket === socket && !(frame = await this.handlers.grab(this.mostBytes))) await pause(LOOK_MS);
     flow.asking = false;
-    if (!frame || this.socket !== socket || socket.readyState !== WebSocket.OPEN) return;
+    if (!frame || this.greetings || this.socket !== socket || socket.readyState !== WebSocket.OPEN) return;
     this.sentMs = performance.now();
-    this.inFlight = { frame, index: flow.index++, sentMs: this.sentMs };
+    this.inFlight = { frame, sentMs: this.sentMs };
     socket.send(frame.blob);
     this.sent += 1;
     this.watchdog = window.setTimeout(() => socket.close(4000, "no answer"), SILENCE_MS);

@@ -3,14 +3,18 @@
 import { clearNotice, notify, showServerState } from "./announce.js";
 import * as api from "./api.js";
 import { ClipTab } from "./clip.js";
-import { byId, element, fileSize, percent, setText } from "./dom.js";
+import { byId, percent, setText } from "./dom.js";
 import { ApiError, ended, sentence } from "./errors.js";
 import { cardsOfResult, FaceCards } from "./faces.js";
+import { listenForPictures } from "./intake.js";
 import { LiveTab } from "./livetab.js";
+import { showModel } from "./model.js";
 import { Stage } from "./overlay.js";
-import { listenForPictures, Reader, showSamples } from "./pictures.js";
+import { Reader } from "./reader.js";
 import { Results, summary } from "./results.js";
+import { showSamples } from "./samples.js";
 import { Settings } from "./settings.js";
+import { askToken, listenForToken } from "./token.js";
 
 const TABS = ["camera", "pictures", "clip"];
 const LONGEST_WAIT_MS = 30000;
@@ -163,80 +167,9 @@ async function connect() {
   // After a break the settings stay as they were chosen, unless another model answers.
   if (JSON.stringify(answer) === JSON.stringify(model)) return;
   model = answer;
-  showModel();
-  await showSamples(model.samples ?? [], (picture) => reader.readAll([picture]));
-}
-
-/** Show name, purpose, profile and device. */
-function showModel() {
-  setText(byId("model-name"), model.name);
-  document.title = `${model.name} · emo-edge`;
-  for (const key of ["profile", "device"]) {
-    setText(byId(key), model[key] ?? "");
-    byId(`chip-${key}`).hidden = !model[key];
-  }
-  byId("purpose").hidden = !model.purpose;
-  const hint = model.samples?.length ? " Try it with the drawings under “Pictures”." : "";
-  setText(byId("purpose-text"), ended(model.purpose ?? "") + hint);
-  const bytes = model.limits?.body_bytes;
-  setText(byId("limit-text"), bytes ? `Up to ${fileSize(bytes)} each.` : "");
+  showModel(model);
   settings.offer(model);
-  showAbout();
-}
-
-function showAbout() {
-  const limits = model.limits ?? {};
-  /** @type {[string, string | undefined][]} */
-  const lines = [
-    ["Model", model.name],
-    ["Purpose", model.purpose],
-    ["Profile", model.profile],
-    ["Device", model.device],
-    ["Labels", (model.labels ?? []).join(", ")],
-    ["Values", (model.values ?? []).map((/** @type {any} */ value) => value.name ?? value).join(", ")],
-    ["Question", model.question],
-    ["Largest request", limits.body_bytes && fileSize(limits.body_bytes)],
-    ["Largest picture", limits.pixels && `${(limits.pixels / 1e6).toFixed(1)} megapixels`],
-    ["Pictures of a clip", limits.pictures && String(limits.pictures)],
-    ["emo-edge", model.emo_edge],
-  ];
-  byId("about").replaceChildren(
-    ...lines
-      .filter(([, text]) => text)
-      .map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text ?? ""))),
-  );
-}
-
-/** Show the form of the token. */
-function askToken() {
-  showServerState("off", "Token needed");
-  const dialog = byId("token-dialog");
-  if (!dialog.open) dialog.showModal();
-}
-
-function listenForToken() {
-  byId("token-form").addEventListener("submit", async (/** @type {Event} */ event) => {
-    event.preventDefault();
-    const error = byId("token-error");
-    api.keepToken(byId("token-text").value);
-    try {
-      await api.info();
-    } catch (failure) {
-      error.hidden = false;
-      setText(
-        error,
-        failure instanceof ApiError && failure.status === 401
-          ? "The server does not accept this token. Check the file and enter it again."
-          : sentence(failure),
-      );
-      byId("token-text").focus();
-      return;
-    }
-    error.hidden = true;
-    byId("token-text").value = "";
-    byId("token-dialog").close();
-    await connect();
-  });
+  await showSamples(model.samples ?? [], (picture) => reader.readAll([picture]));
 }
 
 function listenForTabs() {
@@ -255,7 +188,7 @@ function listenForTabs() {
 }
 
 listenForTabs();
-listenForToken();
+listenForToken(connect);
 listenForPictures(
   (pictures) => {
     if (tab === "clip") return clip.openPictures(pictures);

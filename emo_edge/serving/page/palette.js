@@ -4,7 +4,7 @@
 const USUAL = { sadness: 0, anger: 1, disgust: 2, surprise: 3, happiness: 4, joy: 4, fear: 5, contempt: 6, neutral: 7 };
 const COLOURS = 8;
 /** Dashes, in CSS pixels: lines stay apart without colour. */
-const DASHES = [[], [8, 4], [2, 3], [10, 4, 2, 4], [], [5, 3], [16, 4], [1, 4]];
+const DASHES = [[], [8, 4], [2, 3], [10, 4, 2, 4], [], [5, 3], [16, 4], []];
 
 /**
  * Return a place in the palette for each label, different ones as long as there are any.

@@ -102,13 +102,17 @@ def open_page(browser: Browser, server_url: str) -> Iterator[Callable[..., tuple
     contexts = []
 
     def opened(
-        *, url: str = server_url, before: Callable[[Page], object] | None = None, **options: Any
+        *,
+        url: str = server_url,
+        before: Callable[[Page], object] | None = None,
+        expected: tuple[str, ...] = (),
+        **options: Any,
     ) -> tuple[Page, Watch]:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)
-        watch = Watch(url.rstrip("/"))
+        watch = Watch(url.rstrip("/"), expected=expected)
         watches.append(watch)
         watch.follow(page)
         if before:

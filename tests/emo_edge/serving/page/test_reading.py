@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -22,6 +23,9 @@ SAMPLES = ROOT / "emo_edge" / "samples"
 HAPPY, ANGRY = SAMPLES / "001-happiness.jpg", SAMPLES / "006-anger.jpg"
 SCHEMA = json.loads((ROOT / "emo_edge" / "schemas" / "result-1.json").read_text(encoding="utf-8"))
 FRAMES = 4
+TOO_MANY = 6200
+"""Pixels of a side of a picture that the server does not take."""
+CROWD = ("001-happiness.jpg", "005-disgust.jpg", "006-anger.jpg", "011-fear.jpg")
 GIVE_FILE = """([selector, kind, name, type, text]) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const data = new DataTransfer();
@@ -194,6 +198,40 @@ def test_a_model_s_names_stay_text(open_page: Callable[..., Any]) -> None:
     page.locator("#model-name", has_text=evil).wait_for()
     assert evil in page.locator("#purpose").inner_text()
     assert page.locator("#model-name img, #purpose img, #about img, #label-hint img").count() == 0
+
+
+@pytest.mark.parametrize("reason", ["pixels", "bytes"])
+def test_a_picture_that_is_too_large_is_made_smaller(page: Page, tmp_path: Path, reason: str) -> None:
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / ("large.jpg" if reason == "pixels" else "large.png")
+    side = TOO_MANY if reason == "pixels" else TOO_MANY // 2
+    picture = cv2.resize(cv2.imread(str(HAPPY)), (side, side))
+    if reason == "bytes":
+        # Noise next to the face is what no file format makes smaller.
+        noise = np.random.default_rng(0).integers(0, 255, (side, side // 2, 3), np.uint8)
+        picture = np.hstack([picture, noise])
+    cv2.imwrite(str(path), picture)
+    page.locator("#picture-files").set_input_files(path)
+    wait_for_results(page, 1)
+    assert page.locator(".face-label").inner_text() == "happiness"
+    assert "was made smaller" in page.locator("#notice-text").inner_text()
+    [result] = json.loads(downloaded(page, "#download-json"))
+    assert max(result["size"]) == 2560
+
+
+def test_of_many_faces_one_card_is_open(page: Page, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "crowd.png"
+    row = np.hstack([cv2.imread(str(SAMPLES / name)) for name in CROWD])
+    cv2.imwrite(str(path), row)
+    page.locator("#picture-files").set_input_files(path)
+    wait_for_results(page, 1)
+    assert page.locator(".face-label").count() == len(CROWD)
+    assert page.locator(".bars:visible").count() == 1
+    page.get_by_role("button", name="Face 3").click()
+    assert page.get_by_role("button", name="Face 3").get_attribute("aria-pressed") == "true"
+    assert page.locator(".face").nth(2).locator(".bars").is_visible()
+    assert page.locator(".bars:visible").count() == 1
 
 
 def drawn_video(path: Path) -> Path:

@@ -20,7 +20,7 @@ FAILED_LOADS = ("Failed to load resource",)
 TOKEN = "open-sesame?>~"
 SENTENCES = {
     413: "Make it smaller and try again.",
-    415: "Save the picture as JPEG, PNG or WebP and try again.",
+    415: "Save it as JPEG, PNG or WebP and try again.",
     429: "The server is busy. Try again in 0 seconds.",
     500: "Its log says why",
     503: "Try again in a moment.",
@@ -31,8 +31,7 @@ SENTENCES = {
 @pytest.fixture
 def ready(open_page: Callable[..., Any]) -> Page:
     page: Page
-    page, watch = open_page()
-    watch.expected = FAILED_LOADS
+    page, _ = open_page(expected=FAILED_LOADS)
     page.locator("#server-state-text", has_text="Ready").wait_for()
     return page
 
@@ -91,11 +90,13 @@ def test_a_page_without_a_secure_address_says_what_to_do(open_page: Callable[...
 
     def carry(page: Page) -> None:
         def fetch(route: Any) -> None:
-            route.fulfill(response=route.fetch(url=route.request.url.replace(address, f"{server_url}/")))
+            # Without the headers of the other address, which the server would refuse.
+            here = route.request.url.replace(address, f"{server_url}/")
+            route.fulfill(response=route.fetch(url=here, headers={"accept": "*/*"}))
 
         page.route(f"{address}**", fetch)
 
-    page, _ = open_page(url=address, before=carry)
+    page, _ = open_page(url=address, before=carry, expected=("Cross-Origin-Opener-Policy",))
     page.locator("#server-state-text", has_text="Ready").wait_for()
     page.get_by_role("tab", name="Camera").click()
     assert page.get_by_role("button", name="Start camera").is_disabled()
@@ -143,8 +144,7 @@ def test_a_token_is_asked_for_and_stays_out_of_addresses(open_page: Callable[...
             " { super(url, protocols); window.offered = protocols; } };"
         )
 
-    page, watch = open_page(before=guard, permissions=["camera"])
-    watch.expected = FAILED_LOADS
+    page, _ = open_page(before=guard, permissions=["camera"], expected=FAILED_LOADS)
     dialog = page.get_by_role("dialog", name="This server asks for a token")
     dialog.wait_for()
     page.get_by_role("textbox", name="Token").fill("wrong")
