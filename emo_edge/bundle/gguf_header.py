@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.gguf_types import UNQUANTIZED_TENSORS
 from emo_edge.bundle.model_shape import LanguageShape
 from emo_edge.errors import CheckpointError
 
@@ -73,6 +74,11 @@ class GgufHeader:
     def tensor_bytes(self) -> dict[str, int]:
         """Size of each tensor as it is stored, padding included."""
         return {name: tensor.bytes for name, tensor in self.tensors.items()}
+
+    @property
+    def quantized_types(self) -> frozenset[int]:
+        """Numbers of the tensor types with blocks: a file whose own type is f16 may hold some."""
+        return frozenset(tensor.type for tensor in self.tensors.values()) - UNQUANTIZED_TENSORS
 
     @property
     def layer_bytes(self) -> float:

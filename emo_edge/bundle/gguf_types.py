@@ -99,6 +99,7 @@ UNQUANTIZED = (*EXACT, "bf16")
 """File types without blocks: their attention cache stays float32, and llama.cpp has neither AMX kernels nor repacked
 weights for them."""
 UNQUANTIZED_NUMBERS = frozenset(FILE_TYPES[name].number for name in UNQUANTIZED)
+UNQUANTIZED_TENSORS = frozenset(TENSOR_TYPES[name].number for name in UNQUANTIZED)
 UNWEIGHTED = (*UNQUANTIZED, "q8_0")
 """File types that llama.cpp makes without importance statistics, whatever it is given."""
 

@@ -1,8 +1,9 @@
 """Open llama.cpp safely: silent, with its errors kept, and without the AMX path where that path crashes.
 
-gcc 12 compiles llama.cpp's AMX kernels so that the first quantized matrix product of several tokens ends the process
-with a signal: its ``_tile_loadconfig`` names 8 of the 64 bytes it reads, and the rest is removed as dead stores. So on
-such a machine a child process takes that step first, once per build; run as a module, this file is that child.
+Some compilers build llama.cpp's AMX kernels so that a quantized matrix product of several tokens ends the process with
+a signal, or does not, by what the stack held: see `emo_edge.runtimes.llama_cpp.compiler`. A build of theirs never uses
+these kernels. For any other build a child process takes that step first, once per build and kind of file; run as a
+module, this file is that child.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.checks.gguf import check_gguf
-from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
+from emo_edge.bundle.gguf_header import read_gguf_structure
 from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.machine.waiting_threads import limited_spinning
 from emo_edge.runtimes.llama_cpp.admitted import is_admitted
+from emo_edge.runtimes.llama_cpp.compiler import may_lose_tile_stores
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.extras import unloadable
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS
@@ -106,19 +108,28 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
 def fast_path_is_safe(path: Path, *, information: str | None = None, command: Sequence[str] | None = None) -> bool:
     """Return True if llama.cpp may repack this model's weights for the CPU's matrix units; warn if it may not.
 
-    ``information`` replaces llama.cpp's description of this machine, ``command`` the child that tries the file.
+    ``information`` replaces llama.cpp's description of this machine and of the build, ``command`` the child that tries
+    the file.
     """
+    may_be_wrong = information is None and may_lose_tile_stores(_cpu_libraries())
     information = information or library().llama_print_system_info().decode()
-    file_type = _file_type(path) if "AMX_INT8 = 1" in information else 0
-    if file_type in UNQUANTIZED_NUMBERS:
+    if "AMX_INT8 = 1" not in information:
+        return True
+    # Not the file's own type: calibration tries files of one type with tensors of others.
+    try:
+        types = read_gguf_structure(path).quantized_types
+    except (OSError, ValueError):
+        return False  # whoever loads the file says what is wrong with it
+    if not types:
         return True
     child = command or module_command("emo_edge.runtimes.llama_cpp.library", str(path))
-    safe = _proved(f"{build_key(information)} | file type {file_type}", child)
+    names = ",".join(map(str, sorted(types)))
+    safe = not may_be_wrong and _proved(f"{build_key(information)} | tensor types {names}", child)
     if not safe:
         logger.warning(
             "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
-            'to fix it: CXXFLAGS="-fno-tree-dse -fno-dse" pip install --force-reinstall --no-binary llama-cpp-python '
-            "llama-cpp-python"
+            'to fix it: CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches" pip install --force-reinstall '
+            "--no-binary llama-cpp-python llama-cpp-python"
         )
     return safe
 
@@ -155,25 +166,21 @@ def log_callback(llama_cpp: Any) -> Any:
     return llama_cpp.llama_log_callback(receive)
 
 
-def _file_type(path: Path) -> int:
-    """Read the file type from the metadata: ``llama_model_ftype`` is 0 while no weights are loaded."""
-    native, model = library(), load_model(path, vocabulary_only=True)
-    try:
-        buffer = ctypes.create_string_buffer(16)
-        native.llama_model_meta_val_str(model, b"general.file_type", buffer, len(buffer))
-        return int(buffer.value) if buffer.value.isdigit() else -1
-    finally:
-        native.llama_model_free(model)
-
-
 def build_key(information: str) -> str:
     """Name this build on this CPU: a home directory may serve several machines."""
     import llama_cpp
 
-    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(llama_cpp.__file__).parent / "lib")
-    files = [(file.name, file.stat()) for file in sorted(folder.glob("*ggml-cpu*"))]
+    files = [(file.name, file.stat()) for file in _cpu_libraries()]
     stamps = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in files]
     return " | ".join([llama_cpp.__version__, *stamps, information.strip()])
+
+
+def _cpu_libraries() -> list[Path]:
+    """Return llama.cpp's kernels for the CPU, as they are installed."""
+    import llama_cpp
+
+    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(llama_cpp.__file__).parent / "lib")
+    return sorted(folder.glob("*ggml-cpu*"))
 
 
 def _proved(key: str, command: Sequence[str]) -> bool:

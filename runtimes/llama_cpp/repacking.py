@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.bundle.gguf_header import read_gguf_header
-from emo_edge.bundle.gguf_types import UNQUANTIZED_NUMBERS
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama_cpp.library import build_key, library, load_model, native_errors, probe_batch
 from emo_edge.utils.cache import read_cached, write_cached
@@ -43,9 +42,9 @@ def repacking_pays(path: Path, threads: int, measure: Callable[[Path, bool, int]
     if not path.is_file() or path.stat().st_size < MEASURED_FROM:
         return True
     header = read_gguf_header(path)
-    file_type = header.metadata.get("general.file_type")
-    if file_type in UNQUANTIZED_NUMBERS:
+    if not header.quantized_types:
         return True
+    file_type = header.metadata.get("general.file_type")
     information = library().llama_print_system_info().decode()
     key = f"{build_key(information)} | file type {file_type} | width {header.shape().width}"
     answers = read_cached(ANSWERS_NAME)

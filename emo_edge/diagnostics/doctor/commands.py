@@ -7,7 +7,7 @@ import shlex
 from emo_edge.diagnostics.doctor.facts import Facts
 
 HEADLESS_OPENCV = '"opencv-python-headless<5"'
-AMX_FLAGS = 'CXXFLAGS="-fno-tree-dse -fno-dse"'
+AMX_FLAGS = 'CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches"'
 """Compiler flags against the fault of gcc 12 in llama.cpp's AMX kernels."""
 REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 

@@ -431,7 +431,11 @@ TWO_RUNTIMES = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
         ),
         (engine("cv2", "missing"), (), ['pip install "emo-edge[cpu]"']),
         (engine("llama_cpp", "broken", problem="ended by SIGILL"), (), [REBUILD]),
-        (engine("llama_cpp", amx="avoided: its probe failed"), (), [f'CXXFLAGS="-fno-tree-dse -fno-dse" {REBUILD}']),
+        (
+            engine("llama_cpp", amx="avoided: its probe failed"),
+            (),
+            [f'CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches" {REBUILD}'],
+        ),
         (engine("llama_cpp", amx="built in, not proved"), (), ["emo-edge doctor --bundle BUNDLE"]),
         (
             engine("onnxruntime", "broken", packages={"onnxruntime-gpu": "1.32.0"}, problem="ended by SIGSEGV"),
@@ -488,7 +492,7 @@ def test_each_fault_has_its_command(
 def test_a_cpu_with_amx_gets_the_compiler_flags_that_its_kernels_need(tmp_path: Path) -> None:
     found = machine(tmp_path, TREES["x86"], architecture="x86_64")
     report = report_of(found, healthy(llama_cpp=engine("llama_cpp", "missing")))
-    command = 'CXXFLAGS="-fno-tree-dse -fno-dse" pip install "emo-edge[cpu]"'
+    command = 'CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches" pip install "emo-edge[cpu]"'
     assert [step.command for step in report.steps] == [command]
 
 
@@ -651,7 +655,7 @@ engines
 
 what to do
   broken   llama_cpp: ended by SIGILL; build it on this machine
-           $ CXXFLAGS="-fno-tree-dse -fno-dse" {REBUILD}
+           $ CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches" {REBUILD}
 
 emo-edge infer runs here on: nothing yet
 """
