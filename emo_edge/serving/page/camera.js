@@ -46,6 +46,7 @@ export class Camera {
     // Two, because the frame that was sent is drawn while the next one is taken.
     this.canvases = [document.createElement("canvas"), document.createElement("canvas")];
     this.framesBefore = 0;
+    this.presented = 0;
     this.taken = 0;
   }
 
@@ -64,6 +65,8 @@ export class Camera {
     stream.getVideoTracks()[0].addEventListener("ended", onEnd);
     this.video.srcObject = stream;
     await this.video.play();
+    this.presented = 0;
+    this.#count(stream);
     this.framesBefore = this.#played();
     this.taken = 0;
   }
@@ -97,7 +100,19 @@ export class Camera {
   }
 
   #played() {
-    return this.video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
+    return this.video.getVideoPlaybackQuality?.().totalVideoFrames || this.presented;
+  }
+
+  /**
+   * Count frames for Firefox, whose playback quality counts none of a camera.
+   * @param {MediaStream} stream
+   */
+  #count(stream) {
+    this.video.requestVideoFrameCallback?.((_, { presentedFrames }) => {
+      if (this.stream !== stream) return;
+      this.presented = presentedFrames;
+      this.#count(stream);
+    });
   }
 
   /**

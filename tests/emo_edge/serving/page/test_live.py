@@ -77,7 +77,6 @@ def downloaded(page: Page, button: str) -> str:
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_faces_are_read_live(live: Page) -> None:
     page = live
     assert page.locator("#server-state-text").inner_text() == "Live"
@@ -105,7 +104,6 @@ def test_the_check_of_the_flow_finds_what_it_is_for() -> None:
     assert not one_in_flight(["hello", "picture", "picture", "frame", "frame"])
 
 
-@pytest.mark.slow
 def test_events_are_downloaded(live: Page) -> None:
     page = live
     page.get_by_role("button", name="Stop camera").click()
@@ -117,7 +115,6 @@ def test_events_are_downloaded(live: Page) -> None:
     assert "happiness" in {row["label"] for row in rows}
 
 
-@pytest.mark.slow
 def test_labels_change_while_the_camera_is_on(live: Page) -> None:
     page = live
     page.get_by_role("combobox", name="Labels").select_option("affectnet8")
@@ -128,7 +125,6 @@ def test_labels_change_while_the_camera_is_on(live: Page) -> None:
     page.locator(".bar").first.wait_for()
 
 
-@pytest.mark.slow
 def test_a_hidden_tab_sends_nothing(live: Page) -> None:
     page = live
     page.evaluate(HIDE, True)
@@ -142,7 +138,6 @@ def test_a_hidden_tab_sends_nothing(live: Page) -> None:
     assert page.locator("#server-state-text").inner_text() == "Live"
 
 
-@pytest.mark.slow
 def test_another_tab_of_the_page_releases_the_camera(live: Page) -> None:
     page = live
     page.get_by_role("tab", name="Pictures").click()
@@ -162,7 +157,6 @@ def test_announcements_keep_their_distance(live: Page) -> None:
     assert all(gap > ANNOUNCEMENT_GAP_MS - 5 for gap in gaps)
 
 
-@pytest.mark.slow
 def test_a_lost_connection_comes_back(open_page: Callable[..., Any]) -> None:
     attempts: list[int] = []
 
