@@ -326,15 +326,17 @@ def label_bundle(label_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def label_graph_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ONNX graph of labels with random weights, as a user imports it."""
+    """An ONNX graph of labels and two values with random weights, as a user imports it."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
+    from emo_edge.bundle.prompts import ValueRange
     from emo_edge.export.importers.labels.onnx_graph import GraphContract, checkpoint_from_onnx_graph
     from emo_edge.taxonomy import LABEL_SETS
 
     rng, node, info = np.random.default_rng(5), helper.make_node, helper.make_tensor_value_info
-    weights = {"kernel": rng.normal(0, 0.5, (16, 3, 4, 4)), "matrix": rng.normal(0, 2, (7, 16)), "bias": np.zeros(7)}
+    weights = {"kernel": rng.normal(0, 0.5, (16, 3, 4, 4)), "matrix": rng.normal(0, 2, (9, 16)), "bias": np.zeros(9)}
+    weights["matrix"][7:] *= 0.01  # inside the values' scale
     nodes = [
         node("Conv", ["input", "kernel"], ["cells"], strides=[4, 4]),
         node("Relu", ["cells"], ["active"]),
@@ -343,12 +345,13 @@ def label_graph_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         node("Gemm", ["flat", "matrix", "bias"], ["logits"], transB=1),
     ]
     tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
-    read, given = info("input", TensorProto.FLOAT, ["N", 3, 32, 32]), info("logits", TensorProto.FLOAT, ["N", 7])
+    read, given = info("input", TensorProto.FLOAT, ["N", 3, 32, 32]), info("logits", TensorProto.FLOAT, ["N", 9])
     graph = helper.make_graph(nodes, "labels", [read], [given], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     folder = tmp_path_factory.mktemp("label-graph")
     (folder / "small.onnx").write_bytes(model.SerializeToString())
-    contract = GraphContract(LABEL_SETS["rafdb7"], mean=(0.5,), std=(0.5,))
+    values = tuple(ValueRange(name=name, low=-1.0, high=1.0) for name in ("valence", "arousal"))
+    contract = GraphContract(LABEL_SETS["rafdb7"], values, mean=(0.5,), std=(0.5,))
     checkpoint_from_onnx_graph(folder / "small.onnx", folder / "checkpoint", contract)
     return folder / "checkpoint"
 

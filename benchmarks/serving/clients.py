@@ -86,10 +86,10 @@ def sequential(address: str, pictures: Sequence[bytes]) -> list[float]:
 def at_once(address: str, pictures: Sequence[bytes], clients: int) -> float:
     """Return the seconds for all pictures, taken by so many clients."""
     opened = [Client(address) for _ in range(clients)]
-    share = [pictures[number::clients] for number in range(clients)]
+    portions = [pictures[number::clients] for number in range(clients)]
 
     def work(number: int) -> None:
-        for picture in share[number]:
+        for picture in portions[number]:
             opened[number].read(picture)
 
     started = time.perf_counter()

@@ -111,7 +111,7 @@ class LiveLoop:
         tracked = self._clock.now()
         yield from self._track_events(changes)
         looks = self._signatures(frame)
-        unchanged = {track.id for track, look in looks if self._readings.is_unchanged(track, look)}
+        unchanged = {track.id for track, look in looks if self._readings.is_unchanged(track, look, frame.image)}
         reading_ms = self._read(frame, [(track, look) for track, look in looks if track.id not in unchanged])
         ended = self._clock.now()
         stages = {"track": 1000 * (tracked - started), "label": 1000 * (ended - tracked)}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from emo_edge.faces.live.tracker import LiveTrack
 from emo_edge.inference.live.reading_thread import ReadingDone
-from emo_edge.inference.live.signatures import Signature, is_unchanged
+from emo_edge.inference.live.signatures import Signature, is_unchanged, signature
 from emo_edge.inference.results import EmotionResult
+from emo_edge.media.crops import Box, Image
 
 NEWEST = 0.3
 """Weight of the newest reading in the running mean of a face's seconds."""
@@ -22,6 +23,8 @@ class FaceReading:
     captured_s: float
     """Of the frame that was read, by the clock."""
     signature: Signature
+    box: Box
+    """The part of that frame that was read."""
 
 
 class FaceReadings:
@@ -38,18 +41,26 @@ class FaceReadings:
     def store(self, done: ReadingDone, alive: Sequence[int]) -> None:
         """Keep the results of the tracks that are still alive."""
         job = done.job
-        for number, result, look in zip(job.ids, done.results, job.signatures, strict=True):
+        for number, result, look, box in zip(job.ids, done.results, job.signatures, job.boxes, strict=True):
             if number in alive:
-                self._newest[number] = FaceReading(result, job.captured_s, look)
+                self._newest[number] = FaceReading(result, job.captured_s, look, box)
 
     def drop(self, number: int) -> None:
         """Forget a lost track."""
         self._newest.pop(number, None)
 
-    def is_unchanged(self, track: LiveTrack, now: Signature) -> bool:
-        """Return True if the track's face looks as it did when it was read."""
+    def is_unchanged(self, track: LiveTrack, now: Signature, frame: Image) -> bool:
+        """Return True if the track's face looks as it did when it was read, in its present box or where it was read.
+
+        A detector's box trembles about a face that stays where it is; there the frame itself is the same.
+        """
         newest = self._newest.get(track.id)
-        return self._reuse and newest is not None and is_unchanged(now, newest.signature)
+        if not self._reuse or newest is None:
+            return False
+        if is_unchanged(now, newest.signature):
+            return True
+        there = signature(frame, newest.box)
+        return there is not None and is_unchanged(there, newest.signature)
 
     def least_recent_first(self, tracks: Sequence[LiveTrack]) -> list[LiveTrack]:
         """Return the tracks, the least recently read first; those that were never read, by id, before all others."""

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emo_edge.serving.access.errors import ApiError, error_response
-from emo_edge.serving.access.hosts import HostCheck
+from emo_edge.serving.access.hosts import HostCheck, is_local_name
 from emo_edge.serving.access.token import TokenCheck
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
@@ -30,7 +30,6 @@ POLICY_VIOLATION = 1008
 SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "referrer-policy": "no-referrer",
@@ -74,6 +73,9 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY.items():
                     headers[name] = value
+                if scope["scheme"] == "https" or is_local_name(Headers(scope=scope).get("host")):
+                    # Browsers complain about it elsewhere.
+                    headers["cross-origin-opener-policy"] = "same-origin"
                 headers.setdefault("cache-control", "no-store")
                 if self._is_draining():
                     headers["connection"] = "close"

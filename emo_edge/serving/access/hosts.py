@@ -18,6 +18,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_local_name(header: str | None) -> bool:
+    """Return True if the header ``Host`` is one of `LOCAL_NAMES`."""
+    return _name_of(header or "") in LOCAL_NAMES
+
+
 class HostCheck:
     """Refuses a request under a foreign name, and one that a foreign page sends.
 

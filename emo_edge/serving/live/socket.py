@@ -104,12 +104,14 @@ class LiveConnection:
             content = json.loads(text)
         except (ValueError, RecursionError):
             content = None
-        labels = content.get("labels") if isinstance(content, dict) and set(content) == {"labels"} else None
+        labels = content["labels"] if isinstance(content, dict) and set(content) == {"labels"} else 0
+        if labels is None:
+            return self._service.request
         limits = self._service.limits
         if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
             labels = ",".join(labels) if sum(map(len, labels)) <= limits.label_characters else None
         if not isinstance(labels, str):
-            raise PolicyError('a text is {"labels": "name of a set"} or {"labels": ["joy", ...]}')
+            raise PolicyError('a text is {"labels": "name of a set"}, {"labels": ["joy", ...]} or {"labels": null}')
         try:
             request = replace(self._service.request, labels=parsed_labels(labels, limits))
             checked_by(self._service.pipeline.check, request, 1, "labels")

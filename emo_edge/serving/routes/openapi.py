@@ -128,7 +128,7 @@ def _schemas() -> dict[str, Any]:
             profile=STRING,
             device=STRING,
             labels=_strings(),
-            label_sets=_strings(),
+            label_sets={"type": "object", "additionalProperties": _strings()},
             values=_strings(),
             has_answers=BOOLEAN,
             question=STRING,

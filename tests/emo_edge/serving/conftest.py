@@ -70,13 +70,15 @@ class InProcess:
 
 @pytest.fixture
 def in_process(small_bundle: Path) -> Callable[..., Any]:
-    """Serve the small bundle inside this process: ``with in_process(limits, token) as server``."""
+    """Serve a bundle inside this process: ``with in_process(limits, token, bundle) as server``."""
 
     @contextmanager
-    def serve(limits: ServerLimits | None = None, token: str | None = None) -> Iterator[InProcess]:
+    def serve(
+        limits: ServerLimits | None = None, token: str | None = None, bundle: Path = small_bundle
+    ) -> Iterator[InProcess]:
         address, whole = Address("127.0.0.1", 0), lambda: requested_detector("whole")
         with (
-            EmotionPipeline.open(Bundle.open(small_bundle), device="cpu", detector=whole()) as pipeline,
+            EmotionPipeline.open(Bundle.open(bundle), device="cpu", detector=whole()) as pipeline,
             listening_socket(address, has_token=False) as bound,
             open_service(pipeline, Request(), limits or ServerLimits(), whole) as service,  # type: ignore[arg-type]
         ):

@@ -22,7 +22,7 @@ from tests.served import ask
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "live-event-1.json").read_text(encoding="utf-8"))
 PATIENCE_S = 60
-FRAMES = 8
+FRAMES, MOST_FRAMES = 8, 200
 GAP_S = 0.05
 
 
@@ -60,8 +60,9 @@ def test_pictures_give_events_with_ids_and_labels(server_url: str, drawing: byte
         assert hello["kind"] == "hello"
         assert len(hello["labels"]) == 7
         assert "never seen a photograph" in hello["purpose"]
-        frames, others = [], []
-        for _ in range(FRAMES):
+        frames, others = list[dict[str, Any]](), list[dict[str, Any]]()
+        while len(frames) < FRAMES or not (frames[-1]["faces"] and frames[-1]["faces"][0]["reused"]):
+            assert len(frames) < MOST_FRAMES, "the same picture is not read again"
             socket.send(drawing)
             frame, before = until(socket, "frame")
             frames.append(frame)
@@ -69,11 +70,10 @@ def test_pictures_give_events_with_ids_and_labels(server_url: str, drawing: byte
             time.sleep(GAP_S)
     for event in frames + others:
         jsonschema.validate(event, SCHEMA)
-    assert [frame["index"] for frame in frames] == list(range(FRAMES))
+    assert [frame["index"] for frame in frames] == list(range(len(frames)))
     assert [event["state"] for event in others if event["kind"] == "source"] == ["opening", "playing"]
     (face,) = frames[-1]["faces"]
     assert face["id"] == 1
-    assert face["reused"], "the same picture is not read again"
     reading = ask(f"{server_url}/v1/readings", drawing, {"Content-Type": "image/png"}).json["results"][0]["readings"][0]
     assert face["label"] == reading["label"]
 
@@ -93,6 +93,10 @@ def test_the_newest_picture_wins(server_url: str, drawing: bytes) -> None:
 def test_labels_change_with_a_new_hello(server_url: str, drawing: bytes) -> None:
     with opened(server_url) as socket:
         received(socket)
+        socket.send(json.dumps({"labels": ["joy", "fear"]}))
+        assert until(socket, "hello")[0]["labels"] == ["joy", "fear"]
+        socket.send(json.dumps({"labels": None}))
+        assert len(until(socket, "hello")[0]["labels"]) == 7
         socket.send(json.dumps({"labels": ["joy", "fear"]}))
         assert until(socket, "hello")[0]["labels"] == ["joy", "fear"]
         face: dict[str, Any] = {}
@@ -130,10 +134,14 @@ def test_a_text_that_no_client_should_send_ends_it(server_url: str, text: str) -
 
 
 def test_a_message_that_is_too_large_ends_it(server_url: str) -> None:
-    with opened(server_url) as socket:
+    codes = []
+    # The server may close it before all is sent, and the client's own end is an error then, too.
+    with suppress(ConnectionClosed), opened(server_url) as socket:
         received(socket)
-        socket.send(bytes(2 * 1024 * 1024 + 1))
-        assert closing(socket)[0] == 1009
+        with suppress(ConnectionClosed):
+            socket.send(bytes(2 * 1024 * 1024 + 1))
+        codes.append(closing(socket)[0])
+    assert codes == [1009]
 
 
 def test_another_path_is_refused(server_url: str) -> None:

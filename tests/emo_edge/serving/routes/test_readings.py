@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,19 @@ def test_what_is_refused(
     assert answer.status == status, answer.body
     assert said in answer.json["error"]["message"]
     assert set(answer.json["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_network_of_labels_and_values(
+    in_process: Callable[..., Any], label_graph_bundle: Path, drawing: bytes
+) -> None:
+    with in_process(bundle=label_graph_bundle) as server:
+        info = ask(f"{server.url}/v1/info").json
+        (result,) = results_of(ask(f"{server.url}/v1/readings", drawing, PNG))
+        assert [model["id"] for model in ask(f"{server.url}/v1/models").json["data"]] == [info["name"]]
+    assert info["values"]
+    assert not info["has_answers"]
+    assert list(result["readings"][0]["values"]) == info["values"]
+    assert list(result["readings"][0]["probabilities"]) == info["labels"]
 
 
 def test_a_clip_with_a_broken_frame_is_refused(server_url: str, files: list[tuple[str, bytes]]) -> None:
