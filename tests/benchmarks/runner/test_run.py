@@ -15,6 +15,7 @@ from emo_edge.benchmarks.measure import latency, roofline, timing, versus
 from emo_edge.benchmarks.measure.reference_workload import Waiting
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.runner import run
+from emo_edge.benchmarks.workload import images
 from emo_edge.benchmarks.workload.targets import ProfileTarget
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.cli.bench import main
@@ -44,11 +45,13 @@ Bench = Callable[..., Result]
 
 @pytest.fixture
 def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Run the command with a roofline of small products, short warm-ups and one prompt of each length."""
+    """Run the command with a roofline of small products, short warm-ups, few pictures and a prompt of each length."""
     monkeypatch.setattr(roofline, "SIDE", 256)
     monkeypatch.setattr(roofline, "COPIED", 1 << 24)
     monkeypatch.setattr(timing, "LONGEST_WARMUP", 2)
     monkeypatch.setattr(latency, "SWEEP_ROUNDS", 1)
+    # Each round reads all of them.
+    monkeypatch.setattr(images, "LATENCY_IMAGES", 2)
 
     def run(out: Path, *options: str, dataset: str = "synthetic:14", bundle: Path = tiny_bundle) -> Result:
         words = [str(bundle), "--dataset", dataset, "--out", str(out), *FAST, *options]
