@@ -14,6 +14,8 @@ python docs/images/make.py page docs/results/bench/report.html docs/images/bench
 python -m emo_edge.benchmarks.synthetic.contact_sheet --out sheet.png --strip strip.png
 python docs/images/make.py fit sheet.png docs/images/contact-sheet.jpg --width 860
 python docs/images/make.py fit strip.png docs/images/clip-strip.jpg
+python docs/images/make.py serve serve.png 001-happiness 150-surprise
+python docs/images/make.py fit serve.png docs/images/serve.jpg --width 1000
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import cv2
 import numpy as np
 
 WIDTH = 1280
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"
 PICTURE = click.Path(path_type=Path, dir_okay=False)
 TERMINAL = (
@@ -123,15 +126,67 @@ def page(report: Path, out: Path, height: int) -> None:
         screenshot(path, out, 1300, height)
 
 
+@cli.command()
+@click.argument("out", type=PICTURE)
+@click.argument("names", nargs=-1, required=True)
+@click.option("--seconds", default=12, show_default=True, help="Time before the camera.")
+def serve(out: Path, names: tuple[str, ...], seconds: int) -> None:
+    """Picture the page of ``emo-edge serve emo-tiny`` while packaged drawings NAMES stand before its camera."""
+    from playwright.sync_api import sync_playwright
+
+    command = ["emo-edge", "serve", "emo-tiny", "--port", "0"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
+    ):
+        film = write_film(Path(folder) / "drawings.y4m", [read(SAMPLES / f"{name}.jpg") for name in names])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        options = ["--no-sandbox", *camera, f"--use-file-for-fake-video-capture={film}"]
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=chromium(), args=options)
+                page = browser.new_page(viewport={"width": WIDTH, "height": 900})
+                page.goto(url)
+                page.locator("#server-state-text", has_text="Ready").wait_for()
+                page.get_by_role("tab", name="Camera").click()
+                page.get_by_role("button", name="Start camera").click()
+                page.wait_for_timeout(1000 * seconds)
+                page.screenshot(path=out)
+                browser.close()
+        finally:
+            server.terminate()
+    click.echo(f"{out}: written")
+
+
+def write_film(path: Path, drawings: list[Any]) -> Path:
+    """Write two seconds of drawings side by side, as Chromium's simulated camera takes them."""
+    side, fps = 320, 10
+    frame = np.full((480, 640, 3), 200, np.uint8)
+    for number, drawing in enumerate(drawings[:2]):
+        left = number * side
+        frame[80 : 80 + side, left : left + side] = cv2.resize(drawing, (side, side), interpolation=cv2.INTER_AREA)
+    planes = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes()
+    head = f"YUV4MPEG2 W640 H480 F{fps}:1 Ip A1:1 C420mpeg2\n".encode()
+    path.write_bytes(head + 2 * fps * (b"FRAME\n" + planes))
+    return path
+
+
+def chromium() -> str:
+    """Return the path of Chromium, which must be installed."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        raise click.ClickException("no chromium on the path")
+    return path
+
+
 def screenshot(path: Path, out: Path, width: int, height: int) -> None:
     """Picture a page with headless Chromium, which must be installed."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        raise click.ClickException("no chromium on the path")
     # No sandbox: it does not start as root in a container; the page is this repository's own.
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},{height}"]
     target = f"--screenshot={out.absolute()}"
-    subprocess.run([chromium, *options, target, path.absolute().as_uri()], capture_output=True, check=True)
+    subprocess.run([chromium(), *options, target, path.absolute().as_uri()], capture_output=True, check=True)
 
 
 def read(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """Open llama.cpp safely: silent, with its errors kept, and without the AMX path where that path crashes.
 
 Some compilers build llama.cpp's AMX kernels so that a quantized matrix product of several tokens ends the process with
-a signal, or does not, by what the stack held: see `emo_edge.runtimes.llama_cpp.compiler`. A build of theirs never uses
+a signal, or does not, by what the stack held: see `emo_edge.machine.compilers`. A build of theirs never uses
 these kernels. For any other build a child process takes that step first, once per build and kind of file; run as a
 module, this file is that child.
 """
@@ -25,9 +25,9 @@ from emo_edge.bundle.checks.gguf import check_gguf
 from emo_edge.bundle.gguf_header import read_gguf_structure
 from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError, DeviceError
+from emo_edge.machine.compilers import may_lose_tile_stores
 from emo_edge.machine.waiting_threads import limited_spinning
 from emo_edge.runtimes.llama_cpp.admitted import is_admitted
-from emo_edge.runtimes.llama_cpp.compiler import may_lose_tile_stores
 from emo_edge.utils.cache import read_cached, write_cached
 from emo_edge.utils.extras import unloadable
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS

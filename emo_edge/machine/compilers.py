@@ -1,4 +1,4 @@
-"""The compiler of the installed llama.cpp, where it may have made wrong matrix kernels for AMX.
+"""Compilers of native libraries, by their marks: one that may have made wrong kernels for AMX.
 
 The header of GCC 12 declares that ``_tile_loadconfig`` reads 8 bytes where it reads 64, so that the stores of the rest
 may be removed as dead. The processor then loads what the stack held: one process crashes and another one, by chance,
@@ -25,5 +25,5 @@ def may_lose_tile_stores(libraries: Iterable[Path]) -> bool:
 
 
 def _may_lose(content: bytes) -> bool:
-    is_old = any(int(found[1]) < FIRST_RIGHT for found in MADE_BY.finditer(content))
+    is_old = any(int(mark[1]) < FIRST_RIGHT for mark in MADE_BY.finditer(content))
     return is_old and not all(option in content for option in KEEPING)

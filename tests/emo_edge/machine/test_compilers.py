@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.runtimes.llama_cpp.compiler import may_lose_tile_stores
+from emo_edge.machine.compilers import may_lose_tile_stores
 
 OPTIONS = b"GNU C++17 12.2.0 -mtune=generic -O3 -fno-tree-dse -fno-dse\0"
 DEBIAN_12, UBUNTU_24, FUTURE = b"GCC: (Debian 12.2.0-14) 12.2.0", b"GCC: (Ubuntu 13.2.0-4) 13.2.0", b"GCC: (GNU) 14.2.1"
