@@ -106,9 +106,10 @@ async def _form(request: HttpRequest, limits: ServerLimits) -> tuple[list[tuple[
 
 
 def _faces(value: str | None) -> Faces | None:
-    if value is None or value == "all" or value == "largest":
-        return value
-    raise ApiError(400, "`faces` is all or largest", "faces")
+    known: dict[str | None, Faces | None] = {None: None, "all": "all", "largest": "largest"}
+    if value not in known:
+        raise ApiError(400, "`faces` is all or largest", "faces")
+    return known[value]
 
 
 def _switch(options: Mapping[str, str], name: str) -> bool:
