@@ -19,7 +19,7 @@ from emo_edge.serving.routes.forms import checked_by, parsed_labels
 from emo_edge.serving.routes.service import Service
 
 PROTOCOL = "emo-edge.live.1"
-GOING_AWAY, POLICY, FAILED, FULL = 1001, 1008, 1011, 1013
+POLICY, FAILED, RESTART, FULL = 1008, 1011, 1012, 1013
 SEND_S = 10.0
 """For an event to leave; a reader that is slower loses its connection. Meanwhile newer pictures replace older ones."""
 REASON_BYTES = 120
@@ -86,7 +86,7 @@ class LiveConnection:
                     receive.cancel()
             if self._failed in done:
                 reason = self._failed.result()
-                return (GOING_AWAY if self._service.is_draining else FAILED), reason
+                return (RESTART if self._service.is_draining else FAILED), reason
             if not done:
                 return POLICY, f"no picture for {self._service.limits.idle_s:.0f} s"
             message = receive.result()

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from emo_edge.serving.access.gate import route_name
 from emo_edge.serving.engine.limits import ServerLimits
@@ -313,6 +315,20 @@ def test_a_signal_lets_requests_end(small_bundle: Path, drawing: bytes, number: 
         assert ended == code
         assert time.monotonic() - started < 10
         assert "Traceback" not in said
+
+
+def test_a_signal_ends_live_pages_with_a_code(small_bundle: Path) -> None:
+    with ServedCommand(small_bundle, "--device", "cpu", "--detector", "whole") as command:
+        with connect(f"{command.url.replace('http', 'ws')}/v1/live", proxy=None) as page:
+            assert json.loads(page.recv(PATIENCE_S))["kind"] == "hello"
+            with ThreadPoolExecutor(1) as pool:
+                ending = pool.submit(command.end)
+                with pytest.raises(ConnectionClosed) as caught:
+                    while True:
+                        page.recv(PATIENCE_S)
+                assert ending.result()[0] == 143
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
 
 
 def test_answers_leave_at_once() -> None:
