@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +20,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from emo_edge.console.children import code_command
 from emo_edge.serving.access.gate import route_name
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.server import Address, listening_socket
-from tests.served import ServedCommand, ask
+from tests.served import RUN, ServedCommand, ask
 
 PNG = {"Content-Type": "image/png"}
 TOKEN = "0123456789abcdef-secret"
@@ -360,11 +362,14 @@ def test_what_the_command_refuses(small_bundle: Path, tmp_path: Path) -> None:
             assert said in done.output, options
 
 
+def test_a_missing_extra_is_named() -> None:
+    code = f"import sys; sys.modules['starlette'] = None; {RUN}"
+    done = subprocess.run(code_command(code, "serve", "emo-tiny"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == 'Error: starlette is not installed. Run: pip install "emo-edge[serve]"\n'
+
+
 def test_the_server_brings_no_torch() -> None:
-    import subprocess
-
-    from emo_edge.console.children import code_command
-
     code = (
         "import sys, emo_edge.cli.serving.command; "
         "print([name for name in ('torch', 'transformers', 'onnx') if name in sys.modules])"
