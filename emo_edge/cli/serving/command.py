@@ -53,7 +53,7 @@ CLIP_FRAMES = 8
 @face_options
 @click.option("-v", "--verbose", is_flag=True, help="Log every request: its path and status, never its content.")
 def main(bundle: Path, **options: Any) -> None:
-    """Serve BUNDLE: a page for the browser, REST, OpenAI's chat API and a WebSocket for live pictures.
+    """Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.
 
     BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. Pictures are read in memory,
     and nothing of them is stored or logged.

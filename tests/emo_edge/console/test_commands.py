@@ -40,6 +40,7 @@ Commands:
   pulse      Measure the pulse of the faces in SOURCES from the colour of their
              skin. Not a medical device.
   live       Show the faces of SOURCE as they are now, with BUNDLE.
+  serve      Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.
   inspect    Print the contents of BUNDLE and its measured accuracy.
   verify     Check every file of BUNDLE against its manifest.
   bench      Measure BUNDLE's profiles against its full-precision checkpoint, on

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import cv2
 import jsonschema
+import numpy as np
 import pytest
+from starlette.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from emo_edge.console.children import code_command
 from emo_edge.serving.access.gate import route_name
 from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.routes.forms import InMemoryParser
 from emo_edge.serving.server import Address, listening_socket
-from tests.served import RUN, ServedCommand, ask
+from tests.served import RUN, ServedCommand, ask, form
 
 PNG = {"Content-Type": "image/png"}
 TOKEN = "0123456789abcdef-secret"
@@ -212,10 +218,7 @@ def test_a_length_that_is_not_kept(server_url: str, drawing: bytes) -> None:
 
 
 def test_a_picture_is_counted_before_it_is_decoded(in_process: Callable[..., Any]) -> None:
-    """Ten thousand pixels a side in a few hundred bytes."""
-    import cv2
-    import numpy as np
-
+    """Nine million pixels in a few kilobytes."""
     _, coded = cv2.imencode(".png", np.zeros((3000, 3000), np.uint8))
     with in_process(ServerLimits(pixels=1_000_000)) as server:
         answer = ask(f"{server.url}/v1/readings", coded.tobytes(), PNG)
@@ -360,6 +363,39 @@ def test_what_the_command_refuses(small_bundle: Path, tmp_path: Path) -> None:
             done = CliRunner().invoke(main, [str(small_bundle), "--device", "cpu", "--detector", "whole", *options])
             assert done.exit_code == code, (options, done.output)
             assert said in done.output, options
+
+
+def test_nothing_of_a_picture_is_written(small_bundle: Path, tmp_path: Path) -> None:
+    """A form of some megabytes in an empty home, with every temporary folder below it."""
+    noise = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), np.uint8)
+    coded = cv2.imencode(".png", noise)[1].tobytes()
+    body, headers = form({}, [("one.png", coded), ("two.png", coded)])
+    places = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "TMPDIR")
+    home = {**os.environ, **dict.fromkeys(places, str(tmp_path))}
+    with ServedCommand(small_bundle, "--device", "cpu", "--detector", "whole", "-v", environment=home) as command:
+        assert ask(f"{command.url}/v1/readings", body, headers).status == 200
+        opened = [os.readlink(link) for link in Path(f"/proc/{command.pid}/fd").iterdir() if link.is_symlink()]
+        _, said = command.end()
+    assert not [name for name in opened if name.startswith(str(tmp_path)) and "emo-edge" not in name]
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} <= {"emo-edge"}
+    assert all(coded[:64] not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert "POST /v1/readings 200" in said
+    assert "one.png" not in said
+
+
+def test_a_form_is_kept_in_memory() -> None:
+    content, headers = form({}, [("large.png", bytes(4 << 20))])
+
+    async def parts() -> Any:
+        async def stream() -> AsyncGenerator[bytes, None]:
+            yield content
+
+        return await InMemoryParser(Headers(headers), stream()).parse()
+
+    (_, file), *_ = asyncio.run(parts()).multi_items()
+    assert file.size == 4 << 20
+    assert not file.file._rolled, "the standard library's word for: written to a disk"
+    file.file.close()
 
 
 def test_a_missing_extra_is_named() -> None:
