@@ -33,8 +33,10 @@ def bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def calibrate(bundle: Path) -> Callable[..., Result]:
-    def run(*options: str, samples: str = "synthetic:48", int8: str = "none", question_cache: bool = False) -> Result:
-        sizes = ["--collect", "16", "--measure", "32", "--sensitivity", "2", "--int8", int8]
+    def run(*options: str, samples: str = "synthetic:32", int8: str = "none", question_cache: bool = False) -> Result:
+        # Ranges of int8 need 16 pictures.
+        collected = "8" if int8 == "none" else "16"
+        sizes = ["--collect", collected, "--measure", "16", "--sensitivity", "2", "--int8", int8]
         words = ["calibrate", str(bundle), "--checkpoint", "emo-tiny", "--samples", samples, *sizes, *options]
         # Its search takes seconds a profile.
         return CliRunner().invoke(main, [*words, "--question-cache" if question_cache else "--no-question-cache"])
@@ -58,16 +60,16 @@ def test_variants_and_profiles_carry_their_evidence(
     assert sum(file.size for file in variants["mixed"].files) <= 2_000_000
     for name in ("q4_k_m", "iq1_s", "mixed"):
         evidence = variants[name].evidence["labels"]
-        assert evidence["samples"] == 32 and evidence["perplexity"] > 1
-        assert 0 < evidence["cue_f1"] <= 1 and evidence["cue_samples"] == 32
+        assert evidence["samples"] == 16 and evidence["perplexity"] > 1
+        assert 0 < evidence["cue_f1"] <= 1 and evidence["cue_samples"] == 16
         assert evidence["cue_f1_truth_delta"] <= 0.1, "drawings' cues are known"
         assert evidence["uar_delta_low"] <= evidence["uar_delta"] <= evidence["uar_delta_high"]
     assert found.profiles["mixed"].vision == "fp16", "the smallest graphs go with it"
-    assert all(profile.evidence["samples"] == 32 for profile in found.profiles.values())
+    assert all(profile.evidence["samples"] == 16 for profile in found.profiles.values())
     assert "profile iq1_s, iq1_s: " in done.stderr and "fails its gate (kl_mean" in done.stderr
     assert found.profiles["iq1_s"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
-    assert "statistics from 16 samples, measured on 32 others" in found.provenance["calibration"]
-    assert read_imatrix(kept).prompts == 32, "two questions about each of 16"
+    assert "statistics from 8 samples, measured on 16 others" in found.provenance["calibration"]
+    assert read_imatrix(kept).prompts == 16, "two questions about each of 8"
     cached = {name: profile for name, profile in found.profiles.items() if profile.question_cache}
     assert cached and "exact" not in cached
     assert all(profile.evidence["uncached_kl_mean"] != profile.evidence["kl_mean"] for profile in cached.values())
@@ -90,7 +92,7 @@ def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
     for name, component in (("vision", found.components.vision), ("connector", found.components.connector)):
         assert component is not None and component.variants.keys() == {"fp32", "fp16", "int8"}
         evidence = component.variants["int8"].evidence
-        assert evidence["labels"]["samples"] == 32 and evidence["labels"]["label_agreement"] >= 0.9
+        assert evidence["labels"]["samples"] == 16 and evidence["labels"]["label_agreement"] >= 0.9
         assert evidence["speed"]["ratio"] > 0
         assert min(row["cosine"] for row in evidence.values() if "cosine" in row) > 0.9
         sizes = {kind: sum(file.size for file in one.files) for kind, one in component.variants.items()}
@@ -132,7 +134,7 @@ def test_one_profile_alone_can_be_calibrated(bundle: Path, calibrate: Callable[.
     found = Bundle.open(bundle, use_cache=False).manifest
     assert "profile small, " in done.stderr and "profile exact" not in done.stderr
     assert found.profiles["exact"] == before.profiles["exact"]
-    assert found.profiles["small"].evidence["samples"] == 32
+    assert found.profiles["small"].evidence["samples"] == 16
 
 
 def contents(bundle: Path) -> dict[str, bytes]:
@@ -151,18 +153,18 @@ def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: C
 @pytest.mark.parametrize(
     ("options", "samples", "message"),
     [
-        (["--types", "q9"], "synthetic:48", "--types q9: choose from"),
-        (["--gate", "speed>=2"], "synthetic:48", "a gate reads like"),
-        (["--labels", "mine"], "synthetic:48", "--labels mine: choose from"),
-        (["--target-size", "big"], "synthetic:48", "a size reads like 800MB"),
-        (["--keep-imatrix", "nowhere/i.gguf"], "synthetic:48", "--keep-imatrix nowhere/i.gguf: already there, or"),
-        (["--int8", "language"], "synthetic:48", "--int8 language: choose from vision, connector, face, or none"),
-        (["--int8-gate", "speed<=1"], "synthetic:48", "a gate reads like"),
-        (["--target-kl", "0.1", "--target-size", "9MB"], "synthetic:48", "--target-size or --target-kl"),
-        (["--profile", "tiny"], "synthetic:48", "--profile tiny: choose from"),
-        (["--profile", "exact"], "synthetic:48", "--profile exact takes nothing that calibration changes"),
-        (["--types", "none"], "synthetic:48", "--types names none: choose from"),
-        (["--report", "nowhere/r.json"], "synthetic:48", "--report nowhere/r.json: already there, or"),
+        (["--types", "q9"], "synthetic:32", "--types q9: choose from"),
+        (["--gate", "speed>=2"], "synthetic:32", "a gate reads like"),
+        (["--labels", "mine"], "synthetic:32", "--labels mine: choose from"),
+        (["--target-size", "big"], "synthetic:32", "a size reads like 800MB"),
+        (["--keep-imatrix", "nowhere/i.gguf"], "synthetic:32", "--keep-imatrix nowhere/i.gguf: already there, or"),
+        (["--int8", "language"], "synthetic:32", "--int8 language: choose from vision, connector, face, or none"),
+        (["--int8-gate", "speed<=1"], "synthetic:32", "a gate reads like"),
+        (["--target-kl", "0.1", "--target-size", "9MB"], "synthetic:32", "--target-size or --target-kl"),
+        (["--profile", "tiny"], "synthetic:32", "--profile tiny: choose from"),
+        (["--profile", "exact"], "synthetic:32", "--profile exact takes nothing that calibration changes"),
+        (["--types", "none"], "synthetic:32", "--types names none: choose from"),
+        (["--report", "nowhere/r.json"], "synthetic:32", "--report nowhere/r.json: already there, or"),
         ([], "nowhere", "no such file or folder"),
         ([], "synthetic:20", "leaves fewer than 16 to measure on"),
     ],
@@ -177,7 +179,7 @@ def test_what_cannot_be_done_is_told(
 
 
 def test_a_bundle_of_another_checkpoint_is_refused(bundle: Path, toy_checkpoint: Path) -> None:
-    words = ["calibrate", str(bundle), "--checkpoint", str(toy_checkpoint), "--samples", "synthetic:48"]
+    words = ["calibrate", str(bundle), "--checkpoint", str(toy_checkpoint), "--samples", "synthetic:32"]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 4 and "was not exported from" in done.stderr
 
@@ -189,7 +191,7 @@ def test_pictures_of_the_users_own_are_found_by_the_bundles_detector(
     done = calibrate("--types", "q4_k_m", "--gate", "agreement>=0.5", samples=str(SAMPLES))
     assert done.exit_code == 0, done.output
     evidence = Bundle.open(bundle).manifest.profiles["small"].evidence
-    assert evidence["samples"] == 32 and "uar_delta" not in evidence, "no labels, no accuracy"
+    assert evidence["samples"] == 16 and "uar_delta" not in evidence, "no labels, no accuracy"
     for option in ("--gate", "--int8-gate"):
         refused = calibrate("--types", "q4_k_m", option, "agreement>=0.5,uar>=-0.1", samples=str(SAMPLES))
         assert refused.exit_code == 4 and f"{option} uar: not known of these samples" in refused.stderr
@@ -201,17 +203,18 @@ def test_pictures_that_cannot_be_used_are_skipped_counted_and_listed(
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for picture in sorted(SAMPLES.glob("*.jpg"))[:46]:
+    for picture in sorted(SAMPLES.glob("*.jpg"))[:26]:
         shutil.copy(picture, folder)
     (folder / "broken.jpg").write_bytes(b"no picture")
     write_image(folder / "empty.png", np.full((120, 120, 3), 200, np.uint8))
     # More are asked for than there are, so that every picture is drawn.
-    done = calibrate("--types", "q4_k_m", "--gate", "agreement>=0.5", samples=str(folder))
+    sizes = ("--collect", "8", "--measure", "20")
+    done = calibrate("--types", "q4_k_m", "--gate", "agreement>=0.5", *sizes, samples=str(folder))
     assert done.exit_code == 0, done.output
     assert "skipped broken.jpg: " in done.stderr and "skipped empty.png: no face found" in done.stderr
     told = Bundle.open(bundle).manifest.provenance["calibration"]
     count = int(told.split(" pictures skipped")[0].split()[-1])
-    assert count >= 2 and f"{count} pictures skipped, {48 - count} used" in done.stderr
+    assert count >= 2 and f"{count} pictures skipped, {28 - count} used" in done.stderr
     assert done.stderr.count("\nskipped ") + done.stderr.startswith("skipped ") == count
 
 
