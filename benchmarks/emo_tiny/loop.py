@@ -116,6 +116,14 @@ def _resume(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> 
     return int(state["step"])
 
 
+def is_finished(plan: StageConfig, files: RunFiles) -> bool:
+    """Return True if a stage's saved state has all steps of the plan behind it."""
+    path = files.state(plan.name)
+    if not path.exists():
+        return False
+    return int(torch.load(path, weights_only=True, map_location="cpu", mmap=True)["step"]) >= plan.steps
+
+
 def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     with replaced_file(path) as partial:
         torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)

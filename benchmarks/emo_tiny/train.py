@@ -26,7 +26,7 @@ from emo_edge.benchmarks.emo_tiny import data
 from emo_edge.benchmarks.emo_tiny.config import TINY
 from emo_edge.benchmarks.emo_tiny.frozen_features import FrozenFeatures, encode_rows
 from emo_edge.benchmarks.emo_tiny.linear_probes import BranchProbes
-from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StageConfig, log_entry, train_stage
+from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StageConfig, is_finished, log_entry, train_stage
 from emo_edge.benchmarks.emo_tiny.stages import (
     TrunkProbe,
     VisionProbe,
@@ -160,6 +160,8 @@ STAGES: tuple[tuple[StageConfig, Callable[[Run, StageConfig], None]], ...] = (
     (SETTLE, train_settle),
 )
 ENCODERS = (FACE.name, VISION.name)
+LEAST = max(plan.batch_size for plan, _ in STAGES)
+"""Samples of a split, however small the scale: a whole batch."""
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
@@ -186,7 +188,7 @@ class Settings:
     def splits(self) -> tuple[data.Split, ...]:
         """Images and clips to learn from."""
         both = (data.TRAIN_IMAGES, data.TRAIN_CLIPS)
-        return tuple(replace(split, count=max(int(split.count * self.scale), 64)) for split in both)
+        return tuple(replace(split, count=max(int(split.count * self.scale), LEAST)) for split in both)
 
 
 def render(settings: Settings) -> None:
@@ -212,18 +214,27 @@ def train_stages(run: Run, names: Sequence[str], scale: float) -> None:
     for plan, train in STAGES:
         if plan.name in names:
             torch.manual_seed(run.seed)
-            train(run, replace(plan, steps=max(int(plan.steps * scale), 1)))
+            train(run, _scaled(plan, scale))
+
+
+def _scaled(plan: StageConfig, scale: float) -> StageConfig:
+    return replace(plan, steps=max(int(plan.steps * scale), 1))
 
 
 def train_on_cpu(settings: Settings) -> None:
     """Train every stage in processes of their own, whose allocator returns no memory to the system.
 
-    The encoders do not depend on each other: a process each is faster than all cores on one.
+    The encoders do not depend on each other: a process each is faster than all cores on one. Finished stages get none.
     """
+    files = RunFiles(settings.out)
+    left = [plan.name for plan, _ in STAGES if not is_finished(_scaled(plan, settings.scale), files)]
+    if not left:
+        return
     for name, value in KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
     cores = torch.get_num_threads()
-    _train_in_processes(settings, [[name] for name in ENCODERS], max(cores // len(ENCODERS), 1))
+    encoders = [[name] for name in ENCODERS if name in left]
+    _train_in_processes(settings, encoders, max(cores // len(ENCODERS), 1))
     _train_in_processes(settings, [[plan.name for plan, _ in STAGES]], cores)
 
 

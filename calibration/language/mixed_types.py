@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.bundle.gguf_header import read_gguf_structure
 from emo_edge.calibration.language.type_search import Option, Options, chosen_types
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.label_agreement import kl_divergence
@@ -66,10 +67,8 @@ class Matrix:
 
 def matrices_of(source: Path) -> list[Matrix]:
     """List the matrices of an unquantized GGUF file."""
-    import gguf
-
-    tensors = gguf.GGUFReader(source).tensors
-    return [Matrix(tensor.name, int(np.prod(tensor.shape))) for tensor in tensors if len(tensor.shape) > 1]
+    tensors = read_gguf_structure(source).tensors
+    return [Matrix(name, math.prod(tensor.shape)) for name, tensor in tensors.items() if len(tensor.shape) > 1]
 
 
 def grouped(matrices: Sequence[Matrix]) -> dict[str, list[Matrix]]:
@@ -145,10 +144,8 @@ def require_reachable(source: Path, target: int | float) -> None:
 
 def overhead_of(path: Path) -> int:
     """Bytes of a GGUF file that are no matrix: vocabulary, norms, their padding."""
-    import gguf
-
-    tensors = gguf.GGUFReader(path).tensors
-    return path.stat().st_size - sum(_padded(int(tensor.n_bytes)) for tensor in tensors if len(tensor.shape) > 1)
+    tensors = read_gguf_structure(path).tensors.values()
+    return path.stat().st_size - sum(_padded(tensor.bytes) for tensor in tensors if len(tensor.shape) > 1)
 
 
 def _padded(size: int) -> int:

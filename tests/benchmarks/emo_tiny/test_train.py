@@ -19,7 +19,7 @@ def test_it_writes_a_checkpoint_and_its_log_and_a_rerun_trains_nothing_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenizers, "CORPUS_LINES", 2000)
-    arguments = ["--out", str(tmp_path), "--scale", "0.0005", "--workers", "1", "--device", "cpu"]
+    arguments = ["--out", str(tmp_path), "--scale", "0.0003", "--workers", "1", "--device", "cpu"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     log = [json.loads(line) for line in (tmp_path / "checkpoint" / "training_log.jsonl").read_text().splitlines()]
