@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -23,11 +24,27 @@ def synthetic_samples(
 ) -> list[Sample]:
     """Draw ``count`` faces, seven expressions at random, boxed as a detector's box would be."""
     samples = []
-    with safe_path(), multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for sample in pool.imap(partial(_sample, seed), range(count), chunksize=16):
+    with _drawn(count, seed, workers) as drawn:
+        for sample in drawn:
             samples.append(sample)
             progress(len(samples), count)
     return samples
+
+
+@contextmanager
+def _drawn(count: int, seed: int, workers: int) -> Iterator[Iterator[Sample]]:
+    """Draw in processes; a single one would take a second to start and draw no faster than this one."""
+    import cv2
+
+    draw, threads = partial(_sample, seed), cv2.getNumThreads()
+    if workers > 1:
+        with safe_path(), multiprocessing.get_context("spawn").Pool(workers) as pool:
+            yield pool.imap(draw, range(count), chunksize=16)
+        return
+    try:
+        yield map(draw, range(count))
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _sample(seed: int, index: int) -> Sample:

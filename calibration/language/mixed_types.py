@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.gguf_header import read_gguf_structure

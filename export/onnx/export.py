@@ -26,7 +26,7 @@ from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
-from emo_edge.export.onnx.rewriting import slices_searched_from_slices
+from emo_edge.export.onnx.rewriting import quick_rewriting
 from emo_edge.export.onnx.transformers_tower import optimum_model
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import AnyLabelNetwork, GraphLabelNetwork
@@ -189,7 +189,7 @@ def _traced(name: str, part: _Part, device: torch.device) -> Graph:
         {index: torch.export.Dim.DYNAMIC for index, axis in enumerate(spec.shape) if isinstance(axis, str)}
         for spec in inputs
     ]
-    with _quiet(), slices_searched_from_slices(), torch.no_grad():
+    with _quiet(), quick_rewriting(), torch.no_grad():
         program = torch.onnx.export(
             module.to(device),
             tuple(example),
