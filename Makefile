@@ -1,4 +1,4 @@
-# One command for each check. `.ci/run` runs `make lint types test docs demo` in a fresh environment; the tools are
+# One command for each check. `.ci/run` runs lint, types, docs, demo and test in a fresh environment; the tools are
 # those of the active one: pip install -e '.[dev]'.
 
 TESTS ?= tests
