@@ -28,7 +28,10 @@ QUANTIZED_AT_ONCE = 1 << 29
 """Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""
 UNWEIGHTED = ("token_embd.weight", "output.weight")
 """Matrices that an imatrix need not hold: one is looked up in, llama.cpp's own collector leaves the other out."""
-PLAIN = {STORED_TYPES["f32"].number: np.dtype("<f4"), STORED_TYPES["f16"].number: np.dtype("<f2")}
+PLAIN: dict[int, np.dtype[Any]] = {
+    STORED_TYPES["f32"].number: np.dtype("<f4"),
+    STORED_TYPES["f16"].number: np.dtype("<f2"),
+}
 """Types that llama.cpp quantizes from."""
 
 

@@ -49,16 +49,16 @@ def test_variants_and_profiles_carry_their_evidence(
     bundle: Path, calibrate: Callable[..., Result], tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept.gguf"
-    options = ["--types", "q4_k_m,iq1_s", "--gate", "agreement>=0.9,kl<=0.001", "--keep-imatrix", str(kept)]
+    options = ["--types", "q4_k_m,iq2_xxs", "--gate", "agreement>=0.9,kl<=0.0001", "--keep-imatrix", str(kept)]
     done = calibrate(*options, "--target-size", "2MB", question_cache=True)
     assert (done.exit_code, done.stdout) == (0, f"{bundle}\n"), done.output
     assert "at most 2.0 MB, " in done.stderr and "with imatrix (mean KL" in done.stderr
     found = Bundle.open(bundle, use_cache=False).manifest
     assert found.components.language is not None
     variants = found.components.language.variants
-    assert variants.keys() == {"f16", "q4_k_m", "iq1_s", "mixed"}
+    assert variants.keys() == {"f16", "q4_k_m", "iq2_xxs", "mixed"}
     assert sum(file.size for file in variants["mixed"].files) <= 2_000_000
-    for name in ("q4_k_m", "iq1_s", "mixed"):
+    for name in ("q4_k_m", "iq2_xxs", "mixed"):
         evidence = variants[name].evidence["labels"]
         assert evidence["samples"] == 16 and evidence["perplexity"] > 1
         assert 0 < evidence["cue_f1"] <= 1 and evidence["cue_samples"] == 16
@@ -66,8 +66,8 @@ def test_variants_and_profiles_carry_their_evidence(
         assert evidence["uar_delta_low"] <= evidence["uar_delta"] <= evidence["uar_delta_high"]
     assert found.profiles["mixed"].vision == "fp16", "the smallest graphs go with it"
     assert all(profile.evidence["samples"] == 16 for profile in found.profiles.values())
-    assert "profile iq1_s, iq1_s: " in done.stderr and "fails its gate (kl_mean" in done.stderr
-    assert found.profiles["iq1_s"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
+    assert "profile iq2_xxs, iq2_xxs: " in done.stderr and "fails its gate (kl_mean" in done.stderr
+    assert found.profiles["iq2_xxs"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
     assert "statistics from 8 samples, measured on 16 others" in found.provenance["calibration"]
     assert read_imatrix(kept).prompts == 16, "two questions about each of 8"
     cached = {name: profile for name, profile in found.profiles.items() if profile.question_cache}
