@@ -72,7 +72,10 @@ def _watched(command: Sequence[str], errors: IO[bytes], folder: str) -> tuple[fl
     """Return milliseconds to the first line, it, the rest and the exit code; None for a process that took too long."""
     late = Event()
     started = time.perf_counter()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=folder)
+    # Unbuffered: what a buffer has read beyond the first line, `communicate` would not see.
+    child = subprocess.Popen(
+        command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=folder
+    )
 
     def end() -> None:
         late.set()

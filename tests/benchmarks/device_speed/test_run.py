@@ -20,6 +20,10 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import DeviceError
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
+LEAST_NEARNESS = {"fp32": 0.9999, "fp16": 0.999, "f16": 0.999, "q4_k_m": 0.999, "bf16": 0.98}
+"""To float32, by precision. bfloat16 is PyTorch's alone, whose kernels of each processor round elsewhere: with AMX the
+face network comes to 0.9891, without it to more than 0.99."""
+
 
 def contender(name: str, calls: list[str], *, engine: str = "ONNX Runtime", **settings: Any) -> Contender:
     def compute() -> dict[str, Any]:
@@ -194,8 +198,9 @@ def test_the_command_measures_every_stage_and_computes_the_same(
     eager, compiled = ({(name, each) for each in ("fp32", "bf16")} for name in (EAGER, "PyTorch, torch.compile"))
     assert engines == {("ONNX Runtime", "fp32"), ("ONNX Runtime", "fp16")} | eager | compiled
     near = [row for row in here if row["stage"] not in ("prefill", "decode")]
-    assert min(row["nearness"] for row in near) > 0.99
-    assert min(row["nearness"] for row in near if row["precision"] == "fp32") > 0.9999
+    for precision, least in LEAST_NEARNESS.items():
+        assert min(row["nearness"] for row in near if row["precision"] == precision) > least, precision
+    assert {row["precision"] for row in near} == LEAST_NEARNESS.keys()
     assert all(row["beside_eager"].keys() == {"fp32", "bf16"} for row in here)
     assert "Crops at once: 1; tokens decoded a call: 16. 2 rounds" in done.output
 
