@@ -16,6 +16,7 @@ from emo_edge.media.sources import classify_source
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 from emo_edge.rendering.drawing_names import DrawingNames, check_target, draws_a_folder, refuse_sources
+from emo_edge.utils.text import readable_name
 
 
 class Drawer:
@@ -72,7 +73,7 @@ class Drawer:
             drawing = annotated(result.image, result.faces)
             write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
             self._drawn = True
-            self._report(f"drawn: {path}")
+            self._report(f"drawn: {readable_name(str(path))}")
 
     def finish(self, progress: Callable[[str, int, int], None]) -> None:
         """Write the video, if there is one."""
@@ -86,4 +87,4 @@ class Drawer:
                 overwrite=self.overwrite,
                 progress=lambda done, total: progress(str(self.target), done, total),
             )
-            self._report(f"drawn: {self.target}")
+            self._report(f"drawn: {readable_name(str(self.target))}")

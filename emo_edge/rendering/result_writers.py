@@ -16,6 +16,7 @@ from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import RESULT_VERSION, Request, Settings, SourceResult
 from emo_edge.inference.rows import Value, columns, rows
 from emo_edge.rendering.text import result_text
+from emo_edge.utils.text import utf8_name, utf8_text
 
 RUN_VERSION = 1
 """Of the first line of JSON lines."""
@@ -108,7 +109,7 @@ class CsvWriter(ResultWriter):
     def _print(self, table: list[dict[str, Value]]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writerows({name: cell(value) for name, value in row.items()} for row in table)
+        writer.writerows({name: cell(value) for name, value in _with_utf8_source(row).items()} for row in table)
         echo(text.getvalue(), nl=False)
 
 
@@ -142,8 +143,14 @@ def cell(value: Value) -> Value:
     """Return a value as a cell of a table: text that a spreadsheet would compute gets an apostrophe in front."""
     if not isinstance(value, str):
         return round(value, DIGITS) if isinstance(value, float) else value
-    text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = utf8_text(value)
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _with_utf8_source(row: dict[str, Value]) -> dict[str, Value]:
+    """Return a row whose source is named as in JSON: two names that are not UTF-8 stay two."""
+    source = row["source"]
+    return {**row, "source": utf8_name(source)} if isinstance(source, str) else row
 
 
 def settings_json(settings: Settings) -> dict[str, Any]:

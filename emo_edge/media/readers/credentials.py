@@ -13,6 +13,8 @@ SECRET_PARTS = (
 )
 """A property whose name holds one of these is hidden."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
+_CERTAIN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]*\.[\w.-]+)(?::[0-9]+)?|[\w-]+:[0-9]+", re.ASCII)
+"""Part of a path that is a host: it has dots, brackets or a port."""
 _PLAIN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(?::[0-9]+)?", re.ASCII)
 
 
@@ -56,10 +58,19 @@ def _address(rest: str) -> str:
     if "@" not in authority and "@" in tail and not _PLAIN_HOST.fullmatch(authority):
         # A password with a bare "/", "?" or "#" ends the authority too early.
         authority, tail = _split(rest.rpartition("@")[2])
+    elif "@" in authority and "@" in tail:
+        # One with an "@" before that as well: what follows the last "@" is the host, if it can only be one.
+        later, path = _split(tail.rpartition("@")[2])
+        if _CERTAIN_HOST.fullmatch(later):
+            authority, tail = later, path
     authority = authority.rpartition("@")[2]
     before, fragment_mark, _ = tail.partition("#")
     path, query_mark, query = before.partition("?")
-    shown = authority + "/".join(map(_path_segment, path.split("/")))
+    first, mark, nested = path.partition("://")
+    shown = authority + "/".join(map(_path_segment, first.split("/")))
+    if mark:
+        # As of a proxy, or of FFmpeg's lists of addresses.
+        shown += f"://{_address(nested)}"
     if query_mark:
         shown += "?" + re.sub(r"[^&;]+", lambda pair: _pair(pair[0]), query)
     return shown + (f"#{HIDDEN}" if fragment_mark else "")
@@ -99,11 +110,13 @@ def _pipeline(text: str) -> str:
 
 def _word(word: str) -> str:
     key, mark, value = _unquoted(word).partition("=")
+    if "://" in key:
+        # No scheme stands in front of it, or another program's prefix: concat:http://...
+        before, _, rest = _unquoted(word).partition("://")
+        return f"{before.rpartition('@')[2]}://{_address(rest)}"
     if mark and _is_secret(key):
         return f"{key}={HIDDEN}"
-    if "://" not in word:
-        return word
-    return f"{key}={without_credentials(_unquoted(value))}" if mark else without_credentials(key)
+    return f"{key}={without_credentials(_unquoted(value))}" if "://" in value else word
 
 
 def _unquoted(word: str) -> str:

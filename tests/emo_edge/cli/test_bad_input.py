@@ -159,6 +159,21 @@ def test_a_name_that_is_no_utf8(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "caf\\xe9.jpg'" in done.stdout.decode(), "as a shell takes it"
 
 
+def test_two_names_that_are_no_utf8_stay_two(tiny_bundle: Path, tmp_path: Path) -> None:
+    pictures, drawn = tmp_path / "pictures", tmp_path / "drawn"
+    pictures.mkdir()
+    for name in (b"caf\xe8.jpg", b"caf\xe9.jpg"):
+        (pictures / os.fsdecode(name)).write_bytes(FACE.read_bytes())
+    code = "from emo_edge.cli.app import main; main()"
+    options = ["--whole-image", "--csv", "--draw", str(drawn)]
+    command = [sys.executable, "-c", code, "infer", str(tiny_bundle), str(pictures), *options]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for letter in ("e8", "e9"):
+        assert f"caf\\x{letter}.jpg'," in done.stdout.decode()
+        assert f"caf\\x{letter}.jpg'\n" in done.stderr.decode()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="waits for a system with /dev/full")
 @pytest.mark.parametrize("options", [[], ["--json"], ["--jsonl"]])
 def test_a_full_output(tiny_bundle: Path, options: list[str]) -> None:
