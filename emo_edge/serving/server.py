@@ -51,12 +51,13 @@ def listening_socket(address: Address, *, has_token: bool) -> socket.socket:
 
     Raises InputError for an address beyond this machine without a token, and for one that cannot be had.
     """
-    if not is_loopback(address.host) and not has_token:
-        raise InputError(
-            f"--host {address.host} is reached from other machines: give --token-file, so that only who has the token "
-            "may ask, or leave --host out"
-        )
     inherited = inherited_socket()
+    host = address.host if inherited is None else _host_of(inherited)
+    if not is_loopback(host) and not has_token:
+        raise InputError(
+            f"{host} is reached from other machines: give --token-file, so that only who has the token may ask, or "
+            "listen on 127.0.0.1"
+        )
     if inherited is not None:
         return inherited
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -72,6 +73,11 @@ def listening_socket(address: Address, *, has_token: bool) -> socket.socket:
         raise InputError(f"{address.host}:{address.port}: {reason}; choose another --port") from error
     bound.set_inheritable(False)
     return bound
+
+
+def _host_of(bound: socket.socket) -> str:
+    """Return the host of a socket's address; that of a UNIX socket is this machine."""
+    return "localhost" if bound.family == socket.AF_UNIX else str(bound.getsockname()[0])
 
 
 def inherited_socket() -> socket.socket | None:

@@ -111,7 +111,7 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     ``information`` replaces llama.cpp's description of this machine and of the build, ``command`` the child that tries
     the file.
     """
-    may_be_wrong = information is None and may_lose_tile_stores(_cpu_libraries())
+    is_this_build = information is None
     information = information or library().llama_print_system_info().decode()
     if "AMX_INT8 = 1" not in information:
         return True
@@ -124,7 +124,9 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
         return True
     child = command or module_command("emo_edge.runtimes.llama_cpp.library", str(path))
     names = ",".join(map(str, sorted(types)))
-    safe = not may_be_wrong and _proved(f"{build_key(information)} | tensor types {names}", child)
+    safe = not (is_this_build and _may_lose_tile_stores()) and _proved(
+        f"{build_key(information)} | tensor types {names}", child
+    )
     if not safe:
         logger.warning(
             "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
@@ -173,6 +175,11 @@ def build_key(information: str) -> str:
     files = [(file.name, file.stat()) for file in _cpu_libraries()]
     stamps = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in files]
     return " | ".join([llama_cpp.__version__, *stamps, information.strip()])
+
+
+@functools.cache
+def _may_lose_tile_stores() -> bool:
+    return may_lose_tile_stores(_cpu_libraries())
 
 
 def _cpu_libraries() -> list[Path]:

@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.frames import Faces
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.serving.access.errors import ApiError, as_api_error, error_body
@@ -27,7 +28,7 @@ PIECES = 4096
 """Of an answer that wait for a slow reader; more end the answer."""
 
 
-class ReaderGoneError(Exception):
+class ReaderGoneError(EmoEdgeError):
     """Ends an answer that nobody reads."""
 
 

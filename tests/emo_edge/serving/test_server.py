@@ -26,6 +26,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from emo_edge.console.children import code_command
+from emo_edge.errors import InputError
+from emo_edge.serving import server
 from emo_edge.serving.access.gate import route_name
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.routes.forms import InMemoryParser
@@ -336,8 +338,22 @@ def test_a_signal_ends_live_pages_with_a_code(small_bundle: Path) -> None:
         assert caught.value.rcvd.code == 1012
 
 
+@pytest.mark.parametrize(("host", "refused"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_socket_of_systemd_needs_a_token_too(monkeypatch: pytest.MonkeyPatch, host: str, refused: bool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as handed:
+        handed.bind((host, 0))
+        monkeypatch.setattr(server, "inherited_socket", lambda: handed)
+        address = Address("127.0.0.1", 0)
+        assert listening_socket(address, has_token=True) is handed
+        if refused:
+            with pytest.raises(InputError, match=r"0\.0\.0\.0 is reached from other machines: give --token-file"):
+                listening_socket(address, has_token=False)
+        else:
+            assert listening_socket(address, has_token=False) is handed
+
+
 def test_answers_leave_at_once() -> None:
-    """Where asyncio does not know that a socket is TCP, each answer waits 40 ms for an acknowledgement."""
+    """Nagle's algorithm is off: asyncio has to know that a socket is TCP, or each answer waits 40 ms."""
     with listening_socket(Address("127.0.0.1", 0), has_token=False) as bound:
         assert bound.proto == socket.IPPROTO_TCP
 

@@ -24,7 +24,7 @@ FILM_FPS = 10
 
 @dataclass
 class Watch:
-    """What a page did that a person does not see."""
+    """Requests and console lines of a page, which a person does not see."""
 
     origin: str
     elsewhere: list[str] = field(default_factory=list)

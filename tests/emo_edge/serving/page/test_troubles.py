@@ -1,4 +1,4 @@
-"""What goes wrong is a plain sentence with the next step: errors of the server, a refused camera, http, a token."""
+"""Troubles are plain sentences with the next step: errors of the server, a refused camera, http, a token."""
 
 from __future__ import annotations
 

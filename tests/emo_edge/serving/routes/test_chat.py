@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from emo_edge.errors import EmoEdgeError
+from emo_edge.serving.routes.chat import ReaderGoneError
 from tests.served import ask
 
 openai = pytest.importorskip("openai", reason='needs the client: pip install "emo-edge[dev]"')
@@ -76,6 +78,7 @@ def test_an_answer_that_is_cut_says_so(client: Any, drawing: bytes) -> None:
 
 
 def test_a_stream_that_is_left_ends_its_answer(client: Any, server_url: str, drawing: bytes) -> None:
+    assert issubclass(ReaderGoneError, EmoEdgeError), "the engine logs a fault for any other"
     stream = client.chat.completions.create(
         model="emo-tiny:answer", messages=message(drawing), max_tokens=512, stream=True
     )
