@@ -408,9 +408,7 @@ def test_a_form_is_kept_in_memory() -> None:
 
         return await InMemoryParser(Headers(headers), stream()).parse()
 
-    # In a thread of its own: another test of this process may have left an event loop running.
-    with ThreadPoolExecutor(1) as pool:
-        (_, file), *_ = pool.submit(lambda: asyncio.run(parts())).result().multi_items()
+    (_, file), *_ = asyncio.run(parts()).multi_items()
     assert file.size == 4 << 20
     assert not file.file._rolled, "the standard library's word for: written to a disk"
     file.file.close()

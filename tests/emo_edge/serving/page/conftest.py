@@ -58,9 +58,12 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright(chromium: str) -> Iterator[Playwright]:
-    """Playwright, without the browsers that it brings."""
+    """Playwright, without the browsers that it brings.
+
+    For one module: while it runs, its event loop counts as running in this thread, and other tests start their own.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="the page in a browser: pip install playwright")
     with sync_api.sync_playwright() as running:
         yield running
@@ -84,7 +87,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright, chromium: str, film: Path) -> Iterator[Browser]:
     """A browser with a camera that it gives to every page."""
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
