@@ -12,7 +12,7 @@ from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.media.folders import folder_entries, image_paths
 from emo_edge.media.images import read_image
 from emo_edge.media.sources import classify_source
-from emo_edge.media.videos import TimedFrame, clip_frames, sampled_frames
+from emo_edge.media.videos import TimedFrame, sampled_frames, segment_frames
 
 
 def stream(
@@ -73,8 +73,8 @@ def _read_source(
         def report(done: int, total: int) -> None:
             progress(source, done, total)
 
-        frames = clip_frames(Path(source), count=sampling.frames, progress=report)
-        yield _clip_result(pipeline, source, frames, request, sampling)
+        for frames in segment_frames(Path(source), count=sampling.frames, progress=report):
+            yield _clip_result(pipeline, source, frames, request, sampling)
     else:
         for window in _windows(sampled_frames(source, fps=sampling.fps), sampling.frames):
             yield _clip_result(pipeline, source, window, request, sampling)
@@ -117,11 +117,9 @@ def _clip_result(
 ) -> SourceResult:
     images = [frame.image for frame in frames]
     faces = pipeline.read_clip_faces(images, request, faces=sampling.faces or "largest")
-    first, last = frames[0], frames[-1]
-    # A whole video may have several segments: they count one after the other from the first one's start.
-    seconds = (first.time_s, first.time_s + last.elapsed_s - first.elapsed_s)
     shown = images[faces[0].frame if faces else len(images) // 2]
-    return SourceResult(source, "clip", faces, shown, seconds, segment=first.segment)
+    seconds = (frames[0].time_s, frames[-1].time_s)
+    return SourceResult(source, "clip", faces, shown, seconds, segment=frames[0].segment)
 
 
 def _windows(frames: Iterable[TimedFrame], size: int) -> Iterator[list[TimedFrame]]:

@@ -65,6 +65,24 @@ def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda
     kept. Of a file that is cut off or damaged the frames that are there count, and a warning is logged. ``progress``
     gets the frames read and expected, now and then. Raises InputError when it is no video or holds no frame.
     """
+    read = _read_file(path, count, progress)
+    return _taken(read, [read.shown_at(_middles(0.0, read.duration_s, count))])[0]
+
+
+def segment_frames(
+    path: str | Path, *, count: int = 8, progress: Progress = lambda done, total: None
+) -> list[list[TimedFrame]]:
+    """Return the frames of each segment of a video file, chosen within it as `clip_frames` chooses them."""
+    read = _read_file(path, count, progress)
+    ends = [*(read.elapsed[start] for start in read.starts[1:]), read.duration_s]
+    parts = [
+        _middles(read.elapsed[start], end - read.elapsed[start], count)
+        for start, end in zip(read.starts, ends, strict=True)
+    ]
+    return _taken(read, [read.shown_at(times) for times in parts])
+
+
+def _read_file(path: str | Path, count: int, progress: Progress) -> _FileReading:
     if count < 1:
         raise InputError(f"count is at least 1, not {count}")
     if classify_source(str(path)) != "video":
@@ -72,17 +90,21 @@ def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda
     name = str(path)
     with opened_capture(name, "video") as reader:
         expected = reader.frame_count or round(reader.duration_s / reader.step_s)
-        times = _middles(reader.duration_s, count)
         read = _FileReading(reader, name, lambda done: progress(done, expected))
-        read.to_end(times)
+        read.to_end(_middles(0.0, reader.duration_s, count))
         problem = _problem(name, reader, len(read.elapsed))
     if problem:
         logger.warning("%s: %s", name, problem)
-    indices = read.shown_at(_middles(read.duration_s, count))
-    if not read.kept.keys() >= set(indices):
-        with opened_capture(name, "video") as reader:
-            read.again(reader, set(indices))
-    return [read.kept[index] for index in indices]
+    return read
+
+
+def _taken(read: _FileReading, clips: list[list[int]]) -> list[list[TimedFrame]]:
+    """Return the frames of the indices of each clip; the file is read once more where one was not kept."""
+    indices = {index for clip in clips for index in clip}
+    if not read.kept.keys() >= indices:
+        with opened_capture(read.name, "video") as reader:
+            read.again(reader, indices)
+    return [[read.kept[index] for index in clip] for clip in clips]
 
 
 def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Iterator[TimedFrame]:
@@ -150,8 +172,8 @@ def _problem(path: str, reader: FrameReader, length: int) -> str | None:
     return None
 
 
-def _middles(duration_s: float, count: int) -> list[float]:
-    return [(part + 0.5) * duration_s / count for part in range(count)] if duration_s > 0 else []
+def _middles(start_s: float, duration_s: float, count: int) -> list[float]:
+    return [start_s + (part + 0.5) * duration_s / count for part in range(count)] if duration_s > 0 else []
 
 
 class _FileReading:
@@ -160,25 +182,30 @@ class _FileReading:
     def __init__(self, reader: FrameReader, name: str, progress: Callable[[int], None]) -> None:
         self.kept: dict[int, TimedFrame] = {}
         self.elapsed = array("d")
+        self.starts: list[int] = []
+        """Index of the first frame of each segment."""
         self.duration_s = 0.0
-        self._reader, self._name, self._progress = reader, name, progress
+        self.name = name
+        self._reader, self._progress = reader, progress
 
     def to_end(self, times: Sequence[float]) -> None:
         """Read every frame, keeping those shown at ``times``, which ascend."""
         waiting, before, last_s = list(times), None, 0.0
         for index, (frame, position) in enumerate(on_time_line(self._reader.frames(), self._reader.step_s)):
             if before is not None and self._is_past(position.elapsed_s, waiting):
-                self.kept[index - 1] = _timed(*before, self._name)
+                self.kept[index - 1] = _timed(*before, self.name)
                 while self._is_past(position.elapsed_s, waiting):
                     waiting.pop(0)
             frame.keep()
             before = frame, index, position
+            if position.segment == len(self.starts):
+                self.starts.append(index)
             self.elapsed.append(position.elapsed_s)
             last_s = frame.duration or self._last_gap() or self._reader.step_s
             if index % REPORTED_EVERY == REPORTED_EVERY - 1:
                 self._progress(index + 1)
         if before is not None:
-            self.kept[before[1]] = _timed(*before, self._name)
+            self.kept[before[1]] = _timed(*before, self.name)
             self.duration_s = self.elapsed[-1] + last_s
 
     def _last_gap(self) -> float:
@@ -188,7 +215,7 @@ class _FileReading:
         """Read the file a second time, keeping the frames at ``indices``."""
         for index, (frame, position) in enumerate(on_time_line(reader.frames(), reader.step_s)):
             if index in indices and index not in self.kept:
-                self.kept[index] = _timed(frame, index, position, self._name)
+                self.kept[index] = _timed(frame, index, position, self.name)
             if index % REPORTED_EVERY == REPORTED_EVERY - 1:
                 self._progress(index + 1)
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import pytest
 
 from emo_edge.assets.packaged import packaged_samples
@@ -29,6 +30,8 @@ REPORTS_FROM = (1, 29)
 """The release of ONNX Runtime whose Linux wheels write events."""
 GATE = 7
 """Exit code of a device that misses its gate on this processor, which is no matter here."""
+BENCH = ("--quick", "--latency-rounds", "2", "--cold", "0", "--batch", "1", "--profile", "exact")
+CALIBRATE = ("--collect", "16", "--measure", "16", "--samples", "synthetic:40")
 OURS = ("cache/emo-edge/",)
 SESSION = """
 import onnxruntime, sys
@@ -61,7 +64,7 @@ def run_alone(home: Path, command: Sequence[str], **environment: str) -> Traces:
         "TMPDIR": str(home / "tmp"),
     }
     for folder in ("tmp", "here"):
-        (home / folder).mkdir(parents=True)
+        (home / folder).mkdir(parents=True, exist_ok=True)
     script = f'"$@"; code=$?; cat {COUNTERS}; exit $code'
     isolated = (*ISOLATED, "sh", "-c", script, "sh") if can_isolate() else ()
     done = subprocess.run(
@@ -98,6 +101,17 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of a drawing."""
+    path, frame = tmp_path_factory.mktemp("clip") / "clip.avi", packaged_samples(1)[0].image
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, frame.shape[1::-1])
+    for _ in range(10):
+        writer.write(frame[..., ::-1])
+    writer.release()
+    return path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
@@ -111,14 +125,16 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("verify", "BUNDLE"),
         ("engines", "list"),
         ("selftest", "BUNDLE", "--samples", "1", "--rounds", "5", "--out", "report.json"),
-        *((name, "--help") for name in ("bench", "calibrate", "demo", "export", "import")),
+        ("live", "BUNDLE", "CLIP", "--jsonl"),
+        ("pulse", "CLIP"),
+        ("demo", "--help"),
     ],
     ids=" ".join,
 )
 def test_a_command_writes_its_own_files_and_reaches_no_host(
-    words: tuple[str, ...], tiny_bundle: Path, picture: Path, tmp_path: Path
+    words: tuple[str, ...], tiny_bundle: Path, picture: Path, clip: Path, tmp_path: Path
 ) -> None:
-    named = {"BUNDLE": str(tiny_bundle), "PICTURE": str(picture)}
+    named = {"BUNDLE": str(tiny_bundle), "PICTURE": str(picture), "CLIP": str(clip)}
     traces = run_alone(tmp_path / "home", [*COMMAND, *(named.get(word, word) for word in words)])
     assert traces.code in (0, GATE), traces.errors
     assert traces.files == (["here/report.json"] if "report.json" in words else [])
@@ -131,6 +147,40 @@ def test_an_export_writes_its_bundle_and_reaches_no_host(toy_checkpoint: Path, t
     traces = run_alone(tmp_path / "home", [*COMMAND, "export", str(toy_checkpoint), *words])
     assert traces.code == 0, traces.errors
     assert traces.files and all(name.startswith("here/bundle/") for name in traces.files), traces.files
+    assert not traces.attempts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (("bench", "BUNDLE", "--checkpoint", "CHECKPOINT", "--dataset", "synthetic:8", "--out", "out", *BENCH), "out"),
+        (("calibrate", "BUNDLE", "--checkpoint", "CHECKPOINT", *CALIBRATE), "bundle"),
+        (
+            ("import", "onnx", "GRAPH", "--labels", "rafdb7", "--values", "valence:-1:1,arousal:-1:1", "--out", "out"),
+            "out",
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_the_work_of_a_workstation_stays_in_its_folder_and_reaches_no_host(
+    words: tuple[str, ...],
+    folder: str,
+    label_bundle: Path,
+    label_checkpoint: Path,
+    label_graph_checkpoint: Path,
+    tmp_path: Path,
+) -> None:
+    here = tmp_path / "home" / "here"
+    shutil.copytree(label_bundle, here / "bundle")
+    named = {"CHECKPOINT": str(label_checkpoint), "GRAPH": str(label_graph_checkpoint.with_name("small.onnx"))}
+    named["BUNDLE"] = "bundle"
+    before = sorted(path.relative_to(here) for path in here.rglob("*"))
+    traces = run_alone(tmp_path / "home", [*COMMAND, *(named.get(word, word) for word in words)])
+    assert traces.code == 0, traces.errors
+    assert sorted(path.relative_to(here) for path in here.rglob("*")) != before
+    kept = ("here/bundle/", f"here/{folder}/")
+    assert [name for name in traces.files if not name.startswith(kept)] == []
     assert not traces.attempts
 
 

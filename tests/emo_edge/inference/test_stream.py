@@ -12,6 +12,7 @@ from emo_edge.errors import BundleError, EmoEdgeError
 from emo_edge.inference.results import ClipSampling, Request
 from emo_edge.inference.stream import read_sources
 from emo_edge.media.images import write_image
+from tests.made_videos import write
 
 
 class Scripted:
@@ -23,6 +24,10 @@ class Scripted:
     def read(self, image: Any, request: Request, *, faces: str) -> list[Any]:
         if image.shape[1] == 9:
             raise BundleError("the face graph computes pose nan on cpu")
+        return []
+
+    def read_clip_faces(self, frames: Any, request: Request, *, faces: str) -> list[Any]:
+        """Find no face."""
         return []
 
 
@@ -48,3 +53,13 @@ def test_a_picture_that_gives_nonsense_does_not_end_a_folder(folder: Path) -> No
 def test_a_picture_that_gives_nonsense_does_not_end_a_list(folder: Path) -> None:
     results = errors_of(folder / "b.png", folder / "none.png", folder / "a.png")
     assert [None if error is None else error.exit_code for _, error in results] == [5, 4, None]
+
+
+def test_a_whole_video_has_one_result_a_segment(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.ts", [index / 10 for index in range(20)]).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(one + one)
+    pipeline: Any = Scripted()
+    for name, segments in (("one.ts", [0]), ("joined.ts", [0, 1])):
+        results = list(read_sources(pipeline, [str(tmp_path / name)], Request(), ClipSampling(frames=2)))
+        assert [result.segment for result in results] == segments
+        assert all(result.seconds == pytest.approx((0.5, 1.5), abs=0.02) for result in results)

@@ -15,7 +15,7 @@ from av.stream import Disposition
 from emo_edge.errors import InputError
 from emo_edge.media import captures
 from emo_edge.media.readers.cut_off import is_cut_off
-from emo_edge.media.videos import clip_frames, sampled_frames
+from emo_edge.media.videos import clip_frames, sampled_frames, segment_frames
 from tests.made_videos import CODEC, SIDE, VARIABLE, index_of, marked, write
 
 
@@ -79,6 +79,11 @@ def test_joined_files_are_read_to_the_end(tmp_path: Path) -> None:
         (segment, time_s) for segment in (0, 1) for time_s in (0, 0.5, 1, 1.5)
     ]
     assert [frame.index for frame in clip_frames(tmp_path / "joined.ts", count=4)] == [5, 15, 25, 35]
+    clips = segment_frames(tmp_path / "joined.ts", count=2)
+    assert [[frame.index for frame in clip] for clip in clips] == [[5, 15], [25, 35]]
+    assert [[round(frame.time_s, 1) for frame in clip] for clip in clips] == [[0.5, 1.5]] * 2
+    (one,) = segment_frames(tmp_path / "one.ts", count=2)
+    assert [frame.index for frame in one] == [frame.index for frame in clip_frames(tmp_path / "one.ts", count=2)]
 
 
 @pytest.mark.parametrize(
