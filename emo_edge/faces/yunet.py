@@ -38,14 +38,14 @@ class YuNetDetector:
         limit_opencv_threads(cv2)
         if not hasattr(cv2, "FaceDetectorYN"):
             raise MissingExtraError("this OpenCV has no FaceDetectorYN: install 4.5.4 or newer")
-        try:
-            with native_path(path) as name:
+        with native_path(path) as name:
+            try:
                 _require_any_size(cv2, path, name)
                 self._network = cv2.FaceDetectorYN.create(name, "", (320, 320), score_threshold=min_score)
-            self.detect(np.zeros((320, 320, 3), np.uint8))
-        except cv2.error as error:
-            reason = str(error.err or error).strip()
-            raise InputError(f"{path}: not a YuNet model in ONNX that OpenCV can run ({reason})") from error
+                self.detect(np.zeros((320, 320, 3), np.uint8))
+            except cv2.error as error:
+                reason = str(error.err or error).strip().replace(name, path.name)
+                raise InputError(f"{path}: not a YuNet model in ONNX that OpenCV can run ({reason})") from error
 
     def detect(self, frame: Image) -> list[DetectedFace]:
         """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -58,12 +59,23 @@ def _first_reasons(entries: list[FolderEntry], count: int = 3) -> str:
     return f" but {', '.join(named)}{', ...' if len(entries) > count else ''}"
 
 
+def link_problem(path: Path) -> str:
+    """Return the reason why a link leads nowhere."""
+    target = os.readlink(path)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"a link to {target}, which leads back to it"
+    return f"a link to {target}, which is missing"
+
+
 def _reason(path: Path) -> str | None:
     if path.name.startswith("."):
         return "hidden"
     try:
         if path.is_symlink() and not path.exists():
-            return f"a link to {os.readlink(path)}, which is missing"
+            return link_problem(path)
         if path.is_dir():
             return "a folder"
         if not path.is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from emo_edge.errors import InputError
-from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, link_problem
 from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text, without_credentials
@@ -65,7 +65,7 @@ def camera_path(text: str) -> str:
 
 def _path_source(path: Path) -> SourceKind:
     if not path.exists():
-        raise InputError(f"{path}: a link to {os.readlink(path)}, which is missing")
+        raise InputError(f"{path}: {link_problem(path)}")
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         return "folder"

@@ -118,7 +118,10 @@ def test_it_is_made_where_it_is_missing(cached: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(packaged_bundle, "demo_bundle", demo_bundle)
     cached.unlink()
-    assert bundle_directory(Path("emo-tiny")) == Path("made") and made == ["emo-tiny"]
+    with pytest.raises(InputError, match=r"none\.jpg: no such file"):
+        bundle_directory(Path("emo-tiny"), ["none.jpg", "none.png"])
+    assert not made, "no minutes of work before a source that is missing"
+    assert bundle_directory(Path("emo-tiny"), ["none.jpg", str(FACE)]) == Path("made") and made == ["emo-tiny"]
 
 
 def test_a_name_that_is_typed_almost_right_gets_a_hint() -> None:

@@ -169,6 +169,11 @@ def test_yunet_refuses_what_is_no_yunet(tmp_path: Path, capfd: pytest.CaptureFix
         (tmp_path / "bad.onnx").write_bytes(content)
         with pytest.raises(InputError, match=r"bad.onnx: not a YuNet model"):
             YuNetDetector(tmp_path / "bad.onnx")
+    odd = tmp_path / os.fsdecode(b"caf\xe9.onnx")
+    odd.write_bytes(b"not a network" * 50)
+    with pytest.raises(InputError) as refused:
+        YuNetDetector(odd)
+    assert "emo-edge-" not in str(refused.value), "no name of the link"
     with pytest.raises(InputError, match="no such file"):
         YuNetDetector(tmp_path)
     assert capfd.readouterr().err == ""

@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "l.jpg").mkdir()
     os.mkfifo(tmp_path / "m.jpg")
     (tmp_path / ".n.jpg").touch()
+    (tmp_path / "o.jpg").symlink_to("o.jpg")
     return tmp_path
 
 
@@ -54,6 +55,7 @@ def test_every_entry_is_a_picture_or_has_its_reason(folder: Path) -> None:
         "j.txt": "not a picture",
         "l.jpg": "a folder",
         "m.jpg": "a pipe, socket or device",
+        "o.jpg": "a link to o.jpg, which leads back to it",
     }
     for path in image_paths(folder)[:-1]:
         assert read_image(path).shape == PICTURE.shape
@@ -72,6 +74,8 @@ def test_sources_that_are_no_files_are_named(folder: Path) -> None:
     assert classify_source(str(folder / "g.gif")) == "video"
     with pytest.raises(InputError, match=r"i\.jpg: a link to .*none\.jpg, which is missing"):
         classify_source(str(folder / "i.jpg"))
+    with pytest.raises(InputError, match=r"o\.jpg: a link to o\.jpg, which leads back to it"):
+        classify_source(str(folder / "o.jpg"))
     with socket.socket(socket.AF_UNIX) as plug:
         plug.bind(str(folder / "plug"))
         with pytest.raises(InputError, match="is a socket"):
