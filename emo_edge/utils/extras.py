@@ -33,6 +33,8 @@ EXTRAS = {
     "onnxscript": "export",
     "gguf": "export",
     "h5py": "export",
+    "tritonclient": "triton",
+    "grpc": "triton",
     "starlette": "serve",
     "uvicorn": "serve",
     "websockets": "serve",
