@@ -37,6 +37,7 @@ EXTRAS = {
     "grpc": "triton",
     "starlette": "serve",
     "uvicorn": "serve",
+    "h11": "serve",
     "websockets": "serve",
     "prometheus_client": "serve",
     "python_multipart": "serve",
