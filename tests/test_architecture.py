@@ -49,7 +49,7 @@ LAYERS = (
     ("emo_edge.export.importers.tokenizers",),
     ("emo_edge.export.importers",),
     ("emo_edge.export.importers.llava", "emo_edge.export.importers.labels"),
-    ("emo_edge.export.bundles",),
+    ("emo_edge.export.bundles", "emo_edge.export.triton"),
     ("emo_edge.export.vlm",),
     ("emo_edge.calibration.samples", "emo_edge.calibration.int8", "emo_edge.calibration.language"),
     ("emo_edge.calibration.workflow",),

@@ -87,7 +87,7 @@ def test_the_readmes_python_runs(place: Path) -> None:
 def test_every_command_and_option_named_exists() -> None:
     context = click.Context(main)
     known = set(main.list_commands(context))
-    named = set(re.findall(r"`(?:emo-edge )([a-z]+)", README))
+    named = set(re.findall(r"`(?:emo-edge )([a-z-]+)", README))
     assert named <= known, named - known
     assert known <= named, "a command that the README does not name"
     options = set()

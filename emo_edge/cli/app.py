@@ -22,6 +22,9 @@ COMMANDS = {
         "Turn an upstream model's pieces into one checkpoint, or a GGUF and its mmproj into a bundle.",
     ),
     "export": LazyCommand("emo_edge.cli.export:main", "Turn CHECKPOINT into one verified bundle."),
+    "export-triton": LazyCommand(
+        "emo_edge.cli.export_triton:main", "Write BUNDLE as a model repository of NVIDIA's Triton server."
+    ),
     "calibrate": LazyCommand(
         "emo_edge.cli.calibrate:main", "Quantize BUNDLE with statistics of its own prompts and frames, inside gates."
     ),

@@ -16,6 +16,7 @@ from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
 from emo_edge.serving.engine.thread import EngineThread
 from emo_edge.serving.routes.pictures import PixelBudget
+from emo_edge.serving.routes.remote_pictures import RemotePictures
 from emo_edge.serving.routes.service import Service
 
 SAMPLES = 14
@@ -30,6 +31,7 @@ def open_service(
     request: Request,
     limits: ServerLimits,
     open_detector: Callable[[], FaceDetector],
+    image_hosts: frozenset[str] = frozenset(),
 ) -> Iterator[Service]:
     """Warm the pipeline's engines and yield the service over it; end its engine thread afterwards.
 
@@ -38,6 +40,7 @@ def open_service(
         request: labels and options of a client that asks for none.
         limits: of the server.
         open_detector: opens a face detector of a WebSocket's own.
+        image_hosts: hosts from which pictures are fetched on a client's word; see `checked_hosts`.
     """
     metrics = ServerMetrics()
     engine = EngineThread(pipeline, limits.waiting, metrics)
@@ -49,6 +52,7 @@ def open_service(
         request,
         open_detector,
         PixelBudget(limits.waiting_pixels),
+        RemotePictures(image_hosts, limits),
         _samples(pipeline.manifest),
     )
     try:

@@ -29,6 +29,7 @@ from emo_edge.serving.access.hosts import is_loopback
 from emo_edge.serving.access.token import read_token
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.routes.chat_request import MOST_TOKENS
+from emo_edge.serving.routes.remote_pictures import checked_hosts
 from emo_edge.serving.server import Address, allow_connections, listening_socket, make_server
 from emo_edge.serving.start import open_service
 
@@ -49,6 +50,13 @@ CLIP_FRAMES = 8
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain in PEM, for https.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of the certificate, in PEM.")
+@click.option(
+    "--allow-image-host",
+    "image_hosts",
+    metavar="HOST",
+    multiple=True,
+    help="Host from which pictures of the chat API are fetched by address; none by default.",
+)
 @engine_options
 @face_options
 @click.option("-v", "--verbose", is_flag=True, help="Log every request: its path and status, never its content.")
@@ -64,6 +72,7 @@ def main(bundle: Path, **options: Any) -> None:
         raise InputError(f"{unknown_text(str(bundle))}: no bundle; serve takes a bundle alone")
     token = None if options["token_file"] is None else read_token(options["token_file"])
     address = _address(options, has_token=token is not None)
+    hosts = checked_hosts(options["image_hosts"])
     opened = Bundle.open(bundle_directory(bundle))
     limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
     request = _request(options)
@@ -81,7 +90,11 @@ def main(bundle: Path, **options: Any) -> None:
         with (
             listening_socket(address, has_token=token is not None) as bound,
             open_service(
-                pipeline, request, ServerLimits(), lambda: chosen_detector(opened, options["detector"], limits)
+                pipeline,
+                request,
+                ServerLimits(),
+                lambda: chosen_detector(opened, options["detector"], limits),
+                hosts,
             ) as service,
         ):
             allow_connections(service.limits)

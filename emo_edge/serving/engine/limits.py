@@ -37,6 +37,12 @@ class ServerLimits:
     """For requests under way to end after SIGTERM."""
     waiting_pixels: int = 16_000_000
     """Of all decoded pictures that wait; a larger picture waits for its turn alone."""
+    fetch_s: float = 10.0
+    """For a picture to arrive from its address, redirects and all."""
+    fetches: int = 8
+    """Pictures by address at a time, from the fetch to the reading."""
+    redirects: int = 3
+    """Of an address."""
     label_characters: int = 2_000
     """Of a list of labels."""
     question_characters: int = 4_000

@@ -126,8 +126,18 @@ async def _faces(service: Service, asked: ChatRequest, wanted: Request, client: 
 
 
 async def _read(service: Service, asked: ChatRequest, wanted: Request, client: str) -> list[EmotionResult]:
-    async with service.budget.hold(pixels_of(asked.picture, service.limits)):
-        image = await decode(asked.picture, "the picture", service.limits)
+    if isinstance(asked.picture, bytes):
+        return await _read_file(service, asked.picture, asked, wanted, client)
+    async with service.remote.turn:
+        file = await service.remote.fetch(asked.picture.url, asked.picture.param)
+        return await _read_file(service, file, asked, wanted, client)
+
+
+async def _read_file(
+    service: Service, file: bytes, asked: ChatRequest, wanted: Request, client: str
+) -> list[EmotionResult]:
+    async with service.budget.hold(pixels_of(file, service.limits)):
+        image = await decode(file, "the picture", service.limits)
         # An answer is about one face; labels are given of all.
         faces: Faces = "largest" if asked.answers else "all"
         readings = await service.readings(Job(client, [image], wanted, faces))

@@ -31,9 +31,18 @@ FIELDS = (
 )
 WRITING = ("max_completion_tokens", "max_tokens", "seed", "temperature", "top_p")
 """Fields that only an answer in words has a use for."""
+WEB = ("http://", "https://")
 LABELLING = ("logprobs", "top_logprobs")
 MOST_TOKENS = 1024
 MOST_LOGPROBS = 20
+
+
+@dataclass(frozen=True)
+class PictureAddress:
+    """An address that nobody has checked yet, and the parameter that it came in."""
+
+    url: str
+    param: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class ChatRequest:
     """True writes an answer; False gives the label."""
     text: str
     """Of the message; empty without one."""
-    picture: bytes
+    picture: bytes | PictureAddress
+    """The file itself, or where to fetch it."""
     sampling: Sampling
     stream: bool
     usage_in_stream: bool
@@ -98,7 +108,7 @@ def _answers(content: Mapping[str, Any], model: str) -> bool:
     return bool(asked != model)
 
 
-def _message(messages: Any, limits: ServerLimits) -> tuple[str, bytes]:
+def _message(messages: Any, limits: ServerLimits) -> tuple[str, bytes | PictureAddress]:
     if not isinstance(messages, list) or len(messages) != 1:
         raise ApiError(
             400, "`messages` holds one message of the user: nothing is remembered between questions", "messages"
@@ -122,8 +132,8 @@ def _message(messages: Any, limits: ServerLimits) -> tuple[str, bytes]:
     return text, pictures[0]
 
 
-def _parts(content: Sequence[Any]) -> tuple[list[str], list[bytes]]:
-    texts, pictures = list[str](), list[bytes]()
+def _parts(content: Sequence[Any]) -> tuple[list[str], list[bytes | PictureAddress]]:
+    texts, pictures = list[str](), list[bytes | PictureAddress]()
     for number, part in enumerate(content):
         name = f"messages[0].content[{number}]"
         kind = part.get("type") if isinstance(part, dict) else None
@@ -136,12 +146,14 @@ def _parts(content: Sequence[Any]) -> tuple[list[str], list[bytes]]:
     return texts, pictures
 
 
-def _picture(part: Mapping[str, Any], name: str) -> bytes:
+def _picture(part: Mapping[str, Any], name: str) -> bytes | PictureAddress:
     if set(part) - {"url", "detail"} or not isinstance(part.get("url"), str):
         raise ApiError(400, "`image_url` has a `url`", name)
     if part.get("detail") not in (None, "auto"):
         raise ApiError(400, "`detail` is not supported: the model reads the face's crop", f"{name}.detail")
-    return from_data_url(part["url"], f"{name}.url")
+    url, param = part["url"], f"{name}.url"
+    # Whether an address is fetched at all is for who fetches; other schemes are refused at once.
+    return PictureAddress(url, param) if url.lower().startswith(WEB) else from_data_url(url, param)
 
 
 def _sampling(content: Mapping[str, Any]) -> Sampling:

@@ -72,12 +72,12 @@ async def decode_all(files: Sequence[tuple[str, bytes]], limits: ServerLimits) -
 
 
 def from_data_url(url: str, param: str) -> bytes:
-    """Return the bytes of ``data:image/...;base64,...``; nothing is ever fetched.
+    """Return the bytes of ``data:image/...;base64,...``.
 
     Raises ApiError for another address, which is not shown: it may hold a password.
     """
     if not url.startswith(DATA):
-        raise ApiError(400, "give the picture itself as data:image/jpeg;base64,...: this server fetches none", param)
+        raise ApiError(400, "give the picture itself as data:image/jpeg;base64,...", param)
     head, comma, text = url[len(DATA) :].partition(",")
     media, *options = head.split(";")
     if not comma or "base64" not in options or not media.startswith(PICTURE_TYPES):

@@ -19,6 +19,7 @@ from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
 from emo_edge.serving.engine.thread import EngineThread
 from emo_edge.serving.routes.pictures import PixelBudget
+from emo_edge.serving.routes.remote_pictures import RemotePictures
 
 Result = TypeVar("Result")
 
@@ -40,6 +41,8 @@ class Service:
     open_detector: Callable[[], FaceDetector]
     """A face detector for a WebSocket: one is used by one thread at a time."""
     budget: PixelBudget
+    remote: RemotePictures
+    """Fetches pictures from hosts that are allowed; from none by default."""
     samples: list[tuple[str, bytes]] = field(default_factory=list)
     """Media type and bytes of packaged drawings to try."""
     is_draining: bool = False

@@ -29,30 +29,32 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  demo       Export emo-tiny, read the packaged drawings, print the cost of each
-             profile.
-  import     Turn an upstream model's pieces into one checkpoint, or a GGUF and
-             its mmproj into a bundle.
-  export     Turn CHECKPOINT into one verified bundle.
-  calibrate  Quantize BUNDLE with statistics of its own prompts and frames,
-             inside gates.
-  infer      Read the faces in SOURCES with BUNDLE.
-  pulse      Measure the pulse of the faces in SOURCES from the colour of their
-             skin. Not a medical device.
-  live       Show the faces of SOURCE as they are now, with BUNDLE.
-  serve      Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.
-  inspect    Print the contents of BUNDLE and its measured accuracy.
-  verify     Check every file of BUNDLE against its manifest.
-  bench      Measure BUNDLE's profiles against its full-precision checkpoint, on
-             the same samples.
-  plan       Estimate whether BUNDLE, or a model of known sizes, fits a device,
-             and how long each stage takes there.
-  engines    Build, list and clear the TensorRT engines of this machine.
-  selftest   Build, compare and time BUNDLE on every device of this machine.
-  detector   Fetch the weights of a face detector, or measure detectors on
-             pictures with boxes.
-  doctor     Examine this machine: its hardware, the engines that work here, and
-             how to fix the rest.
+  demo           Export emo-tiny, read the packaged drawings, print the cost of
+                 each profile.
+  import         Turn an upstream model's pieces into one checkpoint, or a GGUF
+                 and its mmproj into a bundle.
+  export         Turn CHECKPOINT into one verified bundle.
+  export-triton  Write BUNDLE as a model repository of NVIDIA's Triton server.
+  calibrate      Quantize BUNDLE with statistics of its own prompts and frames,
+                 inside gates.
+  infer          Read the faces in SOURCES with BUNDLE.
+  pulse          Measure the pulse of the faces in SOURCES from the colour of
+                 their skin. Not a medical device.
+  live           Show the faces of SOURCE as they are now, with BUNDLE.
+  serve          Serve BUNDLE: a web page, REST, OpenAI's chat API and a
+                 WebSocket.
+  inspect        Print the contents of BUNDLE and its measured accuracy.
+  verify         Check every file of BUNDLE against its manifest.
+  bench          Measure BUNDLE's profiles against its full-precision
+                 checkpoint, on the same samples.
+  plan           Estimate whether BUNDLE, or a model of known sizes, fits a
+                 device, and how long each stage takes there.
+  engines        Build, list and clear the TensorRT engines of this machine.
+  selftest       Build, compare and time BUNDLE on every device of this machine.
+  detector       Fetch the weights of a face detector, or measure detectors on
+                 pictures with boxes.
+  doctor         Examine this machine: its hardware, the engines that work here,
+                 and how to fix the rest.
 """
 
 
