@@ -131,7 +131,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         detector=_detector(opened, options),
         threads=options["threads"],
         context=reading_context(opened, request, sources, sampling.frames),
-        whole_crops=_is_given("detector") and options["detector"] == "auto",
+        whole_crops=_reads_whole_crops(options),
     ) as pipeline:
         pipeline.check(request)
         screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
@@ -172,7 +172,9 @@ def _table(
     """Open the table that the options name."""
     if options["table"] is None:
         return nullcontext()
-    limits = {name: options[name] for name in ("face_box", "min_score", "min_face", "max_faces")}
+    limits = {name: options[name] for name in ("min_score", "min_face", "max_faces")}
+    limits |= {"whole_crops": _reads_whole_crops(options)}
+    limits |= {"face_box": options["face_box"]} if options["face_box"] else {}
     return TableOutput(options["table"], table_setup(pipeline, request, sampling, limits))
 
 
@@ -294,6 +296,11 @@ def _detector(bundle: Bundle, options: dict[str, Any]) -> FaceDetector:
     if options["yunet"]:
         return DetectorFiles("yunet", (options["yunet"],)).open(limits)
     return chosen_detector(bundle, options["detector"], limits)
+
+
+def _reads_whole_crops(options: dict[str, Any]) -> bool:
+    """Return whether ``--detector auto`` was written, which also reads a picture that looks like a face's crop."""
+    return options["detector"] == "auto" and _is_given("detector")
 
 
 def _is_given(option: str) -> bool:
