@@ -27,7 +27,6 @@ from emo_edge.storage.locks import OWNER_SUFFIX, FileLock, LockedError
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.files import replaced_file, sha256_of
 from emo_edge.utils.json_values import json_values
-from emo_edge.utils.text import utf8_name
 
 LABEL_VERSION = 1
 """Of the manifest."""
@@ -230,7 +229,10 @@ class RunFolder:
 
 
 class FinishedInputs:
-    """Inputs that have rows, in 70 bytes each: short digests of their names, and the hashes of their content."""
+    """Inputs that have rows: short digests of their names, and the hashes of their content.
+
+    A name is that of the column ``source``: one that is not UTF-8 is quoted already.
+    """
 
     def __init__(self) -> None:
         self._known: dict[bytes, bytes | None] = {}
@@ -254,7 +256,7 @@ class FinishedInputs:
 
 
 def _digest(name: str) -> bytes:
-    return blake2b(utf8_name(name).encode(), digest_size=16).digest()
+    return blake2b(name.encode(), digest_size=16).digest()
 
 
 def _number(name: str) -> int:

@@ -126,11 +126,12 @@ def _unread(listing: Listing, finished: FinishedInputs, counts: LabelCounts) -> 
     """Yield each input once, with what is known of it."""
     listed = FinishedInputs()
     for item in listing:
-        if listed.known(item.name)[0]:
+        name = utf8_name(item.name)
+        if listed.known(name)[0]:
             counts.twice += 1
             continue
-        listed.note(item.name, None)
-        labelled, known = finished.known(item.name)
+        listed.note(name, None)
+        labelled, known = finished.known(name)
         yield replace(item, labelled=labelled, known=known) if labelled else item
 
 
