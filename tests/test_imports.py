@@ -23,6 +23,7 @@ OPTIONAL = (
     "llama_cpp",
     "onnx",
     "gguf",
+    "pyarrow",
 )
 DEVICE_SIDE = (
     "emo_edge.utils",
@@ -46,6 +47,8 @@ DEVICE_SIDE = (
     "emo_edge.planning.cost",
     "emo_edge.planning.probes",
     "emo_edge.rendering",
+    "emo_edge.rendering.tables",
+    "emo_edge.batch",
     "emo_edge.diagnostics.trials",
     "emo_edge.diagnostics.doctor",
     "emo_edge.diagnostics.selftest",
@@ -54,7 +57,7 @@ DEVICE_SIDE = (
 )
 COMMANDS = (
     *("app", "diagnostics.doctor", "diagnostics.engines", "diagnostics.selftest"),
-    *("infer", "inspect", "live.command", "plan", "signals.pulse"),
+    *("infer", "inspect", "label", "live.command", "plan", "signals.pulse"),
 )
 """Those that a device needs."""
 BARE = (

@@ -29,6 +29,9 @@ COMMANDS = {
         "emo_edge.cli.calibrate:main", "Quantize BUNDLE with statistics of its own prompts and frames, inside gates."
     ),
     "infer": LazyCommand("emo_edge.cli.infer:main", "Read the faces in SOURCES with BUNDLE."),
+    "label": LazyCommand(
+        "emo_edge.cli.label:main", "Write a row for every face in SOURCES to Parquet files, with BUNDLE."
+    ),
     "pulse": LazyCommand(
         "emo_edge.cli.signals.pulse:main",
         "Measure the pulse of the faces in SOURCES from the colour of their skin. Not a medical device.",

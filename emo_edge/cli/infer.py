@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.drawing_names import check_target
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.result_writers import ResultWriter, open_writer
+from emo_edge.rendering.tables.output import TableOutput, require_table
+from emo_edge.rendering.tables.rows import table_setup
 from emo_edge.rendering.text import skipped_text
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.output_paths import require_drawing
@@ -95,7 +98,12 @@ from emo_edge.storage.output_paths import require_drawing
 @click.option(
     "--compact", is_flag=True, help="Leave landmarks and times out of --json and --jsonl, and settings out of --json."
 )
-@click.option("--overwrite", is_flag=True, help="Replace existing drawings.")
+@click.option("--overwrite", is_flag=True, help="Replace existing drawings and tables.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="Write a table as well, one row a face: a file that ends in .parquet or .csv.",
+)
 @click.option("--draw", type=click.Path(path_type=Path), help="File of the annotated picture; a folder for several.")
 @click.option("-v", "--verbose", is_flag=True, help="Log every choice and its reason.")
 def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
@@ -112,6 +120,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     if drawn:
         check_target(options["draw"], sources)
         require_drawing(options["draw"])
+    if options["table"] is not None:
+        require_table(options["table"], overwrite=options["overwrite"])
     opened = Bundle.open(bundle_directory(bundle, sources))
     request = _request(options, status.append if output == "text" and status.live else None)
     with EmotionPipeline.open(
@@ -121,7 +131,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         detector=_detector(opened, options),
         threads=options["threads"],
         context=reading_context(opened, request, sources, sampling.frames),
-        whole_crops=_is_given("detector") and options["detector"] == "auto",
+        whole_crops=_reads_whole_crops(options),
     ) as pipeline:
         pipeline.check(request)
         screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
@@ -130,7 +140,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         if drawn:
             target, overwrite = options["draw"], options["overwrite"]
             drawer = Drawer(target, sources, pipeline.detector, overwrite=overwrite, report=screen.note)
-        code = _print_all(results, drawer, screen)
+        with _table(pipeline, request, sampling, options) as table:
+            code = _print_all(results, drawer, table, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
         if purpose and screen.faces and not screen.writer.has_settings:
             screen.note(f"{pipeline.manifest.name}: {purpose}")
@@ -155,14 +166,37 @@ def _check_order(bundle: Path) -> None:
         raise InputError(f"{shown}: no bundle; the bundle comes before the sources")
 
 
-def _print_all(results: Iterable[SourceResult], drawer: Drawer | None, screen: _Screen) -> int:
+def _table(
+    pipeline: EmotionPipeline, request: Request, sampling: ClipSampling, options: dict[str, Any]
+) -> AbstractContextManager[TableOutput | None]:
+    """Open the table that the options name."""
+    if options["table"] is None:
+        return nullcontext()
+    limits = {name: options[name] for name in ("min_score", "min_face", "max_faces")}
+    limits |= {"whole_crops": _reads_whole_crops(options)}
+    limits |= {"face_box": options["face_box"]} if options["face_box"] else {}
+    return TableOutput(options["table"], table_setup(pipeline, request, sampling, limits))
+
+
+def _print_all(
+    results: Iterable[SourceResult], drawer: Drawer | None, table: TableOutput | None, screen: _Screen
+) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
+    with last_words(table.discard) if table else nullcontext():
+        return _print_results(results, drawer, table, screen)
+
+
+def _print_results(
+    results: Iterable[SourceResult], drawer: Drawer | None, table: TableOutput | None, screen: _Screen
+) -> int:
     code, skipped = 0, list[tuple[str, str]]()
     screen.writer.begin()
     try:
         with last_words(screen.leave):
             for result in results:
                 screen.show(result)
+                if table:
+                    table.add(result)
                 error = result.error or _draw(drawer, result)
                 if isinstance(error, SkippedError):
                     skipped.append((result.source, str(error)))
@@ -262,6 +296,11 @@ def _detector(bundle: Bundle, options: dict[str, Any]) -> FaceDetector:
     if options["yunet"]:
         return DetectorFiles("yunet", (options["yunet"],)).open(limits)
     return chosen_detector(bundle, options["detector"], limits)
+
+
+def _reads_whole_crops(options: dict[str, Any]) -> bool:
+    """Return whether ``--detector auto`` was written, which also reads a picture that looks like a face's crop."""
+    return options["detector"] == "auto" and _is_given("detector")
 
 
 def _is_given(option: str) -> bool:

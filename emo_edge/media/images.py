@@ -44,7 +44,7 @@ def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int 
     or made of so many parts that it would take long to decode; MissingExtraError for a format of the extra without it.
     """
     name = "standard input" if path == STANDARD_INPUT else path
-    data = read_standard_input(max_bytes) if path == STANDARD_INPUT else _file_bytes(Path(path), max_bytes)
+    data = read_standard_input(max_bytes) if path == STANDARD_INPUT else file_bytes(Path(path), max_bytes)
     return image_from_bytes(data, str(name), max_pixels=max_pixels)
 
 
@@ -89,7 +89,8 @@ def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> N
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 
-def _file_bytes(path: Path, max_bytes: int) -> bytes:
+def file_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a file or FIFO; raise InputError for any other and for more than ``max_bytes``."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

@@ -24,8 +24,10 @@ LEFT_OUT = ("landmarks", "hidden_points")
 """Keys of a face that compact JSON does without."""
 DIGITS = 5
 """Of a number in a table."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a cell that a spreadsheet computes."""
+MARK = "'"
+"""In front of text that a cell would not hold as it is."""
+MARKED = ("=", "+", "-", "@", "\t", "\r", MARK)
+"""Beginnings of a text that gets the mark: what a spreadsheet computes, and the mark, so that `plain_text` is exact."""
 
 
 class ResultWriter:
@@ -140,11 +142,19 @@ def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
 
 
 def cell(value: Value) -> Value:
-    """Return a value as a cell of a table: text that a spreadsheet would compute gets an apostrophe in front."""
+    """Return a value as a cell of a table: text that a spreadsheet would compute gets an apostrophe in front.
+
+    So does empty text, because an empty cell is null. `plain_text` takes it away.
+    """
     if not isinstance(value, str):
         return round(value, DIGITS) if isinstance(value, float) else value
     text = utf8_text(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return f"{MARK}{text}" if not text or text.startswith(MARKED) else text
+
+
+def plain_text(text: str) -> str:
+    """Return the text that a cell which is not empty stands for."""
+    return text.removeprefix(MARK)
 
 
 def _with_utf8_source(row: dict[str, Value]) -> dict[str, Value]:

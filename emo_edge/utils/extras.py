@@ -24,6 +24,7 @@ EXTRAS = {
     "pillow_heif": "photos",
     "optimum": "peers",
     "tqdm": "bench",
+    "pyarrow": "table",
     "torch": "export",
     "transformers": "export",
     "safetensors": "export",

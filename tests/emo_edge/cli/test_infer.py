@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import jsonschema
 import numpy as np
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
@@ -27,6 +28,8 @@ from emo_edge.inference.rows import columns, rows
 from emo_edge.inference.stream import read_sources, stream
 from emo_edge.media.images import read_image, write_image
 from emo_edge.rendering.result_writers import CsvWriter, cell
+from emo_edge.rendering.tables.files import csv_rows
+from emo_edge.utils.files import sha256_of
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
@@ -456,3 +459,18 @@ def test_a_photograph_goes_through_end_to_end(tiny_bundle: Path, tmp_path: Path)
     assert done.exit_code == 0, done.output
     assert "face 1 of 1" in done.stdout
     assert (tmp_path / "drawn.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["faces.parquet", "faces.csv"])
+def test_a_table_is_written_beside_the_results(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    target, none = tmp_path / name, tmp_path / "none.jpg"
+    done = infer(tiny_bundle, FACE, none, "--whole-image", "--json", "--table", target)
+    assert done.exit_code == 4 and len(json.loads(done.stdout)) == 2
+    table = list(csv_rows(target)) if target.suffix == ".csv" else pyarrow.parquet.read_table(target).to_pylist()
+    face, failed = table
+    assert face["sha256"] == sha256_of(FACE) and face["label"] == json.loads(done.stdout)[0]["readings"][0]["label"]
+    assert (failed["source"], failed["error_kind"], failed["sha256"]) == (str(none), "input", None)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    again = infer(tiny_bundle, FACE, "--table", target)
+    assert again.exit_code == 4 and "choose another name or --overwrite" in again.stderr
+    assert infer(tiny_bundle, FACE, "--whole-image", "--table", target, "--overwrite").exit_code == 0

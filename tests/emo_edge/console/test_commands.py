@@ -38,6 +38,8 @@ Commands:
   calibrate      Quantize BUNDLE with statistics of its own prompts and frames,
                  inside gates.
   infer          Read the faces in SOURCES with BUNDLE.
+  label          Write a row for every face in SOURCES to Parquet files, with
+                 BUNDLE.
   pulse          Measure the pulse of the faces in SOURCES from the colour of
                  their skin. Not a medical device.
   live           Show the faces of SOURCE as they are now, with BUNDLE.

@@ -1,0 +1,157 @@
+"""Lists of inputs, made while they are read: folders, patterns, lists, tables of paths or pictures, tar shards."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emo_edge.batch.items import Item
+from emo_edge.batch.shards import TAR_ENDINGS, parquet_items, parquet_length, tar_items
+from emo_edge.errors import InputError
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
+from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
+from emo_edge.media.sources import VIDEO_EXTENSIONS
+
+LISTS = (".txt", ".lst")
+PATTERN = "*?["
+STREAMS = "a camera or a stream has no end: read it with emo-edge infer or emo-edge live"
+IS_SHARD = "a shard or a table: name it as a source of its own"
+
+
+@dataclass
+class Listing:
+    """The inputs of some sources, in order: names of a folder sorted, folders inside it after its files.
+
+    Iterating lists them anew; names are held for one folder at a time.
+    """
+
+    sources: Sequence[str]
+    """Folders, files, patterns, lists (.txt, .lst), Parquet files of paths or pictures, tar shards."""
+    column: str | None = None
+    """Of Parquet files; None finds the only one that can be meant."""
+    left_out: Path | None = None
+    """Folder that is never listed: where the rows go."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Entries of folders that are no inputs, by reason."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a source that is not there, before anything is read."""
+        for source in self.sources:
+            if "://" in source:
+                raise InputError(f"{source.partition('://')[0]}://…: {STREAMS}")
+            if not os.path.lexists(source) and not (_is_pattern(source) and next(_matches(source), None)):
+                raise InputError(f"{source}: {'no file fits' if _is_pattern(source) else 'no such file or folder'}")
+
+    def __iter__(self) -> Iterator[Item]:
+        self.skipped.clear()
+        for source in self.sources:
+            yield from self._source(source)
+
+    def length(self) -> int | None:
+        """Count the inputs without opening them; None where that takes reading them, as in a tar."""
+        other = Listing(self.sources, self.column, self.left_out)
+        total = 0
+        for source in self.sources:
+            paths = [source] if os.path.lexists(source) else list(_matches(source))
+            for path in paths:
+                if path.lower().endswith(TAR_ENDINGS):
+                    return None
+                is_table = path.lower().endswith(".parquet")
+                total += parquet_length(path) if is_table else sum(1 for _ in other._path(path))
+        return total
+
+    def _source(self, source: str) -> Iterator[Item]:
+        if os.path.lexists(source) or not _is_pattern(source):
+            yield from self._path(source)
+        else:
+            for path in _matches(source):
+                yield from self._path(path)
+
+    def _path(self, path: str) -> Iterator[Item]:
+        ending = path.lower()
+        if os.path.isdir(path):
+            yield from self._folder(path)
+        elif ending.endswith(LISTS):
+            yield from _listed(path)
+        elif ending.endswith(TAR_ENDINGS):
+            yield from tar_items(path)
+        elif ending.endswith(".parquet"):
+            yield from parquet_items(path, self.column)
+        else:
+            yield _file_item(path)
+
+    def _folder(self, folder: str) -> Iterator[Item]:
+        if self.left_out and os.path.realpath(folder) == os.path.realpath(self.left_out):
+            return
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted((entry.is_dir(follow_symlinks=False), entry.name) for entry in entries)
+        except OSError as error:
+            self.skipped[f"a folder that cannot be listed ({error.strerror})"] += 1
+            return
+        for is_folder, name in names:
+            path = os.path.join(folder, name)
+            if name.startswith("."):
+                self.skipped["hidden"] += 1
+            elif is_folder:
+                yield from self._folder(path)
+            elif reason := _reason(path):
+                self.skipped[reason] += 1
+            else:
+                yield _file_item(path)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what fits a pattern, files and folders, as the system lists them."""
+    return glob.iglob(pattern, recursive=True)
+
+
+def _is_pattern(source: str) -> bool:
+    return any(mark in source for mark in PATTERN)
+
+
+def _file_item(path: str, name: str | None = None) -> Item:
+    return Item(name or path, path, video=path.lower().endswith(VIDEO_EXTENSIONS) or _is_moving(path))
+
+
+def _is_moving(path: str) -> bool:
+    """Look into a file whose name does not say what it is."""
+    if path.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES)):
+        return False
+    try:
+        return kind_of_file(Path(path)) in MOVING
+    except (OSError, ValueError):
+        return False
+
+
+def _reason(path: str) -> str | None:
+    """Return why an entry of a folder is no input; None for one that is, or that fails when it is read."""
+    ending = path.lower()
+    if ending.endswith((*PICTURE_NAMES, *OPTIONAL_NAMES, *VIDEO_EXTENSIONS)):
+        return "a folder" if os.path.isdir(path) else None
+    if ending.endswith((*TAR_ENDINGS, ".parquet")):
+        return IS_SHARD
+    try:
+        if not os.path.isfile(path):
+            return "a link, pipe, socket or device"
+        kind = kind_of_file(Path(path))
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if kind in STILL or kind in MOVING else "neither a picture nor a video"
+
+
+def _listed(path: str) -> Iterator[Item]:
+    """Yield the inputs of a list: a path a line, relative to the list; empty lines and those after ``#`` are none."""
+    home = os.path.dirname(path)
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                name = os.fsdecode(line.rstrip(b"\r\n"))
+                if name.strip() and not name.startswith("#"):
+                    yield _file_item(os.path.join(home, name))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

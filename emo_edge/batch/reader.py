@@ -1,0 +1,232 @@
+"""The work of one process: inputs in, rows out, as bytes that any process can take over."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from emo_edge.batch.config import LabelConfig
+from emo_edge.batch.items import Item
+from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import DeviceError, DeviceMemoryError, EmoEdgeError, InputError
+from emo_edge.inference.detectors import chosen_detector
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.results import EmotionResult, SourceResult
+from emo_edge.inference.stream import read_sources
+from emo_edge.media.crops import Image
+from emo_edge.media.images import MAX_BYTES, file_bytes, image_from_bytes
+from emo_edge.rendering.tables.files import arrow_schema, arrow_table
+from emo_edge.rendering.tables.output import content_hash
+from emo_edge.rendering.tables.rows import TableRow, TableSetup, error_kind, table_rows, table_setup
+from emo_edge.runtimes.base.device_names import GPU_DEVICES
+from emo_edge.utils.prefetch import computed_ahead
+
+BATCH_PIXELS = 16_000_000
+"""Of the pictures that a card reads at once; a larger picture is read alone."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one input."""
+
+    name: str
+    sha256: str | None
+    rows: int
+    """0 for an input whose rows an earlier run has."""
+    faces: int
+    error_kind: str | None
+    error: str | None
+    replaces: bool = False
+    """True if an earlier run has rows of this name and another content."""
+
+
+@dataclass(frozen=True)
+class ReadChunk:
+    """The rows of some inputs, as an Arrow stream, and the end of each input."""
+
+    table: bytes
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An input before it is read: its picture, or the error that it has instead."""
+
+    item: Item
+    sha256: str | None = None
+    image: Image | None = None
+    error: EmoEdgeError | None = None
+    unchanged: bool = False
+
+    @property
+    def pixels(self) -> int:
+        return 0 if self.image is None else self.image.shape[0] * self.image.shape[1]
+
+
+class LabelReader(AbstractContextManager["LabelReader"]):
+    """An open pipeline that turns inputs into rows."""
+
+    def __init__(self, config: LabelConfig) -> None:
+        """Open the pipeline; raise what opening raises, and InputError for a request that no input could fulfil."""
+        bundle = Bundle.open(config.bundle)
+        self._config = config
+        self._pipeline = EmotionPipeline.open(
+            bundle,
+            device=config.device,
+            profile=config.profile,
+            detector=chosen_detector(bundle, config.detector, config.limits),
+            threads=config.threads,
+            whole_crops=config.whole_crops,
+        )
+        try:
+            self._pipeline.check(config.request)
+            self.setup: TableSetup = table_setup(self._pipeline, config.request, config.sampling, config.faces())
+        except BaseException:
+            self._pipeline.close()
+            raise
+        self._schema = arrow_schema(self.setup)
+        # A processor gains nothing from pictures in one batch, and one by one the numbers do not depend on the batch.
+        self._pixels = BATCH_PIXELS if self._pipeline.engines.device in GPU_DEVICES else 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pipeline.close()
+
+    def read(self, items: Iterable[Item]) -> ReadChunk:
+        """Return the rows of some inputs; one that cannot be read is a row with its error.
+
+        Raises DeviceError where the device is lost.
+        """
+        rows, outcomes = list[TableRow](), list[Outcome]()
+        for batch in self._batches(computed_ahead(self._loaded, items)):
+            for loaded, results in self._results(batch):
+                own = [row for one in results for row in table_rows(self.setup, one, loaded.sha256)]
+                rows += own
+                outcomes.append(_outcome(loaded, results, len(own)))
+        return ReadChunk(_stream(arrow_table(self._schema, rows)), tuple(outcomes))
+
+    def _loaded(self, item: Item) -> _Loaded:
+        """Read and decode a picture; of a video its hash alone."""
+        digest: str | None = None
+        try:
+            if item.error:
+                raise InputError(item.error)
+            if item.video:
+                digest = content_hash(item.path or "")
+            else:
+                data = file_bytes(Path(item.path), MAX_BYTES) if item.path is not None else item.data or b""
+                digest = hashlib.sha256(data).hexdigest()
+            if item.labelled and item.known == digest is not None:
+                return _Loaded(item, digest, unchanged=True)
+            return _Loaded(item, digest, None if item.video else image_from_bytes(data, item.name))
+        except EmoEdgeError as error:
+            return _Loaded(item, digest, error=error, unchanged=item.labelled and item.known == digest)
+        except Exception as error:
+            return _Loaded(item, digest, error=_unforeseen(item, error))
+
+    def _batches(self, loaded: Iterable[_Loaded]) -> Iterator[list[_Loaded]]:
+        """Cut inputs into batches whose pictures have no more pixels than the device reads at once."""
+        batch, pixels = list[_Loaded](), 0
+        for one in loaded:
+            if batch and pixels + one.pixels > self._pixels:
+                yield batch
+                batch, pixels = [], 0
+            batch.append(one)
+            pixels += one.pixels
+        if batch:
+            yield batch
+
+    def _results(self, batch: list[_Loaded]) -> Iterator[tuple[_Loaded, list[SourceResult]]]:
+        pictures = [one for one in batch if one.image is not None]
+        faces = dict(zip(map(id, pictures), self._faces(pictures), strict=True))
+        for one in batch:
+            if one.unchanged:
+                yield one, []
+            elif one.item.video and not one.error:
+                yield one, self._clips(one)
+            else:
+                read = faces.get(id(one), [])
+                error = read if isinstance(read, EmoEdgeError) else one.error
+                shown = [] if isinstance(read, EmoEdgeError) else read
+                yield one, [SourceResult(one.item.name, "image", shown, one.image, error=error)]
+
+    def _faces(self, pictures: list[_Loaded]) -> list[list[EmotionResult] | EmoEdgeError]:
+        """Read pictures at once; where that fails, one after the other, so that one alone has the error."""
+        if not pictures:
+            return []
+        images = [one.image for one in pictures if one.image is not None]
+        which = self._config.sampling.faces or "all"
+        try:
+            return list(self._pipeline.read_many(images, self._config.request, faces=which))
+        except Exception as error:
+            if len(pictures) > 1:
+                return [answer for one in pictures for answer in self._faces([one])]
+            if isinstance(error, DeviceError) and not isinstance(error, DeviceMemoryError):
+                raise
+            return [error if isinstance(error, EmoEdgeError) else _unforeseen(pictures[0].item, error)]
+
+    def _clips(self, loaded: _Loaded) -> list[SourceResult]:
+        """Read a video; one that is written to meanwhile is an error, because its rows are of no one content."""
+        path = loaded.item.path or ""
+        before = _state(path)
+        try:
+            results = list(read_sources(self._pipeline, [path], self._config.request, self._config.sampling))
+        except Exception as error:
+            if isinstance(error, DeviceError) and not isinstance(error, DeviceMemoryError):
+                raise
+            results = [SourceResult(path, "clip", [], None, error=_unforeseen(loaded.item, error))]
+        if _state(path) == before:
+            return results
+        changed = InputError(f"{path}: changed while it was read; label it again when it is complete")
+        return [SourceResult(path, "clip", [], None, error=changed)]
+
+
+def lost_chunk(setup: TableSetup, item: Item, reason: str) -> ReadChunk:
+    """Return the row of an input with which a worker ended twice."""
+    message = f"{item.name}: the process that read it ended twice ({reason}); look at this input alone"
+    result = SourceResult(item.name, "clip" if item.video else "image", [], None, error=EmoEdgeError(message))
+    kind = setup.columns.index("error_kind")
+    rows = [(*row[:kind], "worker", *row[kind + 1 :]) for row in table_rows(setup, result, None)]
+    outcome = Outcome(item.name, None, 1, 0, "worker", message, replaces=item.labelled)
+    return ReadChunk(_stream(arrow_table(arrow_schema(setup), rows)), (outcome,))
+
+
+def _outcome(loaded: _Loaded, results: list[SourceResult], rows: int) -> Outcome:
+    error = next((one.error for one in results if one.error), None)
+    return Outcome(
+        loaded.item.name,
+        loaded.sha256,
+        rows,
+        sum(len(one.faces) for one in results),
+        error_kind(error),
+        None if error is None else str(error),
+        replaces=loaded.item.labelled and not loaded.unchanged,
+    )
+
+
+def _unforeseen(item: Item, error: Exception) -> EmoEdgeError:
+    return EmoEdgeError(f"{item.name}: cannot be read ({type(error).__name__}: {error})")
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _stream(table: Any) -> bytes:
+    import pyarrow
+
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())

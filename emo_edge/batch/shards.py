@@ -1,0 +1,109 @@
+"""Inputs that lie in other files: tar shards, as WebDataset writes them, and Parquet files of paths or pictures."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from emo_edge.batch.items import Item
+from emo_edge.errors import InputError
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
+from emo_edge.media.images import MAX_BYTES
+from emo_edge.media.sources import VIDEO_EXTENSIONS
+from emo_edge.rendering.tables.files import open_parquet
+
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "image_path", "image", "source", "video")
+"""Names of columns that are taken for paths."""
+BATCH_ROWS = 64
+"""Rows of a Parquet file that are held at a time."""
+DAMAGED = (tarfile.TarError, zlib.error, EOFError, OSError)
+
+
+def tar_items(path: str) -> Iterator[Item]:
+    """Yield the pictures of a tar, in its order, with their bytes; it is read once, from start to end.
+
+    Other members, such as the ``.json`` and ``.cls`` of WebDataset, are left out. A tar that breaks off ends with an
+    item that has the error.
+    """
+    try:
+        with tarfile.open(path, "r|*") as shard:
+            for member in shard:
+                if member.isfile() and member.name.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES)):
+                    yield _member_item(shard, member, f"{path}/{member.name}")
+    except DAMAGED as error:
+        reason = getattr(error, "strerror", None) or error
+        yield Item(path, error=f"{path}: is damaged or breaks off, and what follows is not read ({reason})")
+
+
+def _member_item(shard: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> Item:
+    if member.size > MAX_BYTES:
+        return Item(name, error=f"{name}: {member.size:,} bytes, more than {MAX_BYTES:,}: shrink the image")
+    stream = shard.extractfile(member)
+    return Item(name, data=stream.read() if stream else b"")
+
+
+def parquet_items(path: str, column: str | None) -> Iterator[Item]:
+    """Yield an item a row of a Parquet file: a path relative to the file, or the bytes of a picture.
+
+    Raises InputError for a file that cannot be read, and where no column, or several, can be meant.
+    """
+    table = _open(path)
+    chosen = column or _column(path, table.schema_arrow)
+    if chosen not in table.schema_arrow.names:
+        raise InputError(f"{path}: has no column {chosen!r}; it has {', '.join(table.schema_arrow.names)}")
+    home, number = os.path.dirname(path), 0
+    for batch in table.iter_batches(BATCH_ROWS, columns=[chosen]):
+        for value in batch.column(0).to_pylist():
+            yield _row_item(f"{path}#{number}", home, value)
+            number += 1
+
+
+def parquet_length(path: str) -> int:
+    """Return the number of rows of a Parquet file."""
+    return int(_open(path).metadata.num_rows)
+
+
+def _row_item(name: str, home: str, value: Any) -> Item:
+    if isinstance(value, dict):  # as Hugging Face's datasets store a picture
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return Item(name, data=value)
+    if isinstance(value, str) and value:
+        path = os.path.join(home, value)
+        return Item(path, path, video=path.lower().endswith(VIDEO_EXTENSIONS))
+    return Item(name, error=f"{name}: the row holds neither a path nor a picture")
+
+
+def _open(path: str) -> Any:
+    parquet = open_parquet()
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
+
+
+def _column(path: str, schema: Any) -> str:
+    """Choose the only column of pictures, else the only one whose name says that it holds paths."""
+    import pyarrow
+
+    kinds = pyarrow.types
+
+    def holds_bytes(one: Any) -> bool:
+        if kinds.is_struct(one.type):
+            return any(inner.name == "bytes" and holds_bytes(inner) for inner in one.type)
+        return bool(kinds.is_binary(one.type) or kinds.is_large_binary(one.type))
+
+    pictures = [one.name for one in schema if holds_bytes(one)]
+    paths = [
+        one.name
+        for one in schema
+        if one.name.lower() in PATH_COLUMNS and (kinds.is_string(one.type) or kinds.is_large_string(one.type))
+    ]
+    for candidates in (pictures, paths):
+        if len(candidates) == 1:
+            return str(candidates[0])
+    raise InputError(f"{path}: which column holds pictures or paths? Name it with `column`: {', '.join(schema.names)}")

@@ -1,0 +1,118 @@
+"""``emo-edge label``: data sets and videos to tables, with all CPUs, in a run that goes on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from emo_edge.batch.config import LabelConfig
+from emo_edge.batch.listing import Listing
+from emo_edge.batch.local_engine import LocalEngine
+from emo_edge.batch.progress import LabelProgress, summary_text
+from emo_edge.batch.run import ROWS_PER_PART, label
+from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.completion import complete_bundle
+from emo_edge.cli.engine_options import engine_options
+from emo_edge.cli.packaged_bundle import bundle_directory
+from emo_edge.console.commands import EdgeCommand
+from emo_edge.console.face_options import face_options
+from emo_edge.console.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.terminal import echo
+from emo_edge.faces.limits import FaceLimits
+from emo_edge.inference.results import ClipSampling, Request
+from emo_edge.machine.cpus import usable_cpus
+from emo_edge.rendering.tables.files import open_parquet
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the table's parts.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of processes; the default is one a usable CPU, or one a card."
+)
+@click.option(
+    "--rows-per-part",
+    type=click.IntRange(1),
+    default=ROWS_PER_PART,
+    show_default=True,
+    help="Rows after which a part is written; a stopped run loses no more.",
+)
+@click.option("--max-errors", type=click.IntRange(0), help="Number of inputs that may fail before the run stops.")
+@click.option("--column", help="Column of Parquet sources that holds paths or pictures.")
+@engine_options
+@click.option("--frames", default=8, show_default=True, help="Number of frames of a clip.")
+@click.option("--fps", type=float, help="Frames per second of videos that are read clip after clip.")
+@click.option(
+    "--faces",
+    type=click.Choice(["all", "largest"]),
+    help="Faces to read; the default is all of a picture and the largest of a clip.",
+)
+@click.option("--face-facts", is_flag=True, help="Write the attributes of each face, such as eyeglasses or a beard.")
+@click.option(
+    "--demographics/--no-demographics",
+    default=None,
+    help="Write age, gender and race, or leave them out of the prompt, too.",
+)
+@face_options
+@click.option("-v", "--verbose", is_flag=True, help="Log every choice and its reason.")
+def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
+    """Write a row for every face in SOURCES to Parquet files, with BUNDLE.
+
+    A source is a picture, a video, a folder with its subfolders, a pattern such as 'shots/*.jpg', a list (.txt) with a
+    path a line, a Parquet file of paths or pictures, or a tar of pictures. A run that was stopped goes on with the
+    same command.
+    """
+    status = StatusLine()
+    level = logging.INFO if options["verbose"] else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
+    open_parquet()
+
+    def note(line: str) -> None:
+        status.clear()
+        echo(line, err=True)
+
+    listing = Listing(sources, options["column"], left_out=options["out"])
+    config = _config(Bundle.open(bundle_directory(bundle)).directory, options)
+    with _engine(config, options) as engine:
+        progress = LabelProgress(listing, status, note)
+        counts = label(
+            listing,
+            options["out"],
+            engine,
+            rows_per_part=options["rows_per_part"],
+            max_errors=options["max_errors"],
+            progress=progress,
+        )
+    note(summary_text(counts, progress.seconds()))
+    for reason, number in listing.skipped.most_common():
+        note(f"skipped {number:,}: {reason}")
+
+
+def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine:
+    return LocalEngine(config, options["workers"], usable_cpus())
+
+
+def _config(bundle: Path, options: dict[str, Any]) -> LabelConfig:
+    labels = options["labels"]
+    return LabelConfig(
+        bundle.absolute(),
+        device=options["device"],
+        profile=options["profile"],
+        threads=options["threads"],
+        detector=options["detector"],
+        limits=FaceLimits(options["min_score"], options["min_face"], options["max_faces"]),
+        request=Request(
+            labels=tuple(labels.split(",")) if labels and "," in labels else labels,
+            demographics=False if options["demographics"] is False else None,
+            show_demographics=bool(options["demographics"]),
+            face_facts=options["face_facts"],
+        ),
+        sampling=ClipSampling(options["frames"], options["fps"], options["faces"]),
+        whole_crops=options["detector"] == "auto"
+        and click.get_current_context().get_parameter_source("detector") == ParameterSource.COMMANDLINE,
+    )

@@ -1,0 +1,88 @@
+"""The table of a command that reads sources one after the other: it appears as a whole at the end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from emo_edge.errors import InputError
+from emo_edge.inference.results import SourceResult
+from emo_edge.rendering.tables.files import check_table, open_table
+from emo_edge.rendering.tables.rows import TableSetup, table_rows
+from emo_edge.storage.output_paths import require_output
+from emo_edge.utils.files import partial_path, sha256_of
+
+
+class TableOutput:
+    """A table under way; a context manager that renames it to its name at the end, or removes it on failure."""
+
+    def __init__(self, target: Path, setup: TableSetup) -> None:
+        """Open the table next to its name; raise InputError where it cannot be written."""
+        self.target, self._setup = target, setup
+        self._partial = partial_path(target)
+        self._hashed: tuple[str, str | None] = ("", None)
+        try:
+            self._table = open_table(self._partial, setup, suffix=target.suffix)
+        except OSError as error:
+            raise unwritable(target, error) from error
+
+    def add(self, result: SourceResult) -> None:
+        """Add the rows of a result; raise InputError where the disk takes no more."""
+        if self._hashed[0] != result.source:
+            self._hashed = (result.source, content_hash(result.source))
+        try:
+            self._table.write(table_rows(self._setup, result, self._hashed[1]))
+        except OSError as error:
+            raise unwritable(self.target, error) from error
+
+    def discard(self) -> None:
+        """Remove what was written, in a process that cannot end the table."""
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> TableOutput:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._table.close()
+            # A command that has done its work leaves with SystemExit.
+            if error is None or isinstance(error, SystemExit):
+                self._partial.replace(self.target)
+        except OSError as failure:
+            if error is None:
+                raise unwritable(self.target, failure) from failure
+        finally:
+            self.discard()
+
+
+def require_table(target: Path, *, overwrite: bool) -> None:
+    """Raise InputError where no table ``target`` can be written, before anything is read.
+
+    Raises MissingExtraError where Parquet cannot be written here.
+    """
+    check_table(target)
+    if target.exists() and not overwrite:
+        raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"{target}: there is no folder {target.parent}")
+    require_output(target)
+
+
+def content_hash(source: str) -> str | None:
+    """Return the sha256 of a source that is a plain file; None for any other."""
+    path = Path(source)
+    try:
+        return sha256_of(path) if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def unwritable(target: Path, error: OSError) -> InputError:
+    """Return the error for a file that the system does not take."""
+    reason = os.strerror(error.errno) if error.errno else error
+    return InputError(f"{target}: cannot be written ({reason}); make room or choose another place")

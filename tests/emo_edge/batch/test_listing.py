@@ -1,0 +1,156 @@
+"""Lists of inputs: what is one, in which order, and what is left out with which reason."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from emo_edge.batch.items import CHUNK_BYTES, CHUNK_ITEMS, Item, chunks
+from emo_edge.batch.listing import IS_SHARD, Listing
+from emo_edge.errors import InputError
+from tests.emo_edge.batch.conftest import DRAWINGS
+
+FACE = DRAWINGS[0].read_bytes()
+
+
+def names(*sources: object, **options: str) -> list[str]:
+    listing = Listing([str(source) for source in sources], **options)  # type: ignore[arg-type]
+    listed = [item.name for item in listing]
+    assert listing.length() in (None, len(listed))
+    return listed
+
+
+def test_a_folder_is_listed_with_its_folders(pictures: Path) -> None:
+    for name in ("notes.txt", ".hidden.jpg", "shard.tar", "clip.mp4"):
+        (pictures / name).write_bytes(b"x")
+    (pictures / "drawing").write_bytes(FACE)
+    (pictures / "gone").symlink_to("nowhere")
+    (pictures / "more" / "back").symlink_to(pictures)
+    listing = Listing([str(pictures)])
+    items = list(listing)
+    inside = [os.path.relpath(item.name, pictures) for item in items]
+    assert inside == [
+        *(f"{n:02d}.jpg" for n in range(8)),
+        "clip.mp4",
+        "drawing",
+        *(f"more/{n:02d}.jpg" for n in range(8, 12)),
+    ]
+    assert [item.name for item in items if item.video] == [str(pictures / "clip.mp4")]
+    assert listing.skipped == {
+        "hidden": 1,
+        IS_SHARD: 1,
+        "neither a picture nor a video": 1,
+        "a link, pipe, socket or device": 2,
+    }
+
+
+def test_the_folder_of_the_rows_is_left_out(pictures: Path) -> None:
+    assert len(list(Listing([str(pictures)], left_out=pictures / "more"))) == 8
+
+
+def test_patterns_and_lists(pictures: Path, tmp_path: Path) -> None:
+    assert len(names(pictures / "*.jpg")) == 8
+    assert len(names(pictures / "**" / "*.jpg")) == 12
+    assert len(names(pictures / "m*")) == 4, "a folder that fits is listed"
+    entries = [
+        b"pictures/00.jpg",
+        b"",
+        b"# no picture",
+        b"none.jpg\r",
+        os.fsencode(pictures / "01.jpg"),
+        b"caf\xe9.jpg",
+    ]
+    (tmp_path / "list.txt").write_bytes(b"\n".join(entries))
+    inside = [os.path.relpath(name, tmp_path) for name in names(tmp_path / "list.txt")]
+    assert inside == ["pictures/00.jpg", "none.jpg", "pictures/01.jpg", "caf\udce9.jpg"]
+
+
+def test_a_pattern_in_the_name_of_a_file_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "a[1].jpg").write_bytes(FACE)
+    assert names(tmp_path / "a[1].jpg") == [str(tmp_path / "a[1].jpg")]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("none.jpg", "none.jpg: no such file or folder"),
+        ("none/*.jpg", r"none/\*.jpg: no file fits"),
+        ("rtsp://user:secret@host/1", "rtsp://…: a camera or a stream has no end"),
+    ],
+)
+def test_a_source_that_is_not_there_is_an_error_before_anything_is_read(source: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        Listing([source])
+    assert "secret" not in str(raised.value)
+
+
+def write_tar(path: Path, mode: str = "w") -> None:
+    with tarfile.open(path, mode) as shard:
+        for name, data in (("0.jpg", FACE), ("0.json", b"{}"), ("a/1.png", b""), ("2.mp4", b"x")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            shard.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("s.tar", "w"), ("s.tar.gz", "w:gz")])
+def test_a_shard_gives_its_pictures_with_their_bytes(tmp_path: Path, name: str, mode: str) -> None:
+    write_tar(tmp_path / name, mode)
+    listing = Listing([str(tmp_path / name)])
+    assert [(item.name, item.data) for item in listing] == [
+        (f"{tmp_path / name}/0.jpg", FACE),
+        (f"{tmp_path / name}/a/1.png", b""),
+    ]
+    assert listing.length() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 99, None])
+def test_a_shard_that_breaks_off_ends_with_an_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "s.tar.gz"
+    write_tar(path, "w:gz")
+    path.write_bytes(path.read_bytes()[:3000] if content is None else content)
+    *_, last = Listing([str(path)])
+    assert last.name == str(path) and last.error and "what follows is not read" in last.error
+
+
+def test_parquet_of_paths_of_bytes_and_of_pictures_as_datasets_has_them(tmp_path: Path) -> None:
+    tables = {
+        "paths": {"path": ["a.jpg", "b.mp4"], "label": ["x", "y"]},
+        "bytes": {"image": [FACE, None]},
+        "struct": {"image": [{"bytes": FACE, "path": None}, {"bytes": None, "path": "c.jpg"}]},
+    }
+    for name, columns in tables.items():
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet")
+    paths, held, struct = (list(Listing([str(tmp_path / f"{name}.parquet")])) for name in tables)
+    assert [(item.path, item.video) for item in paths] == [(f"{tmp_path}/a.jpg", False), (f"{tmp_path}/b.mp4", True)]
+    assert held[0].data == FACE and held[0].name == f"{tmp_path}/bytes.parquet#0" and held[1].error
+    assert struct[0].data == FACE and struct[1].path == f"{tmp_path}/c.jpg"
+    assert (
+        names(*(tmp_path / f"{name}.parquet" for name in tables))
+        and Listing([str(tmp_path / "paths.parquet")]).length() == 2
+    )
+
+
+def test_a_parquet_file_of_no_clear_column_asks_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "two.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"left": [FACE], "right": [b""]}), path)
+    with pytest.raises(InputError, match="which column holds pictures or paths"):
+        list(Listing([str(path)]))
+    assert [item.data for item in Listing([str(path)], "left")] == [FACE]
+    with pytest.raises(InputError, match="has no column 'middle'; it has left, right"):
+        list(Listing([str(path)], "middle"))
+    path.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        list(Listing([str(path)]))
+
+
+def test_chunks_are_bounded_and_a_video_is_one_of_its_own() -> None:
+    items = [Item(str(number), video=number == 3) for number in range(12)]
+    assert [[item.name for item in chunk] for chunk in chunks(items)] == [["3"], [*"0124567", "8"], [*"9", "10", "11"]]
+    large = [Item(str(number), data=bytes(CHUNK_BYTES // 2)) for number in range(4)]
+    assert [len(chunk) for chunk in chunks(large)] == [3, 1] and CHUNK_ITEMS == 8
