@@ -45,6 +45,7 @@ LAYERS = (
     ("emo_edge.serving",),
     ("emo_edge.export.configs",),
     ("emo_edge.export.models",),
+    ("emo_edge.export.models.action_units",),
     ("emo_edge.export.user_graphs",),
     ("emo_edge.export.reference",),
     ("emo_edge.export.onnx", "emo_edge.export.gguf"),

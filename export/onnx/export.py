@@ -19,7 +19,10 @@ from torch import Tensor, nn
 
 from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
 from emo_edge.errors import InputError
+from emo_edge.export.configs.action_units import UnitsConfig
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
+from emo_edge.export.models.action_units.auformer import AuFormer, FoldedAuFormer
+from emo_edge.export.models.action_units.sacl import Sacl, UnitOutputs
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
 from emo_edge.export.models.siglip_vit import SiglipVit
@@ -34,6 +37,7 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.tensors import TensorSpec
 
 PRECISIONS = ("fp32", "fp16")
+PRESENCE, INTENSITY = "au_presence", "au_intensity"
 OPSET = 20
 """LayerNormalization came with 17, float16 Q/DQ scales with 19, Gelu as one node with 20."""
 WEIGHT_BYTES = 1024
@@ -89,6 +93,27 @@ def onnx_from_face_network(network: FaceNetwork) -> Graph:
     return _traced("face", part, torch.device("cpu"))
 
 
+def onnx_from_face_and_units(config: FaceConfig, face: FaceXFormer, units: Sacl) -> Graph:
+    """Trace a face network with action units on its trunk: the face graph, and `unit_contracts` as more outputs."""
+    _, inputs, outputs = _face_part(config, face, None)
+    part = _FaceGraph(config, face, None, units), inputs, (*outputs, *unit_contracts(units.config))
+    return _traced("face", part, torch.device("cpu"))
+
+
+def onnx_from_auformer(model: AuFormer) -> Graph:
+    """Trace a network of action units to a float32 graph: uint8 crops in, `unit_contracts` out, side path folded."""
+    config = model.config
+    module = nn.Sequential(_Normalised(config.tower), FoldedAuFormer(model), _GivenUnits())
+    part = module, (_image(config.image_size),), unit_contracts(config)
+    return _traced("au", part, torch.device("cpu"))
+
+
+def unit_contracts(config: UnitsConfig) -> tuple[TensorSpec, ...]:
+    """Return the outputs of action units: logits, and intensities from 0 to 5 where there are any."""
+    names = (PRESENCE, INTENSITY) if config.intensity else (PRESENCE,)
+    return tuple(_float(name, len(config.units)) for name in names)
+
+
 def onnx_from_label_network(network: AnyLabelNetwork) -> Graph:
     """Return the float32 graph of a network of labels, uint8 crops in, label logits and values out."""
     config = network.config
@@ -115,16 +140,31 @@ class _Normalised(nn.Module):
 
 
 class _FaceGraph(nn.Module):
-    """Every head but the masks, then the face tokens."""
+    """Every head but the masks, then the face tokens, then the action units."""
 
-    def __init__(self, config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None) -> None:
+    def __init__(
+        self, config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, units: Sacl | None = None
+    ) -> None:
         super().__init__()
-        self.pixels, self.face, self.face_info = _Normalised(config), face, face_info
+        self.pixels, self.face, self.face_info, self.units = _Normalised(config), face, face_info, units
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.face(self.pixels(image), with_segmentation=False)
-        heads = outputs[: len(HEADS)]
-        return heads if self.face_info is None else (*heads, self.face_info(outputs.face_map, outputs.landmarks))
+        stages = self.face.backbone(self.pixels(image))
+        outputs = self.face.decode(stages, with_segmentation=False)
+        tokens = () if self.face_info is None else (self.face_info(outputs.face_map, outputs.landmarks),)
+        units = () if self.units is None else _given(self.units(stages))
+        return (*outputs[: len(HEADS)], *tokens, *units)
+
+
+class _GivenUnits(nn.Module):
+    """The outputs that there are."""
+
+    def forward(self, outputs: UnitOutputs) -> tuple[Tensor, ...]:
+        return _given(outputs)
+
+
+def _given(outputs: UnitOutputs) -> tuple[Tensor, ...]:
+    return (outputs.presence,) if outputs.intensity is None else (outputs.presence, outputs.intensity)
 
 
 _Part = tuple[nn.Module, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]

@@ -1,0 +1,4 @@
+"""Networks that detect action units, and their losses: SACL-AU on a face trunk, AUFormer on a vision tower.
+
+Reconstructions: neither network's code or weights were ever published. May import `emo_edge.export.models`.
+"""
