@@ -61,7 +61,7 @@ LAYERS = (
     ("emo_edge.benchmarks.synthetic",),
     ("emo_edge.benchmarks.synthetic.pulse",),
     ("emo_edge.benchmarks.emo_tiny",),
-    ("emo_edge.benchmarks.datasets",),
+    ("emo_edge.benchmarks.action_units", "emo_edge.benchmarks.datasets"),
     ("emo_edge.benchmarks.workload",),
     ("emo_edge.benchmarks.measure",),
     ("emo_edge.benchmarks.report",),

@@ -127,7 +127,7 @@ class Sacl(nn.Module):
     def _nodes(self, stages: Sequence[Tensor]) -> Tensor:
         """Return the nodes of all stages next to each other, [N, U, 3 c]."""
         units = len(self.config.units)
-        graph = self.graph.expand(stages[0].shape[0], units, units) if self.config.graph != "none" else None
+        graph = self.graph.expand(stages[-1].shape[0], units, units) if self.config.graph != "none" else None
         levels = []
         for place, stage in enumerate(STAGES):
             features = self.scales[place](F.gelu(self.narrow[place](stages[stage])))
