@@ -22,7 +22,16 @@ logger = logging.getLogger(__name__)
 OPEN_PATHS = ("/", "/healthz", "/readyz", "/favicon.ico")
 """Paths that need no token; those below `PAGE` as well."""
 PAGE = "/page/"
-ROUTES = ("/v1/chat/completions", "/v1/info", "/v1/live", "/v1/models", "/v1/readings", "/metrics", "/openapi.json")
+ROUTES = (
+    "/v1/chat/completions",
+    "/v1/info",
+    "/v1/live",
+    "/v1/models",
+    "/v1/readings",
+    "/v1/sources",
+    "/metrics",
+    "/openapi.json",
+)
 """Paths that the metrics name; every other one is ``page`` or ``other``, so that a client cannot make up names."""
 DISCARDED = 8
 """A body that is too large is read to its end, up to so many times the limit, so that the client sees the answer."""

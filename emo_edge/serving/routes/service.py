@@ -49,6 +49,7 @@ class Service:
     is_ready: bool = False
     """True once the engines have read a picture."""
     live_connections: int = 0
+    viewers: int = 0
     under_way: int = 0
     """Requests from the end of their body to their answer."""
 
