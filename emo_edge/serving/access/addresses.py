@@ -8,10 +8,10 @@ import ipaddress
 def is_public(address: str) -> bool:
     """Return True for an address of the public internet, for one that holds an IPv4 address if that is public too."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return all(_is_global(one) for one in (found, *_held(found)))
+    return all(_is_global(one) for one in (parsed, *_held(parsed)))
 
 
 def _held(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:

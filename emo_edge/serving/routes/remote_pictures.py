@@ -42,8 +42,8 @@ Dialer = Callable[[str, int, str | None], Awaitable[Connection]]
 
 async def system_addresses(name: str, port: int) -> list[str]:
     """Return the addresses of a name as this machine resolves it."""
-    found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    records = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in records))
 
 
 async def dialed(address: str, port: int, tls_name: str | None) -> Connection:
@@ -72,11 +72,11 @@ class RemotePictures:
     limits: ServerLimits
     resolve: Resolver = system_addresses
     dial: Dialer = dialed
-    turn: asyncio.Semaphore = field(init=False)
+    slots: asyncio.Semaphore = field(init=False)
     """Held from the fetch to the reading: pictures in memory have a bound."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "turn", asyncio.Semaphore(self.limits.fetches))
+        object.__setattr__(self, "slots", asyncio.Semaphore(self.limits.fetches))
 
     async def fetch(self, url: str, param: str) -> bytes:
         """Return the bytes behind an address; raise ApiError that names ``param`` for one that is refused or fails."""
