@@ -58,6 +58,7 @@ def make_app(
         limits=service.limits,
         metrics=service.metrics,
         is_draining=lambda: service.is_draining,
+        is_full=lambda: service.is_full,
     )
     handlers = {
         ApiError: handle_api_error,
