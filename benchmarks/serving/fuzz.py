@@ -194,7 +194,8 @@ def fuzz(strategy: Any, count: int, seed: int, one: Callable[[bytes], None]) -> 
         max_examples=count, deadline=None, database=None, derandomize=False, print_blob=False,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
-    hypothesis.seed(seed)(chosen(hypothesis.given(strategy)(one)))()
+    run: Any = hypothesis.seed(seed)(chosen(hypothesis.given(strategy)(one)))
+    run()
 
 
 @click.command(cls=EdgeCommand)

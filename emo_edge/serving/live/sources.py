@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
@@ -21,6 +22,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.settings import CaptureSettings
+from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import without_password
 from emo_edge.serving.engine.jobs import Job
 from emo_edge.serving.routes.service import Service
@@ -119,8 +121,9 @@ class SourceFeed:
             return self._without_address(str(error))
         except CancelledError:
             return "the server is ending"
-        except Exception as error:
-            logger.error("the source %s failed", self.name, exc_info=error)
+        except Exception:
+            # A library's own message may hold the address as it was given.
+            logger.error("the source %s failed\n%s", self.name, unknown_text(traceback.format_exc()))
             return "the server failed; its log says why"
         return "the source has ended"
 

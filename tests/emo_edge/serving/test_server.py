@@ -395,6 +395,9 @@ def test_what_the_command_refuses(small_bundle: Path, tmp_path: Path) -> None:
             (["--tls-cert", "x", "--tls-key", "y"], 4, "no such file"),
             (["--port", port], 4, "another --port"),
             (["--labels", "nonsense"], 4, "nonsense"),
+            (["--allow-image-host", "https://a.example/"], 4, "give a host"),
+            (["--source", "a=0", "--source", "a=1"], 4, "two sources are called a"),
+            (["--source", "rtsp:"], 4, "such file"),
         ):
             done = CliRunner().invoke(main, [str(small_bundle), "--device", "cpu", "--detector", "whole", *options])
             assert done.exit_code == code, (options, done.output)

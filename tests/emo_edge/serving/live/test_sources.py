@@ -126,12 +126,16 @@ def test_without_viewers_a_source_is_closed(monkeypatch: pytest.MonkeyPatch) -> 
     ("error", "said"),
     [(DeviceError("rtsp://a: gone"), "door: gone"), (RuntimeError("rtsp://user:secret@a"), "its log says why")],
 )
-def test_a_failure_ends_the_viewers_and_not_the_feed(error: Exception, said: str) -> None:
+def test_a_failure_ends_the_viewers_and_not_the_feed(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     script, viewer = Script(), Watcher()
     feed = SourceFeed("door", script, "rtsp://a")
     feed.join(viewer)
     script.events.put(error)
     assert said in viewer.next()
+    assert "secret" not in caplog.text
+    assert ("RuntimeError" in caplog.text) == isinstance(error, RuntimeError)
     feed.join(viewer)
     script.frame(0)
     assert viewer.next()[0] == 0
