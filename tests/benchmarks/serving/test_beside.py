@@ -6,6 +6,7 @@ LitServe itself is not installed for tests: a stand-in has its two classes, and 
 from __future__ import annotations
 
 import base64
+import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 from emo_edge import EmotionPipeline
 from emo_edge.benchmarks.serving import beside
-from emo_edge.benchmarks.serving.__main__ import pictures
+from emo_edge.benchmarks.serving.__main__ import pictures, table
 from emo_edge.benchmarks.serving.clients import LITSERVE, OURS, Served, server
 from emo_edge.errors import EmoEdgeError
 
@@ -109,3 +110,12 @@ def test_without_litserve_the_step_is_named(tmp_path: Path, monkeypatch: pytest.
     done = CliRunner().invoke(beside.main, [str(tmp_path)])
     assert done.exit_code == 3
     assert "pip install litserve" in done.output
+
+
+@pytest.mark.parametrize("name", ["serving", "litserve"])
+def test_the_page_shows_what_was_measured(name: str) -> None:
+    results = Path(__file__).parents[3] / "docs" / "results"
+    page = (results / "serving.md").read_text(encoding="utf-8")
+    shown = page.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- /{name} -->")[0]
+    kept = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    assert shown == table(list(kept["figures"].items()))
