@@ -64,7 +64,7 @@ class Wire:
 
 
 def _as_json(picture: bytes) -> bytes:
-    return json.dumps({"image": base64.b64encode(picture).decode()}).encode()
+    return json.dumps({"image": base64.b64encode(picture).decode()}, allow_nan=False).encode()
 
 
 OURS = Wire(READINGS, "image/jpeg", bytes)
