@@ -27,6 +27,7 @@ TEXTS = {
     "benchmarks/hostile/seals.py",
     "benchmarks/hostile/statistics.py",
     "benchmarks/measure/cold_start.py",
+    "benchmarks/serving/fuzz.py",
     "benchmarks/studies/resolve_extras.py",
     "benchmarks/workload/journal.py",
     "calibration/workflow/prepare.py",

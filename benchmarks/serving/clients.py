@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,16 +54,35 @@ def server(bundle: Path, options: Sequence[str]) -> Iterator[Served]:
             process.terminate()
 
 
+@dataclass(frozen=True)
+class Wire:
+    """The way that a picture takes to a server; both answer with the same JSON."""
+
+    path: str
+    media: str
+    encode: Callable[[bytes], bytes]
+
+
+def _as_json(picture: bytes) -> bytes:
+    return json.dumps({"image": base64.b64encode(picture).decode()}, allow_nan=False).encode()
+
+
+OURS = Wire(READINGS, "image/jpeg", bytes)
+LITSERVE = Wire("/predict", "application/json", _as_json)
+
+
 class Client:
     """One connection that is kept; each request waits for its answer."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, wire: Wire = OURS) -> None:
+        self._wire = wire
         self._connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
 
     def read(self, picture: bytes) -> float:
         """Have a picture read; return the seconds."""
         started = time.perf_counter()
-        self._connection.request("POST", READINGS, picture, {"Content-Type": "image/jpeg"})
+        wire = self._wire
+        self._connection.request("POST", wire.path, wire.encode(picture), {"Content-Type": wire.media})
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != 200 or json.loads(body)["results"][0]["error"]:
@@ -74,18 +94,18 @@ class Client:
         self._connection.close()
 
 
-def sequential(address: str, pictures: Sequence[bytes]) -> list[float]:
+def sequential(address: str, pictures: Sequence[bytes], wire: Wire = OURS) -> list[float]:
     """Return the seconds of each picture, one after the other over one connection."""
-    client = Client(address)
+    client = Client(address, wire)
     try:
         return [client.read(picture) for picture in pictures]
     finally:
         client.close()
 
 
-def at_once(address: str, pictures: Sequence[bytes], clients: int) -> float:
+def at_once(address: str, pictures: Sequence[bytes], clients: int, wire: Wire = OURS) -> float:
     """Return the seconds for all pictures, taken by so many clients."""
-    opened = [Client(address) for _ in range(clients)]
+    opened = [Client(address, wire) for _ in range(clients)]
     portions = [pictures[number::clients] for number in range(clients)]
 
     def work(number: int) -> None:

@@ -13,9 +13,8 @@ from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.export.triton.config import config_text
-from emo_edge.export.triton.repository import RepositorySettings, write_repository
+from emo_edge.export.triton.repository import RepositorySettings, require_new, write_repository
 from emo_edge.runtimes.base.device_names import DEVICES
-from emo_edge.storage.output_paths import require_output
 
 
 @click.command(cls=EdgeCommand)
@@ -50,7 +49,7 @@ def main(bundle: Path, out: Path, profile: str | None, device: str, labels: str 
     Each graph becomes a model, and the whole pipeline becomes the Python model emo_edge, which takes pictures and gives
     labels, boxes and JSON. The configs are parsed as Triton parses them. Needs the extra triton.
     """
-    require_output(out)
+    require_new(out)
     config_text({})
     own = tuple(labels.split(",")) if labels and "," in labels else labels
     settings = RepositorySettings(profile, own, device, plans)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,6 +17,8 @@ from emo_edge.serving.access.gate import Gate
 from emo_edge.serving.access.hosts import HostCheck
 from emo_edge.serving.access.token import TokenCheck
 from emo_edge.serving.live.socket import live_socket
+from emo_edge.serving.live.source_socket import get_sources, source_socket
+from emo_edge.serving.live.sources import SourceFeed
 from emo_edge.serving.routes.chat import get_models, post_chat
 from emo_edge.serving.routes.openapi import openapi_document
 from emo_edge.serving.routes.readings import post_readings
@@ -26,8 +30,10 @@ CLIENT_CLOSED = 499
 """Status of a request whose client has gone, as nginx counts it; nobody receives it."""
 
 
-def make_app(service: Service, hosts: HostCheck, token: TokenCheck | None) -> Starlette:
-    """Return the application of one service."""
+def make_app(
+    service: Service, hosts: HostCheck, token: TokenCheck | None, sources: Mapping[str, SourceFeed]
+) -> Starlette:
+    """Return the application of one service, and of its sources by name."""
     page = WebPage()
     routes = [
         Route("/", page.index),
@@ -41,7 +47,9 @@ def make_app(service: Service, hosts: HostCheck, token: TokenCheck | None) -> St
         Route("/readyz", get_ready),
         Route("/metrics", get_metrics),
         Route("/openapi.json", get_openapi),
+        Route("/v1/sources", get_sources),
         WebSocketRoute("/v1/live", live_socket),
+        WebSocketRoute("/v1/live/{name}", source_socket),
     ]
     gate = Middleware(
         Gate,
@@ -50,6 +58,7 @@ def make_app(service: Service, hosts: HostCheck, token: TokenCheck | None) -> St
         limits=service.limits,
         metrics=service.metrics,
         is_draining=lambda: service.is_draining,
+        is_full=lambda: service.is_full,
     )
     handlers = {
         ApiError: handle_api_error,
@@ -59,7 +68,7 @@ def make_app(service: Service, hosts: HostCheck, token: TokenCheck | None) -> St
         Exception: handle_failure,
     }
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
-    app.state.service = service
+    app.state.service, app.state.sources = service, sources
     return app
 
 

@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from emo_edge.serving.access.hosts import HostCheck, is_loopback
 from emo_edge.serving.access.token import TokenCheck
 from emo_edge.serving.app import make_app
 from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.live.sources import SourceFeed
 from emo_edge.serving.routes.service import Service
 
 OTHER_FILES = 512
@@ -92,6 +93,7 @@ def make_server(
     address: Address,
     token: str | None = None,
     started: Callable[[], None] = lambda: None,
+    sources: Mapping[str, SourceFeed] | None = None,
 ) -> uvicorn.Server:
     """Return the server of one service; ``run(sockets=[socket])`` answers requests until a signal ends it.
 
@@ -100,7 +102,7 @@ def make_server(
     """
     limits = service.limits
     hosts = HostCheck(address.host, has_token=token is not None)
-    app = make_app(service, hosts, TokenCheck(token) if token is not None else None)
+    app = make_app(service, hosts, TokenCheck(token) if token is not None else None, sources or {})
     config = uvicorn.Config(
         app,
         http=_protocol(limits),

@@ -52,10 +52,8 @@ def write_repository(
     place that is taken or cannot be written, BundleError for a file that is not the manifest's, MissingExtraError
     without tritonclient, DeviceError where a plan is wanted and there is none.
     """
-    require_output(target)
+    require_new(target)
     target = target.absolute()
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise InputError(f"{target}: already there; give another name, or remove it")
     partial = partial_path(target)
     try:
         partial.mkdir(parents=True)
@@ -66,6 +64,13 @@ def write_repository(
         raise InputError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_new(target: Path) -> None:
+    """Raise InputError where no repository can be written, or anything but an empty folder is there."""
+    require_output(target)
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise InputError(f"{target}: already there; give another name, or remove it")
 
 
 class _Writer:

@@ -28,6 +28,7 @@ from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.serving.access.hosts import is_loopback
 from emo_edge.serving.access.token import read_token
 from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.live.sources import named_sources, open_sources
 from emo_edge.serving.routes.chat_request import MOST_TOKENS
 from emo_edge.serving.routes.remote_pictures import checked_hosts
 from emo_edge.serving.server import Address, allow_connections, listening_socket, make_server
@@ -51,6 +52,13 @@ CLIP_FRAMES = 8
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain in PEM, for https.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of the certificate, in PEM.")
 @click.option(
+    "--source",
+    "sources",
+    metavar="[NAME=]SOURCE",
+    multiple=True,
+    help="Camera of this machine, stream or video that viewers may watch: door=rtsp://..., or the number of a camera.",
+)
+@click.option(
     "--allow-image-host",
     "image_hosts",
     metavar="HOST",
@@ -72,6 +80,7 @@ def main(bundle: Path, **options: Any) -> None:
         raise InputError(f"{unknown_text(str(bundle))}: no bundle; serve takes a bundle alone")
     token = None if options["token_file"] is None else read_token(options["token_file"])
     address = _address(options, has_token=token is not None)
+    sources = named_sources(options["sources"])
     hosts = checked_hosts(options["image_hosts"])
     opened = Bundle.open(bundle_directory(bundle))
     limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
@@ -96,11 +105,12 @@ def main(bundle: Path, **options: Any) -> None:
                 lambda: chosen_detector(opened, options["detector"], limits),
                 hosts,
             ) as service,
+            open_sources(service, sources) as feeds,
         ):
             allow_connections(service.limits)
             url = address.url(bound.getsockname()[1])
             server = make_server(
-                service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None)
+                service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None), feeds
             )
             server.run(sockets=[bound])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,7 +24,18 @@ logger = logging.getLogger(__name__)
 OPEN_PATHS = ("/", "/healthz", "/readyz", "/favicon.ico")
 """Paths that need no token; those below `PAGE` as well."""
 PAGE = "/page/"
-ROUTES = ("/v1/chat/completions", "/v1/info", "/v1/live", "/v1/models", "/v1/readings", "/metrics", "/openapi.json")
+READINGS = ("/v1/chat/completions", "/v1/readings")
+"""Paths of requests that wait for the engine."""
+ROUTES = (
+    "/v1/chat/completions",
+    "/v1/info",
+    "/v1/live",
+    "/v1/models",
+    "/v1/readings",
+    "/v1/sources",
+    "/metrics",
+    "/openapi.json",
+)
 """Paths that the metrics name; every other one is ``page`` or ``other``, so that a client cannot make up names."""
 DISCARDED = 8
 """A body that is too large is read to its end, up to so many times the limit, so that the client sees the answer."""
@@ -49,9 +62,10 @@ class Gate:
         limits: ServerLimits,
         metrics: ServerMetrics,
         is_draining: Callable[[], bool],
+        is_full: Callable[[], bool],
     ) -> None:
         self._app, self._hosts, self._token, self._limits, self._metrics = app, hosts, token, limits, metrics
-        self._is_draining = is_draining
+        self._is_draining, self._is_full = is_draining, is_full
         self._bodies = BodyBytes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,12 +97,13 @@ class Gate:
 
         route = route_name(scope["path"])
         try:
-            refusal = self._refusal(scope)
+            body = BodyLimit(receive, self._limits, Headers(scope=scope), self._bodies)
+            refusal = self._refusal(scope) or self._overload(scope)
             if refusal is not None:
                 self._metrics.refused.labels(str(refusal.status)).inc()
+                await body.discard()
                 await error_response(refusal)(scope, receive, guarded_send)
                 return
-            body = BodyLimit(receive, self._limits, Headers(scope=scope), self._bodies)
             try:
                 await self._app(scope, body.receive, guarded_send)
             except BodyError as error:
@@ -126,6 +141,12 @@ class Gate:
             return ApiError(503, "the server is ending: try again later")
         return None
 
+    def _overload(self, scope: Scope) -> ApiError | None:
+        """Refuse a reading that could only wait, before its body is taken in."""
+        if scope["path"] in READINGS and self._is_full():
+            return ApiError(429, f"{self._limits.waiting} readings wait already: try again in a moment")
+        return None
+
 
 def route_name(path: str) -> str:
     """Return the name under which a path is counted and logged."""
@@ -157,6 +178,7 @@ class BodyLimit:
     def __init__(self, receive: Receive, limits: ServerLimits, headers: Headers, bodies: BodyBytes) -> None:
         self._receive, self._limits, self._bodies, self._held = receive, limits, bodies, 0
         self._size, self._until_s, self._whole = 0, time.monotonic() + limits.body_s, False
+        self._expects = "expect" in headers
         self._is_announced_too_large = _announced(headers) > limits.body_bytes
 
     async def receive(self) -> Message:
@@ -174,6 +196,13 @@ class BodyLimit:
             if self._bodies.held > self._limits.bodies_bytes:
                 await self._refuse(429, "the server holds as many pictures as it may: try again in a moment")
         return message
+
+    async def discard(self) -> None:
+        """Read a body that nobody wants, within the limits, so that its client sees the answer."""
+        # A client that asks before it sends waits for the answer alone.
+        if not self._expects:
+            with suppress(BodyError):
+                await self._discard()
 
     def release(self) -> None:
         """Forget the body: its request is answered."""
@@ -194,8 +223,14 @@ class BodyLimit:
             self._whole = not message.get("more_body", False)
 
     async def _in_time(self, receive: Callable[[], Awaitable[Message]]) -> Message:
+        remaining_s = max(self._until_s - time.monotonic(), 0.001)
         try:
-            return await asyncio.wait_for(receive(), max(self._until_s - time.monotonic(), 0.001))
+            if sys.version_info < (3, 11):
+                return await asyncio.wait_for(receive(), remaining_s)
+            # Without a task of its own: a body that is here already is taken at once, so that of a thousand requests
+            # at one moment the first ones are under way before the others are looked at.
+            async with asyncio.timeout(remaining_s):
+                return await receive()
         except asyncio.TimeoutError:
             raise BodyError(ApiError(408, f"the body did not arrive within {self._limits.body_s:.0f} s")) from None
 

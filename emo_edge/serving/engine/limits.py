@@ -31,6 +31,8 @@ class ServerLimits:
     """Without a message, after which a WebSocket is closed."""
     live_connections: int = 4
     """WebSockets at once; each has a face detector of its own."""
+    viewers: int = 16
+    """Of all sources of the server."""
     connections_per_address: int = 1024
     """Open connections of one address; the server closes any more at once."""
     drain_s: float = 10.0

@@ -71,7 +71,7 @@ class LiveConnection:
         finally:
             await self._end_session()
         if code:
-            await self._close(code, reason)
+            await close_socket(self._socket, code, reason)
 
     async def _messages(self) -> tuple[int, str]:
         """Handle messages; return the code and the reason with which the server ends the connection, 0 for none."""
@@ -158,10 +158,11 @@ class LiveConnection:
         if not self._failed.done():
             self._failed.set_result(reason)
 
-    async def _close(self, code: int, reason: str) -> None:
-        # The client may have gone already.
-        with suppress(RuntimeError, WebSocketDisconnect, asyncio.TimeoutError):
-            await asyncio.wait_for(self._socket.close(code, _shortened(reason)), SEND_S)
+
+async def close_socket(socket: WebSocket, code: int, reason: str) -> None:
+    """Close a connection, whose client may have gone already."""
+    with suppress(RuntimeError, WebSocketDisconnect, asyncio.TimeoutError):
+        await asyncio.wait_for(socket.close(code, _shortened(reason)), SEND_S)
 
 
 def hello(service: Service, request: Request) -> dict[str, Any]:

@@ -88,9 +88,12 @@ export async function read(pictures, options, { clip = false, signal } = {}) {
   return answer.results[0];
 }
 
-/** Return address and subprotocols of the live WebSocket; the token is one of those that are offered. */
-export function liveAddress() {
-  const url = address("v1/live");
+/**
+ * Return address and subprotocols of the live WebSocket; the token is one of those that are offered.
+ * @param {string} [source] a camera of the server; without one this browser sends pictures
+ */
+export function liveAddress(source) {
+  const url = address(source ? `v1/live/${encodeURIComponent(source)}` : "v1/live");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const token = sessionStorage.getItem(TOKEN_KEY);
   return { url: url.href, protocols: ["emo-edge.live.1", ...(token ? [`token.${base64url(token)}`] : [])] };

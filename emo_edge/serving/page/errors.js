@@ -96,6 +96,7 @@ export function closeSentence(code, reason) {
   if (code === 1009) return { text: "The frames were too large. The page sends smaller ones.", again: true };
   if (code === 1011)
     return { text: "The server failed at a frame; its log says why. The page connects again.", again: true };
+  if (code === 4404) return { text: "The server has no such camera any more. Choose another one.", again: false };
   if (code === 1013)
     return {
       text: "The server has no room for another camera. The page tries again; close other tabs to make room.",

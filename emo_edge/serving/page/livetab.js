@@ -7,6 +7,7 @@ import { byId, element, setText } from "./dom.js";
 import { ApiError, cameraSentence, sentence } from "./errors.js";
 import { LiveClient } from "./live.js";
 import { LiveView } from "./liveview.js";
+import { SourceClient } from "./source.js";
 
 /**
  * @typedef {{
@@ -20,7 +21,7 @@ export class LiveTab {
   constructor(around) {
     this.around = around;
     this.camera = new Camera(byId("camera-video"));
-    this.client = new LiveClient(api.liveAddress, {
+    this.client = new LiveClient(() => api.liveAddress(), {
       grab: (mostBytes) => this.camera.grab(mostBytes),
       hello: (hello) => around.showLabels(hello.labels),
       event: (event, frame, tripMs) => this.view.take(event, frame, tripMs),
@@ -29,18 +30,44 @@ export class LiveTab {
       tooLarge: () => (this.camera.longestSide = Math.round(this.camera.longestSide * 0.75)),
       unopened: () => this.#why(),
     });
+    this.watching = new SourceClient(api.liveAddress, {
+      hello: (hello) => around.showLabels(hello.labels),
+      event: (event, frame) => this.#takeSource(event, frame),
+      state: (state, text) => this.#showState(state, text),
+      unopened: () => this.#why(),
+    });
     this.view = new LiveView(around.stage, around.cards, this.camera, () => this.client.sent);
     this.on = false;
     this.pausedByTab = false;
     this.device = "";
     byId("camera-toggle").addEventListener("click", () => (this.on ? this.stop() : this.start()));
     byId("camera-device").addEventListener("change", () => this.on && this.#reopen());
+    byId("source-name").addEventListener("change", () => this.#chooseSource());
     document.addEventListener("visibilitychange", () => this.#followTab());
+  }
+
+  /**
+   * Offer the cameras of the server.
+   * @param {string[]} names
+   */
+  offerSources(names) {
+    const chosen = this.source;
+    byId("source-choice").hidden = names.length === 0;
+    byId("source-name").replaceChildren(
+      element("option", { value: "" }, "This browser's camera"),
+      ...names.map((name) => element("option", { value: name }, `${name} (server)`)),
+    );
+    byId("source-name").value = names.includes(chosen) ? chosen : "";
+  }
+
+  /** Return the chosen camera of the server; empty for the browser's own. */
+  get source() {
+    return byId("source-name").value;
   }
 
   /** Show the tab: the barrier, if the camera cannot work here. */
   show() {
-    const barrier = cameraBarrier();
+    const barrier = this.source ? null : cameraBarrier();
     byId("camera-toggle").disabled = barrier !== null;
     byId("camera-help").hidden = !barrier?.help.length;
     if (!barrier) return;
@@ -57,6 +84,16 @@ export class LiveTab {
   /** Open the camera and connect. */
   async start() {
     clearNotice();
+    if (this.source) {
+      this.on = true;
+      byId("mirror").checked = false;
+      this.device = "";
+      this.#showToggle();
+      this.watching.start(this.source);
+      this.view.start();
+      announce(`The camera ${this.source} is shown.`);
+      return;
+    }
     byId("camera-toggle").disabled = true;
     try {
       await this.camera.open(byId("camera-device").value, () => {
@@ -86,6 +123,7 @@ export class LiveTab {
     if (!this.on) return;
     this.on = false;
     this.client.stop();
+    this.watching.stop();
     this.camera.close();
     this.view.stop();
     showServerState("ready", "Ready");
@@ -109,7 +147,8 @@ export class LiveTab {
 
   /** Use the labels of the settings from now on. */
   labelsChanged() {
-    if (!this.on) return;
+    // A camera of the server has the server's labels: others watch it too.
+    if (!this.on || this.source) return;
     const labels = this.around.labels();
     this.view.forget();
     if (labels === null) {
@@ -118,6 +157,26 @@ export class LiveTab {
       this.client.setLabels(null);
       this.client.start();
     } else this.client.setLabels(labels);
+  }
+
+  /** Change between the browser's camera and those of the server. */
+  #chooseSource() {
+    const wasOn = this.on;
+    this.stop();
+    this.show();
+    if (wasOn && !byId("camera-toggle").disabled) void this.start();
+  }
+
+  /**
+   * @param {any} event
+   * @param {any} frame
+   */
+  #takeSource(event, frame) {
+    this.view.take(event, frame, 0);
+    if (event.kind !== "source") return;
+    if (event.state === "playing") clearNotice();
+    else if (["lost", "stalled"].includes(event.state))
+      notify(`The camera ${this.source} is ${event.state}. ${event.reason}`);
   }
 
   async #reopen() {

@@ -169,6 +169,7 @@ async function connect() {
   model = answer;
   showModel(model);
   settings.offer(model);
+  live.offerSources(model.sources ?? []);
   await showSamples(model.samples ?? [], (picture) => reader.readAll([picture]));
 }
 

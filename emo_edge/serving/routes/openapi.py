@@ -32,7 +32,7 @@ def openapi_document(limits: ServerLimits) -> dict[str, Any]:
         "info": {
             "title": "emo-edge serve",
             "version": __version__,
-            "description": "Facial expressions of pictures and clips. WS /v1/live is described in the documentation.",
+            "description": "Facial expressions of pictures and clips. The documentation describes WS /v1/live.",
         },
         "paths": {
             "/healthz": {"get": _get("The process lives.", {TEXT: {}})},
@@ -40,6 +40,7 @@ def openapi_document(limits: ServerLimits) -> dict[str, Any]:
             "/metrics": {"get": _get("Values for Prometheus.", {TEXT: {}})},
             "/v1/info": {"get": _get("What reads, and the limits.", {JSON: {"schema": _ref("Info")}})},
             "/v1/models": {"get": _get("The models of the chat API.", {JSON: {"schema": _ref("Models")}})},
+            "/v1/sources": {"get": _get("Cameras of the server.", {JSON: {"schema": _ref("Sources")}})},
             "/v1/samples/{number}": {"get": {**_get("A packaged drawing.", {"image/*": {}}, 404), **_number()}},
             "/v1/readings": {"post": _readings(limits)},
             "/v1/chat/completions": {"post": _chat()},
@@ -134,6 +135,7 @@ def _schemas() -> dict[str, Any]:
             question=STRING,
             live_event_version={"const": 1},
             emo_edge=STRING,
+            sources=_strings(),
             limits={"type": "object", "additionalProperties": {"type": "number"}},
             samples=_strings(),
         ),
@@ -143,6 +145,12 @@ def _schemas() -> dict[str, Any]:
                 "type": "array",
                 "items": _object(id=STRING, object={"const": "model"}, created={"type": "integer"}, owned_by=STRING),
             },
+        ),
+        "Sources": _object(
+            sources={
+                "type": "array",
+                "items": _object(name=STRING, state=STRING, reason=STRING, viewers={"type": "integer"}),
+            }
         ),
         "Completion": {
             "type": "object",

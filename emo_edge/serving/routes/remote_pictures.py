@@ -42,8 +42,8 @@ Dialer = Callable[[str, int, str | None], Awaitable[Connection]]
 
 async def system_addresses(name: str, port: int) -> list[str]:
     """Return the addresses of a name as this machine resolves it."""
-    resolved = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in resolved))
+    records = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in records))
 
 
 async def dialed(address: str, port: int, tls_name: str | None) -> Connection:

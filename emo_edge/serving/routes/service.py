@@ -49,6 +49,7 @@ class Service:
     is_ready: bool = False
     """True once the engines have read a picture."""
     live_connections: int = 0
+    viewers: int = 0
     under_way: int = 0
     """Requests from the end of their body to their answer."""
 
@@ -57,10 +58,15 @@ class Service:
         """Return the bundle's name."""
         return self.pipeline.manifest.name
 
+    @property
+    def is_full(self) -> bool:
+        """Return True if one more request could not wait."""
+        return self.under_way >= self.limits.waiting
+
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """Count a request inside the block; raise QueueFullError, before a picture is decoded, for one too many."""
-        if self.under_way >= self.limits.waiting:
+        if self.is_full:
             raise QueueFullError(f"{self.limits.waiting} readings wait already: try again in a moment")
         self.under_way += 1
         try:

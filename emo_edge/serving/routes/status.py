@@ -17,11 +17,11 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 async def get_info(request: HttpRequest) -> Response:
     """Answer ``GET /v1/info``."""
-    return JSONResponse(info(request.app.state.service))
+    return JSONResponse(info(request.app.state.service, list(request.app.state.sources)))
 
 
-def info(service: Service) -> dict[str, Any]:
-    """Return what reads, what it can be asked, and the limits."""
+def info(service: Service, sources: list[str]) -> dict[str, Any]:
+    """Return what reads, what it can be asked, the names of the server's cameras, and the limits."""
     manifest, settings = service.pipeline.manifest, service.pipeline.settings(service.request)
     return {
         "name": service.name,
@@ -35,6 +35,7 @@ def info(service: Service) -> dict[str, Any]:
         "question": settings.question,
         "live_event_version": LIVE_EVENT_VERSION,
         "emo_edge": __version__,
+        "sources": sources,
         "limits": service.limits.to_dict(),
         "samples": [f"/v1/samples/{number}" for number in range(len(service.samples))],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from emo_edge.benchmarks.serving.__main__ import main
+from emo_edge.benchmarks.serving.fuzz import main as fuzz_main
 
 
 def test_every_figure_is_measured(label_bundle: Path, tmp_path: Path) -> None:
@@ -23,3 +24,10 @@ def test_every_figure_is_measured(label_bundle: Path, tmp_path: Path) -> None:
     assert kept["resident_bytes"]["idle"] > 1e6
     for name, value in kept["figures"].items():
         assert f"| {name} | {value} |" in done.output
+
+
+def test_wild_requests_are_counted(label_bundle: Path) -> None:
+    done = CliRunner().invoke(fuzz_main, [str(label_bundle), "--count", "20", "--seed", "3"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "20 requests, seed 3." in done.output
+    assert "Ready after them: 200." in done.output

@@ -168,6 +168,26 @@ def test_a_body_beyond_the_limit_gets_an_answer(in_process: Callable[..., Any]) 
         assert b" 413 " in raw(server.url, endless, *[chunk] * 80, b"0\r\n\r\n")[:30]
 
 
+def test_who_may_not_ask_gets_an_answer_to_a_large_body_too(in_process: Callable[..., Any]) -> None:
+    with in_process(token=TOKEN) as server:
+        answer = ask(f"{server.url}/v1/readings", bytes(30 << 20), PNG)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        lines = ("Content-Length: 1000", "Expect: 100-continue", "Connection: close")
+        asked = head("/v1/readings", *lines, method="POST")
+        assert b" 401 " in raw(server.url, asked, patience_s=5)[:30], "who asks first gets the answer at once"
+        slow = head("/v1/readings", "Content-Length: 1000", "Connection: close", method="POST")
+    with in_process(ServerLimits(body_s=0.3), token=TOKEN) as server:
+        assert b" 401 " in raw(server.url, slow, b"x")[:30]
+
+
+def test_a_reading_that_could_only_wait_is_refused_before_its_body_is_taken_in(in_process: Callable[..., Any]) -> None:
+    with in_process(ServerLimits(waiting=0)) as server:
+        answer = ask(f"{server.url}/v1/readings", bytes(9 << 20), {"Content-Type": "text/none"})
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        assert ask(f"{server.url}/v1/info").status == 200
+
+
 def test_bodies_have_a_bound_together(in_process: Callable[..., Any], drawing: bytes) -> None:
     with in_process(ServerLimits(bodies_bytes=1000)) as server:
         for _ in range(2):
@@ -375,6 +395,9 @@ def test_what_the_command_refuses(small_bundle: Path, tmp_path: Path) -> None:
             (["--tls-cert", "x", "--tls-key", "y"], 4, "no such file"),
             (["--port", port], 4, "another --port"),
             (["--labels", "nonsense"], 4, "nonsense"),
+            (["--allow-image-host", "https://a.example/"], 4, "give a host"),
+            (["--source", "a=0", "--source", "a=1"], 4, "two sources are called a"),
+            (["--source", "rtsp:"], 4, "such file"),
         ):
             done = CliRunner().invoke(main, [str(small_bundle), "--device", "cpu", "--detector", "whole", *options])
             assert done.exit_code == code, (options, done.output)
