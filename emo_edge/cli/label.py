@@ -13,6 +13,7 @@ from emo_edge.batch.config import LabelConfig
 from emo_edge.batch.listing import Listing
 from emo_edge.batch.local_engine import LocalEngine
 from emo_edge.batch.progress import LabelProgress, summary_text
+from emo_edge.batch.ray_engine import RayEngine
 from emo_edge.batch.run import ROWS_PER_PART, label
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
@@ -35,6 +36,14 @@ from emo_edge.rendering.tables.files import open_parquet
 @click.option(
     "--workers", type=click.IntRange(1), help="Number of processes; the default is one a usable CPU, or one a card."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or actors of a Ray cluster.",
+)
+@click.option("--ray-address", help="Address of a Ray cluster; one is started on this machine if left out.")
 @click.option(
     "--rows-per-part",
     type=click.IntRange(1),
@@ -93,7 +102,11 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         note(f"skipped {number:,}: {reason}")
 
 
-def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine:
+def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine | RayEngine:
+    if options["engine"] == "ray":
+        return RayEngine(config, options["workers"], usable_cpus(), options["ray_address"])
+    if options["ray_address"] is not None:
+        raise click.UsageError("--ray-address is an option of --engine ray")
     return LocalEngine(config, options["workers"], usable_cpus())
 
 
