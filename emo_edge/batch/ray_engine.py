@@ -74,6 +74,8 @@ class _Actor:
     def __init__(self, handle: Any) -> None:
         self.handle = handle
         self.calls: dict[Any, Chunk] = {}
+        self.opening: Any = handle.setup.remote()
+        """Call that opens the pipeline; None once it has: the cluster may have no room for the actor yet."""
 
 
 class RayEngine:
@@ -138,22 +140,18 @@ class RayEngine:
         Raises the actor's own error, and DeviceError if it ends or the cluster has no room for it.
         """
         resources = self._ray.cluster_resources()
-        on_cards = self._config.device in GPU_DEVICES or (
-            self._config.device == "auto" and resources.get("GPU", 0) >= 1
-        )
+        device, cards = self._config.device, resources.get("GPU", 0)
+        on_cards = device in GPU_DEVICES or (device == "auto" and cards >= 1)
         count = self._workers or max(1, int(resources.get("GPU" if on_cards else "CPU", 1)))
         threads = self._config.threads or max(1, int(resources.get("CPU", 1)) // count)
         config = replace(self._config, threads=threads)
         room = {"num_cpus": 0 if on_cards else threads, "num_gpus": int(on_cards)}
+        if cards < room["num_gpus"] or resources.get("CPU", 0) < room["num_cpus"]:
+            raise DeviceError(f"the cluster has no machine with room for an actor: {_room_text(room)} each")
         self._kind = self._ray.remote(RayReader).options(**room)
         self._config = config
         self._actors = [_Actor(self._kind.remote(config))]
-        try:
-            setup = self._ray.get(self._actors[0].handle.setup.remote())
-        except self._ray.exceptions.RayError as error:
-            raise DeviceError(f"an actor ended while it opened {config.bundle} ({_reason(error)})") from error
-        if isinstance(setup, EmoEdgeError):
-            raise setup
+        setup = self._opened(self._actors[0])
         self._actors += [_Actor(self._kind.remote(config)) for _ in range(count - 1)]
         self._setup = setup
         return self._setup
@@ -168,15 +166,31 @@ class RayEngine:
         while True:
             self._give(coming, again)
             calls = {call: actor for actor in self._actors for call in actor.calls}
-            if not calls:
+            if not calls and not again:
                 return
-            done, _ = self._ray.wait(list(calls), num_returns=1)
-            if read := self._taken(calls[done[0]], done[0], again):
+            calls |= {actor.opening: actor for actor in self._actors if actor.opening is not None}
+            (done, *_), _ = self._ray.wait(list(calls), num_returns=1)
+            actor = calls[done]
+            if actor.opening is done:
+                self._opened(actor)
+            elif read := self._taken(actor, done, again):
                 yield read
+
+    def _opened(self, actor: _Actor) -> TableSetup:
+        """Take over that an actor is open; raise its own error, and DeviceError if it ended."""
+        try:
+            setup: TableSetup | EmoEdgeError = self._ray.get(actor.opening)
+        except self._ray.exceptions.RayError as error:
+            bundle = self._config.bundle
+            raise DeviceError(f"an actor ended while it opened {bundle} ({_reason(error)})") from error
+        if isinstance(setup, EmoEdgeError):
+            raise setup
+        actor.opening = None
+        return setup
 
     def _give(self, coming: Iterator[list[Item]], again: deque[Chunk]) -> None:
         for depth in range(AHEAD):
-            for actor in [one for one in self._actors if len(one.calls) <= depth]:
+            for actor in [one for one in self._actors if one.opening is None and len(one.calls) <= depth]:
                 chunk = next_chunk(coming, again)
                 if chunk is None:
                     return
@@ -197,6 +211,10 @@ class RayEngine:
         if isinstance(read, EmoEdgeError):
             raise read
         return read
+
+
+def _room_text(room: dict[str, int]) -> str:
+    return f"{room['num_gpus']} GPU" if room["num_gpus"] else f"{room['num_cpus']} CPUs"
 
 
 def _require_answer(address: str) -> None:
