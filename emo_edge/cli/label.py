@@ -54,7 +54,7 @@ PICTURE, CLIP = STANDARD_INPUT, "0"
     type=click.IntRange(1),
     default=ROWS_PER_PART,
     show_default=True,
-    help="Rows after which a part is written; a stopped run loses no more.",
+    help="Rows after which a part is written: about what a stopped run reads again.",
 )
 @click.option("--max-errors", type=click.IntRange(0), help="Number of inputs that may fail before the run stops.")
 @click.option("--column", help="Column of Parquet sources that holds paths or pictures.")
