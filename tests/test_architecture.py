@@ -68,6 +68,7 @@ LAYERS = (
     ("emo_edge.benchmarks.report.html", "emo_edge.benchmarks.report.compare"),
     ("emo_edge.benchmarks.runner",),
     (
+        "emo_edge.benchmarks.batch",
         "emo_edge.benchmarks.device_speed",
         "emo_edge.benchmarks.endurance",
         "emo_edge.benchmarks.hostile",

@@ -22,6 +22,8 @@ class LabelConfig:
     limits: FaceLimits = NO_LIMITS
     request: Request = field(default_factory=Request)
     sampling: ClipSampling = field(default_factory=ClipSampling)
+    context: int | None = None
+    """Positions of prompt and answer, for which memory is taken; None takes those that the model was trained with."""
     whole_crops: bool = False
     """True reads a picture without a found face as a whole, if it looks like the crop of one."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emo_edge.batch.items import Item
-from emo_edge.batch.shards import TAR_ENDINGS, parquet_items, parquet_length, tar_items
+from emo_edge.batch.shards import TAR_ENDINGS, parquet_holds_pictures, parquet_items, parquet_length, tar_items
 from emo_edge.errors import InputError
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
 from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
@@ -48,28 +48,36 @@ class Listing:
 
     def __iter__(self) -> Iterator[Item]:
         self.skipped.clear()
-        for source in self.sources:
-            yield from self._source(source)
+        for path in self._paths():
+            yield from self._path(path)
 
     def length(self) -> int | None:
         """Count the inputs without opening them; None where that takes reading them, as in a tar."""
-        other = Listing(self.sources, self.column, self.left_out)
-        total = 0
-        for source in self.sources:
-            paths = [source] if os.path.lexists(source) else list(_matches(source))
-            for path in paths:
-                if path.lower().endswith(TAR_ENDINGS):
-                    return None
-                is_table = path.lower().endswith(".parquet")
-                total += parquet_length(path) if is_table else sum(1 for _ in other._path(path))
+        other, total = Listing(self.sources, self.column, self.left_out), 0
+        for path in self._paths():
+            if path.lower().endswith(TAR_ENDINGS):
+                return None
+            is_table = path.lower().endswith(".parquet")
+            total += parquet_length(path) if is_table else sum(1 for _ in other._path(path))
         return total
 
-    def _source(self, source: str) -> Iterator[Item]:
-        if os.path.lexists(source) or not _is_pattern(source):
-            yield from self._path(source)
-        else:
-            for path in _matches(source):
-                yield from self._path(path)
+    def has_videos(self) -> bool:
+        """Return whether one of the inputs is a video; those in shards never are."""
+        other = Listing(self.sources, self.column, self.left_out)
+        for path in self._paths():
+            held = path.lower().endswith(TAR_ENDINGS) or (
+                path.lower().endswith(".parquet") and parquet_holds_pictures(path, self.column)
+            )
+            if not held and any(item.video for item in other._path(path)):
+                return True
+        return False
+
+    def _paths(self) -> Iterator[str]:
+        for source in self.sources:
+            if os.path.lexists(source) or not _is_pattern(source):
+                yield source
+            else:
+                yield from _matches(source)
 
     def _path(self, path: str) -> Iterator[Item]:
         ending = path.lower()

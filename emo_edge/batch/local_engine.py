@@ -14,24 +14,16 @@ from types import TracebackType
 from emo_edge.batch.config import LabelConfig
 from emo_edge.batch.items import Item
 from emo_edge.batch.local_worker import Failed, Message, Ready, work
-from emo_edge.batch.reader import ReadChunk, lost_chunk
+from emo_edge.batch.losses import AHEAD, Chunk, after_loss, next_chunk
+from emo_edge.batch.reader import ReadChunk
 from emo_edge.console.children import safe_path
 from emo_edge.errors import DeviceError
 from emo_edge.rendering.tables.rows import TableSetup
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
 
 logger = logging.getLogger(__name__)
-AHEAD = 2
-"""Chunks that a worker has: the one under way, and one that waits, so that it never does."""
 ENDING_S = 1.0
 """For a worker to end after SIGTERM."""
-
-
-class _Chunk:
-    """Inputs under way, and how often a worker ended with them."""
-
-    def __init__(self, items: list[Item], losses: int = 0) -> None:
-        self.items, self.losses = items, losses
 
 
 class _Worker:
@@ -44,10 +36,10 @@ class _Worker:
         with safe_path():
             self.process.start()
         far.close()  # the worker's end; once that is gone, the connection says so
-        self.chunks: deque[_Chunk] = deque()
+        self.chunks: deque[Chunk] = deque()
         self.is_ready = False
 
-    def give(self, chunk: _Chunk) -> bool:
+    def give(self, chunk: Chunk) -> bool:
         """Send a chunk; return False if the worker is gone."""
         try:
             self.connection.send(chunk.items)
@@ -131,7 +123,7 @@ class LocalEngine:
         A worker that ends is replaced. The inputs that it read are read again one by one; one with which a second
         worker ends is a row with an error.
         """
-        coming, again = iter(chunks), deque[_Chunk]()
+        coming, again = iter(chunks), deque[Chunk]()
         while True:
             yield from self._give(coming, again)
             busy = [worker for worker in self._workers if worker.chunks or not worker.is_ready]
@@ -145,13 +137,13 @@ class LocalEngine:
                 elif (read := self._take(worker, message)) is not None:
                     yield read
 
-    def _give(self, coming: Iterator[list[Item]], again: deque[_Chunk]) -> Iterator[ReadChunk]:
+    def _give(self, coming: Iterator[list[Item]], again: deque[Chunk]) -> Iterator[ReadChunk]:
         """Hand out chunks, first to whoever has fewest; start workers as long as there is work for them."""
         for depth in range(AHEAD):
             for worker in [one for one in self._workers if one.is_ready]:
                 if len(worker.chunks) > depth:
                     continue
-                chunk = again.popleft() if again else _next(coming)
+                chunk = next_chunk(coming, again)
                 if chunk is None:
                     return
                 if not worker.give(chunk):
@@ -180,7 +172,7 @@ class LocalEngine:
             "fewer `workers` need less"
         )
 
-    def _replace(self, worker: _Worker, again: deque[_Chunk]) -> Iterator[ReadChunk]:
+    def _replace(self, worker: _Worker, again: deque[Chunk]) -> Iterator[ReadChunk]:
         """Start another worker for one that ended; queue what it had, and yield the row of an input that ends all."""
         if not worker.is_ready:
             self._take(worker, None)
@@ -189,16 +181,8 @@ class LocalEngine:
         self._workers.remove(worker)
         logger.warning("a worker process %s; another one goes on", reason)
         self._started()
-        again.extend(chunks[1:])
-        for chunk in chunks[:1]:
-            if len(chunk.items) == 1 and chunk.losses:
-                if self._setup is None:
-                    raise AssertionError("a worker ends before one was ready")
-                yield lost_chunk(self._setup, chunk.items[0], reason)
-            else:
-                again.extendleft(_Chunk([item], chunk.losses + 1) for item in reversed(chunk.items))
-
-
-def _next(coming: Iterator[list[Item]]) -> _Chunk | None:
-    items = next(coming, None)
-    return None if items is None else _Chunk(items)
+        if self._setup is None:
+            raise AssertionError("a worker ends before one was ready")
+        given_up = after_loss(chunks, again, self._setup, reason)
+        if given_up:
+            yield given_up

@@ -59,6 +59,7 @@ class RunFolder:
         self._lock = FileLock(folder / LOCK)
         self._head: dict[str, Any] = {}
         self._schema: Any = None
+        self._begun = False
 
     def __enter__(self) -> RunFolder:
         """Claim the folder; raise InputError for one of other things, one that is in use or cannot be written."""
@@ -78,6 +79,10 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # An interruption may have come between a part and the manifest that names it.
+        with suppress(InputError, OSError):
+            if self._begun and (left := self._read()):
+                self._remove_left_over({one["name"] for one in left["parts"]})
         self._lock.close()
 
     def begin(self, setup: TableSetup) -> list[str]:
@@ -101,8 +106,9 @@ class RunFolder:
             self.parts = [Part(**one) for one in left["parts"]]
         missing = [one.name for one in self.parts if not self._is_intact(one)]
         self.parts = [one for one in self.parts if one.name not in missing]
-        self._remove_left_over()
+        self._remove_left_over({one.name for one in self.parts})
         self._write_manifest(self.parts)
+        self._begun = True
         return missing
 
     def finished(self) -> Iterator[tuple[str, str | None]]:
@@ -219,9 +225,8 @@ class RunFolder:
         if names is None or not (begun or MANIFEST in names):
             raise InputError(f"{folder}: holds other things than the rows of a run; name another `out`")
 
-    def _remove_left_over(self) -> None:
+    def _remove_left_over(self, kept: Set[str]) -> None:
         """Remove the parts and partial files of a run that was stopped while it wrote them."""
-        kept = {one.name for one in self.parts}
         for name in os.listdir(self.folder):
             if LEFT_OVER.fullmatch(name) or (PART.fullmatch(name) and name not in kept):
                 with suppress(OSError):

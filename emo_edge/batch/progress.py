@@ -23,6 +23,7 @@ class LabelProgress:
         self._status, self._note = status, note
         self._started = self._shown = time.monotonic()
         self._total: int | None = None
+        status.show("opening the bundle")
         threading.Thread(target=self._count, args=(listing,), name="count", daemon=True).start()
 
     def __call__(self, counts: LabelCounts) -> None:

@@ -82,6 +82,7 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             profile=config.profile,
             detector=chosen_detector(bundle, config.detector, config.limits),
             threads=config.threads,
+            context=config.context,
             whole_crops=config.whole_crops,
         )
         try:

@@ -52,9 +52,7 @@ def parquet_items(path: str, column: str | None) -> Iterator[Item]:
     Raises InputError for a file that cannot be read, and where no column, or several, can be meant.
     """
     table = _open(path)
-    chosen = column or _column(path, table.schema_arrow)
-    if chosen not in table.schema_arrow.names:
-        raise InputError(f"{path}: has no column {chosen!r}; it has {', '.join(table.schema_arrow.names)}")
+    chosen = _chosen(path, table.schema_arrow, column)
     home, number = os.path.dirname(path), 0
     for batch in table.iter_batches(BATCH_ROWS, columns=[chosen]):
         for value in batch.column(0).to_pylist():
@@ -65,6 +63,12 @@ def parquet_items(path: str, column: str | None) -> Iterator[Item]:
 def parquet_length(path: str) -> int:
     """Return the number of rows of a Parquet file."""
     return int(_open(path).metadata.num_rows)
+
+
+def parquet_holds_pictures(path: str, column: str | None) -> bool:
+    """Return whether the column of a Parquet file holds bytes of pictures, not paths."""
+    schema = _open(path).schema_arrow
+    return _holds_bytes(schema.field(_chosen(path, schema, column)).type)
 
 
 def _row_item(name: str, home: str, value: Any) -> Item:
@@ -86,18 +90,16 @@ def _open(path: str) -> Any:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
-def _column(path: str, schema: Any) -> str:
-    """Choose the only column of pictures, else the only one whose name says that it holds paths."""
+def _chosen(path: str, schema: Any, column: str | None) -> str:
+    """Return the column to read: the named one, else the only one of pictures, else the only one named as paths are."""
     import pyarrow
 
+    if column is not None:
+        if column not in schema.names:
+            raise InputError(f"{path}: has no column {column!r}; it has {', '.join(schema.names)}")
+        return column
     kinds = pyarrow.types
-
-    def holds_bytes(one: Any) -> bool:
-        if kinds.is_struct(one.type):
-            return any(inner.name == "bytes" and holds_bytes(inner) for inner in one.type)
-        return bool(kinds.is_binary(one.type) or kinds.is_large_binary(one.type))
-
-    pictures = [one.name for one in schema if holds_bytes(one)]
+    pictures = [one.name for one in schema if _holds_bytes(one.type)]
     paths = [
         one.name
         for one in schema
@@ -107,3 +109,11 @@ def _column(path: str, schema: Any) -> str:
         if len(candidates) == 1:
             return str(candidates[0])
     raise InputError(f"{path}: which column holds pictures or paths? Name it with `column`: {', '.join(schema.names)}")
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow
+
+    if pyarrow.types.is_struct(kind):
+        return any(inner.name == "bytes" and _holds_bytes(inner.type) for inner in kind)
+    return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))

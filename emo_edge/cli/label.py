@@ -13,6 +13,7 @@ from emo_edge.batch.config import LabelConfig
 from emo_edge.batch.listing import Listing
 from emo_edge.batch.local_engine import LocalEngine
 from emo_edge.batch.progress import LabelProgress, summary_text
+from emo_edge.batch.ray_engine import RayEngine
 from emo_edge.batch.run import ROWS_PER_PART, label
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
@@ -25,7 +26,12 @@ from emo_edge.console.terminal import echo
 from emo_edge.faces.limits import FaceLimits
 from emo_edge.inference.results import ClipSampling, Request
 from emo_edge.machine.cpus import usable_cpus
+from emo_edge.media.pipes import STANDARD_INPUT
+from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.tables.files import open_parquet
+
+PICTURE, CLIP = STANDARD_INPUT, "0"
+"""Names that stand for any picture and any clip: standard input, a camera."""
 
 
 @click.command(cls=EdgeCommand)
@@ -36,11 +42,19 @@ from emo_edge.rendering.tables.files import open_parquet
     "--workers", type=click.IntRange(1), help="Number of processes; the default is one a usable CPU, or one a card."
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or actors of a Ray cluster.",
+)
+@click.option("--ray-address", help="Address of a Ray cluster; one is started on this machine if left out.")
+@click.option(
     "--rows-per-part",
     type=click.IntRange(1),
     default=ROWS_PER_PART,
     show_default=True,
-    help="Rows after which a part is written; a stopped run loses no more.",
+    help="Rows after which a part is written: about what a stopped run reads again.",
 )
 @click.option("--max-errors", type=click.IntRange(0), help="Number of inputs that may fail before the run stops.")
 @click.option("--column", help="Column of Parquet sources that holds paths or pictures.")
@@ -77,7 +91,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         echo(line, err=True)
 
     listing = Listing(sources, options["column"], left_out=options["out"])
-    config = _config(Bundle.open(bundle_directory(bundle)).directory, options)
+    opened = Bundle.open(bundle_directory(bundle))
+    config = _config(opened, listing, options)
     with _engine(config, options) as engine:
         progress = LabelProgress(listing, status, note)
         counts = label(
@@ -89,29 +104,39 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
             progress=progress,
         )
     note(summary_text(counts, progress.seconds()))
+    purpose = opened.manifest.provenance.get("purpose")
+    if purpose and counts.faces:
+        note(f"{opened.manifest.name}: {purpose}")
     for reason, number in listing.skipped.most_common():
         note(f"skipped {number:,}: {reason}")
 
 
-def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine:
+def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine | RayEngine:
+    if options["engine"] == "ray":
+        return RayEngine(config, options["workers"], usable_cpus(), options["ray_address"])
+    if options["ray_address"] is not None:
+        raise click.UsageError("--ray-address is an option of --engine ray")
     return LocalEngine(config, options["workers"], usable_cpus())
 
 
-def _config(bundle: Path, options: dict[str, Any]) -> LabelConfig:
+def _config(bundle: Bundle, listing: Listing, options: dict[str, Any]) -> LabelConfig:
     labels = options["labels"]
+    request = Request(
+        labels=tuple(labels.split(",")) if labels and "," in labels else labels,
+        demographics=False if options["demographics"] is False else None,
+        show_demographics=bool(options["demographics"]),
+        face_facts=options["face_facts"],
+    )
+    kinds = (PICTURE, CLIP) if listing.has_videos() else (PICTURE,)
     return LabelConfig(
-        bundle.absolute(),
+        bundle.directory.absolute(),
         device=options["device"],
         profile=options["profile"],
         threads=options["threads"],
         detector=options["detector"],
         limits=FaceLimits(options["min_score"], options["min_face"], options["max_faces"]),
-        request=Request(
-            labels=tuple(labels.split(",")) if labels and "," in labels else labels,
-            demographics=False if options["demographics"] is False else None,
-            show_demographics=bool(options["demographics"]),
-            face_facts=options["face_facts"],
-        ),
+        request=request,
+        context=reading_context(bundle, request, kinds, options["frames"]),
         sampling=ClipSampling(options["frames"], options["fps"], options["faces"]),
         whole_crops=options["detector"] == "auto"
         and click.get_current_context().get_parameter_source("detector") == ParameterSource.COMMANDLINE,

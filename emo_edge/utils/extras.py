@@ -25,6 +25,7 @@ EXTRAS = {
     "optimum": "peers",
     "tqdm": "bench",
     "pyarrow": "table",
+    "ray": "ray",
     "torch": "export",
     "transformers": "export",
     "safetensors": "export",

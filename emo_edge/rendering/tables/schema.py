@@ -36,6 +36,6 @@ def column_type(name: str) -> ColumnType:
 
 
 def _value_type(column: dict[str, Any]) -> ColumnType:
-    named = column["type"]
-    kinds: list[ColumnType] = [named] if isinstance(named, str) else named
-    return kinds[0]
+    named: Any = column["type"]
+    kind: ColumnType = named[0] if isinstance(named, list) else named
+    return kind

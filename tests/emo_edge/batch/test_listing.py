@@ -42,6 +42,7 @@ def test_a_folder_is_listed_with_its_folders(pictures: Path) -> None:
         *(f"more/{n:02d}.jpg" for n in range(8, 12)),
     ]
     assert [item.name for item in items if item.video] == [str(pictures / "clip.mp4")]
+    assert listing.has_videos() and not Listing([str(pictures / "more")]).has_videos()
     assert listing.skipped == {
         "hidden": 1,
         IS_SHARD: 1,
@@ -126,6 +127,8 @@ def test_parquet_of_paths_of_bytes_and_of_pictures_as_datasets_has_them(tmp_path
     }
     for name, columns in tables.items():
         pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet")
+    kinds = [Listing([str(tmp_path / f"{name}.parquet")]).has_videos() for name in tables]
+    assert kinds == [True, False, False]
     paths, held, struct = (list(Listing([str(tmp_path / f"{name}.parquet")])) for name in tables)
     assert [(item.path, item.video) for item in paths] == [(f"{tmp_path}/a.jpg", False), (f"{tmp_path}/b.mp4", True)]
     assert held[0].data == FACE and held[0].name == f"{tmp_path}/bytes.parquet#0" and held[1].error
