@@ -13,6 +13,7 @@ import json
 import socket
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -188,14 +189,12 @@ def check(address: str, sent: bytes) -> int:
 
 def fuzz(strategy: Any, count: int, seed: int, one: Callable[[bytes], None]) -> None:
     """Give so many requests to ``one``, the same ones for a seed; raise the AssertionError of the smallest failure."""
-    import hypothesis
-
-    chosen = hypothesis.settings(
+    library: Any = import_module("hypothesis")  # its decorators have no types that fit one another
+    chosen = library.settings(
         max_examples=count, deadline=None, database=None, derandomize=False, print_blob=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=list(library.HealthCheck),
     )  # fmt: skip
-    run: Any = hypothesis.seed(seed)(chosen(hypothesis.given(strategy)(one)))
-    run()
+    library.seed(seed)(chosen(library.given(strategy)(one)))()
 
 
 @click.command(cls=EdgeCommand)
