@@ -1,0 +1,169 @@
+"""Drawn scenes of faces that cross, leave, come back and hide for half a second, with the true box of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_edge.benchmarks.live.clips import changing_face
+from emo_edge.benchmarks.live.scene import BACKGROUND
+from emo_edge.media.crops import Box, Image
+
+WIDTH, HEIGHT, FPS = 960, 540, 30
+TILE = 200
+SECONDS = 8.0
+STEPS = 12
+"""Pictures of each face, shown forward and backward."""
+LEAST_VISIBLE = 0.5
+"""Part of a face that is inside the frame, and not covered, from which on it is one to find."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The way of one face, from one point of time to the next in a straight line; outside its times it is not there."""
+
+    person: int
+    times_s: tuple[float, ...]
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def place(self, seconds: float) -> tuple[int, int] | None:
+        """Return the left and upper edge of the tile."""
+        if not self.times_s[0] <= seconds <= self.times_s[-1]:
+            return None
+        return round(float(np.interp(seconds, self.times_s, self.x))), round(
+            float(np.interp(seconds, self.times_s, self.y))
+        )
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A board before the faces, while it is there."""
+
+    start_s: float
+    end_s: float
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Faces and boards; later walks lie over earlier ones."""
+
+    name: str
+    walks: tuple[Walk, ...]
+    covers: tuple[Cover, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrueFrame:
+    """A frame with its true faces by person."""
+
+    image: Image
+    seconds: float
+    boxes: dict[int, Box]
+
+
+def scenes(seed: int) -> list[Scene]:
+    """Return the scenes of a seed: places and speeds vary, persons too."""
+    rng = np.random.default_rng([seed, 9])
+
+    def about(value: float, spread: float = 25.0) -> float:
+        return value + float(rng.uniform(-spread, spread))
+
+    persons = iter(range(100 * seed, 100 * seed + 100))
+    last = SECONDS
+    left, right = (0.0, last), (0.0, last)
+    crossing = Scene(
+        "crossing",
+        (
+            Walk(next(persons), left, (about(60), about(700)), (about(60), about(60))),
+            Walk(next(persons), right, (about(700), about(60)), (about(240), about(240))),
+        ),
+    )
+    overlapping = Scene(
+        "crossing, one behind the other",
+        (
+            Walk(next(persons), left, (about(60), about(700)), (about(150, 10), about(150, 10))),
+            Walk(next(persons), right, (about(700), about(60)), (about(165, 10), about(165, 10))),
+        ),
+    )
+    leaves_s = about(3.0, 0.4)
+    exits = Scene(
+        "exits",
+        (
+            Walk(next(persons), left, (about(120), about(200)), (about(150), about(150))),
+            Walk(next(persons), (0.0, leaves_s, leaves_s + 1.5), (about(420), about(500), WIDTH + 30.0), (150.0,) * 3),
+            Walk(next(persons), (leaves_s + 2.5, last), (WIDTH + 30.0, about(450)), (about(200), about(200))),
+        ),
+    )
+    hidden_s, x, y = about(3.5, 0.5), about(180), about(150)
+    hidden = Scene(
+        "hidden for half a second",
+        (
+            Walk(next(persons), left, (x, x + 60), (y, y)),
+            Walk(next(persons), right, (about(620), about(560)), (about(150), about(150))),
+        ),
+        (Cover(hidden_s, hidden_s + 0.5, (round(x) - 20, round(y) - 20, round(x) + 280, round(y) + 240)),),
+    )
+    return [crossing, overlapping, exits, hidden]
+
+
+def scene_frames(scene: Scene, seed: int, seconds: float = SECONDS) -> Iterator[TrueFrame]:
+    """Draw a scene."""
+    tiles = {walk.person: _tiles(seed, walk.person) for walk in scene.walks}
+    for number in range(round(seconds * FPS)):
+        at_s = number / FPS
+        picture = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)
+        owner = np.full((HEIGHT, WIDTH), -1, np.int64)
+        boxes: dict[int, Box] = {}
+        for walk in scene.walks:
+            place = walk.place(at_s)
+            if place is not None:
+                step = (number // 3) % (2 * STEPS)
+                image, mask, box = tiles[walk.person][min(step, 2 * STEPS - 1 - step)]
+                _paste(picture, owner, image, mask, place, walk.person)
+                boxes[walk.person] = tuple(value + place[index % 2] for index, value in enumerate(box))  # type: ignore[assignment]
+        for cover in scene.covers:
+            if cover.start_s <= at_s < cover.end_s:
+                x0, y0, x1, y1 = cover.box
+                picture[max(y0, 0) : y1, max(x0, 0) : x1] = (70, 60, 50)
+                owner[max(y0, 0) : y1, max(x0, 0) : x1] = -1
+        shown = {person: box for person, box in boxes.items() if _visible(owner, person, box) >= LEAST_VISIBLE}
+        yield TrueFrame(picture, at_s, shown)
+
+
+Tile = tuple[Image, NDArray[np.bool_], Box]
+
+
+def _tiles(seed: int, person: int) -> Sequence[Tile]:
+    """Draw a person's pictures: an expression that comes; its outline alone lies over what is behind."""
+    face = changing_face(seed, person, 2.0)
+    tiles: list[Tile] = []
+    for step in range(STEPS):
+        sample = face.frame(step / 10, TILE)
+        tiles.append((sample.image, sample.parsing > 0, tuple(float(value) for value in sample.box)))  # type: ignore[arg-type]
+    return tiles
+
+
+def _paste(
+    picture: Image, owner: NDArray[np.int64], tile: Image, mask: NDArray[np.bool_], place: tuple[int, int], person: int
+) -> None:
+    left, top = place
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + TILE, WIDTH), min(top + TILE, HEIGHT)
+    if x1 <= x0 or y1 <= y0:
+        return
+    part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    inside = mask[part]
+    picture[y0:y1, x0:x1][inside] = tile[part][inside]
+    owner[y0:y1, x0:x1][inside] = person
+
+
+def _visible(owner: NDArray[np.int64], person: int, box: Box) -> float:
+    """Return the part of a face's box that shows the person; boxes are filled by about four fifths."""
+    x0, y0, x1, y1 = (round(value) for value in box)
+    area = max((x1 - x0) * (y1 - y0), 1)
+    own = owner[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] == person
+    return float(own.sum()) / (0.8 * area)
