@@ -73,10 +73,10 @@ class ChangingFace:
         return own.units, own.side
 
 
-def changing_face(seed: int, index: int, seconds: float = SECONDS) -> ChangingFace:
+def changing_face(seed: int, index: int, seconds: float = SECONDS, difficulty: Difficulty = CLEAR) -> ChangingFace:
     """Choose a face and its expressions; the same arguments give the same clip."""
     rng = np.random.default_rng([seed, index, 4])
-    plan = sample_plan(seed, index, LABELS, CLEAR)
+    plan = sample_plan(seed, index, LABELS, difficulty)
     plan = replace(plan, camera=replace(plan.camera, jpeg=max(plan.camera.jpeg, 85), noise=min(plan.camera.noise, 2.0)))
     stretches = tuple(_stretches(rng, seconds))
     blinks = tuple(float(value) for value in rng.uniform(0, seconds, round(seconds / 3)))

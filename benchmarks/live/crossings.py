@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.live.clips import changing_face
 from emo_edge.benchmarks.live.scene import BACKGROUND
+from emo_edge.benchmarks.synthetic.expression import Difficulty
 from emo_edge.media.crops import Box, Image
 
 WIDTH, HEIGHT, FPS = 960, 540, 30
 TILE = 200
 SECONDS = 8.0
-STEPS = 12
-"""Pictures of each face, shown forward and backward."""
+CROSSING_S = 4.0
+"""To cross the frame: about one and a half faces a second, a slow walk."""
+STEP_S = 1 / 3
+"""Between two pictures of a face, whose expression changes over the scene."""
+FACING = Difficulty(occlusion_probability=0.0, blur_probability=0.0, pose_sigma=0.08)
+"""Persons that look about at the camera: what the detector misses in every frame says nothing of tracks."""
 LEAST_VISIBLE = 0.5
 """Part of a face that is inside the frame, and not covered, from which on it is one to find."""
 
@@ -75,26 +80,26 @@ def scenes(seed: int) -> list[Scene]:
 
     persons = iter(range(100 * seed, 100 * seed + 100))
     last = SECONDS
-    left, right = (0.0, last), (0.0, last)
+    whole, walking = (0.0, last), (0.0, 2.0, 2.0 + CROSSING_S, last)
     crossing = Scene(
         "crossing",
         (
-            Walk(next(persons), left, (about(60), about(700)), (about(60), about(60))),
-            Walk(next(persons), right, (about(700), about(60)), (about(240), about(240))),
+            Walk(next(persons), walking, _there(about(60), about(700)), (about(60),) * 4),
+            Walk(next(persons), walking, _there(about(700), about(60)), (about(240),) * 4),
         ),
     )
     overlapping = Scene(
         "crossing, one behind the other",
         (
-            Walk(next(persons), left, (about(60), about(700)), (about(150, 10), about(150, 10))),
-            Walk(next(persons), right, (about(700), about(60)), (about(165, 10), about(165, 10))),
+            Walk(next(persons), walking, _there(about(60), about(700)), (about(150, 10),) * 4),
+            Walk(next(persons), walking, _there(about(700), about(60)), (about(165, 10),) * 4),
         ),
     )
     leaves_s = about(3.0, 0.4)
     exits = Scene(
         "exits",
         (
-            Walk(next(persons), left, (about(120), about(200)), (about(150), about(150))),
+            Walk(next(persons), whole, (about(120), about(200)), (about(150), about(150))),
             Walk(next(persons), (0.0, leaves_s, leaves_s + 1.5), (about(420), about(500), WIDTH + 30.0), (150.0,) * 3),
             Walk(next(persons), (leaves_s + 2.5, last), (WIDTH + 30.0, about(450)), (about(200), about(200))),
         ),
@@ -103,17 +108,22 @@ def scenes(seed: int) -> list[Scene]:
     hidden = Scene(
         "hidden for half a second",
         (
-            Walk(next(persons), left, (x, x + 60), (y, y)),
-            Walk(next(persons), right, (about(620), about(560)), (about(150), about(150))),
+            Walk(next(persons), whole, (x, x + 60), (y, y)),
+            Walk(next(persons), whole, (about(620), about(560)), (about(150), about(150))),
         ),
         (Cover(hidden_s, hidden_s + 0.5, (round(x) - 20, round(y) - 20, round(x) + 280, round(y) + 240)),),
     )
     return [crossing, overlapping, exits, hidden]
 
 
+def _there(start: float, end: float) -> tuple[float, float, float, float]:
+    """Return the places of someone who stands, walks and stands."""
+    return start, start, end, end
+
+
 def scene_frames(scene: Scene, seed: int, seconds: float = SECONDS) -> Iterator[TrueFrame]:
     """Draw a scene."""
-    tiles = {walk.person: _tiles(seed, walk.person) for walk in scene.walks}
+    tiles = {walk.person: _tiles(seed, walk.person, seconds) for walk in scene.walks}
     for number in range(round(seconds * FPS)):
         at_s = number / FPS
         picture = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)
@@ -122,8 +132,7 @@ def scene_frames(scene: Scene, seed: int, seconds: float = SECONDS) -> Iterator[
         for walk in scene.walks:
             place = walk.place(at_s)
             if place is not None:
-                step = (number // 3) % (2 * STEPS)
-                image, mask, box = tiles[walk.person][min(step, 2 * STEPS - 1 - step)]
+                image, mask, box = tiles[walk.person][int(at_s / STEP_S + 1e-6)]
                 _paste(picture, owner, image, mask, place, walk.person)
                 boxes[walk.person] = tuple(value + place[index % 2] for index, value in enumerate(box))  # type: ignore[assignment]
         for cover in scene.covers:
@@ -138,12 +147,11 @@ def scene_frames(scene: Scene, seed: int, seconds: float = SECONDS) -> Iterator[
 Tile = tuple[Image, NDArray[np.bool_], Box]
 
 
-def _tiles(seed: int, person: int) -> Sequence[Tile]:
-    """Draw a person's pictures: an expression that comes; its outline alone lies over what is behind."""
-    face = changing_face(seed, person, 2.0)
-    tiles: list[Tile] = []
-    for step in range(STEPS):
-        sample = face.frame(step / 10, TILE)
+def _tiles(seed: int, person: int, seconds: float) -> list[Tile]:
+    """Draw a person's pictures; the outline alone lies over what is behind."""
+    face, tiles = changing_face(seed, person, seconds, FACING), list[Tile]()
+    for step in range(int(seconds / STEP_S) + 1):
+        sample = face.frame(step * STEP_S, TILE)
         tiles.append((sample.image, sample.parsing > 0, tuple(float(value) for value in sample.box)))  # type: ignore[arg-type]
     return tiles
 

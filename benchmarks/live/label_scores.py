@@ -94,10 +94,14 @@ def scores(way: str, clips: Sequence[ReadClip], shown: Shown) -> Scores:
     )
 
 
-def added_delay(way: Scores, other: Scores) -> float:
-    """Return the mean seconds that ``way`` shows a change after ``other`` does, of changes that both show."""
+def added_delay(way: Scores, other: Scores) -> float | None:
+    """Return the mean seconds that ``way`` shows a change after ``other`` does, of changes that both show.
+
+    None where there are none.
+    """
     pairs = zip(way.delays_s, other.delays_s, strict=True)
-    return float(np.mean([own - base for own, base in pairs if own is not None and base is not None]))
+    added = [own - base for own, base in pairs if own is not None and base is not None]
+    return float(np.mean(added)) if added else None
 
 
 def _delays(clip: ReadClip, labels: NDArray[np.int64]) -> list[float | None]:

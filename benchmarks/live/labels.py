@@ -85,13 +85,17 @@ def label_table(rows: Sequence[Scores]) -> str:
     for row in rows:
         values = row.to_dict()
         missed = f"{values['missed_changes']} of {len(row.delays_s)}"
-        added = "–" if row is rows[0] else f"{1000 * added_delay(row, rows[0]):.0f} ms"
+        delay, added = values["mean_delay_s"], None if row is rows[0] else added_delay(row, rows[0])
         lines.append(
             f"| {row.way} | {row.nll:.3f} | {row.ece:.3f} | {row.accuracy:.1%} "
-            f"| {values['flips']} ({values['true_changes']}) | {missed} | {1000 * values['mean_delay_s']:.0f} ms "
-            f"| {added} |"
+            f"| {values['flips']} ({values['true_changes']}) | {missed} | {_milliseconds(delay)} "
+            f"| {_milliseconds(added)} |"
         )
     return "\n".join(lines)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{1000 * seconds:.0f} ms"
 
 
 def event_table(events: dict[str, dict[str, Any]]) -> str:
@@ -101,10 +105,7 @@ def event_table(events: dict[str, dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for change, one in events.items():
-        errors = [
-            "–" if one[key] is None else f"{1000 * one[key]:.0f} ms"
-            for key in ("mean_error_s", "mean_absolute_error_s")
-        ]
+        errors = [_milliseconds(one[key]) for key in ("mean_error_s", "mean_absolute_error_s")]
         lines.append(f"| {change} | {one['true']} | {one['named']} | {one['other_events']} | {' | '.join(errors)} |")
     return "\n".join(lines)
 
@@ -147,8 +148,9 @@ def live_labels(fit: Sequence[ReadClip], held_out: Sequence[ReadClip]) -> tuple[
         "nll_smoothed": round(order[0].nll, 4),
         "ece_raw": round(rows[0].ece, 4),
         "ece_smoothed": round(order[0].ece, 4),
-        "added_delay_s": round(added_delay(order[0], rows[0]), 4),
     }
+    if (delay_s := added_delay(order[0], rows[0])) is not None:
+        evidence["added_delay_s"] = round(delay_s, 4)
     if threshold is not None:
         counts = total(held_out, threshold)
         evidence["unchanged_flips"] = round(counts.flips / counts.frames, 5)

@@ -25,6 +25,7 @@ from emo_edge.utils.files import replace_text
 
 THRESHOLDS = (0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0)
 """Mean differences of grey that are tried."""
+RAFDB = Request(labels=LABELS)
 
 
 @dataclass
@@ -62,12 +63,19 @@ class _Kept:
     box: Box
 
 
-def read_clip(pipeline: EmotionPipeline, face: ChangingFace, fps: float = FPS) -> ReadClip:
+def read_clip(
+    pipeline: EmotionPipeline,
+    face: ChangingFace,
+    fps: float = FPS,
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    request: Request = RAFDB,
+) -> ReadClip:
     """Draw a clip, follow its face and read it in every frame."""
-    tracker, request = LiveTracker(pipeline.detector), Request(labels=LABELS)
+    tracker = LiveTracker(pipeline.detector)
     rows: list[tuple[float, NDArray[np.float64], int]] = []
     kept: dict[float, _Kept] = {}
-    reuse = {threshold: Reuse() for threshold in THRESHOLDS}
+    reuse = {threshold: Reuse() for threshold in thresholds}
     for number in range(round(SECONDS * fps)):
         seconds = number / fps
         image = face.frame(seconds).image
@@ -77,14 +85,13 @@ def read_clip(pipeline: EmotionPipeline, face: ChangingFace, fps: float = FPS) -
         if track is None or look is None:
             continue
         (result,) = pipeline.read(image, request, boxes=[track.box], boxes_of=pipeline.detector.name)
-        own = np.array([result.probabilities[label] for label in LABELS])
+        own = np.array(list(result.probabilities.values()))
         rows.append((seconds, own, LABELS.index(face.label_at(seconds))))
         for threshold, counts in reuse.items():
             _count(counts, threshold, kept, _Kept(own, look, track.box), image)
     times, probabilities, truth = zip(*rows, strict=True) if rows else ((), (), ())
     changes = tuple((one.start_s, LABELS.index(one.label)) for one in face.stretches[1:])
-    table = np.array(probabilities).reshape(-1, len(LABELS))
-    return ReadClip(face.index, np.array(times), table, np.array(truth, np.int64), changes, reuse)
+    return ReadClip(face.index, np.array(times), np.array(probabilities), np.array(truth, np.int64), changes, reuse)
 
 
 def _count(counts: Reuse, threshold: float, kept: dict[float, _Kept], now: _Kept, image: Image) -> None:
