@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emo_edge.benchmarks.live.crossings import LEAST_OVERLAP
 from emo_edge.faces.live.assignment import overlaps
 from emo_edge.media.crops import Box
-
-LEAST_OVERLAP = 0.3
-"""Intersection over union of a tracked and a true box that are the same face; Haar's boxes are smaller than ours."""
 
 
 @dataclass(frozen=True)

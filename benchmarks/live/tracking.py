@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from emo_edge.benchmarks.live.crossings import SECONDS, Scene, scene_frames, scenes
+from emo_edge.benchmarks.live.crossings import SECONDS, Scene, is_detected, persons_of, scene_frames, scenes
 from emo_edge.benchmarks.live.identities import IdScores, id_scores
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.live.tracker import LiveTracker
@@ -72,8 +73,18 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def all_scene_scores(seeds: Sequence[int], detector: FaceDetector, seconds: float = SECONDS) -> list[SceneScores]:
-    """Score every scene of each seed."""
-    return [scene_scores(scene, seed, detector, seconds) for seed in seeds for scene in scenes(seed)]
+    """Score every scene of each seed, with persons that the detector finds: what it never finds has no track."""
+    rows = []
+    for seed in seeds:
+        chosen = scenes(seed, detected_persons(detector, seed))
+        rows += [scene_scores(scene, seed, detector, seconds) for scene in chosen]
+    return rows
+
+
+def detected_persons(detector: FaceDetector, seed: int) -> Iterator[int]:
+    """Yield the persons of a seed that a detector finds when they are alone, then any."""
+    detected = (person for person in persons_of(seed) if is_detected(detector, seed, person))
+    return itertools.chain(detected, persons_of(seed))
 
 
 def whole_idf1(rows: Sequence[SceneScores]) -> float:

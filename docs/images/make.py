@@ -132,18 +132,19 @@ def page(report: Path, out: Path, height: int) -> None:
 @cli.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=PICTURE)
-@click.option("--width", default=640, show_default=True, help="Pixels.")
+@click.option("--width", default=560, show_default=True, help="Pixels.")
 @click.option("--fps", default=6, show_default=True, help="Pictures a second.")
-@click.option("--quality", default=55, show_default=True, help="Of WebP.")
+@click.option("--quality", default=40, show_default=True, help="Of WebP.")
 def live(bundle: Path, out: Path, width: int, fps: int, quality: int) -> None:
     """Film two drawn faces that cross, as ``emo-edge live --record`` draws them with BUNDLE."""
     from PIL import Image
 
     import emo_edge
     from emo_edge.benchmarks.live.crossings import FPS, scene_frames, scenes
+    from emo_edge.benchmarks.live.tracking import detected_persons
     from emo_edge.rendering.live.picture import live_picture
 
-    scene = scenes(FILMED)[1]
+    scene = scenes(FILMED, detected_persons(emo_edge.open_detector("haar"), FILMED))[1]
     with tempfile.TemporaryDirectory() as folder, emo_edge.EmotionPipeline.open(bundle, device="cpu") as pipeline:
         film, pictures = Path(folder) / "scene.avi", []
         frames = [frame.image[50:410, 110:750] for frame in scene_frames(scene, FILMED)]
