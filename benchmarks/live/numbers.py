@@ -1,4 +1,4 @@
-"""What live results must reach, beside what was measured."""
+"""Bounds of live results, each with the measured figure."""
 
 from __future__ import annotations
 

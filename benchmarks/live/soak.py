@@ -31,7 +31,7 @@ LOOKS = 20
 
 @dataclass(frozen=True)
 class Soak:
-    """What the process held, at looks spread evenly over the frames after the warm-up."""
+    """Resources of the process, at looks spread evenly over the frames after the warm-up."""
 
     frames: int
     states: list[ProcessState]
