@@ -20,6 +20,7 @@ from emo_edge.benchmarks.live.label_scores import added_delay, event_errors, fil
 from emo_edge.benchmarks.live.labels import fitted_threshold, live_labels, write_settings
 from emo_edge.benchmarks.live.readings import THRESHOLDS, ReadClip, Reuse, clip_dict, clip_from_dict
 from emo_edge.benchmarks.synthetic.expression import sample_action_units
+from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.sections import LabelFilter, LiveLabels
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.inference.live import api
@@ -112,6 +113,7 @@ def test_the_command_reads_draws_and_fits(tiny_bundle: Path, tmp_path: Path, mon
     words = ["--fit", "1", "--held-out", "1", "--workers", "1", "--readings", str(tmp_path / "kept")]
     done = CliRunner().invoke(labels.main, [str(tiny_bundle), *words, "--json", str(target)])
     assert done.exit_code in (0, 7), done.output
+    assert Bundle.open(tiny_bundle).manifest.live == EmoLlamaConfig.from_pretrained(packaged_checkpoint()).live
     assert "| hidden Markov |" in done.stdout and len(list((tmp_path / "kept").iterdir())) == 2
     assert json.loads(target.read_text(encoding="utf-8"))["live"]["smoothing"]["step_s"] == 0.1
 
