@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     )
     from emo_edge.faces.detector import DetectedFace, FaceDetector
     from emo_edge.inference.detectors import open_detector
-    from emo_edge.inference.live.api import live
-    from emo_edge.inference.live.events import FrameEvent, LiveEvent, LiveFace, SourceEvent, TrackEvent
+    from emo_edge.inference.live.api import live, live_async
+    from emo_edge.inference.live.events import ExpressionEvent, FrameEvent, LiveEvent, LiveFace, SourceEvent, TrackEvent
     from emo_edge.inference.live.settings import LiveSettings
     from emo_edge.inference.pipeline import EmotionPipeline
     from emo_edge.inference.results import (
@@ -70,6 +70,7 @@ __all__ = [
     "EmotionPipeline",
     "EmotionResult",
     "EngineError",
+    "ExpressionEvent",
     "FaceAttributes",
     "FaceDetector",
     "FrameEvent",
@@ -93,6 +94,7 @@ __all__ = [
     "__version__",
     "heart_rate",
     "live",
+    "live_async",
     "open_detector",
     "pulse",
     "read_image",
@@ -120,8 +122,15 @@ _MODULES = {
     ),
     ".faces.detector": ("DetectedFace", "FaceDetector"),
     ".inference.detectors": ("open_detector",),
-    ".inference.live.api": ("live",),
-    ".inference.live.events": ("FrameEvent", "LiveEvent", "LiveFace", "SourceEvent", "TrackEvent"),
+    ".inference.live.api": ("live", "live_async"),
+    ".inference.live.events": (
+        "ExpressionEvent",
+        "FrameEvent",
+        "LiveEvent",
+        "LiveFace",
+        "SourceEvent",
+        "TrackEvent",
+    ),
     ".inference.live.settings": ("LiveSettings",),
     ".inference.pipeline": ("EmotionPipeline",),
     ".inference.results": (

@@ -34,7 +34,7 @@ LAYERS = (
     ("emo_edge.planning",),
     ("emo_edge.planning.probes",),
     ("emo_edge.rendering", "emo_edge.diagnostics.trials"),
-    ("emo_edge.rendering.tables",),
+    ("emo_edge.rendering.live", "emo_edge.rendering.tables"),
     ("emo_edge.batch",),
     ("emo_edge.diagnostics.doctor",),
     ("emo_edge.diagnostics.selftest",),

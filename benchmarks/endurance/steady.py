@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import packaged_samples
-from emo_edge.benchmarks.endurance.process_state import ProcessState, process_state
+from emo_edge.benchmarks.measure.process_state import ProcessState, process_state
 from emo_edge.console.progress import Progress
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.stream import stream

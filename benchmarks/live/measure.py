@@ -45,11 +45,13 @@ class Row:
     """Of each face of those frames that had a label."""
     track_ms: list[float] = field(default_factory=list)
     dropped: int = 0
+    span_s: float = 0.0
+    """From the first frame that was shown to the last one, by their own times."""
 
     @property
     def fps(self) -> float:
         """Return the frames shown in a second."""
-        return len(self.age_ms) / self.seconds
+        return (len(self.age_ms) - 1) / self.span_s if self.span_s > 0 else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object, raw values included."""
@@ -77,12 +79,15 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
 def live_row(way: str, pipeline: EmotionPipeline, scene: Path, faces: int, settings: LiveSettings) -> Row:
     """Play the scene at its own pace through `emo_edge.live`."""
     row, started = Row(way, faces, 0.0), time.perf_counter()
+    first_s: float | None = None
     for event in live(pipeline, scene, settings=settings):
         if isinstance(event, FrameEvent):
             row.age_ms.append(event.age_ms)
             row.label_age_ms += [face.label_age_ms for face in event.faces if face.label_age_ms is not None]
             row.track_ms.append(event.stage_ms["track"])
             row.dropped += sum(event.dropped.values())
+            first_s = event.time_s if first_s is None else first_s
+            row.span_s = event.time_s - first_s
     row.seconds = time.perf_counter() - started
     return row
 
@@ -102,6 +107,7 @@ def plain_row(way: str, pipeline: EmotionPipeline, scene: Path, faces: int, fps:
         age_ms = 1000 * (time.perf_counter() - taken)
         row.age_ms.append(age_ms)
         row.label_age_ms += [age_ms] * faces
+        row.span_s = time.perf_counter() - started
         index += 1
     row.seconds = time.perf_counter() - started
     capture.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ PLACES = {1: [(208, 128)], 2: [(64, 128), (352, 128)], 4: [(64, 8), (352, 8), (6
 BACKGROUND = 96
 
 
-def frames(faces: int, seconds: float, seed: int = 0) -> list[NDArray[np.uint8]]:
-    """Return the frames, uint8 RGB; clips of three seconds are shown forward and backward in turn."""
+def frames(faces: int, seconds: float, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames, uint8 RGB; clips of three seconds are shown forward and backward in turn."""
     clips = [render_clip(seed, FIRST_CLIP + number, size=TILE).frames for number in range(faces)]
-    return [_frame(clips, faces, index) for index in range(round(seconds * FPS))]
+    for index in range(round(seconds * FPS)):
+        yield _frame(clips, faces, index)
 
 
 def write_scene(path: Path, faces: int, seconds: float, seed: int = 0) -> Path:

@@ -7,7 +7,7 @@ method. The SNR below which a pulse is refused is chosen on `THRESHOLD_SEEDS`, e
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from pathlib import Path
 import click
 import numpy as np
 
+from emo_edge.benchmarks.report.marked_tables import updated
 from emo_edge.benchmarks.studies.pulse_traces import CONDITIONS, REGIONS, FilmedFace, filmed_face
 from emo_edge.console.children import safe_path
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.errors import InputError
 from emo_edge.inference.signals.filters import FloatArray
 from emo_edge.inference.signals.heart_rate import heart_rate, pulse_peak
 from emo_edge.inference.signals.projections import METHODS
@@ -138,17 +138,6 @@ def candidate_table(candidates: Sequence[Candidate]) -> str:
 def _fraction(count: int, total: int) -> str:
     low, high = wilson_interval(count / total, total)
     return f"{count} of {total} ({low:.0%}–{high:.0%})"
-
-
-def updated(page: str, parts: Mapping[str, str]) -> str:
-    """Return a page with new text between the marks ``<!-- name -->`` and ``<!-- /name -->`` of each part."""
-    for name, text in parts.items():
-        before, mark, rest = page.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"<!-- /{name} -->")
-        if not mark or not end:
-            raise InputError(f"the page has no marks <!-- {name} --> and <!-- /{name} -->")
-        page = f"{before}{mark}{text}\n{end}{after}"
-    return page
 
 
 def gathered(seed: int, condition: str, clips: int, workers: int, kept: Path | None) -> list[FilmedFace]:

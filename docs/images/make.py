@@ -14,6 +14,7 @@ python docs/images/make.py page docs/results/bench/report.html docs/images/bench
 python -m emo_edge.benchmarks.synthetic.contact_sheet --out sheet.png --strip strip.png
 python docs/images/make.py fit sheet.png docs/images/contact-sheet.jpg --width 860
 python docs/images/make.py fit strip.png docs/images/clip-strip.jpg
+python docs/images/make.py live emo-tiny.bundle docs/images/live.webp
 python docs/images/make.py serve serve.png 001-happiness 150-surprise
 python docs/images/make.py fit serve.png docs/images/serve.jpg --width 1000
 """
@@ -35,6 +36,8 @@ import numpy as np
 WIDTH = 1280
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"
+FILMED = 34
+"""Seed of the filmed scene."""
 PICTURE = click.Path(path_type=Path, dir_okay=False)
 TERMINAL = (
     "<body style='margin:0;background:#1c1c1e;color:#f5f5f7'>"
@@ -124,6 +127,38 @@ def page(report: Path, out: Path, height: int) -> None:
         path = Path(folder) / report.name
         path.write_text(report.read_text(encoding="utf-8") + wide, encoding="utf-8")
         screenshot(path, out, 1300, height)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=PICTURE)
+@click.option("--width", default=560, show_default=True, help="Pixels.")
+@click.option("--fps", default=6, show_default=True, help="Pictures a second.")
+@click.option("--quality", default=40, show_default=True, help="Of WebP.")
+def live(bundle: Path, out: Path, width: int, fps: int, quality: int) -> None:
+    """Film two drawn faces that cross, as ``emo-edge live --record`` draws them with BUNDLE."""
+    from PIL import Image
+
+    import emo_edge
+    from emo_edge.benchmarks.live.crossings import FPS, scene_frames, scenes
+    from emo_edge.benchmarks.live.tracking import detected_persons
+    from emo_edge.rendering.live.picture import live_picture
+
+    scene = scenes(FILMED, detected_persons(emo_edge.open_detector("haar"), FILMED))[1]
+    with tempfile.TemporaryDirectory() as folder, emo_edge.EmotionPipeline.open(bundle, device="cpu") as pipeline:
+        film, pictures = Path(folder) / "scene.avi", []
+        frames = [frame.image[50:410, 110:750] for frame in scene_frames(scene, FILMED)]
+        writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), FPS, frames[0].shape[1::-1])
+        for frame in frames:
+            writer.write(frame[..., ::-1])
+        writer.release()
+        for event in emo_edge.live(pipeline, film):
+            # The first half second has no ids yet.
+            if isinstance(event, emo_edge.FrameEvent) and event.index % (FPS // fps) == 0 and event.time_s >= 0.5:
+                pictures.append(Image.fromarray(fitted(live_picture(event), width)))
+    options = {"save_all": True, "append_images": pictures[1:], "duration": 1000 // fps, "loop": 0}
+    pictures[0].save(out, quality=quality, method=6, **options)
+    click.echo(f"{out}: {len(pictures)} pictures, {out.stat().st_size / 1000:.0f} kB")
 
 
 @cli.command()

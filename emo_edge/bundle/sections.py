@@ -10,7 +10,16 @@ from math import prod
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from emo_edge.bundle.engine_settings import EngineSettings
 from emo_edge.bundle.face_crops import Preprocessing
@@ -196,6 +205,29 @@ class QuestionCache(Section):
     """At the prompt's end."""
 
 
+class LabelFilter(Section):
+    """Filter of a face's labels over time, fitted on clips whose labels are known."""
+
+    method: Literal["hidden_markov", "exponential_average"]
+    tau_s: Annotated[float, Field(gt=0, le=3600)]
+    """Mean seconds that a label stays; of an average, the seconds after which a reading counts for 1 / e."""
+    alpha: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Exponent of a reading's probabilities."""
+    step_s: Annotated[float, Field(gt=0, le=60)] = 0.1
+    """Seconds between two readings from which on each counts in full; closer ones count less, in proportion."""
+
+
+class LiveLabels(Section):
+    """Settings of live labels, each measured on clips; ``python -m emo_edge.benchmarks.live.labels`` fits them."""
+
+    smoothing: LabelFilter | None = None
+    """None gives no smoothed labels."""
+    unchanged: Annotated[float, Field(gt=0, le=255)] | None = None
+    """Mean difference of 48 x 48 greys below which a face is not read again; None takes the program's own."""
+    evidence: Evidence = Field(default_factory=dict)
+    """Figures of the fit and of held-out clips."""
+
+
 class Profile(Section):
     """One variant of every component there is, by name."""
 
@@ -232,10 +264,20 @@ class ManifestSections(Section):
     detector_files: tuple[BundleFile, ...] = ()
     """The detector's graphs, in the order in which it runs them."""
     scoring: Scoring = Scoring()
+    live: LiveLabels | None = None
+    """None, as in bundles of older programs, gives raw labels alone."""
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
     default_profile: Name
     provenance: Annotated[dict[Line, Text], Field(max_length=256)] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``live`` out where it is absent, so that such a manifest is written as it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.live is None:
+            values.pop("live", None)
+        return values
 
     def files(self) -> list[BundleFile]:
         """List every file of the bundle but the manifest itself."""

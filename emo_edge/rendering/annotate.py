@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ LEAST_TAG_UNIT = 0.75
 """Least scale of a label's text, about eight pixels high."""
 
 
-def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = True) -> Image:
+def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = True, ids: Sequence[int] = ()) -> Image:
     """Return a copy of a picture (uint8 RGB [H, W, 3]) with its faces' results drawn; small pictures come out larger.
 
     A panel covers no face and no other panel. Where they do not all have room, each face has its label alone; labels
@@ -38,6 +39,8 @@ def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = 
 
     Without ``geometry``, for a frame of a video, landmarks and pose are left out: they belong to another frame. All
     frames of one size then come out in one size, and what has no room stands in the lower left corner.
+
+    ``ids``, one a face, from 1 on, stand before the labels and choose the colours.
     """
     import cv2
 
@@ -51,9 +54,9 @@ def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = 
         if result.face and geometry:
             _draw_landmarks(canvas, result.face.landmarks * scale, thin)
             _draw_pose(canvas, box, result.face.pose_degrees, thin)
-        _draw_box(canvas, box, COLOURS[number % len(COLOURS)], thin)
+        _draw_box(canvas, box, _colour(number, ids), thin)
     band = round(24 * unit) if faces and faces[0].settings.purpose else 0
-    canvas = _with_panels(canvas, faces, scale, unit, band, may_grow=geometry)
+    canvas = _with_panels(canvas, faces, scale, unit, band, may_grow=geometry, ids=ids)
     if band:
         _draw_purpose(canvas, f"{faces[0].settings.bundle}: {faces[0].settings.purpose}", unit)
     return canvas
@@ -69,13 +72,24 @@ def _scale(image: Image, faces: Sequence[EmotionResult]) -> float:
 
 
 def _with_panels(
-    canvas: Image, faces: Sequence[EmotionResult], scale: float, unit: float, band: int, *, may_grow: bool
+    canvas: Image,
+    faces: Sequence[EmotionResult],
+    scale: float,
+    unit: float,
+    band: int,
+    *,
+    may_grow: bool,
+    ids: Sequence[int],
 ) -> Image:
     """Draw the panels; return the canvas, which grows if it may and must."""
     of_faces = [(number, panel_of(result)) for number, result in enumerate(faces)]
-    listed = [(number, panel) for number, panel in of_faces if panel]
+    listed = [
+        (number, replace(panel, title=f"#{ids[number]} {panel.title}") if ids else panel)
+        for number, panel in of_faces
+        if panel
+    ]
     areas = [_area(result, scale, canvas) for result in faces]
-    colours = [COLOURS[number % len(COLOURS)] for number, _ in listed]
+    colours = [_colour(number, ids) for number, _ in listed]
     rows, columns = canvas.shape[:2]
     taken, gap = [(0, rows - band, columns, rows)] if band else [], max(4, round(12 * unit))
     panels: list[Panel | Tag] = [panel for _, panel in listed]
@@ -99,6 +113,10 @@ def _with_panels(
         height = panels[number].size(unit)[1]
         panels[number].draw(canvas, (0, max(0, rows - band - height)), colours[number], unit)
     return canvas
+
+
+def _colour(number: int, ids: Sequence[int]) -> Colour:
+    return COLOURS[((ids[number] - 1) if ids else number) % len(COLOURS)]
 
 
 def _area(result: EmotionResult, scale: float, canvas: Image) -> Rect:

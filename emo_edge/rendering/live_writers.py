@@ -7,13 +7,16 @@ import io
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+from emo_edge.bundle.sections import LiveLabels
 from emo_edge.console.terminal import echo
 from emo_edge.inference.live.events import LIVE_EVENT_VERSION, FrameEvent, LiveEvent, LiveFace, SourceEvent
 from emo_edge.inference.live.settings import LiveSettings
+from emo_edge.inference.live.signatures import UNCHANGED
 from emo_edge.inference.results import Settings
 from emo_edge.rendering.result_writers import cell, settings_json
 from emo_edge.utils.text import readable_name
@@ -24,6 +27,9 @@ WINDOW_S = 2.0
 
 class LiveWriter:
     """Prints live events; this base prints nothing."""
+
+    over = False
+    """True once the user has asked for the end."""
 
     def begin(self) -> None:
         """Print what stands before the events."""
@@ -38,11 +44,39 @@ class LiveWriter:
         """Remove what would be overwritten, before something else is printed."""
 
 
+class Together(LiveWriter):
+    """Several writers of the same events."""
+
+    def __init__(self, writers: Sequence[LiveWriter]) -> None:
+        self._writers = writers
+
+    @property
+    def over(self) -> bool:  # type: ignore[override]
+        """True once the user has asked one of them for the end."""
+        return any(writer.over for writer in self._writers)
+
+    def begin(self) -> None:
+        """Begin each."""
+        for writer in self._writers:
+            writer.begin()
+
+    def write(self, event: LiveEvent) -> None:
+        """Hand the event to each."""
+        for writer in self._writers:
+            writer.write(event)
+
+    def end(self) -> None:
+        """End each, also after an error of another."""
+        with ExitStack() as stack:
+            for writer in reversed(self._writers):
+                stack.callback(writer.end)
+
+
 class LiveJsonLines(LiveWriter):
     """One JSON object a line; the first one holds the settings."""
 
-    def __init__(self, settings: Settings, live: LiveSettings) -> None:
-        self._settings, self._live = settings, live
+    def __init__(self, settings: Settings, live: LiveSettings, fitted: LiveLabels | None = None) -> None:
+        self._settings, self._live, self._fitted = settings, live, fitted or LiveLabels()
 
     def begin(self) -> None:
         """Print the settings."""
@@ -54,6 +88,8 @@ class LiveJsonLines(LiveWriter):
                 "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                 "max_age_ms": round(1000 * self._live.max_age_s, 1),
                 "reuse": self._live.reuse,
+                "unchanged": self._fitted.unchanged or UNCHANGED,
+                "smoothing": self._fitted.smoothing and self._fitted.smoothing.model_dump(),
                 "duration_s": self._live.duration_s,
                 "stall_s": capture.stall_s,
                 "reconnect": capture.reconnect,
@@ -75,8 +111,9 @@ class Thinned(LiveWriter):
 
     def __init__(self, inner: LiveWriter, every_s: float) -> None:
         self._inner, self._every_s = inner, every_s
-        self._next_s = float("-inf")
-        self._dropped: Counter[str] = Counter()
+        self._next_s: dict[str, float] = {}
+        """By source."""
+        self._dropped: dict[str, Counter[str]] = {}
 
     def begin(self) -> None:
         """Print what stands before the events."""
@@ -87,12 +124,13 @@ class Thinned(LiveWriter):
         if not isinstance(event, FrameEvent):
             self._inner.write(event)
             return
-        self._dropped.update(event.dropped)
+        dropped = self._dropped.setdefault(event.source, Counter())
+        dropped.update(event.dropped)
         # A file's time stamps, or a reconnected source's, decide like a camera's clock.
-        if event.time_s >= self._next_s:
-            self._next_s = event.time_s + self._every_s - 1e-6
-            self._inner.write(replace(event, dropped=dict(self._dropped)))
-            self._dropped = Counter(dict.fromkeys(self._dropped, 0))
+        if event.time_s >= self._next_s.get(event.source, float("-inf")):
+            self._next_s[event.source] = event.time_s + self._every_s - 1e-6
+            self._inner.write(replace(event, dropped=dict(dropped)))
+            self._dropped[event.source] = Counter(dict.fromkeys(dropped, 0))
 
     def end(self) -> None:
         """Print what stands after the events."""
@@ -102,17 +140,21 @@ class Thinned(LiveWriter):
 class LiveCsv(LiveWriter):
     """One row a face of a frame; a frame without a face has none."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
+    def __init__(self, labels: Sequence[str], *, smoothed: bool = False) -> None:
+        """Begin; ``smoothed`` adds columns of smoothed labels."""
+        self._labels, self._smoothed = labels, smoothed
         box = [f"box_{name}" for name in ("x0", "y0", "x1", "y1")]
         scores = [f"p_{label}" for label in labels]
+        means = ["smoothed_label", *(f"s_{label}" for label in labels)] if smoothed else []
         self._columns = [
+            "source",
             "index",
             "time_s",
             "age_ms",
             "id",
             "label",
             *scores,
+            *means,
             "label_age_ms",
             "reused",
             "detected",
@@ -130,8 +172,11 @@ class LiveCsv(LiveWriter):
 
     def _row(self, event: FrameEvent, face: LiveFace) -> list[str | int | float | None]:
         scores = [face.probabilities.get(label) for label in self._labels]
-        head = [event.index, event.time_s, event.age_ms, face.id, face.label]
-        return [*head, *scores, face.label_age_ms, int(face.reused), int(face.detected), *face.box]
+        head: list[str | float | None] = [event.source, event.index, event.time_s, event.age_ms, face.id, face.label]
+        means: list[str | float | None] = []
+        if self._smoothed:
+            means = [face.smoothed_label, *(face.smoothed.get(label) for label in self._labels)]
+        return [*head, *scores, *means, face.label_age_ms, int(face.reused), int(face.detected), *face.box]
 
     def _print(self, table: Sequence[Sequence[object]]) -> None:
         text = io.StringIO()
@@ -164,42 +209,60 @@ class FrameCounts:
 
 
 class LiveText(LiveWriter):
-    """A line a second, and one for each stall and loss of the source."""
+    """A line a second of each source, and one for each stall and loss of it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, every_s: float = 1.0) -> None:
-        self._counts, self._clock, self._every_s = FrameCounts(clock), clock, every_s
-        self._next_s: float | None = None
-        self._last: FrameEvent | None = None
-        self._troubled = False
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, every_s: float = 1.0, *, named: bool = False
+    ) -> None:
+        """Begin; ``named`` starts each line with the name of its source."""
+        self._clock, self._every_s, self._named = clock, every_s, named
+        self._sources: dict[str, _TextState] = {}
 
     def write(self, event: LiveEvent) -> None:
         """Print a line where it is time for one."""
+        state = self._sources.setdefault(event.source, _TextState(FrameCounts(self._clock)))
         if isinstance(event, FrameEvent):
-            self._counts.add(event)
-            self._last = event
+            state.counts.add(event)
+            state.last = event
             now = self._clock()
-            self._next_s = now if self._next_s is None else self._next_s
-            if now >= self._next_s:
-                self._next_s = now + self._every_s
-                self._print(event)
+            state.next_s = now if state.next_s is None else state.next_s
+            if now >= state.next_s:
+                state.next_s = now + self._every_s
+                self._print(state)
         elif isinstance(event, SourceEvent):
-            if line := trouble_line(event, after_trouble=self._troubled):
-                self._print_last()
+            if line := trouble_line(event, after_trouble=state.troubled):
+                self._print(state)
                 echo(line)
-            self._troubled = event.state in ("stalled", "lost") or (self._troubled and event.state == "opening")
+            state.troubled = still_troubled(event, before=state.troubled)
 
     def end(self) -> None:
-        """Print the last frame, unless it was."""
-        self._print_last()
+        """Print the last frame of each source, unless it was."""
+        for state in self._sources.values():
+            self._print(state)
 
-    def _print_last(self) -> None:
-        if self._last is not None:
-            self._print(self._last)
-
-    def _print(self, event: FrameEvent) -> None:
-        self._last = None
+    def _print(self, state: _TextState) -> None:
+        event, state.last = state.last, None
+        if event is None:
+            return
         faces = ", ".join(f"#{face.id} {face_label(face)}" for face in event.faces) or "no face"
-        echo(f"{event.time_s:.1f} s  {head_text(event, self._counts)}  {faces}")
+        name = f"{readable_name(event.source)}  " if self._named else ""
+        echo(f"{name}{event.time_s:.1f} s  {head_text(event, state.counts)}  {faces}")
+
+
+@dataclass
+class _TextState:
+    """Frames of one source that were printed, or wait for it."""
+
+    counts: FrameCounts
+    next_s: float | None = None
+    last: FrameEvent | None = None
+    """Not printed yet."""
+    troubled: bool = False
+
+
+def still_troubled(event: SourceEvent, *, before: bool) -> bool:
+    """Return True if the next state of a source needs a line, whatever it is."""
+    return event.state in ("stalled", "lost") or (before and event.state == "opening")
 
 
 def trouble_line(event: SourceEvent, *, after_trouble: bool) -> str | None:
@@ -216,8 +279,15 @@ def head_text(event: FrameEvent, counts: FrameCounts) -> str:
     return f"{counts.fps:.1f} fps  age {event.age_ms:.0f} ms  skipped {counts.dropped}"
 
 
+def shown_labels(face: LiveFace) -> Mapping[str, float]:
+    """Return the probabilities that are shown: the smoothed ones where there are any."""
+    return face.smoothed or face.probabilities
+
+
 def face_label(face: LiveFace) -> str:
-    """Return the label with its probability, and its age where that is another frame's."""
-    if face.label is None or face.label_age_ms is None:
+    """Return the label with its probability, the smoothed one where there is one, or what there is instead."""
+    shown = shown_labels(face)
+    if not shown or face.label_age_ms is None:
         return "not read yet" if face.result is None else "no labels"
-    return f"{face.label} {face.probabilities[face.label]:.0%}"
+    label = max(shown, key=shown.__getitem__)
+    return f"{label} {shown[label]:.0%}"

@@ -28,7 +28,9 @@ TimedImage = tuple[Image, float, float]
 """A frame, its seconds since the first one, and the seconds that it is shown, 0 where nobody knows."""
 
 
-def write_video(path: Path, frames: Iterable[TimedImage], step_s: float, target: Path) -> Iterator[int]:
+def write_video(
+    path: Path, frames: Iterable[TimedImage], step_s: float, target: Path, *, at_once: bool = False
+) -> Iterator[int]:
     """Write frames with their times; yield the number of those written so far.
 
     Args:
@@ -36,11 +38,14 @@ def write_video(path: Path, frames: Iterable[TimedImage], step_s: float, target:
         frames: uint8 RGB of one size (others are resized to the first one's), with ascending times.
         step_s: nominal seconds between two frames. A constant rate is 1 / ``step_s``.
         target: the file's name in messages.
+        at_once: True ends an .mp4 without moving its index to the front, which takes as long as copying it.
 
     Raises InputError for a file that cannot be written.
     """
-    writer = _write_timed if path.suffix.lower() == ".mp4" and has_pyav() else _write_constant
-    return writer(path, _of_one_size(frames), step_s, target)
+    if path.suffix.lower() == ".mp4" and has_pyav():
+        options = {} if at_once else {"movflags": "+faststart"}
+        return _write_timed(path, _of_one_size(frames), step_s, target, options)
+    return _write_constant(path, _of_one_size(frames), step_s, target)
 
 
 def _of_one_size(frames: Iterable[TimedImage]) -> Iterator[TimedImage]:
@@ -57,14 +62,16 @@ def _of_one_size(frames: Iterable[TimedImage]) -> Iterator[TimedImage]:
         yield image, times[0], times[1]
 
 
-def _write_timed(path: Path, frames: Iterator[TimedImage], step_s: float, target: Path) -> Iterator[int]:
+def _write_timed(
+    path: Path, frames: Iterator[TimedImage], step_s: float, target: Path, options: dict[str, str]
+) -> Iterator[int]:
     """Write each frame with its own time stamp."""
     import av
     from av.error import FFmpegError
 
     problem = ""
     try:
-        with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        with av.open(str(path), "w", format="mp4", options=options) as container:
             encoder: _Encoder | None = None
             for count, (image, start, length) in enumerate(_in_ticks(frames, step_s, TICKS), 1):
                 encoder = encoder or _Encoder(container, image)

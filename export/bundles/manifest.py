@@ -87,6 +87,7 @@ def bundle_manifest(
         face_labels=config.face_labels,
         question_tokenizer=question_tokenizer,
         max_question_tokens=config.connector.qformer.max_question_tokens if config.connector.qformer else None,
+        live=config.live,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),

@@ -9,15 +9,17 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.bundle.manifest import Detector
+from emo_edge.bundle.manifest import Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import (
@@ -170,7 +172,17 @@ class EmoLlamaConfig(CheckpointConfig):
     label_sets: dict[Name, tuple[str, ...]] = LABEL_SETS
     detector: Detector = "haar"
     """Importers set it; emo-tiny and older checkpoints have the default."""
+    live: LiveLabels | None = None
+    """Fitted settings of live labels, which its bundles have too."""
     provenance: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``live`` out where it is absent, so that such a checkpoint is written as it always was."""
+        values: dict[str, Any] = handler(self)
+        if self.live is None:
+            values.pop("live", None)
+        return values
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import click
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
-from emo_edge.cli.live.options import face_request, live_settings, open_writer
+from emo_edge.cli.live.options import face_request, live_settings, open_pictures, open_writer
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.durations import Duration
@@ -33,12 +33,12 @@ from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.live_view import LiveView
-from emo_edge.rendering.live_writers import LiveWriter
+from emo_edge.rendering.live_writers import LiveWriter, Together
 
 
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
-@click.argument("source")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @engine_options
 @click.option(
     "--no-demographics", is_flag=True, help="Leave the sentence about age, gender and race out of the prompt."
@@ -69,16 +69,24 @@ from emo_edge.rendering.live_writers import LiveWriter
     type=Duration(),
     help="Least time between two frames that --jsonl and --csv print; every frame if left out.",
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    help="Video of the frames as they are drawn, each at its own time: .mp4.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a video of that name.")
+@click.option("--overlay", is_flag=True, help="Show the frames in a window, where OpenCV has windows; q closes it.")
 @click.option("-v", "--verbose", is_flag=True, help="Log every choice and its reason.")
-def main(bundle: Path, source: str, **options: Any) -> None:
+def main(bundle: Path, **options: Any) -> None:
     """Show the faces of SOURCE as they are now, with BUNDLE.
 
     BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. SOURCE is the number of a
     camera, /dev/v4l/by-id/..., an RTSP or HTTP address, a GStreamer pipeline or a video. Faces are followed by their
-    boxes, never recognised. A label that is older than its frame says so.
+    boxes, never recognised. A label that is older than its frame says so. Several sources share the engines, and each
+    event names its own.
     """
     _check_order(bundle)
-    settings, request = live_settings(options), face_request(options)
+    settings, request, pictures = live_settings(options), face_request(options), open_pictures(options)
     view = LiveView() if sys.stdout.isatty() and not (options["as_lines"] or options["as_csv"]) else LiveWriter()
     level = logging.INFO if options["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(view)])
@@ -93,30 +101,33 @@ def main(bundle: Path, source: str, **options: Any) -> None:
         # Faces are read as those of a picture.
         context=reading_context(opened, request, (STANDARD_INPUT,), 1),
     ) as pipeline:
-        events = live(pipeline, source, request, settings)
-        _print_all(events, open_writer(options, view, pipeline, request, settings))
+        events = live(pipeline, options["sources"], request, settings)
+        _print_all(events, Together([open_writer(options, view, pipeline, request, settings), *pictures]))
 
 
 def _print_all(events: Generator[LiveEvent, None, None], writer: LiveWriter) -> None:
     """Print the events until they end; raise SystemExit after Ctrl-C or SIGTERM, with all printed."""
     frames = 0
     writer.begin()
-    try:
-        with last_words(writer.end):
-            for event in events:
-                writer.write(event)
-                frames += isinstance(event, FrameEvent)
-    except KeyboardInterrupt as error:
-        # Where the signal came while an event was printed, the events learn of it here.
-        with suppress(KeyboardInterrupt):
-            events.throw(error)
-        writer.end()
-        echo(f"interrupted after {frames} frames", err=True)
-        code = exit_code_of(error)
-        end_without_waiting(code)
-        raise SystemExit(code) from None
-    finally:
-        writer.end()
+    with closing(events):
+        try:
+            with last_words(writer.end):
+                for event in events:
+                    writer.write(event)
+                    frames += isinstance(event, FrameEvent)
+                    if writer.over:
+                        break
+        except KeyboardInterrupt as error:
+            # Where the signal came while an event was printed, the events learn of it here.
+            with suppress(KeyboardInterrupt):
+                events.throw(error)
+            writer.end()
+            echo(f"interrupted after {frames} frames", err=True)
+            code = exit_code_of(error)
+            end_without_waiting(code)
+            raise SystemExit(code) from None
+        finally:
+            writer.end()
 
 
 def _check_order(bundle: Path) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
+from emo_edge.bundle.sections import LiveLabels
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.media.live.settings import CaptureSettings
+from emo_edge.rendering.live.recorder import LiveRecorder
+from emo_edge.rendering.live.window import LiveWindow
 from emo_edge.rendering.live_view import LiveView
 from emo_edge.rendering.live_writers import LiveCsv, LiveJsonLines, LiveText, LiveWriter, Thinned
 
@@ -33,11 +36,26 @@ def open_writer(
     """Return the writer that the options name; ``view`` is that of a terminal, where there is one."""
     if options["as_lines"] and options["as_csv"]:
         raise click.UsageError("choose one of --jsonl and --csv")
-    writer: LiveWriter = view if isinstance(view, LiveView) else LiveText()
+    fitted = pipeline.manifest.live or LiveLabels()
+    writer: LiveWriter = view if isinstance(view, LiveView) else LiveText(named=len(options["sources"]) > 1)
     if options["as_lines"]:
-        writer = LiveJsonLines(pipeline.settings(request), settings)
+        writer = LiveJsonLines(pipeline.settings(request), settings, fitted)
     elif options["as_csv"]:
-        writer = LiveCsv(pipeline.settings(request).labels)
+        writer = LiveCsv(pipeline.settings(request).labels, smoothed=fitted.smoothing is not None)
     elif options["every"]:
         raise click.UsageError("--every is an option of --jsonl and --csv")
     return Thinned(writer, options["every"]) if options["every"] else writer
+
+
+def open_pictures(options: dict[str, Any]) -> list[LiveWriter]:
+    """Return the recording and the window that the options name; raise where one of them cannot be had."""
+    writers: list[LiveWriter] = []
+    if options["overlay"]:
+        writers.append(LiveWindow())
+    if options["record"] is not None:
+        if len(options["sources"]) > 1:
+            raise click.UsageError("--record takes one source")
+        writers.append(LiveRecorder(options["record"], options["sources"], overwrite=options["overwrite"]))
+    elif options["overwrite"]:
+        raise click.UsageError("--overwrite is an option of --record")
+    return writers

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +42,14 @@ class SearchIntervals:
 class FaceSearch:
     """A detector, used on cut-outs around the faces of the frame before and, after an interval, on whole frames."""
 
-    def __init__(self, detector: FaceDetector, intervals: SearchIntervals | None = None) -> None:
+    def __init__(
+        self,
+        detector: FaceDetector,
+        intervals: SearchIntervals | None = None,
+        detecting: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - has no state
+    ) -> None:
+        """Begin; ``detecting`` is held while a detector runs that other searches use, too."""
+        self._detecting = detecting
         self.intervals = intervals or SearchIntervals()
         self._limits: FaceLimits = detector.limits if isinstance(detector, LimitedDetector) else NO_LIMITS
         self._detector = detector.inner if isinstance(detector, LimitedDetector) else detector
@@ -57,7 +66,9 @@ class FaceSearch:
     def whole(self, frame: Image, now_s: float) -> list[DetectedFace]:
         """Return the faces of the frame, the largest first."""
         self._last_s = now_s
-        return self._limits.kept(self._detector.detect(frame), frame)
+        with self._detecting:
+            faces = self._detector.detect(frame)
+        return self._limits.kept(faces, frame)
 
     def around(self, frame: Image, boxes: Sequence[Box]) -> list[DetectedFace]:
         """Return the faces in cut-outs around ``boxes``, each once, the largest first."""
@@ -78,7 +89,9 @@ class FaceSearch:
             cv2 = open_cv2()
             size = (max(round(cut.shape[1] / scale), 1), max(round(cut.shape[0] / scale), 1))
             cut = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return [face.moved(x0 / scale, y0 / scale, scale) for face in self._near.detect(cut)]
+        with self._detecting:
+            faces = self._near.detect(cut)
+        return [face.moved(x0 / scale, y0 / scale, scale) for face in faces]
 
 
 def _cut_out(box: Box, frame: Image) -> tuple[int, int, int, int]:

@@ -7,8 +7,9 @@ cross while both are hidden may be exchanged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from emo_edge.faces.detector import DetectedFace, FaceDetector
 from emo_edge.faces.live.assignment import assigned
@@ -64,12 +65,21 @@ class TrackChanges:
 
 
 class LiveTracker:
-    """Finds and follows the faces of one source. It belongs to one thread, and so does its detector meanwhile."""
+    """Finds and follows the faces of one source. It belongs to one thread, and so does its detector meanwhile.
+
+    Trackers of several sources that have one detector in common have a lock in common, too: ``detecting``.
+    """
 
     def __init__(
-        self, detector: FaceDetector, times: TrackTimes | None = None, intervals: SearchIntervals | None = None
+        self,
+        detector: FaceDetector,
+        times: TrackTimes | None = None,
+        intervals: SearchIntervals | None = None,
+        *,
+        detecting: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self._search, self._times = FaceSearch(detector, intervals), times or TrackTimes()
+        self._search = FaceSearch(detector, intervals, detecting or nullcontext())
+        self._times = times or TrackTimes()
         self._all: list[LiveTrack] = []
         self._now_s: float | None = None
         self._size: tuple[int, ...] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emo_edge.faces.live.tracker import Loss
+from emo_edge.inference.live.smoothing import Change
 from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.capture import State
@@ -31,6 +32,9 @@ class LiveFace:
     """From the capture of the frame that was read until the event; None without a reading."""
     reused: bool
     """True if the face looks as it did when it was read, so that it was not read again."""
+    smoothed: Mapping[str, float] = field(default_factory=dict)
+    """Probabilities by label after all readings of the face so far; empty without a reading, and where the bundle has
+    no settings of it."""
 
     @property
     def label(self) -> str | None:
@@ -42,6 +46,11 @@ class LiveFace:
         """By label; empty without a reading."""
         return self.result.probabilities if self.result else {}
 
+    @property
+    def smoothed_label(self) -> str | None:
+        """The most probable label after all readings so far; None where nothing is smoothed."""
+        return max(self.smoothed, key=self.smoothed.__getitem__, default=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this face."""
         values = self.result.values if self.result else {}
@@ -51,6 +60,8 @@ class LiveFace:
             "detected": self.detected,
             "label": self.label,
             "probabilities": {name: round(value, 5) for name, value in self.probabilities.items()},
+            "smoothed_label": self.smoothed_label,
+            "smoothed": {name: round(value, 5) for name, value in self.smoothed.items()} or None,
             **({"values": {name: round(value, 5) for name, value in values.items()}} if values else {}),
             "label_age_ms": None if self.label_age_ms is None else round(self.label_age_ms, 1),
             "reused": self.reused,
@@ -128,6 +139,35 @@ class TrackEvent:
 
 
 @dataclass(frozen=True)
+class ExpressionEvent:
+    """A moment of an expression, in the smoothed labels of a face."""
+
+    source: str
+    """Without its password."""
+    change: Change
+    """``onset``, ``apex`` or ``offset``; the apex is known, and given, with the offset."""
+    id: int
+    """Of the track."""
+    label: str
+    """The expression; never neutral."""
+    time_s: float
+    """Of the moment itself, as `FrameEvent.time_s`."""
+    probability: float
+    """Smoothed, of the label at that moment."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of this event."""
+        return {
+            **_head("expression", self.source),
+            "change": self.change,
+            "id": self.id,
+            "label": self.label,
+            "time_s": round(self.time_s, 4),
+            "probability": round(self.probability, 5),
+        }
+
+
+@dataclass(frozen=True)
 class SourceEvent:
     """A new state of the source."""
 
@@ -150,7 +190,7 @@ class SourceEvent:
         }
 
 
-LiveEvent = FrameEvent | TrackEvent | SourceEvent
+LiveEvent = FrameEvent | TrackEvent | ExpressionEvent | SourceEvent
 
 
 def _head(kind: str, source: str) -> dict[str, Any]:

@@ -6,16 +6,26 @@ goes on with older labels where it does not fit.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
+from emo_edge.bundle.sections import LiveLabels
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.live.tracker import LiveTrack, LiveTracker, TrackChanges
-from emo_edge.inference.live.events import FrameEvent, LiveEvent, LiveFace, SourceEvent, TrackEvent
+from emo_edge.inference.live.events import (
+    ExpressionEvent,
+    FrameEvent,
+    LiveEvent,
+    LiveFace,
+    SourceEvent,
+    TrackEvent,
+)
 from emo_edge.inference.live.reading_thread import Reader, ReadingJob
 from emo_edge.inference.live.schedule import FaceReadings, ReadingCost
 from emo_edge.inference.live.settings import LiveSettings
-from emo_edge.inference.live.signatures import Signature, signature
+from emo_edge.inference.live.signatures import UNCHANGED, Signature, signature
+from emo_edge.inference.live.smoothing import ExpressionChange, LabelSmoothing
 from emo_edge.media.live.capture import LiveFrame, StateChange
 from emo_edge.media.live.clock import Clock
 
@@ -52,11 +62,23 @@ class LiveLoop:
     """One source, one tracker and one reader; `events` runs them until the source is over or the time is up."""
 
     def __init__(
-        self, capture: Capture, tracker: LiveTracker, reader: Reader, settings: LiveSettings, clock: Clock
+        self,
+        capture: Capture,
+        tracker: LiveTracker,
+        reader: Reader,
+        settings: LiveSettings,
+        clock: Clock,
+        fitted: LiveLabels | None = None,
     ) -> None:
+        """Begin; ``fitted`` are the bundle's settings of live labels, where it has some."""
         self._capture, self._tracker, self._reader, self._settings = capture, tracker, reader, settings
         self._clock, self._start_s = clock, clock.now()
-        self._readings, self._cost = FaceReadings(reuse=settings.reuse), ReadingCost()
+        fitted = fitted or LiveLabels()
+        self._readings = FaceReadings(reuse=settings.reuse, unchanged=fitted.unchanged or UNCHANGED)
+        self._smoothing, self._cost = LabelSmoothing(fitted.smoothing), ReadingCost()
+        self._expressions: list[tuple[int, ExpressionChange]] = []
+        """Since the event before, by track."""
+        self._stopped = threading.Event()
         self._dropped: dict[str, int] = {}
         """Up to the event before."""
         self._time_s = 0.0
@@ -65,9 +87,9 @@ class LiveLoop:
 
     def events(self) -> Generator[LiveEvent, None, None]:
         """Yield the events as they happen; raise the error of a source that was lost, after the event that says so."""
-        leave = False
+        leave, self._start_s = False, self._clock.now()
         try:
-            while not self._is_up():
+            while not self._is_up() and not self._stopped.is_set():
                 frame = self._capture.poll()
                 yield from self._source_events()
                 if frame is not None:
@@ -85,6 +107,10 @@ class LiveLoop:
         finally:
             self._capture.close()
             self._reader.close(leave=leave)
+
+    def stop(self) -> None:
+        """Ask it to end soon, from any thread."""
+        self._stopped.set()
 
     def _is_up(self) -> bool:
         limit_s = self._settings.duration_s
@@ -113,17 +139,36 @@ class LiveLoop:
         looks = self._signatures(frame)
         unchanged = {track.id for track, look in looks if self._readings.is_unchanged(track, look, frame.image)}
         reading_ms = self._read(frame, [(track, look) for track, look in looks if track.id not in unchanged])
+        self._smooth_unchanged(unchanged, frame.seconds)
         ended = self._clock.now()
         stages = {"track": 1000 * (tracked - started), "label": 1000 * (ended - tracked)}
         yield self._frame_event(frame, unchanged, stages, reading_ms, ended)
+        yield from self._expression_events()
 
     def _track_events(self, changes: TrackChanges) -> Iterator[LiveEvent]:
         name = self._capture.name
         for track, reason in changes.lost:
             self._readings.drop(track.id)
+            self._expressions += [(track.id, change) for change in self._smoothing.drop(track.id)]
+            yield from self._expression_events()
             yield TrackEvent(name, "lost", track.id, self._time_s, track.box, reason)
         for track in changes.born:
             yield TrackEvent(name, "born", track.id, self._time_s, track.box, None)
+
+    def _expression_events(self) -> Iterator[LiveEvent]:
+        changes, self._expressions = self._expressions, []
+        for number, one in changes:
+            yield ExpressionEvent(self._capture.name, one.change, number, one.label, one.seconds, one.probability)
+
+    def _smooth_unchanged(self, unchanged: set[int], seconds: float) -> None:
+        """Count the readings of unchanged faces again: they still hold."""
+        for track in self._tracker.tracks:
+            newest = self._readings.of(track)
+            if track.id in unchanged and newest is not None:
+                self._smooth(track.id, newest.result.probabilities, seconds)
+
+    def _smooth(self, number: int, probabilities: dict[str, float], seconds: float) -> None:
+        self._expressions += [(number, change) for change in self._smoothing.add(number, probabilities, seconds)]
 
     def _signatures(self, frame: LiveFrame) -> list[tuple[LiveTrack, Signature]]:
         """Return the faces that the frame shows, each with its small picture."""
@@ -143,7 +188,7 @@ class LiveLoop:
         boxes = tuple(track.box for track in chosen)
         ids = tuple(track.id for track in chosen)
         self._reader.start(
-            ReadingJob(frame.image, ids, boxes, tuple(looks[number] for number in ids), frame.captured_s)
+            ReadingJob(frame.image, ids, boxes, tuple(looks[number] for number in ids), frame.captured_s, frame.seconds)
         )
         # A reading that cannot end in time is not waited for: the boxes of this frame are worth more now.
         return self._collect(deadline_s) or stages if number else stages
@@ -160,7 +205,11 @@ class LiveLoop:
         if done is None:
             return {}
         self._cost.add(done)
-        self._readings.store(done, [track.id for track in self._tracker.tracks])
+        alive = {track.id for track in self._tracker.tracks}
+        self._readings.store(done, alive)
+        for number, result in zip(done.job.ids, done.results, strict=True):
+            if number in alive:
+                self._smooth(number, result.probabilities, done.job.seconds)
         return dict(done.results[0].stage_ms) if done.results else {}
 
     def _frame_event(
@@ -191,4 +240,5 @@ class LiveLoop:
         if newest is None:
             return LiveFace(track.id, track.box, track.detected, None, None, reused=False)
         age_ms = 1000 * max(now - newest.captured_s, 0.0)
-        return LiveFace(track.id, track.box, track.detected, newest.result, age_ms, unchanged)
+        smoothed = self._smoothing.of(track.id)
+        return LiveFace(track.id, track.box, track.detected, newest.result, age_ms, unchanged, smoothed)

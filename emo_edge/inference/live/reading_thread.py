@@ -27,6 +27,9 @@ class ReadingJob:
     boxes: tuple[Box, ...]
     signatures: tuple[Signature, ...]
     captured_s: float
+    """Of the frame, by the clock."""
+    seconds: float = 0.0
+    """Of the frame, by its source."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,10 @@ class Reader(Protocol):
 
 
 class ReadingThread:
-    """A `Reader` with a thread of its own; an error of a reading is raised where it is collected."""
+    """A `Reader` with a thread of its own; an error of a reading is raised where it is collected.
+
+    The thread begins with the first job, so that one that nobody uses leaves nothing running.
+    """
 
     def __init__(self, read: ReadFaces, clock: Clock) -> None:
         self._read, self._clock = read, clock
@@ -64,8 +70,7 @@ class ReadingThread:
         self._condition = threading.Condition()
         self._done: ReadingDone | BaseException | None = None
         self._busy = False
-        self._thread = threading.Thread(target=self._work, name="labels", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -76,6 +81,9 @@ class ReadingThread:
         """Begin a job; the one before has been collected."""
         self._busy = True
         self._jobs.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="labels", daemon=True)
+            self._thread.start()
 
     def collect(self, until_s: float | None) -> ReadingDone | None:
         """Return the finished job, waiting until the clock shows ``until_s``, or as long as it takes for None."""
@@ -95,6 +103,8 @@ class ReadingThread:
 
     def close(self, *, leave: bool = False) -> None:
         """End; wait for the reading under way unless it is left behind."""
+        if self._thread is None:
+            return
         self._jobs.put(None)
         if leave and self._busy:
             leave_behind(self._thread)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from emo_edge.faces.live.tracker import LiveTrack
 from emo_edge.inference.live.reading_thread import ReadingDone
-from emo_edge.inference.live.signatures import Signature, is_unchanged, signature
+from emo_edge.inference.live.signatures import UNCHANGED, Signature, difference, signature
 from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Box, Image
 
@@ -30,15 +30,15 @@ class FaceReading:
 class FaceReadings:
     """The newest reading of every track, and the faces that wait for one."""
 
-    def __init__(self, *, reuse: bool = True) -> None:
-        self._reuse = reuse
+    def __init__(self, *, reuse: bool = True, unchanged: float = UNCHANGED) -> None:
+        self._reuse, self._unchanged = reuse, unchanged
         self._newest: dict[int, FaceReading] = {}
 
     def of(self, track: LiveTrack) -> FaceReading | None:
         """Return the newest reading of a track; None before the first one."""
         return self._newest.get(track.id)
 
-    def store(self, done: ReadingDone, alive: Sequence[int]) -> None:
+    def store(self, done: ReadingDone, alive: Collection[int]) -> None:
         """Keep the results of the tracks that are still alive."""
         job = done.job
         for number, result, look, box in zip(job.ids, done.results, job.signatures, job.boxes, strict=True):
@@ -57,10 +57,10 @@ class FaceReadings:
         newest = self._newest.get(track.id)
         if not self._reuse or newest is None:
             return False
-        if is_unchanged(now, newest.signature):
+        if difference(now, newest.signature) < self._unchanged:
             return True
         there = signature(frame, newest.box)
-        return there is not None and is_unchanged(there, newest.signature)
+        return there is not None and difference(there, newest.signature) < self._unchanged
 
     def least_recent_first(self, tracks: Sequence[LiveTrack]) -> list[LiveTrack]:
         """Return the tracks, the least recently read first; those that were never read, by id, before all others."""

@@ -10,7 +10,7 @@ from emo_edge.utils.opencv import open_cv2
 
 SIDE = 48
 UNCHANGED = 2.0
-"""Mean difference of grey, of 255, below which a face is unchanged."""
+"""Mean difference of grey, of 255, below which a face is unchanged; the default of bundles that have none."""
 Signature = NDArray[np.int16]
 
 
@@ -26,6 +26,6 @@ def signature(frame: Image, box: Box) -> Signature | None:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.int16)
 
 
-def is_unchanged(now: Signature, read: Signature) -> bool:
-    """Return True if a face looks as it did when it was read."""
-    return float(np.abs(now - read).mean()) < UNCHANGED
+def difference(now: Signature, read: Signature) -> float:
+    """Return the mean difference of two small pictures, of 255."""
+    return float(np.abs(now - read).mean())

@@ -74,7 +74,9 @@ class LiveSession:
                 return job.future.result()[0]
 
             reader = ReadingThread(read, MONOTONIC)
-            for event in LiveLoop(self._capture, LiveTracker(detector), reader, LiveSettings(), MONOTONIC).events():
+            fitted = self._service.pipeline.manifest.live
+            loop = LiveLoop(self._capture, LiveTracker(detector), reader, LiveSettings(), MONOTONIC, fitted)
+            for event in loop.events():
                 if isinstance(event, FrameEvent):
                     self._count(event)
                 self._send(event)

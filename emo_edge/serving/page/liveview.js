@@ -230,7 +230,9 @@ export class LiveView {
  */
 function cardOf(face, delayMs) {
   const age = face.label_age_ms === null ? "" : `label ${duration(face.label_age_ms + delayMs)} old`;
-  const notes = [age, face.reused ? "face unchanged" : "", face.detected ? "" : "face hidden, place predicted"];
+  const name = face.smoothed_label;
+  const smoothed = name ? `smoothed ${name} ${percent(face.smoothed[name])}` : "";
+  const notes = [smoothed, age, face.reused ? "face unchanged" : "", face.detected ? "" : "face hidden, place predicted"];
   return {
     key: String(face.id),
     name: `#${face.id}`,

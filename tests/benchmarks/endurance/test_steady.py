@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.benchmarks.endurance.process_state import ProcessState, process_state
 from emo_edge.benchmarks.endurance.steady import Steadiness, openings, watched_rounds
+from emo_edge.benchmarks.measure.process_state import ProcessState, process_state
 from emo_edge.console.children import code_command
 from emo_edge.inference.pipeline import EmotionPipeline
 

@@ -543,6 +543,27 @@ def test_a_manifest_reads_back_equal(toy: Path) -> None:
     assert manifest_from_json(manifest.model_dump_json()) == manifest
 
 
+def test_a_manifest_without_live_labels_is_written_as_before(toy: Path) -> None:
+    manifest = read_manifest(toy)
+    assert manifest.live is None and "live" not in manifest.model_dump() and '"live"' not in manifest.model_dump_json()
+
+
+def test_live_labels_are_closed_and_bounded(toy: Path) -> None:
+    values = json.loads(read_manifest(toy).model_dump_json())
+    smoothing = {"method": "hidden_markov", "tau_s": 0.5, "alpha": 0.8, "step_s": 0.1}
+    values["live"] = {"smoothing": smoothing, "unchanged": 1.5, "evidence": {"clips": 220}}
+    manifest = manifest_from_json(json.dumps(values))
+    assert manifest.live is not None and manifest.live.smoothing is not None and manifest.live.smoothing.alpha == 0.8
+    assert manifest_from_json(manifest.model_dump_json()) == manifest
+    for section, key, value in (("live", "smooth", 1), ("live", "unchanged", 0), ("live", "unchanged", 300)):
+        with pytest.raises(BundleError, match=f"{section}.{key}"):
+            manifest_from_json(json.dumps({**values, "live": {**values["live"], key: value}}))
+    for key, value in (("tau_s", 0), ("alpha", -1), ("method", "median"), ("step_s", 61)):
+        changed = {**values["live"], "smoothing": {**smoothing, key: value}}
+        with pytest.raises(BundleError, match=f"live.smoothing.{key}"):
+            manifest_from_json(json.dumps({**values, "live": changed}))
+
+
 def test_inspect_prints_components_profiles_and_labels(toy: Path) -> None:
     done = CliRunner().invoke(inspect, [str(toy)])
     assert done.exit_code == 0, done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import emo_edge
 from emo_edge.benchmarks.hostile.small_bundle import write_small_bundle
 from emo_edge.cli.live.command import main
 from emo_edge.console.children import code_command
+from emo_edge.media.videos import sampled_frames
 from tests.made_videos import marked, write
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "live-event-1.json").read_text(encoding="utf-8"))
@@ -87,6 +89,61 @@ def test_csv_has_a_row_a_face(bundle: Path, video: Path) -> None:
     assert float(rows[0][f"p_{rows[0]['label']}"]) > 0
 
 
+@pytest.fixture(scope="module")
+def smoothing_bundle(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same bundle with settings of live labels."""
+    copy = tmp_path_factory.mktemp("live") / "smoothing"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    manifest["live"] = {"smoothing": {"method": "hidden_markov", "tau_s": 1.0, "alpha": 0.5}, "unchanged": 1.5}
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return copy
+
+
+def test_smoothed_labels_stand_next_to_raw_ones(bundle: Path, smoothing_bundle: Path, video: Path) -> None:
+    run, *events = lines_of(live(smoothing_bundle, video, "--jsonl").stdout)
+    assert run["smoothing"]["tau_s"] == 1.0 and run["unchanged"] == 1.5
+    faces = [face for event in events if event["kind"] == "frame" for face in event["faces"]]
+    assert all(sum(face["smoothed"].values()) == pytest.approx(1, abs=1e-3) for face in faces)
+    assert faces[-1]["smoothed_label"] == max(faces[-1]["smoothed"], key=faces[-1]["smoothed"].get)
+    moments = [event for event in events if event["kind"] == "expression"]
+    assert all(event["label"] != "neutral" for event in moments)
+    rows = list(csv.DictReader(live(smoothing_bundle, video, "--csv").stdout.splitlines()))
+    assert rows[-1]["smoothed_label"] == faces[-1]["smoothed_label"] and rows[-1]["source"] == str(video)
+    run, *events = lines_of(live(bundle, video, "--jsonl").stdout)
+    assert run["smoothing"] is None and all(event["kind"] != "expression" for event in events)
+    assert all(face["smoothed"] is None for event in events if event["kind"] == "frame" for face in event["faces"])
+    assert "s_happiness" not in live(bundle, video, "--csv").stdout
+
+
+def test_several_sources_are_named(bundle: Path, video: Path, tmp_path: Path) -> None:
+    other = shutil.copy(video, tmp_path / "other.mp4")
+    events = lines_of(live(bundle, video, other, "--jsonl").stdout)[1:]
+    assert {event["source"] for event in events} == {str(video), str(other)}
+    done = live(bundle, video, other)
+    assert done.exit_code == 0 and {line.split("  ")[0] for line in done.stdout.splitlines()} == {
+        str(video),
+        str(other),
+    }
+
+
+def test_a_recording_of_a_file(bundle: Path, video: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    done = live(bundle, video, "--record", target)
+    assert done.exit_code == 0, done.output
+    times = [frame.time_s for frame in sampled_frames(target)]
+    assert times == pytest.approx([index / 10 for index in range(12)], abs=1e-3)
+    done = live(bundle, video, "--record", target)
+    assert done.exit_code == 4 and "--overwrite" in done.stderr
+    assert live(bundle, video, "--record", target, "--overwrite", "--duration", "300ms").exit_code == 0
+    assert len(list(sampled_frames(target))) == 4
+
+
+def test_a_window_that_nobody_can_open_names_the_server(bundle: Path, video: Path) -> None:
+    done = live(bundle, video, "--overlay")
+    assert done.exit_code == 3 and "emo-edge serve" in done.stderr
+
+
 def test_piped_text_is_a_few_lines(bundle: Path, video: Path) -> None:
     done = live(bundle, video)
     assert done.exit_code == 0 and 1 <= len(done.stdout.splitlines()) <= 6
@@ -102,6 +159,8 @@ def test_piped_text_is_a_few_lines(bundle: Path, video: Path) -> None:
         (("--jsonl", "--csv"), 2, "choose one of --jsonl and --csv"),
         (("--every", "1s"), 2, "--every is an option of --jsonl and --csv"),
         (("--labels", "none"), 4, "none"),
+        (("other.mp4", "--record", "out.mp4"), 2, "--record takes one source"),
+        (("--overwrite",), 2, "--overwrite is an option of --record"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -157,8 +216,20 @@ def test_a_stream_that_ends_is_a_lost_source_and_shows_no_password(bundle: Path,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="waits for a system with SIGTERM for a process alone")
-def test_sigterm_in_a_reading_ends_in_time_with_all_printed(bundle: Path, video: Path) -> None:
-    words = ["live", str(bundle), str(video), "--device", "cpu", "--detector", "whole", "--jsonl"]
+def test_sigterm_in_a_reading_ends_in_time_with_all_printed(bundle: Path, video: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    words = [
+        "live",
+        str(bundle),
+        str(video),
+        "--device",
+        "cpu",
+        "--detector",
+        "whole",
+        "--jsonl",
+        "--record",
+        str(target),
+    ]
     slow = """
 import sys, time
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -178,3 +249,4 @@ from emo_edge.cli.app import main
         assert time.monotonic() - started < MOST_SECONDS
     assert process.returncode == 143 and "interrupted after 1 frames" in errors and "Traceback" not in errors
     assert [line["kind"] for line in lines_of(output)][:2] == ["run", "source"]
+    assert len(list(sampled_frames(target))) == 1 and [path.name for path in tmp_path.iterdir()] == ["out.mp4"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from emo_edge.bundle.sections import LiveLabels
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.configs.networks import ConnectorConfig
@@ -346,3 +347,9 @@ def test_more_layers_than_there_are_weights_are_refused_before_anything_is_built
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"config.json asks for 251 layers, and the weights are 1 tensors"):
         check_layers(config.layers, tmp_path)
+
+
+def test_a_checkpoint_without_live_labels_is_written_as_before() -> None:
+    assert EmoLlamaConfig().live is None and "live" not in EmoLlamaConfig().model_dump()
+    fitted = EmoLlamaConfig(live=LiveLabels(unchanged=1.5))
+    assert EmoLlamaConfig.from_dict(fitted.model_dump(mode="json")) == fitted

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emo_edge.bundle.sections import LabelFilter, LiveLabels
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.faces.live.tracker import LiveTracker
-from emo_edge.inference.live.events import FrameEvent, LiveEvent, SourceEvent, TrackEvent
+from emo_edge.inference.live.events import ExpressionEvent, FrameEvent, LiveEvent, SourceEvent, TrackEvent
 from emo_edge.inference.live.loop import LiveLoop
 from emo_edge.inference.live.reading_thread import ReadingDone, ReadingJob
 from emo_edge.inference.live.settings import LiveSettings
@@ -222,6 +223,60 @@ def test_tracks_are_born_and_lost_with_events_in_order() -> None:
     assert [event.state for event in states] == ["opening", "playing"]
     assert [(event.change, event.id, event.reason) for event in tracks] == [("born", 1, None), ("lost", 1, "missed")]
     assert frames_of(events)[-1].faces == ()
+
+
+class Resized(SimulatedCapture):
+    """A camera whose picture is larger from its second second on."""
+
+    def poll(self) -> LiveFrame | None:
+        frame = super().poll()
+        if frame is None or frame.seconds < 1:
+            return frame
+        return replace(frame, image=np.pad(frame.image, ((0, 60), (0, 80), (0, 0))))
+
+
+def test_another_resolution_ends_the_tracks_and_goes_on() -> None:
+    events, _ = run(moving(1), 3, 0.01, capture=Resized)
+    tracks = [event for event in events if isinstance(event, TrackEvent)]
+    assert [(event.change, event.id, event.reason) for event in tracks] == [
+        ("born", 1, None),
+        ("lost", 1, "resized"),
+        ("born", 2, None),
+    ]
+    sizes = [event.to_dict()["size"] for event in frames_of(events)]
+    assert sizes[-1] == [sizes[0][0] + 80, sizes[0][1] + 60] and frames_of(events)[-1].faces[0].label == "light"
+
+
+FITTED = LiveLabels(smoothing=LabelFilter(method="hidden_markov", tau_s=1.0, alpha=1.0), unchanged=0.5)
+
+
+def test_fitted_settings_smooth_the_labels_and_name_expressions() -> None:
+    clock = FakeClock()
+    source, reader = SimulatedCapture(clock, lambda t: moving(1)(t) if t < 1 else {}, 3), SimulatedReader(clock, 0.01)
+    loop = LiveLoop(source, LiveTracker(SlowDetector(clock)), reader, LiveSettings(), clock, FITTED)
+    events = list(loop.events())
+    faces = [face for event in frames_of(events) for face in event.faces if face.smoothed]
+    assert faces[0].smoothed == pytest.approx(RESULT.probabilities, abs=1e-6)
+    assert faces[-1].smoothed["light"] > 0.9 and faces[-1].probabilities == RESULT.probabilities
+    moments = [event for event in events if isinstance(event, ExpressionEvent)]
+    assert [(event.change, event.id, event.label) for event in moments] == [
+        ("onset", 1, "light"),
+        ("apex", 1, "light"),
+        ("offset", 1, "light"),
+    ]
+    lost = next(index for index, event in enumerate(events) if isinstance(event, TrackEvent) and event.change == "lost")
+    assert events[lost - 1] is moments[-1] and moments[-1].time_s == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_loop_that_is_stopped_ends_with_all_closed() -> None:
+    clock = FakeClock()
+    source, reader = SimulatedCapture(clock, moving(1), 60), SimulatedReader(clock, 0.01)
+    loop = LiveLoop(source, LiveTracker(SlowDetector(clock)), reader, LiveSettings(), clock)
+    events = loop.events()
+    next(events)
+    loop.stop()
+    assert len(frames_of(list(events))) == 1, "the one under way"
+    assert source.closed and reader.closed
 
 
 def test_a_face_that_is_hidden_keeps_its_label_and_is_not_read() -> None:

@@ -1,0 +1,99 @@
+"""Recording of live events: the frames as they are drawn, each at its own time, in a video that appears as a whole."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from emo_edge.errors import InputError
+from emo_edge.inference.live.events import FrameEvent, LiveEvent
+from emo_edge.rendering.drawing_names import refuse_sources
+from emo_edge.rendering.live.picture import live_picture
+from emo_edge.rendering.live_writers import LiveWriter
+from emo_edge.rendering.video_writers import CODECS, TimedImage, write_video
+from emo_edge.storage.output_paths import require_drawing
+from emo_edge.utils.files import replaced_file
+from emo_edge.utils.native_paths import native_path
+
+STEP_S = 1 / 30
+"""Of the last frame, and of .avi files, which have a constant rate."""
+LOOK_S = 0.1
+"""Between two looks of a thread that waits for the other side: whether it has ended."""
+
+
+class LiveRecorder(LiveWriter):
+    """Draws and encodes in a thread of its own; a frame that comes too fast waits for the one before.
+
+    The video is written next to its name and renamed at the end, also after Ctrl-C, SIGTERM and a lost source. Raises
+    InputError for a name that cannot be written, at once; for a disk that is full with the frame after, and then a
+    file of that name stays as it was.
+    """
+
+    def __init__(self, target: Path, sources: Sequence[str], *, overwrite: bool = False) -> None:
+        if target.suffix.lower() not in CODECS:
+            raise InputError(f"{target}: a recording ends in {' or '.join(CODECS)}")
+        if not target.parent.is_dir():
+            raise InputError(f"{target}: there is no folder {target.parent}")
+        refuse_sources([target], sources)
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: is there already; remove it, choose another name or --overwrite")
+        require_drawing(target)
+        self._target = target
+        self._slot: queue.Queue[FrameEvent | None] = queue.Queue(1)
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Lock()
+        self.frames = 0
+        """Written so far."""
+
+    def write(self, event: LiveEvent) -> None:
+        """Record a frame."""
+        if not isinstance(event, FrameEvent):
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
+            self._thread.start()
+        self._put(event)
+        if self._error is not None:
+            self._raise()
+
+    def end(self) -> None:
+        """Finish the video and rename it."""
+        with self._ending:
+            if self._thread is None:
+                return
+            thread, self._thread = self._thread, None
+            self._put(None, thread)
+            thread.join()
+            if self._error is not None:
+                self._raise()
+
+    def _raise(self) -> None:
+        error, self._error, self._thread = self._error, None, None
+        assert error is not None
+        raise error
+
+    def _put(self, item: FrameEvent | None, thread: threading.Thread | None = None) -> None:
+        thread = thread or self._thread
+        while thread is not None and thread.is_alive():
+            with suppress(queue.Full):
+                self._slot.put(item, timeout=LOOK_S)
+                return
+
+    def _work(self) -> None:
+        try:
+            target = self._target
+            with replaced_file(target, suffix=target.suffix) as partial, native_path(partial) as name:
+                for count in write_video(Path(name), self._frames(), STEP_S, target, at_once=True):
+                    self.frames = count
+        except BaseException as error:  # raised again where the frames are given
+            self._error = error
+
+    def _frames(self) -> Iterator[TimedImage]:
+        start_s: float | None = None
+        while (event := self._slot.get()) is not None:
+            start_s = event.time_s if start_s is None else start_s
+            yield live_picture(event), max(event.time_s - start_s, 0.0), 0.0
