@@ -7,25 +7,48 @@ import threading
 from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
+from emo_edge.bundle.manifest import Manifest
 from emo_edge.errors import InputError
+from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.live.tracker import LiveTracker
 from emo_edge.inference.live.events import LiveEvent
 from emo_edge.inference.live.loop import LiveLoop
 from emo_edge.inference.live.reading_thread import ReadingThread
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.live.sources import LiveRun
-from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.capture import MONOTONIC, LiveCapture
+
+
+class ReadingPipeline(Protocol):
+    """The part of an `EmotionPipeline` that live results need."""
+
+    @property
+    def detector(self) -> FaceDetector:
+        """Return the face detector."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Return the manifest of the bundle, which may hold the filter of the labels."""
+
+    def check(self, request: Request) -> None:
+        """Raise InputError for a request that no image could fulfil."""
+
+    def read(
+        self, image: Image, request: Request | None = None, *, boxes: Sequence[Box] | None, boxes_of: str | None
+    ) -> list[EmotionResult]:
+        """Read faces in known boxes."""
+
 
 Source = str | int | Path
 """Number of a camera, ``/dev/v4l/by-id/...``, an address, a GStreamer pipeline or a video file."""
 
 
 def live(
-    pipeline: EmotionPipeline,
+    pipeline: ReadingPipeline,
     source: Source | Sequence[Source],
     request: Request | None = None,
     settings: LiveSettings | None = None,
@@ -53,7 +76,7 @@ def live(
 
 
 def live_async(
-    pipeline: EmotionPipeline,
+    pipeline: ReadingPipeline,
     source: Source | Sequence[Source],
     request: Request | None = None,
     settings: LiveSettings | None = None,
@@ -81,7 +104,7 @@ async def _in_thread(run: LiveRun) -> AsyncGenerator[LiveEvent, None]:
 
 
 def _prepared(
-    pipeline: EmotionPipeline,
+    pipeline: ReadingPipeline,
     source: Source | Sequence[Source],
     request: Request | None,
     settings: LiveSettings | None,
@@ -100,7 +123,7 @@ def _prepared(
 
 
 def _loop(
-    pipeline: EmotionPipeline, capture: LiveCapture, request: Request, settings: LiveSettings, detecting: threading.Lock
+    pipeline: ReadingPipeline, capture: LiveCapture, request: Request, settings: LiveSettings, detecting: threading.Lock
 ) -> LiveLoop:
     name = pipeline.detector.name
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.inference.live.api import live
 from emo_edge.inference.live.events import FrameEvent, LiveEvent, SourceEvent
 from emo_edge.inference.live.settings import LiveSettings
-from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.settings import CaptureSettings
@@ -161,12 +160,15 @@ class SourceFeed:
 
 
 class QueuedPipeline:
-    """The part of an `EmotionPipeline` that `emo_edge.live` uses; readings wait for their turn as those of clients."""
+    """A pipeline for `emo_edge.live` whose readings wait for their turn as those of clients."""
 
     def __init__(self, service: Service, client: str) -> None:
         self._service, self._client = service, client
-        self.detector = service.open_detector()
-        self.check = service.pipeline.check
+        self.detector, self.manifest = service.open_detector(), service.pipeline.manifest
+
+    def check(self, request: Request) -> None:
+        """Raise InputError for a request that no image could fulfil."""
+        self._service.pipeline.check(request)
 
     def read(
         self,
@@ -201,8 +203,7 @@ def open_sources(service: Service, addresses: dict[str, str]) -> Iterator[dict[s
 
     def opener(name: str, address: str) -> Events:
         def events() -> Generator[LiveEvent, None, None]:
-            pipeline = cast(EmotionPipeline, QueuedPipeline(service, f"source-{name}"))
-            return live(pipeline, address, service.request, settings)
+            return live(QueuedPipeline(service, f"source-{name}"), address, service.request, settings)
 
         return events
 
