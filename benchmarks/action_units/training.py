@@ -84,7 +84,7 @@ def train(
     started = time.perf_counter()
     head.train()
     for _ in range(budget.epochs):
-        for rows in torch.randperm(len(active)).split(budget.batch):
+        for rows in _batches(torch.randperm(len(active)), budget.batch):
             logits, levels, experts = forward(head, [part[rows].float() for part in given])
             loss = loss_of(logits, active[rows], weights)
             if experts is not None:
@@ -92,16 +92,20 @@ def train(
             if levels is not None:
                 loss = loss + budget.intensity * (levels - intensities[rows]).square().mean()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
     seconds = time.perf_counter() - started
-    logits, levels = _computed(head.eval(), forward, test)
-    return Trained(logits, levels, sum(part.numel() for part in learning), seconds)
+    computed, intensity = _computed(head.eval(), forward, test)
+    return Trained(computed, intensity, sum(part.numel() for part in learning), seconds)
 
 
 def _rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+def _batches(rows: Tensor, size: int) -> list[Tensor]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @torch.inference_mode()
@@ -109,7 +113,7 @@ def _computed(
     head: nn.Module, forward: Forward, test: Sequence[Tensor]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     logits, levels = [], []
-    for rows in torch.arange(len(test[0])).split(100):
+    for rows in _batches(torch.arange(len(test[0])), 100):
         outputs, intensity, _ = forward(head, [part[rows].float() for part in test])
         logits.append(outputs.numpy())
         if intensity is not None:

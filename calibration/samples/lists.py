@@ -10,7 +10,7 @@ from typing import Any
 from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
-from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, folder_entries, image_paths
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, folder_entries, image_paths, portable_name
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.utils.json_values import json_values
 
@@ -90,16 +90,8 @@ def _sample(row: Mapping[str, Any], source: Path, line: int) -> Sample:
     name, label = row.get("image"), row.get("label") or None
     if not isinstance(name, str) or not name or not isinstance(label, (str, type(None))):
         raise InputError(f"{source}, line {line}: a line has {COLUMNS}")
-    name = _portable(name.strip(), source.parent)
+    name = portable_name(name.strip(), source.parent)
     return Sample(name, source.parent / name, _box(row, f"{source}, line {line}"), label)
-
-
-def _portable(name: str, folder: Path) -> str:
-    """Return a path of a list with "/", as Windows means its backslashes; a file of that very name comes first."""
-    try:
-        return name if "\\" not in name or (folder / name).exists() else name.replace("\\", "/")
-    except (OSError, ValueError):  # a name too long or with a zero byte: reading it says so
-        return name
 
 
 def _box(row: Mapping[str, Any], line: str) -> Box | None:

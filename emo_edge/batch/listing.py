@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,41 @@ from pathlib import Path
 from emo_edge.batch.items import Item
 from emo_edge.batch.shards import TAR_ENDINGS, parquet_holds_pictures, parquet_items, parquet_length, tar_items
 from emo_edge.errors import InputError
-from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
-from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, portable_name, unread_reason
+from emo_edge.media.headers.file_signatures import MOVING, kind_of_file
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 
+logger = logging.getLogger(__name__)
+NAMED = 20
+"""Skipped entries that a run names without -v."""
 LISTS = (".txt", ".lst")
+OTHER_LISTS = (".csv", ".jsonl")
 PATTERN = "*?["
 STREAMS = "a camera or a stream has no end: read it with emo-edge infer or emo-edge live"
 IS_SHARD = "a shard or a table: name it as a source of its own"
+
+
+@dataclass
+class SkippedEntries:
+    """Entries that are not read: all are counted and logged, the first `NAMED` kept."""
+
+    count: int = 0
+    first: list[tuple[str, str]] = field(default_factory=list)
+    """Name and reason."""
+    logs: bool = True
+
+    def add(self, name: str, reason: str) -> None:
+        """Count an entry."""
+        self.count += 1
+        if self.logs:
+            logger.info("skipped %s: %s", name, reason)
+        if len(self.first) < NAMED:
+            self.first.append((name, reason))
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.count = 0
+        self.first.clear()
 
 
 @dataclass
@@ -35,8 +62,8 @@ class Listing:
     """Of Parquet files; None finds the only one that can be meant."""
     left_out: Path | None = None
     """Folder that is never listed: where the rows go."""
-    skipped: Counter[str] = field(default_factory=Counter)
-    """Entries of folders that are no inputs, by reason."""
+    skipped: SkippedEntries = field(default_factory=SkippedEntries)
+    """Entries of folders that are no inputs."""
 
     def __post_init__(self) -> None:
         """Raise InputError for a source that is not there, before anything is read."""
@@ -45,6 +72,8 @@ class Listing:
                 raise InputError(f"{source.partition('://')[0]}://…: {STREAMS}")
             if not os.path.lexists(source) and not (_is_pattern(source) and next(_matches(source), None)):
                 raise InputError(f"{source}: {'no file fits' if _is_pattern(source) else 'no such file or folder'}")
+            if source.lower().endswith(OTHER_LISTS) and os.path.isfile(source) and unread_reason(Path(source)):
+                raise InputError(f"{source}: a list of inputs is a .txt with a path a line, or a Parquet file")
 
     def __iter__(self) -> Iterator[Item]:
         self.skipped.clear()
@@ -53,7 +82,7 @@ class Listing:
 
     def length(self) -> int | None:
         """Count the inputs without opening them; None where that takes reading them, as in a tar."""
-        other, total = Listing(self.sources, self.column, self.left_out), 0
+        other, total = self._again(), 0
         for path in self._paths():
             if path.lower().endswith(TAR_ENDINGS):
                 return None
@@ -61,9 +90,12 @@ class Listing:
             total += parquet_length(path) if is_table else sum(1 for _ in other._path(path))
         return total
 
+    def _again(self) -> Listing:
+        return Listing(self.sources, self.column, self.left_out, SkippedEntries(logs=False))
+
     def has_videos(self) -> bool:
         """Return whether one of the inputs is a video; those in shards never are."""
-        other = Listing(self.sources, self.column, self.left_out)
+        other = self._again()
         for path in self._paths():
             held = path.lower().endswith(TAR_ENDINGS) or (
                 path.lower().endswith(".parquet") and parquet_holds_pictures(path, self.column)
@@ -99,16 +131,16 @@ class Listing:
             with os.scandir(folder) as entries:
                 names = sorted((entry.is_dir(follow_symlinks=False), entry.name) for entry in entries)
         except OSError as error:
-            self.skipped[f"a folder that cannot be listed ({error.strerror})"] += 1
+            self.skipped.add(folder, f"a folder that cannot be listed ({error.strerror})")
             return
         for is_folder, name in names:
             path = os.path.join(folder, name)
             if name.startswith("."):
-                self.skipped["hidden"] += 1
+                self.skipped.add(path, "hidden")
             elif is_folder:
                 yield from self._folder(path)
             elif reason := _reason(path):
-                self.skipped[reason] += 1
+                self.skipped.add(path, reason)
             else:
                 yield _file_item(path)
 
@@ -143,13 +175,7 @@ def _reason(path: str) -> str | None:
         return "a folder" if os.path.isdir(path) else None
     if ending.endswith((*TAR_ENDINGS, ".parquet")):
         return IS_SHARD
-    try:
-        if not os.path.isfile(path):
-            return "a link, pipe, socket or device"
-        kind = kind_of_file(Path(path))
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return None if kind in STILL or kind in MOVING else "neither a picture nor a video"
+    return None if _is_moving(path) else unread_reason(Path(path))
 
 
 def _listed(path: str) -> Iterator[Item]:
@@ -160,6 +186,6 @@ def _listed(path: str) -> Iterator[Item]:
             for line in file:
                 name = os.fsdecode(line.rstrip(b"\r\n"))
                 if name.strip() and not name.startswith("#"):
-                    yield _file_item(os.path.join(home, name))
+                    yield _file_item(os.path.join(home, portable_name(name, Path(home))))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

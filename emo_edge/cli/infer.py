@@ -121,7 +121,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         check_target(options["draw"], sources)
         require_drawing(options["draw"])
     if options["table"] is not None:
-        require_table(options["table"], overwrite=options["overwrite"])
+        require_table(options["table"], sources, overwrite=options["overwrite"])
     opened = Bundle.open(bundle_directory(bundle, sources))
     request = _request(options, status.append if output == "text" and status.live else None)
     with EmotionPipeline.open(

@@ -29,6 +29,7 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.tables.files import open_parquet
+from emo_edge.rendering.text import skipped_text
 
 PICTURE, CLIP = STANDARD_INPUT, "0"
 """Names that stand for any picture and any clip: standard input, a camera."""
@@ -107,8 +108,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     purpose = opened.manifest.provenance.get("purpose")
     if purpose and counts.faces:
         note(f"{opened.manifest.name}: {purpose}")
-    for reason, number in listing.skipped.most_common():
-        note(f"skipped {number:,}: {reason}")
+    if listing.skipped.count:
+        note(skipped_text(listing.skipped.first, listing.skipped.count))
 
 
 def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine | RayEngine:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import click
 
-from emo_edge.utils.text import printable
+from emo_edge.utils.text import printable, readable_name
 
 
 def echo(message: Any = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
     """Print to stdout, or stderr, with what a terminal would obey escaped; JSON stays JSON of the same meaning."""
-    text = printable(str(message))
+    text = printable(_names_on_one_line(str(message)))
     click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
+
+
+def _names_on_one_line(text: str) -> str:
+    """Quote the words of this command that hold the end of a line, so that no name makes a line of its own."""
+    for word in sys.argv[1:]:
+        if "\n" in word:
+            text = text.replace(word, readable_name(word))
+    return text
 
 
 class PrintableFormatter(logging.Formatter):

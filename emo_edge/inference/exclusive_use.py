@@ -9,6 +9,19 @@ from contextlib import contextmanager
 
 from emo_edge.errors import PipelineStateError
 
+FORKED = (
+    "this process was forked from one that has read with a pipeline, whose native threads did not come along: a "
+    'reading would wait for ever. Start processes with multiprocessing.get_context("spawn")'
+)
+_read_in: int | None = None
+"""Process that has read first, as far as this one knows: a forked child knows its parent's."""
+
+
+def refuse_after_fork() -> None:
+    """Raise PipelineStateError in a child that was forked after its parent had read: OpenMP's threads are not there."""
+    if _read_in not in (None, os.getpid()):
+        raise PipelineStateError(FORKED)
+
 
 class ExclusiveUse:
     """A lock around engines that also knows their process and whether they are closed.
@@ -27,8 +40,8 @@ class ExclusiveUse:
         # Before the lock is touched: in a forked child it may be held for ever by a thread that is not there.
         if os.getpid() != self._process:
             raise PipelineStateError(
-                "the pipeline was opened before a fork, and its engines do not work in the child process: open it in "
-                'the child, or start processes with multiprocessing.get_context("spawn")'
+                "the pipeline was opened before a fork, and its engines do not work in the child process: start "
+                'processes with multiprocessing.get_context("spawn"), and open it there'
             )
         if self._closed:
             raise PipelineStateError("the pipeline is closed: open it again with EmotionPipeline.open")
@@ -36,11 +49,12 @@ class ExclusiveUse:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Keep other threads out of the block; raise PipelineStateError where the engines cannot be used."""
+        global _read_in
         self.check()
         with self._lock:
             self.check()
             self._refuse_nested_use()
-            self._in_use = True
+            self._in_use, _read_in = True, self._process
             try:
                 yield
             finally:

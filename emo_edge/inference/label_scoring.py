@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +24,8 @@ from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
 BLANK_SCORES = 32
+HIGHEST_TEMPERATURE = 1e6
+"""Beyond it rounding would soon no longer tell the labels apart."""
 """Prompts and label lists whose blank-image scores are kept, the latest ones."""
 
 PromptChunks = Callable[[], Sequence[Chunk]]
@@ -308,8 +309,10 @@ def _sums(log_probs: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
 
 
 def requested_temperature(manifest: Manifest, request: Request) -> float:
-    """Return the temperature of a request, by default the bundle's; raise InputError for one not above 0."""
+    """Return the temperature of a request, by default the bundle's; raise InputError for one outside its range."""
     temperature = manifest.scoring.temperature if request.temperature is None else request.temperature
-    if not 0 < temperature < math.inf:
-        raise InputError(f"the temperature of the labels must be above 0, not {temperature}")
+    if not 0 < temperature <= HIGHEST_TEMPERATURE:
+        raise InputError(
+            f"the temperature of the labels must be above 0 and at most {HIGHEST_TEMPERATURE:g}, not {temperature:g}"
+        )
     return temperature

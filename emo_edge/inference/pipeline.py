@@ -22,7 +22,7 @@ from emo_edge.faces.registry import FixedBox, WholeImage, faces_in_boxes
 from emo_edge.faces.second_look import ClipLook, SecondLook, look_at_clip, looks_like_crop, second_look
 from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
 from emo_edge.inference.detectors import bundle_detector
-from emo_edge.inference.exclusive_use import ExclusiveUse
+from emo_edge.inference.exclusive_use import ExclusiveUse, refuse_after_fork
 from emo_edge.inference.face_attributes import face_attributes
 from emo_edge.inference.frame_features import FrameFeatures, grey_input, run_networks
 from emo_edge.inference.frames import (
@@ -60,8 +60,9 @@ class EmotionPipeline:
     Threads may share a pipeline: a lock lets one of them read at a time, so a second thread waits and gains no speed.
     ``Request.on_piece`` is called under that lock, in the reading thread, and must not use the pipeline.
 
-    A process that was forked from the one that opened the pipeline cannot use it: open one in the child, or start
-    processes with the "spawn" method. That, a use after `close`, and a use from ``on_piece`` raise PipelineStateError.
+    A process that was forked from the one that opened the pipeline cannot use it, nor open another one once the first
+    has read: start processes with the "spawn" method. That, a use after `close`, and a use from ``on_piece`` raise
+    PipelineStateError.
     """
 
     def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector, *, whole_crops: bool = False) -> None:
@@ -98,6 +99,7 @@ class EmotionPipeline:
                 smaller context takes less memory, and refuses what it does not hold.
             whole_crops: True reads a picture without a found face as a whole, if it looks like the crop of one.
         """
+        refuse_after_fork()
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         face_detector = detector or bundle_detector(opened)
         engines = open_engines(opened, profile=profile, device=device, threads=threads, context=context)

@@ -37,7 +37,7 @@ def folder_entries(folder: str | Path) -> list[FolderEntry]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
-    return [FolderEntry(path, _reason(path)) for path in paths]
+    return [FolderEntry(path, unread_reason(path)) for path in paths]
 
 
 def image_paths(folder: str | Path) -> list[Path]:
@@ -59,6 +59,14 @@ def _first_reasons(entries: list[FolderEntry], count: int = 3) -> str:
     return f" but {', '.join(named)}{', ...' if len(entries) > count else ''}"
 
 
+def portable_name(name: str, folder: Path) -> str:
+    """Return a path of a list with "/", as Windows means its backslashes; a file of that very name comes first."""
+    try:
+        return name if "\\" not in name or (folder / name).exists() else name.replace("\\", "/")
+    except (OSError, ValueError):  # a name too long or with a zero byte: reading it says so
+        return name
+
+
 def link_problem(path: Path) -> str:
     """Return the reason why a link leads nowhere."""
     target = os.readlink(path)
@@ -70,7 +78,8 @@ def link_problem(path: Path) -> str:
     return f"a link to {target}, which is missing"
 
 
-def _reason(path: Path) -> str | None:
+def unread_reason(path: Path) -> str | None:
+    """Return why an entry of a folder is no picture; None for one that is, or that fails when it is read."""
     if path.name.startswith("."):
         return "hidden"
     try:

@@ -46,7 +46,7 @@ class DrawingNames:
 
     def __init__(self, target: Path, sources: Sequence[str]) -> None:
         self._target = target
-        self._files = [path for source in sources for path in _files(source)]
+        self._files = source_files(sources)
         self._waiting: dict[str, list[Path]] = {}
         self._taken: set[str] = set()
         again = []
@@ -92,10 +92,15 @@ class DrawingNames:
         return f"{stem}-{number}"
 
 
-def refuse_sources(drawings: Iterable[Path], sources: Iterable[str]) -> None:
-    """Raise InputError if a drawing is one of the sources, also through a link or in other letter case."""
+def source_files(sources: Sequence[str]) -> list[str]:
+    """List the files that the sources hold: themselves, and the pictures of folders."""
+    return [path for source in sources for path in _files(source)]
+
+
+def refuse_sources(outputs: Iterable[Path], sources: Iterable[str]) -> None:
+    """Raise InputError if an output is one of the sources, also through a link or in other letter case."""
     owners = {identity: source for source in sources for identity in _identities(Path(source))}
-    for path in drawings:
+    for path in outputs:
         for identity in _identities(path):
             if identity in owners:
                 raise InputError(f"{path}: would replace the source {owners[identity]}; choose another name or folder")

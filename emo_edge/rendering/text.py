@@ -68,7 +68,9 @@ def result_text(result: SourceResult) -> str:
     return "\n".join([f"{source}{when}", *texts])
 
 
-def skipped_text(entries: Sequence[tuple[str, str]]) -> str:
-    """Count and name the entries of folders that were not read, each with its reason."""
+def skipped_text(entries: Sequence[tuple[str, str]], count: int | None = None) -> str:
+    """Count and name the entries of folders that were not read, each with its reason; ``count`` is that of all."""
+    count = len(entries) if count is None else count
     lines = [f"  {readable_name(source)}: {reason.removeprefix('skipped: ')}" for source, reason in entries]
-    return "\n".join([f"skipped {len(entries)} {'entry' if len(entries) == 1 else 'entries'}:", *lines])
+    more = [f"  and {count - len(entries):,} more: -v names them"] if count > len(entries) else []
+    return "\n".join([f"skipped {count:,} {'entry' if count == 1 else 'entries'}:", *lines, *more])

@@ -27,7 +27,7 @@ def require_output(target: Path) -> None:
         path.relative_to(path.anchor).as_posix().encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{printable(path)}: the name is not UTF-8, and not every engine can open it; give another"
+            f"{printable(path)}: the name is not UTF-8, and not every library can open it; give another"
         ) from error
     _require_room(path)
 

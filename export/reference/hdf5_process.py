@@ -38,7 +38,7 @@ def read_model(h5py: Any, path: Path) -> tuple[list[dict[str, Any]], dict[str, A
     `MOST_BYTES`.
     """
     try:
-        reader = _Reader(h5py, h5py.File(path, "r"), path)
+        reader = _Reader(h5py, h5py.File(path, "r", locking=False), path)
         layers, datasets = reader.layers(), dict(reader.datasets())
     except (OSError, RuntimeError, RecursionError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not readable as HDF5 (truncated or corrupt): {error}") from error

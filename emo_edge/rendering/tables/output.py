@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from emo_edge.errors import InputError
 from emo_edge.inference.results import SourceResult
+from emo_edge.rendering.drawing_names import refuse_sources, source_files
 from emo_edge.rendering.tables.files import check_table, open_table
 from emo_edge.rendering.tables.rows import TableSetup, table_rows
 from emo_edge.storage.output_paths import require_output
@@ -60,8 +62,8 @@ class TableOutput:
             self.discard()
 
 
-def require_table(target: Path, *, overwrite: bool) -> None:
-    """Raise InputError where no table ``target`` can be written, before anything is read.
+def require_table(target: Path, sources: Sequence[str], *, overwrite: bool) -> None:
+    """Raise InputError where no table ``target`` can be written or a source would be lost, before any is read.
 
     Raises MissingExtraError where Parquet cannot be written here.
     """
@@ -70,6 +72,7 @@ def require_table(target: Path, *, overwrite: bool) -> None:
         raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
     if not target.absolute().parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}")
+    refuse_sources([target], source_files(sources))
     require_output(target)
 
 

@@ -10,7 +10,7 @@ stands between the "up" of one expert and the "down" of the next one, so that bo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -139,7 +139,7 @@ class FoldedPlace(nn.Module):
         super().__init__()
         units, width, size = now.down.shape
         self.core = now.core
-        bias = now.down_bias
+        bias: Tensor = now.down_bias
         if before is not None:
             matrices = before.up @ now.down
             bias = bias + (before.up_bias[:, None] @ now.down)[:, 0]
@@ -166,10 +166,9 @@ class FoldedAuFormer(nn.Module):
     def __init__(self, model: AuFormer) -> None:
         super().__init__()
         self.model = model
-        befores: Sequence[Experts | None] = [None, *model.experts]  # type: ignore[list-item]
+        experts = [cast(Experts, place) for place in model.experts]
         self.places = nn.ModuleList(
-            FoldedPlace(now, before)  # type: ignore[arg-type]
-            for now, before in zip(model.experts, befores, strict=False)
+            FoldedPlace(now, before) for now, before in zip(experts, [None, *experts], strict=False)
         )
 
     def forward(self, pixels: Tensor) -> UnitOutputs:

@@ -138,4 +138,5 @@ class Sacl(nn.Module):
         return torch.cat(levels, dim=-1)
 
     def _scores(self, nodes: Tensor, head: nn.ParameterDict) -> Tensor:
-        return (nodes * head["weight"]).sum(-1) + head["bias"]
+        weight, bias = head.get_parameter("weight"), head.get_parameter("bias")
+        return (nodes * weight).sum(-1) + bias

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from emo_edge.batch.items import CHUNK_BYTES, CHUNK_ITEMS, Item, chunks
-from emo_edge.batch.listing import IS_SHARD, Listing
+from emo_edge.batch.listing import IS_SHARD, NAMED, Listing
 from emo_edge.errors import InputError
 from tests.emo_edge.batch.conftest import DRAWINGS
 
@@ -43,12 +43,39 @@ def test_a_folder_is_listed_with_its_folders(pictures: Path) -> None:
     ]
     assert [item.name for item in items if item.video] == [str(pictures / "clip.mp4")]
     assert listing.has_videos() and not Listing([str(pictures / "more")]).has_videos()
-    assert listing.skipped == {
-        "hidden": 1,
-        IS_SHARD: 1,
-        "neither a picture nor a video": 1,
-        "a link, pipe, socket or device": 2,
+    assert {os.path.relpath(name, pictures): reason for name, reason in listing.skipped.first} == {
+        ".hidden.jpg": "hidden",
+        "gone": "a link to nowhere, which is missing",
+        "more/back": "a folder",
+        "notes.txt": "not a picture",
+        "shard.tar": IS_SHARD,
     }
+    assert listing.skipped.count == 5
+
+
+def test_the_first_skipped_entries_are_kept_and_all_are_counted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(NAMED + 3):
+        (tmp_path / f"{number:02d}.txt").write_text("x", encoding="utf-8")
+    with caplog.at_level("INFO"):
+        listing = Listing([str(tmp_path)])
+        assert listing.length() == 0 and not caplog.records
+        assert not list(listing)
+    assert (listing.skipped.count, len(listing.skipped.first), len(caplog.records)) == (NAMED + 3, NAMED, NAMED + 3)
+
+
+def test_backslashes_of_a_list_are_those_of_windows(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{pictures.name}\\00.jpg\n", encoding="utf-8")
+    (item,) = Listing([str(tmp_path / "list.txt")])
+    assert item.path is not None and Path(item.path).is_file()
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_a_list_of_another_form_says_which_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("image,label\na.jpg,joy\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a list of inputs is a \.txt with a path a line, or a Parquet file"):
+        Listing([str(tmp_path / name)])
 
 
 def test_the_folder_of_the_rows_is_left_out(pictures: Path) -> None:

@@ -84,7 +84,9 @@ def test_errors_are_counted_and_skipped_entries_named(label_bundle: Path, tmp_pa
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     done = run(label_bundle, tmp_path, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.endswith("1 with errors (input 1)\nskipped 1: neither a picture nor a video\n"), done.stderr
+    assert done.stderr.endswith(
+        f"1 with errors (input 1)\nskipped 1 entry:\n  {tmp_path}/notes.txt: not a picture\n"
+    ), done.stderr
     refused = run(label_bundle, tmp_path / "b.jpg", "--out", tmp_path / "other", "--max-errors", 0)
     assert refused.returncode == 4
     assert refused.stderr.startswith("Error: 1 inputs cannot be read, more than --max-errors 0; the last one: ")

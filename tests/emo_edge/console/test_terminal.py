@@ -80,3 +80,11 @@ def test_commands_print_through_one_function() -> None:
     paths = [path for folder in BETWEEN for path in (root / folder).rglob("*.py")]
     using = {path.relative_to(root).as_posix() for path in paths if "click.echo" in path.read_text(encoding="utf-8")}
     assert using <= OWN
+
+
+def test_a_name_of_the_command_line_makes_no_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["emo-edge", "infer", "no\nfile.jpg"])
+    echo("Error: no\nfile.jpg: no such file\nsecond line")
+    assert capsys.readouterr().out == "Error: $'no\\x0afile.jpg': no such file\nsecond line\n"

@@ -211,7 +211,7 @@ def test_prior_correction_and_temperature_reshape_the_distribution(
     assert list(even.probabilities.values()) == pytest.approx([1 / 7] * 7, abs=1e-3)
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), 1e7, float("inf")])
 def test_a_temperature_of_nothing_is_refused(exact: EmotionPipeline, samples: list[Sample], temperature: float) -> None:
     with pytest.raises(InputError, match="must be above 0"):
         read_at_box(exact, samples[0], Request(temperature=temperature))

@@ -21,6 +21,7 @@ from emo_edge import EmotionPipeline, EmotionResult, FaceAttributes, InputError,
 from emo_edge.errors import BundleError, DeviceMemoryError, EmoEdgeError, SkippedError
 from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.results import ClipSampling, SourceResult
+from emo_edge.media.images import write_image
 from emo_edge.rendering.result_writers import cell, plain_text
 from emo_edge.rendering.tables import output
 from emo_edge.rendering.tables.files import csv_rows, open_table
@@ -176,15 +177,26 @@ def test_a_full_disk_is_one_error(
 def test_a_target_is_refused_before_anything_is_read(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "there.csv").touch()
     with pytest.raises(InputError, match=message):
-        require_table(tmp_path / name, overwrite=False)
-    require_table(tmp_path / "there.csv", overwrite=True)
+        require_table(tmp_path / name, [], overwrite=False)
+    require_table(tmp_path / "there.csv", [], overwrite=True)
+
+
+def test_a_table_never_replaces_a_source(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.csv"
+    write_image(tmp_path / "one.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "one.png").rename(picture)
+    (tmp_path / "link.csv").symlink_to(picture)
+    for target in (picture, tmp_path / "link.csv"):
+        for source in (picture, tmp_path):
+            with pytest.raises(InputError, match="would replace the source"):
+                require_table(target, [str(source)], overwrite=True)
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r'pip install "emo-edge\[table\]"'):
-        require_table(tmp_path / "t.parquet", overwrite=False)
-    require_table(tmp_path / "t.csv", overwrite=False)
+        require_table(tmp_path / "t.parquet", [], overwrite=False)
+    require_table(tmp_path / "t.csv", [], overwrite=False)
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", 'face\n"1\n', "face\nx\n", "\xff"])
