@@ -10,6 +10,7 @@ import click
 from emo_edge.bundle.checks.engine_files import check_engine_files
 from emo_edge.bundle.manifest import MANIFEST_NAME, REFERENCE_KEY, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
+from emo_edge.bundle.sections import LiveLabels
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
@@ -76,10 +77,21 @@ def described(manifest: Manifest) -> str:
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
+    lines += _live(manifest.live)
     lines += [f"value {one.name}: {one.low:g} to {one.high:g}" for one in manifest.face_labels.values]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
+
+
+def _live(live: LiveLabels | None) -> list[str]:
+    """Describe the settings of live labels."""
+    if live is None:
+        return []
+    filtered = live.smoothing
+    smoothed = f"{filtered.method.replace('_', ' ')}, tau {filtered.tau_s:g} s" if filtered else "not smoothed"
+    unchanged = f"; a face that changes by less than {live.unchanged:g} is not read again" if live.unchanged else ""
+    return [f"live labels: {smoothed}{unchanged}"]
 
 
 def _cached(profile: Profile) -> str:

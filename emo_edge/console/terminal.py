@@ -10,15 +10,24 @@ import click
 
 from emo_edge.utils.text import printable, readable_name
 
+_shown: dict[str, str] = {}
+
 
 def echo(message: Any = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
     """Print to stdout, or stderr, with what a terminal would obey escaped; JSON stays JSON of the same meaning."""
-    text = printable(_names_on_one_line(str(message)))
+    text = printable(_in_place(str(message)))
     click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
 
 
-def _names_on_one_line(text: str) -> str:
-    """Quote the words of this command that hold the end of a line, so that no name makes a line of its own."""
+def show_as(word: str, shown: str) -> None:
+    """Print ``shown`` wherever a message of this process has ``word``, such as an address with its password."""
+    _shown[word] = shown
+
+
+def _in_place(text: str) -> str:
+    """Return a message without what `show_as` replaces, and with no name that makes a line of its own."""
+    for word, shown in _shown.items():
+        text = text.replace(word, shown)
     for word in sys.argv[1:]:
         if "\n" in word:
             text = text.replace(word, readable_name(word))
@@ -30,7 +39,7 @@ class PrintableFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return printable(super().format(record))
+        return printable(_in_place(super().format(record)))
 
 
 def log_to_stderr(level: int) -> None:

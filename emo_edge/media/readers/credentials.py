@@ -36,7 +36,7 @@ def unknown_text(text: str) -> str:
     """Return ``text``, which names no source, for an error: also without ``user:password@`` that lacks a scheme."""
     shown = without_credentials(text)
     if "://" not in shown and ":" in shown.partition("@")[0] and "@" in shown:
-        return f"{HIDDEN}@{shown.rpartition('@')[2]}"
+        return f"{HIDDEN}@{_address(shown.rpartition('@')[2])}"
     return shown
 
 

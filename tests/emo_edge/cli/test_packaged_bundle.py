@@ -41,7 +41,8 @@ def run(*words: object) -> Result:
 def test_commands_take_the_name_of_a_packaged_model(cached: Path) -> None:
     read = run("infer", "emo-tiny", FACE, "--whole-image")
     assert read.exit_code == 0 and "happiness" in read.stdout, read.output
-    assert "emo-tiny, bundle version" in run("inspect", "emo-tiny").stdout
+    inspected = run("inspect", "emo-tiny").stdout
+    assert "emo-tiny, bundle version" in inspected and "live labels: hidden markov, tau" in inspected
     verified = run("verify", "emo-tiny")
     assert verified.exit_code == 0 and "intact" in verified.stdout and not verified.stderr
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -88,3 +90,18 @@ def test_a_name_of_the_command_line_makes_no_line_of_its_own(
     monkeypatch.setattr("sys.argv", ["emo-edge", "infer", "no\nfile.jpg"])
     echo("Error: no\nfile.jpg: no such file\nsecond line")
     assert capsys.readouterr().out == "Error: $'no\\x0afile.jpg': no such file\nsecond line\n"
+
+
+def test_a_password_that_a_message_repeats_is_not_printed(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", "from emo_edge.cli import main; main()"]
+    address = "rtsp://user:se@cret@127.0.0.1/a?token=abc"
+    for words in (
+        ("infer", address, "x.jpg"),
+        ("infer", "b", "x.jpg", f"--draw={address}"),
+        ("plan", address),
+        ("calibrate", address, "--samples", address),
+        ("import", "llava", "--model", address, "--out", "x"),
+    ):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode in (2, 4, 5), (words, done)
+        assert not any(part in done.stdout + done.stderr for part in ("se@cret", "cret@", "abc")), (words, done.stderr)
