@@ -115,7 +115,9 @@ class LiveCapture:
         return None
 
     def wait(self, seconds: float) -> None:
-        """Wait until a frame or the end of the source has come, or the seconds are over."""
+        """Wait until a frame or the end of the source has come, or the seconds are over; not at all at the end."""
+        if self.over:
+            return
         self._bell.wait(seconds)
         self._bell.clear()
 

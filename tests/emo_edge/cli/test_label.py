@@ -45,12 +45,20 @@ def sources(out: Path) -> list[str]:
     return sorted(name for part in parts for name in pyarrow.parquet.read_table(part)["source"].to_pylist())
 
 
+def _is_named(out: Path, part: str) -> bool:
+    """Return whether a part counts: the manifest is there as a whole or not at all."""
+    try:
+        return part in (out / "label-run.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+
+
 def stopped(bundle: Path, pictures: Path, out: Path, number: signal.Signals) -> tuple[int, str]:
-    """Start a run and send it a signal as soon as a part is there."""
+    """Start a run and send it a signal as soon as a second part counts."""
     with subprocess.Popen(
         command(bundle, pictures, "--out", out, "-v"), stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        while not list(out.glob("part-00002.parquet")) and process.poll() is None:
+        while not _is_named(out, "part-00002.parquet") and process.poll() is None:
             pass
         # Ctrl-C reaches every process of a terminal.
         (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
