@@ -32,6 +32,7 @@ def tar_items(path: str) -> Iterator[Item]:
     try:
         with tarfile.open(path, "r|*") as shard:
             for member in shard:
+                shard.members = []  # type: ignore[attr-defined] # else each of a million members is kept
                 if member.isfile() and member.name.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES)):
                     yield _member_item(shard, member, f"{path}/{member.name}")
     except DAMAGED as error:
@@ -54,10 +55,13 @@ def parquet_items(path: str, column: str | None) -> Iterator[Item]:
     table = _open(path)
     chosen = _chosen(path, table.schema_arrow, column)
     home, number = os.path.dirname(path), 0
-    for batch in table.iter_batches(BATCH_ROWS, columns=[chosen]):
-        for value in batch.column(0).to_pylist():
-            yield _row_item(f"{path}#{number}", home, value)
-            number += 1
+    try:
+        for batch in table.iter_batches(BATCH_ROWS, columns=[chosen]):
+            for value in batch.column(0).to_pylist():
+                yield _row_item(f"{path}#{number}", home, value)
+                number += 1
+    except (OSError, ValueError) as error:
+        yield Item(path, error=f"{path}: is damaged behind row {number}, and what follows is not read ({error})")
 
 
 def parquet_length(path: str) -> int:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -24,6 +25,8 @@ LEFT_SECONDS = 15.0
 never returns must not keep the program."""
 GRACE_SECONDS = 1.0
 """For the handler: its exception closes files and ends children."""
+LOOK_SECONDS = 0.02
+"""Between two looks of the thread that waits for a handler."""
 _behind: list[threading.Thread] = []
 _last_words: list[Callable[[], None]] = []
 
@@ -44,7 +47,8 @@ def prompt_interrupts(grace: float = GRACE_SECONDS, *, leave: bool = True) -> It
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    raised = threading.Event()
+    # No threading.Event: a second signal inside `Event.set` would wait for the lock that its own thread holds.
+    raised = list[int]()
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
@@ -56,7 +60,7 @@ def prompt_interrupts(grace: float = GRACE_SECONDS, *, leave: bool = True) -> It
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as ended:
-        if leave and raised.is_set():
+        if leave and raised:
             _leave(ended)
         raise
     finally:
@@ -81,27 +85,48 @@ def last_words(call: Callable[[], None]) -> Iterator[None]:
         _last_words.remove(call)
 
 
-def _noting(raised: threading.Event, handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
+def _noting(raised: list[int], handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         waits = False
         try:
             waits = handler(number, frame) is POSTPONED
         finally:
             if not waits:
-                raised.set()
+                raised.append(number)
 
     return interrupt
 
 
-def _watch(receiver: socket.socket, raised: threading.Event, grace: float) -> None:
+def _watch(receiver: socket.socket, raised: list[int], grace: float) -> None:
     while numbers := receiver.recv(64):
         ending = [number for number in numbers if number in ENDING]
-        if ending and not raised.wait(grace):
+        if ending and not _comes(raised, grace):
             for call in _last_words:
                 with suppress(Exception):
                     call()
             _say_interrupted()
             os._exit(128 + ending[0])
+
+
+def _comes(raised: list[int], seconds: float) -> bool:
+    """Wait until a handler has run, for so many seconds at most."""
+    until = time.monotonic() + seconds
+    while not raised and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+    return bool(raised)
+
+
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """Leave signals to the handlers that are set inside, such as a server's: no thread ends the process after them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 def _no_wakeup() -> None:

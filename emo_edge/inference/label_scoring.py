@@ -23,9 +23,9 @@ from emo_edge.runtimes.loading.engines import LanguageChain, PictureChain
 from emo_edge.tensors import Tensor
 from emo_edge.utils.timing import Stopwatch
 
-BLANK_SCORES = 32
 HIGHEST_TEMPERATURE = 1e6
 """Beyond it rounding would soon no longer tell the labels apart."""
+BLANK_SCORES = 32
 """Prompts and label lists whose blank-image scores are kept, the latest ones."""
 
 PromptChunks = Callable[[], Sequence[Chunk]]

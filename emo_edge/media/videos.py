@@ -6,7 +6,8 @@ import logging
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,20 +67,21 @@ def clip_frames(path: str | Path, *, count: int = 8, progress: Progress = lambda
     gets the frames read and expected, now and then. Raises InputError when it is no video or holds no frame.
     """
     read = _read_file(path, count, progress)
-    return _taken(read, [read.shown_at(_middles(0.0, read.duration_s, count))])[0]
+    (clip,) = _clips(read, [read.shown_at(_middles(0.0, read.duration_s, count))])
+    return clip
 
 
 def segment_frames(
     path: str | Path, *, count: int = 8, progress: Progress = lambda done, total: None
-) -> list[list[TimedFrame]]:
-    """Return the frames of each segment of a video file, chosen within it as `clip_frames` chooses them."""
+) -> Iterator[list[TimedFrame]]:
+    """Yield the frames of each segment of a video file, chosen within it as `clip_frames` chooses them."""
     read = _read_file(path, count, progress)
     ends = [*(read.elapsed[start] for start in read.starts[1:]), read.duration_s]
     parts = [
         _middles(read.elapsed[start], end - read.elapsed[start], count)
         for start, end in zip(read.starts, ends, strict=True)
     ]
-    return _taken(read, [read.shown_at(times) for times in parts])
+    yield from _clips(read, [read.shown_at(times) for times in parts])
 
 
 def _read_file(path: str | Path, count: int, progress: Progress) -> _FileReading:
@@ -98,13 +100,13 @@ def _read_file(path: str | Path, count: int, progress: Progress) -> _FileReading
     return read
 
 
-def _taken(read: _FileReading, clips: list[list[int]]) -> list[list[TimedFrame]]:
-    """Return the frames of the indices of each clip; the file is read once more where one was not kept."""
-    indices = {index for clip in clips for index in clip}
-    if not read.kept.keys() >= indices:
-        with opened_capture(read.name, "video") as reader:
-            read.again(reader, indices)
-    return [[read.kept[index] for index in clip] for clip in clips]
+def _clips(read: _FileReading, clips: list[list[int]]) -> Iterator[list[TimedFrame]]:
+    """Yield the frames of each clip, whose indices ascend; the file is read once more where one was not kept."""
+    if read.kept.keys() >= {index for clip in clips for index in clip}:
+        yield from ([read.kept[index] for index in clip] for clip in clips)
+        return
+    with opened_capture(read.name, "video") as reader:
+        yield from read.again(reader, clips)
 
 
 def sampled_frames(source: str | int | Path, *, fps: float | None = None) -> Iterator[TimedFrame]:
@@ -211,13 +213,20 @@ class _FileReading:
     def _last_gap(self) -> float:
         return self.elapsed[-1] - self.elapsed[-2] if len(self.elapsed) > 1 else 0.0
 
-    def again(self, reader: FrameReader, indices: Collection[int]) -> None:
-        """Read the file a second time, keeping the frames at ``indices``."""
+    def again(self, reader: FrameReader, clips: Sequence[Sequence[int]]) -> Iterator[list[TimedFrame]]:
+        """Read the file a second time and yield each clip at its last frame, holding the frames of one alone."""
+        waiting, frames = deque(clips), dict[int, TimedFrame]()
         for index, (frame, position) in enumerate(on_time_line(reader.frames(), reader.step_s)):
-            if index in indices and index not in self.kept:
-                self.kept[index] = _timed(frame, index, position, self.name)
+            if waiting and index in waiting[0]:
+                kept = self.kept.pop(index, None)
+                frames[index] = kept or _timed(frame, index, position, self.name)
+            if waiting and index == waiting[0][-1]:
+                yield [frames[place] for place in waiting.popleft()]
+                frames = {}
             if index % REPORTED_EVERY == REPORTED_EVERY - 1:
                 self._progress(index + 1)
+        if waiting:
+            raise InputError(f"{self.name}: changed while it was read; read it again when it is complete")
 
     def shown_at(self, times: Sequence[float]) -> list[int]:
         """Return the indices of the frames shown at ``times``."""

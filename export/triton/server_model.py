@@ -76,15 +76,15 @@ class TritonPythonModel:
             if pixels is None:
                 return image_from_bytes(bytes(values.reshape(-1)[0]), "the picture")
             return rgb_frame(values[0])
-        except EmoEdgeError as error:
-            return error
+        except Exception as error:  # one request alone has it
+            return _own(error)
 
     def _readings(self, images: Sequence[Image]) -> list[list[EmotionResult] | EmoEdgeError]:
         """Read all pictures in one call; where that fails, each by itself, to find out whose error it is."""
         try:
             return [*self._pipeline.read_many(images, self._request)] if images else []
-        except EmoEdgeError as error:
-            return [error] if len(images) == 1 else [one for image in images for one in self._readings([image])]
+        except Exception as error:
+            return [_own(error)] if len(images) == 1 else [one for image in images for one in self._readings([image])]
 
     def _response(self, image: Image, faces: list[EmotionResult] | EmoEdgeError) -> Any:
         if isinstance(faces, EmoEdgeError):
@@ -103,6 +103,12 @@ class TritonPythonModel:
         kind = self._utils.TritonError
         code = kind.INVALID_ARG if isinstance(error, InputError) else kind.INTERNAL
         return self._utils.InferenceResponse(output_tensors=[], error=kind(str(error), code))
+
+
+def _own(error: Exception) -> EmoEdgeError:
+    return (
+        error if isinstance(error, EmoEdgeError) else EmoEdgeError(f"cannot be read ({type(error).__name__}: {error})")
+    )
 
 
 def _strings(texts: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ from emo_edge.cli.engine_options import engine_options
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
+from emo_edge.console.interrupts import own_handlers
 from emo_edge.console.status_line import StatusLine, StatusLogHandler
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
@@ -112,7 +113,8 @@ def main(bundle: Path, **options: Any) -> None:
             server = make_server(
                 service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None), feeds
             )
-            server.run(sockets=[bound])
+            with own_handlers():
+                server.run(sockets=[bound])
 
 
 def _address(options: dict[str, Any], *, has_token: bool) -> Address:

@@ -61,7 +61,7 @@ class ExpressionTrack:
         """Return what begins and ends with these smoothed probabilities; an apex is known at the end alone."""
         changes = []
         if self._now is not None and probabilities.get(self._now.label, 0.0) < ENDS:
-            changes += self.end(seconds, probabilities.get(self._now.label, 0.0))
+            changes += self.end(seconds, probabilities)
         label = max(probabilities, key=probabilities.__getitem__)
         if self._now is None and label != NEUTRAL and probabilities[label] >= BEGINS:
             self._now = _Expression(label, [])
@@ -70,10 +70,12 @@ class ExpressionTrack:
             self._now.add(seconds, probabilities[self._now.label])
         return changes
 
-    def end(self, seconds: float, probability: float) -> list[ExpressionChange]:
+    def end(self, seconds: float, probabilities: Mapping[str, float]) -> list[ExpressionChange]:
         """End the expression there is, if any: return its apex and its offset."""
         now, self._now = self._now, None
-        return [] if now is None else [now.apex(), ExpressionChange("offset", now.label, seconds, probability)]
+        if now is None:
+            return []
+        return [now.apex(), ExpressionChange("offset", now.label, seconds, probabilities.get(now.label, 0.0))]
 
 
 @dataclass
@@ -114,5 +116,4 @@ class LabelSmoothing:
         if face is None:
             return ()
         # Whoever is gone showed it at the last look.
-        probabilities = face.probabilities or {}
-        return face.expressions.end(face.seconds, max(probabilities.values(), default=0.0))
+        return face.expressions.end(face.seconds, face.probabilities or {})

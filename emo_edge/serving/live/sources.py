@@ -150,7 +150,9 @@ class SourceFeed:
                 viewer.event(text)
 
     def _without_address(self, text: str) -> str:
-        return utf8_text(text.replace(self._address, self.name) if self._address else text)
+        # The number of a camera is no secret, and stands in every other number as well.
+        hidden = self._address if not self._address.isdigit() else ""
+        return utf8_text(text.replace(hidden, self.name) if hidden else text)
 
     def _dismiss(self, reason: str) -> None:
         with self._changed:

@@ -128,6 +128,8 @@ async def _faces(service: Service, asked: ChatRequest, wanted: Request, client: 
 async def _read(service: Service, asked: ChatRequest, wanted: Request, client: str) -> list[EmotionResult]:
     if isinstance(asked.picture, bytes):
         return await _read_file(service, asked.picture, asked, wanted, client)
+    if service.remote.slots.locked():
+        raise ApiError(429, f"{service.limits.fetches} pictures are being fetched: try again", asked.picture.param)
     async with service.remote.slots:
         file = await service.remote.fetch(asked.picture.url, asked.picture.param)
         return await _read_file(service, file, asked, wanted, client)

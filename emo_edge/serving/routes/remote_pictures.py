@@ -84,7 +84,7 @@ class RemotePictures:
             return await asyncio.wait_for(self._follow(url, param), self.limits.fetch_s)
         except asyncio.TimeoutError:
             raise ApiError(400, f"the picture did not arrive within {self.limits.fetch_s:g} s", param) from None
-        except (OSError, ssl.SSLError, h11.RemoteProtocolError, UnicodeError):
+        except (OSError, ssl.SSLError, h11.RemoteProtocolError, ValueError):  # of an address that it leads on to, too
             # Without the reason: it would tell a client about this machine's network.
             raise ApiError(400, "the picture's host did not answer as a web server does", param) from None
 

@@ -184,3 +184,21 @@ def test_chunks_are_bounded_and_a_video_is_one_of_its_own() -> None:
     assert [[item.name for item in chunk] for chunk in chunks(items)] == [["3"], [*"0124567", "8"], [*"9", "10", "11"]]
     large = [Item(str(number), data=bytes(CHUNK_BYTES // 2)) for number in range(4)]
     assert [len(chunk) for chunk in chunks(large)] == [3, 1] and CHUNK_ITEMS == 8
+
+
+def test_a_table_that_is_damaged_behind_its_end_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "paths.parquet"
+    table = pyarrow.table({"path": [f"{number:05d}-{'x' * 40}.jpg" for number in range(2000)]})
+    pyarrow.parquet.write_table(table, path, row_group_size=100, use_dictionary=False, compression="none")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4000] = bytes(4000)
+    path.write_bytes(data)
+    items = list(Listing([str(path)]))
+    assert items[0].error is None and items[-1].error is not None and "is damaged behind row" in items[-1].error
+
+
+def test_a_tar_keeps_no_member(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            shard.add(DRAWINGS[0], name)
+    assert [Path(item.name).name for item in Listing([str(tmp_path / "a.tar")])] == ["a.jpg", "b.jpg", "c.jpg"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import FrameType
 
 import pytest
 
@@ -51,6 +52,26 @@ def test_a_native_call_is_left_at_once() -> None:
     code, _, errors, seconds = interrupted(NATIVE)
     assert (code, errors) == (130, "interrupted\n")
     assert seconds < 10  # the call itself takes minutes
+
+
+def test_a_handler_takes_no_lock_that_a_second_signal_would_wait_for() -> None:
+    files, before = set[str](), sys.gettrace()
+
+    def note(frame: FrameType, event: str, value: object) -> None:
+        files.add(frame.f_code.co_filename)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with prompt_interrupts(leave=False):
+            sys.settrace(note)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            sys.settrace(before)
+    finally:
+        sys.settrace(before)
+        signal.signal(signal.SIGINT, handler)
+    assert any(name.endswith("interrupts.py") for name in files)
+    assert threading.__file__ not in files
 
 
 def test_what_cleans_up_is_given_its_time() -> None:

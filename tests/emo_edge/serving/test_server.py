@@ -11,8 +11,9 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -342,6 +343,23 @@ def test_a_signal_lets_requests_end(small_bundle: Path, drawing: bytes, number: 
         assert ended == code
         assert time.monotonic() - started < 10
         assert "Traceback" not in said
+
+
+def test_a_signal_lets_every_request_end_that_is_under_way(small_bundle: Path, drawing: bytes) -> None:
+    """Also where that takes longer than a command's own second of grace: no answer breaks off."""
+
+    def status(url: str) -> int | None:
+        try:
+            return ask(url, drawing, PNG).status
+        except urllib.error.URLError:  # too late to be connected
+            return None
+
+    with ServedCommand(small_bundle, "--device", "cpu") as command, ThreadPoolExecutor(60) as clients:
+        under_way = [clients.submit(status, f"{command.url}/v1/readings") for _ in range(60)]
+        wait(under_way, return_when=FIRST_COMPLETED)
+        assert command.end()[0] == 143
+        answers = [answer.result() for answer in under_way]
+    assert set(answers) <= {200, 503, None} and answers.count(200) > 1, answers
 
 
 def test_a_signal_ends_live_pages_with_a_code(small_bundle: Path) -> None:

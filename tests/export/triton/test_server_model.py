@@ -15,6 +15,7 @@ import pytest
 from emo_edge import EmotionPipeline, read_image
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.reader import Bundle
+from emo_edge.export.triton import server_model
 from emo_edge.export.triton.repository import RepositorySettings, write_repository
 
 DRAWINGS = [sample.source for sample in packaged_samples(4) if isinstance(sample.source, Path)]
@@ -93,6 +94,23 @@ def test_its_numbers_are_those_of_the_pipeline(model: Any, utils: Any, opened: B
     assert {name: value.shape for name, value in together[-1].items()} == {
         "probabilities": (1, 0, 7), "label": (1, 0), "boxes": (1, 0, 4), "json": (1, 1)
     }  # fmt: skip
+
+
+def test_an_unforeseen_failure_is_of_its_own_request_alone(
+    model: Any, utils: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = server_model.rgb_frame
+
+    def failing(values: np.ndarray) -> np.ndarray:
+        if values.shape[0] == 8:
+            raise MemoryError("no memory")
+        return real(values)
+
+    monkeypatch.setattr(server_model, "rgb_frame", failing)
+    good = [utils.Tensor("image", read_image(DRAWINGS[0])[None])]
+    responses = model.execute([good, [utils.Tensor("image", np.zeros((1, 8, 8, 3), np.uint8))]])
+    assert responses[0].error is None
+    assert responses[1].error.code == "INTERNAL" and "MemoryError: no memory" in responses[1].error.text
 
 
 def test_an_error_is_of_its_own_request_alone(model: Any, utils: Any) -> None:

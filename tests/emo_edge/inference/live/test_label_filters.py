@@ -93,3 +93,10 @@ def test_a_lost_face_ends_its_expression_and_one_without_settings_has_none() -> 
     assert smoothing.of(3) == {} and not smoothing.drop(3)
     none = LabelSmoothing(None)
     assert not none.add(1, {"neutral": 0.1, "joy": 0.9}, 1.0) and none.of(1) == {}
+
+
+def test_the_end_of_a_lost_face_has_the_probability_of_its_own_expression() -> None:
+    track = ExpressionTrack()
+    assert [one.change for one in track.add({"happiness": 0.7, "anger": 0.3}, 1.0)] == ["onset"]
+    apex, offset = track.end(2.0, {"happiness": 0.45, "anger": 0.55})
+    assert (apex.change, offset.change, offset.label, offset.probability) == ("apex", "offset", "happiness", 0.45)

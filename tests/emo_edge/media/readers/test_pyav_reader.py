@@ -79,7 +79,7 @@ def test_joined_files_are_read_to_the_end(tmp_path: Path) -> None:
         (segment, time_s) for segment in (0, 1) for time_s in (0, 0.5, 1, 1.5)
     ]
     assert [frame.index for frame in clip_frames(tmp_path / "joined.ts", count=4)] == [5, 15, 25, 35]
-    clips = segment_frames(tmp_path / "joined.ts", count=2)
+    clips = list(segment_frames(tmp_path / "joined.ts", count=2))
     assert [[frame.index for frame in clip] for clip in clips] == [[5, 15], [25, 35]]
     assert [[round(frame.time_s, 1) for frame in clip] for clip in clips] == [[0.5, 1.5]] * 2
     (one,) = segment_frames(tmp_path / "one.ts", count=2)

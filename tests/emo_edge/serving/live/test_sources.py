@@ -248,3 +248,11 @@ def test_a_picture_is_no_source(in_process: Any, tmp_path: Path) -> None:
     picture.write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(InputError, match="is an image"), in_process(sources={"a": str(picture)}):
         pass
+
+
+def test_the_number_of_a_camera_hides_no_digit() -> None:
+    feed = SourceFeed("door", lambda: iter(()), "0")  # type: ignore[arg-type, return-value]
+    assert feed._without_address("nothing came for 10 s; opened again in 0.5 s") == (
+        "nothing came for 10 s; opened again in 0.5 s"
+    )
+    feed.close()
