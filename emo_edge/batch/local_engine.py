@@ -86,7 +86,7 @@ class LocalEngine:
             workers: number of processes; None takes one a usable CPU, and one alone where a card reads.
             usable: CPUs that this process may use; threads of all workers together are no more.
         """
-        self.count = workers or usable
+        self.count = workers or (1 if config.device in GPU_DEVICES else usable)
         self._chosen = workers is not None
         threads = config.threads or max(1, usable // self.count)
         self._config = LabelConfig(**{**vars(config), "threads": threads})

@@ -72,7 +72,7 @@ def live(
     or stream that is lost, after the event that says so, unless it is to be opened again; InputError after the frames
     of a file that is cut off or damaged. Of several sources the others go on, and the first error comes at the end.
     """
-    return _prepared(pipeline, source, request, settings).events()
+    return live_run(pipeline, source, request, settings).events()
 
 
 def live_async(
@@ -86,7 +86,7 @@ def live_async(
     Args, events and errors are those of `live`. A task that is cancelled waits for the reading under way and closes the
     source and the threads; after ``break``, ``contextlib.aclosing`` or ``aclose`` does so at once.
     """
-    return _in_thread(_prepared(pipeline, source, request, settings))
+    return _in_thread(live_run(pipeline, source, request, settings))
 
 
 async def _in_thread(run: LiveRun) -> AsyncGenerator[LiveEvent, None]:
@@ -103,13 +103,16 @@ async def _in_thread(run: LiveRun) -> AsyncGenerator[LiveEvent, None]:
         await asyncio.shield(closed)
 
 
-def _prepared(
+def live_run(
     pipeline: ReadingPipeline,
     source: Source | Sequence[Source],
     request: Request | None,
     settings: LiveSettings | None,
 ) -> LiveRun:
-    """Check all there is to check, and open nothing yet."""
+    """Return what `live` follows, for whoever must stop it from another thread; nothing is opened yet.
+
+    Args and errors are those of `live`.
+    """
     asked, chosen = request or Request(), settings or LiveSettings()
     if asked.on_piece is not None:
         raise InputError("live results give no pieces of answers: leave `on_piece` out")

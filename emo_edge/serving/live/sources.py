@@ -15,9 +15,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from emo_edge.errors import EmoEdgeError, InputError
-from emo_edge.inference.live.api import live
+from emo_edge.inference.live.api import live, live_run
 from emo_edge.inference.live.events import FrameEvent, LiveEvent, SourceEvent
 from emo_edge.inference.live.settings import LiveSettings
+from emo_edge.inference.live.sources import LiveRun
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.settings import CaptureSettings
@@ -53,17 +54,20 @@ class Viewer(Protocol):
 class SourceFeed:
     """One source: a thread that follows it, and its viewers."""
 
-    def __init__(self, name: str, open_events: Events, address: str = "") -> None:
+    def __init__(
+        self, name: str, open_events: Events, address: str = "", stop: Callable[[], None] = lambda: None
+    ) -> None:
         """Begin to wait for viewers.
 
         Args:
             name: that viewers use.
             open_events: opens the source.
             address: as events show it, without its password; viewers get the name in its place.
+            stop: ends the events, from another thread, also while none comes.
         """
         self.name, self.state, self.reason = name, "closed", ""
         self._address = address
-        self._open, self._viewers = open_events, list[Viewer]()
+        self._open, self._viewers, self._stop = open_events, list[Viewer](), stop
         self._changed, self._closing = threading.Condition(), False
         self._watched_s = 0.0
         self._thread = threading.Thread(target=self._work, name=f"source {name}", daemon=True)
@@ -85,12 +89,17 @@ class SourceFeed:
             if viewer in self._viewers:
                 self._viewers.remove(viewer)
 
-    def close(self) -> None:
-        """End; a reading under way ends first."""
+    def end(self) -> None:
+        """Ask the thread to end, and let the viewers go."""
         with self._changed:
             self._closing = True
             self._changed.notify()
+        self._stop()
         self._dismiss("the server is ending")
+
+    def close(self) -> None:
+        """End; a reading under way ends first."""
+        self.end()
         self._thread.join(LINGER_S)
 
     def _work(self) -> None:
@@ -203,22 +212,30 @@ def open_sources(service: Service, addresses: dict[str, str]) -> Iterator[dict[s
     """Yield a feed of each source, by name; raise InputError for an address that cannot be one."""
     settings = LiveSettings(capture=CaptureSettings(reconnect=True, realtime=True))
 
-    def opener(name: str, address: str) -> Events:
+    def feed(name: str, address: str) -> SourceFeed:
+        runs = list[LiveRun]()
+
         def events() -> Generator[LiveEvent, None, None]:
-            return live(QueuedPipeline(service, f"source-{name}"), address, service.request, settings)
+            runs[:] = [live_run(QueuedPipeline(service, f"source-{name}"), address, service.request, settings)]
+            return runs[0].events()
 
-        return events
+        def stop() -> None:
+            for run in runs:
+                run.stop()
 
-    openers = {name: opener(name, address) for name, address in addresses.items()}
+        return SourceFeed(name, events, without_password(address), stop)
+
     for address in addresses.values():
         # What cannot be a source is refused before the server says that it is ready; nothing is opened yet.
         live(service.pipeline, address, service.request, settings).close()
-    feeds = {name: SourceFeed(name, events, without_password(addresses[name])) for name, events in openers.items()}
+    feeds = {name: feed(name, address) for name, address in addresses.items()}
     try:
         yield feeds
     finally:
-        for feed in feeds.values():
-            feed.close()
+        for one in feeds.values():
+            one.end()
+        for one in feeds.values():
+            one.close()
 
 
 def jpeg(image: Image) -> bytes:

@@ -256,3 +256,18 @@ def test_the_number_of_a_camera_hides_no_digit() -> None:
         "nothing came for 10 s; opened again in 0.5 s"
     )
     feed.close()
+
+
+def test_a_source_that_gives_nothing_does_not_hold_the_end_up() -> None:
+    stopped, begun = threading.Event(), threading.Event()
+
+    def silent() -> Generator[LiveEvent, None, None]:
+        begun.set()
+        assert stopped.wait(PATIENCE_S)
+        yield from ()
+
+    feed = SourceFeed("door", silent, "camera", stopped.set)
+    feed.join(Watcher())
+    assert begun.wait(PATIENCE_S)
+    feed.close()
+    assert not feed._thread.is_alive()
