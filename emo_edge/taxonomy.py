@@ -44,6 +44,9 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26)
 """FACS action units that the synthetic faces drive, by number."""
 
+FACS_UNITS = (*range(1, 8), *range(9, 29), *range(29, 40), 43, 45, 46)
+"""Numbers of the Facial Action Coding System: units of the face, and descriptors of jaw, lips and eyes."""
+
 LANDMARK_REGIONS: dict[str, tuple[int, int]] = {
     "jaw": (0, 17),
     "right_brow": (17, 22),

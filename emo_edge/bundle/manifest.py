@@ -1,7 +1,7 @@
 """The manifest of a bundle: typed, versioned, closed sets of keys. A device needs nothing else to know a model.
 
 `emo_edge.bundle.sections` holds its keys and their types. `schema()` is the JSON Schema that ships as
-``emo_edge/schemas/manifest-1.json``.
+``emo_edge/schemas/manifest-2.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from emo_edge.bundle.sections import (
     OUTPUTS,
     PARTS,
     QUESTION_INPUT,
+    UNIT_INTENSITY,
+    UNIT_PRESENCE,
     VALUES,
+    ActionUnits,
     BundleFile,
     Components,
     Detector,
@@ -51,7 +54,10 @@ __all__ = [
     "OUTPUTS",
     "PARTS",
     "QUESTION_INPUT",
+    "UNIT_INTENSITY",
+    "UNIT_PRESENCE",
     "VALUES",
+    "ActionUnits",
     "BundleFile",
     "Components",
     "Detector",
@@ -70,7 +76,7 @@ __all__ = [
     "schema",
 ]
 MANIFEST_NAME = "manifest.json"
-BUNDLE_VERSION = 1
+BUNDLE_VERSION = 2
 MOST_VALUES = 1 << 16
 """Values in ``manifest.json``."""
 REFERENCE_KEY = "reference"

@@ -12,6 +12,8 @@ from emo_edge.bundle.sections import (
     OUTPUTS,
     PARTS,
     QUESTION_INPUT,
+    UNIT_INTENSITY,
+    UNIT_PRESENCE,
     VALUES,
     ManifestSections,
     Profile,
@@ -30,6 +32,7 @@ def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
         *_label_checks(manifest),
         *_value_checks(manifest),
         *_output_checks(manifest),
+        *_unit_checks(manifest),
         *_crop_checks(manifest),
         *_file_checks(manifest),
         *(
@@ -142,6 +145,26 @@ def _value_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
     if not shapes:
         return [(not count, f"face_labels.values names rows, and components.face lacks {VALUES}")]
     return [(shapes[0][1:] == (count,), f"{VALUES} {list(shapes[0])} needs {count}, a row each of face_labels.values")]
+
+
+def _unit_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
+    """Require outputs for the action units, the units of these outputs, and the version that knows both."""
+    section, parts = manifest.action_units, manifest.components
+    given = {one.name: one.shape for one in parts.face.outputs} if parts.face else {}
+    shapes = {name: given[name] for name in (UNIT_PRESENCE, UNIT_INTENSITY) if name in given}
+    newest = 1 if section is None else 2
+    checks = [(manifest.bundle_version == newest, f"bundle_version must be {newest} of what the manifest has")]
+    if section is None:
+        return [*checks, (not shapes, f"components.face gives {', '.join(shapes)}, and there is no action_units")]
+    count = len(section.units)
+    return [
+        *checks,
+        (UNIT_PRESENCE in shapes, f"action_units needs the output {UNIT_PRESENCE} of components.{section.source}"),
+        *(
+            (shape[1:] == (count,), f"{name} {list(shape)} needs {count}, a row each of action_units.units")
+            for name, shape in shapes.items()
+        ),
+    ]
 
 
 def _output_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:

@@ -31,6 +31,7 @@ from emo_edge.bundle.prompts import (
 )
 from emo_edge.errors import BundleError
 from emo_edge.metrics.label_agreement import interval_checks
+from emo_edge.taxonomy import FACS_UNITS
 from emo_edge.tensors import TensorSpec
 from emo_edge.utils.settings import Figures, Line, Name, Section, Size, Text, require
 from emo_edge.utils.text import NAME_BREAKS
@@ -54,6 +55,8 @@ ALONE = ({FACE_TOKENS}, {LABEL_LOGITS}, {LABEL_LOGITS, VALUES})
 """Outputs of a face graph that has no attributes."""
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""
+UNIT_PRESENCE, UNIT_INTENSITY = "au_presence", "au_intensity"
+"""Outputs of action units, [N, units] each: logits, and intensities from 0 to 5, which may be absent."""
 LARGEST_CONTEXT, LARGEST_CROP, LARGEST_TENSOR = 1 << 17, 2048, 1 << 28
 """Positions; pixels of a side; values of one row of a graph's input or output."""
 UNPLAIN = re.compile(rf'[\\:"]|{NAME_BREAKS.pattern}')
@@ -228,6 +231,32 @@ class LiveLabels(Section):
     """Figures of the fit and of held-out clips."""
 
 
+class ActionUnits(Section):
+    """The action units that a graph gives, in the order of its outputs, and when each counts as active."""
+
+    source: Literal["face"]
+    """Component whose graph has the outputs `UNIT_PRESENCE` and, where it gives intensities, `UNIT_INTENSITY`."""
+    units: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(min_length=1, max_length=len(FACS_UNITS))]
+    """FACS numbers."""
+    thresholds: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(max_length=len(FACS_UNITS))]
+    """Probability from which each unit counts as active."""
+    network: Line
+    """Name of the network, such as ``sacl``."""
+
+    @model_validator(mode="after")
+    def _units_fit(self) -> ActionUnits:
+        unknown = [str(unit) for unit in self.units if unit not in FACS_UNITS]
+        require(
+            (not unknown, f"action_units.units {', '.join(unknown)}: no units of FACS"),
+            (len(set(self.units)) == len(self.units), "action_units.units has a unit twice"),
+            (
+                len(self.thresholds) == len(self.units),
+                f"action_units.thresholds has {len(self.thresholds)} numbers for {len(self.units)} units",
+            ),
+        )
+        return self
+
+
 class Profile(Section):
     """One variant of every component there is, by name."""
 
@@ -249,7 +278,8 @@ class Profile(Section):
 class ManifestSections(Section):
     """The keys of ``manifest.json``, before one is compared with another."""
 
-    bundle_version: Literal[1] = 1
+    bundle_version: Literal[1, 2] = 1
+    """2 with ``action_units``, which programs of version 1 do not know."""
     name: Line
     components: Components
     preprocessing: Preprocessing
@@ -266,6 +296,8 @@ class ManifestSections(Section):
     scoring: Scoring = Scoring()
     live: LiveLabels | None = None
     """None, as in bundles of older programs, gives raw labels alone."""
+    action_units: ActionUnits | None = None
+    """None where no graph gives any."""
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
     default_profile: Name
@@ -273,10 +305,11 @@ class ManifestSections(Section):
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``live`` out where it is absent, so that such a manifest is written as it always was."""
+        """Leave out newer sections that are absent, so that such a manifest is written as it always was."""
         values: dict[str, Any] = handler(self)
-        if self.live is None:
-            values.pop("live", None)
+        for name in ("live", "action_units"):
+            if getattr(self, name) is None:
+                values.pop(name, None)
         return values
 
     def files(self) -> list[BundleFile]:

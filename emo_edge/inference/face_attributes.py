@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_edge.bundle.prompts import FaceLabels
-from emo_edge.inference.probability import softmax
+from emo_edge.inference.probability import sigmoid, softmax
 from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import FaceAttributes
 from emo_edge.media.crops import Crop
@@ -48,7 +47,7 @@ def face_attributes(
         landmarks=crop.to_frame(outputs["landmarks"][middle]),
         pose_degrees=dict(zip(("pitch", "yaw", "roll"), pose.tolist(), strict=True)),
         attributes=_attributes(outputs["attributes"][middle], labels, demographics=demographics) if face_facts else {},
-        hidden_points=_sigmoid(outputs["visibility"][middle]),
+        hidden_points=np.asarray(sigmoid(outputs["visibility"][middle]), np.float32),
         demographics={
             name: dict(zip(getattr(labels, name), probabilities, strict=True)) for name, probabilities in heads.items()
         },
@@ -61,9 +60,5 @@ def shown_attributes(labels: FaceLabels, *, demographics: bool) -> list[str]:
 
 
 def _attributes(logits: Tensor, labels: FaceLabels, *, demographics: bool) -> dict[str, float]:
-    probabilities = dict(zip(labels.attributes, _sigmoid(logits).tolist(), strict=True))
+    probabilities = dict(zip(labels.attributes, np.asarray(sigmoid(logits), np.float32).tolist(), strict=True))
     return {name: probabilities[name] for name in shown_attributes(labels, demographics=demographics)}
-
-
-def _sigmoid(logits: Tensor) -> NDArray[np.float32]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), np.float32)

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from emo_edge.bundle.manifest import VALUES
+from emo_edge.bundle.manifest import UNIT_INTENSITY, VALUES
 from emo_edge.bundle.prompts import ValueRange
 from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
 from emo_edge.tensors import Tensor
 
 BASELINE_DEVICE = "cpu"
 """Every other device is compared with it, so what it computes is the bundle's own."""
-LARGEST = {"landmarks": 3.0, "pose": math.pi}
+LARGEST = {"landmarks": 3.0, "pose": math.pi, UNIT_INTENSITY: 5.0}
 """Largest magnitude by output: a landmark lies in the crop, [-1, 1], or one crop beside it; pose is in radians."""
 ROUNDING = 1e-6
 

@@ -21,6 +21,7 @@ from emo_edge.faces.detector import DetectedFace, FaceDetector
 from emo_edge.faces.registry import FixedBox, WholeImage, faces_in_boxes
 from emo_edge.faces.second_look import ClipLook, SecondLook, look_at_clip, looks_like_crop, second_look
 from emo_edge.faces.tracks import FacesOfTrack, faces_of_clip
+from emo_edge.inference.action_units import unit_readings
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse, refuse_after_fork
 from emo_edge.inference.face_attributes import face_attributes
@@ -311,6 +312,9 @@ class EmotionPipeline:
             probabilities=scores.probabilities,
             values=self.label_network.values(features.face_outputs, rows) if self.label_network else {},
             face=attributes,
+            action_units=unit_readings(features.face_outputs, middle, manifest.action_units)
+            if manifest.action_units
+            else {},
             answers=scores.answers,
             stage_ms=watch.milliseconds,
             settings=replace(

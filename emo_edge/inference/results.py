@@ -1,6 +1,6 @@
 """Requests and results of the pipeline: results carry their settings and the time of each stage.
 
-`EmotionResult.to_dict` is the JSON that ``emo-edge infer`` prints: it is part of ``emo_edge/schemas/result-1.json``.
+`EmotionResult.to_dict` is the JSON that ``emo-edge infer`` prints: it is part of ``emo_edge/schemas/result-2.json``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detector import Point
 from emo_edge.faces.second_look import SecondLook
+from emo_edge.inference.action_units import UnitReading
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.sources import without_password
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.utils.text import utf8_name, utf8_text
 
-RESULT_VERSION = 1
-READING_VERSION = 1
+RESULT_VERSION, READING_VERSION = 1, 1
+"""Of results without action units."""
+UNITS_RESULT_VERSION, UNITS_READING_VERSION = 2, 2
+"""Of results of a bundle that gives action units."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class EmotionResult:
     """x, y in frame pixels of both eyes, the nose and both corners of the mouth, where the detector gives them."""
     values: dict[str, float] = field(default_factory=dict)
     """By name, such as valence and arousal, each on its scale in the manifest; empty where the bundle gives none."""
+    action_units: dict[str, UnitReading] = field(default_factory=dict)
+    """By name, such as AU12; of a clip, of its middle frame. Empty where the bundle gives none."""
     rotation: int = 0
     """Degrees by which an image was turned, counter-clockwise, before it was read. ``box``, ``points`` and landmarks
     are in the image as given; head pose is in the turned one."""
@@ -153,8 +158,9 @@ class EmotionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this face."""
+        units = {name: unit.to_dict() for name, unit in self.action_units.items()}
         return {
-            "reading_version": READING_VERSION,
+            "reading_version": UNITS_READING_VERSION if self.action_units else READING_VERSION,
             "cold": self.cold,
             "label": self.label,
             "probabilities": _rounded(self.probabilities, 5),
@@ -165,6 +171,7 @@ class EmotionResult:
             "frames": self.frames,
             **({"rotation": self.rotation} if self.rotation else {}),
             "face": self.face.to_dict() if self.face else None,
+            **({"action_units": units} if units else {}),
             "answers": dict(self.answers),
             "stage_ms": _rounded(self.stage_ms, 2),
             "settings": {**asdict(self.settings), "labels": list(self.settings.labels)},
@@ -207,11 +214,16 @@ class SourceResult:
     segment: int = 0
     """Of a clip: the number of jumps of the video's time stamps before it."""
 
+    @property
+    def version(self) -> int:
+        """Version of the JSON object: that of action units where a face has any."""
+        return UNITS_RESULT_VERSION if any(face.action_units for face in self.faces) else RESULT_VERSION
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-1.json``."""
+        """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-2.json``."""
         segment = {} if self.seconds is None else {"segment": self.segment}
         return {
-            "result_version": RESULT_VERSION,
+            "result_version": self.version,
             "source": utf8_name(without_password(self.source)),
             "kind": self.kind,
             "size": None if self.image is None else [self.image.shape[1], self.image.shape[0]],

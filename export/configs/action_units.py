@@ -12,10 +12,9 @@ from pydantic import Field, model_validator
 
 from emo_edge.export.configs.bounds import Pixels, Width
 from emo_edge.export.configs.networks import VisionConfig
+from emo_edge.taxonomy import FACS_UNITS
 from emo_edge.utils.settings import Section, require
 
-FACS_UNITS = (*range(1, 8), *range(9, 29), *range(29, 40), 43, 45, 46)
-"""Numbers of the Facial Action Coding System: units of the face, and descriptors of jaw, lips and eyes."""
 BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 

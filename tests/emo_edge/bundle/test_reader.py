@@ -237,8 +237,8 @@ def test_parts_that_do_not_fit_are_refused(toy: Path, edit: Callable[[dict[str, 
 
 
 def test_a_newer_version_asks_for_an_update(toy: Path) -> None:
-    change(toy, lambda m: m.update(bundle_version=2, novelty={}))
-    assert "has version 2, this emo-edge reads up to 1: update emo-edge" in refusal(toy)
+    change(toy, lambda m: m.update(bundle_version=3, novelty={}))
+    assert "has version 3, this emo-edge reads up to 2: update emo-edge" in refusal(toy)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b'"text"', b"\xff\xfe", b"[" * 100_000])
@@ -534,7 +534,7 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_published_schema_is_the_one_in_the_code() -> None:
-    path = Path(bundle_module.__file__).parents[1] / "schemas" / "manifest-1.json"
+    path = Path(bundle_module.__file__).parents[1] / "schemas" / "manifest-2.json"
     assert json.loads(path.read_text(encoding="utf-8")) == schema()
 
 
