@@ -136,6 +136,7 @@ def _schemas() -> dict[str, Any]:
             label_sets={"type": "object", "additionalProperties": _strings()},
             values=_strings(),
             has_answers=BOOLEAN,
+            has_face_facts=BOOLEAN,
             question=STRING,
             live_event_version={"const": 1},
             emo_edge=STRING,

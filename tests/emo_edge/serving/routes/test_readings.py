@@ -127,8 +127,12 @@ def test_a_network_of_labels_and_values(
         info = ask(f"{server.url}/v1/info").json
         (result,) = results_of(ask(f"{server.url}/v1/readings", drawing, PNG))
         assert [model["id"] for model in ask(f"{server.url}/v1/models").json["data"]] == [info["name"]]
+        facts = ask(f"{server.url}/v1/readings?face_facts=true", drawing, PNG)
     assert info["values"]
     assert not info["has_answers"]
+    assert not info["has_face_facts"]
+    assert facts.status == 400
+    assert "has no network of face facts: leave `face_facts`" in facts.json["error"]["message"]
     assert list(result["readings"][0]["values"]) == info["values"]
     assert list(result["readings"][0]["probabilities"]) == info["labels"]
 
