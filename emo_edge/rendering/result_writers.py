@@ -174,7 +174,7 @@ def settings_json(settings: Settings) -> dict[str, Any]:
 def result_json(result: SourceResult, *, compact: bool, settings: bool = True) -> dict[str, Any]:
     """Return the JSON object of a result, without settings where they stand elsewhere.
 
-    Compact, it has neither landmarks, hidden points, stage times nor settings.
+    Compact, it has neither landmarks, hidden points, stage times nor settings, and of action units the active ones.
     """
     document = result.to_dict()
     for reading in document["readings"]:
@@ -184,6 +184,8 @@ def result_json(result: SourceResult, *, compact: bool, settings: bool = True) -
             del reading["stage_ms"]
             face = reading["face"] or {}
             reading["face"] = {name: value for name, value in face.items() if name not in LEFT_OUT} or None
+            if units := reading.get("action_units"):
+                reading["action_units"] = {name: unit for name, unit in units.items() if unit["active"]}
     return document
 
 
