@@ -153,15 +153,15 @@ def unit_figures(model: EmoLlamaForConditionalGeneration, arrays: Arrays) -> dic
     active = np.concatenate(presence) >= np.asarray(config.active_from)
     scores = f1_of_counts(detection_counts(drawn >= CUE_THRESHOLD, active))
     worst = int(np.nanargmin(scores))
-    found = {
+    measured = {
         f"mean F1 of {len(columns)}": mean_of_defined(scores),
         f"lowest F1 (AU{config.units[worst]})": float(scores[worst]),
     }
     if intensity:
         levels = np.concatenate(intensity)
         agreement = np.array([icc_3_1(5 * drawn[:, unit], levels[:, unit]) for unit in range(len(columns))])
-        found["mean ICC(3,1) of intensities"] = mean_of_defined(agreement)
-    return found
+        measured["mean ICC(3,1) of intensities"] = mean_of_defined(agreement)
+    return measured
 
 
 @torch.inference_mode()
