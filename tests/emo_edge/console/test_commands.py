@@ -40,6 +40,8 @@ Commands:
   infer          Read the faces in SOURCES with BUNDLE.
   label          Write a row for every face in SOURCES to Parquet files, with
                  BUNDLE.
+  track          Write a row for every face in every frame of VIDEOS, with the
+                 face network of BUNDLE.
   pulse          Measure the pulse of the faces in SOURCES from the colour of
                  their skin. Not a medical device.
   live           Show the faces of SOURCE as they are now, with BUNDLE.
