@@ -52,7 +52,6 @@ def write_unit_bundle(
     shapes = _shapes(len(units), intensities, len(labels), geometry=geometry)
     contracts = [TensorContract(name=name, dtype="float32", shape=("N", *shape)) for name, shape in shapes.items()]
     image = TensorContract(name="image", dtype="uint8", shape=("N", SIDE, SIDE, 3))
-    section = ActionUnits(source="face", units=tuple(units), thresholds=(0.5,) * len(units), network="drawn for tests")
     with BundleWriter(target) as writer:
         path = writer.path("face-fp32.onnx")
         path.write_bytes(_graph(shapes))
@@ -68,7 +67,7 @@ def write_unit_bundle(
                 prompt=PromptConfig(),
                 label_sets={"own": tuple(labels)} if labels else {},
                 face_labels=FaceLabels(expression=tuple(labels)),
-                action_units=section if units else None,
+                action_units=_section(units) if units else None,
                 question_tokenizer=None,
                 max_question_tokens=None,
                 profiles={"exact": Profile(vision=None, connector=None, face="fp32", language=None)},
@@ -77,6 +76,10 @@ def write_unit_bundle(
             )
         )
     return target
+
+
+def _section(units: Sequence[int]) -> ActionUnits:
+    return ActionUnits(source="face", units=tuple(units), thresholds=(0.5,) * len(units), network="drawn for tests")
 
 
 def _shapes(units: int, intensities: bool, labels: int, *, geometry: bool) -> dict[str, tuple[int, ...]]:

@@ -141,7 +141,7 @@ def face_contents(bundle: Bundle) -> FaceContents:
         labels=resolve_labels(manifest, None) if LABEL_LOGITS in outputs else (),
         values=tuple(scale.name for scale in manifest.face_labels.values),
     )
-    if contents == FaceContents(geometry=False):
+    if face is None or contents == FaceContents(geometry=False):
         missing = "has no face network" if face is None else "has a face network that gives tokens alone"
         raise BundleError(f"{bundle.directory}: {missing}, so there is nothing to follow: use a bundle with landmarks, "
                           "action units or labels of its own")  # fmt: skip

@@ -125,7 +125,7 @@ def _read(
 
 @contextmanager
 def _record(run: TrackRun, target: Path, kind: SourceKind, made_by: Mapping[str, Any]) -> Iterator[Journal]:
-    """Open the record of a video, which no other process has; it stays where it is not removed."""
+    """Open the record of a video, which no other process has; it stays where it is not removed and holds frames."""
     path = target.with_name(f".{target.name}{JOURNAL_SUFFIX}")
     try:
         with FileLock(lock_path(target)):
@@ -134,7 +134,11 @@ def _record(run: TrackRun, target: Path, kind: SourceKind, made_by: Mapping[str,
             with Journal(path, made_by, run.network.width) as journal:
                 if journal.is_of_others:
                     run.note(f"{target}: a stopped run of other settings, or of another video, is begun anew")
-                yield journal
+                try:
+                    yield journal
+                finally:
+                    if not journal.frames:
+                        journal.remove()
     except LockedError as error:
         raise InputError(f"{target}: {error.strerror}; wait for it, or choose another name") from error
     except OSError as error:

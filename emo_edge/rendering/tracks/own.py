@@ -33,7 +33,9 @@ def columns(contents: FaceContents) -> Columns:
     return [
         FrameColumns(("source",), "string", lambda frame, success: (frame.source,)),
         FrameColumns(("frame", "segment"), "integer", lambda frame, success: (frame.index, frame.segment)),
-        FrameColumns(("time_s", "elapsed_s"), "number", lambda frame, success: (frame.seconds, frame.elapsed_s), DIGITS),
+        FrameColumns(
+            ("time_s", "elapsed_s"), "number", lambda frame, success: (frame.seconds, frame.elapsed_s), DIGITS
+        ),
         FrameColumns(("success",), "integer", lambda frame, success: (int(success),)),
         FaceColumns(("face_id",), "integer", lambda face: (face.face_id,)),
         FaceColumns(("box_x0", "box_y0", "box_x1", "box_y1"), "number", lambda face: face.box, DIGITS),
