@@ -16,7 +16,7 @@ from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfi
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.faces.limits import NO_LIMITS, FaceLimits
 from emo_edge.inference.detectors import DetectorFiles
-from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
+from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, INT8_UNITS_GATE, PROFILE_FIGURES, Gate
 from emo_edge.utils.suggestions import did_you_mean
 
 
@@ -79,7 +79,7 @@ class CalibrationConfig:
         known = available_file_types(config.language, importance=True)
         types = self._requested_types(bundle, known)
         graphs = self._requested_graphs(bundle.manifest)
-        checked = self._checked_graphs(graphs)
+        checked = self._checked_graphs(graphs)._with_units(bundle.manifest)
         self._require_work(types, graphs, known)
         return replace(checked, types=types, int8=graphs)
 
@@ -90,6 +90,12 @@ class CalibrationConfig:
         _require_figures("gate", self.gate, GRAPH_FIGURES)
         _require_figures("int8_gate", self.int8_gate, PROFILE_FIGURES)
         return replace(self, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
+
+    def _with_units(self, manifest: Manifest) -> CalibrationConfig:
+        """Return the INT8 gate with the bound on action units, where the bundle gives any."""
+        if manifest.action_units is None:
+            return self
+        return replace(self, int8_gate=self.int8_gate.with_default(INT8_UNITS_GATE, "au-agreement"))
 
     def _check_names(self, manifest: Manifest, config: EmoLlamaConfig | LabelNetworkConfig) -> None:
         """Raise InputError for two targets, and for a profile or label set that is not there."""
