@@ -369,3 +369,18 @@ def test_help_names_every_format() -> None:
     words = " ".join(done.stdout.split())
     assert done.exit_code == 0 and "[openface|py-feat|libreface|emo-edge]" in words
     assert "A run that was stopped goes on with the same command." in words
+
+
+@pytest.mark.slow
+def test_no_language_model_is_opened(tiny_bundle: Path, video: Path, out: Path) -> None:
+    code = (
+        "import atexit, sys\n"
+        "loaded = lambda: print([name for name in ('llama_cpp', 'tokenizers', 'torch') if name in sys.modules])\n"
+        "atexit.register(loaded)\n"
+        "from emo_edge.cli import main\n"
+        "main()\n"
+    )
+    words = ["track", str(tiny_bundle), str(video), "--csv", str(out), "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]" and len(rows_of(out)) == FRAMES
