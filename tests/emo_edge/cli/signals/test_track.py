@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +280,49 @@ def test_a_password_is_written_nowhere(bundle: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     done = run(address, "clip.mp4", "--csv", tmp_path / "out.csv")
     assert done.exit_code == 4 and "the bundle comes before the videos" in done.stderr and "secret" not in done.output
+
+
+@pytest.fixture
+def address(video: Path) -> Iterator[str]:
+    """The video from a server that asks for a password, with a secret in the query."""
+    handler = partial(QuietHandler, directory=str(video.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://me:secret@127.0.0.1:{server.server_port}/{video.name}?token=secret"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        """Print nothing."""
+
+
+@pytest.mark.parametrize("option", ["csv", "parquet"])
+def test_an_address_is_a_table_without_its_password(bundle: Path, address: str, tmp_path: Path, option: str) -> None:
+    target = tmp_path / f"out.{option}"
+    done = run(bundle, address, f"--{option}", target)
+    assert done.exit_code == 0 and f"{FRAMES} frames, {FRAMES} faces" in done.stderr, done.stderr
+    assert b"secret" not in target.read_bytes() and "secret" not in done.output
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    if option == "csv":
+        assert rows_of(target)[0]["source"].startswith("http://127.0.0.1:")
+
+
+def test_ctrl_c_ends_the_table_of_an_address_with_what_is_there(
+    bundle: Path, address: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, calls = FaceNetwork.rows, list[int]()
+
+    def until_third(network: FaceNetwork, crops: Any) -> Any:
+        calls.append(len(crops))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return rows(network, crops)
+
+    monkeypatch.setattr(FaceNetwork, "rows", until_third)
+    done = run(bundle, address, "--csv", out)
+    assert done.exit_code == 130 and f"stopped after {2 * FRAMES_AT_ONCE} frames, which are written" in done.stderr
+    assert len(rows_of(out)) == 2 * FRAMES_AT_ONCE and [path.name for path in out.parent.iterdir()] == [out.name]
 
 
 def test_the_neutral_face_is_subtracted_from_intensities_alone(bundle: Path, video: Path, out: Path) -> None:
