@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from emo_edge.assets.packaged import packaged_checkpoint
-from emo_edge.benchmarks.emo_tiny.data import TEST_CLIPS, TEST_IMAGES, Arrays, Split, prepare
+from emo_edge.benchmarks.emo_tiny.data import CUE_THRESHOLD, TEST_CLIPS, TEST_IMAGES, Arrays, Split, prepare
 from emo_edge.benchmarks.emo_tiny.instructions import OPEN_QUESTIONS
 from emo_edge.benchmarks.emo_tiny.model_card import model_card
 from emo_edge.bundle.prompts import classify_question
@@ -31,6 +31,8 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics import classification
 from emo_edge.metrics.facial_cues import cues_in
+from emo_edge.metrics.unit_detection import detection_counts, f1_of_counts, mean_of_defined
+from emo_edge.metrics.value_agreement import icc_3_1
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.taxonomy import ACTION_UNITS, EXPRESSIONS, LABEL_SETS, PARSING_CLASSES
 
@@ -130,6 +132,36 @@ def face_figures(model: EmoLlamaForConditionalGeneration, arrays: Arrays) -> dic
     }
 
 
+def unit_figures(model: EmoLlamaForConditionalGeneration, arrays: Arrays) -> dict[str, float]:
+    """F1 and intensities of the action units on the arrays' rows; nothing of a checkpoint that gives none.
+
+    A unit is there from a drawn intensity of `CUE_THRESHOLD` on, hidden or not.
+    """
+    config = model.config.action_units
+    if config is None or model.units is None:
+        return {}
+    columns = [ACTION_UNITS.index(unit) for unit in config.units]
+    drawn = np.asarray(arrays["action_units"], np.float64)[:, columns]
+    presence, intensity = [], []
+    for start in range(0, len(drawn), BATCH):
+        _, units = model.face_and_units(arrays["face"][start : start + BATCH])
+        assert units is not None
+        presence.append(units.presence.float().sigmoid().cpu().numpy())
+        intensity += [] if units.intensity is None else [units.intensity.float().cpu().numpy()]
+    active = np.concatenate(presence) >= np.asarray(config.active_from)
+    scores = f1_of_counts(detection_counts(drawn >= CUE_THRESHOLD, active))
+    worst = int(np.nanargmin(scores))
+    found = {
+        f"action units, mean F1 of {len(columns)}": mean_of_defined(scores),
+        f"action units, lowest F1 (AU{config.units[worst]})": float(scores[worst]),
+    }
+    if intensity:
+        levels = np.concatenate(intensity)
+        agreement = np.array([icc_3_1(5 * drawn[:, unit], levels[:, unit]) for unit in range(len(columns))])
+        found["action units, mean ICC(3,1) of intensities"] = mean_of_defined(agreement)
+    return found
+
+
 @torch.inference_mode()
 def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arrays, frames: int) -> dict[str, Any]:
     """Every figure of the table, with each sample's truth and answers."""
@@ -145,7 +177,7 @@ def evaluate(model: EmoLlamaForConditionalGeneration, images: Arrays, clips: Arr
     true_cues = [_cues(row) for row in images["cues"]]
     return {
         "expression": rows,
-        "face": face_figures(model, images),
+        "face": {**face_figures(model, images), **unit_figures(model, images)},
         "cue micro-F1": classification.micro_f1(true_cues, [cues_in(text) for text in still.texts]),
         "confusion": classification.confusion(truth, still.labels[FULL.name], len(LABELS)).tolist(),
         "labels": list(LABELS),

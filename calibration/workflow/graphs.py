@@ -19,12 +19,12 @@ from emo_edge.calibration.workflow.float_graphs import FloatGraphs
 from emo_edge.calibration.workflow.gated_profile import INT8
 from emo_edge.calibration.workflow.runs import GraphReference, GraphRun
 from emo_edge.errors import AccuracyGateError, CheckpointError
-from emo_edge.export.onnx.verify import UNIT_EVIDENCE, run_in_batches
+from emo_edge.export.onnx.verify import run_in_batches
 from emo_edge.machine.summary import describe_processor
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.metrics.label_agreement import label_evidence
 from emo_edge.metrics.tensor_parity import distances
-from emo_edge.metrics.unit_agreement import unit_agreement
+from emo_edge.metrics.unit_agreement import UNIT_EVIDENCE, unit_agreement
 from emo_edge.utils.files import require_disk_space
 
 ROUNDS = 20

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emo_edge.batch import stores
 from emo_edge.batch.items import Item
 from emo_edge.batch.shards import TAR_ENDINGS, parquet_holds_pictures, parquet_items, parquet_length, tar_items
 from emo_edge.errors import InputError
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, portable_name, unread_reason
 from emo_edge.media.headers.file_signatures import MOVING, kind_of_file
+from emo_edge.media.readers.credentials import without_credentials
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ LISTS = (".txt", ".lst")
 OTHER_LISTS = (".csv", ".jsonl")
 PATTERN = "*?["
 STREAMS = "a camera or a stream has no end: read it with emo-edge infer or emo-edge live"
+NO_NAME = "not the name of a picture or a video; content in a store is not looked into"
 IS_SHARD = "a shard or a table: name it as a source of its own"
 
 
@@ -68,8 +71,12 @@ class Listing:
     def __post_init__(self) -> None:
         """Raise InputError for a source that is not there, before anything is read."""
         for source in self.sources:
-            if "://" in source:
+            if "://" in source and not stores.is_in_store(source):
                 raise InputError(f"{source.partition('://')[0]}://…: {STREAMS}")
+            if stores.is_in_store(source):
+                if not (stores.exists(source) or (_is_pattern(source) and next(stores.matches(source), None))):
+                    raise InputError(f"{without_credentials(source)}: no such file or folder, and no file fits it")
+                continue
             if not os.path.lexists(source) and not (_is_pattern(source) and next(_matches(source), None)):
                 raise InputError(f"{source}: {'no file fits' if _is_pattern(source) else 'no such file or folder'}")
             if source.lower().endswith(OTHER_LISTS) and os.path.isfile(source) and unread_reason(Path(source)):
@@ -106,14 +113,18 @@ class Listing:
 
     def _paths(self) -> Iterator[str]:
         for source in self.sources:
-            if os.path.lexists(source) or not _is_pattern(source):
+            if stores.is_in_store(source):
+                yield from [source] if stores.exists(source) else stores.matches(source)
+            elif os.path.lexists(source) or not _is_pattern(source):
                 yield source
             else:
                 yield from _matches(source)
 
     def _path(self, path: str) -> Iterator[Item]:
         ending = path.lower()
-        if os.path.isdir(path):
+        if stores.is_in_store(path) and stores.is_folder(path):
+            yield from self._store_folder(path)
+        elif os.path.isdir(path):
             yield from self._folder(path)
         elif ending.endswith(LISTS):
             yield from _listed(path)
@@ -144,6 +155,24 @@ class Listing:
             else:
                 yield _file_item(path)
 
+    def _store_folder(self, folder: str) -> Iterator[Item]:
+        """List a folder of a store by the names alone: looking into each object would be a request each."""
+        try:
+            listed = stores.entries(folder)
+        except InputError as error:
+            self.skipped.add(folder, f"a folder that cannot be listed ({error})")
+            return
+        for is_folder, address in listed:
+            if address.rpartition("/")[2].startswith("."):
+                self.skipped.add(address, "hidden")
+            elif is_folder:
+                yield from self._store_folder(address)
+            elif not address.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES, *VIDEO_EXTENSIONS)):
+                is_shard = address.lower().endswith((*TAR_ENDINGS, ".parquet"))
+                self.skipped.add(address, IS_SHARD if is_shard else NO_NAME)
+            else:
+                yield _file_item(address)
+
 
 def _matches(pattern: str) -> Iterator[str]:
     """Yield what fits a pattern, files and folders, as the system lists them."""
@@ -160,7 +189,7 @@ def _file_item(path: str, name: str | None = None) -> Item:
 
 def _is_moving(path: str) -> bool:
     """Look into a file whose name does not say what it is."""
-    if path.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES)):
+    if path.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES)) or stores.is_in_store(path):
         return False
     try:
         return kind_of_file(Path(path)) in MOVING
@@ -178,14 +207,21 @@ def _reason(path: str) -> str | None:
     return None if _is_moving(path) else unread_reason(Path(path))
 
 
+def _listed_path(home: str, name: str) -> str:
+    """Return where a line of a list points to; ``home`` is the folder of the list."""
+    if stores.is_in_store(name):
+        return name
+    return os.path.join(home, name if stores.is_in_store(home) else portable_name(name, Path(home)))
+
+
 def _listed(path: str) -> Iterator[Item]:
     """Yield the inputs of a list: a path a line, relative to the list; empty lines and those after ``#`` are none."""
     home = os.path.dirname(path)
     try:
-        with open(path, "rb") as file:
+        with stores.opened(path) if stores.is_in_store(path) else open(path, "rb") as file:
             for line in file:
                 name = os.fsdecode(line.rstrip(b"\r\n"))
                 if name.strip() and not name.startswith("#"):
-                    yield _file_item(os.path.join(home, portable_name(name, Path(home))))
+                    yield _file_item(_listed_path(home, name))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -6,11 +6,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from emo_edge.batch import stores
 from emo_edge.batch.config import LabelConfig
 from emo_edge.batch.items import Item
 from emo_edge.bundle.reader import Bundle
@@ -63,6 +66,8 @@ class _Loaded:
     image: Image | None = None
     error: EmoEdgeError | None = None
     unchanged: bool = False
+    copy: Path | None = None
+    """Of a video in a store: the file that it was copied to."""
 
     @property
     def pixels(self) -> int:
@@ -92,6 +97,8 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             self._pipeline.close()
             raise
         self._schema = arrow_schema(self.setup)
+        self._copies: TemporaryDirectory[str] | None = None
+        self._numbers = count()
         # A processor gains nothing from pictures in one batch, and one by one the numbers do not depend on the batch.
         self._pixels = BATCH_PIXELS if self._pipeline.engines.device in GPU_DEVICES else 0
 
@@ -99,6 +106,8 @@ class LabelReader(AbstractContextManager["LabelReader"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pipeline.close()
+        if self._copies:
+            self._copies.cleanup()
 
     def read(self, items: Iterable[Item]) -> ReadChunk:
         """Return the rows of some inputs; one that cannot be read is a row with its error.
@@ -120,17 +129,33 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             if item.error:
                 raise InputError(item.error)
             if item.video:
-                digest = content_hash(item.path or "")
-            else:
-                data = file_bytes(Path(item.path), MAX_BYTES) if item.path is not None else item.data or b""
-                digest = hashlib.sha256(data).hexdigest()
+                return self._loaded_video(item)
+            data = _picture_bytes(item)
+            digest = hashlib.sha256(data).hexdigest()
             if item.labelled and item.known == digest is not None:
                 return _Loaded(item, digest, unchanged=True)
-            return _Loaded(item, digest, None if item.video else image_from_bytes(data, item.name))
+            return _Loaded(item, digest, image_from_bytes(data, item.name))
         except EmoEdgeError as error:
             return _Loaded(item, digest, error=error, unchanged=item.labelled and item.known == digest)
         except Exception as error:
             return _Loaded(item, digest, error=_unforeseen(item, error))
+
+    def _loaded_video(self, item: Item) -> _Loaded:
+        """Hash a video; one in a store is copied to this machine first, where its reader can move about in it."""
+        path, copy = item.path or "", None
+        if stores.is_in_store(path):
+            self._copies = self._copies or TemporaryDirectory(prefix="emo-edge-")
+            copy = Path(self._copies.name, f"{next(self._numbers)}{Path(path).suffix}")
+            try:
+                stores.copied(path, copy)
+            except BaseException:
+                copy.unlink(missing_ok=True)
+                raise
+        digest = content_hash(str(copy or path))
+        unchanged = item.labelled and item.known == digest is not None
+        if unchanged and copy:
+            copy.unlink()
+        return _Loaded(item, digest, unchanged=unchanged, copy=None if unchanged else copy)
 
     def _batches(self, loaded: Iterable[_Loaded]) -> Iterator[list[_Loaded]]:
         """Cut inputs into batches whose pictures have no more pixels than the device reads at once."""
@@ -175,6 +200,10 @@ class LabelReader(AbstractContextManager["LabelReader"]):
 
     def _clips(self, loaded: _Loaded) -> list[SourceResult]:
         """Read a video; one that is written to meanwhile is an error, because its rows are of no one content."""
+        if loaded.copy:
+            with stores.removed_after(loaded.copy):
+                own = self._clips(replace(loaded, item=replace(loaded.item, path=str(loaded.copy)), copy=None))
+            return [_renamed(one, str(loaded.copy), loaded.item.name) for one in own]
         path = loaded.item.path or ""
         before = _state(path)
         try:
@@ -187,6 +216,20 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             return results
         changed = InputError(f"{path}: changed while it was read; label it again when it is complete")
         return [SourceResult(path, "clip", [], None, error=changed)]
+
+
+def _picture_bytes(item: Item) -> bytes:
+    if item.path is None:
+        return item.data or b""
+    if stores.is_in_store(item.path):
+        return stores.content(item.path, MAX_BYTES)
+    return file_bytes(Path(item.path), MAX_BYTES)
+
+
+def _renamed(result: SourceResult, copy: str, name: str) -> SourceResult:
+    """Return a result under the name of the source instead of its copy's."""
+    error = result.error and type(result.error)(str(result.error).replace(copy, name))
+    return replace(result, source=name, error=error)
 
 
 def lost_chunk(setup: TableSetup, item: Item, reason: str) -> ReadChunk:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from emo_edge.batch import stores
 from emo_edge.batch.items import Item
 from emo_edge.errors import InputError
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
@@ -30,7 +31,7 @@ def tar_items(path: str) -> Iterator[Item]:
     item that has the error.
     """
     try:
-        with tarfile.open(path, "r|*") as shard:
+        with _tar(path) as shard:
             for member in shard:
                 shard.members = []  # type: ignore[attr-defined] # else each of a million members is kept
                 if member.isfile() and member.name.lower().endswith((*PICTURE_NAMES, *OPTIONAL_NAMES)):
@@ -38,6 +39,12 @@ def tar_items(path: str) -> Iterator[Item]:
     except DAMAGED as error:
         reason = getattr(error, "strerror", None) or error
         yield Item(path, error=f"{path}: is damaged or breaks off, and what follows is not read ({reason})")
+
+
+def _tar(path: str) -> tarfile.TarFile:
+    if stores.is_in_store(path):
+        return tarfile.open(fileobj=stores.opened(path), mode="r|*")
+    return tarfile.open(path, "r|*")
 
 
 def _member_item(shard: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> Item:
@@ -81,7 +88,7 @@ def _row_item(name: str, home: str, value: Any) -> Item:
     if isinstance(value, bytes):
         return Item(name, data=value)
     if isinstance(value, str) and value:
-        path = os.path.join(home, value)
+        path = value if stores.is_in_store(value) else os.path.join(home, value)
         return Item(path, path, video=path.lower().endswith(VIDEO_EXTENSIONS))
     return Item(name, error=f"{name}: the row holds neither a path nor a picture")
 
@@ -89,7 +96,7 @@ def _row_item(name: str, home: str, value: Any) -> Item:
 def _open(path: str) -> Any:
     parquet = open_parquet()
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(stores.opened(path) if stores.is_in_store(path) else path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
 

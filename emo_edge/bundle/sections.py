@@ -320,6 +320,12 @@ class ManifestSections(Section):
         return [*(file for variant in variants for file in variant.files), *tokenizer, *self.detector_files]
 
     @property
+    def gives_face_facts(self) -> bool:
+        """True if the face graph gives landmarks, pose, attributes and the rest of `OUTPUTS`."""
+        face = self.components.face
+        return face is not None and OUTPUTS["face"] <= {contract.name for contract in face.outputs}
+
+    @property
     def frames_segment(self) -> FramesSegment:
         """Segment of the visual tokens, in a bundle with a language model."""
         return next(segment for segment in self.layout if isinstance(segment, FramesSegment))

@@ -358,6 +358,10 @@ class EmotionPipeline:
         The same for a clip of more frames than the context holds, before any of them is computed.
         """
         self._exclusive.check()
+        if (request.face_facts or request.show_demographics) and not self.manifest.gives_face_facts:
+            raise InputError(
+                f"{self.manifest.name} has no network of face facts: leave `face_facts` and `demographics` out"
+            )
         if self.label_scorer is not None:
             self.label_scorer.check(request, frames)
         elif self.label_network is not None:

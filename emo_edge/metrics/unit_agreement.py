@@ -8,6 +8,8 @@ import numpy as np
 
 from emo_edge.tensors import Tensor
 
+UNIT_EVIDENCE = "action units"
+"""Key of a graph's evidence on the decisions that follow from its action units."""
 AU_AGREEMENT = "au_agreement"
 """Name in evidence of the share of decisions, a sample and a unit each, that stay."""
 

@@ -26,6 +26,7 @@ EXTRAS = {
     "tqdm": "bench",
     "pyarrow": "table",
     "ray": "ray",
+    "fsspec": "store",
     "torch": "export",
     "transformers": "export",
     "safetensors": "export",

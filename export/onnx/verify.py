@@ -12,15 +12,13 @@ from emo_edge.bundle.manifest import UNIT_PRESENCE
 from emo_edge.console.progress import Progress
 from emo_edge.metrics.gates import graph_failures, unit_failures
 from emo_edge.metrics.tensor_parity import Distances, distances
-from emo_edge.metrics.unit_agreement import unit_agreement
+from emo_edge.metrics.unit_agreement import UNIT_EVIDENCE, unit_agreement
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
 
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
-UNIT_EVIDENCE = "action units"
-"""Key of a graph's evidence on the decisions that follow from its action units."""
 
 
 @dataclass(frozen=True)

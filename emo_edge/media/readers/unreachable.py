@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from emo_edge.media.readers.credentials import without_credentials
 from emo_edge.media.readers.frames import OPEN_TIMEOUT_S
 
 Value = TypeVar("Value")
@@ -23,6 +24,7 @@ STATUS = {
     429: "too many requests",
     503: "the service is not available",
 }
+ESCAPES = "in a user name or a password write %2F %3F %23 %40 %3A for / ? # @ :"
 _BY_CLASS = {
     "HTTPUnauthorizedError": "401",
     "HTTPForbiddenError": "403",
@@ -52,8 +54,8 @@ def reason(address: str, error: BaseException | None = None, took_s: float = 0.0
     ``took_s`` is the time until it came: FFmpeg's RTSP calls a timeout invalid data.
     """
     parts = _parts(address)
-    if parts is None:
-        return "the address is malformed"
+    if parts is None or _is_mistaken(address, parts):
+        return f"the address is malformed: {ESCAPES}"
     name = "ExitError" if took_s > 0.9 * OPEN_TIMEOUT_S else type(error).__name__
     if name in _BY_CLASS:
         return _answered(int(_BY_CLASS[name]))
@@ -74,6 +76,12 @@ def _parts(address: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def _is_mistaken(address: str, parts: SplitResult) -> bool:
+    """Return whether a bare character in a password may have made a piece of it the host, which no message may name."""
+    shown = _parts(without_credentials(address))
+    return shown is None or shown.netloc != parts.netloc.rpartition("@")[2]
 
 
 def _place(parts: SplitResult) -> str:

@@ -41,7 +41,7 @@ def columns(contents: FaceContents) -> Columns:
         FaceColumns(("box_x0", "box_y0", "box_x1", "box_y1"), "number", lambda face: face.box, DIGITS),
         FaceColumns(("detection_score",), "number", lambda face: (face.score,), DIGITS),
         *(pose if contents.geometry else ()),
-        FaceColumns(tuple(f"{name}_presence" for name in names), "number", lambda face: face.presence.tolist(), DIGITS),
+        FaceColumns(tuple(names), "number", lambda face: face.presence.tolist(), DIGITS),
         FaceColumns(
             tuple(f"{name}_active" for name in names), "integer", lambda face: face.active.astype(int).tolist()
         ),

@@ -37,6 +37,10 @@ export class Settings {
       element("option", { value: OWN }, "My own labels …"),
     );
     this.showLabels(info.labels ?? []);
+    for (const id of ["face-facts", "demographics"]) {
+      const row = byId(id).closest("label");
+      if (row) row.hidden = info.has_face_facts === false;
+    }
   }
 
   /**

@@ -84,12 +84,11 @@ async def get_models(request: HttpRequest) -> Response:
 async def post_chat(request: HttpRequest) -> Response:
     """Answer ``POST /v1/chat/completions``."""
     service: Service = request.app.state.service
-    asked = chat_request(await request.body(), service.name, service.limits)
+    writes = service.pipeline.label_scorer is not None
+    asked = chat_request(await request.body(), service.name, service.limits, writes=writes)
     model = service.name + (ANSWER if asked.answers else "")
     head = Head(model, f"chatcmpl-{secrets.token_hex(12)}", int(time.time()))
     if asked.answers:
-        if service.pipeline.label_scorer is None:
-            raise ApiError(404, f"{service.name} has no language model and answers no questions", "model")
         wanted = replace(service.request, ask=asked.text or None, describe=not asked.text, sampling=asked.sampling)
     else:
         _check_question(service, asked.text)
@@ -113,11 +112,9 @@ async def post_chat(request: HttpRequest) -> Response:
 def _check_question(service: Service, text: str) -> None:
     own = service.pipeline.settings(service.request).question
     if text and text != own:
-        raise ApiError(
-            400,
-            f"{service.name} gives labels: leave the text out, or ask the model {service.name}{ANSWER}",
-            "messages[0].content",
-        )
+        writes = service.pipeline.label_scorer is not None
+        instead = f", or ask the model {service.name}{ANSWER}" if writes else ""
+        raise ApiError(400, f"{service.name} gives labels: leave the text out{instead}", "messages[0].content")
 
 
 async def _faces(service: Service, asked: ChatRequest, wanted: Request, client: str) -> list[EmotionResult]:

@@ -62,13 +62,14 @@ class ChatRequest:
     """Number of labels to list; None lists none."""
 
 
-def chat_request(body: bytes, model: str, limits: ServerLimits) -> ChatRequest:
+def chat_request(body: bytes, model: str, limits: ServerLimits, *, writes: bool = True) -> ChatRequest:
     """Read a body; raise ApiError that names what cannot be used.
 
     Args:
         body: JSON.
         model: the bundle's name; ``model`` is that, or that with ``:answer``.
         limits: of texts.
+        writes: False for a bundle without a language model, which answers in no words.
     """
     try:
         content = json.loads(body, parse_constant=_no_constant)
@@ -79,11 +80,12 @@ def chat_request(body: bytes, model: str, limits: ServerLimits) -> ChatRequest:
     for name in content:
         if name not in FIELDS:
             raise ApiError(400, f"the field {str(name)[:40]!r} is not supported: leave it out", str(name)[:40])
-    answers = _answers(content, model)
+    answers = _answers(content, model, writes=writes)
     given = [name for name in (LABELLING if answers else WRITING) if content.get(name) not in (None, False)]
     if given:
-        other = f"{model}{'' if answers else ANSWER}"
-        raise ApiError(400, f"`{given[0]}` is a field of the model {other}", given[0])
+        other = f"a field of the model {model}{'' if answers else ANSWER}"
+        use = other if writes else f"of no use: {model} has no language model and answers no questions"
+        raise ApiError(400, f"`{given[0]}` is {use}", given[0])
     if content.get("n") not in (None, 1):
         raise ApiError(400, "there is one answer: leave `n` out", "n")
     stream = _boolean(content, "stream")
@@ -99,8 +101,13 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _answers(content: Mapping[str, Any], model: str) -> bool:
+def _answers(content: Mapping[str, Any], model: str, *, writes: bool) -> bool:
     asked = content.get("model")
+    if not writes:
+        if asked != model:
+            known = f"`model` is {model}, which gives labels: it has no language model and answers no questions"
+            raise ApiError(404, known, "model")
+        return False
     if asked not in (model, model + ANSWER):
         raise ApiError(
             404, f"`model` is {model} for labels, or {model}{ANSWER} for answers in words: see /v1/models", "model"

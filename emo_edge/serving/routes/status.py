@@ -32,6 +32,7 @@ def info(service: Service, sources: list[str]) -> dict[str, Any]:
         "label_sets": {name: list(labels) for name, labels in manifest.label_sets.items()},
         "values": [value.name for value in manifest.face_labels.values],
         "has_answers": service.pipeline.label_scorer is not None,
+        "has_face_facts": manifest.gives_face_facts,
         "question": settings.question,
         "live_event_version": LIVE_EVENT_VERSION,
         "emo_edge": __version__,

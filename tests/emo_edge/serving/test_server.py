@@ -83,6 +83,7 @@ def test_info_and_samples(server_url: str) -> None:
     assert info["name"] == "emo-tiny"
     assert len(info["label_sets"]["rafdb7"]) == 7
     assert info["has_answers"]
+    assert info["has_face_facts"]
     sample = ask(server_url + info["samples"][0])
     assert sample.headers["content-type"].startswith("image/")
     assert ask(f"{server_url}/v1/samples/999").status == 404
@@ -279,7 +280,7 @@ def test_a_deadline(in_process: Callable[..., Any], drawing: bytes) -> None:
         with ThreadPoolExecutor(2) as clients:
             first = clients.submit(ask, f"{server.url}/v1/readings", drawing, PNG)
             time.sleep(0.1)
-            late = clients.submit(ask, f"{server.url}/v1/readings?face_facts=true", drawing, PNG)
+            late = clients.submit(ask, f"{server.url}/v1/readings?faces=largest", drawing, PNG)
             assert first.result().status == 200
             assert late.result().status == 504
 

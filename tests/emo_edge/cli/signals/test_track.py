@@ -102,7 +102,7 @@ def test_a_row_is_what_a_reading_of_its_frame_gives(bundle: Path, video: Path, o
             (face,) = pipeline.read(frame.image)
             assert row["time_s"] == pytest.approx(frame.time_s) and row["frame"] == frame.index
             for name, unit in face.action_units.items():
-                assert row[f"{name}_presence"] == pytest.approx(unit.presence, abs=2e-5)
+                assert row[name] == pytest.approx(unit.presence, abs=2e-5)
                 assert row[f"{name}_active"] == unit.active
                 assert row[f"{name}_intensity"] == pytest.approx(unit.intensity, abs=2e-5)
             assert face.face is not None

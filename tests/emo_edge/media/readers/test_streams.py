@@ -134,6 +134,14 @@ def test_a_refused_connection_and_an_unknown_host_are_named(
     assert time.monotonic() - start < 8
 
 
+@pytest.mark.parametrize("password", ["cret@t/x", "cre/t", "cre?t", "cre#t", "c@re@t/t"])
+def test_no_piece_of_a_password_is_named_as_a_host(password: str) -> None:
+    said = failure(f"rtsp://us:{password}@127.0.0.1:9/cam")
+    assert "the address is malformed: in a user name or a password write %2F" in said
+    assert "cre" not in said
+    assert "host" not in said
+
+
 def test_a_silent_server_is_waited_for_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pyav_reader, unreachable):
         monkeypatch.setattr(module, "OPEN_TIMEOUT_S", 1)

@@ -111,7 +111,7 @@ def test_what_a_bundle_has_not_is_no_column(name: str) -> None:
     assert not [
         column for column in presence_alone if column.endswith(("_r", "_intensity", "x_0", "y_0", "landmark_0_x"))
     ]
-    units = {"openface": "AU45_c", "py-feat": "AU45", "libreface": "au_45", "emo-edge": "AU45_presence"}
+    units = {"openface": "AU45_c", "py-feat": "AU45", "libreface": "au_45", "emo-edge": "AU45"}
     assert units[name] in presence_alone
     assert {"face_id"} <= row_of(name, NOTHING).keys()
 

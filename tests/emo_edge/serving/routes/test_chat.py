@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,3 +165,31 @@ def test_a_picture_without_a_face_is_refused(server_url: str) -> None:
     answer = ask(f"{server_url}/v1/chat/completions", json.dumps(body(messages=message(grey.tobytes()))).encode(), JSON)
     assert answer.status == 422
     assert "no face" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "status"),
+    [
+        ({"model": "{name}:answer"}, "", 404),
+        ({"model": "emo-tiny"}, "", 404),
+        ({"max_tokens": 3}, "", 400),
+        ({}, "Why?", 400),
+    ],
+)
+def test_a_network_of_labels_advises_no_answers(
+    in_process: Callable[..., Any],
+    label_bundle: Path,
+    drawing: bytes,
+    fields: dict[str, Any],
+    text: str,
+    status: int,
+) -> None:
+    with in_process(bundle=label_bundle) as server:
+        name = server.service.name
+        fields = {key: value.format(name=name) if isinstance(value, str) else value for key, value in fields.items()}
+        body = {"model": name, "messages": message(drawing, text), **fields}
+        answer = ask(f"{server.url}/v1/chat/completions", json.dumps(body).encode(), JSON)
+    assert answer.status == status
+    said = answer.json["error"]["message"]
+    assert ":answer" not in said
+    assert "answers no questions" in said or "leave the text out" in said

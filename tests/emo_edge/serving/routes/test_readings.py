@@ -15,7 +15,13 @@ from emo_edge import EmotionPipeline, Request
 from emo_edge.assets.packaged import packaged_samples
 from tests.served import ask, form
 
-SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
+SCHEMAS = {
+    version: json.loads(
+        (Path(emo_edge.__file__).parent / "schemas" / f"result-{version}.json").read_text(encoding="utf-8")
+    )
+    for version in (1, 2)
+}
+"""By the version of a result: 2 where a face has action units."""
 PNG = {"Content-Type": "image/png"}
 CLOSE = 1e-4
 """Of probabilities that were rounded to five digits, and read alone or with others."""
@@ -37,7 +43,7 @@ def results_of(answer: Any) -> list[dict[str, Any]]:
     assert answer.status == 200, answer.body
     results: list[dict[str, Any]] = answer.json["results"]
     for result in results:
-        jsonschema.validate(result, SCHEMA)
+        jsonschema.validate(result, SCHEMAS[result["result_version"]])
     return results
 
 
@@ -121,8 +127,12 @@ def test_a_network_of_labels_and_values(
         info = ask(f"{server.url}/v1/info").json
         (result,) = results_of(ask(f"{server.url}/v1/readings", drawing, PNG))
         assert [model["id"] for model in ask(f"{server.url}/v1/models").json["data"]] == [info["name"]]
+        facts = ask(f"{server.url}/v1/readings?face_facts=true", drawing, PNG)
     assert info["values"]
     assert not info["has_answers"]
+    assert not info["has_face_facts"]
+    assert facts.status == 400
+    assert "has no network of face facts: leave `face_facts`" in facts.json["error"]["message"]
     assert list(result["readings"][0]["values"]) == info["values"]
     assert list(result["readings"][0]["probabilities"]) == info["labels"]
 
