@@ -17,6 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_edge.errors import InputError
+
 MAGIC = b"emo-edge track 1\n"
 HEAD = struct.Struct("<IIII")
 """Bytes of the frames, the faces and the state of a batch, and the checksum of all three."""
@@ -60,7 +62,7 @@ class Journal:
     def __init__(self, path: Path, header: Mapping[str, Any], width: int) -> None:
         """Open the record at ``path``: the one of the same header as far as it is whole, else a new one.
 
-        Raises OSError where it cannot be read or written.
+        Raises OSError where it cannot be read or written, InputError for a file that is none.
         """
         self.path, self._face = path, face_type(width)
         self.frames = 0
@@ -79,6 +81,8 @@ class Journal:
                 self._keep_whole_batches()
             else:
                 self.is_of_others = given.startswith(MAGIC)
+                if given and not self.is_of_others:
+                    raise InputError(f"{path}: is no record of a stopped run, and its name is needed for one; move it")
                 self._cut(0)
                 self._file.write(head)
                 self._file.flush()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emo_edge.errors import InputError
 from emo_edge.tracking.journal import FRAME, Journal, JournalBatch, face_type
 
 WIDTH = 3
@@ -74,6 +75,13 @@ def test_a_changed_byte_ends_the_record_there(path: Path) -> None:
     path.write_bytes(content)
     with opened(path) as journal:
         assert journal.frames in (0, 4) and len(list(journal.batches())) * 4 == journal.frames
+
+
+def test_a_file_that_is_no_record_stays(path: Path) -> None:
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match="is no record of a stopped run"):
+        opened(path)
+    assert path.read_bytes() == b"mine"
 
 
 def test_a_record_of_other_settings_is_begun_anew(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from emo_edge.media.images import write_image
 from emo_edge.media.videos import sampled_frames
 from emo_edge.rendering.tracks.formats import FORMATS
 from emo_edge.tracking.follow import FRAMES_AT_ONCE
+from emo_edge.tracking.journal import Journal
 from emo_edge.tracking.network import FaceNetwork
 from emo_edge.tracking.run import JOURNAL_SUFFIX
 from emo_edge.tracking.targets import RECORD
@@ -338,6 +340,26 @@ def test_the_neutral_face_is_subtracted_from_intensities_alone(bundle: Path, vid
     assert (plain[intensities].max() > less[intensities].max()).any()
     rest = plain.columns.difference(intensities)
     pandas.testing.assert_frame_equal(plain[rest], less[rest])
+
+
+@pytest.mark.parametrize("method", ["append", "batches"])
+def test_a_disk_that_is_full_ends_the_run_and_keeps_what_is_whole(
+    bundle: Path, video: Path, out: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    whole, calls = getattr(Journal, method), list[str]()
+
+    def full_at_the_second(journal: Journal, *words: Any) -> Any:
+        calls.append(method)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(journal, *words)
+
+    monkeypatch.setattr(Journal, method, full_at_the_second)
+    done = run(bundle, video, "--csv", out)
+    assert done.exit_code == 4 and "cannot be written (No space left on device); make room" in done.stderr
+    assert [path.name for path in out.parent.iterdir()] == [f".{out.name}{JOURNAL_SUFFIX}"]
+    monkeypatch.undo()
+    assert run(bundle, video, "--csv", out).exit_code == 0 and len(rows_of(out)) == FRAMES
 
 
 def test_two_runs_do_not_write_one_table(bundle: Path, video: Path, out: Path) -> None:
