@@ -23,6 +23,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.benchmarks.action_units.predictions import read_predictions
+from emo_edge.benchmarks.live.scene import FIRST_CLIP, PLACES, TILE, write_scene
+from emo_edge.benchmarks.synthetic.generator import render_clip
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.signals.track import main
 from emo_edge.errors import BundleError
@@ -30,6 +33,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.images import write_image
 from emo_edge.media.videos import sampled_frames
 from emo_edge.rendering.tracks.formats import FORMATS
+from emo_edge.taxonomy import ACTION_UNITS
 from emo_edge.tracking.follow import FRAMES_AT_ONCE
 from emo_edge.tracking.journal import Journal
 from emo_edge.tracking.network import FaceNetwork
@@ -94,6 +98,32 @@ def test_py_feats_reader_has_every_column_that_it_asks_for(bundle: Path, video: 
     ):
         assert list(table[group].columns) == group
     assert not {"valence", "sadness", "mesh_x_0"} & set(table.columns)
+
+
+def test_the_evaluation_on_data_sets_reads_a_table(bundle: Path, video: Path, out: Path) -> None:
+    assert run(bundle, video, "--csv", out, "--format", "openface").exit_code == 0
+    read, table = read_predictions(out, (1, 4, 12)), pandas.read_csv(out)
+    assert (read.first_frame, len(read.frames)) == (1, FRAMES)
+    np.testing.assert_array_equal(read.intensities, table[["AU01_r", "AU04_r", "AU12_r"]])
+    np.testing.assert_array_equal(read.active, table[["AU01_c", "AU04_c", "AU12_c"]])
+
+
+@pytest.mark.slow
+def test_the_table_of_drawn_faces_holds_what_was_drawn(tiny_bundle: Path, tmp_path: Path) -> None:
+    video, out = write_scene(tmp_path / "scene.mp4", 2, 2.0), tmp_path / "faces.parquet"
+    assert run(tiny_bundle, video, "--parquet", out).exit_code == 0
+    table = pyarrow.parquet.read_table(out).to_pandas()
+    assert len(table) == 120 and set(table["face_id"]) == {0, 1} and (table["success"] == 1).all()
+    for number, (left, _) in enumerate(PLACES[2]):
+        middles = (table["box_x0"] + table["box_x1"]) / 2
+        rows = table[abs(middles - left - TILE / 2) < TILE / 4]
+        assert len(rows) == 60 and rows["face_id"].nunique() == 1
+        drawn = render_clip(0, FIRST_CLIP + number, size=TILE).frames[:60]
+        poses = np.degrees([sample.pose for sample in drawn])
+        assert np.abs(rows[["pose_pitch", "pose_yaw", "pose_roll"]] - poses).to_numpy().mean() < 8
+        units = np.array([sample.action_units for sample in drawn])
+        active = rows[[f"AU{unit}_active" for unit in ACTION_UNITS]].to_numpy()
+        assert (active == (units >= 0.2)).mean() > 0.9
 
 
 def test_a_row_is_what_a_reading_of_its_frame_gives(bundle: Path, video: Path, out: Path) -> None:
