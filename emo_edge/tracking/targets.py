@@ -46,7 +46,9 @@ class Targets:
         """Record that a file is finished; a single file needs no record."""
         if self.folder is not None:
             files = {**self.finished(), _key(path): made_by}
-            replace_text(self.folder / RECORD, json.dumps({"files": files}, indent=1, sort_keys=True) + "\n")
+            replace_text(
+                self.folder / RECORD, json.dumps({"files": files}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+            )
 
 
 def planned_targets(target: Path, sources: Sequence[str], suffix: str) -> Targets:

@@ -56,7 +56,10 @@ class ParquetTrack:
 
         types = {"string": pyarrow.string(), "integer": pyarrow.int64(), "number": pyarrow.float64()}
         fields = [(name, types[kind]) for name, kind in zip(column_names(columns), column_types(columns), strict=True)]
-        metadata = {"emo_edge.track_version": str(TRACK_VERSION), "emo_edge.settings": json.dumps(settings)}
+        metadata = {
+            "emo_edge.track_version": str(TRACK_VERSION),
+            "emo_edge.settings": json.dumps(settings, allow_nan=False),
+        }
         self._schema, self._rows = pyarrow.schema(fields, metadata), list[TrackRow]()
         # Python opens it: a name may be any bytes.
         self._file: IO[bytes] = path.open("wb")

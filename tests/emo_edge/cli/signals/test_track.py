@@ -29,6 +29,7 @@ from emo_edge.benchmarks.synthetic.generator import render_clip
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.signals.track import main
 from emo_edge.errors import BundleError
+from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.images import write_image
 from emo_edge.media.videos import sampled_frames
@@ -140,6 +141,25 @@ def test_a_row_is_what_a_reading_of_its_frame_gives(bundle: Path, video: Path, o
             assert face.face is not None
             assert row["pose_yaw"] == pytest.approx(face.face.pose_degrees["yaw"], abs=1e-3)
             assert row["landmark_30_x"] == pytest.approx(float(face.face.landmarks[30, 0]), abs=1e-3)
+
+
+def test_a_network_of_labels_gives_expressions_and_nothing_else(
+    label_graph_bundle: Path, video: Path, out: Path
+) -> None:
+    words = (label_graph_bundle, video, "--detector", "whole")
+    assert run(*words, "--parquet", out).exit_code == 0
+    table = pyarrow.parquet.read_table(out).to_pylist()
+    with EmotionPipeline.open(label_graph_bundle, device="cpu", detector=WholeImage()) as pipeline:
+        for frame, row in list(zip(sampled_frames(video), table, strict=True))[::30]:
+            (face,) = pipeline.read(frame.image)
+            labels = {name: value for name, value in row.items() if name.startswith("p_")}
+            assert labels == pytest.approx({f"p_{name}": value for name, value in face.probabilities.items()}, abs=2e-5)
+            values = {name: value for name, value in row.items() if name.startswith("value_")}
+            assert values == pytest.approx({f"value_{name}": value for name, value in face.values.items()}, abs=2e-5)
+    assert not {"pose_yaw", "landmark_0_x", "AU12"} & set(table[0])
+    assert run(*words, "--csv", out, "--format", "libreface", "--overwrite").exit_code == 0
+    best = [max((value, name) for name, value in row.items() if name.startswith("p_"))[1] for row in table]
+    assert [f"p_{row['facial_expression'].lower()}" for row in rows_of(out)] == best
 
 
 def test_a_video_without_faces_has_a_row_a_frame(bundle: Path, video: Path, out: Path) -> None:
