@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from emo_edge.tracking.journal import Journal, JournalBatch
 from emo_edge.tracking.network import FaceNetwork
 from emo_edge.tracking.neutral import NeutralFaces
 from emo_edge.tracking.settings import TableSettings
-from emo_edge.utils.files import replaced_file
 
 BORN = "born"
 """Key of a batch's state: numbers and ids of the tracks that were born in it."""
@@ -48,19 +48,23 @@ def write_table(
     Raises InputError where the file cannot be written.
     """
     columns = format_columns(settings.format, network.contents)
-    faces = 0
+    # Whoever has the record has this name as well, so that a killed run's part is written over.
+    partial, faces = journal.path.with_name(f"{journal.path.name}-table"), 0
     try:
-        with replaced_file(target) as partial:
-            table = open_track(partial, columns, made_by, parquet=settings.parquet)
-            try:
-                for frame, face in _ordered(journal, network, source, settings.neutral_s, progress):
-                    row: TrackRow = track_row(columns, frame, face)
-                    table.write([row])
-                    faces += face is not None
-            finally:
-                table.close()
+        table = open_track(partial, columns, made_by, parquet=settings.parquet)
+        try:
+            for frame, face in _ordered(journal, network, source, settings.neutral_s, progress):
+                row: TrackRow = track_row(columns, frame, face)
+                table.write([row])
+                faces += face is not None
+        finally:
+            table.close()
+        partial.replace(target)
     except OSError as error:
         raise unwritable(target, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return faces
 
 

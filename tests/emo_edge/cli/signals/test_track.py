@@ -256,6 +256,12 @@ def test_a_process_that_is_killed_goes_on(
     assert {row["success"] for row in rows_of(target)} == {"1"}
 
 
+def test_a_part_of_a_table_that_a_kill_left_is_written_over(bundle: Path, video: Path, out: Path) -> None:
+    out.with_name(f".{out.name}{JOURNAL_SUFFIX}-table").write_text("part", encoding="utf-8")
+    assert run(bundle, video, "--csv", out).exit_code == 0
+    assert [path.name for path in out.parent.iterdir()] == [out.name] and len(rows_of(out)) == FRAMES
+
+
 def test_settings_that_changed_begin_anew(
     bundle: Path, video: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
