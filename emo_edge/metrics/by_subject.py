@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,33 @@ FloatArray = NDArray[np.float64]
 LEAST_DEFINED = 0.95
 """Fraction of the draws in which a figure must be defined: a unit that one person alone shows has no interval."""
 Interval = tuple[float, float]
+
+
+class Figure(NamedTuple):
+    """A figure and its 95 % interval over subjects; None where either is not defined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+NO_FIGURE = Figure(None)
+
+
+def figure_of_sums(figure: Callable[[FloatArray], float], sums: FloatArray, seed: int = SEED) -> Figure:
+    """Return a figure of all subjects' sums, [subjects, ...], with the interval of `interval_of_sums`."""
+    value = figure(sums.sum(0)) if len(sums) else math.nan
+    return NO_FIGURE if math.isnan(value) else Figure(value, *(interval_of_sums(figure, sums, seed) or (None, None)))
+
+
+def figure_of_samples(
+    figure: Callable[[NDArray[np.int64]], float], subjects: Sequence[str], seed: int = SEED
+) -> Figure:
+    """Return a figure of all samples, given their indices, with the interval of `interval_of_samples`."""
+    value = figure(np.arange(len(subjects)))
+    if math.isnan(value):
+        return NO_FIGURE
+    return Figure(value, *(interval_of_samples(figure, subjects, seed) or (None, None)))
 
 
 def drawn_counts(subjects: int, seed: int = SEED, resamples: int = RESAMPLES) -> NDArray[np.int64]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emo_edge.metrics.by_subject import interval_of_samples
+from emo_edge.metrics.by_subject import Figure, figure_of_samples
 from emo_edge.metrics.value_agreement import (
     mean_error_of_sums,
     pair_sums,
@@ -20,14 +19,6 @@ from emo_edge.metrics.value_agreement import (
 FloatArray = NDArray[np.float64]
 LEAST_PAIRS = 3
 """Pairs of rates below which a correlation says nothing."""
-
-
-class Figure(NamedTuple):
-    """A figure and its 95 % interval over subjects; None where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 def heart_rate_figures(
@@ -49,15 +40,7 @@ def heart_rate_figures(
         "snr_db": lambda rows: _mean(ratios[rows]),
         "coverage": lambda rows: _mean((~np.isnan(rates[rows])).astype(np.float64)),
     }
-    return {name: _figure(figure, len(true), subjects) for name, figure in figures.items()}
-
-
-def _figure(figure: Callable[[NDArray[np.int64]], float], count: int, subjects: Sequence[str]) -> Figure:
-    value = figure(np.arange(count))
-    if math.isnan(value):
-        return Figure(None, None, None)
-    low, high = interval_of_samples(figure, subjects) or (None, None)
-    return Figure(value, low, high)
+    return {name: figure_of_samples(figure, subjects) for name, figure in figures.items()}
 
 
 def _correlation(truth: FloatArray, measured: FloatArray) -> float:

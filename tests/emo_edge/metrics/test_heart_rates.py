@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emo_edge.metrics.heart_rates import Figure, heart_rate_figures
+from emo_edge.metrics.by_subject import Figure
+from emo_edge.metrics.heart_rates import heart_rate_figures
 
 RNG = np.random.default_rng(8)
 TRUTH = RNG.uniform(50, 140, 40)

@@ -11,6 +11,7 @@ from scipy import stats
 from emo_edge.metrics.unit_detection import (
     auc_of_histogram,
     calibration_sums,
+    coarse_histograms,
     detection_counts,
     error_of_calibration,
     f1_of_counts,
@@ -73,6 +74,15 @@ def test_histograms_of_subjects_add_up_to_that_of_all() -> None:
     scores = np.round(RNG.random(400), 2)
     histograms = score_histograms([TRUTH[:100, 1], TRUTH[100:, 1]], [scores[:100], scores[100:]])
     assert auc_of_histogram(histograms.sum(0)) == pytest.approx(roc_auc(TRUTH[:, 1], scores))
+
+
+def test_few_scores_stay_and_many_are_taken_together_without_moving_the_area() -> None:
+    scores = RNG.random(400) + 0.3 * np.nan_to_num(TRUTH[:, 2])
+    histograms = score_histograms([TRUTH[:100, 2], TRUTH[100:, 2]], [scores[:100], scores[100:]])
+    assert coarse_histograms(histograms) is histograms
+    coarse = coarse_histograms(histograms, 50)
+    assert coarse.shape == (2, 2, 50) and (coarse.sum(-1) == histograms.sum(-1)).all()
+    assert auc_of_histogram(coarse.sum(0)) == pytest.approx(auc_of_histogram(histograms.sum(0)), abs=2e-3)
 
 
 def test_calibration_error_of_a_unit_is_the_one_counted_bin_by_bin() -> None:
