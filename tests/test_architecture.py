@@ -62,7 +62,11 @@ LAYERS = (
     ("emo_edge.benchmarks.synthetic.pulse",),
     ("emo_edge.benchmarks.emo_tiny",),
     ("emo_edge.benchmarks.datasets",),
-    ("emo_edge.benchmarks.datasets.action_units", "emo_edge.benchmarks.datasets.pulse"),
+    (
+        "emo_edge.benchmarks.datasets.action_units",
+        "emo_edge.benchmarks.datasets.affective",
+        "emo_edge.benchmarks.datasets.pulse",
+    ),
     ("emo_edge.benchmarks.action_units",),
     ("emo_edge.benchmarks.workload",),
     ("emo_edge.benchmarks.measure",),
@@ -70,6 +74,7 @@ LAYERS = (
     ("emo_edge.benchmarks.report.html", "emo_edge.benchmarks.report.compare"),
     ("emo_edge.benchmarks.runner",),
     (
+        "emo_edge.benchmarks.affective",
         "emo_edge.benchmarks.batch",
         "emo_edge.benchmarks.device_speed",
         "emo_edge.benchmarks.endurance",
