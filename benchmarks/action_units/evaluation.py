@@ -164,20 +164,18 @@ def _same_columns(predictions: Mapping[str, UnitPredictions], dataset: UnitDatas
 def _aligned(recording: Recording, own: UnitPredictions, offset: int | None) -> _Frames:
     """Return labels with the prediction of the same frame, NaN where there is none."""
     shift = _offset(recording, own) if offset is None else offset
-    numbers = own.frames + shift
-    spots = np.clip(np.searchsorted(numbers, recording.frames), 0, len(numbers) - 1)
-    there = (numbers[spots] == recording.frames)[:, None]
-    active, probabilities, intensities = (
-        np.where(there, part[spots], np.nan) for part in (own.active, own.probabilities, own.intensities)
-    )
-    if not there.any():
+    first, last = own.first_frame + shift, own.last_frame + shift
+    if first > recording.frames[-1] or last < recording.frames[0]:
         raise InputError(
             f"{recording.key}: no frame has both a label and a prediction: labels are of {recording.frames[0]} to "
-            f"{recording.frames[-1]}, predictions of {numbers[0]} to {numbers[-1]}; name the difference as "
-            "`frame_offset`"
+            f"{recording.frames[-1]}, predictions of {first} to {last}; name the difference as `frame_offset`"
         )
-    scores = np.where(np.isnan(probabilities), intensities, probabilities)
+    _, labelled, predicted = np.intersect1d(recording.frames, own.frames + shift, True, return_indices=True)
     unknown = np.full(recording.active.shape, np.nan)
+    active, probabilities, intensities = (unknown.copy() for _ in range(3))
+    for target, part in ((active, own.active), (probabilities, own.probabilities), (intensities, own.intensities)):
+        target[labelled] = part[predicted]
+    scores = np.where(np.isnan(probabilities), intensities, probabilities)
     true_intensities = unknown if recording.intensities is None else recording.intensities
     return _Frames(recording.active, active, scores, probabilities, intensities, true_intensities)
 
