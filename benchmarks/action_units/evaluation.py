@@ -215,14 +215,16 @@ def _scores(
     pairs = np.stack([pair_sums(one.true_intensities[:, column], one.intensities[:, column]) for one in people])
     bins = np.stack([calibration_sums(one.truth[:, column], one.probabilities[:, column]) for one in people])
     return UnitScores(
-        unit,
-        len(known),
-        float(known.mean()) if len(known) else 0.0,
-        figure_of_sums(lambda sums: float(f1_of_counts(sums)), counts[:, column]) if detected else NO_FIGURE,
-        mean if detected and not np.isnan(mean) else None,
-        _auc(truth, [person.scores[:, column] for person in people]),
-        *(figure_of_sums(figure, pairs) for figure in (icc_of_sums, pearson_of_sums, mean_error_of_sums)),
-        figure_of_sums(error_of_calibration, bins),
+        unit=unit,
+        frames=len(known),
+        active=float(known.mean()) if len(known) else 0.0,
+        f1=figure_of_sums(lambda sums: float(f1_of_counts(sums)), counts[:, column]) if detected else NO_FIGURE,
+        f1_folds=mean if detected and not np.isnan(mean) else None,
+        auc=_auc(truth, [person.scores[:, column] for person in people]),
+        icc=figure_of_sums(icc_of_sums, pairs),
+        pcc=figure_of_sums(pearson_of_sums, pairs),
+        mae=figure_of_sums(mean_error_of_sums, pairs),
+        ece=figure_of_sums(error_of_calibration, bins),
     )
 
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.datasets.action_units.recordings import whole_number
-from emo_edge.benchmarks.datasets.layout import csv_rows, unreadable
+from emo_edge.benchmarks.datasets.layout import csv_rows, unreadable, whole_number
 from emo_edge.errors import InputError
 
 FloatArray = NDArray[np.float64]

@@ -76,5 +76,5 @@ def _header(path: Path) -> list[str]:
 def _row(cells: Mapping[str, str], labels: Sequence[str], scores: Sequence[str]) -> ClipPrediction:
     values = {label: float(score) for label, score in zip(labels, scores, strict=True)}
     label = cells[LABEL] if LABEL in cells else max(values, key=values.__getitem__)
-    frames = [None if cells.get(name, "") in NO_APEX else frame_number(cells[name]) for name in FRAMES]
-    return ClipPrediction(cells[CLIP], label, *frames, values)
+    onset, apex, offset = (None if cells.get(name, "") in NO_APEX else frame_number(cells[name]) for name in FRAMES)
+    return ClipPrediction(cells[CLIP], label, onset, apex, offset, values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Problem
+from emo_edge.benchmarks.datasets.layout import whole_number
 from emo_edge.benchmarks.datasets.listing import Tally
 from emo_edge.errors import InputError
 
@@ -66,10 +67,10 @@ class LeftOut(Tally):
 
 def frame_number(cell: str) -> int:
     """Return the number of a frame; raise ValueError for another cell."""
-    number = float(cell)
-    if not number.is_integer() or number < 0:
-        raise ValueError(f"a frame is a whole number, not {cell!r}")
-    return int(number)
+    number = whole_number(cell)
+    if number < 0:
+        raise ValueError(f"a frame is 0 or more, not {cell}")
+    return number
 
 
 def moments(onset: str, apex: str, offset: str) -> tuple[int, int | None, int]:

@@ -80,6 +80,7 @@ def test_the_face_with_most_rows_counts_in_a_frame_of_several(tmp_path: Path) ->
         ("frame,AU01\n1,1.5\n", "line 2: AU01 is 0 to 1, not 1.5"),
         ("frame,AU01_c\n1,yes\n", "line 2: could not convert string to float"),
         ("frame,AU01_c\n1.5,1\n", "line 2: a whole number is expected"),
+        ("frame,AU01_c\n1e300,1\n", "line 2: a whole number is expected, not '1e300'"),
         ("frame,AU01_c\n4,1\n4,0\n", "frame 4 is there twice for one face"),
         ("frame,AU01_c\n", "no frame in it"),
         ("frame,AU01_c,AU12_c\n1,1\n", "line 2: 2 cells"),

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from emo_edge.benchmarks.datasets.pulse.recordings import PulseDataset, PulseRecording
 from emo_edge.benchmarks.pulse import windows
 from emo_edge.benchmarks.pulse.__main__ import main
-from emo_edge.benchmarks.pulse.windows import measured, summary
+from emo_edge.benchmarks.pulse.windows import MeasuredWindow, PulseReport, measured, summary
 from emo_edge.benchmarks.synthetic.pulse.clips import render_pulse_clip
 from emo_edge.benchmarks.synthetic.pulse.nuisances import CLEAN
 from emo_edge.benchmarks.synthetic.pulse.recompression import encoded
@@ -21,6 +21,7 @@ from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.media.crops import Image
 from emo_edge.media.videos import TimedFrame
+from emo_edge.metrics.heart_rates import heart_rate_figures
 
 SKIN = np.array([150.0, 110.0, 90.0])
 
@@ -132,3 +133,17 @@ def test_a_tree_of_ubfc_with_a_drawn_face_is_measured_from_its_video(tmp_path: P
     report = json.loads((tmp_path / "a.json").read_text())["reports"][0]
     assert len(report["windows"]) == 4 and report["figures"]["coverage"]["value"] == 1
     assert report["figures"]["mae"]["value"] < 1
+
+
+def test_the_guide_shows_the_kept_figures() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    reports = json.loads((docs / "results" / "pulse_benchmark.json").read_text(encoding="utf-8"))["reports"]
+    for report in reports:
+        known = [one for one in report["windows"] if one["true_bpm"] is not None]
+        numbers = {name: [np.nan if one[name] is None else one[name] for one in known] for name in ("bpm", "snr_db")}
+        truth, subjects = [one["true_bpm"] for one in known], [one["subject"] for one in known]
+        report["figures"] = heart_rate_figures(truth, numbers["bpm"], numbers["snr_db"], subjects)
+        report["windows"] = tuple(MeasuredWindow(**one) for one in report["windows"])
+        report.pop("notice")
+    table = summary([PulseReport(**report) for report in reports])
+    assert table in (docs / "guides" / "face-benchmarks.md").read_text(encoding="utf-8")

@@ -64,7 +64,9 @@ def test_clips_without_files_and_clips_listed_twice(tmp_path: Path) -> None:
         ("ApexFrame", "Apex", "no row has the columns .* missing in .*: ApexFrame"),
         ("surprise", "amazement", "row 5: unknown emotion 'amazement'; known are happiness, surprise"),
         ("91,113", "91,11x", "row 5: could not convert string to float: '11x'"),
-        ("91,113", "91.5,113", "row 5: a frame is a whole number, not '91.5'"),
+        ("91,113", "91.5,113", "row 5: a whole number is expected, not '91.5'"),
+        ("91,113", "-91,113", "row 5: a frame is 0 or more, not -91"),
+        ("91,113", "1e300,113", "row 5: a whole number is expected"),
     ],
 )
 def test_tables_of_casme2_that_cannot_be_right(tmp_path: Path, old: str, new: str, message: str) -> None:
