@@ -13,8 +13,8 @@ from emo_edge.console.terminal import echo
 from emo_edge.inference.face_attributes import shown_attributes
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.prompt_layout import HEADS
-from emo_edge.inference.results import RESULT_VERSION, Request, Settings, SourceResult
-from emo_edge.inference.rows import Value, columns, rows
+from emo_edge.inference.results import RESULT_VERSION, UNITS_RESULT_VERSION, Request, Settings, SourceResult
+from emo_edge.inference.rows import Value, columns, rows, unit_columns
 from emo_edge.rendering.text import result_text
 from emo_edge.utils.text import utf8_name, utf8_text
 
@@ -75,12 +75,13 @@ class JsonLinesWriter(ResultWriter):
 
     has_settings = True
 
-    def __init__(self, settings: Settings, clip_question: str, *, compact: bool) -> None:
+    def __init__(self, settings: Settings, clip_question: str, *, compact: bool, units: bool = False) -> None:
+        """Begin; ``units`` says that faces have action units, as the version of their results does."""
         self.compact = compact
         self._head = {
             "kind": "run",
             "run_version": RUN_VERSION,
-            "result_version": RESULT_VERSION,
+            "result_version": UNITS_RESULT_VERSION if units else RESULT_VERSION,
             "settings": settings_json(settings),
             "clip_question": clip_question,
         }
@@ -121,7 +122,8 @@ def open_writer(name: str, pipeline: EmotionPipeline, request: Request, *, compa
     if name == "json":
         return JsonWriter(compact=compact)
     if name == "jsonl":
-        return JsonLinesWriter(settings, pipeline.settings(request, clip=True).question, compact=compact)
+        asked, units = pipeline.settings(request, clip=True).question, pipeline.manifest.action_units is not None
+        return JsonLinesWriter(settings, asked, compact=compact, units=units)
     return CsvWriter(request_columns(pipeline, request)) if name == "csv" else ResultWriter()
 
 
@@ -135,6 +137,7 @@ def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
     return columns(
         pipeline.settings(request).labels,
         values=[scale.name for scale in manifest.face_labels.values],
+        units=unit_columns(manifest),
         attributes=shown_attributes(manifest.face_labels, demographics=shown) if facts else (),
         heads=[name for name in HEADS if shown and name in predicted],
         answers=len(questions),

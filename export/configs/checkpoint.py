@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -22,6 +22,7 @@ from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.bundle.manifest import Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.action_units import SaclConfig
 from emo_edge.export.configs.networks import (
     LDP_V2,
     V2_GRID,
@@ -48,6 +49,14 @@ LABEL_NETWORK = "label_network"
 
 class CheckpointConfig(Section):
     """A checkpoint's ``config.json``."""
+
+    newer: ClassVar[tuple[str, ...]] = ()
+    """Fields that are left out where they are absent, so that such a checkpoint is written as it always was."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value is not None or name not in self.newer}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -80,9 +89,12 @@ def _read_config(directory: str | Path) -> Any:
 class FaceXFormerConfig(CheckpointConfig):
     """A checkpoint of the face network alone: face facts, without a language model."""
 
+    newer: ClassVar[tuple[str, ...]] = ("action_units",)
     model_type: Literal["facexformer"] = "facexformer"
     config_version: Literal[1] = 1
     face: FaceConfig = FaceConfig()
+    action_units: SaclConfig | None = None
+    """Network of action units on the trunk of ``face``; its weights are ``units.*``."""
     face_labels: FaceLabels = FaceLabels()
     detector: Detector = "haar"
     """Importers set it; older checkpoints have the default."""
@@ -159,12 +171,15 @@ class EmoLlamaConfig(CheckpointConfig):
 
     model_config = ConfigDict(validate_default=True)
 
+    newer: ClassVar[tuple[str, ...]] = ("action_units", "live")
     model_type: Literal["emo_llama"] = "emo_llama"
     config_version: Literal[1] = 1
     vision: VisionConfig = VisionConfig()
     connector: ConnectorConfig = ConnectorConfig()
     face: FaceConfig | None = FaceConfig()
     face_info: FaceInfoConfig | None = FaceInfoConfig()
+    action_units: SaclConfig | None = None
+    """Network of action units on the trunk of ``face``; its weights are ``units.*``."""
     landmark: LandmarkConfig | None = None
     language: LanguageConfig = LanguageConfig()
     prompt: PromptConfig = PromptConfig()
@@ -175,14 +190,6 @@ class EmoLlamaConfig(CheckpointConfig):
     live: LiveLabels | None = None
     """Fitted settings of live labels, which its bundles have too."""
     provenance: dict[str, str] = Field(default_factory=dict)
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``live`` out where it is absent, so that such a checkpoint is written as it always was."""
-        values: dict[str, Any] = handler(self)
-        if self.live is None:
-            values.pop("live", None)
-        return values
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.
 
@@ -206,6 +213,13 @@ class EmoLlamaConfig(CheckpointConfig):
         absent = "face" in info.data and info.data["face"] is None
         require((face_info is None or not absent, "face_info needs face: it reads the face map"))
         return face_info
+
+    @field_validator("action_units")
+    @classmethod
+    def _trunk_there(cls, action_units: SaclConfig | None, info: ValidationInfo) -> SaclConfig | None:
+        absent = "face" in info.data and info.data["face"] is None
+        require((action_units is None or not absent, "action_units needs face: it reads the face trunk"))
+        return action_units
 
     @field_validator("landmark")
     @classmethod
