@@ -20,7 +20,7 @@ from emo_edge.console.signals import BROKEN_PIPE, Interruptions, ending_signals,
 from emo_edge.console.streams import discard_streams, prepare_streams
 from emo_edge.console.terminal import echo
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
-from emo_edge.utils.extras import failed_import
+from emo_edge.utils.extras import failed_import, is_failed_load
 from emo_edge.utils.memory import is_out_of_memory, memory_error
 from emo_edge.utils.suggestions import did_you_mean
 
@@ -118,7 +118,9 @@ class LazyGroup(Program, click.Group):
         module, _, name = self.lazy[cmd_name].target.partition(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), name)
-        except ImportError as error:
+        except (ImportError, OSError, RuntimeError) as error:
+            if not is_failed_load(error):
+                raise
             end_with(ctx, failed_import(error))
         return command
 
@@ -161,8 +163,10 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
         ctx.exit(BROKEN_PIPE)
     except OSError as error:
         discard_streams()
-        end_with(ctx, _unusable(error))
+        end_with(ctx, failed_import(error) if is_failed_load(error) else _unusable(error))
     except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and is_failed_load(error):
+            end_with(ctx, failed_import(error))
         if isinstance(error, (click.exceptions.Exit, click.Abort)) or not is_out_of_memory(error):
             raise
         end_with(ctx, memory_error(ctx.info_name or "this command", error))

@@ -233,6 +233,41 @@ def test_a_package_that_memory_is_too_short_for_is_not_missing() -> None:
     assert isinstance(error, errors.DeviceMemoryError)
 
 
+def test_a_library_that_comes_too_late_is_no_lack_of_memory() -> None:
+    text = "/usr/lib/aarch64-linux-gnu/libgomp.so.1: cannot allocate memory in static TLS block"
+    error = unloadable("cv2", ImportError(text))
+    assert isinstance(error, errors.MissingExtraError)
+    assert str(error).endswith("Do: export LD_PRELOAD=/usr/lib/aarch64-linux-gnu/libgomp.so.1")
+
+
+@pytest.mark.parametrize("kind", ["OSError", "RuntimeError", "ImportError"])
+@pytest.mark.parametrize("at_import", [True, False])
+def test_a_package_that_raises_the_loaders_words_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, at_import: bool
+) -> None:
+    package = tmp_path / "site-packages" / "torch"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise {kind}('libfoo.so.1: cannot open shared object file: No such file')")
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    lazy = {"needy": LazyCommand("needy:main", "Needs torch.")}
+    (tmp_path / "needy.py").write_text(
+        "import click\nfrom emo_edge.console.commands import EdgeCommand\n"
+        + ("import torch\n" if at_import else "")
+        + "@click.command(cls=EdgeCommand)\ndef main():\n    import torch\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "needy", raising=False)
+    result = run(LazyGroup("some", lazy=lazy), "needy")
+    assert result.exit_code == 3, result.exception
+    assert result.stderr.startswith("Error: torch is installed and cannot be loaded: the shared library libfoo.so.1 is")
+
+
+@pytest.mark.parametrize("error", [OSError("no reason"), RuntimeError("no reason")])
+def test_other_errors_without_a_reason_propagate(error: Exception) -> None:
+    assert run(failing(error)).exception is error
+
+
 @pytest.mark.parametrize("folder", ["site-packages", "target"])
 @pytest.mark.parametrize("module", ["cv2", "onnxruntime", "llama_cpp", "tokenizers", "openvino", "torch"])
 def test_every_command_names_the_library_that_a_package_lacks(tmp_path: Path, module: str, folder: str) -> None:
