@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 from emo_edge.console.interrupts import code_of, end_without_waiting, prompt_interrupts
 from emo_edge.console.signals import BROKEN_PIPE, Interruptions, ending_signals, exit_code_of, interruption_behind
 from emo_edge.console.streams import discard_streams, prepare_streams
-from emo_edge.console.terminal import echo
+from emo_edge.console.terminal import echo, shown_text
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.utils.extras import failed_import, is_failed_load
 from emo_edge.utils.memory import is_out_of_memory, memory_error
@@ -150,6 +150,9 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
     """End with one message and its exit code for everything that is no fault of the program."""
     try:
         yield
+    except click.ClickException as error:
+        error.message = shown_text(error.message)
+        raise
     except EmoEdgeError as error:
         # A loader that has no memory calls the file damaged.
         short = is_out_of_memory(error) and not isinstance(error, DeviceError)

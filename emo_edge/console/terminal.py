@@ -15,8 +15,13 @@ _shown: dict[str, str] = {}
 
 def echo(message: Any = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
     """Print to stdout, or stderr, with what a terminal would obey escaped; JSON stays JSON of the same meaning."""
-    text = printable(_in_place(str(message)))
+    text = shown_text(str(message))
     click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
+
+
+def shown_text(message: str) -> str:
+    """Return a message as `echo` prints it."""
+    return printable(_in_place(message))
 
 
 def show_as(word: str, shown: str) -> None:

@@ -263,6 +263,18 @@ def test_a_package_that_raises_the_loaders_words_is_no_traceback(
     assert result.stderr.startswith("Error: torch is installed and cannot be loaded: the shared library libfoo.so.1 is")
 
 
+def test_no_error_of_usage_repeats_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "rtsp://user:secret@host/x"
+    monkeypatch.setattr("emo_edge.console.terminal._shown", {address: "rtsp://host/x"})
+    for arguments in (
+        ["infer", "b", "x.jpg", "--device", address],
+        ["infer", "b", "x", "--frames", address],
+        [address],
+    ):
+        result = run(main, *arguments)
+        assert result.exit_code == 2 and "rtsp://host/x" in result.stderr and "secret" not in result.stderr
+
+
 @pytest.mark.parametrize("error", [OSError("no reason"), RuntimeError("no reason")])
 def test_other_errors_without_a_reason_propagate(error: Exception) -> None:
     assert run(failing(error)).exception is error
