@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from emo_edge.utils.text import printable, readable_name
+from emo_edge.utils.text import NAME_BREAKS, printable, readable_name
 
+IN_JSON = "\x7f"
+"""Character that JSON leaves as it is; the escape of `printable` is one of JSON's, that of a name is none."""
 _shown: dict[str, str] = {}
 
 
@@ -30,11 +32,11 @@ def show_as(word: str, shown: str) -> None:
 
 
 def _in_place(text: str) -> str:
-    """Return a message without what `show_as` replaces, and with no name that makes a line of its own."""
+    """Return a message without what `show_as` replaces, and with the words of the command line as `readable_name`s."""
     for word, shown in _shown.items():
         text = text.replace(word, shown)
     for word in sys.argv[1:]:
-        if "\n" in word:
+        if NAME_BREAKS.search(word.replace(IN_JSON, "")):
             text = text.replace(word, readable_name(word))
     return text
 

@@ -13,7 +13,7 @@ from emo_edge.utils.files import read_json, sha256_of, write_json
 LISTING = f"{MODEL}/1/written.json"
 LISTING_VERSION = 1
 CACHED = re.compile(rf"{MODEL}/1/__pycache__/model\.[\w-]+\.pyc")
-"""What the server's Python leaves."""
+"""Files that the server's Python leaves."""
 NAMED = 5
 """Files that a refusal names."""
 
@@ -30,10 +30,10 @@ def require_written(target: Path) -> None:
     names = [name for name in _names(target) if name != LISTING and not CACHED.fullmatch(name)]
     others = [name for name in names if name not in listed]
     changed = [name for name in names if name in listed and _digest(target / name) != listed[name]]
-    for kind, found in (("holds files that are not the repository's", others), ("was changed since", changed)):
-        if found:
-            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-            raise InputError(f"{target}: {kind}: {', '.join(found[:NAMED])}{more}; move them, or give another name")
+    for kind, problems in (("holds files that are not the repository's", others), ("was changed since", changed)):
+        if problems:
+            more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+            raise InputError(f"{target}: {kind}: {', '.join(problems[:NAMED])}{more}; move them, or give another name")
 
 
 def _listed(target: Path) -> dict[str, Any]:
