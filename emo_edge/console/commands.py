@@ -26,6 +26,8 @@ from emo_edge.utils.suggestions import did_you_mean
 
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
+COMPLETING = "_EMO_EDGE_COMPLETE"
+"""Variable that a shell sets to complete a line; a traceback would stand in the middle of it."""
 NO_FOLDER = "the current folder was removed; change to another one, and try again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the system for a disk that takes no more."""
@@ -57,6 +59,9 @@ class Program(click.Command):
             if interruptions.exit_code is None:
                 raise
         except Exception as error:
+            if COMPLETING in os.environ:
+                discard_streams()
+                sys.exit(1)
             if interruptions.exit_code is None or not (interruption := interruption_behind(error)):
                 raise
             _interrupted(interruption)
@@ -91,12 +96,18 @@ class LazyGroup(Program, click.Group):
         self.lazy = lazy
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments; a reader that has gone ends the help, too, and so does Ctrl-C."""
+        """Parse the arguments; a reader that has gone and a full disk end the help, too, and so does Ctrl-C."""
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:
             discard_streams()
             raise click.exceptions.Exit(BROKEN_PIPE) from error
+        except OSError as error:
+            discard_streams()
+            problem = _unusable(error)
+            with suppress(OSError):
+                echo(f"Error: {problem}", err=True)
+            raise click.exceptions.Exit(problem.exit_code) from error
         except KeyboardInterrupt as error:
             raise click.exceptions.Exit(_interrupted(error)) from error
 

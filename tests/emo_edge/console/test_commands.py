@@ -329,6 +329,19 @@ def test_an_error_of_the_system_is_one_message_and_its_exit_code(error: BaseExce
     assert len(result.stderr.splitlines()) == (1 if message else 0)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="waits for a system with /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["infer", "--help"], ["import", "gguf", "--help"]])
+def test_a_help_that_cannot_be_written_is_one_error(words: list[str]) -> None:
+    code = "from emo_edge.cli import main\nmain()"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 4, ended.stderr
+    assert ended.stderr.startswith("Error: the output: cannot be written (No space left on device)")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_damaged_file_is_not_blamed_for_a_failed_allocation() -> None:
     error = errors.CheckpointError("a.pt: truncated or corrupt")
     error.__cause__ = RuntimeError("unable to allocate 1 GiB")
