@@ -16,7 +16,7 @@ from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import RESULT_VERSION, UNITS_RESULT_VERSION, Request, Settings, SourceResult
 from emo_edge.inference.rows import Value, columns, rows, unit_columns
 from emo_edge.rendering.text import result_text
-from emo_edge.utils.text import utf8_name, utf8_text
+from emo_edge.utils.text import readable_name, utf8_text
 
 RUN_VERSION = 1
 """Of the first line of JSON lines."""
@@ -112,7 +112,7 @@ class CsvWriter(ResultWriter):
     def _print(self, table: list[dict[str, Value]]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writerows({name: cell(value) for name, value in _with_utf8_source(row).items()} for row in table)
+        writer.writerows({name: cell(value) for name, value in _with_readable_source(row).items()} for row in table)
         echo(text.getvalue(), nl=False)
 
 
@@ -160,10 +160,10 @@ def plain_text(text: str) -> str:
     return text.removeprefix(MARK)
 
 
-def _with_utf8_source(row: dict[str, Value]) -> dict[str, Value]:
-    """Return a row whose source is named as in JSON: two names that are not UTF-8 stay two."""
+def _with_readable_source(row: dict[str, Value]) -> dict[str, Value]:
+    """Return a row whose source is named as in text: two names that a terminal cannot show stay two."""
     source = row["source"]
-    return {**row, "source": utf8_name(source)} if isinstance(source, str) else row
+    return {**row, "source": readable_name(source)} if isinstance(source, str) else row
 
 
 def settings_json(settings: Settings) -> dict[str, Any]:
