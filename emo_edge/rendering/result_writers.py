@@ -6,14 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from emo_edge.console.terminal import echo
 from emo_edge.inference.face_attributes import shown_attributes
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.prompt_layout import HEADS
-from emo_edge.inference.results import RESULT_VERSION, Request, Settings, SourceResult
+from emo_edge.inference.results import RESULT_VERSION, UNITS_RESULT_VERSION, Request, Settings, SourceResult
 from emo_edge.inference.rows import Value, columns, rows
 from emo_edge.rendering.text import result_text
 from emo_edge.utils.text import utf8_name, utf8_text
@@ -75,12 +74,12 @@ class JsonLinesWriter(ResultWriter):
 
     has_settings = True
 
-    def __init__(self, settings: Settings, clip_question: str, *, compact: bool) -> None:
+    def __init__(self, settings: Settings, clip_question: str, *, compact: bool, version: int = RESULT_VERSION) -> None:
         self.compact = compact
         self._head = {
             "kind": "run",
             "run_version": RUN_VERSION,
-            "result_version": RESULT_VERSION,
+            "result_version": version,
             "settings": settings_json(settings),
             "clip_question": clip_question,
         }
@@ -121,8 +120,15 @@ def open_writer(name: str, pipeline: EmotionPipeline, request: Request, *, compa
     if name == "json":
         return JsonWriter(compact=compact)
     if name == "jsonl":
-        return JsonLinesWriter(settings, pipeline.settings(request, clip=True).question, compact=compact)
+        clip_question = pipeline.settings(request, clip=True).question
+        return JsonLinesWriter(settings, clip_question, compact=compact, version=result_version(pipeline, request))
     return CsvWriter(request_columns(pipeline, request)) if name == "csv" else ResultWriter()
+
+
+def result_version(pipeline: EmotionPipeline, request: Request) -> int:
+    """Return the version of a request's results, once they have a face."""
+    newer = pipeline.manifest.action_units or request.task or pipeline.deployment_purpose
+    return UNITS_RESULT_VERSION if newer else RESULT_VERSION
 
 
 def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
@@ -132,12 +138,14 @@ def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
     predicted = {output.name for output in face.outputs} if face else set()
     facts = request.face_facts and "attributes" in predicted
     questions = {manifest.prompt.describe if request.describe else None, request.ask} - {None}
+    task = pipeline.tasks.of(request)
+    written = len(questions) + (task is not None and task.answer == "open")
     return columns(
         pipeline.settings(request).labels,
         values=[scale.name for scale in manifest.face_labels.values],
         attributes=shown_attributes(manifest.face_labels, demographics=shown) if facts else (),
         heads=[name for name in HEADS if shown and name in predicted],
-        answers=len(questions),
+        answers=written,
     )
 
 
@@ -165,7 +173,7 @@ def _with_utf8_source(row: dict[str, Value]) -> dict[str, Value]:
 
 def settings_json(settings: Settings) -> dict[str, Any]:
     """Return settings as JSON values."""
-    return {**asdict(settings), "labels": list(settings.labels)}
+    return settings.to_dict()
 
 
 def result_json(result: SourceResult, *, compact: bool, settings: bool = True) -> dict[str, Any]:

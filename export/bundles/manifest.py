@@ -73,6 +73,7 @@ def bundle_manifest(
         variants=dict(variants["language"]),
     )
     return Manifest(
+        bundle_version=1 if config.tasks is None else 2,
         name=config.provenance.get("name", name),
         components=Components(
             vision=component["vision"],
@@ -88,6 +89,7 @@ def bundle_manifest(
         question_tokenizer=question_tokenizer,
         max_question_tokens=config.connector.qformer.max_question_tokens if config.connector.qformer else None,
         live=config.live,
+        tasks=config.tasks,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),

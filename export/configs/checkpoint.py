@@ -19,8 +19,9 @@ from pydantic import (
 )
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.bundle.manifest import Detector, LiveLabels
+from emo_edge.bundle.manifest import AffectiveTask, Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
+from emo_edge.bundle.tasks.section import TaskName, task_checks
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import (
     LDP_V2,
@@ -174,14 +175,17 @@ class EmoLlamaConfig(CheckpointConfig):
     """Importers set it; emo-tiny and older checkpoints have the default."""
     live: LiveLabels | None = None
     """Fitted settings of live labels, which its bundles have too."""
+    tasks: dict[TaskName, AffectiveTask] | None = None
+    """Affective tasks, which its bundles have too."""
     provenance: dict[str, str] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``live`` out where it is absent, so that such a checkpoint is written as it always was."""
+        """Leave newer sections out where they are absent, so that such a checkpoint is written as it always was."""
         values: dict[str, Any] = handler(self)
-        if self.live is None:
-            values.pop("live", None)
+        for name in ("live", "tasks"):
+            if getattr(self, name) is None:
+                values.pop(name, None)
         return values
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.
@@ -218,6 +222,12 @@ class EmoLlamaConfig(CheckpointConfig):
                 (plain, "landmark needs a projector, connector.projector_type identity is none"),
             )
         return landmark
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_fit(cls, tasks: dict[TaskName, AffectiveTask] | None) -> dict[TaskName, AffectiveTask] | None:
+        require(*(check for name, task in (tasks or {}).items() for check in task_checks(name, task)))
+        return tasks
 
     @field_validator("language")
     @classmethod
