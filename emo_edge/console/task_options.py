@@ -23,14 +23,9 @@ def task_options(command: Command) -> Command:
             help="Answer of the task: a text, one of its labels, or whether --label holds; the default is its first.",
         ),
         click.option("--label", help="Label that --answer judgement is about: happiness, AU12."),
-        *(
-            click.option(f"--{name}", metavar="FRAME", help=f"Number of the {what}, counted from 0.")
-            for name, what in (
-                ("onset", "frame where a micro-expression begins"),
-                ("apex", "frame where it is strongest"),
-                ("offset", "frame where it ends"),
-            )
-        ),
+        click.option("--onset", metavar="FRAME", help="Frame where a micro-expression begins, counted from 0."),
+        click.option("--apex", metavar="FRAME", help="Frame where it is strongest."),
+        click.option("--offset", metavar="FRAME", help="Frame where it ends."),
         click.option(
             "--no-emotions",
             "emotions",

@@ -113,7 +113,9 @@ def test_a_task_of_words_needs_a_language_model() -> None:
 
 
 def test_places_are_filled_at_once() -> None:
-    assert filled("{labels} in {{medium}}, {other}", labels="{medium}", medium="image") == "{medium} in {image}, {other}"
+    assert (
+        filled("{labels} in {{medium}}, {other}", labels="{medium}", medium="image") == "{medium} in {image}, {other}"
+    )
 
 
 def test_the_packaged_checkpoint_states_what_it_was_trained_for() -> None:

@@ -75,7 +75,7 @@ def test_a_bundle_without_tasks_says_so() -> None:
 
 def test_a_task_that_was_not_trained_is_not_answered() -> None:
     untrained = toy(expression=EXPRESSION, compound={**EXPRESSION, "status": "untrained"})
-    with pytest.raises(InputError, match="status untrained.*it was for: expression") as error:
+    with pytest.raises(InputError, match=r"status untrained.*it was for: expression") as error:
         asked_task(untrained, "compound")
     assert error.value.exit_code == 4
 
@@ -105,15 +105,14 @@ def test_questions_are_filled_and_their_labels_scored() -> None:
 
 
 def test_a_judgement_by_choice_asks_for_the_choice_and_reads_one_label_off() -> None:
-    reader, request = TaskReader(toy(expression=EXPRESSION), ""), Request(
-        task="expression", answer="judgement", label="Mild fear"
+    reader, request = (
+        TaskReader(toy(expression=EXPRESSION), ""),
+        Request(task="expression", answer="judgement", label="Mild fear"),
     )
     task = reader.of(request)
     assert task is not None and task.scored_labels == ("joy", "mild fear") and task.question(clip=False)[:6] == "One of"
     for probability, text in ((0.5, "yes"), (0.49, "no")):
-        answer, written = reader.answer(
-            request, {"joy": 1 - probability, "mild fear": probability}, {}, {}, clip=False
-        )
+        answer, written = reader.answer(request, {"joy": 1 - probability, "mild fear": probability}, {}, {}, clip=False)
         assert answer is not None and written == {}
         assert answer.to_dict() == {
             "name": "expression",
@@ -128,8 +127,9 @@ def test_a_judgement_by_choice_asks_for_the_choice_and_reads_one_label_off() -> 
 
 
 def test_a_judgement_by_yes_and_no_scores_both() -> None:
-    reader, request = TaskReader(toy(expression=YES_NO), ""), Request(
-        task="expression", answer="judgement", label="joy"
+    reader, request = (
+        TaskReader(toy(expression=YES_NO), ""),
+        Request(task="expression", answer="judgement", label="joy"),
     )
     task = reader.of(request)
     assert task is not None and task.by_yes_no and task.scored_labels == ("yes", "no")
@@ -225,7 +225,7 @@ def test_sources_that_cannot_show_a_task_are_refused_first(files: Files) -> None
 def test_a_deployment_states_one_of_the_purposes() -> None:
     own = toy(expression=EXPRESSION)
     check_deployment(own, emotions=False, purpose="research")
-    with pytest.raises(InputError, match="no purpose 'reserch'.*did you mean research?"):
+    with pytest.raises(InputError, match=r"no purpose 'reserch'.*did you mean research"):
         check_deployment(own, emotions=True, purpose="reserch")
     labels = own.model_copy(update={"components": own.components.model_copy(update={"face": None})})
     with pytest.raises(InputError, match="without emotions it gives nothing"):
