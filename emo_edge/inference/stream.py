@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo_edge.console.progress import StepProgress
-from emo_edge.errors import BundleError, DeviceError, EmoEdgeError, InputError, MissingExtraError, SkippedError
+from emo_edge.errors import (
+    BundleError,
+    DeviceError,
+    EmoEdgeError,
+    InputError,
+    MissingExtraError,
+    SkippedError,
+    TaskError,
+)
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.tasks.asked import HEART_RATE
@@ -68,6 +76,8 @@ def _read_source(
     if kind not in ("image", "folder"):
         pipeline.check(request, sampling.frames)
     if request.task == HEART_RATE and request.heart_rate is None:
+        if sampling.faces == "all":
+            raise TaskError(f"the task {HEART_RATE} answers about one face: leave `faces` out")
 
         def seconds(read: float) -> None:
             progress(source, round(read), 0)

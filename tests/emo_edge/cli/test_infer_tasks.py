@@ -252,6 +252,11 @@ def test_the_forced_sentence_is_part_of_the_models_own_prompt(
     assert prompts[-1][-len(begun) :] == begun and "70.31 BPM" in question
 
 
+def test_the_heart_rate_is_that_of_one_face(tiny_bundle: Path, clips: dict[bool, tuple[Path, float]]) -> None:
+    done = infer(tiny_bundle, clips[True][0], "--task", "heart-rate", "--faces", "all", "--device", "cpu")
+    assert done.exit_code == 2 and "answers about one face: leave --faces out" in done.stderr
+
+
 def test_without_emotions_no_language_model_is_opened(
     tiny_bundle: Path, clips: dict[bool, tuple[Path, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
