@@ -35,7 +35,7 @@ from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.loading import engines
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-2.json").read_text(encoding="utf-8"))
-FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
+FACE = SAMPLES / "169-happiness.jpg"
 NOTICE = "Not a medical device."
 PULSE_SEED = 5
 RATE = HeartRate(70.3125, 70.3125, 5.5, True, None, 10.0, 30.0, "pos")
@@ -68,7 +68,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Path, fl
     """A drawn face of 10 s with a pulse (True) and without one, and its rate."""
     made = {}
     for pulse in (True, False):
-        clip = render_pulse_clip(PULSE_SEED, 0, pulse=pulse, nuisances=CLEAN, size=160)
+        clip = render_pulse_clip(PULSE_SEED, 0, pulse=pulse, nuisances=CLEAN, size=256)
         path = tmp_path_factory.mktemp("pulse") / f"{pulse}.mp4"
         path.write_bytes(encoded(clip.frames, 18))
         made[pulse] = path, clip.bpm
