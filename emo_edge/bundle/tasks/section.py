@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from emo_edge.taxonomy import TASKS
 from emo_edge.utils.settings import Figures, Line, Section, Text, require
 
-TaskName = Literal["au", "expression", "compound", "micro-expression", "micro-gesture", "deception", "heart-rate"]
+TaskName = Annotated[str, Field(pattern=f"^({'|'.join(TASKS)})$")]
+"""One of `emo_edge.taxonomy.TASKS`."""
 PLACES = re.compile(r"\{(medium|labels|options|label|measurement)\}")
 """Of a question: the word for what is shown; the labels with commas, or as "Anger? Fear?"; the label of a judgement;
 the measured heart rate. All are filled at once: nothing is filled into what was filled in. Other braces stay."""

@@ -82,7 +82,9 @@ def task_answer(
         text: that the language model wrote; empty where it was not asked.
         heart_rate: that was measured, for the task heart-rate.
     """
-    label, probability, calls = None, None, ()
+    label: str | None = None
+    probability: float | None = None
+    calls: tuple[ToolCall, ...] = ()
     if asked.answer == "judgement":
         label, probability, holds = _judgement(asked, probabilities, units)
         text = YES if holds else NO

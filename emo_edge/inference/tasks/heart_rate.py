@@ -104,6 +104,5 @@ def tool_call(rate: HeartRate) -> ToolCall:
     values = {
         name: round(value, DIGITS) if isinstance(value, float) else value for name, value in rate.as_dict().items()
     }
-    reason = values["reason"]
-    values["reason"] = None if reason is None else utf8_text(reason)
+    values["reason"] = None if rate.reason is None else utf8_text(rate.reason)
     return ToolCall("heart_rate", {"method": rate.method}, {**values, "notice": NOTICE})

@@ -58,8 +58,8 @@ def with_task(directory: Path, name: str, **changes: Any) -> Bundle:
     """Return a bundle whose task was trained, as another checkpoint's might be."""
     opened = Bundle.open(directory)
     tasks = dict(opened.manifest.tasks or {})
-    values = {**tasks[name].model_dump(), "status": "trained", **changes}  # type: ignore[index]
-    tasks[name] = AffectiveTask.model_validate(values)  # type: ignore[index]
+    values = {**tasks[name].model_dump(), "status": "trained", **changes}
+    tasks[name] = AffectiveTask.model_validate(values)
     return Bundle(opened.directory, opened.manifest.model_copy(update={"tasks": tasks}))
 
 
