@@ -12,6 +12,7 @@ from emo_edge.benchmarks.affective_tasks.blends import compound_evidence
 from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import own_tasks, write_tasks
 from emo_edge.benchmarks.affective_tasks.judgements import Judgements, read_drawings
 from emo_edge.benchmarks.affective_tasks.pulse_answers import PulseAnswers, pulse_answers
+from emo_edge.benchmarks.affective_tasks.units import unit_evidence
 from emo_edge.benchmarks.report.marked_tables import updated
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.tasks.section import LEAST_AUC
@@ -44,8 +45,11 @@ def main(bundle: Path, **options: Any) -> None:
     judgements = read_drawings(opened, profile, options["drawings"], shown("judgements"))
     compound = compound_evidence(opened, profile, options["blends"], shown("blends"))
     answers = pulse_answers(opened, profile, options["pulses"], shown("heart rates"))
+    gives_units = opened.manifest.action_units is not None
+    units = unit_evidence(opened, profile, options["drawings"], shown("action units")) if gives_units else {}
     status.clear()
-    evidence = {
+    evidence: dict[str, dict[str, dict[str, float]]] = {
+        **({"au": {"judgement": units}} if units else {}),
         "expression": judgements.evidence(),
         "compound": compound,
         "heart-rate": {"open": answers.evidence()},
@@ -54,6 +58,7 @@ def main(bundle: Path, **options: Any) -> None:
     note = f"Profile {name}, drawings of `emo_edge.benchmarks.synthetic`, {describe_machine()}."
     parts = {
         "judgements": f"{judgement_table(judgements)}\n\n{note}",
+        "units": unit_table(units),
         "blends": blend_table(compound),
         "pulses": pulse_table(answers),
     }
@@ -63,7 +68,7 @@ def main(bundle: Path, **options: Any) -> None:
     if options["page"]:
         replace_text(options["page"], updated(options["page"].read_text(encoding="utf-8"), parts))
     if options["config"]:
-        write_tasks(options["config"], own_tasks(opened.manifest.prompt, evidence))
+        write_tasks(options["config"], own_tasks(opened.manifest.prompt, evidence, gives_units=gives_units))
     if answers.with_the_number < answers.answers or answers.refused_without_number < answers.refused:
         raise AccuracyGateError("an answer about a heart rate does not carry the measured number alone")
 
@@ -82,6 +87,23 @@ def judgement_table(judgements: Judgements) -> str:
         lines.append(f"| {way} | {auc:.3f} ({low:.3f}–{high:.3f}) | {least:.3f} | {right:.1%} | {believed} |")
     count, labels = len(judgements.truth), len(judgements.labels)
     return "\n".join([*lines, "", f"{count} drawings, {labels} judgements each, one a label."])
+
+
+def unit_table(figures: dict[str, float]) -> str:
+    """Return the judgements about action units in Markdown."""
+    if not figures:
+        return "The bundle gives no action units."
+    auc, least, right = (figures[name] for name in ("auc_head", "auc_head_least_unit", "correct_head"))
+    return "\n".join(
+        [
+            "| action units by the network that gives them | |",
+            "|---|---|",
+            f"| AUC, mean of the units | {auc:.3f} |",
+            f"| AUC of the least unit | {least:.3f} |",
+            f"| right at each unit's threshold | {right:.1%} |",
+            f"| drawings | {figures['samples']:.0f} |",
+        ]
+    )
 
 
 def blend_table(compound: dict[str, dict[str, float]]) -> str:

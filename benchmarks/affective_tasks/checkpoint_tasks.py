@@ -19,12 +19,15 @@ Evidence = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Figures by task and kind of answer."""
 
 
-def own_tasks(prompt: PromptConfig, evidence: Evidence) -> dict[TaskName, AffectiveTask]:
-    """Return the tasks of a checkpoint that was trained for expressions alone, with its own questions for them.
+def own_tasks(prompt: PromptConfig, evidence: Evidence, *, gives_units: bool) -> dict[TaskName, AffectiveTask]:
+    """Return the tasks of a checkpoint that was trained for expressions, with its own questions for them.
 
-    A judgement is believed by yes and no from `LEAST_AUC` on, and else read off the choice.
+    A judgement is believed by yes and no from `LEAST_AUC` on, and else read off the choice. ``gives_units`` says that
+    it was trained for action units, too.
     """
     tasks = dict(TASKS)
+    if gives_units:
+        tasks["au"] = tasks["au"].model_copy(update={"status": "trained"})
     basic = tasks["expression"]
     # The braces around the labels, which the category question writes doubled, are plain here.
     choice = prompt.classify.replace("{{{labels}}}", "{{labels}}")

@@ -86,9 +86,10 @@ def test_an_answer_carries_the_number_and_no_other(text: str, holds: bool) -> No
 @pytest.mark.parametrize(("auc", "way"), [(0.89, "choice"), (0.9, "yes-no")])
 def test_yes_and_no_are_believed_from_their_area_on(auc: float, way: str) -> None:
     prompt = EmoLlamaConfig.from_pretrained(packaged_checkpoint()).prompt
-    tasks = own_tasks(prompt, {"expression": {"judgement": {"auc_yes_no": auc}}})
+    tasks = own_tasks(prompt, {"expression": {"judgement": {"auc_yes_no": auc}}}, gives_units=auc > 0.895)
     assert tasks["expression"].judgement_by == way and tasks["expression"].status == "trained"
     assert tasks["compound"] == TASKS["compound"]
+    assert tasks["au"].status == ("trained" if auc > 0.895 else "untrained")
 
 
 def test_the_packaged_config_is_what_the_command_writes(tmp_path: Path) -> None:
@@ -97,6 +98,6 @@ def test_the_packaged_config_is_what_the_command_writes(tmp_path: Path) -> None:
     packaged = EmoLlamaConfig.from_pretrained(packaged_checkpoint())
     assert packaged.tasks is not None
     evidence = {name: task.evidence for name, task in packaged.tasks.items()}
-    write_tasks(config, own_tasks(packaged.prompt, evidence))
+    write_tasks(config, own_tasks(packaged.prompt, evidence, gives_units=packaged.tasks["au"].status == "trained"))
     assert config.read_bytes() == before.read_bytes()
     assert json.loads(config.read_text(encoding="utf-8"))["tasks"]["deception"]["status"] == "untrained"
