@@ -1,4 +1,4 @@
-"""F1 of action units with bootstrap intervals, and the agreement of intensities."""
+"""F1 of action units on drawings with bootstrap intervals; a drawing is a person of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.metrics.bootstrap import percentile_interval, resampled
+from emo_edge.metrics.unit_detection import detection_counts, f1_of_counts
 from emo_edge.taxonomy import ACTION_UNITS
 
 Booleans = NDArray[np.bool_]
@@ -15,9 +16,7 @@ Booleans = NDArray[np.bool_]
 
 def unit_f1(truth: Booleans, predicted: Booleans) -> NDArray[np.float64]:
     """Return the F1 of each unit, [U], for [N, U]; 0 where a unit is neither there nor predicted."""
-    hits = (truth & predicted).sum(0)
-    total = truth.sum(0) + predicted.sum(0)
-    return np.asarray(np.divide(2 * hits, total, out=np.zeros(len(hits)), where=total > 0))
+    return np.nan_to_num(f1_of_counts(detection_counts(truth, predicted)))
 
 
 def mean_f1(truth: Booleans, predicted: Booleans, units: Sequence[int] = ACTION_UNITS) -> float:
@@ -38,13 +37,3 @@ def gain_interval(truth: Booleans, predicted: Booleans, baseline: Booleans) -> t
         return mean_f1(truth[draw], predicted[draw]) - mean_f1(truth[draw], baseline[draw])
 
     return percentile_interval(resampled(gain, len(truth)))
-
-
-def icc_3_1(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
-    """Return ICC(3,1), consistency of two raters, of [N] and [N] (Shrout and Fleiss 1979)."""
-    table = np.stack([truth, predicted], axis=1).astype(np.float64)
-    rows, grand = table.mean(1, keepdims=True), table.mean()
-    count = len(table)
-    between = 2 * ((rows - grand) ** 2).sum() / (count - 1)
-    residual = ((table - rows - table.mean(0, keepdims=True) + grand) ** 2).sum() / (count - 1)
-    return float((between - residual) / (between + residual))

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from emo_edge.benchmarks.action_units.features import Drawings, LinearHead, tower_tokens, trunk_stages
-from emo_edge.benchmarks.action_units.scores import f1_interval, gain_interval, icc_3_1, mean_f1, unit_f1
+from emo_edge.benchmarks.action_units.scores import f1_interval, gain_interval, mean_f1, unit_f1
 from emo_edge.benchmarks.action_units.training import Budget, Trained, train
 from emo_edge.export.configs.action_units import BP4D_UNITS, DISFA_UNITS, AuFormerConfig, SaclConfig
 from emo_edge.export.models.action_units.auformer import AuFormer
 from emo_edge.export.models.action_units.sacl import Sacl
 from emo_edge.export.reference.frames import normalised_pixels
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
+from emo_edge.metrics.value_agreement import icc_3_1
 from emo_edge.taxonomy import ACTION_UNITS
 
 TRUNK, TOWER = "linear head on the face trunk", "linear head on the vision tower"

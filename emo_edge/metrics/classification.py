@@ -44,6 +44,15 @@ def macro_f1(truth: Ids, predicted: Ids) -> float:
     return float((2 * hits[present] / (support + named)[present]).mean())
 
 
+def top_k_accuracy(truth: Ids, scores: NDArray[np.floating], k: int) -> float:
+    """Return the fraction of samples whose true label is among the ``k`` highest of scores [N, labels].
+
+    A tie counts against the true label, so that equal scores are no hit by the order of the labels.
+    """
+    own = scores[np.arange(len(truth)), truth][:, None]
+    return float(((scores >= own).sum(-1) <= k).mean())
+
+
 def _support_and_hits(truth: Ids, predicted: Ids) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the samples of each class, and those that are right; counted at once, for a bootstrap asks 1000 times."""
     support = np.bincount(truth)

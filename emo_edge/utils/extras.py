@@ -25,6 +25,7 @@ EXTRAS = {
     "optimum": "peers",
     "tqdm": "bench",
     "pyarrow": "table",
+    "openpyxl": "sheets",
     "ray": "ray",
     "fsspec": "store",
     "torch": "export",
