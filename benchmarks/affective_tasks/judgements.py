@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from emo_edge.inference.results import Request
 from emo_edge.inference.tasks.answers import EVEN
 from emo_edge.metrics.bootstrap import percentile_interval, resampled
 from emo_edge.metrics.classification import wilson_interval
+from emo_edge.metrics.unit_detection import roc_auc
 
 SEED = 2711
 """Unlike every seed of training, evaluation and the packaged samples."""
@@ -101,23 +102,7 @@ def asked_by(manifest: Manifest, way: str) -> Manifest:
 
 def label_areas(scores: FloatArray, truth: NDArray[np.int64]) -> FloatArray:
     """Return the area under the ROC curve of each column of ``scores`` [N, labels] for its label; NaN without one."""
-    return np.array([area_under_roc(scores[:, label], truth == label) for label in range(scores.shape[1])])
-
-
-def area_under_roc(scores: Sequence[float] | FloatArray, holds: NDArray[np.bool_]) -> float:
-    """Return the chance that a sample that holds scores above one that does not; NaN where all hold, or none.
-
-    Equal scores count half.
-    """
-    values = np.asarray(scores, np.float64)
-    ranks = np.empty(len(values))
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    positives = int(holds.sum())
-    negatives = len(values) - positives
-    if not positives or not negatives:
-        return float("nan")
-    return float((ranks[holds].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return np.array([roc_auc(truth == label, scores[:, label]) for label in range(scores.shape[1])])
 
 
 def _figures(values: dict[str, float]) -> dict[str, float]:

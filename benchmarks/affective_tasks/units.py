@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from emo_edge.benchmarks.action_units.features import ACTIVE_FROM
-from emo_edge.benchmarks.affective_tasks.judgements import area_under_roc
 from emo_edge.benchmarks.synthetic.expression import AU_INDEX
 from emo_edge.benchmarks.synthetic.generator import render_face
 from emo_edge.bundle.reader import Bundle
 from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.metrics.unit_detection import roc_auc
 
 SEED = 2714
 
@@ -38,7 +38,7 @@ def unit_evidence(
             active.append([units[name].active for name in names])
             progress(index + 1)
     holds, scores = np.array(truth), np.array(presence)
-    areas = np.array([area_under_roc(scores[:, unit], holds[:, unit]) for unit in range(len(names))])
+    areas = np.array([roc_auc(holds[:, unit], scores[:, unit]) for unit in range(len(names))])
     figures = {
         "auc_head": np.nanmean(areas),
         "auc_head_least_unit": np.nanmin(areas),

@@ -13,7 +13,7 @@ import pytest
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.affective_tasks.blends import blended_face, parts_of
 from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import own_tasks, write_tasks
-from emo_edge.benchmarks.affective_tasks.judgements import Judgements, area_under_roc, label_areas
+from emo_edge.benchmarks.affective_tasks.judgements import Judgements, label_areas
 from emo_edge.benchmarks.affective_tasks.pulse_answers import holds_the_number, skin_colours
 from emo_edge.benchmarks.synthetic.expression import AU_INDEX, PROTOTYPES
 from emo_edge.bundle.tasks.gpt4affectivity import TASKS
@@ -26,14 +26,9 @@ from emo_edge.taxonomy import LABEL_SETS
 RATE = HeartRate(70.3125, 70.3125, 5.5, True, None, 10.0, 30.0, "pos")
 
 
-def test_the_area_is_the_chance_of_the_right_order() -> None:
-    rng = np.random.default_rng(1)
-    scores, holds = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.4
-    pairs = [(good > bad) + 0.5 * (good == bad) for good in scores[holds] for bad in scores[~holds]]
-    assert area_under_roc(scores, holds) == pytest.approx(np.mean(pairs))
-    assert area_under_roc([1.0, 2.0], np.array([False, True])) == 1.0
-    assert np.isnan(area_under_roc([1.0, 2.0], np.array([False, False])))
-    assert np.isnan(label_areas(np.zeros((2, 1)), np.array([1, 1]))[0])
+def test_a_label_that_no_sample_has_has_no_area() -> None:
+    areas = label_areas(np.array([[0.1, 0.9, 0.2], [0.7, 0.3, 0.1]]), np.array([1, 0]))
+    assert areas[:2].tolist() == [1.0, 1.0] and np.isnan(areas[2])
 
 
 def test_the_figures_are_those_of_both_ways() -> None:
