@@ -16,10 +16,9 @@ from emo_edge.benchmarks.device_speed.stages import DECODED, Question
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
-from emo_edge.export.reference.frames import FrameFeatures, normalised_pixels
+from emo_edge.export.reference.frames import FrameFeatures, named_outputs, normalised_pixels
 from emo_edge.export.reference.layer_streaming import LAYERS
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
-from emo_edge.export.reference.outputs import FACE_OUTPUTS
 from emo_edge.inference.probability import softmax
 from emo_edge.machine.hardware import read_machine
 from emo_edge.runtimes.torch import TorchLanguageSession
@@ -122,8 +121,8 @@ def _face(model: Model, feed: Feed) -> dict[str, torch.Tensor]:
     if model.landmark and model.landmark_network:
         points = torch.from_numpy(model.landmark_network.run(feed["image"]))
         return {"face_tokens": model.landmark(points.to(model.device, model.dtype))}
-    outputs = model.face_outputs(feed["image"], with_segmentation=False)
-    named = {name: getattr(outputs, name) for name in FACE_OUTPUTS}
+    outputs, units = model.face_and_units(feed["image"])
+    named = named_outputs(outputs, units)
     tokens = model.face_tokens(FrameFeatures(outputs.face_map, outputs))
     return named if tokens is None else {**named, "face_tokens": tokens}
 

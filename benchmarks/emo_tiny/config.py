@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emo_edge.bundle.sections import LabelFilter, LiveLabels
+from emo_edge.export.configs.action_units import SaclConfig
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.configs.networks import (
     ConnectorConfig,
@@ -12,9 +13,19 @@ from emo_edge.export.configs.networks import (
     QFormerConfig,
     VisionConfig,
 )
+from emo_edge.taxonomy import ACTION_UNITS
 
 LANGUAGE_VOCABULARY = 768
 QUESTION_VOCABULARY = 384
+
+UNITS = SaclConfig(
+    units=ACTION_UNITS,
+    intensity=True,
+    hidden_size=32,
+    # Chosen by `emo_edge.benchmarks.action_units.train`.
+    thresholds=(0.48, 0.5, 0.52, 0.5, 0.5, 0.5, 0.84, 0.82, 0.54, 0.5, 0.5, 0.46, 0.76, 0.46, 0.28, 0.5, 0.7),
+)
+"""Action units on the trunk of the face network."""
 
 TINY = EmoLlamaConfig(
     vision=VisionConfig(
@@ -44,6 +55,7 @@ TINY = EmoLlamaConfig(
         decoder_mlp_size=128,
     ),
     face_info=FaceInfoConfig(num_tokens=4, hidden_size=128, num_heads=4, global_grid=4, mlp_size=256),
+    action_units=UNITS,
     language=LanguageConfig(
         vocab_size=LANGUAGE_VOCABULARY,
         hidden_size=256,
@@ -73,5 +85,9 @@ TINY = EmoLlamaConfig(
         "trained_on": "synthetic drawings of faces (emo_edge.benchmarks.synthetic)",
         "purpose": "demonstration and tests of the toolkit; it has never seen a photograph of a person",
         "face_info": "reconstruction: EMO-LLaMA's Face Info Mining was never released",
+        "action_units": "reconstruction: no code or weights of SACL-AU were ever published",
     },
 )
+
+WITHOUT_UNITS = TINY.model_copy(update={"action_units": None})
+"""Networks that `emo_edge.benchmarks.emo_tiny.train` trains; the action units are trained on them afterwards."""

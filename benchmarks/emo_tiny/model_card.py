@@ -29,6 +29,7 @@ installed, and so that tests measure a really trained model instead of random we
 Float32, {megabytes:.1f} MB of safetensors. The names of age bins, genders and race groups are those of
 FaceXFormer's output rows. In the drawings they are clusters of drawing parameters (palette, proportions, hair);
 they describe nobody. Face Info Mining is this project's reconstruction: EMO-LLaMA's own was never released.
+So is SACL, after the description of SACL-AU (arXiv 2308.07770), of which no code or weights were published.
 
 ## How it was trained
 
@@ -36,7 +37,9 @@ they describe nobody. Face Info Mining is this project's reconstruction: EMO-LLa
 the vision tower (each under a probe that is thrown away) and then connector, Face Info Mining and LLaMA on
 instruction pairs about images and clips, with both networks frozen. A quarter of the faces, held-out ones too, is
 partly covered: by a hand, a mask, a scarf, a bar, a strand of hair or sunglasses; in a clip they come and go.
-`training_log.jsonl` beside this file is the log of that run: machine, plans and losses.
+Then `python -m emo_edge.benchmarks.action_units.train --checkpoint runs/emo-tiny/checkpoint --out runs/units` trains
+the action units on the trunk, which stays as it is, and chooses the threshold of each unit on drawings of their own.
+`training_log.jsonl` beside this file is the log of both runs: machines, plans and losses.
 
 ## What it reaches
 
@@ -54,6 +57,7 @@ PARTS = {
     "vision": "EVA ViT, class token kept, no final norm",
     "connector": "question-conditioned Q-Former, context token, 2 x 2 content tokens, two-layer projector",
     "face": "FaceXFormer: Swin trunk, fused map, two-way decoder, eight outputs",
+    "units": "SACL (reconstruction): 17 action units and their intensities on the trunk of `face`",
     "face_info": "Face Info Mining (reconstruction): four face tokens",
     "language": "LLaMA, four layers, hidden size 256",
 }

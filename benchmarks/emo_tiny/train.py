@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from emo_edge.benchmarks.emo_tiny import data
-from emo_edge.benchmarks.emo_tiny.config import TINY
+from emo_edge.benchmarks.emo_tiny.config import WITHOUT_UNITS
 from emo_edge.benchmarks.emo_tiny.frozen_features import FrozenFeatures, encode_rows
 from emo_edge.benchmarks.emo_tiny.linear_probes import BranchProbes
 from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StageConfig, is_finished, log_entry, train_stage
@@ -204,7 +204,7 @@ def open_run(settings: Settings) -> Run:
         data.prepare(split, settings.out / "data", workers=1, progress=lambda _: None) for split in settings.splits()
     )
     torch.manual_seed(settings.seed)
-    model = EmoLlamaForConditionalGeneration(TINY)
+    model = EmoLlamaForConditionalGeneration(WITHOUT_UNITS)
     model.load_tokenizers(settings.out)
     return Run(model.to(settings.device), images, clips, RunFiles(settings.out), settings.seed, settings.bf16)
 

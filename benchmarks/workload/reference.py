@@ -171,7 +171,8 @@ class TorchTarget:
             return FrameFeatures(vision, None)
         if self.model.landmark_network:
             return FrameFeatures(vision, None, torch.from_numpy(self.model.landmark_network.run(crops)).to(vision))
-        return FrameFeatures(vision, self.model.face_outputs(crops, with_segmentation=False))
+        outputs, units = self.model.face_and_units(crops)
+        return FrameFeatures(vision, outputs, units=units)
 
     def _timed(self, prompt: EmbeddedPrompt, sampling: Sampling) -> tuple[list[int], float]:
         started = time.perf_counter()

@@ -151,7 +151,7 @@ def _with_types(run: VlmRun, types: Sequence[str], choices: VlmChoices, writer: 
     """Make, measure and gate each type; those that hold their gate stay."""
     reference = run.reference
     manifest = reference.bundle.manifest
-    require_known_figures(run.config, run.truth)
+    require_known_figures(run.config, run.truth, manifest)
     require_disk_space(writer.partial, len(types) * reference.model.stat().st_size)
     dataset, progress = f"{len(run.collected)} samples of a calibration", run.reports.of("statistics")
     imatrix = reference.statistics(run.collected, run.config.labels, dataset, run.threads, progress)

@@ -16,8 +16,11 @@ from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfi
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.faces.limits import NO_LIMITS, FaceLimits
 from emo_edge.inference.detectors import DetectorFiles
-from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, PROFILE_FIGURES, Gate
+from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, INT8_UNITS_GATE, PROFILE_FIGURES, Gate
 from emo_edge.utils.suggestions import did_you_mean
+
+UNITS_WORD = "au-agreement"
+"""Word of a gate on action units."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class CalibrationConfig:
         graphs = self._requested_graphs(bundle.manifest)
         if not graphs:
             raise InputError("`int8` names none: the network of labels is the only graph to calibrate")
-        return replace(self._checked_graphs(graphs), types=(), int8=graphs)
+        return replace(self._checked_graphs(graphs)._with_units(bundle.manifest), types=(), int8=graphs)
 
     def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationConfig:
         """Fill in what follows from the bundle; raise InputError for what it or its model does not have."""
@@ -79,7 +82,7 @@ class CalibrationConfig:
         known = available_file_types(config.language, importance=True)
         types = self._requested_types(bundle, known)
         graphs = self._requested_graphs(bundle.manifest)
-        checked = self._checked_graphs(graphs)
+        checked = self._checked_graphs(graphs)._with_units(bundle.manifest)
         self._require_work(types, graphs, known)
         return replace(checked, types=types, int8=graphs)
 
@@ -90,6 +93,14 @@ class CalibrationConfig:
         _require_figures("gate", self.gate, GRAPH_FIGURES)
         _require_figures("int8_gate", self.int8_gate, PROFILE_FIGURES)
         return replace(self, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
+
+    def _with_units(self, manifest: Manifest) -> CalibrationConfig:
+        """Return the INT8 gate with the bound on action units; raise InputError for one where there are none."""
+        if manifest.action_units is not None:
+            return replace(self, int8_gate=self.int8_gate.with_default(INT8_UNITS_GATE, UNITS_WORD))
+        if any(bound.word == UNITS_WORD for bound in self.int8_gate.bounds):
+            raise InputError(f"`int8_gate` {UNITS_WORD}: this bundle gives no action units; leave that out")
+        return self
 
     def _check_names(self, manifest: Manifest, config: EmoLlamaConfig | LabelNetworkConfig) -> None:
         """Raise InputError for two targets, and for a profile or label set that is not there."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_edge.bundle.manifest import Variant
+from emo_edge.bundle.manifest import UNIT_PRESENCE, Variant
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.int8.component import EvalSet, Int8Result, Int8Task, centred, planned_component
 from emo_edge.calibration.int8.graph_files import stored_bytes
@@ -24,6 +24,7 @@ from emo_edge.machine.summary import describe_processor
 from emo_edge.metrics.gates import CENTRED
 from emo_edge.metrics.label_agreement import label_evidence
 from emo_edge.metrics.tensor_parity import distances
+from emo_edge.metrics.unit_agreement import UNIT_EVIDENCE, unit_agreement
 from emo_edge.utils.files import require_disk_space
 
 ROUNDS = 20
@@ -136,9 +137,17 @@ class GraphCalibration:
     def _eval_set(self, component: str, reference: GraphReference) -> EvalSet:
         def evidence(outputs: Outputs) -> Mapping[str, float]:
             probabilities = self.run.probabilities_with(reference, component, outputs)
-            return {} if probabilities is None else label_evidence(reference.probabilities, probabilities)
+            labels = {} if probabilities is None else label_evidence(reference.probabilities, probabilities)
+            return {**self._units(reference.of(component)[0], outputs), **labels}
 
         return EvalSet(reference.of(component)[1], evidence)
+
+    def _units(self, truth: Outputs, outputs: Outputs) -> dict[str, float]:
+        """Compare the decisions on action units; nothing of a graph that gives none."""
+        section = self.run.bundle.manifest.action_units
+        if section is None or UNIT_PRESENCE not in truth:
+            return {}
+        return unit_agreement(truth[UNIT_PRESENCE], outputs[UNIT_PRESENCE], section.thresholds)
 
     def _evidence(self, component: str, graph: Path) -> dict[str, dict[str, float]]:
         """Measure a graph on the samples that nothing was chosen on: its outputs, and the labels that follow.
@@ -152,11 +161,11 @@ class GraphCalibration:
             raise AccuracyGateError(f"its output {', '.join(broken)} is not finite on the samples it is measured on")
         probabilities = self.run.probabilities_with(self.run.reference, component, outputs)
         labels = {} if probabilities is None else self.run.truth.evidence(probabilities)
-        whole = {CENTRED: centred(truth, outputs)}
-        failures = self.config.int8_gate.failures({**labels, **whole})
+        whole, units = {CENTRED: centred(truth, outputs)}, self._units(truth, outputs)
+        failures = self.config.int8_gate.failures({**units, **labels, **whole})
         if failures:
             raise AccuracyGateError(f"on the samples it is measured on it fails its gate: {'; '.join(failures)}")
-        evidence = {**distances(truth, outputs), "all outputs": whole}
+        evidence = {**distances(truth, outputs), "all outputs": whole, **({UNIT_EVIDENCE: units} if units else {})}
         return {**evidence, "labels": labels} if labels else evidence
 
     def _speed(self, component: str, graph: Path) -> tuple[str, SpeedCheck]:

@@ -104,7 +104,7 @@ def label_run(
     known = true_labels(measured, config.labels, network.config.label_sets[config.labels])
     reference = _reference(network, measured, config.labels)
     truth = GroundTruth(reference.probabilities, known)
-    require_known_figures(config, truth)
+    require_known_figures(config, truth, bundle.manifest)
     work = work_folder(checkpoint, drawn, config, threads)
     return LabelRun(bundle, network, config, drawn, reference, truth, work, threads, reports)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.imatrix_file import Imatrix, write_imatrix
+from emo_edge.bundle.manifest import Manifest
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.component import AT_ONCE
@@ -32,6 +33,7 @@ from emo_edge.export.reference.outputs import Reference, probabilities_with, ref
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.machine.versions import tool_versions
 from emo_edge.metrics.gates import CENTRED
+from emo_edge.metrics.unit_agreement import AU_AGREEMENT
 from emo_edge.tensors import Tensor
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
@@ -172,7 +174,7 @@ def prepared_run(
     cues = [sample.cues for sample in measured[:ANSWERED] if sample.cues is not None]
     known = cues if len(cues) == len(answered.descriptions) else None
     truth = GroundTruth(reference.probabilities, known_labels, answered.descriptions, known)
-    require_known_figures(config, truth)
+    require_known_figures(config, truth, bundle.manifest)
     source = CalibrationSource(bundle, checkpoint, model)
     return CalibrationRun(source, config, drawn, reference, answered, truth, work, threads, reports)
 
@@ -199,9 +201,10 @@ def true_labels(samples: Sequence[Sample], label_set: str, labels: Sequence[str]
     return [labels.index(str(sample.expression)) for sample in samples]
 
 
-def require_known_figures(config: CalibrationConfig, truth: GroundTruth) -> None:
-    """Raise InputError for a gate on a figure that the samples cannot give: it would pass unmeasured."""
-    known = {**truth.evidence(truth.probabilities, truth.descriptions), CENTRED: 1.0}
+def require_known_figures(config: CalibrationConfig, truth: GroundTruth, manifest: Manifest) -> None:
+    """Raise InputError for a gate on a figure that samples or bundle cannot give: it would pass unmeasured."""
+    units = {} if manifest.action_units is None else {AU_AGREEMENT: 1.0}
+    known = {**truth.evidence(truth.probabilities, truth.descriptions), CENTRED: 1.0, **units}
     for field, gate in (("gate", config.gate), ("int8_gate", config.int8_gate)):
         if gate and (missing := gate.missing(known)):
             raise InputError(

@@ -10,12 +10,14 @@ import click
 from emo_edge.bundle.checks.engine_files import check_engine_files
 from emo_edge.bundle.manifest import MANIFEST_NAME, REFERENCE_KEY, AffectiveTask, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle, read_manifest
-from emo_edge.bundle.sections import LiveLabels
+from emo_edge.bundle.sections import ActionUnits, LiveLabels
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
+from emo_edge.inference.action_units import unit_name
 from emo_edge.inference.tasks.asked import task_answers
+from emo_edge.metrics.unit_agreement import AU_AGREEMENT, UNIT_EVIDENCE
 from emo_edge.rendering.evidence_table import evidence_table
 
 LOST = {"haar": ", which misses tight crops, tilted and partly covered faces; infer --detector mtcnn finds more"}
@@ -80,12 +82,21 @@ def described(manifest: Manifest) -> str:
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
-    lines += _live(manifest.live)
+    lines += [*_units(manifest.action_units), *_live(manifest.live)]
     lines += [f"value {one.name}: {one.low:g} to {one.high:g}" for one in manifest.face_labels.values]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += [f"task {name}: {_task(task)}" for name, task in (manifest.tasks or {}).items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
+
+
+def _units(units: ActionUnits | None) -> list[str]:
+    """Name the action units, with the probability from which each counts as active."""
+    if units is None:
+        return []
+    pairs = zip(units.units, units.thresholds, strict=True)
+    listed = ", ".join(f"{unit_name(unit)} from {threshold:g}" for unit, threshold in pairs)
+    return [f"action units by {units.network}: {listed}"]
 
 
 def _live(live: LiveLabels | None) -> list[str]:
@@ -154,6 +165,8 @@ def _distance(variant: Variant) -> str:
         error = max(row.get("relative_error", math.nan) for row in rows)
         cosine = min(row.get("cosine", math.nan) for row in rows)
         texts.append(f"relative error {error:.1e}, cosine {cosine:.7f}")
+    if AU_AGREEMENT in (units := variant.evidence.get(UNIT_EVIDENCE, {})):
+        texts.append(f"agreement on action units {units[AU_AGREEMENT]:.4f}")
     if "labels" in variant.evidence or not rows:
         texts.append(_labels(variant.evidence.get("labels", {})))
     return "; ".join(texts)

@@ -53,6 +53,14 @@ def _best(node: Node, reads: Reads) -> Shape:
     return _without(shape, [_axis(node.number("axis", 0), len(shape))], keep=bool(node.number("keepdims", 1)))
 
 
+def _largest(node: Node, reads: Reads) -> Shape:
+    shape, counts = reads.shape(0), reads.listed(node, "k", 1) or []
+    axis = _axis(node.number("axis", -1), len(shape))
+    if len(counts) != 1 or not 0 <= counts[0] <= shape[axis]:
+        raise ValueError(f"the largest {counts[:8]} of {shape[axis]}")
+    return (*shape[:axis], counts[0], *shape[axis + 1 :])
+
+
 def _without(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
     return tuple(1 if place in axes else size for place, size in enumerate(shape) if keep or place not in axes)
 
@@ -306,6 +314,7 @@ RULES: dict[str, Callable[[Node, Reads], Shape]] = {
     "SpaceToDepth": _blocks,
     "Squeeze": _squeeze,
     "Tile": _tile,
+    "TopK": _largest,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Upsample": _resize,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
+from emo_edge.bundle.manifest import UNIT_INTENSITY, Manifest
 from emo_edge.errors import InputError
+from emo_edge.inference.action_units import UnitReading, unit_name
 from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import EmotionResult, SourceResult
 from emo_edge.media.sources import without_password
@@ -35,6 +37,8 @@ def rows(results: Any) -> list[dict[str, Value]]:
     - ``face``: the index in ``SourceResult.faces``, or among the `EmotionResult` objects of one list;
     - ``label``, ``confidence`` (its probability), and ``p_<label>`` for each label;
     - ``value_<name>``: valence, arousal and others, only where the network gives them;
+    - ``AU12``, ``AU12_active``, ``AU12_intensity`` of each action unit: its probability, 1 from the unit's threshold
+      on, and 0 to 5; only where the bundle gives them, intensities only where it gives these;
     - ``box_x0``, ``box_y0``, ``box_x1``, ``box_y1`` in pixels, ``detection_score``, ``frames``;
     - ``pose_pitch``, ``pose_yaw``, ``pose_roll`` in degrees;
     - ``attribute_<name>``: the probability of each, only where ``Request.face_facts`` asked for them;
@@ -61,6 +65,7 @@ def columns(
     labels: Iterable[str],
     *,
     values: Iterable[str] = (),
+    units: Iterable[str] = (),
     attributes: Iterable[str] = (),
     heads: Iterable[str] = (),
     answers: int = 0,
@@ -70,17 +75,19 @@ def columns(
     Args:
         labels: that are scored.
         values: names of the values that the network gives.
+        units: columns of its action units, as `unit_columns` gives them.
         attributes: names of the attributes that are asked for.
         heads: those of age, gender and race that are asked for.
         answers: number of questions that are answered.
     """
-    source, face, _, _, geometry, _, _, _, settings, points = _row(_source(None, "image"), None, None)
+    source, face, _, _, _, geometry, _, _, _, settings, points = _row(_source(None, "image"), None, None)
     return [
         *source,
         "segment",
         *face,
         *(f"p_{name}" for name in labels),
         *(f"value_{name}" for name in values),
+        *units,
         *geometry,
         *(f"attribute_{name}" for name in attributes),
         *heads,
@@ -88,6 +95,24 @@ def columns(
         *settings,
         *points,
     ]
+
+
+def unit_columns(manifest: Manifest) -> list[str]:
+    """Return the columns of the action units that a bundle gives."""
+    section, face = manifest.action_units, manifest.components.face
+    intensities = any(output.name == UNIT_INTENSITY for output in face.outputs) if face else False
+    ends = ("", "_active", "_intensity") if intensities else ("", "_active")
+    return [f"{unit_name(unit)}{end}" for unit in section.units for end in ends] if section else []
+
+
+def unit_cells(units: Mapping[str, UnitReading]) -> dict[str, Value]:
+    """Return the action units of a face by column."""
+    cells: dict[str, Value] = {}
+    for name, unit in units.items():
+        cells |= {name: unit.presence, f"{name}_active": int(unit.active)}
+        if unit.intensity is not None:
+            cells[f"{name}_intensity"] = unit.intensity
+    return cells
 
 
 def _table(results: Any) -> Iterator[Sections]:
@@ -134,6 +159,7 @@ def _row(
         {"face": index, "label": label, "confidence": probabilities[label] if label else None},
         {f"p_{name}": float(value) for name, value in probabilities.items()},
         {f"value_{name}": float(value) for name, value in (result.values if result else {}).items()},
+        unit_cells(result.action_units if result else {}),
         _geometry(result),
         {f"attribute_{name}": float(value) for name, value in _attributes(result).items()},
         _demographics(result),

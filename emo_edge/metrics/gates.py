@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emo_edge.errors import InputError
+from emo_edge.metrics.unit_agreement import AU_AGREEMENT
 
 GRAPH_SIMILARITY = {"int8": 0.99, "fp16": 0.9995, "fp32": 0.9999}
 """Smallest similarity of a graph to its reference, the coarsest precision first.
@@ -19,6 +20,8 @@ FP32_RELATIVE = 1e-4
 """Largest relative error of an exported fp32 graph against PyTorch."""
 EXACT_AGREEMENT, EXACT_PROBABILITY = 0.995, 0.01
 """Smallest label agreement and largest error of a probability of a profile that is called exact."""
+UNIT_AGREEMENT = 0.995
+"""Smallest share of decisions on action units that an exported graph leaves as PyTorch makes them."""
 DEVICE_PROBABILITY = 0.05
 """Largest difference of a label's probability between a device and the CPU, same bundle and profile.
 
@@ -38,15 +41,17 @@ FIGURES = {
     "kl95": "kl_p95",
     "cues": "cue_f1",
     "cosine": CENTRED,
+    "au-agreement": AU_AGREEMENT,
 }
 """Words of a gate, and the evidence that each reads. Differences count at their lower bound.
 
 ``cues`` is the F1 of described cues against full precision's words, ``cosine`` that of a graph's outputs over all
 samples, full precision's mean subtracted from both, so that what all pictures have in common does not count.
+``au-agreement`` is the share of decisions on action units, a sample and a unit each, that are full precision's.
 """
-GRAPH_FIGURES, PROFILE_FIGURES = ("cosine",), ("cues",)
+GRAPH_FIGURES, PROFILE_FIGURES = ("cosine", "au-agreement"), ("cues",)
 """Words that only a graph's gate, or only a profile's, can ask for."""
-_TERM = re.compile(r"(?P<word>[a-z0-9]+)\s*(?P<sign>>=|<=)\s*(?P<value>-?\d*\.?\d+(?:e-?\d+)?)")
+_TERM = re.compile(r"(?P<word>[a-z0-9-]+)\s*(?P<sign>>=|<=)\s*(?P<value>-?\d*\.?\d+(?:e-?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ OTHERS_GATE = "small"
 """Gate of a profile that no gate is named after."""
 INT8_GATE = Gate.parse(f"agreement>=0.99,kl<=0.001,cosine>={GRAPH_SIMILARITY['int8']:g}")
 """Default gate of a graph in INT8, all else in full precision."""
+INT8_UNITS_GATE = Gate.parse("au-agreement>=0.99")
+"""The same, besides, where a bundle gives action units."""
 
 
 def profile_gate(name: str) -> Gate:
@@ -133,6 +140,12 @@ def graph_failures(precision: str, measured: Mapping[str, Mapping[str, float]]) 
         for name, row in measured.items()
         if not row["cosine"] >= gate
     ]
+
+
+def unit_failures(measured: Mapping[str, float]) -> list[str]:
+    """Describe how an exported graph fails the gate of action units; ``measured``: see `unit_agreement`."""
+    agreement = measured[AU_AGREEMENT]
+    return [] if agreement >= UNIT_AGREEMENT else [f"{AU_AGREEMENT} {agreement:.4f}, the gate is {UNIT_AGREEMENT}"]
 
 
 def engine_failure(variant: str, similarity: Mapping[str, float]) -> str:

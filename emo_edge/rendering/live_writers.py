@@ -18,6 +18,7 @@ from emo_edge.inference.live.events import LIVE_EVENT_VERSION, FrameEvent, LiveE
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.live.signatures import UNCHANGED
 from emo_edge.inference.results import Settings
+from emo_edge.inference.rows import unit_cells
 from emo_edge.rendering.result_writers import cell, settings_json
 from emo_edge.utils.text import readable_name
 
@@ -140,9 +141,9 @@ class Thinned(LiveWriter):
 class LiveCsv(LiveWriter):
     """One row a face of a frame; a frame without a face has none."""
 
-    def __init__(self, labels: Sequence[str], *, smoothed: bool = False) -> None:
-        """Begin; ``smoothed`` adds columns of smoothed labels."""
-        self._labels, self._smoothed = labels, smoothed
+    def __init__(self, labels: Sequence[str], *, smoothed: bool = False, units: Sequence[str] = ()) -> None:
+        """Begin; ``smoothed`` adds columns of smoothed labels, ``units`` are those of action units."""
+        self._labels, self._smoothed, self._units = labels, smoothed, units
         box = [f"box_{name}" for name in ("x0", "y0", "x1", "y1")]
         scores = [f"p_{label}" for label in labels]
         means = ["smoothed_label", *(f"s_{label}" for label in labels)] if smoothed else []
@@ -155,6 +156,7 @@ class LiveCsv(LiveWriter):
             "label",
             *scores,
             *means,
+            *units,
             "label_age_ms",
             "reused",
             "detected",
@@ -176,7 +178,9 @@ class LiveCsv(LiveWriter):
         means: list[str | float | None] = []
         if self._smoothed:
             means = [face.smoothed_label, *(face.smoothed.get(label) for label in self._labels)]
-        return [*head, *scores, *means, face.label_age_ms, int(face.reused), int(face.detected), *face.box]
+        cells = unit_cells(face.result.action_units) if face.result else {}
+        units = [cells.get(name) for name in self._units]
+        return [*head, *scores, *means, *units, face.label_age_ms, int(face.reused), int(face.detected), *face.box]
 
     def _print(self, table: Sequence[Sequence[object]]) -> None:
         text = io.StringIO()

@@ -9,6 +9,7 @@ import numpy as np
 from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Image
 from emo_edge.rendering.placement import Size
+from emo_edge.rendering.text import active_units
 
 Colour = tuple[int, int, int]
 INK, PAPER, BAR = (245, 245, 247), (28, 28, 30), (72, 72, 74)
@@ -76,18 +77,26 @@ class Tag:
 
 
 def panel_of(result: EmotionResult) -> Panel | None:
-    """Return the panel of a result: its labels, and what else was asked for; None if there is nothing to list."""
-    face, lines = result.face, []
+    """Return the panel of a result: its labels, action units, and what else was asked for; None without any of them."""
+    face, lines = result.face, list[str]()
     attributes = _ranked({name.replace("_", " "): value for name, value in face.attributes.items()}) if face else ()
     if face:
         heads = ((head, *_ranked(probabilities)[0]) for head, probabilities in face.demographics.items())
-        lines = [f"{head} {label} {probability:.0%}" for head, label, probability in heads]
+        lines += [f"{head} {label} {probability:.0%}" for head, label, probability in heads]
+    lines += _unit_lines(result)
     if result.label:
         lines += [name for name, probability in attributes if probability >= PRESENT]
         return Panel(
             f"{result.label} {result.probabilities[result.label]:.0%}", _ranked(result.probabilities), (*lines,)
         )
     return Panel("attributes" if attributes else "face", attributes, (*lines,)) if attributes or lines else None
+
+
+def _unit_lines(result: EmotionResult) -> list[str]:
+    """Return the active units that are most probable, on one line."""
+    active = {name: unit for name, unit in result.action_units.items() if unit.active}
+    best = sorted(active, key=lambda name: -active[name].presence)[:SHOWN]
+    return [", ".join(active_units({name: unit for name, unit in active.items() if name in best}))] if best else []
 
 
 def _ranked(probabilities: dict[str, float]) -> tuple[tuple[str, float], ...]:

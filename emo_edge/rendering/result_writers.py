@@ -13,7 +13,7 @@ from emo_edge.inference.face_attributes import shown_attributes
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import RESULT_VERSION, UNITS_RESULT_VERSION, Request, Settings, SourceResult
-from emo_edge.inference.rows import Value, columns, rows
+from emo_edge.inference.rows import Value, columns, rows, unit_columns
 from emo_edge.rendering.text import result_text
 from emo_edge.utils.text import utf8_name, utf8_text
 
@@ -143,6 +143,7 @@ def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
     return columns(
         pipeline.settings(request).labels,
         values=[scale.name for scale in manifest.face_labels.values],
+        units=unit_columns(manifest),
         attributes=shown_attributes(manifest.face_labels, demographics=shown) if facts else (),
         heads=[name for name in HEADS if shown and name in predicted],
         answers=written,

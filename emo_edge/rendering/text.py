@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from emo_edge.faces.second_look import looks_like_crop
+from emo_edge.inference.action_units import UnitReading
 from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
 from emo_edge.inference.tasks.answers import TaskAnswer
 from emo_edge.media.sources import without_password
@@ -30,6 +31,8 @@ def face_text(result: EmotionResult, number: int, count: int) -> str:
     lines = [head, *(_bar(label, probability) for label, probability in _ranked(result.probabilities))]
     if result.values:
         lines.append(f"    {', '.join(f'{name} {value:+.2f}' for name, value in result.values.items())}")
+    if result.action_units:
+        lines.append(f"    action units: {', '.join(active_units(result.action_units)) or 'none active'}")
     if result.face:
         lines += _attribute_lines(result.face)
     for question, answer in result.answers.items():
@@ -50,6 +53,11 @@ def _task_lines(task: TaskAnswer) -> list[str]:
         lines.append(f"    {task.label}? {task.text}{probability}, read off {WAYS[task.judgement_by or '']}")
     status = "" if task.status == "trained" else f" ({task.status})"
     return [*lines, f"    task {task.task}{status}: {task.notice}".rstrip(": ")]
+
+
+def active_units(units: Mapping[str, UnitReading]) -> list[str]:
+    """Return the active units with the letters of their intensities, such as ``AU12 C``, in the order of the bundle."""
+    return [f"{name} {unit.level}" if unit.level else name for name, unit in units.items() if unit.active]
 
 
 def _ranked(probabilities: dict[str, float]) -> list[tuple[str, float]]:

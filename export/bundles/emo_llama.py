@@ -108,7 +108,9 @@ class _Export:
         if not missing:
             return
         written = self._traced_and_written(component, missing)
-        baseline = GraphBaseline(self.contracts[component], *self.reference.of(component))
+        units = self.config.action_units
+        thresholds = units.active_from if units and component == "face" else ()
+        baseline = GraphBaseline(self.contracts[component], *self.reference.of(component), thresholds)
         for precision in missing:
             self._compare(component, precision, written[precision], baseline)
 

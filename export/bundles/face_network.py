@@ -12,7 +12,7 @@ import torch
 
 from emo_edge.assets.packaged import Sample
 from emo_edge.bundle.face_crops import CropSettings, crop_face
-from emo_edge.bundle.manifest import LABEL_LOGITS, GraphComponent, Manifest, Profile
+from emo_edge.bundle.manifest import LABEL_LOGITS, ActionUnits, GraphComponent, Manifest, Profile
 from emo_edge.bundle.prompts import FaceLabels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
@@ -21,7 +21,7 @@ from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
 from emo_edge.export.bundles.detector import StoredDetector, own_detector, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
-from emo_edge.export.bundles.manifest import face_manifest, graph_component
+from emo_edge.export.bundles.manifest import action_units, face_manifest, graph_component
 from emo_edge.export.bundles.profiles import face_profiles
 from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
 from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
@@ -92,6 +92,7 @@ class FacePart:
     component: GraphComponent | None
     crop: CropSettings | None
     labels: FaceLabels
+    units: ActionUnits | None = None
 
 
 def face_component(run: ExportRun, precisions: Sequence[str]) -> FacePart:
@@ -106,8 +107,8 @@ def face_component(run: ExportRun, precisions: Sequence[str]) -> FacePart:
         )
     baseline = _write_graphs(run, opened, precisions)
     run.require_variants(["face"])
-    network = opened.network
-    return FacePart(graph_component(baseline.contracts, run.variants["face"]), network.crop, network.config.face_labels)
+    network, component = opened.network, graph_component(baseline.contracts, run.variants["face"])
+    return FacePart(component, network.crop, network.config.face_labels, action_units(network.config))
 
 
 def _manifest(
@@ -144,7 +145,9 @@ def _write_graphs(run: ExportRun, opened: _Opened, precisions: Sequence[str]) ->
     crops, outputs = _reference(run, opened.network)
     run.reports.progress("trace face", 0, 1)
     full = opened.traced()
-    baseline = GraphBaseline((full.inputs, full.outputs), outputs, {"image": crops})
+    units = opened.network.config.action_units if isinstance(opened.network, FaceNetwork) else None
+    thresholds = units.active_from if units else ()
+    baseline = GraphBaseline((full.inputs, full.outputs), outputs, {"image": crops}, thresholds)
     for precision, files in run.write_graphs(full, "face", precisions).items():
         started = time.perf_counter()
         if compared := run.compared("face", precision, files, baseline):

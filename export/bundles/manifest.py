@@ -10,6 +10,8 @@ from emo_edge.bundle.face_crops import Preprocessing
 from emo_edge.bundle.manifest import (
     LARGEST_CONTEXT,
     REFERENCE_KEY,
+    ActionUnits,
+    AffectiveTask,
     BundleFile,
     Components,
     GraphComponent,
@@ -41,6 +43,8 @@ Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
 DEFAULTS = ("balanced", "exact")
 """Default profile: the first of these that there is, else the first of all."""
+NETWORKS = {"sacl": "SACL on the face trunk, a reconstruction: no code or weights of SACL-AU were ever published"}
+"""Description of each network of action units, for manifests."""
 
 
 def bundle_manifest(
@@ -72,8 +76,9 @@ def bundle_manifest(
         embedding_size=config.language.hidden_size,
         variants=dict(variants["language"]),
     )
+    units = action_units(config)
     return Manifest(
-        bundle_version=1 if config.tasks is None else 2,
+        bundle_version=version_with(units, config.tasks),
         name=config.provenance.get("name", name),
         components=Components(
             vision=component["vision"],
@@ -89,11 +94,25 @@ def bundle_manifest(
         question_tokenizer=question_tokenizer,
         max_question_tokens=config.connector.qformer.max_question_tokens if config.connector.qformer else None,
         live=config.live,
+        action_units=units,
         tasks=config.tasks,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
     )
+
+
+def action_units(config: EmoLlamaConfig | FaceXFormerConfig) -> ActionUnits | None:
+    """Return the manifest's section of action units; None of a checkpoint without any."""
+    units = config.action_units
+    if units is None:
+        return None
+    return ActionUnits(source="face", units=units.units, thresholds=units.active_from, network=NETWORKS[units.network])
+
+
+def version_with(units: ActionUnits | None, tasks: Mapping[str, AffectiveTask] | None = None) -> Literal[1, 2]:
+    """Return the version of a manifest with these sections: the oldest that knows them."""
+    return 1 if units is None and tasks is None else 2
 
 
 def graph_component(contracts: Contracts, variants: Mapping[str, Variant]) -> GraphComponent:
@@ -132,8 +151,14 @@ def face_manifest(
 def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[str, Any]:
     """Return what the manifest says of a network alone: its crop, its rows, its labels and their temperature."""
     if isinstance(config, FaceXFormerConfig):
-        crop, labels = face_crop_settings(config.face), config.face_labels
-        return {"preprocessing": Preprocessing(vision=None, face=crop), "face_labels": labels, "label_sets": {}}
+        crop, labels, units = face_crop_settings(config.face), config.face_labels, action_units(config)
+        return {
+            "bundle_version": version_with(units),
+            "preprocessing": Preprocessing(vision=None, face=crop),
+            "face_labels": labels,
+            "label_sets": {},
+            "action_units": units,
+        }
     return {
         "preprocessing": Preprocessing(vision=None, face=config.crop),
         "face_labels": FaceLabels(expression=config.labels, values=config.values),

@@ -35,6 +35,8 @@ class GraphBaseline:
     contracts: Contracts
     outputs: Mapping[str, Tensor]
     feed: Mapping[str, Tensor]
+    thresholds: Sequence[float] = ()
+    """Of the action units among the outputs."""
 
 
 class ExportRun:
@@ -82,6 +84,7 @@ class ExportRun:
             precision,
             baseline.outputs,
             baseline.feed,
+            thresholds=baseline.thresholds,
             threads=self.threads,
             progress=self.reports.of(name),
         )

@@ -19,6 +19,7 @@ PARTS = {
     "connector": "connector",
     "face": "face",
     "face_info": "face",
+    "units": "face",
     "landmark": "face",
     "language": "language",
 }

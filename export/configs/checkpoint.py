@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -23,6 +23,7 @@ from emo_edge.bundle.manifest import AffectiveTask, Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
 from emo_edge.bundle.tasks.section import TaskName, task_checks
 from emo_edge.errors import CheckpointError
+from emo_edge.export.configs.action_units import SaclConfig
 from emo_edge.export.configs.networks import (
     LDP_V2,
     V2_GRID,
@@ -49,6 +50,14 @@ LABEL_NETWORK = "label_network"
 
 class CheckpointConfig(Section):
     """A checkpoint's ``config.json``."""
+
+    newer: ClassVar[tuple[str, ...]] = ()
+    """Fields that are left out where they are absent, so that such a checkpoint is written as it always was."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value is not None or name not in self.newer}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -81,9 +90,12 @@ def _read_config(directory: str | Path) -> Any:
 class FaceXFormerConfig(CheckpointConfig):
     """A checkpoint of the face network alone: face facts, without a language model."""
 
+    newer: ClassVar[tuple[str, ...]] = ("action_units",)
     model_type: Literal["facexformer"] = "facexformer"
     config_version: Literal[1] = 1
     face: FaceConfig = FaceConfig()
+    action_units: SaclConfig | None = None
+    """Network of action units on the trunk of ``face``; its weights are ``units.*``."""
     face_labels: FaceLabels = FaceLabels()
     detector: Detector = "haar"
     """Importers set it; older checkpoints have the default."""
@@ -160,12 +172,15 @@ class EmoLlamaConfig(CheckpointConfig):
 
     model_config = ConfigDict(validate_default=True)
 
+    newer: ClassVar[tuple[str, ...]] = ("action_units", "live", "tasks")
     model_type: Literal["emo_llama"] = "emo_llama"
     config_version: Literal[1] = 1
     vision: VisionConfig = VisionConfig()
     connector: ConnectorConfig = ConnectorConfig()
     face: FaceConfig | None = FaceConfig()
     face_info: FaceInfoConfig | None = FaceInfoConfig()
+    action_units: SaclConfig | None = None
+    """Network of action units on the trunk of ``face``; its weights are ``units.*``."""
     landmark: LandmarkConfig | None = None
     language: LanguageConfig = LanguageConfig()
     prompt: PromptConfig = PromptConfig()
@@ -178,15 +193,6 @@ class EmoLlamaConfig(CheckpointConfig):
     tasks: dict[TaskName, AffectiveTask] | None = None
     """Affective tasks, which its bundles have too."""
     provenance: dict[str, str] = Field(default_factory=dict)
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave newer sections out where they are absent, so that such a checkpoint is written as it always was."""
-        values: dict[str, Any] = handler(self)
-        for name in ("live", "tasks"):
-            if getattr(self, name) is None:
-                values.pop(name, None)
-        return values
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.
 
@@ -210,6 +216,13 @@ class EmoLlamaConfig(CheckpointConfig):
         absent = "face" in info.data and info.data["face"] is None
         require((face_info is None or not absent, "face_info needs face: it reads the face map"))
         return face_info
+
+    @field_validator("action_units")
+    @classmethod
+    def _trunk_there(cls, action_units: SaclConfig | None, info: ValidationInfo) -> SaclConfig | None:
+        absent = "face" in info.data and info.data["face"] is None
+        require((action_units is None or not absent, "action_units needs face: it reads the face trunk"))
+        return action_units
 
     @field_validator("landmark")
     @classmethod

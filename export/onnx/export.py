@@ -17,7 +17,7 @@ import torch
 from onnx import ModelProto, helper
 from torch import Tensor, nn
 
-from emo_edge.bundle.manifest import LABEL_LOGITS, VALUES
+from emo_edge.bundle.manifest import LABEL_LOGITS, UNIT_INTENSITY, UNIT_PRESENCE, VALUES
 from emo_edge.errors import InputError
 from emo_edge.export.configs.action_units import UnitsConfig
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
@@ -37,7 +37,6 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.tensors import TensorSpec
 
 PRECISIONS = ("fp32", "fp16")
-PRESENCE, INTENSITY = "au_presence", "au_intensity"
 OPSET = 20
 """LayerNormalization came with 17, float16 Q/DQ scales with 19, Gelu as one node with 20."""
 WEIGHT_BYTES = 1024
@@ -89,15 +88,13 @@ def component_contracts(
 
 def onnx_from_face_network(network: FaceNetwork) -> Graph:
     """Trace a face network alone to a float32 graph, the same as a whole model's but for the face tokens."""
-    part = _face_part(network.config.face, network.face, None)
+    part = _face_part(network.config.face, network.face, None, network.units)
     return _traced("face", part, torch.device("cpu"))
 
 
 def onnx_from_face_and_units(config: FaceConfig, face: FaceXFormer, units: Sacl) -> Graph:
     """Trace a face network with action units on its trunk: the face graph, and `unit_contracts` as more outputs."""
-    _, inputs, outputs = _face_part(config, face, None)
-    part = _FaceGraph(config, face, None, units), inputs, (*outputs, *unit_contracts(units.config))
-    return _traced("face", part, torch.device("cpu"))
+    return _traced("face", _face_part(config, face, None, units), torch.device("cpu"))
 
 
 def onnx_from_auformer(model: AuFormer) -> Graph:
@@ -110,7 +107,7 @@ def onnx_from_auformer(model: AuFormer) -> Graph:
 
 def unit_contracts(config: UnitsConfig) -> tuple[TensorSpec, ...]:
     """Return the outputs of action units: logits, and intensities from 0 to 5 where there are any."""
-    names = (PRESENCE, INTENSITY) if config.intensity else (PRESENCE,)
+    names = (UNIT_PRESENCE, UNIT_INTENSITY) if config.intensity else (UNIT_PRESENCE,)
     return tuple(_float(name, len(config.units)) for name in names)
 
 
@@ -143,7 +140,7 @@ class _FaceGraph(nn.Module):
     """Every head but the masks, then the face tokens, then the action units."""
 
     def __init__(
-        self, config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, units: Sacl | None = None
+        self, config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, units: Sacl | None
     ) -> None:
         super().__init__()
         self.pixels, self.face, self.face_info, self.units = _Normalised(config), face, face_info, units
@@ -189,13 +186,16 @@ def _face(model: EmoLlamaForConditionalGeneration) -> _Part:
     if config is None or model.face is None:
         raise InputError("this checkpoint has no face network")
     tokens = [_float("face_tokens", face_info.num_tokens, model.config.language.hidden_size)] if face_info else []
-    return _face_part(config, model.face, model.face_info, *tokens)
+    return _face_part(config, model.face, model.face_info, model.units, *tokens)
 
 
-def _face_part(config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, *tokens: TensorSpec) -> _Part:
+def _face_part(
+    config: FaceConfig, face: FaceXFormer, face_info: FaceInfoMining | None, units: Sacl | None, *tokens: TensorSpec
+) -> _Part:
     outputs = [_float({"attribute": "attributes"}.get(name, name), width) for name, width in HEADS.items()]
     outputs[0] = _float("landmarks", HEADS["landmarks"] // 2, 2)
-    return _FaceGraph(config, face, face_info), (_image(config.image_size),), (*outputs, *tokens)
+    given = unit_contracts(units.config) if units is not None else ()
+    return _FaceGraph(config, face, face_info, units), (_image(config.image_size),), (*outputs, *tokens, *given)
 
 
 _PARTS: dict[str, Callable[[EmoLlamaForConditionalGeneration], _Part]] = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from emo_edge.bundle.manifest import UNIT_PRESENCE
 from emo_edge.console.progress import Progress
-from emo_edge.metrics.gates import graph_failures
+from emo_edge.metrics.gates import graph_failures, unit_failures
 from emo_edge.metrics.tensor_parity import Distances, distances
+from emo_edge.metrics.unit_agreement import UNIT_EVIDENCE, unit_agreement
 from emo_edge.runtimes.base.sessions import TensorSession
 from emo_edge.runtimes.onnx import OnnxSession
 from emo_edge.tensors import Tensor, TensorSpec
@@ -32,8 +34,9 @@ class ComparedGraph:
 
     def summary(self) -> str:
         """Return its largest distance, for people."""
-        error = max(row["relative_error"] for row in self.evidence.values())
-        cosine = min(row["cosine"] for row in self.evidence.values())
+        rows = [row for name, row in self.evidence.items() if name != UNIT_EVIDENCE]
+        error = max(row["relative_error"] for row in rows)
+        cosine = min(row["cosine"] for row in rows)
         return f"relative error {error:.1e}, cosine {cosine:.7f}"
 
 
@@ -44,14 +47,22 @@ def compared_graph(
     truth: Mapping[str, Tensor],
     feed: Mapping[str, Tensor],
     *,
+    thresholds: Sequence[float] = (),
     threads: int | None,
     progress: Progress,
 ) -> ComparedGraph:
-    """Run the graph in ``files`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``."""
+    """Run the graph in ``files`` and compare its outputs with ``truth``, PyTorch's for the same ``feed``.
+
+    ``thresholds`` are those of the action units that the graph gives, if any.
+    """
     with OnnxSession(files[0], *contracts, threads=threads) as session:
         outputs = run_in_batches(session, feed, progress=progress)
     evidence = distances(truth, outputs)
-    return ComparedGraph(files, outputs, evidence, graph_failures(precision, evidence))
+    failures = graph_failures(precision, evidence)
+    if UNIT_PRESENCE in truth:
+        evidence[UNIT_EVIDENCE] = unit_agreement(truth[UNIT_PRESENCE], outputs[UNIT_PRESENCE], thresholds)
+        failures += unit_failures(evidence[UNIT_EVIDENCE])
+    return ComparedGraph(files, outputs, evidence, failures)
 
 
 def run_in_batches(

@@ -8,8 +8,8 @@ import torch
 
 from emo_edge.bundle.manifest import GraphComponent, Manifest, Profile
 from emo_edge.errors import InputError
+from emo_edge.export.reference.frames import named_outputs
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
-from emo_edge.export.reference.outputs import FACE_OUTPUTS
 from emo_edge.runtimes.loading.engines import Engines, LanguageChain
 from emo_edge.runtimes.torch import TorchLanguageSession, TorchSession
 from emo_edge.tensors import TensorSpec
@@ -31,8 +31,8 @@ def reference_engines(model: EmoLlamaForConditionalGeneration, manifest: Manifes
     def face(feed: Tensors) -> Tensors:
         if model.landmark and model.landmark_network:
             return {"face_tokens": model.landmark(torch.from_numpy(model.landmark_network.run(feed["image"].numpy())))}
-        outputs = model.face_outputs(feed["image"].numpy(), with_segmentation=False)
-        tensors = {name: getattr(outputs, name) for name in FACE_OUTPUTS}
+        outputs, units = model.face_and_units(feed["image"].numpy())
+        tensors = named_outputs(outputs, units)
         if model.face_info is not None:
             tensors["face_tokens"] = model.face_info(outputs.face_map, outputs.landmarks)
         return tensors

@@ -11,10 +11,10 @@ from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
-from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
+from emo_edge.export.models.action_units.sacl import Sacl
+from emo_edge.export.models.facexformer import FaceXFormer
 from emo_edge.export.reference.crop_settings import face_crop_settings
-from emo_edge.export.reference.frames import normalised_pixels
-from emo_edge.export.reference.outputs import FACE_OUTPUTS
+from emo_edge.export.reference.frames import named_outputs, normalised_pixels
 from emo_edge.export.reference.weights import check_layers, load_weights
 from emo_edge.tensors import Tensor
 
@@ -26,6 +26,7 @@ class FaceNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.face = FaceXFormer(config.face)
+        self.units = Sacl(config.action_units, config.face) if config.action_units else None
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> FaceNetwork:
@@ -40,23 +41,19 @@ class FaceNetwork(nn.Module):
         load_weights(network, directory, torch.float32, "cpu")
         return network.eval()
 
-    @torch.inference_mode()
-    def outputs(self, crops: NDArray[np.uint8]) -> FaceOutputs:
-        """Run every head but the masks on uint8 crops [N, h, w, 3]."""
-        settings = self.config.face
-        pixels = normalised_pixels(torch.from_numpy(crops), settings.image_mean, settings.image_std)
-        outputs: FaceOutputs = self.face(pixels, with_segmentation=False)
-        return outputs
-
     @property
     def crop(self) -> CropSettings:
         """Crop that the network reads."""
         return face_crop_settings(self.config.face)
 
+    @torch.inference_mode()
     def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
-        """Compute what the exported graph gives for uint8 crops [N, h, w, 3], by its names."""
-        outputs = self.outputs(crops)
-        return {name: getattr(outputs, name).numpy() for name in FACE_OUTPUTS}
+        """Compute what the exported graph gives for uint8 crops [N, h, w, 3], by its names, in one trunk pass."""
+        settings = self.config.face
+        stages = self.face.backbone(normalised_pixels(torch.from_numpy(crops), settings.image_mean, settings.image_std))
+        units = None if self.units is None else self.units(stages)
+        outputs = named_outputs(self.face.decode(stages, with_segmentation=False), units)
+        return {name: value.numpy() for name, value in outputs.items()}
 
 
 def face_network_shapes(config: FaceXFormerConfig) -> dict[str, tuple[int, ...]]:

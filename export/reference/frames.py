@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emo_edge.bundle.manifest import UNIT_INTENSITY, UNIT_PRESENCE
 from emo_edge.errors import InputError
+from emo_edge.export.models.action_units.sacl import UnitOutputs
 from emo_edge.export.models.facexformer import FaceOutputs
 from emo_edge.media.crops import Box, Image, checked_frame
 
+FACE_OUTPUTS = ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race")
 Frames = Image | Sequence[Image]
 Boxes = Box | Sequence[Box] | None
 
@@ -38,6 +41,8 @@ class FrameFeatures:
     """All heads of the face network and its fused map, for F frames; None without a face network."""
     landmarks: Tensor | None = None
     """Raw numbers of a landmark network [F, outputs]; None without one."""
+    units: UnitOutputs | None = None
+    """Action units of F frames; None where the checkpoint gives none."""
 
     def __len__(self) -> int:
         return len(self.vision)
@@ -48,7 +53,24 @@ class FrameFeatures:
         if self.face is None:
             return FrameFeatures(self.vision[part], None, landmarks)
         cut = [None if field is None else field[part] for field in self.face]
-        return FrameFeatures(self.vision[part], FaceOutputs._make(cut), landmarks)
+        units = None if self.units is None else [None if field is None else field[part] for field in self.units]
+        return FrameFeatures(
+            self.vision[part], FaceOutputs._make(cut), landmarks, None if units is None else UnitOutputs._make(units)
+        )
+
+    def graph_outputs(self) -> dict[str, Tensor]:
+        """Return what the face graph gives, by its names, the face tokens aside; nothing without a face network."""
+        return {} if self.face is None else named_outputs(self.face, self.units)
+
+
+def named_outputs(face: FaceOutputs, units: UnitOutputs | None) -> dict[str, Tensor]:
+    """Return the outputs of a face graph by their names, the face tokens aside."""
+    named = {name: getattr(face, name) for name in FACE_OUTPUTS}
+    if units is not None:
+        named[UNIT_PRESENCE] = units.presence
+        if units.intensity is not None:
+            named[UNIT_INTENSITY] = units.intensity
+    return named
 
 
 def normalised_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

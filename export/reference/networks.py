@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emo_edge.bundle.face_crops import crop_face
 from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.models.action_units.sacl import Sacl, UnitOutputs
 from emo_edge.export.models.clip_vit import ClipVit
 from emo_edge.export.models.connector import build_connector
 from emo_edge.export.models.eva_vit import EvaVit
@@ -42,6 +43,7 @@ class EmoLlamaNetworks(nn.Module):
             if config.face_info and config.face
             else None
         )
+        self.units = Sacl(config.action_units, config.face) if config.action_units and config.face else None
         self.landmark = (
             LandmarkToken(config.connector, config.landmark.outputs, config.language.hidden_size)
             if config.landmark
@@ -81,12 +83,12 @@ class EmoLlamaNetworks(nn.Module):
 
     def encode_crops(self, vision: NDArray[np.uint8], face: NDArray[np.uint8] | None) -> FrameFeatures:
         """Run the vision tower on uint8 [F, H, W, 3] crops and the network of the face's crops on its own."""
-        outputs = landmarks = None
+        outputs = landmarks = units = None
         if face is not None and self.landmark_network:
             landmarks = torch.from_numpy(self.landmark_network.run(face)).to(self.device, self.dtype)
         elif face is not None:
-            outputs = self.face_outputs(face, with_segmentation=False)
-        return FrameFeatures(self.vision_features(vision), outputs, landmarks)
+            outputs, units = self.face_and_units(face)
+        return FrameFeatures(self.vision_features(vision), outputs, landmarks, units)
 
     def vision_features(self, crops: NDArray[np.uint8]) -> Tensor:
         """Run the vision tower on uint8 crops [F, H, W, 3]: features [F, T, D]."""
@@ -100,6 +102,17 @@ class EmoLlamaNetworks(nn.Module):
             raise InputError("this checkpoint has no face network")
         outputs: FaceOutputs = self.face(self.face_pixels(crops), with_segmentation=with_segmentation)
         return outputs
+
+    def face_and_units(self, crops: NDArray[np.uint8]) -> tuple[FaceOutputs, UnitOutputs | None]:
+        """Run the face network, its masks aside, and the action units on one pass of the trunk.
+
+        Takes uint8 crops [F, h, w, 3]; raises InputError if the checkpoint has no face network.
+        """
+        if self.face is None:
+            raise InputError("this checkpoint has no face network")
+        stages = self.face.backbone(self.face_pixels(crops))
+        units = None if self.units is None else self.units(stages)
+        return self.face.decode(stages, with_segmentation=False), units
 
     def face_pixels(self, crops: NDArray[np.uint8]) -> Tensor:
         """Normalise uint8 crops [F, h, w, 3] as the face network reads them: [F, 3, h, w]."""

@@ -20,7 +20,6 @@ from emo_edge.machine.cpus import limit_torch_threads
 from emo_edge.tensors import Tensor
 
 BATCH = 16
-FACE_OUTPUTS = ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race")
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,7 @@ def _outputs(
 ) -> dict[str, NDArray[np.float32]]:
     outputs = {"features": features.vision}
     outputs["visual_tokens"] = model.visual_tokens(features, [question] * len(features), ablate=("face",))
-    if features.face is not None:
-        outputs |= {name: getattr(features.face, name) for name in FACE_OUTPUTS}
+    outputs |= features.graph_outputs()
     face_tokens = model.face_tokens(features)
     if face_tokens is not None:
         outputs["face_tokens"] = face_tokens

@@ -33,6 +33,7 @@ from emo_edge.errors import InputError
 from emo_edge.export.bundles.detector import HAAR, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.face_network import FacePart, face_component
+from emo_edge.export.bundles.manifest import version_with
 from emo_edge.export.bundles.profiles import PROFILE_OF
 from emo_edge.export.bundles.run import ExportRun
 from emo_edge.export.configs.checkpoint import CONFIG_NAME
@@ -104,6 +105,7 @@ def bundle_from_gguf(
         facts, detector = token_facts(model, prompt), stored_detector(writer, finder) if finder else HAAR
         face = _face(config, writer, samples, threads, reports)
         manifest = Manifest(
+            bundle_version=version_with(face.units),
             name=_name(header, config),
             components=_components(copies, types, tower, pair, config, writer, face.component),
             preprocessing=_preprocessing(config, side, face.crop),
@@ -111,6 +113,7 @@ def bundle_from_gguf(
             prompt=prompt_config(prompt, config, answer_space=facts.answer_space),
             label_sets=({OWN_SET: config.labels} if config.labels else {}) | LABEL_SETS,
             face_labels=face.labels,
+            action_units=face.units,
             question_tokenizer=None,
             max_question_tokens=None,
             detector=detector.name,

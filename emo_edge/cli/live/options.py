@@ -10,6 +10,7 @@ from emo_edge.bundle.sections import LiveLabels
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
+from emo_edge.inference.rows import unit_columns
 from emo_edge.media.live.settings import CaptureSettings
 from emo_edge.rendering.live.recorder import LiveRecorder
 from emo_edge.rendering.live.window import LiveWindow
@@ -41,7 +42,8 @@ def open_writer(
     if options["as_lines"]:
         writer = LiveJsonLines(pipeline.settings(request), settings, fitted)
     elif options["as_csv"]:
-        writer = LiveCsv(pipeline.settings(request).labels, smoothed=fitted.smoothing is not None)
+        labels, units = pipeline.settings(request).labels, unit_columns(pipeline.manifest)
+        writer = LiveCsv(labels, smoothed=fitted.smoothing is not None, units=units)
     elif options["every"]:
         raise click.UsageError("--every is an option of --jsonl and --csv")
     return Thinned(writer, options["every"]) if options["every"] else writer

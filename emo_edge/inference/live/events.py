@@ -53,7 +53,7 @@ class LiveFace:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this face."""
-        values = self.result.values if self.result else {}
+        values, units = (self.result.values, self.result.action_units) if self.result else ({}, {})
         return {
             "id": self.id,
             "box": _rounded_box(self.box),
@@ -63,6 +63,7 @@ class LiveFace:
             "smoothed_label": self.smoothed_label,
             "smoothed": {name: round(value, 5) for name, value in self.smoothed.items()} or None,
             **({"values": {name: round(value, 5) for name, value in values.items()}} if values else {}),
+            **({"action_units": {name: unit.to_dict() for name, unit in units.items()}} if units else {}),
             "label_age_ms": None if self.label_age_ms is None else round(self.label_age_ms, 1),
             "reused": self.reused,
         }

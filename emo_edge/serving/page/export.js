@@ -66,6 +66,7 @@ function resultRow(result, reading, face) {
     { face: reading ? face : undefined, label: of.label, confidence: of.probabilities[of.label] },
     named("p_", of.probabilities),
     named("value_", of.values ?? {}),
+    unitCells(of.action_units ?? {}),
     Object.fromEntries(BOX.map((name, place) => [name, of.box?.[place]])),
     { detection_score: of.detection_score, frames: of.frames },
     { pose_pitch: pose.pitch, pose_yaw: pose.yaw, pose_roll: pose.roll },
@@ -87,6 +88,17 @@ function resultRow(result, reading, face) {
  */
 function named(prefix, values) {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [prefix + name, value]));
+}
+
+/** @param {Record<string, any>} units */
+function unitCells(units) {
+  return Object.fromEntries(
+    Object.entries(units).flatMap(([name, { presence, active, intensity }]) => [
+      [name, presence],
+      [`${name}_active`, Number(active)],
+      ...(intensity === null ? [] : [[`${name}_intensity`, intensity]]),
+    ]),
+  );
 }
 
 /** @param {any} scores */

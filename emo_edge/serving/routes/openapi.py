@@ -113,11 +113,15 @@ def _chat() -> dict[str, Any]:
     }
 
 
+def _published(name: str) -> dict[str, Any]:
+    """Return a published schema, to stand inside another one."""
+    content = (resources.files("emo_edge") / "schemas" / name).read_text(encoding="utf-8")
+    return {key: value for key, value in json.loads(content).items() if key not in ("$schema", "$id")}
+
+
 def _schemas() -> dict[str, Any]:
-    published = resources.files("emo_edge") / "schemas" / "result-1.json"
-    result = json.loads(published.read_text(encoding="utf-8"))
     return {
-        "Result": {name: value for name, value in result.items() if name != "$schema"},
+        "Result": {"anyOf": [_published("result-1.json"), _published("result-2.json")]},
         "Error": _object(
             error=_object(
                 message=STRING, type=STRING, param={"type": ["string", "null"]}, code={"enum": list(CODES.values())}

@@ -31,7 +31,13 @@ from emo_edge.rendering.result_writers import CsvWriter, cell
 from emo_edge.rendering.tables.files import csv_rows
 from emo_edge.utils.files import sha256_of
 
-SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
+SCHEMAS = {
+    version: json.loads(
+        (Path(emo_edge.__file__).parent / "schemas" / f"result-{version}.json").read_text(encoding="utf-8")
+    )
+    for version in (1, 2)
+}
+"""By the version of a result: 2 where a face has action units."""
 FACE = sorted(SAMPLES.glob("*happiness.jpg"))[0]
 PURPOSE = "demonstration and tests of the toolkit; it has never seen a photograph of a person"
 OTHER = sorted(SAMPLES.glob("*surprise.jpg"))[0]
@@ -45,7 +51,7 @@ def results(*arguments: object) -> list[dict[str, Any]]:
     done = infer(*arguments, "--json")
     found: list[dict[str, Any]] = json.loads(done.stdout)
     for result in found:
-        jsonschema.validate(result, SCHEMA)
+        jsonschema.validate(result, SCHEMAS[result["result_version"]])
     return found
 
 
@@ -79,10 +85,10 @@ def test_json_and_json_lines_hold_the_same(tiny_bundle: Path) -> None:
 def test_json_lines_begin_with_the_settings_of_the_run(tiny_bundle: Path) -> None:
     run, result = json_lines(tiny_bundle, FACE, "--whole-image", "--labels", "affectnet8")
     assert list(run) == ["kind", "run_version", "result_version", "settings", "clip_question"]
-    assert (run["kind"], run["run_version"], run["result_version"]) == ("run", 1, 1)
+    assert (run["kind"], run["run_version"], run["result_version"]) == ("run", 1, 2)
     assert len(run["settings"]["labels"]) == 8 and run["settings"]["purpose"] == PURPOSE
     assert "in the image?" in run["settings"]["question"] and "in the video?" in run["clip_question"]
-    jsonschema.validate(result, SCHEMA)
+    jsonschema.validate(result, SCHEMAS[result["result_version"]])
     assert "settings" not in result["readings"][0]
 
 
@@ -167,7 +173,7 @@ def test_compact_json_leaves_out_what_is_long(tiny_bundle: Path) -> None:
         whole, compact = (infer(*picture, output, *options).stdout for options in ([], ["--compact"]))
         assert len(compact) < len(whole) / 2
         result = json.loads(compact.splitlines()[1])
-        jsonschema.validate(result, SCHEMA)
+        jsonschema.validate(result, SCHEMAS[result["result_version"]])
         (reading,) = result["readings"]
         assert reading["label"] and not {"settings", "stage_ms"} & reading.keys()
         assert set(reading["face"]) == {"pose_degrees", "attributes", "demographics"}
@@ -257,7 +263,7 @@ def test_a_bad_picture_among_good_ones_costs_only_itself(tiny_bundle: Path, tmp_
     found = json.loads(done.stdout)
     assert [bool(result["error"]) for result in found] == [False, True, False]
     for result in found:
-        jsonschema.validate(result, SCHEMA)
+        jsonschema.validate(result, SCHEMAS[result["result_version"]])
     assert done.stderr.count("Error: ") == 1
 
 

@@ -129,6 +129,10 @@ HOSTILE = {
         "GB of memory",
     ),
     "a chain of broadcasts": (broadcast_chain, "GB of memory"),
+    "more of the largest than there are": (
+        lambda: model_of([node("TopK", "image k", "out place")], {"k": np.array([1 << 40])}),
+        "the largest [1099511627776] of 3",
+    ),
     "grows with the pictures": (
         lambda: model_of(
             [
@@ -187,6 +191,12 @@ def test_a_plain_graph_is_measured() -> None:
     cost = run_cost(check_graph(model.SerializeToString()), 1)
     assert cost.operations == 2 * (2 * 4 * 3) * (4 * 3 * 3)
     assert cost.moved == 4 * (4 * 4 * 3 + 2 * 4 * 3)
+
+
+def test_the_largest_along_an_axis_are_as_many_as_are_asked_for() -> None:
+    model = model_of([node("TopK", "image k", "largest place", axis=1), node("Relu", "largest")], {"k": np.array([2])})
+    cost = run_cost(check_graph(model.SerializeToString()), 1)
+    assert cost.moved == 4 * (4 * 4 * 3 + 3 * 2 * 4 * 3)
 
 
 def test_external_weights_are_compared_with_their_file(tmp_path: Path) -> None:

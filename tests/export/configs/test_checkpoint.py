@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from emo_edge.bundle.sections import LiveLabels
 from emo_edge.errors import CheckpointError
-from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.action_units import SaclConfig
+from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig
 from emo_edge.export.configs.networks import ConnectorConfig
 from emo_edge.export.reference.weights import check_layers
 
@@ -353,3 +354,20 @@ def test_a_checkpoint_without_live_labels_is_written_as_before() -> None:
     assert EmoLlamaConfig().live is None and "live" not in EmoLlamaConfig().model_dump()
     fitted = EmoLlamaConfig(live=LiveLabels(unchanged=1.5))
     assert EmoLlamaConfig.from_dict(fitted.model_dump(mode="json")) == fitted
+
+
+@pytest.mark.parametrize("kind", [EmoLlamaConfig, FaceXFormerConfig])
+def test_action_units_are_written_only_where_there_are_some(kind: type[EmoLlamaConfig | FaceXFormerConfig]) -> None:
+    units = SaclConfig(units=(1, 4, 12, 25), intensity=True, hidden_size=32, thresholds=(0.3, 0.5, 0.625, 0.7))
+    assert "action_units" not in kind().model_dump() and "action_units" not in json.loads(kind().model_dump_json())
+    config = kind(action_units=units)
+    assert kind.from_dict(json.loads(config.model_dump_json())) == config
+
+
+def test_action_units_need_a_face_network_and_fitting_settings() -> None:
+    values = {"face": None, "face_info": None, "action_units": {"units": [1, 4, 12, 25]}}
+    assert problems(values) == ["action_units: action_units needs face: it reads the face trunk"]
+    (problem,) = problems({"action_units": {"units": [1, 1, 2, 4]}})
+    assert problem == "action_units: units name one unit twice"
+    (problem,) = problems({"action_units": {"units": [1, 2, 4, 5], "thresholds": [0.5]}})
+    assert "thresholds has 1 numbers for 4 units" in problem

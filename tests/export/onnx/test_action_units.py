@@ -9,16 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from emo_edge.bundle.manifest import UNIT_INTENSITY, UNIT_PRESENCE
 from emo_edge.export.models.action_units.auformer import AuFormer
 from emo_edge.export.models.action_units.sacl import UnitOutputs
 from emo_edge.export.models.facexformer import FaceXFormer
-from emo_edge.export.onnx.export import (
-    INTENSITY,
-    PRESENCE,
-    in_precision,
-    onnx_from_auformer,
-    onnx_from_face_and_units,
-)
+from emo_edge.export.onnx.export import in_precision, onnx_from_auformer, onnx_from_face_and_units
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.frames import normalised_pixels
 from emo_edge.runtimes.onnx import OnnxSession
@@ -73,7 +68,7 @@ def test_onnx_runtime_computes_what_pytorch_does(
             crops = np.random.default_rng(count).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
             outputs, expected = session.run({"image": crops}), compute(crops)
             assert expected.intensity is not None
-            for output, values in ((PRESENCE, expected.presence), (INTENSITY, expected.intensity)):
+            for output, values in ((UNIT_PRESENCE, expected.presence), (UNIT_INTENSITY, expected.intensity)):
                 assert outputs[output].shape == (count, values.shape[1])
                 scale = float(values.abs().max())
                 limit = TOLERANCE * scale if precision == "fp32" else 0.02 * scale
@@ -88,7 +83,7 @@ def test_shapes_do_not_depend_on_data_and_nothing_multiplies_weights(name: str, 
 
 def test_the_other_outputs_stay_as_they_are(face_with_units: tuple[Graph, Computes, int], tmp_path: Path) -> None:
     graph, _, side = face_with_units
-    assert [spec.name for spec in graph.outputs][-2:] == [PRESENCE, INTENSITY]
+    assert [spec.name for spec in graph.outputs][-2:] == [UNIT_PRESENCE, UNIT_INTENSITY]
     crops = np.random.default_rng(4).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     outputs = random_face()(normalised_pixels(torch.from_numpy(crops), FACE.image_mean, FACE.image_std))
     (path, *_) = save_graph(graph, tmp_path / "graph.onnx")

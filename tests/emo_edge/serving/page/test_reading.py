@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from emo_edge.inference.rows import columns
+from emo_edge.bundle.reader import read_manifest
+from emo_edge.inference.rows import columns, unit_columns
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[4]
 SAMPLES = ROOT / "emo_edge" / "samples"
 HAPPY, ANGRY = SAMPLES / "001-happiness.jpg", SAMPLES / "006-anger.jpg"
-SCHEMA = json.loads((ROOT / "emo_edge" / "schemas" / "result-1.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "emo_edge" / "schemas" / "result-2.json").read_text(encoding="utf-8"))
 FRAMES = 4
 TOO_MANY = 6200
 """Pixels of a side of a picture that the server does not take."""
@@ -133,7 +134,7 @@ def test_one_own_label_is_too_few(page: Page) -> None:
     assert page.locator("#notice-text").inner_text() == "Write at least two labels, separated by commas."
 
 
-def test_results_are_downloaded(page: Page) -> None:
+def test_results_are_downloaded(page: Page, tiny_bundle: Path) -> None:
     page.locator("#picture-files").set_input_files([HAPPY, ANGRY])
     wait_for_results(page, 2)
     results = json.loads(downloaded(page, "#download-json"))
@@ -141,7 +142,8 @@ def test_results_are_downloaded(page: Page) -> None:
     for result in results:
         Draft202012Validator(SCHEMA).validate(result)
     header, *rows = csv.reader(downloaded(page, "#download-csv").splitlines())
-    assert header == columns(results[0]["readings"][0]["settings"]["labels"])
+    reading = results[0]["readings"][0]
+    assert header == columns(reading["settings"]["labels"], units=unit_columns(read_manifest(tiny_bundle)))
     assert [row[header.index("label")] for row in rows] == ["happiness", "anger"]
     page.get_by_role("button", name="Clear", exact=True).click()
     assert page.locator("#result-downloads").is_hidden()

@@ -15,7 +15,13 @@ from emo_edge import EmotionPipeline, Request
 from emo_edge.assets.packaged import packaged_samples
 from tests.served import ask, form
 
-SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "result-1.json").read_text(encoding="utf-8"))
+SCHEMAS = {
+    version: json.loads(
+        (Path(emo_edge.__file__).parent / "schemas" / f"result-{version}.json").read_text(encoding="utf-8")
+    )
+    for version in (1, 2)
+}
+"""By the version of a result: 2 where a face has action units."""
 PNG = {"Content-Type": "image/png"}
 CLOSE = 1e-4
 """Of probabilities that were rounded to five digits, and read alone or with others."""
@@ -37,7 +43,7 @@ def results_of(answer: Any) -> list[dict[str, Any]]:
     assert answer.status == 200, answer.body
     results: list[dict[str, Any]] = answer.json["results"]
     for result in results:
-        jsonschema.validate(result, SCHEMA)
+        jsonschema.validate(result, SCHEMAS[result["result_version"]])
     return results
 
 
