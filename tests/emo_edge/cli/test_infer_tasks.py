@@ -123,6 +123,22 @@ def test_an_open_answer_is_a_text(tiny_bundle: Path) -> None:
     assert head["result_version"] == 2
 
 
+def test_action_units_are_answered_by_their_own_network(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "open_language", lambda *_: pytest.fail("a language model is opened"))
+    asked = [tiny_bundle, FACE, "--whole-image", "--task", "au"]
+    one = reading(*asked)
+    assert one["label"] is None and one["task"]["judged_by"] is None
+    assert one["task"]["text"].startswith("Active action units: AU6 (") and "AU12 (" in one["task"]["text"]
+    assert list(one["answers"].values()) == [one["task"]["text"]]
+    for label, text in (("au12", "yes"), ("AU4", "no")):
+        answer = reading(*asked, "--answer", "judgement", "--label", label)
+        unit = answer["action_units"][label.upper()]
+        assert answer["task"]["probability"] == pytest.approx(unit["presence"], abs=1e-4)
+        assert (answer["task"]["text"], answer["task"]["judged_by"]) == (text, "head")
+    done = infer(*asked, "--answer", "judgement", "--label", "AU13")
+    assert done.exit_code == 2 and "has no label 'AU13'; there are: AU1, AU2" in done.stderr
+
+
 def test_yes_and_no_are_corrected_by_a_blank_picture(tiny_bundle: Path) -> None:
     bundle = with_task(tiny_bundle, "expression", judgement_by="yes-no", evidence={"judgement": {"auc_yes_no": 0.95}})
     scores: list[tuple[str, np.ndarray]] = []
