@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from emo_edge.benchmarks.affective_tasks.blends import compound_evidence
-from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import own_tasks, write_tasks
+from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import write_tasks
 from emo_edge.benchmarks.affective_tasks.judgements import Judgements, read_drawings
 from emo_edge.benchmarks.affective_tasks.pulse_answers import PulseAnswers, pulse_answers
 from emo_edge.benchmarks.affective_tasks.units import unit_evidence
+from emo_edge.benchmarks.emo_tiny.tasks import own_tasks
 from emo_edge.benchmarks.report.marked_tables import updated
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.tasks.section import LEAST_AUC

@@ -12,9 +12,10 @@ import pytest
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.benchmarks.affective_tasks.blends import blended_face, parts_of
-from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import own_tasks, write_tasks
+from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import write_tasks
 from emo_edge.benchmarks.affective_tasks.judgements import Judgements, label_areas
 from emo_edge.benchmarks.affective_tasks.pulse_answers import holds_the_number, skin_colours
+from emo_edge.benchmarks.emo_tiny.tasks import own_tasks
 from emo_edge.benchmarks.synthetic.expression import AU_INDEX, PROTOTYPES
 from emo_edge.bundle.tasks.gpt4affectivity import TASKS
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
