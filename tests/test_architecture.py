@@ -23,7 +23,9 @@ LAYERS = (
     ("emo_edge.inference.signals",),
     ("emo_edge.media.live", "emo_edge.faces.live"),
     ("emo_edge.graphs",),
+    ("emo_edge.bundle.tasks",),
     ("emo_edge.bundle",),
+    ("emo_edge.inference.tasks",),
     ("emo_edge.bundle.checks", "emo_edge.runtimes.base"),
     ("emo_edge.runtimes", "emo_edge.runtimes.tensorrt", "emo_edge.runtimes.llama_cpp"),
     ("emo_edge.runtimes.mtmd",),
@@ -76,6 +78,7 @@ LAYERS = (
     ("emo_edge.benchmarks.runner",),
     (
         "emo_edge.benchmarks.affective",
+        "emo_edge.benchmarks.affective_tasks",
         "emo_edge.benchmarks.batch",
         "emo_edge.benchmarks.device_speed",
         "emo_edge.benchmarks.endurance",

@@ -78,16 +78,25 @@ class Engines(Session):
 
 
 def open_engines(
-    bundle: Bundle, *, profile: str | None, device: str, threads: int | None, context: int | None = None
+    bundle: Bundle,
+    *,
+    profile: str | None,
+    device: str,
+    threads: int | None,
+    context: int | None = None,
+    language: bool = True,
 ) -> Engines:
     """Open the profile's variants.
 
-    ``context`` is the positions of the language model; None, and at most, those that it was trained with.
+    ``context`` is the positions of the language model; None, and at most, those that it was trained with. Without
+    ``language`` the face network is opened alone.
 
     ``auto`` logs what it chose and why, and goes on to the next device, with a warning, where one does not start. A
     named device that does not start is a DeviceError.
     """
     name, chosen = profile_of(bundle, profile)
+    if not language:
+        chosen = chosen.model_copy(update=dict.fromkeys(("vision", "connector", "language", "question_cache")))
     devices = usable_devices(device, language=chosen.language is not None)
     for candidate, reason in devices[:-1]:
         logger.info("device %s: %s", candidate, reason)
@@ -132,7 +141,7 @@ def _open_on(
         open_graph = GraphOpener(bundle, device, threads)
         vision, connector, face = graph("vision"), graph("connector"), graph("face")
         chain: LanguageChain | PictureChain | None = None
-        if parts.mmproj:
+        if parts.mmproj and chosen.language:
             chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
         elif vision and connector and parts.language and chosen.language:
             session = open_language(bundle, parts.language, chosen.language, device, threads, context)

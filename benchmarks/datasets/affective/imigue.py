@@ -14,42 +14,9 @@ from typing import NamedTuple
 
 from emo_edge.benchmarks.datasets.affective.clips import ClipDataset, LabelledClip, LeftOut, collected, frame_number
 from emo_edge.benchmarks.datasets.layout import csv_rows, first_there
+from emo_edge.bundle.tasks.gpt4affectivity import MICRO_GESTURES as GESTURES
 from emo_edge.errors import InputError
 
-GESTURES = (
-    "turtle neck",
-    "bulging face, deep breath",
-    "touching hat",
-    "touching or scratching head",
-    "touching or scratching forehead",
-    "covering face",
-    "rubbing eyes",
-    "touching or scratching facial parts",
-    "touching ears",
-    "biting nails",
-    "touching jaw",
-    "touching or scratching neck",
-    "playing or adjusting hair",
-    "buckle button, pulling shirt collar, adjusting tie",
-    "touching or covering suprasternal notch",
-    "scratching back",
-    "folding arms",
-    "dustoffing clothes",
-    "putting arms behind body",
-    "moving torso",
-    "sitting straightly",
-    "scratching or touching arms",
-    "rubbing or holding hands",
-    "crossing fingers",
-    "minaret gesture",
-    "playing or manipulating objects",
-    "hold back arms",
-    "head up",
-    "pressing lips",
-    "arms akimbo",
-    "shaking shoulders",
-    "illustrative body language",
-)
 ILLUSTRATIVE = 99
 """Class of the last one; the others are numbered from 1."""
 PEOPLE = 72

@@ -130,6 +130,9 @@ def test_every_kind_of_error_has_its_own_code() -> None:
     kinds_of_others = {errors.BundleError, errors.DeviceMemoryError, errors.EngineError, errors.UnsupportedCardError}
     # A skipped entry is no failure: its code is that of success.
     kinds_of_others |= {errors.PipelineStateError, errors.SkippedError}
+    # A task that cannot be asked so is wrong usage, and has the code of that.
+    kinds_of_others |= {errors.TaskError}
+    assert errors.TaskError.exit_code == click.UsageError.exit_code
     kinds_alone = set(KINDS) - kinds_of_others
     codes = [kind.exit_code for kind in kinds_alone]
     assert len(codes) == 6
