@@ -18,6 +18,7 @@ from emo_edge.bundle.sections import (
     ManifestSections,
     Profile,
 )
+from emo_edge.bundle.tasks.section import task_checks
 
 
 def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
@@ -33,6 +34,7 @@ def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
         *_value_checks(manifest),
         *_output_checks(manifest),
         *_unit_checks(manifest),
+        *_task_checks(manifest),
         *_crop_checks(manifest),
         *_file_checks(manifest),
         *(
@@ -148,23 +150,34 @@ def _value_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
 
 
 def _unit_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
-    """Require outputs for the action units, the units of these outputs, and the version that knows both."""
+    """Require outputs for the action units, and the units of these outputs."""
     section, parts = manifest.action_units, manifest.components
     given = {one.name: one.shape for one in parts.face.outputs} if parts.face else {}
     shapes = {name: given[name] for name in (UNIT_PRESENCE, UNIT_INTENSITY) if name in given}
-    newest = 1 if section is None else 2
-    checks = [(manifest.bundle_version == newest, f"bundle_version must be {newest} of what the manifest has")]
     if section is None:
-        return [*checks, (not shapes, f"components.face gives {', '.join(shapes)}, and there is no action_units")]
+        return [(not shapes, f"components.face gives {', '.join(shapes)}, and there is no action_units")]
     count = len(section.units)
     return [
-        *checks,
         (UNIT_PRESENCE in shapes, f"action_units needs the output {UNIT_PRESENCE} of components.{section.source}"),
         *(
             (shape[1:] == (count,), f"{name} {list(shape)} needs {count}, a row each of action_units.units")
             for name, shape in shapes.items()
         ),
     ]
+
+
+def _task_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
+    """Require of each task the part that answers it, and the version that knows tasks and action units."""
+    tasks, has_language = manifest.tasks or {}, manifest.components.language is not None
+    newest = 1 if manifest.action_units is None and manifest.tasks is None else 2
+    checks = [(manifest.bundle_version == newest, f"bundle_version must be {newest} of what the manifest has")]
+    for name, task in tasks.items():
+        asks = task.status != "untrained" and name not in ("au", "heart-rate")
+        checks += task_checks(name, task)
+        checks.append((has_language or not asks, f"tasks.{name} needs components.language"))
+        if name == "au" and task.status != "untrained":
+            checks.append((manifest.action_units is not None, f"tasks.{name} needs action_units"))
+    return checks
 
 
 def _output_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:

@@ -114,8 +114,13 @@ def run_networks(
             else:
                 features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
     with watch("face"):
-        face_outputs = _run("face", engines.face, face_crops, engines.device, values) if engines.face else {}
+        face_outputs = run_face_network(engines, face_crops, values)
     return FrameFeatures(faces, face_crops, features, face_outputs, pictures)
+
+
+def run_face_network(engines: Engines, crops: Sequence[Crop], values: Sequence[ValueRange] = ()) -> dict[str, Tensor]:
+    """Run the face network on crops; return its checked outputs, [F, ...] each, and none without a network."""
+    return _run("face", engines.face, crops, engines.device, values) if engines.face else {}
 
 
 def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch) -> VisualInput:

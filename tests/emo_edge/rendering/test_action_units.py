@@ -131,6 +131,6 @@ def test_compact_json_has_the_active_ones_alone(units: dict[str, UnitReading]) -
 def test_the_head_of_json_lines_names_the_version_of_the_results(
     units: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    JsonLinesWriter(SETTINGS, "?", compact=False, units=units).begin()
+    JsonLinesWriter(SETTINGS, "?", compact=False, version=2 if units else 1).begin()
     version = SourceResult("a.jpg", "image", [RESULT if units else PLAIN], IMAGE).to_dict()["result_version"]
     assert json.loads(capsys.readouterr().out)["result_version"] == version
