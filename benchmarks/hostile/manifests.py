@@ -16,7 +16,7 @@ from emo_edge.bundle.label_sets import ask_for_labels, resolve_labels
 from emo_edge.bundle.manifest import FACE_TOKENS, MANIFEST_NAME, PARTS, BundleFile, Manifest, Profile, Variant
 from emo_edge.bundle.prompts import build_prompt
 from emo_edge.bundle.reader import path_problem, read_manifest
-from emo_edge.export.bundles.manifest import Contracts, bundle_manifest, face_manifest
+from emo_edge.export.bundles.manifest import Contracts, bundle_manifest, network_manifest
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.onnx.export import component_contracts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
@@ -60,11 +60,13 @@ def _face_alone(model: EmoLlamaForConditionalGeneration, graph: Contracts) -> Ma
     inputs, outputs = graph
     own = inputs, tuple(spec for spec in outputs if spec.name != FACE_TOKENS)
     config = FaceXFormerConfig(face=model.config.face)
-    return face_manifest(config, own, _variants("face", "fp32"), _profile_of_face(), "face", {})
+    return network_manifest(config, own, _variants("face", "fp32"), _profile_of_face(), "face", {})
 
 
 def _labels_alone() -> Manifest:
-    return face_manifest(small_config(), small_contracts(), _variants("face", "fp32"), _profile_of_face(), "labels", {})
+    return network_manifest(
+        small_config(), small_contracts(), _variants("face", "fp32"), _profile_of_face(), "labels", {}
+    )
 
 
 def _profile_of_face() -> dict[str, Profile]:

@@ -147,8 +147,11 @@ def _require_figures(field: str, gate: Gate | None, foreign: Sequence[str]) -> N
 
 
 def language_of(bundle: Bundle) -> LanguageComponent:
-    """Return the language component; raise InputError for a bundle of a face network alone."""
+    """Return the language component; raise InputError for a bundle of one network alone."""
     language = bundle.manifest.components.language
     if language is None:
-        raise InputError(f"{bundle.directory}: a face network alone; there is no language model to calibrate")
+        raise InputError(
+            f"{bundle.directory}: {bundle.manifest.network_alone}; there is no language model to calibrate, and "
+            "its graph is not made in INT8: use the profiles that export wrote"
+        )
     return language

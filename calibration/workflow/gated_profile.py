@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emo_edge.bundle.manifest import Profile, Variant
+from emo_edge.bundle.manifest import GRAPHS, Profile, Variant
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.gates import Gate
 
 INT8 = "int8"
-GRAPHS = ("vision", "connector", "face")
 
 
 def with_int8(profile: Profile, parts: Sequence[str]) -> Profile:
@@ -80,6 +79,6 @@ def gated_profile(
 
 def _described(name: str, profile: Profile) -> str:
     quantized = int8_parts(profile)
-    return f"profile {name}, {profile.language or profile.face}" + (
+    return f"profile {name}, {profile.language or profile.face or profile.au}" + (
         f" with int8 {', '.join(quantized)}" if quantized else ""
     )

@@ -312,7 +312,7 @@ class EmotionPipeline:
             probabilities=scores.probabilities,
             values=self.label_network.values(features.face_outputs, rows) if self.label_network else {},
             face=attributes,
-            action_units=unit_readings(features.face_outputs, middle, manifest.action_units)
+            action_units=unit_readings(features.unit_outputs, middle, manifest.action_units)
             if manifest.action_units
             else {},
             answers=scores.answers,
@@ -383,8 +383,8 @@ class EmotionPipeline:
         plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None)
         if replace(plain, face_facts=False, show_demographics=False) != Request():
             raise InputError(
-                f"{self.manifest.name} is a face network alone: it tells face facts, and answers neither "
-                "labels nor questions. Leave those out, or use a bundle with a language model"
+                f"{self.manifest.name} is {self.manifest.network_alone}: it tells {self.manifest.network_tells}, and "
+                "answers neither labels nor questions. Leave those out, or use a bundle with a language model"
             )
 
     def _asks_demographics(self, request: Request) -> bool:

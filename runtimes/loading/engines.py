@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from emo_edge.bundle.checks.declared_ports import check_declared_ports
 from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
-from emo_edge.bundle.manifest import GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.manifest import GRAPHS, GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, BundleError, DeviceError
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
@@ -64,11 +64,13 @@ class Engines(Session):
     device: str
     face: TensorSession | None
     chain: LanguageChain | PictureChain | None
-    """None in a bundle of a face network alone."""
+    """None in a bundle of one network alone."""
+    au: TensorSession | None = None
+    """Network of action units of its own."""
 
     def close(self) -> None:
         """Free every engine; a second call does nothing."""
-        for session in (self.face, self.chain):
+        for session in (self.face, self.au, self.chain):
             if session is not None:
                 session.close()
 
@@ -115,7 +117,7 @@ def _open_on(
             return opened.enter_context(session)  # type: ignore[no-any-return]
 
         open_graph = GraphOpener(bundle, device, threads)
-        vision, connector, face = graph("vision"), graph("connector"), graph("face")
+        vision, connector, face, au = (graph(part) for part in GRAPHS)
         chain: LanguageChain | PictureChain | None = None
         if parts.mmproj:
             chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
@@ -123,7 +125,7 @@ def _open_on(
             session = open_language(bundle, parts.language, chosen.language, device, threads, context)
             language = opened.enter_context(session)
             chain = LanguageChain(vision, connector, language)
-        engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain)
+        engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain, au)
         opened.pop_all()
     return engines
 
