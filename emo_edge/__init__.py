@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         PipelineStateError,
         SkippedError,
+        TaskError,
         UnsupportedCardError,
     )
     from emo_edge.faces.detector import DetectedFace, FaceDetector
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from emo_edge.inference.signals.traces import skin_trace
     from emo_edge.inference.signals.videos import pulse
     from emo_edge.inference.stream import stream
+    from emo_edge.inference.tasks.answers import TaskAnswer
+    from emo_edge.inference.tasks.heart_rate import ToolCall
+    from emo_edge.inference.tasks.moments import Moments
     from emo_edge.media.images import read_image
     from emo_edge.media.live.settings import CaptureSettings
     from emo_edge.runtimes.base.sessions import Sampling
@@ -81,6 +85,7 @@ __all__ = [
     "LiveSettings",
     "Manifest",
     "MissingExtraError",
+    "Moments",
     "PipelineStateError",
     "PulseWindow",
     "Request",
@@ -89,6 +94,9 @@ __all__ = [
     "SkippedError",
     "SourceEvent",
     "SourceResult",
+    "TaskAnswer",
+    "TaskError",
+    "ToolCall",
     "TrackEvent",
     "UnsupportedCardError",
     "__version__",
@@ -118,6 +126,7 @@ _MODULES = {
         "MissingExtraError",
         "PipelineStateError",
         "SkippedError",
+        "TaskError",
         "UnsupportedCardError",
     ),
     ".faces.detector": ("DetectedFace", "FaceDetector"),
@@ -146,6 +155,9 @@ _MODULES = {
     ".inference.signals.traces": ("skin_trace",),
     ".inference.signals.videos": ("pulse",),
     ".inference.stream": ("stream",),
+    ".inference.tasks.answers": ("TaskAnswer",),
+    ".inference.tasks.heart_rate": ("ToolCall",),
+    ".inference.tasks.moments": ("Moments",),
     ".media.images": ("read_image",),
     ".media.live.settings": ("CaptureSettings",),
     ".runtimes.base.sessions": ("Sampling",),

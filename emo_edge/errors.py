@@ -22,6 +22,15 @@ class InputError(EmoEdgeError):
     exit_code = 4
 
 
+class TaskError(InputError):
+    """A task cannot be asked so: it is unknown, refused or absent, or its answer, label or frames do not fit it.
+
+    On the command line that is wrong usage.
+    """
+
+    exit_code = 2
+
+
 class SkippedError(InputError):
     """An entry of a folder is no picture and was not read; a command that reads the others succeeds."""
 

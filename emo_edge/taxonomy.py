@@ -135,3 +135,12 @@ VISIBILITY_POINTS = 29
 no coordinates. Unverified: upstream's code does not say it, and nobody here ran the released weights. emo-tiny learnt
 it so.
 """
+
+TASKS = ("au", "expression", "compound", "micro-expression", "micro-gesture", "deception", "heart-rate")
+"""Affective tasks by name: those of GPT4Affectivity (arXiv 2403.05916), its tool step last."""
+
+TASK_ANSWERS = ("open", "choice", "judgement")
+"""Ways to answer a task: a text, one label of several, whether one label holds."""
+
+PURPOSES = ("research", "medical", "safety", "entertainment", "other")
+"""Purposes that a deployment states."""

@@ -48,6 +48,8 @@ DEVICE_SIDE = (
     "emo_edge.planning.probes",
     "emo_edge.rendering",
     "emo_edge.rendering.tables",
+    "emo_edge.rendering.tracks",
+    "emo_edge.tracking",
     "emo_edge.batch",
     "emo_edge.diagnostics.trials",
     "emo_edge.diagnostics.doctor",
@@ -57,7 +59,7 @@ DEVICE_SIDE = (
 )
 COMMANDS = (
     *("app", "diagnostics.doctor", "diagnostics.engines", "diagnostics.selftest"),
-    *("infer", "inspect", "label", "live.command", "plan", "signals.pulse"),
+    *("infer", "inspect", "label", "live.command", "plan", "signals.pulse", "signals.track"),
 )
 """Those that a device needs."""
 BARE = (

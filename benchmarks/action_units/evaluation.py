@@ -164,20 +164,18 @@ def _same_columns(predictions: Mapping[str, UnitPredictions], dataset: UnitDatas
 def _aligned(recording: Recording, own: UnitPredictions, offset: int | None) -> _Frames:
     """Return labels with the prediction of the same frame, NaN where there is none."""
     shift = _offset(recording, own) if offset is None else offset
-    numbers = own.frames + shift
-    spots = np.clip(np.searchsorted(numbers, recording.frames), 0, len(numbers) - 1)
-    there = (numbers[spots] == recording.frames)[:, None]
-    active, probabilities, intensities = (
-        np.where(there, part[spots], np.nan) for part in (own.active, own.probabilities, own.intensities)
-    )
-    if not there.any():
+    first, last = own.first_frame + shift, own.last_frame + shift
+    if first > recording.frames[-1] or last < recording.frames[0]:
         raise InputError(
             f"{recording.key}: no frame has both a label and a prediction: labels are of {recording.frames[0]} to "
-            f"{recording.frames[-1]}, predictions of {numbers[0]} to {numbers[-1]}; name the difference as "
-            "`frame_offset`"
+            f"{recording.frames[-1]}, predictions of {first} to {last}; name the difference as `frame_offset`"
         )
-    scores = np.where(np.isnan(probabilities), intensities, probabilities)
+    _, labelled, predicted = np.intersect1d(recording.frames, own.frames + shift, True, return_indices=True)
     unknown = np.full(recording.active.shape, np.nan)
+    active, probabilities, intensities = (unknown.copy() for _ in range(3))
+    for target, part in ((active, own.active), (probabilities, own.probabilities), (intensities, own.intensities)):
+        target[labelled] = part[predicted]
+    scores = np.where(np.isnan(probabilities), intensities, probabilities)
     true_intensities = unknown if recording.intensities is None else recording.intensities
     return _Frames(recording.active, active, scores, probabilities, intensities, true_intensities)
 
@@ -217,14 +215,16 @@ def _scores(
     pairs = np.stack([pair_sums(one.true_intensities[:, column], one.intensities[:, column]) for one in people])
     bins = np.stack([calibration_sums(one.truth[:, column], one.probabilities[:, column]) for one in people])
     return UnitScores(
-        unit,
-        len(known),
-        float(known.mean()) if len(known) else 0.0,
-        figure_of_sums(lambda sums: float(f1_of_counts(sums)), counts[:, column]) if detected else NO_FIGURE,
-        mean if detected and not np.isnan(mean) else None,
-        _auc(truth, [person.scores[:, column] for person in people]),
-        *(figure_of_sums(figure, pairs) for figure in (icc_of_sums, pearson_of_sums, mean_error_of_sums)),
-        figure_of_sums(error_of_calibration, bins),
+        unit=unit,
+        frames=len(known),
+        active=float(known.mean()) if len(known) else 0.0,
+        f1=figure_of_sums(lambda sums: float(f1_of_counts(sums)), counts[:, column]) if detected else NO_FIGURE,
+        f1_folds=mean if detected and not np.isnan(mean) else None,
+        auc=_auc(truth, [person.scores[:, column] for person in people]),
+        icc=figure_of_sums(icc_of_sums, pairs),
+        pcc=figure_of_sums(pearson_of_sums, pairs),
+        mae=figure_of_sums(mean_error_of_sums, pairs),
+        ece=figure_of_sums(error_of_calibration, bins),
     )
 
 

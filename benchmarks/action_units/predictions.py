@@ -1,8 +1,8 @@
 """Action units that a tracker wrote: one CSV file a video, a row a frame and face, as OpenFace and emo-edge write them.
 
-Columns by name: ``frame``; ``AU01_c`` is 1 or 0, ``AU01_r`` an intensity from 0 to 5, ``AU01`` or ``AU01_p`` a
-probability. ``face_id`` and ``success`` may be missing; a row without success, and an empty cell, is a frame without a
-prediction.
+Columns by name: ``frame``; ``AU01_c`` or ``AU1_active`` is 1 or 0, ``AU01_r`` or ``AU1_intensity`` from 0 to 5,
+``AU01`` (py-feat), ``AU01_p`` or ``AU1_presence`` a probability. ``face_id`` and ``success`` may be missing; a row
+without success, and an empty cell, is a frame without a prediction.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.datasets.action_units.recordings import whole_number
-from emo_edge.benchmarks.datasets.layout import csv_rows, unreadable
+from emo_edge.benchmarks.datasets.layout import csv_rows, unreadable, whole_number
 from emo_edge.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -26,7 +26,9 @@ FRAME, FACE, SUCCESS = "frame", "face_id", "success"
 ACTIVE_FROM = 0.5
 """Probability from which a unit counts as active where no column says it."""
 HIGHEST = {"c": 1.0, "p": 1.0, "r": 5.0}
-_COLUMN = re.compile(r"AU(?P<unit>\d{1,2})(?:_(?P<kind>[crp]))?")
+KINDS = {"active": "c", "intensity": "r", "presence": "p", "": "p"}
+"""Of columns without OpenFace's letters."""
+_COLUMN = re.compile(r"AU(?P<unit>\d{1,2})(?:_(?P<kind>[crp]|active|intensity|presence))?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class UnitPredictions:
     intensities: FloatArray
     """0 to 5, [M, U]; likewise."""
     first_frame: int
-    """The lowest number that the tracker gave a frame, of whatever face."""
+    """The lowest number that the tracker gave a frame, with a face or without."""
+    last_frame: int
+    """The highest one."""
     other_faces: int = 0
     """Rows of other faces, which are left out."""
 
@@ -64,7 +68,7 @@ def predictions_of(
     if active is None:
         active = np.where(np.isnan(given), np.nan, given >= ACTIVE_FROM)
     levels = none if intensities is None else intensities
-    return UnitPredictions(frames, active, given, levels, int(frames[0]))
+    return UnitPredictions(frames, active, given, levels, int(frames[0]), int(frames[-1]))
 
 
 def file_of(folder: Path, key: str) -> Path:
@@ -83,7 +87,7 @@ def file_of(folder: Path, key: str) -> Path:
 
 
 def read_predictions(path: Path, units: Sequence[int]) -> UnitPredictions:
-    """Read the predictions of ``units``; of several faces the one with the most rows counts.
+    """Read the predictions of ``units``; of several faces in a frame the one with the most rows in all counts.
 
     Raises InputError for a file without frames or without a column of any unit, for values out of their range, and for
     a frame that is there twice.
@@ -92,21 +96,18 @@ def read_predictions(path: Path, units: Sequence[int]) -> UnitPredictions:
     columns = _columns(path, header, units)
     names = [name for name in (FRAME, FACE, SUCCESS, *columns.values()) if name in header]
     frames, faces, rows = _cells(path, names)
-    kept = _of_one_face(faces)
+    kept = _one_face_a_frame(path, frames, faces)
     numbers = np.array(frames, np.int64)[kept]
-    order = np.argsort(numbers, kind="stable")
-    numbers = numbers[order]
-    twice = numbers[1:][np.diff(numbers) == 0]
-    if len(twice):
-        raise InputError(f"{path}: frame {twice[0]} is there twice for one face")
-    table = np.array(rows, np.float64).reshape(len(frames), -1)[kept][order]
+    table = np.array(rows, np.float64).reshape(len(frames), -1)[kept]
     first = len(names) - len(columns)
     places = {key: names.index(name, first) - first for key, name in columns.items()}
     blocks = {kind: _block(table, places, units, kind) for kind in HIGHEST}
     active = np.where(np.isnan(blocks["p"]), np.nan, blocks["p"] >= ACTIVE_FROM)
     by_column = np.array([(unit, "c") in places for unit in units])
     active = np.where(by_column, blocks["c"], active)
-    return UnitPredictions(numbers, active, blocks["p"], blocks["r"], min(frames), _others(faces, kept))
+    return UnitPredictions(
+        numbers, active, blocks["p"], blocks["r"], min(frames), max(frames), len(frames) - faces.count(None) - len(kept)
+    )
 
 
 def _header(path: Path) -> list[str]:
@@ -120,7 +121,7 @@ def _header(path: Path) -> list[str]:
 def _columns(path: Path, header: Sequence[str], units: Sequence[int]) -> dict[tuple[int, str], str]:
     """Map (unit, kind) to the name of its column."""
     matches = [(match, name) for name in header if (match := _COLUMN.fullmatch(name))]
-    columns = {(int(match["unit"]), match["kind"] or "p"): name for match, name in matches}
+    columns = {(int(match["unit"]), _kind(match)): name for match, name in matches}
     columns = {key: name for key, name in columns.items() if key[0] in units}
     if FRAME not in header or not columns:
         wanted = f"{FRAME}, and AU{units[0]:02d}_c, AU{units[0]:02d}_r or AU{units[0]:02d} of a unit"
@@ -149,12 +150,18 @@ def _cells(path: Path, names: Sequence[str]) -> tuple[list[int], list[str | None
     return frames, faces, rows
 
 
+def _kind(match: re.Match[str]) -> str:
+    """Return the kind of a column in OpenFace's letters, those of `HIGHEST`."""
+    kind = match["kind"] or ""
+    return KINDS.get(kind, kind)
+
+
 def _value(cell: str, name: str) -> float:
     """Return the number of a cell, NaN for an empty one; raise ValueError outside the range of its column."""
     match = _COLUMN.fullmatch(name)
     if not match or not cell:
         return np.nan
-    value, kind = float(cell), match["kind"] or "p"
+    value, kind = float(cell), _kind(match)
     if np.isnan(value):
         return value
     if not 0 <= value <= HIGHEST[kind] or (kind == "c" and value not in (0, 1)):
@@ -163,15 +170,22 @@ def _value(cell: str, name: str) -> float:
     return value
 
 
-def _of_one_face(faces: Sequence[str | None]) -> NDArray[np.bool_]:
-    """Return True for the rows of the face that has most of them, the first one of equals."""
-    counts = Counter(face for face in faces if face is not None)
-    most = counts.most_common(1)[0][0] if counts else None
-    return np.array([face == most for face in faces])
+def _one_face_a_frame(path: Path, frames: Sequence[int], faces: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return the rows of faces, one a frame, in the order of the frames.
 
-
-def _others(faces: Sequence[str | None], kept: NDArray[np.bool_]) -> int:
-    return sum(face is not None and not own for face, own in zip(faces, kept, strict=True))
+    A person who was lost comes back as another face, so that no single face is all there is of a video.
+    """
+    ranks = {face: rank for rank, (face, _) in enumerate(Counter(faces).most_common())}
+    order = sorted(
+        (frame, ranks[face], row)
+        for row, (frame, face) in enumerate(zip(frames, faces, strict=True))
+        if face is not None
+    )
+    for (frame, face, _), (other, same, _) in pairwise(order):
+        if (frame, face) == (other, same):
+            raise InputError(f"{path}: frame {frame} is there twice for one face")
+    first = {frame: row for frame, _, row in reversed(order)}
+    return np.array([first[frame] for frame in sorted(first)], np.int64)
 
 
 def _block(table: FloatArray, places: Mapping[tuple[int, str], int], units: Sequence[int], kind: str) -> FloatArray:

@@ -117,29 +117,29 @@ def outcome(network: Sacl, stages: Sequence[Tensor], drawn: Drawings) -> UnitOut
     return UnitOutcome(sigmoid(np.concatenate(presence)), np.concatenate(intensity).astype(np.float64), drawn)
 
 
-def chosen_thresholds(found: UnitOutcome) -> tuple[float, ...]:
+def chosen_thresholds(result: UnitOutcome) -> tuple[float, ...]:
     """Return the threshold of each unit: the nearest to 0.5 whose F1 is within `TIE` of the highest."""
-    scores = np.stack([unit_f1(found.truth, found.probabilities >= bound) for bound in CANDIDATES])
+    scores = np.stack([unit_f1(result.truth, result.probabilities >= bound) for bound in CANDIDATES])
     distance = np.where(scores >= scores.max(0) - TIE, np.abs(CANDIDATES - 0.5)[:, None], np.inf)
     return tuple(float(CANDIDATES[place]) for place in distance.argmin(0))
 
 
-def figures(found: UnitOutcome, thresholds: Sequence[float]) -> dict[str, Any]:
+def figures(result: UnitOutcome, thresholds: Sequence[float]) -> dict[str, Any]:
     """Measure a network: F1 with its interval, by unit and by the units of two data sets, and the intensities."""
-    active = found.probabilities >= np.asarray(thresholds)
-    truth, levels = found.truth, found.drawn.intensities.numpy().astype(np.float64)
-    agreement = [icc_3_1(levels[:, unit], found.intensities[:, unit]) for unit in range(levels.shape[1])]
+    active = result.probabilities >= np.asarray(thresholds)
+    truth, levels = result.truth, result.drawn.intensities.numpy().astype(np.float64)
+    agreement = [icc_3_1(levels[:, unit], result.intensities[:, unit]) for unit in range(levels.shape[1])]
     by_unit = unit_f1(truth, active)
     return {
         "drawings": len(truth),
         "f1": mean_f1(truth, active),
         "f1_interval": list(f1_interval(truth, active)),
-        "f1_at_half": mean_f1(truth, found.probabilities >= 0.5),
+        "f1_at_half": mean_f1(truth, result.probabilities >= 0.5),
         "f1_disfa": mean_f1(truth, active, DISFA_UNITS),
         "f1_bp4d": mean_f1(truth, active, BP4D_UNITS),
         "f1_by_unit": {f"AU{unit}": float(value) for unit, value in zip(ACTION_UNITS, by_unit, strict=True)},
         "icc": float(np.mean(agreement)),
-        "mae": float(np.abs(levels - found.intensities).mean()),
+        "mae": float(np.abs(levels - result.intensities).mean()),
     }
 
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 from emo_edge.errors import InputError
 
 Parsed = TypeVar("Parsed")
+LARGEST_NUMBER = 1e15
+"""Below it every whole number has a float of its own."""
 
 
 def list_lines(path: Path, parse: Callable[[str], Parsed]) -> Iterator[Parsed]:
@@ -66,6 +68,14 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
 def unreadable(path: Path, error: Exception) -> InputError:
     """Return the error for a list that does not open or is no text."""
     return InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}): copy it again")
+
+
+def whole_number(text: str) -> int:
+    """Return the number of a cell such as "12" or "12.0"; raise ValueError for another one, and one beyond 1e15."""
+    number = float(text)
+    if not number.is_integer() or abs(number) > LARGEST_NUMBER:
+        raise ValueError(f"a whole number is expected, not {text[:40]!r}")
+    return int(number)
 
 
 def inside(name: str) -> str:

@@ -9,10 +9,10 @@ from emo_edge.errors import InputError
 from emo_edge.utils.suggestions import did_you_mean
 
 
-def folder_of(spec: str, names: Sequence[str]) -> tuple[str, Path]:
-    """Return the name and the folder of ``name:FOLDER``; raise InputError that lists the names."""
+def folder_of(spec: str, names: Sequence[str], others: Sequence[str] = ()) -> tuple[str, Path]:
+    """Return the name and the folder of ``name:FOLDER``; raise InputError that lists the names, and ``others``."""
     name, _, folder = spec.partition(":")
-    listed = ", ".join(f"{one}:FOLDER" for one in names)
+    listed = ", ".join([*(f"{one}:FOLDER" for one in names), *others])
     if name not in names:
         raise InputError(f"{spec or 'no name'}: no such data set. Choose from {listed}{did_you_mean(name, names)}")
     if not folder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from emo_edge.benchmarks.emo_tiny.tasks import EVIDENCE, own_tasks
+from emo_edge.bundle.prompts import PromptConfig
 from emo_edge.bundle.sections import LabelFilter, LiveLabels
 from emo_edge.export.configs.action_units import SaclConfig
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
@@ -80,6 +82,7 @@ TINY = EmoLlamaConfig(
             "unchanged_kl": 0.00859,
         },
     ),
+    tasks=own_tasks(PromptConfig(), EVIDENCE, gives_units=True),
     provenance={
         "name": "emo-tiny",
         "trained_on": "synthetic drawings of faces (emo_edge.benchmarks.synthetic)",

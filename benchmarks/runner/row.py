@@ -28,10 +28,10 @@ from emo_edge.console.progress import Reports
 from emo_edge.errors import EmoEdgeError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
-from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.extras import failed_import, is_failed_load
 
 STREAMED = "latency, energy: the memory does not hold the checkpoint in float32, its layers were read from the disk"
-FAILURES = (EmoEdgeError, ModuleNotFoundError, MemoryError, RuntimeError, OSError)
+FAILURES = (EmoEdgeError, ImportError, MemoryError, RuntimeError, OSError)
 """Raised by engines where a machine or a device cannot run a target; the other rows stay."""
 NO_MEMORY: Mapping[str, Any] = {"peak_rss": None, "device": None}
 NO_ENERGY: Mapping[str, Any] = {"joules_per_reading": None, "source": None, "reason": "not measured"}
@@ -217,5 +217,5 @@ def _half_label(run: BenchRun) -> Distribution:
 
 def _reason(error: BaseException) -> str:
     """Return the text of a failure; a MemoryError has none as a rule, and is named."""
-    text = str(missing_extra(error) if isinstance(error, ModuleNotFoundError) else error)
+    text = str(failed_import(error) if isinstance(error, Exception) and is_failed_load(error) else error)
     return with_common_flags(text) or type(error).__name__

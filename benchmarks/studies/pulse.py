@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from emo_edge.benchmarks.report.marked_tables import updated
 from emo_edge.benchmarks.studies.pulse_traces import CONDITIONS, REGIONS, FilmedFace, filmed_face
@@ -27,6 +28,7 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.metrics.bootstrap import percentile_interval, resampled
 from emo_edge.metrics.classification import wilson_interval
+from emo_edge.metrics.value_agreement import mean_error_of_sums, pair_sums, pearson_of_sums, squared_error_of_sums
 from emo_edge.utils.files import replace_text, write_json
 
 SEED, THRESHOLD_SEEDS = 9100, (7100, 8100)
@@ -88,10 +90,14 @@ def _row(condition: str, region: str, method: str, faces: Sequence[FilmedFace]) 
 
 def _errors(pairs: FloatArray) -> tuple[float, tuple[float, float], float, float | None]:
     """Return MAE, its bootstrap interval, RMSE and r of measured and true rates [N, 2]."""
-    errors = pairs[:, 0] - pairs[:, 1]
-    interval = percentile_interval(resampled(lambda draw: float(np.abs(errors[draw]).mean()), len(errors)))
-    r = float(np.asarray(np.corrcoef(pairs[:, 0], pairs[:, 1]))[0, 1]) if len(pairs) > 2 else None
-    return float(np.abs(errors).mean()), interval, float(np.sqrt((errors**2).mean())), r
+
+    def mean_error(draw: NDArray[np.int64]) -> float:
+        return mean_error_of_sums(pair_sums(pairs[draw, 1], pairs[draw, 0]))
+
+    sums = pair_sums(pairs[:, 1], pairs[:, 0])
+    interval = percentile_interval(resampled(mean_error, len(pairs)))
+    r = pearson_of_sums(sums) if len(pairs) > 2 else None
+    return mean_error_of_sums(sums), interval, squared_error_of_sums(sums), r
 
 
 def threshold_candidates(faces: Sequence[FilmedFace]) -> list[Candidate]:

@@ -74,7 +74,7 @@ def calibrate_vlm(
     types = _requested_types(old, config, choices)
     if config.labels not in old.manifest.label_sets:
         raise InputError(f"`labels` {config.labels}: no such set{did_you_mean(config.labels, old.manifest.label_sets)}")
-    writer, reference = BundleWriter(bundle, overwrite=True), VlmReference.of(old) if types else None
+    writer, reference = BundleWriter(bundle.resolve(), overwrite=True), VlmReference.of(old) if types else None
     drawn = usable_samples(old, listed, config, reports)
     with writer:
         _link_files(old, writer)

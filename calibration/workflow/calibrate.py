@@ -91,7 +91,7 @@ def calibrate(
         config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
     extra.check()
     require_cache("calibration")
-    writer = BundleWriter(bundle, overwrite=True)
+    writer = BundleWriter(bundle.resolve(), overwrite=True)
     drawn = usable_samples(old, listed, config, reports)
     run: CalibrationRun | LabelRun
     if labels_alone:

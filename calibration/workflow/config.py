@@ -19,6 +19,9 @@ from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, INT8_UNITS_GATE, PROFILE_FIGURES, Gate
 from emo_edge.utils.suggestions import did_you_mean
 
+UNITS_WORD = "au-agreement"
+"""Word of a gate on action units."""
+
 
 @dataclass(frozen=True)
 class CalibrationConfig:
@@ -71,7 +74,7 @@ class CalibrationConfig:
         graphs = self._requested_graphs(bundle.manifest)
         if not graphs:
             raise InputError("`int8` names none: the network of labels is the only graph to calibrate")
-        return replace(self._checked_graphs(graphs), types=(), int8=graphs)
+        return replace(self._checked_graphs(graphs)._with_units(bundle.manifest), types=(), int8=graphs)
 
     def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationConfig:
         """Fill in what follows from the bundle; raise InputError for what it or its model does not have."""
@@ -92,10 +95,12 @@ class CalibrationConfig:
         return replace(self, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
 
     def _with_units(self, manifest: Manifest) -> CalibrationConfig:
-        """Return the INT8 gate with the bound on action units, where the bundle gives any."""
-        if manifest.action_units is None:
-            return self
-        return replace(self, int8_gate=self.int8_gate.with_default(INT8_UNITS_GATE, "au-agreement"))
+        """Return the INT8 gate with the bound on action units; raise InputError for one where there are none."""
+        if manifest.action_units is not None:
+            return replace(self, int8_gate=self.int8_gate.with_default(INT8_UNITS_GATE, UNITS_WORD))
+        if any(bound.word == UNITS_WORD for bound in self.int8_gate.bounds):
+            raise InputError(f"`int8_gate` {UNITS_WORD}: this bundle gives no action units; leave that out")
+        return self
 
     def _check_names(self, manifest: Manifest, config: EmoLlamaConfig | LabelNetworkConfig) -> None:
         """Raise InputError for two targets, and for a profile or label set that is not there."""

@@ -17,7 +17,7 @@ from typing import Any
 PACKAGE = Path(__file__).parents[2] / "emo_edge"
 SCHEMAS = PACKAGE / "schemas"
 MARK = re.compile(r"<!-- generated: schema ([\w.-]+) -->")
-TITLES = {"manifest-2.json": "Manifest", "result-2.json": "Result", "table-1.json": "Row"}
+TITLES = {"manifest-2.json": "Manifest", "result-2.json": "Result", "table-1.json": "Row", "track-1.json": "Row"}
 """Of a document that is one object."""
 Schema = dict[str, Any]
 

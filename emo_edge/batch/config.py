@@ -26,6 +26,8 @@ class LabelConfig:
     """Positions of prompt and answer, for which memory is taken; None takes those that the model was trained with."""
     whole_crops: bool = False
     """True reads a picture without a found face as a whole, if it looks like the crop of one."""
+    deployment_purpose: str | None = None
+    """See `EmotionPipeline.open`."""
 
     def faces(self) -> dict[str, object]:
         """Return the bounds on faces as JSON values."""

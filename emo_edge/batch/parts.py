@@ -115,7 +115,7 @@ class RunFolder:
         """Yield the inputs that have rows, and the hash of their content; "" for one that is to be read again."""
         parquet = open_parquet()
         for part in self.parts:
-            table = parquet.read_table(self.folder / part.name, columns=["source", "sha256", "error_kind"])
+            table = parquet.read_table(self._absolute(part.name), columns=["source", "sha256", "error_kind"])
             for batch in table.to_batches(max_chunksize=4096):
                 for name, digest, kind in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     yield name, digest if kind in FINAL else ""
@@ -136,6 +136,10 @@ class RunFolder:
         for name in outdated:
             (self.folder / name).unlink(missing_ok=True)
 
+    def _absolute(self, name: str) -> Path:
+        """Return the path of a part for Arrow, which takes a relative ``a:b/part`` for an address."""
+        return (self.folder / name).absolute()
+
     def _joined(self, tables: list[bytes]) -> Any:
         import pyarrow
 
@@ -146,7 +150,7 @@ class RunFolder:
         """Write a table under the next free name."""
         name = f"part-{max([after, *(_number(one.name) for one in self.parts)]) + 1:05d}.parquet"
         with replaced_file(self.folder / name, synced=True) as partial:
-            open_parquet().write_table(table, partial, compression="zstd")
+            open_parquet().write_table(table, partial.absolute(), compression="zstd")
             digest = sha256_of(partial)
         return Part(name, digest, table.num_rows, inputs, faces, errors)
 
@@ -157,7 +161,7 @@ class RunFolder:
 
         written, names = dict[str, Part](), pyarrow.array(sorted(replaced), pyarrow.string())
         for part in self.parts:
-            table = open_parquet().read_table(self.folder / part.name)
+            table = open_parquet().read_table(self._absolute(part.name))
             gone = pyarrow.compute.is_in(table["source"], value_set=names)
             if pyarrow.compute.any(gone).as_py():
                 rest = table.filter(pyarrow.compute.invert(gone))

@@ -89,6 +89,7 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             threads=config.threads,
             context=config.context,
             whole_crops=config.whole_crops,
+            deployment_purpose=config.deployment_purpose,
         )
         try:
             self._pipeline.check(config.request)

@@ -15,6 +15,7 @@ from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
 from emo_edge.media.images import MAX_BYTES
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.rendering.tables.files import open_parquet
+from emo_edge.utils.native_paths import native_path
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image_path", "image", "source", "video")
@@ -96,7 +97,11 @@ def _row_item(name: str, home: str, value: Any) -> Item:
 def _open(path: str) -> Any:
     parquet = open_parquet()
     try:
-        return parquet.ParquetFile(stores.opened(path) if stores.is_in_store(path) else path)
+        if stores.is_in_store(path):
+            return parquet.ParquetFile(stores.opened(path))
+        # Arrow takes a relative "a:b.parquet" for an address.
+        with native_path(os.path.abspath(path)) as name:
+            return parquet.ParquetFile(name)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
 

@@ -39,6 +39,7 @@ from emo_edge.bundle.sections import (
     TensorContract,
     Variant,
 )
+from emo_edge.bundle.tasks.section import AffectiveTask
 from emo_edge.errors import BundleError
 from emo_edge.utils.json_values import json_values
 from emo_edge.utils.settings import problem_list, require
@@ -58,6 +59,7 @@ __all__ = [
     "UNIT_PRESENCE",
     "VALUES",
     "ActionUnits",
+    "AffectiveTask",
     "BundleFile",
     "Components",
     "Detector",

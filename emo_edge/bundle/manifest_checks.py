@@ -20,6 +20,7 @@ from emo_edge.bundle.sections import (
     ManifestSections,
     Profile,
 )
+from emo_edge.bundle.tasks.section import task_checks
 
 
 def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
@@ -35,6 +36,7 @@ def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
         *_value_checks(manifest),
         *_output_checks(manifest),
         *_unit_checks(manifest),
+        *_task_checks(manifest),
         *_crop_checks(manifest),
         *_file_checks(manifest),
         *(
@@ -154,14 +156,12 @@ def _value_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
 
 
 def _unit_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
-    """Require outputs for the action units, the units of these outputs, and the version that knows both."""
+    """Require outputs for the action units, and the units of these outputs."""
     section, parts = manifest.action_units, manifest.components
     given = {name: _unit_outputs(part) for name, part in (("face", parts.face), ("au", parts.au))}
-    newest = 1 if section is None else 2
     unread = [name for name, outputs in given.items() if outputs and (section is None or section.source != name)]
     own = section is not None and section.source == "au"
     checks = [
-        (manifest.bundle_version == newest, f"bundle_version must be {newest} of what the manifest has"),
         ((parts.au is None) == (manifest.preprocessing.au is None), "components.au and preprocessing.au go together"),
         (parts.au is None or own, "components.au needs action_units.source au: nothing else reads it"),
         *((False, f"components.{name} gives {', '.join(given[name])}, and {_reader(section)}") for name in unread),
@@ -187,6 +187,20 @@ def _unit_outputs(graph: GraphComponent | None) -> dict[str, tuple[int | str, ..
 
 def _reader(section: ActionUnits | None) -> str:
     return "there is no action_units" if section is None else f"action_units.source is {section.source}"
+
+
+def _task_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
+    """Require of each task the part that answers it, and the version that knows tasks and action units."""
+    tasks, has_language = manifest.tasks or {}, manifest.components.language is not None
+    newest = 1 if manifest.action_units is None and manifest.tasks is None else 2
+    checks = [(manifest.bundle_version == newest, f"bundle_version must be {newest} of what the manifest has")]
+    for name, task in tasks.items():
+        asks = task.status != "untrained" and name not in ("au", "heart-rate")
+        checks += task_checks(name, task)
+        checks.append((has_language or not asks, f"tasks.{name} needs components.language"))
+        if name == "au" and task.status != "untrained":
+            checks.append((manifest.action_units is not None, f"tasks.{name} needs action_units"))
+    return checks
 
 
 def _output_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:

@@ -82,6 +82,15 @@ class FaceInfoShape:
 
 
 @dataclass(frozen=True)
+class UnitsShape:
+    """SACL on the last three stages of the face trunk, our reconstruction."""
+
+    units: int
+    width: int = 64
+    intensity: bool = True
+
+
+@dataclass(frozen=True)
 class LanguageShape:
     """A LLaMA."""
 
@@ -127,6 +136,8 @@ class ModelShape:
     """Of the question as BERT's tokenizer cuts it: an assumption, too."""
     tokens_a_label: int = 2
     """An assumption, too: LLaMA's tokenizer cuts most words for emotions in two."""
+    units: UnitsShape | None = None
+    """Action units on the trunk of the face network."""
 
     @property
     def tokens_per_frame(self) -> int:
@@ -147,6 +158,7 @@ def _emo_tiny() -> ModelShape:
         384 / 88,
         159 / 37,
         1,
+        UnitsShape(17, 32),
     )
 
 

@@ -27,6 +27,7 @@ from emo_edge.bundle.prompts import (
     PromptConfig,
     Segment,
 )
+from emo_edge.bundle.tasks.section import AffectiveTask, TaskName
 from emo_edge.errors import BundleError
 from emo_edge.metrics.label_agreement import interval_checks
 from emo_edge.taxonomy import FACS_UNITS
@@ -283,9 +284,9 @@ class Profile(GrowingSection):
 class ManifestSections(GrowingSection):
     """The keys of ``manifest.json``, before one is compared with another."""
 
-    newer: ClassVar[tuple[str, ...]] = ("live", "action_units")
+    newer: ClassVar[tuple[str, ...]] = ("live", "action_units", "tasks")
     bundle_version: Literal[1, 2] = 1
-    """2 with ``action_units``, which programs of version 1 do not know."""
+    """2 with ``action_units`` or ``tasks``, which programs of version 1 do not know."""
     name: Line
     components: Components
     preprocessing: Preprocessing
@@ -304,6 +305,8 @@ class ManifestSections(GrowingSection):
     """None, as in bundles of older programs, gives raw labels alone."""
     action_units: ActionUnits | None = None
     """None where no graph gives any."""
+    tasks: dict[TaskName, AffectiveTask] | None = None
+    """Affective tasks by name; None in bundles that have none, and in those of older programs."""
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
     default_profile: Name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -62,7 +63,8 @@ class BundleWriter:
         if not self.target.exists() and not self.target.is_symlink():
             return
         if not plain or (any(self.target.iterdir()) and not (self.target / MANIFEST_NAME).is_file()):
-            raise BundleError(f"{self.target}: already there, and no bundle; give another name")
+            link = f", but a link to {os.readlink(self.target)}" if self.target.is_symlink() else ""
+            raise BundleError(f"{self.target}: already there, and no bundle{link}; give another name")
         if any(self.target.iterdir()) and not self.overwrite:
             raise BundleError(f"{self.target}: already there; give another name or `overwrite`")
         if any(self.target.iterdir()):

@@ -32,6 +32,10 @@ COMMANDS = {
     "label": LazyCommand(
         "emo_edge.cli.label:main", "Write a row for every face in SOURCES to Parquet files, with BUNDLE."
     ),
+    "track": LazyCommand(
+        "emo_edge.cli.signals.track:main",
+        "Write a row for every face in every frame of VIDEOS, with the face network of BUNDLE.",
+    ),
     "pulse": LazyCommand(
         "emo_edge.cli.signals.pulse:main",
         "Measure the pulse of the faces in SOURCES from the colour of their skin. Not a medical device.",

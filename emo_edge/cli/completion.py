@@ -15,6 +15,7 @@ from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.packaged_bundle import cached_folders
 from emo_edge.errors import EmoEdgeError
 from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.utils.text import NAME_BREAKS
 
 EXPORTED = ("exact", "balanced", "small")
 """Profiles of a bundle that is exported with its defaults."""
@@ -48,7 +49,8 @@ def _names_or_folders(names: Iterable[str], incomplete: str) -> list[CompletionI
     if not items:
         return [CompletionItem(incomplete, type="dir")]
     folders = sorted(path.name for path in Path().glob(f"{_plain(incomplete)}*/"))
-    return [*items, *_items(folders, incomplete)]
+    # click answers in lines of UTF-8.
+    return [*items, *_items((name for name in folders if not NAME_BREAKS.search(name)), incomplete)]
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Options of every command that reads faces: which engines read, and for which labels."""
+"""Options of commands that read faces: which engines read, and for which labels."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def engine_options(command: Command) -> Command:
     """Add ``--profile``, ``--device``, ``--threads`` and ``--labels``."""
+    labels = click.option(
+        "--labels",
+        show_default="rafdb7, or the bundle's own",
+        shell_complete=complete_labels,
+        help="Label set of the bundle, or your own: joy,fear,rage.",
+    )
+    return device_options(labels(command))
+
+
+def device_options(command: Command) -> Command:
+    """Add ``--profile``, ``--device`` and ``--threads``."""
     options = (
         click.option(
             "--profile",
@@ -30,12 +41,6 @@ def engine_options(command: Command) -> Command:
             help="Device that runs the engines.",
         ),
         click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine."),
-        click.option(
-            "--labels",
-            show_default="rafdb7, or the bundle's own",
-            shell_complete=complete_labels,
-            help="Label set of the bundle, or your own: joy,fear,rage.",
-        ),
     )
     for option in reversed(options):
         command = option(command)

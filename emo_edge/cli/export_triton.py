@@ -13,7 +13,7 @@ from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.export.triton.config import config_text
-from emo_edge.export.triton.repository import RepositorySettings, require_new, write_repository
+from emo_edge.export.triton.repository import RepositorySettings, require_free, write_repository
 from emo_edge.runtimes.base.device_names import DEVICES
 
 
@@ -43,15 +43,19 @@ from emo_edge.runtimes.base.device_names import DEVICES
     is_flag=True,
     help="Take the TensorRT engines that emo-edge engines build made on this machine, instead of ONNX.",
 )
-def main(bundle: Path, out: Path, profile: str | None, device: str, labels: str | None, plans: bool) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace a repository that this command wrote, as a whole.")
+def main(
+    bundle: Path, out: Path, profile: str | None, device: str, labels: str | None, plans: bool, overwrite: bool
+) -> None:
     """Write BUNDLE as a model repository of NVIDIA's Triton server.
 
     Each graph becomes a model, and the whole pipeline becomes the Python model emo_edge, which takes pictures and gives
     labels, boxes and JSON. The configs are parsed as Triton parses them. Needs the extra triton.
     """
-    require_new(out)
+    require_free(out, overwrite=overwrite)
     config_text({})
     own = tuple(labels.split(",")) if labels and "," in labels else labels
     settings = RepositorySettings(profile, own, device, plans)
-    write_repository(Bundle.open(bundle_directory(bundle)), out, settings, lambda line: echo(line, err=True))
+    opened = Bundle.open(bundle_directory(bundle))
+    write_repository(opened, out, settings, lambda line: echo(line, err=True), overwrite=overwrite)
     echo(out)

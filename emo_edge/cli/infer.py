@@ -21,6 +21,7 @@ from emo_edge.console.face_options import face_options
 from emo_edge.console.interrupts import last_words
 from emo_edge.console.signals import exit_code_of
 from emo_edge.console.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.task_options import task_options
 from emo_edge.console.terminal import echo
 from emo_edge.errors import EmoEdgeError, InputError, SkippedError
 from emo_edge.faces.detector import FaceDetector
@@ -30,6 +31,9 @@ from emo_edge.inference.detectors import DetectorFiles, chosen_detector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
 from emo_edge.inference.stream import read_sources
+from emo_edge.inference.tasks.asked import require_answerable
+from emo_edge.inference.tasks.moments import moments
+from emo_edge.inference.tasks.sources import asks_model, check_task
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import without_password
 from emo_edge.planning.reading_context import reading_context
@@ -47,6 +51,7 @@ from emo_edge.storage.output_paths import require_drawing
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.argument("sources", nargs=-1, required=True)
 @engine_options
+@task_options
 @click.option("--describe", is_flag=True, help="Write a description of each face.")
 @click.option("--ask", help="Question of your own to answer about each face.")
 @click.option(
@@ -115,8 +120,10 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     output, status = _output(options), StatusLine()
     level = logging.INFO if options["verbose"] or status.live else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(status)])
-    sampling, drawn = ClipSampling(options["frames"], options["fps"], options["faces"]), options["draw"] is not None
+    sampling, drawn = _sampling(options), options["draw"] is not None
     _check_order(bundle)
+    if options["task"] is not None:
+        require_answerable(options["task"])
     if drawn:
         check_target(options["draw"], sources)
         require_drawing(options["draw"])
@@ -124,6 +131,7 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         require_table(options["table"], sources, overwrite=options["overwrite"])
     opened = Bundle.open(bundle_directory(bundle, sources))
     request = _request(options, status.append if output == "text" and status.live else None)
+    check_task(opened.manifest, request.task, sources, sampling.moments)
     with EmotionPipeline.open(
         opened,
         device=options["device"],
@@ -132,6 +140,8 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         threads=options["threads"],
         context=reading_context(opened, request, sources, sampling.frames),
         whole_crops=_reads_whole_crops(options),
+        emotions=options["emotions"] and asks_model(opened.manifest, request.task),
+        deployment_purpose=options["purpose"],
     ) as pipeline:
         pipeline.check(request)
         screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
@@ -146,6 +156,11 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         if purpose and screen.faces and not screen.writer.has_settings:
             screen.note(f"{pipeline.manifest.name}: {purpose}")
     raise SystemExit(code)
+
+
+def _sampling(options: dict[str, Any]) -> ClipSampling:
+    chosen = moments(options["onset"], options["apex"], options["offset"])
+    return ClipSampling(options["frames"], options["fps"], options["faces"], chosen)
 
 
 def _output(options: dict[str, Any]) -> str:
@@ -279,6 +294,9 @@ def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) ->
         sampling=Sampling(options["max_new_tokens"], options["sample_temperature"], options["top_p"], options["seed"]),
         face_facts=options["face_facts"],
         show_demographics=bool(options["demographics"]),
+        task=options["task"],
+        answer=options["answer"],
+        label=options["label"],
     )
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from emo_edge.bundle.checks.engine_files import check_engine_files
-from emo_edge.bundle.manifest import MANIFEST_NAME, PARTS, REFERENCE_KEY, Manifest, Profile, Variant
+from emo_edge.bundle.manifest import (
+    MANIFEST_NAME,
+    PARTS,
+    REFERENCE_KEY,
+    AffectiveTask,
+    Manifest,
+    Profile,
+    Variant,
+)
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.bundle.sections import ActionUnits, LiveLabels
 from emo_edge.cli.completion import complete_bundle
@@ -16,11 +24,14 @@ from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.inference.action_units import unit_name
+from emo_edge.inference.tasks.asked import task_answers
 from emo_edge.metrics.unit_agreement import AU_AGREEMENT, UNIT_EVIDENCE
 from emo_edge.rendering.evidence_table import evidence_table
 
 LOST = {"haar": ", which misses tight crops, tilted and partly covered faces; infer --detector mtcnn finds more"}
 """Words on a detector that is there for want of another."""
+FRAMES = {"image": "a picture", "clip": "a clip", "onset-apex-offset": "onset, apex and offset"}
+"""Of a task."""
 PICTURES = {"one": "one picture in a prompt, so no clips", "several": "several pictures in a prompt"}
 
 
@@ -83,6 +94,7 @@ def described(manifest: Manifest) -> str:
     lines += [*_units(manifest.action_units), *_live(manifest.live)]
     lines += [f"value {one.name}: {one.low:g} to {one.high:g}" for one in manifest.face_labels.values]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
+    lines += [f"task {name}: {_task(task)}" for name, task in (manifest.tasks or {}).items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
 
@@ -109,6 +121,17 @@ def _live(live: LiveLabels | None) -> list[str]:
     smoothed = f"{filtered.method.replace('_', ' ')}, tau {filtered.tau_s:g} s" if filtered else "not smoothed"
     unchanged = f"; a face that changes by less than {live.unchanged:g} is not read again" if live.unchanged else ""
     return [f"live labels: {smoothed}{unchanged}"]
+
+
+def _task(task: AffectiveTask) -> str:
+    """Describe a task: whether it is answered, how, from which frames, and how well on held-out samples."""
+    figures = [
+        f"{kind} {', '.join(f'{name} {value:g}' for name, value in values.items())}"
+        for kind, values in task.evidence.items()
+    ]
+    way = f", judgement by {task.judgement_by}" if task.judgement_by else ""
+    answered = f"{', '.join(task_answers(task))} about {FRAMES[task.frames]}{way}"
+    return "; ".join([f"{task.status}, {'not answered' if task.status == 'untrained' else answered}", *figures])
 
 
 def _cached(profile: Profile) -> str:

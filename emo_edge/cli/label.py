@@ -22,6 +22,7 @@ from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
 from emo_edge.console.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.task_options import purpose_option
 from emo_edge.console.terminal import echo
 from emo_edge.faces.limits import FaceLimits
 from emo_edge.inference.results import ClipSampling, Request
@@ -74,6 +75,7 @@ PICTURE, CLIP = STANDARD_INPUT, "0"
     help="Write age, gender and race, or leave them out of the prompt, too.",
 )
 @face_options
+@purpose_option
 @click.option("-v", "--verbose", is_flag=True, help="Log every choice and its reason.")
 def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
     """Write a row for every face in SOURCES to Parquet files, with BUNDLE.
@@ -141,4 +143,5 @@ def _config(bundle: Bundle, listing: Listing, options: dict[str, Any]) -> LabelC
         sampling=ClipSampling(options["frames"], options["fps"], options["faces"]),
         whole_crops=options["detector"] == "auto"
         and click.get_current_context().get_parameter_source("detector") == ParameterSource.COMMANDLINE,
+        deployment_purpose=options["purpose"],
     )

@@ -18,14 +18,16 @@ from click.shell_completion import CompletionItem
 from emo_edge.console.interrupts import code_of, end_without_waiting, prompt_interrupts
 from emo_edge.console.signals import BROKEN_PIPE, Interruptions, ending_signals, exit_code_of, interruption_behind
 from emo_edge.console.streams import discard_streams, prepare_streams
-from emo_edge.console.terminal import echo
+from emo_edge.console.terminal import echo, shown_text
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
-from emo_edge.utils.extras import failed_import
+from emo_edge.utils.extras import failed_import, is_failed_load
 from emo_edge.utils.memory import is_out_of_memory, memory_error
 from emo_edge.utils.suggestions import did_you_mean
 
 FLAGS = {"device": "--device"}
 """Flags that errors advise whatever command runs."""
+COMPLETING = "_EMO_EDGE_COMPLETE"
+"""Variable that a shell sets to complete a line; a traceback would stand in the middle of it."""
 NO_FOLDER = "the current folder was removed; change to another one, and try again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of the system for a disk that takes no more."""
@@ -57,6 +59,9 @@ class Program(click.Command):
             if interruptions.exit_code is None:
                 raise
         except Exception as error:
+            if COMPLETING in os.environ:
+                discard_streams()
+                sys.exit(1)
             if interruptions.exit_code is None or not (interruption := interruption_behind(error)):
                 raise
             _interrupted(interruption)
@@ -91,12 +96,18 @@ class LazyGroup(Program, click.Group):
         self.lazy = lazy
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments; a reader that has gone ends the help, too, and so does Ctrl-C."""
+        """Parse the arguments; a reader that has gone and a full disk end the help, too, and so does Ctrl-C."""
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:
             discard_streams()
             raise click.exceptions.Exit(BROKEN_PIPE) from error
+        except OSError as error:
+            discard_streams()
+            problem = _unusable(error)
+            with suppress(OSError):
+                echo(f"Error: {problem}", err=True)
+            raise click.exceptions.Exit(problem.exit_code) from error
         except KeyboardInterrupt as error:
             raise click.exceptions.Exit(_interrupted(error)) from error
 
@@ -118,7 +129,9 @@ class LazyGroup(Program, click.Group):
         module, _, name = self.lazy[cmd_name].target.partition(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), name)
-        except ImportError as error:
+        except (ImportError, OSError, RuntimeError) as error:
+            if not is_failed_load(error):
+                raise
             end_with(ctx, failed_import(error))
         return command
 
@@ -148,6 +161,9 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
     """End with one message and its exit code for everything that is no fault of the program."""
     try:
         yield
+    except click.ClickException as error:
+        error.message = shown_text(error.message)
+        raise
     except EmoEdgeError as error:
         # A loader that has no memory calls the file damaged.
         short = is_out_of_memory(error) and not isinstance(error, DeviceError)
@@ -161,8 +177,10 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
         ctx.exit(BROKEN_PIPE)
     except OSError as error:
         discard_streams()
-        end_with(ctx, _unusable(error))
+        end_with(ctx, failed_import(error) if is_failed_load(error) else _unusable(error))
     except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and is_failed_load(error):
+            end_with(ctx, failed_import(error))
         if isinstance(error, (click.exceptions.Exit, click.Abort)) or not is_out_of_memory(error):
             raise
         end_with(ctx, memory_error(ctx.info_name or "this command", error))

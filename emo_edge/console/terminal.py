@@ -8,15 +8,22 @@ from typing import Any
 
 import click
 
-from emo_edge.utils.text import printable, readable_name
+from emo_edge.utils.text import NAME_BREAKS, printable, readable_name
 
+IN_JSON = "\x7f"
+"""Character that JSON leaves as it is; the escape of `printable` is one of JSON's, that of a name is none."""
 _shown: dict[str, str] = {}
 
 
 def echo(message: Any = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
     """Print to stdout, or stderr, with what a terminal would obey escaped; JSON stays JSON of the same meaning."""
-    text = printable(_in_place(str(message)))
+    text = shown_text(str(message))
     click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
+
+
+def shown_text(message: str) -> str:
+    """Return a message as `echo` prints it."""
+    return printable(_in_place(message))
 
 
 def show_as(word: str, shown: str) -> None:
@@ -25,11 +32,11 @@ def show_as(word: str, shown: str) -> None:
 
 
 def _in_place(text: str) -> str:
-    """Return a message without what `show_as` replaces, and with no name that makes a line of its own."""
+    """Return a message without what `show_as` replaces, and with the words of the command line as `readable_name`s."""
     for word, shown in _shown.items():
         text = text.replace(word, shown)
     for word in sys.argv[1:]:
-        if "\n" in word:
+        if NAME_BREAKS.search(word.replace(IN_JSON, "")):
             text = text.replace(word, readable_name(word))
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -92,7 +93,10 @@ def installed_weights(detector: str) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        if source.stat().st_size > max(one.size for known in DOWNLOADS.values() for one in known):
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{source}: cannot be read (no plain file); name the file that you fetched")
+        if status.st_size > max(one.size for known in DOWNLOADS.values() for one in known):
             raise InputError(f"{source}: larger than any known file of weights")
         shutil.copyfile(source, target)
     except OSError as error:

@@ -125,12 +125,22 @@ def run_networks(
             else:
                 features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
     with watch("face"):
-        face_outputs = _run("face", engines.face, face_crops, engines.device, values) if engines.face else {}
+        face_outputs = run_face_network(engines, face_crops, values)
     au_outputs = {}
     if engines.au:
         with watch("au"):
-            au_outputs = _run("au", engines.au, au_crops, engines.device)
+            au_outputs = run_unit_network(engines, au_crops)
     return FrameFeatures(faces, face_crops, features, face_outputs, pictures, au_outputs)
+
+
+def run_face_network(engines: Engines, crops: Sequence[Crop], values: Sequence[ValueRange] = ()) -> dict[str, Tensor]:
+    """Run the face network on crops; return its checked outputs, [F, ...] each, and none without a network."""
+    return _run("face", engines.face, crops, engines.device, values) if engines.face else {}
+
+
+def run_unit_network(engines: Engines, crops: Sequence[Crop]) -> dict[str, Tensor]:
+    """Run a network of action units of its own on crops, as `run_face_network` does."""
+    return _run("au", engines.au, crops, engines.device) if engines.au else {}
 
 
 def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch) -> VisualInput:

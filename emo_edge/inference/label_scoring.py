@@ -18,6 +18,8 @@ from emo_edge.inference.output_checks import require_sound
 from emo_edge.inference.probability import tempered
 from emo_edge.inference.prompt_layout import Prompt, frame_tokens, picture_chunks
 from emo_edge.inference.results import Request
+from emo_edge.inference.tasks.heart_rate import answer_sentence, measurement_sentence, without_numbers
+from emo_edge.inference.tasks.requests import requested_task
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, ScoreRequest
 from emo_edge.runtimes.loading.engines import LanguageChain, PictureChain
 from emo_edge.tensors import Tensor
@@ -77,8 +79,7 @@ class LabelScorer:
 
     def check(self, request: Request, frames: int) -> None:
         """Raise InputError for a request that no image could fulfil, or a clip that this model cannot read."""
-        resolve_labels(self.manifest, request.labels)
-        requested_temperature(self.manifest, request)
+        self.question(request, clip=False)
         self.check_pictures(frames)
         needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
         if needed >= size:
@@ -95,12 +96,14 @@ class LabelScorer:
 
     def question(self, request: Request, *, clip: bool) -> LabelQuestion:
         """Resolve a request's labels, question, temperature and prior correction; raise InputError as `check` does."""
-        manifest, labels = self.manifest, resolve_labels(self.manifest, request.labels)
-        choice = request.prior_correction
+        manifest, choice, task = self.manifest, request.prior_correction, requested_task(self.manifest, request)
+        temperature = requested_temperature(manifest, request)
         corrected = manifest.scoring.prior_correction if choice is None else choice
-        return LabelQuestion(
-            labels, ask_for_labels(manifest, labels, clip=clip), requested_temperature(manifest, request), corrected
-        )
+        if task is not None:
+            question = task.question(clip=clip, measurement=measurement_sentence(request.heart_rate))
+            return LabelQuestion(task.scored_labels, question, temperature, task.by_yes_no or corrected)
+        labels = resolve_labels(manifest, request.labels)
+        return LabelQuestion(labels, ask_for_labels(manifest, labels, clip=clip), temperature, corrected)
 
     def score(
         self,
@@ -124,6 +127,8 @@ class LabelScorer:
         """
         asked = self.question(request, clip=clip)
         prompt = Prompt(self.manifest, asked.question, sentence)
+        if not asked.labels:
+            return LabelScores({}, {asked.question: self._open_answer(visual, prompt, request, watch)})
         cache = self._cache(request)
         scores = self.label_scores(
             visual, prompt, asked.labels, watch, cache, self._about_grey(prompt, blank, len(visual))
@@ -173,7 +178,8 @@ class LabelScorer:
         return self._cache(request) is not None
 
     def _cache(self, request: Request) -> QuestionCache | None:
-        return self.question_cache if request.question_cache else None
+        """Return the question cache of a request for labels; that of a task's question was never measured."""
+        return self.question_cache if request.question_cache and request.task is None else None
 
     def _with_answers(
         self,
@@ -291,6 +297,20 @@ class LabelScorer:
             if request.on_piece:
                 request.on_piece("\n")
         return "".join(pieces).strip()
+
+    def _open_answer(self, visual: VisualInput, prompt: Prompt, request: Request, watch: Stopwatch) -> str:
+        """Write the answer of a task; one about a measured heart rate begins with it, and has no other number."""
+        if request.heart_rate is None:
+            return self._answer(visual, prompt, request, watch)
+        begun, language = answer_sentence(request.heart_rate), self.chain.language
+        chunks = [*self._chunks(visual, prompt, watch), *prompt.branches(language, [begun])]
+        with watch("prefill"):
+            language.prefill(chunks)
+        with watch("answer"):
+            text = f"{begun} {without_numbers(''.join(language.generate(request.sampling)))}".rstrip()
+        if request.on_piece:
+            request.on_piece(f"{text}\n")
+        return text
 
 
 def _cached_question(

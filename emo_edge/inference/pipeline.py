@@ -9,7 +9,7 @@ this order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,10 @@ from emo_edge.inference.label_scoring import (
 )
 from emo_edge.inference.prompt_layout import demographics_of
 from emo_edge.inference.results import EmotionResult, Request, Settings
+from emo_edge.inference.signals.heart_rate import HeartRate
+from emo_edge.inference.tasks.deployment import check_deployment
+from emo_edge.inference.tasks.heart_rate import measured_heart_rate
+from emo_edge.inference.tasks.requests import TaskReader
 from emo_edge.media.crops import Box, Image
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.runtimes.loading.engines import Engines, open_engines
@@ -66,12 +70,23 @@ class EmotionPipeline:
     PipelineStateError.
     """
 
-    def __init__(self, bundle: Bundle, engines: Engines, detector: FaceDetector, *, whole_crops: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engines: Engines,
+        detector: FaceDetector,
+        *,
+        whole_crops: bool = False,
+        emotions: bool = True,
+        deployment_purpose: str | None = None,
+    ) -> None:
         self.bundle, self.manifest, self._crops = bundle, bundle.manifest, bundle.manifest.preprocessing
-        self.engines, self.detector = engines, detector
+        self.engines, self.detector, self.deployment_purpose = engines, detector, deployment_purpose or ""
+        self.tasks = TaskReader(self.manifest, self.deployment_purpose)
         cache = engines.profile.question_cache
         self.label_scorer = LabelScorer(bundle, engines.chain, engines.device, cache) if engines.chain else None
-        self.label_network = NetworkLabels(self.manifest) if self.manifest.face_labels.expression else None
+        gives_labels = emotions and self.manifest.face_labels.expression
+        self.label_network = NetworkLabels(self.manifest) if gives_labels else None
         self._whole_crops = whole_crops
         self._exclusive = ExclusiveUse()
         self._cold = True
@@ -87,6 +102,8 @@ class EmotionPipeline:
         threads: int | None = None,
         context: int | None = None,
         whole_crops: bool = False,
+        emotions: bool = True,
+        deployment_purpose: str | None = None,
     ) -> EmotionPipeline:
         """Verify the bundle, choose the device and open one engine a component.
 
@@ -99,12 +116,27 @@ class EmotionPipeline:
             context: positions of prompt and answer; None, and at most, those that the model was trained with. A
                 smaller context takes less memory, and refuses what it does not hold.
             whole_crops: True reads a picture without a found face as a whole, if it looks like the crop of one.
+            emotions: False opens the face network alone: action units, pose and pulse, and no label of an expression.
+            deployment_purpose: research, medical, safety, entertainment or other: what whoever runs this does it for,
+                which every result then says. It is not the purpose that the checkpoint states of itself.
+
+        Raises InputError for another purpose, and without emotions for a bundle without a face network.
         """
         refuse_after_fork()
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        check_deployment(opened.manifest, emotions=emotions, purpose=deployment_purpose)
         face_detector = detector or bundle_detector(opened)
-        engines = open_engines(opened, profile=profile, device=device, threads=threads, context=context)
-        return cls(opened, engines, face_detector, whole_crops=whole_crops)
+        engines = open_engines(
+            opened, profile=profile, device=device, threads=threads, context=context, language=emotions
+        )
+        return cls(
+            opened,
+            engines,
+            face_detector,
+            whole_crops=whole_crops,
+            emotions=emotions,
+            deployment_purpose=deployment_purpose,
+        )
 
     def read(
         self,
@@ -132,7 +164,7 @@ class EmotionPipeline:
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                look = self._looked(frame, boxes)
+                look = self._looked(frame, boxes, request)
             return self._read_looks([look], request, number, watch, boxes_of or self._detector_name(boxes))[0]
 
     def read_many(
@@ -153,13 +185,14 @@ class EmotionPipeline:
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                looks = [self._looked(frame, None) for frame in frames]
+                looks = [self._looked(frame, None, request) for frame in frames]
             return self._read_looks(looks, request, number, watch, self.detector.name)
 
     def _read_looks(
         self, looks: Sequence[SecondLook], request: Request, number: int | None, watch: Stopwatch, detector: str
     ) -> list[list[EmotionResult]]:
         """Read the faces of searched pictures, those of one detector at once: a crop's margin depends on it."""
+        self.tasks.require_frames(request, 1)
         results: list[list[EmotionResult]] = [[] for _ in looks]
         for is_whole, name in ((False, detector), (True, WholeImage.name)):
             owners = [
@@ -222,12 +255,14 @@ class EmotionPipeline:
         given = boxes_by_frame(boxes, len(images))
         if self.label_scorer is not None:
             self.label_scorer.check_pictures(len(images))
+        whole = self.tasks.reads_whole(request) and boxes is None
+        self.tasks.require_frames(request, len(images))
         with self._exclusive.hold():
             watch = Stopwatch()
             with watch("detect"):
-                look = self._looked_at_clip(images, given)
+                look = self._looked_at_clip(images, given, whole=whole)
                 tracks = faces_of_clip(look.by_frame) if boxes is None else given_track(look.by_frame)
-            detector = self._detector_name(boxes)
+            detector = WholeImage.name if whole else self._detector_name(boxes)
             results = [
                 self._clip_result(look.pictures, track, request, watch.branch(), detector) for track in tracks[:number]
             ]
@@ -245,8 +280,10 @@ class EmotionPipeline:
         result = self._result(features, rows, request, scored, detector, clip=True, middle=middle)
         return replace(result, frame=track[middle][0])
 
-    def _looked(self, frame: Image, boxes: Sequence[Box] | None) -> SecondLook:
-        """Search a picture, twice where the first look finds nothing."""
+    def _looked(self, frame: Image, boxes: Sequence[Box] | None, request: Request) -> SecondLook:
+        """Search a picture, twice where the first look finds nothing; a task of the whole picture needs no search."""
+        if boxes is None and self.tasks.reads_whole(request):
+            return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
         faces = self._faces(frame, boxes)
         if faces or boxes is not None:
             return SecondLook(frame, faces)
@@ -255,7 +292,11 @@ class EmotionPipeline:
             return again
         return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
 
-    def _looked_at_clip(self, frames: Sequence[Image], given: Sequence[Sequence[Box] | None]) -> ClipLook:
+    def _looked_at_clip(
+        self, frames: Sequence[Image], given: Sequence[Sequence[Box] | None], *, whole: bool
+    ) -> ClipLook:
+        if whole:
+            return ClipLook(frames, [WholeImage().detect(frame) for frame in frames])
         if not any(boxes is not None for boxes in given):
             return look_at_clip(frames, self.detector)
         return ClipLook(frames, [self._faces(frame, boxes) for frame, boxes in zip(frames, given, strict=True)])
@@ -292,6 +333,8 @@ class EmotionPipeline:
         """Compute the result of one face, frames ``rows``, from its scores: with its face attributes."""
         (scores, watch), manifest = scored, self.manifest
         middle = rows.start if middle is None else middle
+        units = unit_readings(features.unit_outputs, middle, manifest.action_units) if manifest.action_units else {}
+        answer, answers = self.tasks.answer(request, scores.probabilities, scores.answers, units, clip=clip)
         attributes = None
         if features.has_attributes:
             crop, labels = features.face_crops[middle], manifest.face_labels
@@ -312,10 +355,9 @@ class EmotionPipeline:
             probabilities=scores.probabilities,
             values=self.label_network.values(features.face_outputs, rows) if self.label_network else {},
             face=attributes,
-            action_units=unit_readings(features.unit_outputs, middle, manifest.action_units)
-            if manifest.action_units
-            else {},
-            answers=scores.answers,
+            action_units=units,
+            task=answer,
+            answers=answers,
             stage_ms=watch.milliseconds,
             settings=replace(
                 self.settings(request, clip=clip), detector=detector, question_cache=scores.question_cached
@@ -337,10 +379,11 @@ class EmotionPipeline:
     ) -> Scored:
         """Score one face, frames ``rows``: its sentence, its labels and its answers."""
         watch = measured.branch()
-        if self.label_network is not None:
+        if self.label_network is not None and request.task is None:
             return self.label_network.score(features.face_outputs, rows, request), watch
         if self.label_scorer is None:
             self._check_without_language(request)
+        if self.label_scorer is None or not self.tasks.asks_language(request):
             return NO_LABEL_SCORES, watch
         sentence = self._sentence(features, rows, request, clip=clip)
         visual, grey = features.visual_input(rows), partial(grey_input, self.engines, self._crops)
@@ -362,12 +405,21 @@ class EmotionPipeline:
             raise InputError(
                 f"{self.manifest.name} has no network of face facts: leave `face_facts` and `demographics` out"
             )
+        self.tasks.of(request)
         if self.label_scorer is not None:
             self.label_scorer.check(request, frames)
-        elif self.label_network is not None:
+        elif self.label_network is not None and request.task is None:
             self.label_network.check(request)
         else:
             self._check_without_language(request)
+
+    def heart_rate(self, video: str | Path, progress: Callable[[float], None] = lambda seconds: None) -> HeartRate:
+        """Measure the pulse of the one face in a video file, for a request of the task heart-rate.
+
+        ``progress`` gets the seconds read. Not a medical device. Raises InputError for what is no video file.
+        """
+        with self._exclusive.hold():
+            return measured_heart_rate(video, self.detector, progress)
 
     def close(self) -> None:
         """Free every engine, when no thread reads; a second call does nothing."""
@@ -380,11 +432,15 @@ class EmotionPipeline:
         self.close()
 
     def _check_without_language(self, request: Request) -> None:
-        plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None)
-        if replace(plain, face_facts=False, show_demographics=False) != Request():
+        task = self.tasks.of(request)
+        plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None, heart_rate=None)
+        plain = replace(plain, face_facts=False, show_demographics=False)
+        if (task is None and plain != Request()) or (task is not None and task.needs_language):
+            has_language = self.manifest.components.language is not None
+            alone = "opened without emotions" if has_language else self.manifest.network_alone
             raise InputError(
-                f"{self.manifest.name} is {self.manifest.network_alone}: it tells {self.manifest.network_tells}, and "
-                "answers neither labels nor questions. Leave those out, or use a bundle with a language model"
+                f"{self.manifest.name} is {alone}: it tells {self.manifest.network_tells}, and answers neither "
+                "labels nor questions. Leave those out, or use a bundle with a language model"
             )
 
     def _asks_demographics(self, request: Request) -> bool:
@@ -392,9 +448,11 @@ class EmotionPipeline:
         return self.manifest.prompt.use_demographics if chosen is None else chosen
 
     def _label_question(self, request: Request, *, clip: bool) -> LabelQuestion:
-        if self.label_network is not None:
+        if self.label_network is not None and request.task is None:
             return self.label_network.question(request)
-        return self.label_scorer.question(request, clip=clip) if self.label_scorer else NO_LABEL_QUESTION
+        if self.label_scorer is None or not self.tasks.asks_language(request):
+            return NO_LABEL_QUESTION
+        return self.label_scorer.question(request, clip=clip)
 
     def settings(self, request: Request | None = None, *, clip: bool = False) -> Settings:
         """Return the settings of every result of a request; raise InputError as `check` does.
@@ -420,5 +478,8 @@ class EmotionPipeline:
             emo_edge=__version__,
             face_facts=request.face_facts,
             show_demographics=request.show_demographics,
-            question_cache=request.question_cache and self.engines.profile.question_cache is not None,
+            question_cache=request.question_cache
+            and request.task is None
+            and self.engines.profile.question_cache is not None,
+            deployment_purpose=self.deployment_purpose,
         )

@@ -16,15 +16,18 @@ from emo_edge.errors import EmoEdgeError, InputError
 from emo_edge.faces.detector import Point
 from emo_edge.faces.second_look import SecondLook
 from emo_edge.inference.action_units import UnitReading
+from emo_edge.inference.signals.heart_rate import HeartRate
+from emo_edge.inference.tasks.answers import TaskAnswer
+from emo_edge.inference.tasks.moments import Moments
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.sources import without_password
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.utils.text import utf8_name, utf8_text
 
 RESULT_VERSION, READING_VERSION = 1, 1
-"""Of results without action units."""
+"""Of results without action units, task and purpose."""
 UNITS_RESULT_VERSION, UNITS_READING_VERSION = 2, 2
-"""Of results of a bundle that gives action units."""
+"""Of results with action units, the answer of a task, or a stated purpose."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class Request:
     """True returns the face network's attributes, without those that give age and gender away."""
     show_demographics: bool = False
     """True returns age, gender and race, and the attributes that give them away; the prompt stays as it is."""
+    task: str | None = None
+    """One of the bundle's affective tasks, with its own question and labels; None scores ``labels``."""
+    answer: str | None = None
+    """open, choice or judgement; None takes the first of choice, open and judgement that the task has."""
+    label: str | None = None
+    """That a judgement is about."""
+    heart_rate: HeartRate | None = None
+    """For the task heart-rate: `stream` measures it; a caller with frames of his own gives it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,13 @@ class Settings:
     show_demographics: bool = False
     question_cache: bool = False
     """True if the question's keys and values were those about a grey picture; before a reading, if they may be."""
+    deployment_purpose: str = ""
+    """Stated by whoever runs the program, once, when the pipeline is opened; empty where nobody states one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values; a purpose that nobody states is left out."""
+        values = {**asdict(self), "labels": list(self.labels)}
+        return values if self.deployment_purpose else {k: v for k, v in values.items() if k != "deployment_purpose"}
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,8 @@ class EmotionResult:
     """By name, such as valence and arousal, each on its scale in the manifest; empty where the bundle gives none."""
     action_units: dict[str, UnitReading] = field(default_factory=dict)
     """By name, such as AU12; of a clip, of its middle frame. Empty where the bundle gives none."""
+    task: TaskAnswer | None = None
+    """Answer of the task that was asked for."""
     rotation: int = 0
     """Degrees by which an image was turned, counter-clockwise, before it was read. ``box``, ``points`` and landmarks
     are in the image as given; head pose is in the turned one."""
@@ -156,11 +176,16 @@ class EmotionResult:
         """The most probable label; None where there are none."""
         return max(self.probabilities, key=self.probabilities.__getitem__, default=None)
 
+    @property
+    def is_newer(self) -> bool:
+        """True if the JSON object holds what its first version does not know."""
+        return bool(self.action_units or self.task or self.settings.deployment_purpose)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this face."""
         units = {name: unit.to_dict() for name, unit in self.action_units.items()}
         return {
-            "reading_version": UNITS_READING_VERSION if self.action_units else READING_VERSION,
+            "reading_version": UNITS_READING_VERSION if self.is_newer else READING_VERSION,
             "cold": self.cold,
             "label": self.label,
             "probabilities": _rounded(self.probabilities, 5),
@@ -173,9 +198,16 @@ class EmotionResult:
             "face": self.face.to_dict() if self.face else None,
             **({"action_units": units} if units else {}),
             "answers": dict(self.answers),
+            **self._task_values(),
             "stage_ms": _rounded(self.stage_ms, 2),
-            "settings": {**asdict(self.settings), "labels": list(self.settings.labels)},
+            "settings": self.settings.to_dict(),
         }
+
+    def _task_values(self) -> dict[str, Any]:
+        if self.task is None:
+            return {}
+        calls = [call.to_dict() for call in self.task.tool_calls]
+        return {"task": self.task.to_dict(), **({"tool_calls": calls} if calls else {})}
 
 
 def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
@@ -190,6 +222,8 @@ class ClipSampling:
     fps: float | None = None
     faces: Literal["all", "largest"] | None = None
     """Faces to read; None takes all of a picture and the largest of a clip."""
+    moments: Moments | None = None
+    """Three frames of a video to read instead, for a task of one movement."""
 
     def __post_init__(self) -> None:
         if self.faces not in (None, "all", "largest"):
@@ -216,8 +250,8 @@ class SourceResult:
 
     @property
     def version(self) -> int:
-        """Version of the JSON object: that of action units where a face has any."""
-        return UNITS_RESULT_VERSION if any(face.action_units for face in self.faces) else RESULT_VERSION
+        """Version of the JSON object: the second where a face has what the first does not know."""
+        return UNITS_RESULT_VERSION if any(face.is_newer for face in self.faces) else RESULT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of this result; its schema is ``emo_edge/schemas/result-2.json``."""

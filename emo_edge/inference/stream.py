@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emo_edge.console.progress import StepProgress
-from emo_edge.errors import BundleError, DeviceError, EmoEdgeError, InputError, MissingExtraError, SkippedError
+from emo_edge.errors import (
+    BundleError,
+    DeviceError,
+    EmoEdgeError,
+    InputError,
+    MissingExtraError,
+    SkippedError,
+    TaskError,
+)
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import ClipSampling, Request, SourceResult
+from emo_edge.inference.tasks.asked import HEART_RATE
+from emo_edge.inference.tasks.moments import moment_frames
 from emo_edge.media.folders import folder_entries, image_paths
 from emo_edge.media.images import read_image
 from emo_edge.media.sources import classify_source
@@ -64,10 +75,20 @@ def _read_source(
     kind = classify_source(source)
     if kind not in ("image", "folder"):
         pipeline.check(request, sampling.frames)
+    if request.task == HEART_RATE and request.heart_rate is None:
+        if sampling.faces == "all":
+            raise TaskError(f"the task {HEART_RATE} answers about one face: leave `faces` out")
+
+        def seconds(read: float) -> None:
+            progress(source, round(read), 0)
+
+        request = replace(request, heart_rate=pipeline.heart_rate(source, seconds))
     if kind == "image":
         yield _image_result(pipeline, source, request, sampling)
     elif kind == "folder":
         yield from _folder_results(pipeline, source, request, sampling, progress)
+    elif kind == "video" and sampling.moments is not None:
+        yield _clip_result(pipeline, source, moment_frames(source, sampling.moments), request, sampling)
     elif kind == "video" and sampling.fps is None:
 
         def report(done: int, total: int) -> None:

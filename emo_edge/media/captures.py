@@ -20,6 +20,7 @@ from emo_edge.media.readers.opencv_reader import OpenCvReader
 from emo_edge.media.readers.unreachable import reason
 from emo_edge.media.readers.waiting import WaitingThread
 from emo_edge.media.sources import SourceKind, camera_path, without_password
+from emo_edge.utils.extras import failed_import
 from emo_edge.utils.native_paths import native_path, native_text
 from emo_edge.utils.opencv import open_cv2
 
@@ -52,9 +53,7 @@ def has_pyav() -> bool:
         import av  # noqa: F401
     except ImportError as error:
         logger.warning(
-            "PyAV cannot be loaded (%s), so OpenCV reads videos: transparency and cover pictures are not recognised. "
-            'Run: pip install "emo-edge[cpu]"',
-            error,
+            "OpenCV reads videos, and recognises neither transparency nor cover pictures: %s", failed_import(error)
         )
         return False
     return True

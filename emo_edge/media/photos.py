@@ -16,7 +16,7 @@ from emo_edge.media.crops import Image
 from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, check_size
 from emo_edge.media.headers.orientation import ORIENTATION_TAG, known_orientation, upright
 from emo_edge.media.transparency import over_white, row_bands
-from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.extras import failed_import
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
             return frame_from_pillow(photo.decoded())
     except (BrokenImageError, MissingExtraError):
         raise
-    except ModuleNotFoundError as error:
-        raise missing_extra(error) from error
+    except ImportError as error:
+        raise failed_import(error) from error
     except MemoryError as error:
         raise BrokenImageError(f"not enough memory for this {kind}: shrink it") from error
     except Exception as error:  # damaged files lead Pillow's readers to nearly every kind of error

@@ -12,7 +12,9 @@ from emo_edge.planning.prompt_lengths import bundle_prompts, rounded_context
 
 
 def reading_context(bundle: Bundle, request: Request, sources: Iterable[str], frames: int) -> int | None:
-    """Return the positions that a request about some sources needs; None of a bundle without a language model.
+    """Return the positions that a request about some sources needs; None leaves it to the model.
+
+    That is so without a language model, and for a task, whose question and answer have lengths of their own.
 
     Args:
         bundle: to be opened.
@@ -23,7 +25,7 @@ def reading_context(bundle: Bundle, request: Request, sources: Iterable[str], fr
     Raises InputError for an unknown label set.
     """
     language = bundle.manifest.components.language
-    if language is None:
+    if language is None or request.task is not None:
         return None
     vocabulary = bundle.files(next(iter(language.variants.values())))[0]
     answer = request.sampling.max_new_tokens if request.describe or request.ask else 0

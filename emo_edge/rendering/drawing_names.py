@@ -38,14 +38,14 @@ def check_target(target: Path, sources: Sequence[str]) -> None:
 
 
 class DrawingNames:
-    """The drawings of several sources, as pictures in the folder ``target``.
+    """The drawings of several sources, as pictures in the folder ``target``, or other files with another ``suffix``.
 
     A drawing is named after its source. Where two sources have one name, letter case and Unicode form aside, the first
     keeps it and the others are numbered; so are the clips of one video.
     """
 
-    def __init__(self, target: Path, sources: Sequence[str]) -> None:
-        self._target = target
+    def __init__(self, target: Path, sources: Sequence[str], suffix: str = ".jpg") -> None:
+        self._target, self._suffix = target, suffix
         self._files = source_files(sources)
         self._waiting: dict[str, list[Path]] = {}
         self._taken: set[str] = set()
@@ -83,7 +83,7 @@ class DrawingNames:
 
     def _plan(self, source: str, name: str) -> None:
         self._taken.add(_plain(name))
-        self._waiting.setdefault(source, []).append(self._target / f"{name}.jpg")
+        self._waiting.setdefault(source, []).append(self._target / f"{name}{self._suffix}")
 
     def _numbered(self, stem: str) -> str:
         number = 2

@@ -12,7 +12,7 @@ from emo_edge.console.terminal import echo
 from emo_edge.inference.signals.heart_rate import NOTICE, HeartRate, PulseWindow
 from emo_edge.media.sources import without_password
 from emo_edge.rendering.result_writers import cell
-from emo_edge.utils.text import utf8_text
+from emo_edge.utils.text import readable_name, utf8_name
 
 PULSE_VERSION = 1
 """Of a JSON object."""
@@ -33,7 +33,7 @@ class PulseWriter:
     def write(self, source: str, window: PulseWindow) -> None:
         """Print one window."""
         if source != self._source:
-            echo(without_password(source))
+            echo(readable_name(without_password(source)))
             self._source = source
         who = f", face {window.face + 1}" if window.face else ""
         echo(f"  {window.start_s:.1f}–{window.end_s:.1f} s{who}: {window.heart_rate}")
@@ -81,7 +81,7 @@ class CsvPulseWriter(PulseWriter):
 
     def write(self, source: str, window: PulseWindow) -> None:
         """Print one window."""
-        document = window_json(source, window)
+        document = {**window_json(source, window), "source": readable_name(without_password(source))}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="")
         writer.writerow([cell(document[name]) for name in COLUMNS])
@@ -99,7 +99,7 @@ def window_json(source: str, window: PulseWindow) -> dict[str, Any]:
     return {
         "kind": "pulse",
         "pulse_version": PULSE_VERSION,
-        "source": utf8_text(without_password(source)),
+        "source": utf8_name(without_password(source)),
         **values,
         "notice": NOTICE,
     }

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from emo_edge.console.terminal import echo
@@ -16,7 +15,7 @@ from emo_edge.inference.prompt_layout import HEADS
 from emo_edge.inference.results import RESULT_VERSION, UNITS_RESULT_VERSION, Request, Settings, SourceResult
 from emo_edge.inference.rows import Value, columns, rows, unit_columns
 from emo_edge.rendering.text import result_text
-from emo_edge.utils.text import utf8_name, utf8_text
+from emo_edge.utils.text import readable_name, utf8_text
 
 RUN_VERSION = 1
 """Of the first line of JSON lines."""
@@ -75,13 +74,12 @@ class JsonLinesWriter(ResultWriter):
 
     has_settings = True
 
-    def __init__(self, settings: Settings, clip_question: str, *, compact: bool, units: bool = False) -> None:
-        """Begin; ``units`` says that faces have action units, as the version of their results does."""
+    def __init__(self, settings: Settings, clip_question: str, *, compact: bool, version: int = RESULT_VERSION) -> None:
         self.compact = compact
         self._head = {
             "kind": "run",
             "run_version": RUN_VERSION,
-            "result_version": UNITS_RESULT_VERSION if units else RESULT_VERSION,
+            "result_version": version,
             "settings": settings_json(settings),
             "clip_question": clip_question,
         }
@@ -112,7 +110,7 @@ class CsvWriter(ResultWriter):
     def _print(self, table: list[dict[str, Value]]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writerows({name: cell(value) for name, value in _with_utf8_source(row).items()} for row in table)
+        writer.writerows({name: cell(value) for name, value in _with_readable_source(row).items()} for row in table)
         echo(text.getvalue(), nl=False)
 
 
@@ -122,9 +120,15 @@ def open_writer(name: str, pipeline: EmotionPipeline, request: Request, *, compa
     if name == "json":
         return JsonWriter(compact=compact)
     if name == "jsonl":
-        asked, units = pipeline.settings(request, clip=True).question, pipeline.manifest.action_units is not None
-        return JsonLinesWriter(settings, asked, compact=compact, units=units)
+        clip_question = pipeline.settings(request, clip=True).question
+        return JsonLinesWriter(settings, clip_question, compact=compact, version=result_version(pipeline, request))
     return CsvWriter(request_columns(pipeline, request)) if name == "csv" else ResultWriter()
+
+
+def result_version(pipeline: EmotionPipeline, request: Request) -> int:
+    """Return the version of a request's results, once they have a face."""
+    newer = pipeline.manifest.action_units or request.task or pipeline.deployment_purpose
+    return UNITS_RESULT_VERSION if newer else RESULT_VERSION
 
 
 def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
@@ -134,13 +138,15 @@ def request_columns(pipeline: EmotionPipeline, request: Request) -> list[str]:
     predicted = {output.name for output in face.outputs} if face else set()
     facts = request.face_facts and "attributes" in predicted
     questions = {manifest.prompt.describe if request.describe else None, request.ask} - {None}
+    task = pipeline.tasks.of(request)
+    written = len(questions) + (task is not None and task.answer == "open")
     return columns(
         pipeline.settings(request).labels,
         values=[scale.name for scale in manifest.face_labels.values],
         units=unit_columns(manifest),
         attributes=shown_attributes(manifest.face_labels, demographics=shown) if facts else (),
         heads=[name for name in HEADS if shown and name in predicted],
-        answers=len(questions),
+        answers=written,
     )
 
 
@@ -160,21 +166,21 @@ def plain_text(text: str) -> str:
     return text.removeprefix(MARK)
 
 
-def _with_utf8_source(row: dict[str, Value]) -> dict[str, Value]:
-    """Return a row whose source is named as in JSON: two names that are not UTF-8 stay two."""
+def _with_readable_source(row: dict[str, Value]) -> dict[str, Value]:
+    """Return a row whose source is named as in text: two names that a terminal cannot show stay two."""
     source = row["source"]
-    return {**row, "source": utf8_name(source)} if isinstance(source, str) else row
+    return {**row, "source": readable_name(source)} if isinstance(source, str) else row
 
 
 def settings_json(settings: Settings) -> dict[str, Any]:
     """Return settings as JSON values."""
-    return {**asdict(settings), "labels": list(settings.labels)}
+    return settings.to_dict()
 
 
 def result_json(result: SourceResult, *, compact: bool, settings: bool = True) -> dict[str, Any]:
     """Return the JSON object of a result, without settings where they stand elsewhere.
 
-    Compact, it has neither landmarks, hidden points, stage times nor settings.
+    Compact, it has neither landmarks, hidden points, stage times nor settings, and of action units the active ones.
     """
     document = result.to_dict()
     for reading in document["readings"]:
@@ -184,6 +190,8 @@ def result_json(result: SourceResult, *, compact: bool, settings: bool = True) -
             del reading["stage_ms"]
             face = reading["face"] or {}
             reading["face"] = {name: value for name, value in face.items() if name not in LEFT_OUT} or None
+            if units := reading.get("action_units"):
+                reading["action_units"] = {name: unit for name, unit in units.items() if unit["active"]}
     return document
 
 

@@ -7,9 +7,16 @@ from collections.abc import Mapping, Sequence
 from emo_edge.faces.second_look import looks_like_crop
 from emo_edge.inference.action_units import UnitReading
 from emo_edge.inference.results import EmotionResult, FaceAttributes, SourceResult
+from emo_edge.inference.tasks.answers import TaskAnswer
 from emo_edge.media.sources import without_password
 from emo_edge.utils.text import readable_name
 
+WAYS = {
+    "yes-no": "the model's yes and no",
+    "choice": "the choice between all labels",
+    "head": "the network of action units",
+}
+"""Of a judgement."""
 BAR = 20
 """Characters of a bar at 100 %."""
 
@@ -30,10 +37,22 @@ def face_text(result: EmotionResult, number: int, count: int) -> str:
         lines += _attribute_lines(result.face)
     for question, answer in result.answers.items():
         lines += [f"    {question}", f"      {answer}"]
+    if result.task:
+        lines += _task_lines(result.task)
     total = sum(result.stage_ms.values())
     stages = ", ".join(f"{stage} {value:.0f}" for stage, value in result.stage_ms.items())
     cold = "; first reading, cold" if result.cold else ""
     return "\n".join([*lines, f"    {total:.0f} ms on {result.settings.device} ({stages}{cold})"])
+
+
+def _task_lines(task: TaskAnswer) -> list[str]:
+    """Write the answer of a task, where it is no text that stands above, and its notice."""
+    probability = "" if task.probability is None else f" {task.probability:.0%}"
+    lines = []
+    if task.answer == "judgement":
+        lines.append(f"    {task.label}? {task.text}{probability}, read off {WAYS[task.judgement_by or '']}")
+    status = "" if task.status == "trained" else f" ({task.status})"
+    return [*lines, f"    task {task.task}{status}: {task.notice}".rstrip(": ")]
 
 
 def active_units(units: Mapping[str, UnitReading]) -> list[str]:

@@ -71,7 +71,7 @@ def _write_timed(
 
     problem = ""
     try:
-        with av.open(str(path), "w", format="mp4", options=options) as container:
+        with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
             encoder: _Encoder | None = None
             for count, (image, start, length) in enumerate(_in_ticks(frames, step_s, TICKS), 1):
                 encoder = encoder or _Encoder(container, image)
@@ -166,7 +166,7 @@ def _write_constant(path: Path, frames: Iterator[TimedImage], step_s: float, tar
         for image, _, repeats in _in_ticks(frames, step_s, 1 / step_s):
             if writer is None:
                 codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
-                writer = cv2.VideoWriter(str(path), codec, 1 / step_s, image.shape[1::-1])
+                writer = cv2.VideoWriter(str(path.absolute()), codec, 1 / step_s, image.shape[1::-1])
                 if not writer.isOpened():
                     raise InputError(f"{target}: cannot be written; choose another place or extension")
             pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

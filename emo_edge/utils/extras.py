@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from pathlib import Path
+from typing import TypeGuard
 
 from emo_edge.errors import EmoEdgeError, MissingExtraError
 from emo_edge.utils.memory import is_out_of_memory, memory_error
@@ -25,6 +26,7 @@ EXTRAS = {
     "optimum": "peers",
     "tqdm": "bench",
     "pyarrow": "table",
+    "openpyxl": "sheets",
     "ray": "ray",
     "fsspec": "store",
     "torch": "export",
@@ -66,6 +68,12 @@ LIBRARIES = {
 }
 """Step that brings a shared library, by the start of its name; the first that fits."""
 _MISSING_LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[.\w]*|[\w.+-]+\.(?:dll|dylib)): cannot open shared object file")
+_LATE_LIBRARY = re.compile(r"(?P<path>\S+): cannot allocate memory in static TLS block")
+_LOADER = re.compile(
+    r"cannot open shared object file|undefined symbol|version `[^']+' not found|invalid ELF header|file too short|"
+    r"wrong ELF class|static TLS block|failed to map segment|Failed to load shared library"
+)
+"""Words of the C library's loader and of llama-cpp-python's."""
 _INSTALLED = re.compile(r"(?:site|dist)-packages[/\\\\](\w+)[/\\\\]")
 _NOT_PACKAGES = {"emo_edge", "click", "__main__", "None", *sys.stdlib_module_names}
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
@@ -88,6 +96,11 @@ def unloadable(module: str, error: BaseException) -> EmoEdgeError:
     if is_out_of_memory(error):
         return memory_error(module, error)
     reason = " ".join(str(error).split())[:300]
+    if late := _LATE_LIBRARY.search(reason):
+        return MissingExtraError(
+            f"{module} is installed and cannot be loaded: {Path(late['path']).name} has to be loaded before all. "
+            f"Do: export LD_PRELOAD={late['path']}"
+        )
     missing = _MISSING_LIBRARY.search(reason)
     if missing is None:
         extra = EXTRAS.get(module)
@@ -101,12 +114,29 @@ def unloadable(module: str, error: BaseException) -> EmoEdgeError:
     )
 
 
-def failed_import(error: ImportError) -> EmoEdgeError:
+def loader_command(problem: str) -> str | None:
+    """Return the command after which a library is found that the loader's message misses; None if no such is known."""
+    if late := _LATE_LIBRARY.search(problem):
+        return f"export LD_PRELOAD={late['path']}"
+    missing = _MISSING_LIBRARY.search(problem)
+    steps = (step for start, step in LIBRARIES.items() if missing and missing["name"].startswith(start))
+    step = next(steps, "").partition(",")[0]
+    return f"sudo {step}" if step.startswith("apt install") else None
+
+
+def is_failed_load(error: BaseException) -> TypeGuard[ImportError | OSError | RuntimeError]:
+    """Return whether a package could not be imported: some raise what the loader says as OSError or RuntimeError."""
+    if isinstance(error, OSError):
+        return error.errno is None and bool(_LOADER.search(str(error)))
+    return isinstance(error, ImportError) or (isinstance(error, RuntimeError) and bool(_LOADER.search(str(error))))
+
+
+def failed_import(error: ImportError | OSError | RuntimeError) -> EmoEdgeError:
     """Convert any failed import: of a package that is not there, or of one that does not load."""
     if isinstance(error, ModuleNotFoundError):
         return missing_extra(error)
     module = _package(error)
-    if module not in EXTRAS and not (is_out_of_memory(error) or _MISSING_LIBRARY.search(str(error))):
+    if module not in EXTRAS and not (is_out_of_memory(error) or _LOADER.search(str(error))):
         raise error
     return unloadable(module or "a native library", error)
 

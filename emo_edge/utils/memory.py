@@ -15,6 +15,8 @@ WORDS = (
     "can't start new thread",
 )
 """Of the messages of llama.cpp, ONNX Runtime, PyTorch, OpenCV, safetensors, the C library's loader and Python."""
+STATIC_TLS = "static tls block"
+"""Of the loader, where a library comes too late for a place that is made once: memory has nothing to do with it."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -47,7 +49,8 @@ def memory_error(subject: str | Path, error: BaseException) -> DeviceMemoryError
 def _is_one(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, Exception) and any(words in str(error).lower() for words in WORDS)
+    text = str(error).lower() if isinstance(error, Exception) else ""
+    return STATIC_TLS not in text and any(words in text for words in WORDS)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -19,8 +19,15 @@ QUOTED = 60
 
 
 def printable(text: str) -> str:
-    r"""Escape what a terminal would obey, as ``\u001b``: text stays readable, and JSON means the same."""
-    return UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    r"""Escape what a terminal would obey, as ``\u001b``: text stays readable, and JSON means the same.
+
+    A byte of a name that is not UTF-8 becomes ``\xe9``, as in `utf8_name` and `utf8_text`.
+    """
+    return UNPRINTABLE.sub(lambda match: _unprintable(match[0]), text)
+
+
+def _unprintable(char: str) -> str:
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else f"\\u{ord(char):04x}"
 
 
 def quoted(value: Any) -> str:

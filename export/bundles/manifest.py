@@ -11,6 +11,7 @@ from emo_edge.bundle.manifest import (
     LARGEST_CONTEXT,
     REFERENCE_KEY,
     ActionUnits,
+    AffectiveTask,
     BundleFile,
     Components,
     GraphComponent,
@@ -82,7 +83,7 @@ def bundle_manifest(
     )
     units = action_units(config)
     return Manifest(
-        bundle_version=version_with(units),
+        bundle_version=version_with(units, config.tasks),
         name=config.provenance.get("name", name),
         components=Components(
             vision=component["vision"],
@@ -99,6 +100,7 @@ def bundle_manifest(
         max_question_tokens=config.connector.qformer.max_question_tokens if config.connector.qformer else None,
         live=config.live,
         action_units=units,
+        tasks=config.tasks,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
@@ -119,9 +121,9 @@ def action_units(config: EmoLlamaConfig | FaceXFormerConfig | AuNetworkConfig) -
     )
 
 
-def version_with(units: ActionUnits | None) -> Literal[1, 2]:
-    """Return the version of a manifest with this section: the oldest that knows it."""
-    return 1 if units is None else 2
+def version_with(units: ActionUnits | None, tasks: Mapping[str, AffectiveTask] | None = None) -> Literal[1, 2]:
+    """Return the version of a manifest with these sections: the oldest that knows them."""
+    return 1 if units is None and tasks is None else 2
 
 
 def graph_component(contracts: Contracts, variants: Mapping[str, Variant]) -> GraphComponent:

@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.bundle.manifest import Detector, LiveLabels
+from emo_edge.bundle.manifest import AffectiveTask, Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
+from emo_edge.bundle.tasks.section import TaskName, task_checks
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.action_units import AuFormerConfig, SaclConfig
 from emo_edge.export.configs.networks import (
@@ -186,7 +187,7 @@ class EmoLlamaConfig(CheckpointConfig):
 
     model_config = ConfigDict(validate_default=True)
 
-    newer: ClassVar[tuple[str, ...]] = ("action_units", "live")
+    newer: ClassVar[tuple[str, ...]] = ("action_units", "live", "tasks")
     model_type: Literal["emo_llama"] = "emo_llama"
     config_version: Literal[1] = 1
     vision: VisionConfig = VisionConfig()
@@ -204,6 +205,8 @@ class EmoLlamaConfig(CheckpointConfig):
     """Importers set it; emo-tiny and older checkpoints have the default."""
     live: LiveLabels | None = None
     """Fitted settings of live labels, which its bundles have too."""
+    tasks: dict[TaskName, AffectiveTask] | None = None
+    """Affective tasks, which its bundles have too."""
     provenance: dict[str, str] = Field(default_factory=dict)
 
     # Checks between parts sit on the later part: one bad part then hides no problem of the others.
@@ -247,6 +250,12 @@ class EmoLlamaConfig(CheckpointConfig):
                 (plain, "landmark needs a projector, connector.projector_type identity is none"),
             )
         return landmark
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_fit(cls, tasks: dict[TaskName, AffectiveTask] | None) -> dict[TaskName, AffectiveTask] | None:
+        require(*(check for name, task in (tasks or {}).items() for check in task_checks(name, task)))
+        return tasks
 
     @field_validator("language")
     @classmethod

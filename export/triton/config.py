@@ -23,6 +23,7 @@ from emo_edge.export.triton.contract import (
     PROBABILITIES,
     PROFILE,
 )
+from emo_edge.utils.extras import is_failed_load, unloadable
 
 TYPES = {"uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "float16": "TYPE_FP16", "float32": "TYPE_FP32"}
 """Triton's name of each dtype of a manifest."""
@@ -101,6 +102,8 @@ def config_text(config: dict[str, Any]) -> str:
         from google.protobuf import json_format, text_format
         from tritonclient.grpc import model_config_pb2
     except (ImportError, RuntimeError) as error:  # tritonclient turns a missing grpc into a RuntimeError
+        if is_failed_load(error) and not isinstance(error, ModuleNotFoundError):
+            raise unloadable("tritonclient", error) from error
         raise MissingExtraError('tritonclient is not installed. Run: pip install "emo-edge[triton]"') from error
     message = json_format.ParseDict(config, model_config_pb2.ModelConfig())
     text: str = text_format.MessageToString(message)

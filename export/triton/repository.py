@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,14 @@ from emo_edge.errors import BundleError, InputError
 from emo_edge.export.triton.config import config_text, graph_config, pipeline_config
 from emo_edge.export.triton.contract import BUNDLE, MODEL
 from emo_edge.export.triton.plans import cached_plan, this_machine
+from emo_edge.export.triton.written import require_written, write_listing
 from emo_edge.runtimes.tensorrt.engine_cache import EngineCache
+from emo_edge.storage.directories import put_in_place, restored
+from emo_edge.storage.locks import FileLock, lock_path
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.files import partial_path, replace_text, require_disk_space, sha256_of, sync
 
+HINT = ", or `overwrite`"
 VERSION = "1"
 """Folder of each model's only version."""
 CONFIG = "config.pbtxt"
@@ -44,33 +50,65 @@ class RepositorySettings:
 
 
 def write_repository(
-    bundle: Bundle, target: Path, settings: RepositorySettings, report: Callable[[str], None] = lambda line: None
+    bundle: Bundle,
+    target: Path,
+    settings: RepositorySettings,
+    report: Callable[[str], None] = lambda line: None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write the models of a bundle to ``target``, which must not exist yet, or be an empty folder.
+
+    With ``overwrite`` it may be a repository that this function wrote, as it wrote it and with nothing else in it.
 
     Every copy is compared with the manifest's sha256. ``report`` gets a line for each model. Raises InputError for a
     place that is taken or cannot be written, BundleError for a file that is not the manifest's, MissingExtraError
     without tritonclient, DeviceError where a plan is wanted and there is none.
     """
-    require_new(target)
+    require_free(target, overwrite=overwrite)
     target = target.absolute()
     partial = partial_path(target)
     try:
         partial.mkdir(parents=True)
         require_disk_space(partial, 2 * sum(file.size for file in bundle.manifest.files()))
         _Writer(bundle, partial, settings, report).write()
-        partial.rename(target)
+        write_listing(partial)
+        _put(partial, target, overwrite=overwrite)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_new(target: Path) -> None:
-    """Raise InputError where no repository can be written, or anything but an empty folder is there."""
+def require_free(target: Path, *, overwrite: bool) -> None:
+    """Raise InputError where no repository can be written: neither nothing nor an empty folder is there.
+
+    With ``overwrite`` a repository of ours may be there.
+    """
     require_output(target)
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise InputError(f"{target}: already there; give another name, or remove it")
+    if not os.path.lexists(target):
+        return
+    folder = target.is_dir() and not target.is_symlink()
+    if folder and not any(target.iterdir()):
+        return
+    if not (folder and overwrite):
+        raise InputError(f"{target}: already there; give another name, or remove it{'' if overwrite else HINT}")
+    require_written(target)
+
+
+def _put(partial: Path, target: Path, *, overwrite: bool) -> None:
+    """Exchange a finished repository for what is there, which may have changed meanwhile."""
+    lock = FileLock(lock_path(target))
+    lock.wait()
+    with closing(lock):
+        restored(target)
+        try:
+            require_free(target, overwrite=overwrite)
+        except InputError as error:
+            raise InputError(f"{target}: cannot be written ({error})") from error
+        old = put_in_place(partial, target)
+        if old:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class _Writer:

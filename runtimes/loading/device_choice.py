@@ -6,13 +6,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from emo_edge.errors import DeviceError, MissingExtraError
+from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.runtimes import openvino
 from emo_edge.runtimes.base.device_names import DEVICES, GPU_DEVICES
 from emo_edge.runtimes.llama_cpp import library
 from emo_edge.runtimes.tensorrt import fingerprint
 from emo_edge.telemetry import open_onnxruntime
-from emo_edge.utils.extras import TEGRA_RELEASE
+from emo_edge.utils.extras import TEGRA_RELEASE, unloadable
 
 TENSOR_RUNTIMES = {"onnx": "emo_edge.runtimes.onnx:OnnxSession"}
 PICTURE_RUNTIMES = {"mmproj": "emo_edge.runtimes.mtmd.encoder:MtmdEncoder"}
@@ -62,7 +62,7 @@ def _in_words(problem_of: Callable[[], str | None], *, language: bool) -> str | 
     """Describe the problem in a few words, whatever it is: another device can do."""
     try:
         return problem_of() or (_language_problem() if language else None)
-    except MissingExtraError as error:
+    except EmoEdgeError as error:
         return str(error).partition(". ")[0]
     except (ImportError, OSError, RuntimeError) as error:
         return " ".join(str(error).split())[:200]
@@ -87,7 +87,7 @@ def _cuda_problem() -> str | None:
     except (ImportError, OSError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
-        return f"onnxruntime cannot be loaded: {error}"
+        raise unloadable("onnxruntime", error) from error
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return NO_PROVIDER
     return None
@@ -99,7 +99,7 @@ def _openvino_problem() -> str | None:
     except (ImportError, OSError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
-        return f"openvino cannot be loaded: {error}"
+        raise unloadable("openvino", error) from error
     return None
 
 
@@ -109,7 +109,7 @@ def _language_problem() -> str | None:
     except (ImportError, OSError, RuntimeError) as error:
         if isinstance(error, ModuleNotFoundError):
             raise
-        raise MissingExtraError(f'an engine cannot be loaded ({error}): pip install "emo-edge[cpu]"') from error
+        raise unloadable("llama_cpp", error) from error
     # Silenced first: asked for a GPU, llama.cpp looks for one and prints what it finds.
     if not library.library().llama_supports_gpu_offload():
         return NO_GPU_BACKEND

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emo_edge.bundle.checks.declared_ports import check_declared_ports
 from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
-from emo_edge.bundle.manifest import GRAPHS, GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.manifest import GRAPHS, PARTS, GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, BundleError, DeviceError
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
@@ -80,16 +80,25 @@ class Engines(Session):
 
 
 def open_engines(
-    bundle: Bundle, *, profile: str | None, device: str, threads: int | None, context: int | None = None
+    bundle: Bundle,
+    *,
+    profile: str | None,
+    device: str,
+    threads: int | None,
+    context: int | None = None,
+    language: bool = True,
 ) -> Engines:
     """Open the profile's variants.
 
-    ``context`` is the positions of the language model; None, and at most, those that it was trained with.
+    ``context`` is the positions of the language model; None, and at most, those that it was trained with. Without
+    ``language`` the face network is opened alone.
 
     ``auto`` logs what it chose and why, and goes on to the next device, with a warning, where one does not start. A
     named device that does not start is a DeviceError.
     """
     name, chosen = profile_of(bundle, profile)
+    if not language:
+        chosen = chosen.model_copy(update=dict.fromkeys(("vision", "connector", "language", "question_cache")))
     devices = usable_devices(device, language=chosen.language is not None)
     for candidate, reason in devices[:-1]:
         logger.info("device %s: %s", candidate, reason)
@@ -100,6 +109,23 @@ def open_engines(
     candidate, reason = devices[-1]
     logger.info("device %s: %s", candidate, reason)
     return _open_on(candidate, bundle, name, chosen, threads, context)
+
+
+def open_face_network(
+    bundle: Bundle, *, profile: str | None, device: str, threads: int | None, part: str = "face"
+) -> Engines:
+    """Open the face network of a profile alone, as `open_engines` does; no file of the others is touched.
+
+    ``part`` ``au`` opens the network of action units instead. Raises BundleError for a bundle without it.
+    """
+    manifest = bundle.manifest
+    if manifest.components.get(part) is None:
+        raise BundleError(f"{bundle.directory}: has no face network, so no landmarks and no action units; use another")
+    others = {other: None for other in PARTS if other != part}
+    components = manifest.components.model_copy(update=others)
+    profiles = {name: one.model_copy(update=others) for name, one in manifest.profiles.items()}
+    alone = manifest.model_copy(update={"components": components, "profiles": profiles})
+    return open_engines(replace(bundle, manifest=alone), profile=profile, device=device, threads=threads)
 
 
 def _open_on(
@@ -119,7 +145,7 @@ def _open_on(
         open_graph = GraphOpener(bundle, device, threads)
         vision, connector, face, au = (graph(part) for part in GRAPHS)
         chain: LanguageChain | PictureChain | None = None
-        if parts.mmproj:
+        if parts.mmproj and chosen.language:
             chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
         elif vision and connector and parts.language and chosen.language:
             session = open_language(bundle, parts.language, chosen.language, device, threads, context)

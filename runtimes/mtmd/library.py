@@ -10,6 +10,7 @@ from typing import Any
 
 from emo_edge.errors import BundleError, DeviceError, MissingExtraError
 from emo_edge.runtimes.llama_cpp.library import import_mtmd, library, log_callback, native_errors
+from emo_edge.utils.extras import is_failed_load, unloadable
 from emo_edge.utils.memory import WORDS as MEMORY_WORDS
 
 TOO_OLD = "this llama-cpp-python has no libmtmd that emo-edge can use. Run: pip install -U 'llama-cpp-python>=0.3.36'"
@@ -24,6 +25,8 @@ def mtmd_library() -> Any:
     try:
         mtmd_cpp = import_mtmd()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        if is_failed_load(error) and not isinstance(error, ImportError):
+            raise unloadable("llama_cpp", error) from error
         raise MissingExtraError(TOO_OLD) from error
     if not all(hasattr(mtmd_cpp, name) for name in NEEDED):
         raise MissingExtraError(TOO_OLD)

@@ -18,9 +18,8 @@ from emo_edge.benchmarks.datasets.action_units.recordings import (
     UnitDataset,
     labels_of_codes,
     subject_exclusive,
-    whole_number,
 )
-from emo_edge.benchmarks.datasets.layout import csv_rows, first_there
+from emo_edge.benchmarks.datasets.layout import csv_rows, first_there, whole_number
 from emo_edge.errors import InputError
 from emo_edge.export.configs.action_units import BP4D_UNITS
 

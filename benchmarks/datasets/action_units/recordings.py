@@ -106,11 +106,3 @@ def labels_of_codes(codes: NDArray[np.int64], highest: int) -> FloatArray:
     if wrong.any():
         raise ValueError(f"a label is 0 to {highest}, or {' or '.join(map(str, MISSING))} where it is missing")
     return np.where(missing, np.nan, codes.astype(np.float64))
-
-
-def whole_number(text: str) -> int:
-    """Return the number of a cell such as "12" or "12.0"; raise ValueError for another one."""
-    number = float(text)
-    if not number.is_integer():
-        raise ValueError("a whole number is expected")
-    return int(number)

@@ -16,6 +16,7 @@ from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
 from emo_edge.console.interrupts import own_handlers
 from emo_edge.console.status_line import StatusLine, StatusLogHandler
+from emo_edge.console.task_options import purpose_option
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.faces.limits import FaceLimits
@@ -68,6 +69,7 @@ CLIP_FRAMES = 8
 )
 @engine_options
 @face_options
+@purpose_option
 @click.option("-v", "--verbose", is_flag=True, help="Log every request: its path and status, never its content.")
 def main(bundle: Path, **options: Any) -> None:
     """Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.
@@ -95,6 +97,7 @@ def main(bundle: Path, **options: Any) -> None:
         detector=chosen_detector(opened, options["detector"], limits),
         threads=options["threads"],
         context=reading_context(opened, longest, (STANDARD_INPUT,), CLIP_FRAMES),
+        deployment_purpose=options["purpose"],
     ) as pipeline:
         pipeline.check(request)
         with (

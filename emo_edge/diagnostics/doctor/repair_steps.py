@@ -10,6 +10,10 @@ from emo_edge.diagnostics.doctor.report import Step
 from emo_edge.diagnostics.trials.check import EngineReport
 from emo_edge.diagnostics.trials.cuda import NOT_TAKEN
 from emo_edge.machine.hardware import Machine
+from emo_edge.utils.extras import loader_command
+
+FORMATS = ("av", "pillow_heif")
+"""Engines that only some sources need, and then at once."""
 
 
 def repair_steps(facts: Facts) -> Iterator[Step]:
@@ -19,7 +23,7 @@ def repair_steps(facts: Facts) -> Iterator[Step]:
             yield _hiding(facts.machine, engine)
         elif len(engine.packages) > 1:
             yield _overwritten(facts.machine, engine)
-        elif engine.state == "broken" and (engine.needed or facts.has_gpu):
+        elif engine.state == "broken" and (engine.needed or facts.has_gpu or engine.module in FORMATS):
             yield _broken(facts, engine)
         elif engine.module == "cv2" and engine.facts.get("cascades", "work") != "work":
             yield _cascades(engine)
@@ -55,6 +59,9 @@ def _overwritten(machine: Machine, engine: EngineReport) -> Step:
 def _broken(facts: Facts, engine: EngineReport) -> Step:
     what, package = f"{engine.module}: {engine.problem}", next(iter(engine.packages), None)
     jetson = facts.machine.jetson
+    headless = engine.module == "cv2" and package is not None and "headless" not in package and not jetson
+    if (command := loader_command(engine.problem or "")) and not headless:
+        return Step("broken", what, command)
     if engine.module == "llama_cpp":
         return Step("broken", f"{what}; build it on this machine", build_flags(facts) + REBUILD)
     if jetson and engine.module in ("cv2", "tensorrt", "torch"):
@@ -62,13 +69,15 @@ def _broken(facts: Facts, engine: EngineReport) -> Step:
         return Step("broken", f"{what}; use the one made for JetPack", remove)
     if NOT_TAKEN in (engine.problem or "") and engine.module == "tensorrt_rtx" and not jetson:
         return Step("broken", f"{what}; use another device, or TensorRT itself", 'pip install "emo-edge[tensorrt]"')
-    if engine.module == "cv2" and package and "headless" not in package:
+    if headless:
         return Step("broken", what, f"pip uninstall -y {package} && pip install {HEADLESS_OPENCV}")
     return Step("broken", what, _install_again(engine, package))
 
 
 def _install_again(engine: EngineReport, package: str | None) -> str:
     requirement = HEADLESS_OPENCV if engine.module == "cv2" else package or engine.module.replace("_", "-")
+    if engine.module == "pillow_heif":
+        requirement = f"pillow {requirement}"  # it loads Pillow, whose failure looks the same
     # Without its dependencies, because pip would replace theirs by newer ones that others do not bear.
     options = "" if "ModuleNotFoundError" in (engine.problem or "") else "--force-reinstall --no-deps "
     return f"pip install {options}{requirement}"

@@ -17,7 +17,7 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.console.commands import with_common_flags
 from emo_edge.errors import EmoEdgeError
 from emo_edge.runtimes.loading.device_choice import usable_devices
-from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.extras import failed_import
 
 WARM_UP = 3
 
@@ -63,7 +63,7 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
     """Run what the parent ordered; whatever fails is ``problem`` of the answer."""
     try:
         usable_devices(order["device"], language=order["language"])
-    except (EmoEdgeError, ModuleNotFoundError) as error:
+    except (EmoEdgeError, ImportError) as error:
         problem = with_common_flags(str(_with_command(error)))
         return {"absent": problem, "problem": problem}
     try:
@@ -76,11 +76,11 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
         return {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
 
 
-def _with_command(error: EmoEdgeError | ModuleNotFoundError) -> Exception:
-    """Replace a missing module by the error that names the command which installs it."""
-    if isinstance(error, ModuleNotFoundError):
-        with suppress(ModuleNotFoundError):
-            return missing_extra(error)
+def _with_command(error: EmoEdgeError | ImportError) -> Exception:
+    """Replace a failed import by the error that names the command which mends it."""
+    if isinstance(error, ImportError):
+        with suppress(ImportError):
+            return failed_import(error)
     return error
 
 

@@ -27,7 +27,7 @@ State = Literal["works", "broken", "missing"]
 
 @dataclass(frozen=True)
 class Engine:
-    """A library that computes graphs or images; ``distributions`` are the packages that bring its module."""
+    """A library that computes graphs or reads pictures; ``distributions`` are the packages that bring its module."""
 
     module: str
     distributions: tuple[str, ...]
@@ -48,6 +48,8 @@ ENGINES = (
         ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
         needed=True,
     ),
+    Engine("av", ("av",)),
+    Engine("pillow_heif", ("pillow-heif",)),
     Engine("openvino", ("openvino",)),
     Engine("tensorrt", ("tensorrt",)),
     Engine("tensorrt_rtx", ("tensorrt-rtx",)),

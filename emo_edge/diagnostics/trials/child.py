@@ -13,6 +13,8 @@ TRIALS: dict[str, Callable[[], dict[str, str]]] = {
     "onnxruntime": graph_engines.try_onnxruntime,
     "tokenizers": others.try_tokenizers,
     "cv2": others.try_opencv,
+    "av": others.try_av,
+    "pillow_heif": others.try_pillow_heif,
     "openvino": graph_engines.try_openvino,
     "tensorrt": lambda: cuda.try_tensorrt("tensorrt"),
     "tensorrt_rtx": lambda: cuda.try_tensorrt("tensorrt_rtx"),

@@ -1,7 +1,8 @@
-"""Trials of the tokenizers, OpenCV and PyTorch."""
+"""Trials of the tokenizers, OpenCV, PyAV, pillow-heif and PyTorch."""
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -33,6 +34,38 @@ def try_opencv() -> dict[str, str]:
         match = re.search(rf"^\s*{name}:\s*(\w+)", built, re.MULTILINE)
         facts[name.lower()] = match[1].lower() if match else "unknown"
     facts["cascades"] = _cascades(cv2, np.zeros((64, 64, 3), np.uint8))
+    return facts
+
+
+def try_av() -> dict[str, str]:
+    """Look up the decoder and the encoder of most videos."""
+    import av
+
+    facts = {"version": str(av.__version__)}
+    for mode, name in (("r", "decoder"), ("w", "encoder")):
+        try:
+            av.codec.Codec("h264", mode)
+        except av.codec.codec.UnknownCodecError:
+            facts[f"H.264 {name}"] = "no"
+        else:
+            facts[f"H.264 {name}"] = "yes"
+    return facts
+
+
+def try_pillow_heif() -> dict[str, str]:
+    """Read a picture that is written in memory, if the build writes any."""
+    import numpy as np
+    import pillow_heif
+
+    facts = {"version": str(pillow_heif.__version__)}
+    if not pillow_heif.libheif_info()["encoders"]:
+        return facts
+    picture = pillow_heif.from_bytes("RGB", (64, 64), bytes(np.full((64, 64, 3), 200, np.uint8)))
+    stream = io.BytesIO()
+    picture.save(stream, quality=90)
+    values = np.asarray(pillow_heif.open_heif(stream.getvalue()).to_pillow())
+    if abs(int(values.mean()) - 200) > 4:
+        raise RuntimeError(f"reads a grey of 200 as {values.mean():.0f}")
     return facts
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,12 @@ LONGEST_MOTION_S = 1.0
 FIRST_SPEED = 1.5
 """One sigma of the velocity of a face that was detected once, in sides a second."""
 
+STATE = (
+    *("_middle", "_size", "_velocity", "_place_variance"),
+    *("_common", "_velocity_variance", "_size_variance"),
+)
+"""Attributes of a filter, two numbers each."""
+
 
 class BoxFilter:
     """The state of a box: middle and size, the middle's velocity, and how sure each is.
@@ -34,6 +42,18 @@ class BoxFilter:
         self._place_variance = np.full(2, (MIDDLE_NOISE * side) ** 2)
         self._common, self._velocity_variance = np.zeros(2), np.full(2, (FIRST_SPEED * side) ** 2)
         self._size_variance = np.full(2, (SIZE_NOISE * side) ** 2)
+
+    @classmethod
+    def from_state(cls, values: Sequence[float]) -> BoxFilter:
+        """Return the filter whose `state` it was."""
+        made = cls((0.0, 0.0, 1.0, 1.0))
+        for name, pair in zip(STATE, np.asarray(values, np.float64).reshape(len(STATE), 2), strict=True):
+            setattr(made, name, pair.copy())
+        return made
+
+    def state(self) -> list[float]:
+        """Return everything that later boxes depend on, in numbers that JSON keeps exactly."""
+        return [float(value) for name in STATE for value in getattr(self, name)]
 
     @property
     def box(self) -> Box:

@@ -57,15 +57,16 @@ class FaceSearch:
         self._only_whole = self._detector.name in (FixedBox.name, WholeImage.name)
         near = self._detector
         self._near = near.for_large_faces(LEAST_FACE) if isinstance(near, HaarDetector) else near
-        self._last_s: float | None = None
+        self.last_s: float | None = None
+        """Of the last search of the whole frame; None before there was any."""
 
     def is_due(self, now_s: float, interval_s: float) -> bool:
         """Return True if the whole frame was last searched so long ago; rounding of time stamps does not count."""
-        return self._only_whole or self._last_s is None or now_s - self._last_s >= interval_s - 1e-6
+        return self._only_whole or self.last_s is None or now_s - self.last_s >= interval_s - 1e-6
 
     def whole(self, frame: Image, now_s: float) -> list[DetectedFace]:
         """Return the faces of the frame, the largest first."""
-        self._last_s = now_s
+        self.last_s = now_s
         with self._detecting:
             faces = self._detector.detect(frame)
         return self._limits.kept(faces, frame)
@@ -77,7 +78,7 @@ class FaceSearch:
 
     def forget(self) -> None:
         """Search the next frame as a whole."""
-        self._last_s = None
+        self.last_s = None
 
     def _in_cut_out(self, frame: Image, box: Box) -> list[DetectedFace]:
         x0, y0, x1, y1 = _cut_out(box, frame)

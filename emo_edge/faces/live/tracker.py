@@ -6,7 +6,7 @@ cross while both are hidden may be exchanged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -44,6 +44,8 @@ class LiveTrack:
     last_s: float
     """Of the last detection."""
     score: float | None
+    number: int = 0
+    """Of the face among all that were ever detected, from 0 on; those that are never born have one, too."""
     id: int = 0
     """From 1 on; 0 until the track is born."""
     detections: int = 1
@@ -83,7 +85,12 @@ class LiveTracker:
         self._all: list[LiveTrack] = []
         self._now_s: float | None = None
         self._size: tuple[int, ...] | None = None
-        self._ids = 0
+        self._ids = self._numbers = 0
+
+    @property
+    def followed(self) -> list[LiveTrack]:
+        """Return every track, those that are not born yet too, in the order of their first detections."""
+        return list(self._all)
 
     @property
     def tracks(self) -> list[LiveTrack]:
@@ -104,6 +111,42 @@ class LiveTracker:
         self._match(self._detected(frame, now_s), now_s, changes)
         self._end_outside(frame, changes)
         return changes
+
+    def bear_rest(self) -> list[LiveTrack]:
+        """Bear the faces of the last frame for which the source ended too early; return them."""
+        rest = [track for track in self._all if not track.id and track.detected]
+        for track in rest:
+            self._ids += 1
+            track.id = self._ids
+        return rest
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that later frames depend on, as JSON values; `restore` takes it back."""
+        tracks = [
+            [
+                *(track.number, track.id, track.first_s, track.last_s),
+                *(
+                    None if track.score is None else float(track.score),
+                    track.detections,
+                    track.detected,
+                    track.filter.state(),
+                ),
+            ]
+            for track in self._all
+        ]
+        size = None if self._size is None else list(self._size)
+        seconds = {"now": self._now_s, "searched": self._search.last_s}
+        return {"tracks": tracks, "ids": self._ids, "numbers": self._numbers, "size": size, **seconds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where a tracker with the same detector and times had this state."""
+        self._all = [
+            LiveTrack(BoxFilter.from_state(box), first_s, last_s, score, number, own_id, detections, detected)
+            for number, own_id, first_s, last_s, score, detections, detected, box in state["tracks"]
+        ]
+        self._ids, self._numbers = state["ids"], state["numbers"]
+        self._size = None if state["size"] is None else tuple(state["size"])
+        self._now_s, self._search.last_s = state["now"], state["searched"]
 
     def drop_all(self, reason: Loss) -> TrackChanges:
         """Lose every track: the next faces are new ones."""
@@ -134,11 +177,12 @@ class LiveTracker:
                 track.last_s, track.score, track.detections = now_s, face.score, track.detections + 1
                 self._bear(track, now_s, changes)
         known = set(matched.values())
+        new = [face for index, face in enumerate(faces) if index not in known]
         self._all += [
-            LiveTrack(BoxFilter(face.box), now_s, now_s, face.score)
-            for index, face in enumerate(faces)
-            if index not in known
+            LiveTrack(BoxFilter(face.box), now_s, now_s, face.score, self._numbers + place)
+            for place, face in enumerate(new)
         ]
+        self._numbers += len(new)
 
     def _bear(self, track: LiveTrack, now_s: float, changes: TrackChanges) -> None:
         if not track.id and now_s - track.first_s >= self._times.birth_s - 1e-6:

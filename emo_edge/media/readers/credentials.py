@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 HIDDEN = "***"
 SECRET_PARTS = (
@@ -12,6 +13,11 @@ SECRET_PARTS = (
     *("login", "cookie", "session", "header", "proxy", "sign"),
 )
 """A property whose name holds one of these is hidden."""
+SECRET_WORDS = ("pin", "otp")
+"""A property one of whose words is one of these is hidden; longer words hold them by chance."""
+_ENCODED_AT = re.compile("%40", re.IGNORECASE)
+_ENCODED_QUERY = re.compile("%(?:3f|23|3b)", re.IGNORECASE)
+"""``?``, ``#`` and ``;`` as they stand in an address that was encoded once too often."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
 _CERTAIN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]*\.[\w.-]+)(?::[0-9]+)?|[\w-]+:[0-9]+", re.ASCII)
 """Part of a path that is a host: it has dots, brackets or a port."""
@@ -63,7 +69,7 @@ def _address(rest: str) -> str:
         later, path = _split(tail.rpartition("@")[2])
         if _CERTAIN_HOST.fullmatch(later):
             authority, tail = later, path
-    authority = authority.rpartition("@")[2]
+    authority = _ENCODED_AT.split(authority.rpartition("@")[2])[-1]
     before, fragment_mark, _ = tail.partition("#")
     path, query_mark, query = before.partition("?")
     first, mark, nested = path.partition("://")
@@ -82,10 +88,12 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _path_segment(segment: str) -> str:
-    """Hide the values of path parameters, and a segment such as ``user=admin_password=…`` of some cameras."""
+    """Hide the values of path parameters, an encoded query, and what some cameras have: ``user=admin_password=…``."""
     name, *parameters = segment.split(";")
-    if "=" in name and _is_secret(name):
+    if "=" in unquote(name) and _is_secret(name):
         name = HIDDEN
+    elif mark := _ENCODED_QUERY.search(name):
+        name = f"{name[: mark.end()]}{HIDDEN}"
     return ";".join((name, *map(_pair, parameters)))
 
 
@@ -95,7 +103,8 @@ def _pair(text: str) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    return any(part in name.lower() for part in SECRET_PARTS)
+    lower = name.lower()
+    return any(part in lower for part in SECRET_PARTS) or any(word in SECRET_WORDS for word in re.split(r"\W|_", lower))
 
 
 def _pipeline(text: str) -> str:

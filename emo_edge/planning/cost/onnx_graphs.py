@@ -17,7 +17,7 @@ from emo_edge.graphs.bounds import MATMULS
 from emo_edge.graphs.model import BITS
 from emo_edge.planning.cost.onnx_shapes import shapes_of, sized_graph
 from emo_edge.planning.cost.work import Kind, Node, Precision, Work
-from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.extras import failed_import
 
 IDLE = frozenset({"Constant", "DequantizeLinear", "Identity", "Shape"})
 VIEWS = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
@@ -48,8 +48,8 @@ def graph_work(path: Path, sizes: Mapping[str, int]) -> Work:
     """
     try:
         import onnx
-    except ModuleNotFoundError as error:
-        raise missing_extra(error) from error
+    except ImportError as error:
+        raise failed_import(error) from error
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own classes, or the system's

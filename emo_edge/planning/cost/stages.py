@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emo_edge.bundle.model_shape import ConnectorShape, FaceInfoShape, FaceShape, LanguageShape, ModelShape, VisionShape
+from emo_edge.bundle.model_shape import (
+    ConnectorShape,
+    FaceInfoShape,
+    FaceShape,
+    LanguageShape,
+    ModelShape,
+    UnitsShape,
+    VisionShape,
+)
 from emo_edge.planning.cost.work import FLOAT, Node, Work, attention, function, linear, move, view
 from emo_edge.taxonomy import AGE_BINS, CELEBA_ATTRIBUTES, GENDERS, LANDMARK_REGIONS, PARSING_CLASSES, RACES
 from emo_edge.taxonomy import VISIBILITY_POINTS as VISIBILITY
@@ -85,7 +93,8 @@ def face_work(shape: ModelShape, batch: int) -> Work:
     if shape.face is None:
         return Work(())
     mining = _mined(shape.face_info, shape.face, width, batch) if shape.face_info else ()
-    return Work((*_trunk(shape.face, batch), *_decoded(shape.face, batch), *mining))
+    units = _detected(shape.units, shape.face, batch) if shape.units else ()
+    return Work((*_trunk(shape.face, batch), *_decoded(shape.face, batch), *mining, *units))
 
 
 def _trunk(shape: FaceShape, batch: int) -> Iterator[Node]:
@@ -156,6 +165,29 @@ def _mined(shape: FaceInfoShape, face: FaceShape, width: int, batch: int) -> Ite
     yield linear(batch * shape.tokens, hidden, shape.mlp)
     yield linear(batch * shape.tokens, shape.mlp, hidden)
     yield linear(batch * shape.tokens, hidden, width)
+
+
+def _detected(shape: UnitsShape, face: FaceShape, batch: int) -> Iterator[Node]:
+    """Count SACL: on each of three stages several scales, a node a unit, and a step of the graph of all units."""
+    width, units = shape.width, batch * shape.units
+    for stage in range(1, 4):
+        side = -(-(face.image_size // face.patch_size) // (1 << stage))
+        cells = batch * side * side
+        yield linear(cells, face.width << stage, width)
+        yield linear(cells, 9 * width, width // 4, count=3)
+        yield linear(cells, 3 * (width // 4), width)
+        yield function(cells * width, count=2)
+        yield function(cells * width // 4, count=2)
+        yield move(cells * width, count=4)
+        yield from attention(units, side * side, width, 1)
+        yield linear(units, width, width, count=4)
+        yield Node("attention", 2.0 * units * shape.units * width, 0.0, FLOAT * units * (2 * width + shape.units), 2)
+        yield function(units * width, count=2)
+        yield function(units * shape.units, count=2)
+        yield move(units * width, count=4)
+        yield move(units * shape.units, count=5)
+        yield view(4)
+    yield move(3 * units * width, count=3 if shape.intensity else 2)
 
 
 def language_work(

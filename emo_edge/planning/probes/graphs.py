@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emo_edge.planning.cost.work import Kind, Node, Precision
 from emo_edge.tensors import TensorSpec
-from emo_edge.utils.extras import missing_extra
+from emo_edge.utils.extras import failed_import
 from emo_edge.utils.memory import require_memory
 
 OPSET = 20
@@ -54,8 +54,8 @@ class GraphProbe:
         """
         try:
             import onnx
-        except ModuleNotFoundError as error:
-            raise missing_extra(error) from error
+        except ImportError as error:
+            raise failed_import(error) from error
         weights = self.chain * self.node.weight_bytes
         require_memory(int(COPIES * weights) + HEADROOM, f"measuring a {self.kind} of {self.shape[-1]} columns")
         path.write_bytes(_model(onnx, self).SerializeToString())

@@ -53,7 +53,8 @@ class ParquetTable:
     def __init__(self, path: Path, setup: TableSetup) -> None:
         self._schema = arrow_schema(setup)
         self._rows: list[TableRow] = []
-        self._file: Any = open_parquet().ParquetWriter(path, self._schema, compression="zstd")
+        # Arrow takes a relative "a:b.parquet" for an address.
+        self._file: Any = open_parquet().ParquetWriter(path.absolute(), self._schema, compression="zstd")
 
     def write(self, rows: Iterable[TableRow]) -> None:
         """Add rows; a full group is written."""

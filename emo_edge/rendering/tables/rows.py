@@ -63,7 +63,7 @@ def table_setup(
     described = {
         **settings_json(settings),
         "clip_question": pipeline.settings(request, clip=True).question,
-        "clips": asdict(sampling),
+        "clips": {name: value for name, value in asdict(sampling).items() if name != "moments" or value},
         "answers": asdict(request.sampling),
         "faces": dict(limits or {}),
     }

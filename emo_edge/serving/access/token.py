@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import stat
 from pathlib import Path
 
 from emo_edge.errors import InputError
+from emo_edge.media.pipes import read_fifo
 
-LEAST_CHARACTERS = 16
+LEAST_CHARACTERS, MOST_CHARACTERS = 16, 4096
 SUBPROTOCOL = "token."
 """Begins the subprotocol that carries the token of a WebSocket: a page cannot set its headers."""
 
@@ -17,16 +19,27 @@ SUBPROTOCOL = "token."
 def read_token(path: Path) -> str:
     """Return the token in a file, without the spaces around it; raise InputError for one that cannot be used."""
     try:
-        token = path.read_text(encoding="ascii").strip()
+        token = _content(path).decode("ascii").strip()
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it holds other characters than ASCII"
         raise InputError(f"{path}: the token cannot be read ({reason})") from None
-    if len(token) < LEAST_CHARACTERS or not token.isprintable() or " " in token:
+    if not LEAST_CHARACTERS <= len(token) <= MOST_CHARACTERS or not token.isprintable() or " " in token:
         raise InputError(
-            f"{path}: a token is one line of at least {LEAST_CHARACTERS} characters without spaces. "
-            f"Make one: openssl rand -hex 32 > {path}"
+            f"{path}: a token is one line of at least {LEAST_CHARACTERS} characters, at most {MOST_CHARACTERS}, "
+            f"without spaces. Make one: openssl rand -hex 32 > {path}"
         )
     return token
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a file, or of a FIFO such as a shell's ``<(...)``, bounded."""
+    mode = path.stat().st_mode
+    if stat.S_ISFIFO(mode):
+        return read_fifo(path, MOST_CHARACTERS, content="token")
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise InputError(f"{path}: the token cannot be read (a device); name a file that holds it")
+    with path.open("rb") as file:
+        return file.read(MOST_CHARACTERS + 1)
 
 
 class TokenCheck:

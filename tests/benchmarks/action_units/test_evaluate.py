@@ -183,6 +183,17 @@ def test_bp4d_counts_frames_as_its_pictures(tmp_path: Path) -> None:
     assert "287 tasks are not there" in done.output
 
 
+def test_a_video_without_a_face_has_no_prediction_and_is_no_error(
+    copy: tuple[Path, Path, Levels, Levels], tmp_path: Path
+) -> None:
+    data, out, _, _ = copy
+    for path in out.glob("*.csv"):
+        text = path.read_text()
+        (tmp_path / path.name).write_text(text.replace(", 0, 1, ", ", 0, 0, ") if path.stem == "SN002" else text)
+    done = ran(data, tmp_path)
+    assert done.exit_code == 0 and "40 of them (3.7%) have no prediction" in done.output
+
+
 def recording(subject: str, active: list[list[float]], first: int | None = 0) -> Recording:
     return Recording(subject, subject, np.arange(len(active)), np.array(active, float), None, first)
 

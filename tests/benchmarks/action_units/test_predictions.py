@@ -39,7 +39,16 @@ def test_a_frame_without_a_face_has_empty_cells_and_no_zero(tmp_path: Path) -> N
 
 def test_a_video_without_any_face_has_no_prediction(tmp_path: Path) -> None:
     own = read_predictions(written(tmp_path / "a.csv", "frame,success,AU01_c\n1,0,\n2,0,\n"), UNITS)
-    assert own.frames.tolist() == [1, 2] and np.isnan(own.active).all()
+    assert len(own.frames) == 0 and own.active.shape == (0, 2) and own.first_frame == 1
+
+
+def test_our_own_columns(tmp_path: Path) -> None:
+    text = "source,frame,segment,success,face_id,AU1_presence,AU12_presence,AU1_active,AU12_active,AU1_intensity\n"
+    own = read_predictions(
+        written(tmp_path / "a.csv", f"{text}v.mp4,0,0,1,0,0.4,0.8,1,1,2.5\nv.mp4,1,0,0,,,,,,\n"), UNITS
+    )
+    assert own.probabilities.tolist() == [[0.4, 0.8]] and own.active.tolist() == [[1, 1]]
+    assert own.intensities[0, 0] == 2.5 and np.isnan(own.intensities[0, 1]) and own.first_frame == 0
 
 
 def test_probabilities_decide_where_no_column_says_active(tmp_path: Path) -> None:
@@ -54,10 +63,11 @@ def test_a_unit_without_a_column_is_missing_and_never_0(tmp_path: Path) -> None:
     assert np.isnan(own.intensities[:, 0]).all() and np.isnan(own.active).all()
 
 
-def test_the_face_with_most_frames_counts(tmp_path: Path) -> None:
-    text = "frame,face_id,AU01_c\n1,7,0\n1,0,1\n2,0,1\n3,0,1\n3,7,0\n"
+def test_the_face_with_most_rows_counts_in_a_frame_of_several(tmp_path: Path) -> None:
+    text = "frame,face_id,AU01_c\n1,7,0\n1,0,1\n2,0,1\n3,0,1\n3,7,0\n4,8,0\n"
     own = read_predictions(written(tmp_path / "a.csv", text), UNITS)
-    assert own.frames.tolist() == [1, 2, 3] and own.active[:, 0].tolist() == [1, 1, 1] and own.other_faces == 2
+    assert own.frames.tolist() == [1, 2, 3, 4] and own.active[:, 0].tolist() == [1, 1, 1, 0]
+    assert own.other_faces == 2, "face 8 is the same person, followed anew"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +80,7 @@ def test_the_face_with_most_frames_counts(tmp_path: Path) -> None:
         ("frame,AU01\n1,1.5\n", "line 2: AU01 is 0 to 1, not 1.5"),
         ("frame,AU01_c\n1,yes\n", "line 2: could not convert string to float"),
         ("frame,AU01_c\n1.5,1\n", "line 2: a whole number is expected"),
+        ("frame,AU01_c\n1e300,1\n", "line 2: a whole number is expected, not '1e300'"),
         ("frame,AU01_c\n4,1\n4,0\n", "frame 4 is there twice for one face"),
         ("frame,AU01_c\n", "no frame in it"),
         ("frame,AU01_c,AU12_c\n1,1\n", "line 2: 2 cells"),

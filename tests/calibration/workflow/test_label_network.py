@@ -68,6 +68,7 @@ def test_a_users_graph_is_calibrated_as_ours_are(
         (CalibrationConfig(int8=()), "`int8` names none"),
         (CalibrationConfig(labels="affectnet8"), "`labels` affectnet8: choose from rafdb7"),
         (CalibrationConfig(collect=2), "INT8 ranges need at least"),
+        (CalibrationConfig(int8_gate=Gate.parse("au-agreement>=0.9")), "au-agreement: this bundle gives no action"),
     ],
 )
 def test_what_needs_a_language_model_is_refused_first(

@@ -166,6 +166,15 @@ def test_parquet_of_paths_of_bytes_and_of_pictures_as_datasets_has_them(tmp_path
     )
 
 
+@pytest.mark.parametrize("name", ["a:b.parquet", "file:a.parquet", "s3:/a.parquet", "caf\udce9.parquet"])
+def test_the_name_of_a_parquet_file_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    with Path(name).open("wb") as file:
+        pyarrow.parquet.write_table(pyarrow.table({"path": ["x.jpg"]}), file)
+    assert [item.name for item in Listing([name])] == [os.path.join(os.path.dirname(name), "x.jpg")]
+
+
 def test_a_parquet_file_of_no_clear_column_asks_for_one(tmp_path: Path) -> None:
     path = tmp_path / "two.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"left": [FACE], "right": [b""]}), path)

@@ -65,6 +65,17 @@ def test_a_second_run_reads_nothing_and_a_new_input_alone(engine: InProcess, pic
     assert engine.given == [str(pictures / "new.jpg")] and len(names_in(out)) == 13
 
 
+def test_a_folder_whose_name_looks_like_an_address(
+    engine: InProcess, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("s3:") / "run"
+    run(engine, out, pictures)
+    shutil.copy(pictures / "01.jpg", pictures / "00.jpg")
+    assert run(engine, out, pictures).unchanged == 11
+    assert len(names_in(out.absolute())) == 12
+
+
 def test_an_input_named_twice_is_read_once(engine: InProcess, pictures: Path, tmp_path: Path) -> None:
     counts = run(engine, tmp_path / "out", pictures, pictures / "00.jpg", pictures / "*.jpg")
     assert (counts.read, counts.twice) == (12, 9) and len(set(names_in(tmp_path / "out"))) == 12

@@ -113,6 +113,21 @@ def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
 
 
 @pytest.mark.slow
+def test_a_face_graph_in_int8_decides_on_action_units_as_full_precision_does(
+    bundle: Path, calibrate: Callable[..., Result]
+) -> None:
+    options = ["--types", "none", "--int8-gate", "agreement>=0.9,cosine>=0.9,au-agreement>=0.9"]
+    done = calibrate(*options, "--gate", "agreement>=0.8", int8="face")
+    assert done.exit_code == 0, done.output
+    face = Bundle.open(bundle, use_cache=False).manifest.components.face
+    assert face is not None
+    evidence = face.variants["int8"].evidence["action units"]
+    assert evidence["au_agreement"] >= 0.9 and evidence["samples"] == 16
+    left = calibrate("--types", "none", "--int8-gate", "au-agreement>=1.1", "--gate", "agreement>=0.8", int8="face")
+    assert left.exit_code == 0 and "face int8: left out. no INT8 form of face-fp32.onnx holds" in left.stderr
+
+
+@pytest.mark.slow
 def test_an_int8_graph_that_misses_its_gate_is_left_out_or_ends_it(
     bundle: Path, calibrate: Callable[..., Result]
 ) -> None:

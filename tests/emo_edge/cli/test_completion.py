@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,26 @@ def test_completing_a_command_imports_none() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def completed_line(folder: Path, line: bytes, **changes: str) -> subprocess.CompletedProcess[bytes]:
+    """Complete the last word of a line as bash has it done."""
+    words = {"COMP_WORDS": os.fsdecode(line), "COMP_CWORD": str(len(line.split(b" ")) - 1)}
+    environment = {**os.environ, **words, "_EMO_EDGE_COMPLETE": "bash_complete", **changes}
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'emo-edge'; from emo_edge.cli import main; main()"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+
+
+def test_names_that_no_line_holds_are_left_out(tmp_path: Path) -> None:
+    for name in (b"emo-\xe9", b"emo-\nx", b"emo-mine"):
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+    ended = completed_line(tmp_path, b"emo-edge infer emo")
+    assert (ended.returncode, ended.stdout.split()) == (0, [b"plain,emo-tiny", b"plain,emo-mine"])
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"), [(b"emo-edge infer b\xe9", {}), (b"emo-edge infer", {"COMP_CWORD": "many"})]
+)
+def test_what_cannot_be_completed_prints_nothing(tmp_path: Path, line: bytes, changes: dict[str, str]) -> None:
+    ended = completed_line(tmp_path, line, **changes)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")

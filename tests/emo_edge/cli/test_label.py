@@ -86,6 +86,17 @@ def test_a_run_that_is_stopped_goes_on(
     assert sources(out) == sorted(map(str, pictures.iterdir()))
 
 
+def test_the_stated_purpose_is_one_of_the_settings_of_a_run(label_bundle: Path, tmp_path: Path) -> None:
+    shutil.copy(DRAWINGS[0], tmp_path / "a.jpg")
+    out = tmp_path / "out"
+    done = run(label_bundle, tmp_path / "a.jpg", "--out", out, "--purpose", "research")
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((out / "label-run.json").read_text(encoding="utf-8"))["settings"]
+    assert settings["deployment_purpose"] == "research"
+    other = run(label_bundle, tmp_path / "a.jpg", "--out", out)
+    assert other.returncode == 4 and "deployment_purpose" in other.stderr, other.stderr
+
+
 def test_errors_are_counted_and_skipped_entries_named(label_bundle: Path, tmp_path: Path) -> None:
     shutil.copy(DRAWINGS[0], tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(b"")

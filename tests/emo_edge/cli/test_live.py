@@ -70,6 +70,12 @@ def test_a_file_gives_events_of_the_schema(bundle: Path, video: Path) -> None:
     assert face["box"] == [0, 0, 64, 64] and frames[-1]["size"] == [64, 64]
 
 
+def test_the_stated_purpose_is_in_the_settings(bundle: Path, video: Path) -> None:
+    stated, plain = (lines_of(live(bundle, video, "--jsonl", *more).stdout)[0] for more in (["--purpose", "other"], []))
+    assert stated["settings"] == {**plain["settings"], "deployment_purpose": "other"}
+    assert live(bundle, video, "--purpose", "work").exit_code == 2
+
+
 def test_frames_are_thinned_and_their_drops_add_up(bundle: Path, video: Path) -> None:
     events = lines_of(live(bundle, video, "--jsonl", "--every", "500ms").stdout)
     assert [event["index"] for event in events if event["kind"] == "frame"] == [0, 5, 10]

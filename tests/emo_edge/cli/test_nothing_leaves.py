@@ -127,6 +127,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("selftest", "BUNDLE", "--samples", "1", "--rounds", "5", "--out", "report.json"),
         ("live", "BUNDLE", "CLIP", "--jsonl"),
         ("pulse", "CLIP"),
+        ("track", "BUNDLE", "CLIP", "--csv", "faces.csv"),
         ("demo", "--help"),
     ],
     ids=" ".join,
@@ -137,7 +138,7 @@ def test_a_command_writes_its_own_files_and_reaches_no_host(
     named = {"BUNDLE": str(tiny_bundle), "PICTURE": str(picture), "CLIP": str(clip)}
     traces = run_alone(tmp_path / "home", [*COMMAND, *(named.get(word, word) for word in words)])
     assert traces.code in (0, GATE), traces.errors
-    assert traces.files == (["here/report.json"] if "report.json" in words else [])
+    assert traces.files == [f"here/{name}" for name in ("faces.csv", "report.json") if name in words]
     assert not traces.attempts
 
 

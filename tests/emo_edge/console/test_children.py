@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
 
-from emo_edge.console.children import module_command
+from emo_edge.console.children import SAFE_PATH, guarded_start, module_command, safe_path
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("emo_edge", "runtimes", "export", "calibration", "benchmarks")
@@ -33,6 +37,23 @@ def test_arguments_and_the_main_name_are_as_with_python_m(tmp_path: Path) -> Non
     command[2] = command[2].replace("import sys;", f"import sys; sys.path.append({str(tmp_path)!r});")
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("__main__ ['--a', 'b c'] [") and "''" not in shown
+
+
+@pytest.mark.parametrize("guard", [safe_path, guarded_start, nullcontext])
+def test_workers_of_multiprocessing_import_nothing_from_the_current_folder(
+    guard: type[AbstractContextManager[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource_tracker.ensure_running()  # the third case would have it die
+    for name in ("random", "pickle", "struct", "multiprocessing", "emo_edge"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(SAFE_PATH, raising=False)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
+    with guard():
+        process = multiprocessing.get_context("spawn").Process(target=print, args=("read",))
+        process.start()
+    process.join(60)
+    assert process.exitcode == (7 if guard is nullcontext else 0)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ Commands:
   infer          Read the faces in SOURCES with BUNDLE.
   label          Write a row for every face in SOURCES to Parquet files, with
                  BUNDLE.
+  track          Write a row for every face in every frame of VIDEOS, with the
+                 face network of BUNDLE.
   pulse          Measure the pulse of the faces in SOURCES from the colour of
                  their skin. Not a medical device.
   live           Show the faces of SOURCE as they are now, with BUNDLE.
@@ -128,6 +130,9 @@ def test_every_kind_of_error_has_its_own_code() -> None:
     kinds_of_others = {errors.BundleError, errors.DeviceMemoryError, errors.EngineError, errors.UnsupportedCardError}
     # A skipped entry is no failure: its code is that of success.
     kinds_of_others |= {errors.PipelineStateError, errors.SkippedError}
+    # A task that cannot be asked so is wrong usage, and has the code of that.
+    kinds_of_others |= {errors.TaskError}
+    assert errors.TaskError.exit_code == click.UsageError.exit_code
     kinds_alone = set(KINDS) - kinds_of_others
     codes = [kind.exit_code for kind in kinds_alone]
     assert len(codes) == 6
@@ -233,6 +238,53 @@ def test_a_package_that_memory_is_too_short_for_is_not_missing() -> None:
     assert isinstance(error, errors.DeviceMemoryError)
 
 
+def test_a_library_that_comes_too_late_is_no_lack_of_memory() -> None:
+    text = "/usr/lib/aarch64-linux-gnu/libgomp.so.1: cannot allocate memory in static TLS block"
+    error = unloadable("cv2", ImportError(text))
+    assert isinstance(error, errors.MissingExtraError)
+    assert str(error).endswith("Do: export LD_PRELOAD=/usr/lib/aarch64-linux-gnu/libgomp.so.1")
+
+
+@pytest.mark.parametrize("kind", ["OSError", "RuntimeError", "ImportError"])
+@pytest.mark.parametrize("at_import", [True, False])
+def test_a_package_that_raises_the_loaders_words_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, at_import: bool
+) -> None:
+    package = tmp_path / "site-packages" / "torch"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise {kind}('libfoo.so.1: cannot open shared object file: No such file')")
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    lazy = {"needy": LazyCommand("needy:main", "Needs torch.")}
+    (tmp_path / "needy.py").write_text(
+        "import click\nfrom emo_edge.console.commands import EdgeCommand\n"
+        + ("import torch\n" if at_import else "")
+        + "@click.command(cls=EdgeCommand)\ndef main():\n    import torch\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "needy", raising=False)
+    result = run(LazyGroup("some", lazy=lazy), "needy")
+    assert result.exit_code == 3, result.exception
+    assert result.stderr.startswith("Error: torch is installed and cannot be loaded: the shared library libfoo.so.1 is")
+
+
+def test_no_error_of_usage_repeats_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "rtsp://user:secret@host/x"
+    monkeypatch.setattr("emo_edge.console.terminal._shown", {address: "rtsp://host/x"})
+    for arguments in (
+        ["infer", "b", "x.jpg", "--device", address],
+        ["infer", "b", "x", "--frames", address],
+        [address],
+    ):
+        result = run(main, *arguments)
+        assert result.exit_code == 2 and "rtsp://host/x" in result.stderr and "secret" not in result.stderr
+
+
+@pytest.mark.parametrize("error", [OSError("no reason"), RuntimeError("no reason")])
+def test_other_errors_without_a_reason_propagate(error: Exception) -> None:
+    assert run(failing(error)).exception is error
+
+
 @pytest.mark.parametrize("folder", ["site-packages", "target"])
 @pytest.mark.parametrize("module", ["cv2", "onnxruntime", "llama_cpp", "tokenizers", "openvino", "torch"])
 def test_every_command_names_the_library_that_a_package_lacks(tmp_path: Path, module: str, folder: str) -> None:
@@ -280,6 +332,19 @@ def test_an_error_of_the_system_is_one_message_and_its_exit_code(error: BaseExce
     assert (result.exit_code, result.stdout) == (code, "working\n")
     assert result.stderr.removeprefix("Error: ").startswith(message)
     assert len(result.stderr.splitlines()) == (1 if message else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="waits for a system with /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["infer", "--help"], ["import", "gguf", "--help"]])
+def test_a_help_that_cannot_be_written_is_one_error(words: list[str]) -> None:
+    code = "from emo_edge.cli import main\nmain()"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 4, ended.stderr
+    assert ended.stderr.startswith("Error: the output: cannot be written (No space left on device)")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_damaged_file_is_not_blamed_for_a_failed_allocation() -> None:

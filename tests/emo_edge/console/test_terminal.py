@@ -16,7 +16,7 @@ from emo_edge.console import terminal
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import PrintableFormatter, echo
 from emo_edge.errors import InputError
-from emo_edge.utils.text import UNPRINTABLE, printable, quoted
+from emo_edge.utils.text import UNPRINTABLE, printable, quoted, readable_name, utf8_text
 
 HOSTILE = "".join(
     chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -34,7 +34,29 @@ def test_every_control_character_is_escaped(character: str) -> None:
 
 
 def test_half_a_surrogate_pair_of_a_file_name_is_escaped() -> None:
-    assert printable(b"caf\xe9.mp4".decode("utf-8", "surrogateescape")) == "caf\\udce9.mp4"
+    name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
+    assert printable(name) == utf8_text(name) == "caf\\xe9.mp4"
+    assert printable("\ud83d") == "\\ud83d"
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.jpg", "li\nne.jpg", "esc\x1b[31m.jpg", "rtl\u202egpj.jpg", "a\tb.jpg"])
+def test_a_name_of_the_command_line_has_one_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["emo-edge", "infer", "b", name])
+    echo(f"{name}: no such file")
+    echo(json.dumps([name]))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{readable_name(name)}: no such file" and first.startswith("$'")
+    assert json.loads(second) == [name]
+
+
+def test_a_name_with_a_delete_leaves_json_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["emo-edge", "a\x7fb"])
+    echo(json.dumps(["a\x7fb"]))
+    assert json.loads(capsys.readouterr().out) == ["a\x7fb"]
 
 
 def test_text_of_every_script_stays() -> None:

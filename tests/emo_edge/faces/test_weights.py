@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,7 +122,10 @@ def test_a_file_is_taken_if_its_content_is_known(tmp_path: Path, monkeypatch: py
     refused = get("--from", str(tmp_path / "own.onnx"))
     assert (refused.exit_code, "its sha256 is another" in refused.stderr) == (4, True)
     assert installed_weights("yunet").read_bytes() == CONTENT, "the file that was there stays"
-    assert "cannot be read" in get("--from", str(tmp_path)).stderr
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+        assert "cannot be read (no plain file)" in get("--from", str(other)).stderr
+    assert "cannot be read (No such file" in get("--from", str(tmp_path / "none")).stderr
 
 
 def test_weights_that_changed_are_not_opened(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media import pipes
 from emo_edge.media.folders import folder_entries, image_paths
 from emo_edge.media.images import read_image, write_image
+from emo_edge.media.photos import read_photo
 from emo_edge.media.sources import classify_source
 
 PICTURE = np.full((9, 7, 3), 80, np.uint8)
@@ -67,6 +68,21 @@ def test_a_format_of_the_extra_names_it(folder: Path, monkeypatch: pytest.Monkey
         read_image(folder / "d.tif")
 
 
+@pytest.mark.parametrize("package", ["PIL", "pillow_heif"])
+def test_a_package_that_does_not_load_is_not_a_damaged_picture(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    broken = tmp_path / "site-packages" / package
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libfoo.so.1: cannot open shared object file: No such')")
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(broken.parent)
+    kind = "TIFF" if package == "PIL" else "HEIC"
+    with pytest.raises(MissingExtraError, match=f"{package} is installed and .* shared library libfoo.so.1 is missing"):
+        read_photo(b"", kind, 1000)
+
+
 def test_sources_that_are_no_files_are_named(folder: Path) -> None:
     assert classify_source("-") == "image"
     assert classify_source(str(folder / "m.jpg")) == "image"
@@ -102,7 +118,8 @@ def test_a_fifo_without_a_writer_says_what_it_waits_for(
 
 READ = """
 from emo_edge.errors import InputError
-from emo_edge.media.images import read_image
+from emo_edge.media.images import read_image, write_image
+from emo_edge.media.photos import read_photo
 try:
     print(read_image("-", max_bytes=10_000).shape)
 except InputError as error:

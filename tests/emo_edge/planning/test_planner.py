@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.bundle.gguf_header import read_gguf_header
 from emo_edge.bundle.manifest import QuestionCache
-from emo_edge.bundle.model_shape import ModelShape, QFormerShape, known_shape
+from emo_edge.bundle.model_shape import ModelShape, QFormerShape, UnitsShape, known_shape
 from emo_edge.errors import CheckpointError, DeviceError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.random_weights import random_config
@@ -307,6 +307,8 @@ def test_shapes_are_those_of_the_configs(name: str, config: EmoLlamaConfig) -> N
         info = config.face_info
         mined = (info.num_tokens, info.hidden_size, info.num_heads, info.global_grid, info.mlp_size)
         assert tuple(vars(shape.face_info).values()) == mined
+    units = config.action_units
+    assert shape.units == (UnitsShape(len(units.units), units.hidden_size, units.intensity) if units else None)
 
 
 def test_a_bundle_and_its_shape_give_the_same_plan(tiny_bundle: Path) -> None:

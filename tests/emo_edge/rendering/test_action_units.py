@@ -20,7 +20,7 @@ from emo_edge.inference.results import EmotionResult, Settings, SourceResult
 from emo_edge.inference.rows import columns, rows, unit_columns
 from emo_edge.rendering.live_writers import LiveCsv
 from emo_edge.rendering.panels import panel_of
-from emo_edge.rendering.result_writers import JsonLinesWriter
+from emo_edge.rendering.result_writers import JsonLinesWriter, result_json
 from emo_edge.rendering.tables.schema import column_type, table_schema
 from emo_edge.rendering.text import face_text
 from tests.emo_edge.bundle.test_action_units import with_units
@@ -34,6 +34,7 @@ UNITS = {
 SETTINGS = Settings("b", "p", {}, "cpu", "haar", ("joy", "rage"), "?", False, 1.0, False, "", "0")
 PLAIN = EmotionResult((0.0, 0.0, 9.0, 9.0), None, 1, {"joy": 0.75, "rage": 0.25}, None, {}, {}, SETTINGS)
 RESULT = replace(PLAIN, action_units=UNITS)
+SCHEMAS = Path(emo_edge.__file__).parent / "schemas"
 IMAGE = np.zeros((9, 9, 3), np.uint8)
 WITHOUT_INTENSITY = {name: replace(unit, intensity=None) for name, unit in UNITS.items()}
 
@@ -97,8 +98,7 @@ def test_a_panel_lists_the_most_probable_active_units_in_their_order() -> None:
 
 
 def test_live_events_carry_them_and_fit_the_schema() -> None:
-    schemas = Path(emo_edge.__file__).parent / "schemas"
-    schema = json.loads((schemas / "live-event-1.json").read_text(encoding="utf-8"))
+    schema = json.loads((SCHEMAS / "live-event-1.json").read_text(encoding="utf-8"))
     for result in (RESULT, PLAIN, None):
         written = event(result).to_dict()
         jsonschema.validate(written, schema)
@@ -117,10 +117,20 @@ def test_live_csv_has_their_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert (second["AU12"], second["id"], second["detected"]) == ("", "3", "1")
 
 
+@pytest.mark.parametrize("units", [UNITS, {"AU1": UNITS["AU1"]}])
+def test_compact_json_has_the_active_ones_alone(units: dict[str, UnitReading]) -> None:
+    result = SourceResult("a.jpg", "image", [replace(PLAIN, action_units=units)], IMAGE)
+    whole, compact = (result_json(result, compact=compact) for compact in (False, True))
+    schema = json.loads((SCHEMAS / "result-2.json").read_text(encoding="utf-8"))
+    for document, names in ((whole, list(units)), (compact, [name for name in units if units[name].active])):
+        jsonschema.validate(document, schema)
+        assert list(document["readings"][0]["action_units"]) == names
+
+
 @pytest.mark.parametrize("units", [False, True])
 def test_the_head_of_json_lines_names_the_version_of_the_results(
     units: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    JsonLinesWriter(SETTINGS, "?", compact=False, units=units).begin()
+    JsonLinesWriter(SETTINGS, "?", compact=False, version=2 if units else 1).begin()
     version = SourceResult("a.jpg", "image", [RESULT if units else PLAIN], IMAGE).to_dict()["result_version"]
     assert json.loads(capsys.readouterr().out)["result_version"] == version

@@ -48,6 +48,17 @@ def test_an_mp4_has_the_time_stamps_and_is_h264(tmp_path: Path) -> None:
     assert duration(tmp_path / "b.mp4") == pytest.approx(VARIABLE[-1] + 0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("with_pyav", [True, False])
+@pytest.mark.parametrize("name", ["http:a.mp4", "c:a.mp4", "file:a.avi"])
+def test_a_name_that_looks_like_a_protocol_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, with_pyav: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video_writers, "has_pyav", lambda: with_pyav)
+    assert written(Path(name), images(VARIABLE))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4"])
 def test_a_constant_rate_repeats_frames(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_writers, "has_pyav", lambda: False)

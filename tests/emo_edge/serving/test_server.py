@@ -410,6 +410,8 @@ def test_what_the_command_refuses(small_bundle: Path, tmp_path: Path) -> None:
         for options, code, said in (
             (["--host", "0.0.0.0"], 2, "--token-file"),
             (["--host", "0.0.0.0", "--token-file", str(tmp_path / "token")], 4, "at least 16"),
+            (["--token-file", "/dev/zero"], 4, "(a device); name a file"),
+            (["--token-file", str(tmp_path)], 4, "Is a directory"),
             (["--tls-cert", "x"], 2, "go together"),
             (["--tls-cert", "x", "--tls-key", "y"], 4, "no such file"),
             (["--port", port], 4, "another --port"),

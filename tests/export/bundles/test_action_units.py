@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 
+import emo_edge
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.face_crops import crop_face
 from emo_edge.bundle.reader import Bundle
@@ -128,6 +131,8 @@ def test_a_checkpoint_without_units_gives_version_1(tmp_path: Path) -> None:
     written = bundle_from_face_network(plain, tmp_path / "new", ("fp32",), packaged_samples(2))
     text = (written.directory / "manifest.json").read_text(encoding="utf-8")
     assert written.manifest.bundle_version == 1 and "action_units" not in text and "au_" not in text
+    schema = Path(emo_edge.__file__).parent / "schemas" / "manifest-1.json"
+    jsonschema.validate(json.loads(text), json.loads(schema.read_text(encoding="utf-8")))
 
 
 def test_the_units_weights_have_names_of_their_own() -> None:

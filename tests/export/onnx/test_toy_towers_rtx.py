@@ -16,16 +16,20 @@ import numpy as np
 import pytest
 import torch
 
+from emo_edge.benchmarks.emo_tiny.config import TINY
 from emo_edge.bundle.engine_settings import RowRange, axis_ranges, shape_ranges
 from emo_edge.bundle.face_crops import CropSettings
 from emo_edge.calibration.int8.component import EvalSet, Int8Task, planned_component
 from emo_edge.calibration.int8.qdq_graph import int8_from_float
 from emo_edge.calibration.int8.ranges import gather_ranges
+from emo_edge.export.configs.action_units import AuFormerConfig, SaclConfig
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.configs.networks import FaceConfig, LandmarkConfig, OnnxGraphConfig, VisionConfig
 from emo_edge.export.importers.random_weights import random_landmark_network
+from emo_edge.export.models.action_units.auformer import AuFormer
 from emo_edge.export.onnx.export import (
     in_precision,
+    onnx_from_auformer,
     onnx_from_component,
     onnx_from_face_network,
     onnx_from_label_network,
@@ -40,7 +44,7 @@ from emo_edge.metrics.gates import INT8_GATE
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import builder as engine_builder
 from emo_edge.runtimes.tensorrt.build_config import EngineConfig
-from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.taxonomy import ACTION_UNITS, LABEL_SETS
 from emo_edge.tensors import Tensor, TensorSpec
 
 trt = pytest.importorskip("tensorrt_rtx", reason="waits for a system that tensorrt-rtx is made for")
@@ -62,6 +66,11 @@ FACE = FaceConfig(
     decoder_heads=4,
     decoder_mlp_size=64,
 )
+SACL = SaclConfig(units=ACTION_UNITS, intensity=True, hidden_size=32)
+AUFORMER = AuFormerConfig(
+    units=ACTION_UNITS, intensity=True, tower=TINY.vision, image_size=TINY.vision.image_size, expert_size=4
+)
+"""On emo-tiny's tower: an expert for each of 17 units at twice the places of six blocks."""
 SAMPLES, FEW = 16, 4
 """Pictures that ranges and plan are by, and that each block is measured on."""
 FORMS = ("fp32", "fp16", "int8", "int8 on fp16")
@@ -121,6 +130,10 @@ MAKERS: dict[str, Callable[[Any], Graph]] = {
     "projector": lambda toy: onnx_from_component(model_of(toy, vision=CLIP.model_dump()), "connector"),
     "LDP": lambda toy: onnx_from_component(ldp_model(toy), "connector"),
     "FaceXFormer": lambda toy: onnx_from_face_network(FaceNetwork(FaceXFormerConfig(face=FACE)).eval()),
+    "FaceXFormer with SACL": lambda toy: onnx_from_face_network(
+        FaceNetwork(FaceXFormerConfig(face=FACE, action_units=SACL)).eval()
+    ),
+    "AUFormer": lambda toy: onnx_from_auformer(AuFormer(AUFORMER).eval()),
     "landmark token": landmark_token,
     "mini-Xception": lambda toy: onnx_from_label_network(label_network()),
     "graph of labels": lambda toy: label_graph(),

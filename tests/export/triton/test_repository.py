@@ -161,6 +161,60 @@ def test_what_appears_meanwhile_is_not_replaced(opened: Bundle, tmp_path: Path) 
     assert [path.name for path in tmp_path.rglob("*")] == ["models", "mine.txt"]
 
 
+def test_a_repository_of_ours_is_replaced_if_it_is_asked_for(opened: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "models"
+    write_repository(opened, target, RepositorySettings(labels=("joy", "rage")))
+    cached = target / "emo_edge/1/__pycache__/model.cpython-310.pyc"
+    cached.parent.mkdir()
+    cached.write_bytes(b"of the server")
+    with pytest.raises(InputError, match=r"already there; .* or `overwrite`"):
+        write_repository(opened, target, RepositorySettings())
+    write_repository(opened, target, RepositorySettings(labels=("joy", "fear")), overwrite=True)
+    assert parsed(target / "emo_edge").parameters["labels"].string_value == "joy,fear"
+    assert not cached.exists() and [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+def change_folder(folder: Path, change: str) -> None:
+    if change == "git":
+        (folder / ".git").mkdir()
+        (folder / ".git/HEAD").write_text("ref")
+    elif change == "empty file":
+        (folder / "notes").write_text("")
+    elif change == "config":
+        (folder / "vision/config.pbtxt").write_text("mine")
+    elif change == "link":
+        (folder / "link").symlink_to("/etc")
+    else:
+        (folder / "emo_edge/1/model.py").unlink()
+        (folder / "emo_edge/1/model.py").symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("change", ["git", "empty file", "config", "link", "device"])
+def test_nothing_of_the_users_is_replaced(opened: Bundle, tmp_path: Path, change: str) -> None:
+    target = tmp_path / "models"
+    write_repository(opened, target, RepositorySettings())
+    change_folder(target, change)
+    before = sorted(target.rglob("*"))
+    with pytest.raises(InputError, match=r"models: (holds files that are not|was changed since).*; move them"):
+        write_repository(opened, target, RepositorySettings(), overwrite=True)
+    assert sorted(target.rglob("*")) == before and [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+@pytest.mark.parametrize("listing", [None, "{}", "[", '{"files": []}'])
+def test_a_folder_without_our_list_is_foreign(opened: Bundle, tmp_path: Path, listing: str | None) -> None:
+    target = tmp_path / "models"
+    (target / "emo_edge/1").mkdir(parents=True)
+    (target / "emo_edge/config.pbtxt").write_text("mine")
+    if listing is not None:
+        (target / "emo_edge/1/written.json").write_text(listing)
+    with pytest.raises(InputError, match="no repository of ours; give another name"):
+        write_repository(opened, target, RepositorySettings(), overwrite=True)
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    with pytest.raises(InputError, match="already there; give another name"):
+        write_repository(opened, link, RepositorySettings(), overwrite=True)
+
+
 def test_plans_are_those_of_this_machine_s_cache(
     opened: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,25 @@ def test_short_memory_is_told_and_feeds_are_cut(bundle: Bundle, monkeypatch: pyt
             session.run({"image": images[:1]})
 
 
+@pytest.mark.parametrize(
+    ("device", "package", "opener"),
+    [("openvino", "openvino", "openvino.load_openvino"), ("cuda", "onnxruntime", "open_onnxruntime")],
+)
+def test_an_engine_that_does_not_load_names_the_library_it_lacks(
+    device: str, package: str, opener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ImportError("libfoo.so.1: cannot open shared object file: No such file or directory", name=package)
+
+    monkeypatch.setattr(f"emo_edge.runtimes.loading.device_choice.{opener}", broken)
+    with pytest.raises(MissingExtraError, match=f"^{package} is installed and .* libfoo.so.1 is missing"):
+        device_choice.usable_devices(device)
+    (*_, (name, reason)) = device_choice.usable_devices("auto")
+    assert name == "cpu"
+    if device == "cuda":
+        assert "not cuda: onnxruntime is installed and cannot be loaded: the shared library libfoo.so.1" in reason
+
+
 def test_without_openvino_its_extra_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'openvino'", name="openvino")

@@ -413,6 +413,7 @@ def healthy(**changes: EngineReport) -> list[EngineReport]:
 
 RTX = (CudaDevice("NVIDIA GeForce RTX 4070", 12282 << 20, "570.86", "8.9"),)
 REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+NO_LIBRARY = "cannot open shared object file: No such file or directory"
 TWO_RUNTIMES = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
 
 
@@ -441,6 +442,31 @@ TWO_RUNTIMES = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
             engine("onnxruntime", "broken", packages={"onnxruntime-gpu": "1.32.0"}, problem="ended by SIGSEGV"),
             (),
             ["pip install --force-reinstall --no-deps onnxruntime-gpu"],
+        ),
+        (
+            engine("llama_cpp", "broken", problem=f"RuntimeError: Failed: libgomp.so.1: {NO_LIBRARY}"),
+            (),
+            ["sudo apt install libgomp1"],
+        ),
+        (
+            engine("av", "broken", packages={"av": "18.1.0"}, problem=f"ImportError: libfoo.so.1: {NO_LIBRARY}"),
+            (),
+            ["pip install --force-reinstall --no-deps av"],
+        ),
+        (
+            engine("pillow_heif", "broken", packages={"pillow-heif": "1.8.1"}, problem=f"libfoo.so.1: {NO_LIBRARY}"),
+            (),
+            ["pip install --force-reinstall --no-deps pillow pillow-heif"],
+        ),
+        (
+            engine("cv2", "broken", problem="/lib/libgomp.so.1: cannot allocate memory in static TLS block"),
+            (),
+            ["export LD_PRELOAD=/lib/libgomp.so.1"],
+        ),
+        (
+            engine("cv2", "broken", packages={"opencv-python": "4.14.0"}, problem=f"libGL.so.1: {NO_LIBRARY}"),
+            (),
+            ['pip uninstall -y opencv-python && pip install "opencv-python-headless<5"'],
         ),
         (
             engine("tokenizers", "broken", problem="ModuleNotFoundError: No module named 'huggingface_hub'"),

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from emo_edge.diagnostics.doctor.repair_steps import FORMATS
 from emo_edge.diagnostics.trials import cuda, llama
 from emo_edge.diagnostics.trials.check import ENGINES, Engine, EngineReport, check_engine, check_engines
 from emo_edge.diagnostics.trials.llama import NO_MODEL
@@ -89,10 +90,15 @@ def test_a_folder_of_the_engines_name_is_not_the_engine(tmp_path: Path, monkeypa
 
 def test_the_engines_of_this_machine_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = {report.module: report for report in check_engines(engines=[e for e in ENGINES if e.needed])}
+    found = {
+        report.module: report
+        for report in check_engines(engines=[e for e in ENGINES if e.needed or e.module in FORMATS])
+    }
     assert {name: report.state for name, report in found.items()} == dict.fromkeys(found, "works")
     assert found["onnxruntime"].facts["cpu"] == "works"
     assert found["cv2"].facts["cascades"] == "work"
+    assert found["av"].facts["H.264 decoder"] == "yes"
+    assert found.keys() >= set(FORMATS)
     assert found["llama_cpp"].facts["model"] == NO_MODEL
 
 

@@ -139,6 +139,15 @@ def test_hugging_face_datasets_reads_it(parquet: Path, tmp_path: Path) -> None:
     assert loaded["label"] == [row["label"] for row in pyarrow.parquet.read_table(parquet).to_pylist()]
 
 
+@pytest.mark.parametrize("name", ["a:b.parquet", "s3:a.csv"])
+def test_a_name_that_looks_like_an_address_is_a_file(
+    setup: TableSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(setup, Path(), name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_table_is_whole_or_not_there(setup: TableSetup, tmp_path: Path) -> None:
     target = tmp_path / "faces.parquet"
     with pytest.raises(KeyboardInterrupt), TableOutput(target, setup) as table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,28 @@ def test_a_token_that_cannot_be_used(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError, match="token") as caught:
         read_token(tmp_path / "token")
     assert content == b"" or content.decode("latin-1") not in str(caught.value)
+
+
+def test_a_token_that_a_program_writes(tmp_path: Path) -> None:
+    """As a shell's ``<(pass show camera)`` does."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(f"{TOKEN}\n",))
+    writer.start()
+    assert read_token(tmp_path / "pipe") == TOKEN
+    writer.join()
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/dev/urandom"])
+def test_a_device_is_not_read_without_end(path: str) -> None:
+    with pytest.raises(InputError, match="a device"):
+        read_token(Path(path))
+
+
+def test_a_long_file_is_not_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "token").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="at most 4096"):
+        read_token(tmp_path / "token")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
