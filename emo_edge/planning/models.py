@@ -99,9 +99,9 @@ class BundleModel:
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
         """Count the work of a component's graph; of an mmproj by the sizes of its tower."""
-        if self._tower and component in GRAPHS:
+        if self._tower and component == "vision":
             precision: Precision = "fp32" if variant in UNQUANTIZED_TOWERS else "fp16"
-            return vision_work(self._tower, batch).in_precision(precision) if component == "vision" else Work(())
+            return vision_work(self._tower, batch).in_precision(precision)
         return self._counted(component, variant, batch, question)
 
     def stored(self, component: str, variant: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.planning.models import BundleModel
+from emo_edge.tracking.network import FaceNetwork as FollowedNetwork
+from emo_edge.tracking.network import followed_part
 from tests.export.models.action_units.test_auformer import random_model
 
 SCHEMAS = Path(__file__).parents[3] / "emo_edge" / "schemas"
@@ -131,6 +134,32 @@ def test_infer_writes_them_in_every_form(bundle: Bundle, picture: Path) -> None:
     assert list(result["readings"][0]["action_units"]) == ["AU1", "AU4", "AU12"]
     header = run(*words, "--csv").stdout.splitlines()[0].split(",")
     assert [name for name in header if name.startswith("AU")][:3] == ["AU1", "AU1_active", "AU1_intensity"]
+
+
+def test_it_tells_the_same_without_emotions(bundle: Bundle) -> None:
+    image = packaged_samples(1)[0].image
+    results = []
+    for emotions in (True, False):
+        with EmotionPipeline.open(bundle, device="cpu", detector=WholeImage(), emotions=emotions) as pipeline:
+            results.append(pipeline.read(image)[0].action_units)
+    assert results[0] == results[1]
+
+
+def test_track_follows_it(bundle: Bundle, checkpoint: Path) -> None:
+    sample = packaged_samples(1)[0]
+    assert sample.box is not None
+    with FollowedNetwork.open(bundle, device="cpu", profile="exact", threads=None) as network:
+        crop = network.crop(sample.image, sample.box, "whole")
+        (row,) = network.rows([crop])
+        face = network.face(row, 0, sample.box, None)
+        assert network.contents.units == (1, 4, 12) and not network.contents.geometry
+        assert network.settings()["variant"] == "fp32"
+    outputs = AuNetwork.from_pretrained(checkpoint).graph_outputs(crop.pixels[None])
+    np.testing.assert_allclose(face.presence, 1 / (1 + np.exp(-outputs["au_presence"][0].astype(float))), atol=1e-4)
+    np.testing.assert_allclose(face.intensity, outputs["au_intensity"][0], atol=1e-3)
+    both = bundle.manifest.components.model_copy(update={"face": bundle.manifest.components.au})
+    with pytest.raises(BundleError, match="track follows one network"):
+        followed_part(replace(bundle, manifest=bundle.manifest.model_copy(update={"components": both})))
 
 
 def test_label_writes_a_table(bundle: Bundle, picture: Path, tmp_path: Path) -> None:
