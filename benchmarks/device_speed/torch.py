@@ -46,9 +46,10 @@ def graph_contenders(
     contenders = []
     for precision in PRECISIONS[processor]:
         load: Callable[[], Any] = partial(_loaded, checkpoint, processor, precision, stream=True)
+        kind = "graphs"
         if part == "au":
-            load = partial(_loaded_units, checkpoint, processor, precision)
-        model = partial(models.get, ("graphs", processor, precision), load)
+            kind, load = "units", partial(_loaded_units, checkpoint, processor, precision)
+        model = partial(models.get, (kind, processor, precision), load)
         contenders.append(Contender(EAGER, processor, precision, partial(_graph_call, model, part, feed)))
         if part == "vision" and compiled:
             for name, mode in COMPILED[processor].items():
@@ -101,7 +102,13 @@ def _free_bytes(processor: str) -> int | None:
 
 
 def _graph_call(model: Callable[[], Any], part: str, feed: Feed) -> Call:
-    compute = {"vision": _vision, "connector": _connector, "face": _face, "au": _units}[part]
+    parts: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
+        "vision": _vision,
+        "connector": _connector,
+        "face": _face,
+        "au": _units,
+    }
+    compute = parts[part]
     return Call(partial(_computed, partial(compute, model(), feed)))
 
 

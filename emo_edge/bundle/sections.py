@@ -340,7 +340,7 @@ class ManifestSections(GrowingSection):
 
     @property
     def network_tells(self) -> str:
-        """What such a network gives where it gives no labels, for messages."""
+        """Outputs of such a network that gives no labels, for messages."""
         return "face facts" if self.gives_face_facts else "action units"
 
     @property

@@ -164,7 +164,7 @@ def _network_settings(config: NetworkConfig) -> dict[str, Any]:
     """Return what the manifest says of a network alone: its crop, its rows, its labels and their temperature."""
     if not isinstance(config, LabelNetworkConfig):
         units = action_units(config)
-        shared = {"bundle_version": version_with(units), "label_sets": {}, "action_units": units}
+        shared: dict[str, Any] = {"bundle_version": version_with(units), "label_sets": {}, "action_units": units}
         if isinstance(config, AuNetworkConfig):
             crops = Preprocessing(vision=None, face=None, au=config.crop)
             return {**shared, "preprocessing": crops, "face_labels": FaceLabels()}
