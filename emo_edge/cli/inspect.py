@@ -87,7 +87,11 @@ def described(manifest: Manifest) -> str:
         mark = " (default)" if name == manifest.default_profile else ""
         own = f"{profile.au or '-':<8} " if au else ""
         row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {own}{profile.language or '-':<9} "
-        measured = _labels(profile.evidence) if manifest.label_sets else f"is the {_only_graph(manifest)} graph alone"
+        measured = f"is the {_only_graph(manifest)} graph alone"
+        if manifest.label_sets:
+            measured = _labels(profile.evidence)
+        elif AU_AGREEMENT in profile.evidence:
+            measured = f"agreement on action units {profile.evidence[AU_AGREEMENT]:.4f}"
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]

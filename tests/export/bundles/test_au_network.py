@@ -250,12 +250,6 @@ def test_a_network_without_intensities_gives_none(tracing_once: Tracing, tmp_pat
     assert all(unit.intensity is None and unit.level is None for unit in result.action_units.values())
 
 
-def test_calibrate_says_that_there_is_nothing_to_make(bundle: Bundle, checkpoint: Path) -> None:
-    done = run("calibrate", bundle.directory, "--checkpoint", checkpoint, "--samples", "synthetic:200")
-    assert done.exit_code == 4, done.output
-    assert "a network of action units alone; there is no language model to calibrate, and its graph" in done.stderr
-
-
 def test_it_is_no_part_of_another_model(checkpoint: Path, bundle: Bundle) -> None:
     with pytest.raises(InputError, match="a network of action units; beside a language model stands a network of face"):
         face_component(ExportRun(checkpoint, None, [], None, QUIET), ("fp32",))  # type: ignore[arg-type]
