@@ -7,7 +7,6 @@ drawings of the seed `TRAIN_SEED`, thresholds are chosen on those of `THRESHOLD_
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -229,7 +228,8 @@ def main(
     write_json(out / "units.json", {"machine": describe_machine(), "thresholds": list(thresholds), **measured})
     write_with_units(checkpoint, out / "checkpoint", network, thresholds, files.log)
     click.echo(summary(measured))
-    click.echo(f"{out / 'checkpoint'} written; thresholds {json.dumps(list(thresholds))}", file=sys.stderr)
+    listed = ", ".join(f"{value:g}" for value in thresholds)
+    click.echo(f"{out / 'checkpoint'} written; thresholds {listed}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -84,12 +84,14 @@ def own_bundle(name: Path) -> Path:
 
 
 def cached_bundle(model: str) -> Path | None:
-    """Return the folder of a packaged model's bundle that this version made; None where there is no intact one.
+    """Return the folder of the bundle that this version made of a packaged model; None where there is no intact one.
 
-    One of the present tools and compared on all drawings is preferred.
+    One of the present tools and compared on all drawings is preferred. A bundle of other weights or of another config
+    of that name is never taken.
     """
-    present = str(_digest(model))
-    paths = sorted(cached_folders(model), key=lambda path: (present in path.name, path.name.endswith(f"-{COMPARED}")))
+    present, weights = str(_digest(model)), f"-{_checkpoint_digest(model)}-"
+    folders = [path for path in cached_folders(model) if weights in path.name]
+    paths = sorted(folders, key=lambda path: (present in path.name, path.name.endswith(f"-{COMPARED}")))
     for path in reversed(paths):
         try:
             return Bundle.open(path).directory
@@ -185,11 +187,13 @@ def _require_any(sources: Sequence[str]) -> None:
 
 
 def _digest(model: str) -> str | None:
-    """Hash all that a packaged model's bundle depends on; None where a tool to make it is missing."""
+    """Hash a packaged model, and the tools that its bundle depends on; None where a tool to make it is missing."""
     tools = _tools()
-    if tools is None:
-        return None
-    return _hashed([*(sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")), *tools])
+    return None if tools is None else f"{_checkpoint_digest(model)}-{_hashed(tools)}"
+
+
+def _checkpoint_digest(model: str) -> str:
+    return _hashed([sha256_of(MODELS / model / name) for name in ("model.safetensors", "config.json")])
 
 
 def _tools() -> list[str] | None:

@@ -162,7 +162,7 @@ def ended_errors(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = shown_text(error.message)
+        error.__dict__["message"] = shown_text(error.message)  # final for type checkers from click 8.5 on
         raise
     except EmoEdgeError as error:
         # A loader that has no memory calls the file damaged.

@@ -106,7 +106,7 @@ def load_model(path: Path, *, gpu_layers: int = 0, extra_buffers: bool = True, v
 
 
 def fast_path_is_safe(path: Path, *, information: str | None = None, command: Sequence[str] | None = None) -> bool:
-    """Return True if llama.cpp may repack this model's weights for the CPU's matrix units; warn if it may not.
+    """Return True if llama.cpp may repack this model's weights for the CPU's matrix units; warn, once, if it may not.
 
     ``information`` replaces llama.cpp's description of this machine and of the build, ``command`` the child that tries
     the file.
@@ -128,12 +128,18 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
         f"{build_key(information)} | tensor types {names}", child
     )
     if not safe:
-        logger.warning(
-            "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
-            'to fix it: CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches" pip install --force-reinstall '
-            "--no-binary llama-cpp-python llama-cpp-python"
-        )
+        _warn_of_amx()
     return safe
+
+
+@functools.cache
+def _warn_of_amx() -> None:
+    """Log, once a process: an export opens llama.cpp six times, a server as often as it is asked to."""
+    logger.warning(
+        "this build of llama.cpp is not safe on this CPU's AMX units, so they stay unused and prompts take longer; "
+        'to fix it: CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches" pip install --force-reinstall '
+        "--no-binary llama-cpp-python llama-cpp-python"
+    )
 
 
 def main(path: Path) -> None:

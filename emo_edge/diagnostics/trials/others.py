@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
+from typing import Any, Literal
 
 from emo_edge.diagnostics.trials.small_graph import SMALL_INPUT
 from emo_edge.faces import haar
@@ -42,7 +42,8 @@ def try_av() -> dict[str, str]:
     import av
 
     facts = {"version": str(av.__version__)}
-    for mode, name in (("r", "decoder"), ("w", "encoder")):
+    uses: tuple[tuple[Literal["r", "w"], str], ...] = (("r", "decoder"), ("w", "encoder"))
+    for mode, name in uses:
         try:
             av.codec.Codec("h264", mode)
         except av.codec.codec.UnknownCodecError:

@@ -58,8 +58,18 @@ class ExpertCore(nn.Module):
         """Mix each channel over a window of 3 x 3, by softmax of query times key; outside the map are zeros."""
         parts = torch.unflatten(self.context(middle), 1, (self.units, 3, -1))
         query, key, value = (parts[:, :, place].flatten(1, 2) for place in range(3))
-        weights = (query[:, None] * _windows(key)).softmax(1)
-        return (weights * _windows(value)).sum(1)
+        windows = torch.unflatten(self._neighbours(torch.cat([key, value], dim=1)), 1, (-1, WINDOW * WINDOW))
+        keys, values = windows.chunk(2, dim=1)
+        return ((query[:, :, None] * keys).softmax(2) * values).sum(2)
+
+    def _neighbours(self, cells: Tensor) -> Tensor:
+        """Return the nine neighbours of each cell, [N, 9 C, h, w] with those of a channel together, of [N, C, h, w].
+
+        A convolution with ones: nine slices of a map whose batch varies would be hundreds of layers in TensorRT.
+        """
+        ones = torch.eye(WINDOW * WINDOW, dtype=cells.dtype, device=cells.device).reshape(-1, 1, WINDOW, WINDOW)
+        channels = cells.shape[1]
+        return F.conv2d(cells, ones.repeat(channels, 1, 1, 1), padding=WINDOW // 2, groups=channels)
 
 
 class Experts(nn.Module):
@@ -204,11 +214,3 @@ def _to_map(tokens: Tensor, grid: int) -> Tensor:
 def _from_map(cells: Tensor, units: int) -> Tensor:
     """Return [N, U, P, r] of [N, U r, h, w]."""
     return torch.unflatten(cells.flatten(2), 1, (units, -1)).transpose(2, 3)
-
-
-def _windows(cells: Tensor) -> Tensor:
-    """Return the nine neighbours of each cell, [N, 9, C, h, w], of [N, C, h, w]."""
-    height, width = cells.shape[2:]
-    padded = F.pad(cells, (1, 1, 1, 1))
-    places = [(row, column) for row in range(WINDOW) for column in range(WINDOW)]
-    return torch.stack([padded[:, :, row : row + height, column : column + width] for row, column in places], dim=1)

@@ -29,7 +29,7 @@ def cached(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path / "empty")
     folder = tmp_path / "cache" / "emo-edge" / "bundles"
     folder.mkdir(parents=True)
-    link = folder / f"emo-tiny-{__version__}-0123456789ab-500"
+    link = folder / f"emo-tiny-{__version__}-{packaged_bundle._checkpoint_digest('emo-tiny')}-0123456789ab-500"
     link.symlink_to(tiny_bundle)
     return link
 
@@ -85,11 +85,17 @@ def test_a_folder_of_that_name_comes_first(cached: Path, tiny_bundle: Path) -> N
 
 
 def test_a_damaged_bundle_of_the_cache_is_not_taken(cached: Path) -> None:
-    other = cached.with_name(f"emo-tiny-{__version__}-fedcba987654-500")
+    other = cached.with_name(cached.name.replace("0123456789ab", "fedcba987654"))
     other.mkdir()
     (other / "manifest.json").write_text("{}")
     assert cached_bundle("emo-tiny") == cached
     cached.unlink()
+    assert cached_bundle("emo-tiny") is None
+
+
+def test_a_bundle_of_other_weights_is_not_taken(cached: Path) -> None:
+    digest = packaged_bundle._checkpoint_digest("emo-tiny")
+    cached.rename(cached.with_name(cached.name.replace(digest, digest[::-1])))
     assert cached_bundle("emo-tiny") is None
 
 

@@ -22,7 +22,7 @@ from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, build_llama, generate_tokens
 from emo_edge.export.reference.tokenizer import LanguageTokenizer
 from emo_edge.runtimes.base.sessions import Chunk, Sampling
-from emo_edge.runtimes.llama_cpp.library import ANSWERS_NAME, fast_path_is_safe, library
+from emo_edge.runtimes.llama_cpp.library import ANSWERS_NAME, _warn_of_amx, fast_path_is_safe, library
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.utils.cache import cache_directory
@@ -411,11 +411,15 @@ def test_a_crash_on_matrix_units_is_found_once_and_remembered(
     files: dict[str, Path], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for command in (CRASH, NEVER_RUN):
+        _warn_of_amx.cache_clear()  # as in another process
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             assert not fast_path_is_safe(files["q8_0"], information=AMX, command=command)
         assert 'CXXFLAGS="-fno-tree-dse -fno-dse -frecord-gcc-switches"' in caplog.text
         assert cache.is_file()
+    caplog.clear()
+    assert not fast_path_is_safe(files["q8_0"], information=AMX, command=NEVER_RUN)
+    assert not caplog.records, "once a process"
 
 
 def test_the_child_computes_the_real_file(files: dict[str, Path], cache: Path) -> None:
