@@ -15,6 +15,7 @@ STAGES = {
     "vision": "vision tower",
     "connector": "connector",
     "face": "face network",
+    "au": "network of action units",
     "prefill": "prefill",
     "labels": "prefill and label scores",
     "decode": "a token of an answer",

@@ -15,8 +15,10 @@ from emo_edge.benchmarks.device_speed.rounds import EAGER, Call, Contender, Outp
 from emo_edge.benchmarks.device_speed.stages import DECODED, Question
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.models.action_units.auformer import FoldedAuFormer
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
-from emo_edge.export.reference.frames import FrameFeatures, named_outputs, normalised_pixels
+from emo_edge.export.reference.face_network import AuNetwork
+from emo_edge.export.reference.frames import FrameFeatures, named_outputs, named_units, normalised_pixels
 from emo_edge.export.reference.layer_streaming import LAYERS
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.inference.probability import softmax
@@ -37,17 +39,17 @@ Feed = Mapping[str, Tensor]
 def graph_contenders(
     checkpoint: Path, part: str, processor: str, feed: Feed, models: SessionCache, *, compiled: bool
 ) -> list[Contender]:
-    """Return the contenders of ``vision``, ``connector`` or ``face`` on ``cpu`` or ``cuda``.
+    """Return the contenders of a graph, by its name in `GRAPHS`, on ``cpu`` or ``cuda``.
 
     The models are shared by the stages; the language model's layers stay on the disk.
     """
     contenders = []
     for precision in PRECISIONS[processor]:
-        model = partial(
-            models.get,
-            ("graphs", processor, precision),
-            partial(_loaded, checkpoint, processor, precision, stream=True),
-        )
+        load: Callable[[], Any] = partial(_loaded, checkpoint, processor, precision, stream=True)
+        kind = "graphs"
+        if part == "au":
+            kind, load = "units", partial(_loaded_units, checkpoint, processor, precision)
+        model = partial(models.get, (kind, processor, precision), load)
         contenders.append(Contender(EAGER, processor, precision, partial(_graph_call, model, part, feed)))
         if part == "vision" and compiled:
             for name, mode in COMPILED[processor].items():
@@ -71,14 +73,25 @@ def language_contenders(
 
 def _loaded(checkpoint: Path, processor: str, precision: str, *, stream: bool) -> Model:
     """Load the checkpoint; raise DeviceError without the device, DeviceMemoryError where the weights do not fit."""
-    if processor == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("PyTorch finds no CUDA device")
+    _require_device(processor)
     shapes = parameter_shapes(EmoLlamaConfig.from_pretrained(checkpoint))
     count = sum(prod(shape) for name, shape in shapes.items() if not (stream and name.startswith(LAYERS)))
     needed, free = count * DTYPES[precision].itemsize, _free_bytes(processor)
     if free is not None and needed > free:
         raise DeviceMemoryError(f"its weights take {needed / 1e9:.1f} GB in {precision}, {free / 1e9:.1f} GB are free")
     return Model.from_pretrained(checkpoint, dtype=DTYPES[precision], device=processor, stream=stream)
+
+
+def _loaded_units(checkpoint: Path, processor: str, precision: str) -> FoldedAuFormer:
+    """Load a network of action units, folded as its graph is; raise DeviceError without the device."""
+    _require_device(processor)
+    folded = FoldedAuFormer(AuNetwork.from_pretrained(checkpoint).network)
+    return folded.eval().requires_grad_(False).to(processor, DTYPES[precision])
+
+
+def _require_device(processor: str) -> None:
+    if processor == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("PyTorch finds no CUDA device")
 
 
 def _free_bytes(processor: str) -> int | None:
@@ -88,8 +101,14 @@ def _free_bytes(processor: str) -> int | None:
     return memory.available if memory else None
 
 
-def _graph_call(model: Callable[[], Model], part: str, feed: Feed) -> Call:
-    compute = {"vision": _vision, "connector": _connector, "face": _face}[part]
+def _graph_call(model: Callable[[], Any], part: str, feed: Feed) -> Call:
+    parts: dict[str, Callable[..., dict[str, torch.Tensor]]] = {
+        "vision": _vision,
+        "connector": _connector,
+        "face": _face,
+        "au": _units,
+    }
+    compute = parts[part]
     return Call(partial(_computed, partial(compute, model(), feed)))
 
 
@@ -125,6 +144,13 @@ def _face(model: Model, feed: Feed) -> dict[str, torch.Tensor]:
     named = named_outputs(outputs, units)
     tokens = model.face_tokens(FrameFeatures(outputs.face_map, outputs))
     return named if tokens is None else {**named, "face_tokens": tokens}
+
+
+def _units(model: FoldedAuFormer, feed: Feed) -> dict[str, torch.Tensor]:
+    tower, weight = model.model.config.tower, model.model.presence.weight
+    images = torch.from_numpy(feed["image"]).to(weight.device)
+    outputs = model(normalised_pixels(images, tower.image_mean, tower.image_std).to(weight.dtype))
+    return named_units(outputs)
 
 
 def _language_call(model: Model, stage: str, question: Question) -> Call:

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.bundle.manifest import LABEL_LOGITS, Profile, Variant
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.export.bundles.manifest import face_manifest
+from emo_edge.export.bundles.manifest import network_manifest
 from emo_edge.export.configs.checkpoint import LabelNetworkConfig
 from emo_edge.tensors import TensorSpec
 
@@ -74,5 +74,5 @@ def write_small_bundle(target: Path, graph: bytes | None = None) -> Path:
         path.write_bytes(graph or small_graph())
         variants = {PRECISION: Variant(files=(writer.entry(path),))}
         profiles = {"exact": Profile(vision=None, connector=None, face=PRECISION, language=None)}
-        writer.finish(face_manifest(small_config(), small_contracts(), variants, profiles, "small", {}))
+        writer.finish(network_manifest(small_config(), small_contracts(), variants, profiles, "small", {}))
     return target

@@ -193,7 +193,7 @@ def our_language(bundle: Path, variant: str, prompt: int, written: int, threads:
     opened = Bundle.open(bundle)
     component = opened.manifest.components.language
     if component is None:
-        raise InputError("a face network alone has no language model")
+        raise InputError(f"{bundle} is {opened.manifest.network_alone}: it has no language model")
     vocabulary = read_gguf_header(opened.files(component.variants[variant])[0]).shape().vocabulary
     with open_language(opened, component, variant, "cpu", threads) as session:
         return _read_and_written(session, vocabulary, prompt, written, calls)

@@ -94,7 +94,7 @@ class ProfileTarget:
         chain = self.pipeline.engines.chain
         if chain is None and self.pipeline.label_network is None:
             self.close()
-            raise InputError(f"{bundle.manifest.name} is a face network alone: it has no labels to measure")
+            raise InputError(f"{bundle.manifest.name} is {bundle.manifest.network_alone}: it has no labels to measure")
         self.device, self.variants = self.pipeline.engines.device, self.pipeline.engines.variants()
         self._chain = chain
 

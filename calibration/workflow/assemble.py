@@ -18,10 +18,11 @@ from emo_edge.calibration.workflow.profiles import calibrated_profiles, with_flo
 from emo_edge.calibration.workflow.question_cache import CacheSearch, takes_question_cache, with_profile
 from emo_edge.calibration.workflow.report import NewVariants, calibration_provenance
 from emo_edge.calibration.workflow.runs import GraphRun
+from emo_edge.calibration.workflow.unit_network import UnitRun
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
-from emo_edge.metrics.gates import profile_gate
+from emo_edge.metrics.gates import profile_gate, unit_profile_gate
 
 
 def calibrated_manifest(run: GraphRun, writer: BundleWriter, variants: NewVariants) -> Manifest:
@@ -76,7 +77,8 @@ def _gated(run: GraphRun, draft: Bundle, name: str, profile: Profile, new: Set[t
     )
     if config.profile not in (None, name) and not changed:
         return profile
-    language, gate = draft.manifest.components.language, config.gate or profile_gate(name)
+    default = unit_profile_gate(name) if isinstance(run, UnitRun) else profile_gate(name)
+    language, gate = draft.manifest.components.language, config.gate or default
     profile = profile.model_copy(update={"question_cache": None})
     ladder = rungs(profile, with_floats(old, profile, GRAPHS), language.variants if language else {})
     try:
@@ -113,6 +115,8 @@ def _cache_search(run: GraphRun) -> CacheSearch:
 
 def _chain_evidence(run: GraphRun, draft: Bundle, name: str, profile: Profile) -> dict[str, float]:
     """Compare the whole chain of a profile with full precision on the measured samples."""
+    if isinstance(run, UnitRun):
+        return run.chain_evidence(with_profile(draft, name, profile), name)
     chain = chain_probabilities(
         with_profile(draft, name, profile),
         name,

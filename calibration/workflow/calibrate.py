@@ -21,10 +21,11 @@ from emo_edge.calibration.workflow.label_network import LabelRun, label_run
 from emo_edge.calibration.workflow.language import language_variants
 from emo_edge.calibration.workflow.prepare import CalibrationRun, prepared_run, usable_samples
 from emo_edge.calibration.workflow.report import NewVariants, calibration_report
+from emo_edge.calibration.workflow.unit_network import UnitRun, unit_run
 from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.origin import require_origin
-from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfig
+from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.storage.output_paths import require_cache, require_output
 from emo_edge.utils.files import write_json
 
@@ -80,12 +81,16 @@ def calibrate(
     """
     old = Bundle.open(bundle)
     labels_alone = bool(old.manifest.face_labels.expression)
-    if not labels_alone:
+    units_alone = old.manifest.components.au is not None and old.manifest.components.face is None
+    if not (labels_alone or units_alone):
         for variant in language_of(old).variants:
             language_header(old, variant)
     require_origin(old, checkpoint)
     if labels_alone:
         config = config.checked_labels(old, LabelNetworkConfig.from_pretrained(checkpoint))
+        extra.require_no_imatrix()
+    elif units_alone:
+        config = config.checked_units(old, AuNetworkConfig.from_pretrained(checkpoint))
         extra.require_no_imatrix()
     else:
         config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
@@ -93,8 +98,10 @@ def calibrate(
     require_cache("calibration")
     writer = BundleWriter(bundle.resolve(), overwrite=True)
     drawn = usable_samples(old, listed, config, reports)
-    run: CalibrationRun | LabelRun
-    if labels_alone:
+    run: CalibrationRun | LabelRun | UnitRun
+    if units_alone:
+        run = unit_run(old, checkpoint, drawn, config, threads, reports)
+    elif labels_alone:
         run = label_run(old, checkpoint, drawn, config, threads, reports)
     else:
         run = prepared_run(old, checkpoint, drawn, config, threads, reports)

@@ -12,15 +12,12 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
 from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
-from emo_edge.export.configs.checkpoint import EmoLlamaConfig, LabelNetworkConfig
+from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig, LabelNetworkConfig
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.faces.limits import NO_LIMITS, FaceLimits
 from emo_edge.inference.detectors import DetectorFiles
-from emo_edge.metrics.gates import GRAPH_FIGURES, INT8_GATE, INT8_UNITS_GATE, PROFILE_FIGURES, Gate
+from emo_edge.metrics.gates import FIGURES, GRAPH_FIGURES, INT8_GATE, INT8_UNITS_GATE, PROFILE_FIGURES, UNITS_WORD, Gate
 from emo_edge.utils.suggestions import did_you_mean
-
-UNITS_WORD = "au-agreement"
-"""Word of a gate on action units."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,21 @@ class CalibrationConfig:
             raise InputError("`int8` names none: the network of labels is the only graph to calibrate")
         return replace(self._checked_graphs(graphs)._with_units(bundle.manifest), types=(), int8=graphs)
 
+    def checked_units(self, bundle: Bundle, config: AuNetworkConfig) -> CalibrationConfig:
+        """Fill in what follows from a bundle of action units alone; raise InputError for what it does not have."""
+        self._check_profile(bundle.manifest)
+        if self.types or self.target_size is not None or self.target_kl is not None:
+            raise InputError("`types` and `target_size` quantize a language model, and this bundle has none")
+        graphs = self._requested_graphs(bundle.manifest)
+        if not graphs:
+            raise InputError("`int8` names none: the network of action units is the only graph to calibrate")
+        _require_figures("gate", self.gate, [word for word in FIGURES if word != UNITS_WORD])
+        own = Gate(()) if self.int8_gate == INT8_GATE else self.int8_gate
+        _require_figures("int8_gate", own, [word for word in FIGURES if word not in GRAPH_FIGURES])
+        gate = own.with_default(INT8_GATE, "cosine").with_default(INT8_UNITS_GATE, UNITS_WORD)
+        self._require_collected(graphs)
+        return replace(self, types=(), int8=graphs, int8_gate=gate)
+
     def checked(self, bundle: Bundle, config: EmoLlamaConfig) -> CalibrationConfig:
         """Fill in what follows from the bundle; raise InputError for what it or its model does not have."""
         self._check_names(bundle.manifest, config)
@@ -88,11 +100,14 @@ class CalibrationConfig:
 
     def _checked_graphs(self, graphs: Sequence[str]) -> CalibrationConfig:
         """Raise InputError for too few samples or a gate on what is not measured; return the whole INT8 gate."""
-        if graphs and self.collect < LEAST_SAMPLES:
-            raise InputError(f"`collect` {self.collect}: INT8 ranges need at least {LEAST_SAMPLES}; or `int8` none")
+        self._require_collected(graphs)
         _require_figures("gate", self.gate, GRAPH_FIGURES)
         _require_figures("int8_gate", self.int8_gate, PROFILE_FIGURES)
         return replace(self, int8_gate=self.int8_gate.with_default(INT8_GATE, "cosine"))
+
+    def _require_collected(self, graphs: Sequence[str]) -> None:
+        if graphs and self.collect < LEAST_SAMPLES:
+            raise InputError(f"`collect` {self.collect}: INT8 ranges need at least {LEAST_SAMPLES}; or `int8` none")
 
     def _with_units(self, manifest: Manifest) -> CalibrationConfig:
         """Return the INT8 gate with the bound on action units; raise InputError for one where there are none."""
@@ -108,10 +123,13 @@ class CalibrationConfig:
             raise InputError("a mixture is searched for a size or for a quality: `target_size` or `target_kl`")
         if self.target_kl is not None and not 0 < self.target_kl < math.inf:
             raise InputError(f"`target_kl` {self.target_kl}: a mean KL is above 0 and finite")
-        if self.profile is not None and self.profile not in manifest.profiles:
-            raise InputError(f"`profile` {self.profile}: {_choice(self.profile, manifest.profiles)}")
+        self._check_profile(manifest)
         if self.labels not in config.label_sets:
             raise InputError(f"`labels` {self.labels}: {_choice(self.labels, config.label_sets)}")
+
+    def _check_profile(self, manifest: Manifest) -> None:
+        if self.profile is not None and self.profile not in manifest.profiles:
+            raise InputError(f"`profile` {self.profile}: {_choice(self.profile, manifest.profiles)}")
 
     def _requested_types(self, bundle: Bundle, known: Sequence[str]) -> tuple[str, ...]:
         """Return the GGUF types to make: by default the bundle's own, or the profile's, where they are quantized."""
@@ -152,8 +170,10 @@ def _require_figures(field: str, gate: Gate | None, foreign: Sequence[str]) -> N
 
 
 def language_of(bundle: Bundle) -> LanguageComponent:
-    """Return the language component; raise InputError for a bundle of a face network alone."""
+    """Return the language component; raise InputError for a bundle of one network alone."""
     language = bundle.manifest.components.language
     if language is None:
-        raise InputError(f"{bundle.directory}: a face network alone; there is no language model to calibrate")
+        raise InputError(
+            f"{bundle.directory}: {bundle.manifest.network_alone}; there is no language model to calibrate"
+        )
     return language

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emo_edge.bundle.manifest import Profile, Variant
+from emo_edge.bundle.manifest import GRAPHS, Profile, Variant
 from emo_edge.errors import AccuracyGateError
 from emo_edge.metrics.gates import Gate
+from emo_edge.metrics.unit_agreement import AU_AGREEMENT
 
 INT8 = "int8"
-GRAPHS = ("vision", "connector", "face")
 
 
 def with_int8(profile: Profile, parts: Sequence[str]) -> Profile:
@@ -65,9 +65,8 @@ def gated_profile(
     for tried in ladder:
         evidence = measure(tried)
         failures = gate.failures(evidence)
-        measured = f"agreement {evidence['label_agreement']:.4f}, mean KL {evidence['kl_mean']:.2e}"
         failed = f"; fails its gate ({'; '.join(failures)})" if failures else ""
-        report(f"{_described(name, tried)}: {measured}{failed}")
+        report(f"{_described(name, tried)}: {_measured(evidence)}{failed}")
         if not failures:
             return tried.model_copy(update={"evidence": evidence})
         if strict:
@@ -78,8 +77,14 @@ def gated_profile(
     )
 
 
+def _measured(evidence: Mapping[str, float]) -> str:
+    if AU_AGREEMENT in evidence:
+        return f"agreement on action units {evidence[AU_AGREEMENT]:.4f}"
+    return f"agreement {evidence['label_agreement']:.4f}, mean KL {evidence['kl_mean']:.2e}"
+
+
 def _described(name: str, profile: Profile) -> str:
     quantized = int8_parts(profile)
-    return f"profile {name}, {profile.language or profile.face}" + (
+    return f"profile {name}, {profile.language or profile.face or profile.au}" + (
         f" with int8 {', '.join(quantized)}" if quantized else ""
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from emo_edge.media.crops import Box, Crop, Image, Resample, centred_crop, face_crop, padded_crop, square_crop
-from emo_edge.utils.settings import Name, Rgb, Section, Size, require
+from emo_edge.utils.settings import GrowingSection, Name, Rgb, Section, Size, require
 
 MOST_MARGIN = 4
 Margin = Annotated[float, Field(ge=0, le=MOST_MARGIN)]
@@ -32,13 +32,16 @@ class CropSettings(Section):
         return self.margin if detector is None else self.margins.get(detector, self.margin)
 
 
-class Preprocessing(Section):
-    """Crops of both networks. Normalisation is inside the graphs."""
+class Preprocessing(GrowingSection):
+    """Crops of the networks. Normalisation is inside the graphs."""
 
+    newer: ClassVar[tuple[str, ...]] = ("au",)
     vision: CropSettings | None
     face: CropSettings | None
     clip: CropSettings | None = None
     """Crop of the vision net for frames of a clip, where it is not that of a picture."""
+    au: CropSettings | None = None
+    """Crop of a network of action units of its own."""
 
     def of_clip(self) -> Preprocessing:
         """Return the crops of a clip's frames."""

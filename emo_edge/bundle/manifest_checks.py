@@ -15,6 +15,8 @@ from emo_edge.bundle.sections import (
     UNIT_INTENSITY,
     UNIT_PRESENCE,
     VALUES,
+    ActionUnits,
+    GraphComponent,
     ManifestSections,
     Profile,
 )
@@ -46,7 +48,8 @@ def section_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
 
 
 def _crop_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
-    crops = {"vision": manifest.preprocessing.vision, "face": manifest.preprocessing.face}
+    given = manifest.preprocessing
+    crops = {"vision": given.vision, "face": given.face, "au": given.au}
     return [
         (crop is None or crop.size <= LARGEST_CROP, f"preprocessing.{part}.size is more than {LARGEST_CROP}")
         for part, crop in crops.items()
@@ -82,7 +85,10 @@ def _language_checks(manifest: ManifestSections, frames: int, text: str) -> list
         odd = [name for name, value in {**chain, **question}.items() if value is not None]
         return [
             (not odd, f"without components.language there is no use for {', '.join(odd)}"),
-            (parts.face is not None, "there is neither a language model nor a face network"),
+            (
+                parts.face is not None or parts.au is not None,
+                "there is neither a language model nor a face network nor one of action units",
+            ),
         ]
     if parts.mmproj:
         chain.pop("components.connector")
@@ -152,18 +158,35 @@ def _value_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
 def _unit_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
     """Require outputs for the action units, and the units of these outputs."""
     section, parts = manifest.action_units, manifest.components
-    given = {one.name: one.shape for one in parts.face.outputs} if parts.face else {}
-    shapes = {name: given[name] for name in (UNIT_PRESENCE, UNIT_INTENSITY) if name in given}
+    given = {name: _unit_outputs(part) for name, part in (("face", parts.face), ("au", parts.au))}
+    unread = [name for name, outputs in given.items() if outputs and (section is None or section.source != name)]
+    own = section is not None and section.source == "au"
+    checks = [
+        ((parts.au is None) == (manifest.preprocessing.au is None), "components.au and preprocessing.au go together"),
+        (parts.au is None or own, "components.au needs action_units.source au: nothing else reads it"),
+        *((False, f"components.{name} gives {', '.join(given[name])}, and {_reader(section)}") for name in unread),
+    ]
     if section is None:
-        return [(not shapes, f"components.face gives {', '.join(shapes)}, and there is no action_units")]
-    count = len(section.units)
+        return checks
+    count, shapes = len(section.units), given[section.source]
     return [
+        *checks,
         (UNIT_PRESENCE in shapes, f"action_units needs the output {UNIT_PRESENCE} of components.{section.source}"),
         *(
             (shape[1:] == (count,), f"{name} {list(shape)} needs {count}, a row each of action_units.units")
             for name, shape in shapes.items()
         ),
     ]
+
+
+def _unit_outputs(graph: GraphComponent | None) -> dict[str, tuple[int | str, ...]]:
+    """Return the shapes of the outputs of action units that a graph has, by name."""
+    shapes = {one.name: one.shape for one in graph.outputs} if graph else {}
+    return {name: shapes[name] for name in (UNIT_PRESENCE, UNIT_INTENSITY) if name in shapes}
+
+
+def _reader(section: ActionUnits | None) -> str:
+    return "there is no action_units" if section is None else f"action_units.source is {section.source}"
 
 
 def _task_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 from math import prod
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
-    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -34,17 +32,20 @@ from emo_edge.errors import BundleError
 from emo_edge.metrics.label_agreement import interval_checks
 from emo_edge.taxonomy import FACS_UNITS
 from emo_edge.tensors import TensorSpec
-from emo_edge.utils.settings import Figures, Line, Name, Section, Size, Text, require
+from emo_edge.utils.settings import Figures, GrowingSection, Line, Name, Section, Size, Text, require
 from emo_edge.utils.text import NAME_BREAKS
 
-GRAPHS = ("vision", "connector", "face")
+GRAPHS = ("vision", "connector", "face", "au")
 """The components that are graphs, in the order they are computed."""
 PARTS = (*GRAPHS, "language")
 """All components."""
+UNIT_PRESENCE, UNIT_INTENSITY = "au_presence", "au_intensity"
+"""Outputs of action units, [N, units] each: logits, and intensities from 0 to 5, which may be absent."""
 OUTPUTS = {
     "vision": {"features"},
     "connector": {"visual_tokens"},
     "face": {"landmarks", "pose", "attributes", "visibility", "age", "gender", "race"},
+    "au": {UNIT_PRESENCE},
 }
 """Outputs of each graph that the pipeline reads; a face graph of nothing but tokens or labels has no attributes."""
 FACE_TOKENS = "face_tokens"
@@ -56,8 +57,6 @@ ALONE = ({FACE_TOKENS}, {LABEL_LOGITS}, {LABEL_LOGITS, VALUES})
 """Outputs of a face graph that has no attributes."""
 QUESTION_INPUT = "question_ids"
 """Input of a connector whose tokens depend on the question."""
-UNIT_PRESENCE, UNIT_INTENSITY = "au_presence", "au_intensity"
-"""Outputs of action units, [N, units] each: logits, and intensities from 0 to 5, which may be absent."""
 LARGEST_CONTEXT, LARGEST_CROP, LARGEST_TENSOR = 1 << 17, 2048, 1 << 28
 """Positions; pixels of a side; values of one row of a graph's input or output."""
 UNPLAIN = re.compile(rf'[\\:"]|{NAME_BREAKS.pattern}')
@@ -159,16 +158,20 @@ VisionComponent = Annotated[
 ]
 
 
-class Components(Section):
+class Components(GrowingSection):
     """The components of a bundle.
 
-    A checkpoint without a face network has no ``face``; one of a face network alone has nothing else.
+    A checkpoint without a face network has no ``face``; one of a face network alone has nothing else, as one of a
+    network of action units alone has only ``au``.
     """
 
+    newer: ClassVar[tuple[str, ...]] = ("au",)
     vision: VisionComponent | None
     connector: GraphComponent | None
     face: GraphComponent | None
     language: LanguageComponent | None
+    au: GraphComponent | None = None
+    """A network of action units of its own, beside the face network."""
 
     def get(self, part: str) -> GraphComponent | MmprojComponent | LanguageComponent | None:
         """Return the component of a name of `PARTS`; None where the bundle has none."""
@@ -235,7 +238,7 @@ class LiveLabels(Section):
 class ActionUnits(Section):
     """The action units that a graph gives, in the order of its outputs, and when each counts as active."""
 
-    source: Literal["face"]
+    source: Literal["face", "au"]
     """Component whose graph has the outputs `UNIT_PRESENCE` and, where it gives intensities, `UNIT_INTENSITY`."""
     units: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(min_length=1, max_length=len(FACS_UNITS))]
     """FACS numbers."""
@@ -258,13 +261,15 @@ class ActionUnits(Section):
         return self
 
 
-class Profile(Section):
+class Profile(GrowingSection):
     """One variant of every component there is, by name."""
 
+    newer: ClassVar[tuple[str, ...]] = ("au",)
     vision: Name | None
     connector: Name | None
     face: Name | None
     language: Name | None
+    au: Name | None = None
     question_cache: QuestionCache | None = None
     """For label scores; None computes every position."""
     evidence: Evidence = Field(default_factory=dict)
@@ -276,9 +281,10 @@ class Profile(Section):
         return name
 
 
-class ManifestSections(Section):
+class ManifestSections(GrowingSection):
     """The keys of ``manifest.json``, before one is compared with another."""
 
+    newer: ClassVar[tuple[str, ...]] = ("live", "action_units", "tasks")
     bundle_version: Literal[1, 2] = 1
     """2 with ``action_units`` or ``tasks``, which programs of version 1 do not know."""
     name: Line
@@ -306,15 +312,6 @@ class ManifestSections(Section):
     default_profile: Name
     provenance: Annotated[dict[Line, Text], Field(max_length=256)] = Field(default_factory=dict)
 
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out newer sections that are absent, so that such a manifest is written as it always was."""
-        values: dict[str, Any] = handler(self)
-        for name in ("live", "action_units", "tasks"):
-            if getattr(self, name) is None:
-                values.pop(name, None)
-        return values
-
     def files(self) -> list[BundleFile]:
         """List every file of the bundle but the manifest itself."""
         components = [component for part in PARTS if (component := self.components.get(part)) is not None]
@@ -327,6 +324,24 @@ class ManifestSections(Section):
         """True if the face graph gives landmarks, pose, attributes and the rest of `OUTPUTS`."""
         face = self.components.face
         return face is not None and OUTPUTS["face"] <= {contract.name for contract in face.outputs}
+
+    @property
+    def gives_unit_intensities(self) -> bool:
+        """True if the graph of the action units gives their intensities, too."""
+        source = self.components.graph(self.action_units.source) if self.action_units else None
+        return source is not None and any(output.name == UNIT_INTENSITY for output in source.outputs)
+
+    @property
+    def network_alone(self) -> str:
+        """Description of a bundle without a language model, for messages: its one network."""
+        if self.components.au is not None and self.components.face is None:
+            return "a network of action units alone"
+        return "a network of labels alone" if self.face_labels.expression else "a face network alone"
+
+    @property
+    def network_tells(self) -> str:
+        """Outputs of such a network that gives no labels, for messages."""
+        return "face facts" if self.gives_face_facts else "action units"
 
     @property
     def frames_segment(self) -> FramesSegment:

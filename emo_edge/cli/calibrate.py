@@ -67,7 +67,7 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--types", help="GGUF types, comma-separated, or none; by default the quantized ones of BUNDLE.")
 @click.option("--target-size", help="Search a mixture of types whose file is at most this large: 800MB.")
 @click.option("--target-kl", type=click.FloatRange(0, min_open=True), help="Search the smallest mixture of this KL.")
-@click.option("--int8", default="vision,connector,face", show_default=True, help="Graphs to make in INT8, or none.")
+@click.option("--int8", default="vision,connector,face,au", show_default=True, help="Graphs to make in INT8, or none.")
 @click.option(
     "--int8-base",
     type=NameChoice(["fp32", "fp16"]),

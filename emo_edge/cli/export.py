@@ -15,7 +15,7 @@ from emo_edge.console.terminal import echo
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.bundles.face_network import bundle_from_face_network
-from emo_edge.export.configs.checkpoint import FACE_NETWORK, LABEL_NETWORK, model_type
+from emo_edge.export.configs.checkpoint import ALONE, model_type
 from emo_edge.inference.detectors import requested_files
 from emo_edge.storage.output_paths import require_output
 
@@ -75,20 +75,20 @@ def main(
     """Turn CHECKPOINT into one verified bundle.
 
     CHECKPOINT is a directory, or the name of a packaged one (emo-tiny). Every variant is compared
-    with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of a face
-    network or a network of labels alone, --face is the only component there is.
+    with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of one
+    network alone (face facts, labels or action units), --face gives its precisions.
     """
     require_output(out)
     directory = named_checkpoint(checkpoint)
-    face_alone = model_type(directory) in (FACE_NETWORK, LABEL_NETWORK)
-    count = limit or (FACE_PICTURES if face_alone else PICTURES)
+    alone = model_type(directory) in ALONE
+    count = limit or (FACE_PICTURES if alone else PICTURES)
     pictures = folder_samples(samples, count) if samples else packaged_samples(count)
     config, files = ExportConfig(**variants), requested_files(detector)
     if files:
         files.open()
 
     with shown_reports() as reports:
-        if face_alone:
+        if alone:
             export = partial(bundle_from_face_network, directory, out, config.face)
         else:
             export = partial(bundle_from_checkpoint, directory, out, config)

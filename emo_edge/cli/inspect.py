@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from emo_edge.bundle.checks.engine_files import check_engine_files
-from emo_edge.bundle.manifest import MANIFEST_NAME, REFERENCE_KEY, AffectiveTask, Manifest, Profile, Variant
+from emo_edge.bundle.manifest import (
+    MANIFEST_NAME,
+    PARTS,
+    REFERENCE_KEY,
+    AffectiveTask,
+    Manifest,
+    Profile,
+    Variant,
+)
 from emo_edge.bundle.reader import Bundle, read_manifest
 from emo_edge.bundle.sections import ActionUnits, LiveLabels
 from emo_edge.cli.completion import complete_bundle
@@ -63,8 +71,7 @@ def verify(bundle: Path) -> None:
 
 def described(manifest: Manifest) -> str:
     """Write a manifest for people."""
-    parts = manifest.components
-    components = {"vision": parts.vision, "connector": parts.connector, "face": parts.face, "language": parts.language}
+    components = {part: manifest.components.get(part) for part in PARTS}
     lines = [
         f"{manifest.name}, bundle version {manifest.bundle_version}",
         "",
@@ -74,11 +81,17 @@ def described(manifest: Manifest) -> str:
         for variant_name, variant in component.variants.items() if component else ():
             size = sum(file.size for file in variant.files) / 1e6
             lines.append(f"{name:<10} {variant_name:<8} {size:>6.1f} MB  {_distance(variant)}")
-    lines += ["", f"{'profile':<10} {'vision':<8} {'face':<8} {'language':<9} whole chain"]
+    au = "" if manifest.components.au is None else f"{'au':<8} "
+    lines += ["", f"{'profile':<10} {'vision':<8} {'face':<8} {au}{'language':<9} whole chain"]
     for name, profile in manifest.profiles.items():
         mark = " (default)" if name == manifest.default_profile else ""
-        row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {profile.language or '-':<9} "
-        measured = _labels(profile.evidence) if manifest.label_sets else "is the face graph alone"
+        own = f"{profile.au or '-':<8} " if au else ""
+        row = f"{name:<10} {profile.vision or '-':<8} {profile.face or '-':<8} {own}{profile.language or '-':<9} "
+        measured = f"is the {_only_graph(manifest)} graph alone"
+        if manifest.label_sets:
+            measured = _labels(profile.evidence)
+        elif AU_AGREEMENT in profile.evidence:
+            measured = f"agreement on action units {profile.evidence[AU_AGREEMENT]:.4f}"
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
@@ -88,6 +101,11 @@ def described(manifest: Manifest) -> str:
     lines += [f"task {name}: {_task(task)}" for name, task in (manifest.tasks or {}).items()]
     lines += ["", *(f"{name}: {value}" for name, value in manifest.provenance.items())]
     return "\n".join(lines)
+
+
+def _only_graph(manifest: Manifest) -> str:
+    """Name the graphs of a bundle without a language model."""
+    return " and ".join(manifest.components.graphs())
 
 
 def _units(units: ActionUnits | None) -> list[str]:
@@ -151,7 +169,7 @@ def _prompt(manifest: Manifest) -> str:
     if manifest.face_labels.expression:
         return "a network of labels: probabilities, no language model"
     if language is None:
-        return "a face network alone: face facts, no labels"
+        return f"{manifest.network_alone}: {manifest.network_tells}, no labels"
     groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)
     mmproj = manifest.components.mmproj
     pictures = f"; {PICTURES[mmproj.pictures]}" if mmproj else ""

@@ -1,4 +1,4 @@
-"""Faces of some frames, their crops, and the outputs of both networks for them."""
+"""Faces of some frames, their crops, and the outputs of the networks for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emo_edge.bundle.face_crops import Preprocessing, crop_face
+from emo_edge.bundle.face_crops import CropSettings, Preprocessing, crop_face
 from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
 from emo_edge.bundle.prompts import ValueRange
 from emo_edge.faces.detector import DetectedFace
@@ -66,6 +66,13 @@ class FrameFeatures:
     """Outputs of the face graph, [F, ...] each; empty without a face network."""
     pictures: list[list[Chunk]] = field(default_factory=list)
     """See `VisualInput`."""
+    au_outputs: dict[str, Tensor] = field(default_factory=dict)
+    """Outputs of a network of action units of its own, [F, U] each; empty without one."""
+
+    @property
+    def unit_outputs(self) -> dict[str, Tensor]:
+        """Outputs that action units are read from: those of their own network, else the face network's."""
+        return self.au_outputs or self.face_outputs
 
     @property
     def has_attributes(self) -> bool:
@@ -90,22 +97,26 @@ def run_networks(
     detector: str | None = None,
     values: Sequence[ValueRange] = (),
 ) -> FrameFeatures:
-    """Crop one face of each frame and run both networks on all crops at once.
+    """Crop one face of each frame and run every network on all crops at once.
 
     Args:
         engines: the open sessions.
         preprocessing: the crops that the bundle's networks were trained on.
         frames: F frames, uint8 RGB [H, W, 3]; the same one for several of its faces.
         faces: F faces, one a frame.
-        watch: measures crop, vision and face.
+        watch: measures crop, vision, face and, where there is such a network, au.
         detector: that gave the boxes; None for boxes of no detector.
         values: scales of the numbers that the face net gives beside labels.
     """
     pairs = list(zip(frames, faces, strict=True))
-    vision, face = preprocessing.vision, preprocessing.face
+
+    def crops(settings: CropSettings | None) -> list[Crop]:
+        return [crop_face(frame, one.box, settings, detector) for frame, one in pairs] if settings else []
+
     with watch("crop"):
-        vision_crops = [crop_face(frame, one.box, vision, detector) for frame, one in pairs] if vision else []
-        face_crops = [crop_face(frame, one.box, face, detector) for frame, one in pairs] if face else []
+        vision_crops, face_crops, au_crops = (
+            crops(settings) for settings in (preprocessing.vision, preprocessing.face, preprocessing.au)
+        )
     features, pictures = None, []
     if engines.chain:
         with watch("vision"):
@@ -115,12 +126,21 @@ def run_networks(
                 features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
     with watch("face"):
         face_outputs = run_face_network(engines, face_crops, values)
-    return FrameFeatures(faces, face_crops, features, face_outputs, pictures)
+    au_outputs = {}
+    if engines.au:
+        with watch("au"):
+            au_outputs = run_unit_network(engines, au_crops)
+    return FrameFeatures(faces, face_crops, features, face_outputs, pictures, au_outputs)
 
 
 def run_face_network(engines: Engines, crops: Sequence[Crop], values: Sequence[ValueRange] = ()) -> dict[str, Tensor]:
     """Run the face network on crops; return its checked outputs, [F, ...] each, and none without a network."""
     return _run("face", engines.face, crops, engines.device, values) if engines.face else {}
+
+
+def run_unit_network(engines: Engines, crops: Sequence[Crop]) -> dict[str, Tensor]:
+    """Run a network of action units of its own on crops, as `run_face_network` does."""
+    return _run("au", engines.au, crops, engines.device) if engines.au else {}
 
 
 def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch) -> VisualInput:

@@ -333,7 +333,7 @@ class EmotionPipeline:
         """Compute the result of one face, frames ``rows``, from its scores: with its face attributes."""
         (scores, watch), manifest = scored, self.manifest
         middle = rows.start if middle is None else middle
-        units = unit_readings(features.face_outputs, middle, manifest.action_units) if manifest.action_units else {}
+        units = unit_readings(features.unit_outputs, middle, manifest.action_units) if manifest.action_units else {}
         answer, answers = self.tasks.answer(request, scores.probabilities, scores.answers, units, clip=clip)
         attributes = None
         if features.has_attributes:
@@ -436,9 +436,10 @@ class EmotionPipeline:
         plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None, heart_rate=None)
         plain = replace(plain, face_facts=False, show_demographics=False)
         if (task is None and plain != Request()) or (task is not None and task.needs_language):
-            alone = "a face network alone" if self.manifest.components.language is None else "opened without emotions"
+            has_language = self.manifest.components.language is not None
+            alone = "opened without emotions" if has_language else self.manifest.network_alone
             raise InputError(
-                f"{self.manifest.name} is {alone}: it tells face facts, and answers neither "
+                f"{self.manifest.name} is {alone}: it tells {self.manifest.network_tells}, and answers neither "
                 "labels nor questions. Leave those out, or use a bundle with a language model"
             )
 

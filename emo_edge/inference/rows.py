@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from emo_edge.bundle.manifest import UNIT_INTENSITY, Manifest
+from emo_edge.bundle.manifest import Manifest
 from emo_edge.errors import InputError
 from emo_edge.inference.action_units import UnitReading, unit_name
 from emo_edge.inference.prompt_layout import HEADS
@@ -99,9 +99,8 @@ def columns(
 
 def unit_columns(manifest: Manifest) -> list[str]:
     """Return the columns of the action units that a bundle gives."""
-    section, face = manifest.action_units, manifest.components.face
-    intensities = any(output.name == UNIT_INTENSITY for output in face.outputs) if face else False
-    ends = ("", "_active", "_intensity") if intensities else ("", "_active")
+    section = manifest.action_units
+    ends = ("", "_active", "_intensity") if manifest.gives_unit_intensities else ("", "_active")
     return [f"{unit_name(unit)}{end}" for unit in section.units for end in ends] if section else []
 
 

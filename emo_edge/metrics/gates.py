@@ -49,8 +49,10 @@ FIGURES = {
 samples, full precision's mean subtracted from both, so that what all pictures have in common does not count.
 ``au-agreement`` is the share of decisions on action units, a sample and a unit each, that are full precision's.
 """
-GRAPH_FIGURES, PROFILE_FIGURES = ("cosine", "au-agreement"), ("cues",)
-"""Words that only a graph's gate, or only a profile's, can ask for."""
+UNITS_WORD = "au-agreement"
+"""Word of a gate on action units."""
+GRAPH_FIGURES, PROFILE_FIGURES = ("cosine", UNITS_WORD), ("cues",)
+"""Words that only a graph's gate, or only a profile's, can ask for; without labels a profile's asks for units."""
 _TERM = re.compile(r"(?P<word>[a-z0-9-]+)\s*(?P<sign>>=|<=)\s*(?P<value>-?\d*\.?\d+(?:e-?\d+)?)")
 
 
@@ -124,6 +126,11 @@ INT8_UNITS_GATE = Gate.parse("au-agreement>=0.99")
 def profile_gate(name: str) -> Gate:
     """Return a profile's default gate."""
     return GATES.get(name, GATES[OTHERS_GATE])
+
+
+def unit_profile_gate(name: str) -> Gate:
+    """Return the default gate of a profile that gives action units and no labels."""
+    return Gate.parse(f"{UNITS_WORD}>={UNIT_AGREEMENT:g}") if name == "exact" else INT8_UNITS_GATE
 
 
 def graph_failures(precision: str, measured: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -99,9 +99,9 @@ class BundleModel:
 
     def graph(self, component: str, variant: str, batch: int, question: int) -> Work:
         """Count the work of a component's graph; of an mmproj by the sizes of its tower."""
-        if self._tower and component in GRAPHS:
+        if self._tower and component == "vision":
             precision: Precision = "fp32" if variant in UNQUANTIZED_TOWERS else "fp16"
-            return vision_work(self._tower, batch).in_precision(precision) if component == "vision" else Work(())
+            return vision_work(self._tower, batch).in_precision(precision)
         return self._counted(component, variant, batch, question)
 
     def stored(self, component: str, variant: str) -> float:
@@ -118,7 +118,7 @@ class BundleModel:
         """Tokenize both questions as inference does; raise InputError for an unknown label set."""
         language = self.bundle.manifest.components.language
         if language is None:
-            raise InputError(f"{self.name} is a face network alone: it has no prompts")
+            raise InputError(f"{self.name} is {self.bundle.manifest.network_alone}: it has no prompts")
         return bundle_prompts(self.bundle, self._path(next(iter(language.variants.values()))), labels, clip=clip)
 
     def precisions(self) -> Sequence[Precision]:
@@ -145,7 +145,7 @@ class ShapeModel:
         self.tokens_per_frame, self.cuda = self.shape.tokens_per_frame, CudaSettings()
         self.language: LanguageShape | None = self.shape.language
         self.profiles: Mapping[str, Mapping[str, str | None]] = {
-            profile: {**dict.fromkeys(GRAPHS, precision), "language": kind}
+            profile: {**dict.fromkeys(GRAPHS, precision), "au": None, "language": kind}
             for profile, (precision, kind) in SHAPE_PROFILES.items()
         }
         self.question_caches: Mapping[str, QuestionCache] = {}

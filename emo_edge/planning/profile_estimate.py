@@ -25,6 +25,8 @@ from emo_edge.runtimes.llama_cpp.session import BATCH, FORK_CELLS, FORKS
 
 LIVE = 2
 """Largest node's inputs and outputs that a graph holds at once: its own, and what waits for a residual sum. Assumed."""
+CROPPED = ("vision", "face", "au")
+"""Graphs that read crops of faces."""
 QUESTION_TOKENS = 32
 """Tokens of a question that the connector's memory is counted with. Assumed."""
 
@@ -90,7 +92,7 @@ class ProfileEstimate:
         engine = self.device.graphs
         return tuple(
             _stage(part, [self._graph(part, rows, 1) for rows in _batches(self.crops, AT_ONCE)], engine)
-            for part in ("vision", "face")
+            for part in CROPPED
             if self.variants[part] and self._graph(part, 1, 1).nodes
         )
 

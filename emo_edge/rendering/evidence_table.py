@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from emo_edge.bundle.manifest import Manifest
+from emo_edge.bundle.manifest import PARTS, Manifest
 
 Figures = Mapping[str, float]
 COLUMNS = (
@@ -34,9 +34,8 @@ def evidence_table(manifest: Manifest) -> list[str]:
 
 def _measured(manifest: Manifest) -> Iterator[tuple[str, float | None, Figures, Figures]]:
     """Yield name, smallest cosine, label evidence and speed of each variant and profile that calibration measured."""
-    parts = manifest.components
-    named = {"vision": parts.vision, "connector": parts.connector, "face": parts.face, "language": parts.language}
-    for part, component in named.items():
+    for part in PARTS:
+        component = manifest.components.get(part)
         for name, variant in component.variants.items() if component else ():
             labels, speed = (variant.evidence.get(key, {}) for key in ("labels", "speed"))
             if "label_agreement_low" in labels or speed:

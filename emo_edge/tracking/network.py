@@ -1,4 +1,4 @@
-"""The face network of a bundle, opened alone: crops in, one row of numbers a face out."""
+"""The face network of a bundle, or its network of action units, alone: crops in, one row of numbers a face out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.manifest import LABEL_LOGITS, MANIFEST_NAME, OUTPUTS, UNIT_INTENSITY, UNIT_PRESENCE, VALUES
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError
-from emo_edge.inference.frame_features import run_face_network
+from emo_edge.inference.frame_features import run_face_network, run_unit_network
 from emo_edge.inference.probability import sigmoid, tempered
 from emo_edge.media.crops import Box, Crop, Image
 from emo_edge.rendering.tracks.faces import LANDMARKS, FaceContents, TrackedFace
@@ -20,18 +20,19 @@ from emo_edge.runtimes.loading.engines import Engines, open_face_network
 from emo_edge.tensors import Tensor
 from emo_edge.utils.files import sha256_of
 
+AU = "au"
 POSE = ("pitch", "yaw", "roll")
 
 
 class FaceNetwork:
-    """An open face network; a context manager.
+    """An open face network, or one of action units where the bundle has no other; a context manager.
 
     A row is float32: landmarks in frame pixels and head pose, logits and intensities of the units, logits of the
     labels, values; without what the network does not give. Logits are kept, so that a probability is rounded once.
     """
 
     def __init__(self, bundle: Bundle, engines: Engines) -> None:
-        self.bundle, self.engines = bundle, engines
+        self.bundle, self.engines, self._part_name = bundle, engines, followed_part(bundle)
         manifest = bundle.manifest
         self.contents = face_contents(bundle)
         rows = manifest.face_labels.expression
@@ -56,7 +57,8 @@ class FaceNetwork:
     def open(cls, bundle: Bundle, *, device: str, profile: str | None, threads: int | None) -> FaceNetwork:
         """Open it; raise BundleError for a bundle that has none, or one that gives tokens alone."""
         face_contents(bundle)
-        return cls(bundle, open_face_network(bundle, profile=profile, device=device, threads=threads))
+        part = followed_part(bundle)
+        return cls(bundle, open_face_network(bundle, profile=profile, device=device, threads=threads, part=part))
 
     def __enter__(self) -> FaceNetwork:
         return self
@@ -70,22 +72,26 @@ class FaceNetwork:
             "bundle": self.bundle.manifest.name,
             "bundle_sha256": sha256_of(self.bundle.directory / MANIFEST_NAME),
             "profile": self.engines.profile_name,
-            "variant": self.engines.profile.face,
+            "variant": self.engines.profile.variant(self._part_name),
             "device": self.engines.device,
         }
 
     def crop(self, frame: Image, box: Box, detector: str) -> Crop:
         """Cut a face out for the network."""
-        face = self.bundle.manifest.preprocessing.face
-        assert face is not None  # a checked manifest has one with its face network
-        return crop_face(frame, box, face, detector)
+        crops = self.bundle.manifest.preprocessing
+        settings = crops.au if self._part_name == AU else crops.face
+        assert settings is not None  # a checked manifest has one with each network
+        return crop_face(frame, box, settings, detector)
 
     def rows(self, crops: Sequence[Crop]) -> Tensor:
         """Run the network on crops; return a row each, float32 [N, width]."""
         rows = np.zeros((len(crops), self.width), np.float32)
         if not crops:
             return rows
-        outputs = run_face_network(self.engines, crops, self.bundle.manifest.face_labels.values)
+        if self._part_name == AU:
+            outputs = run_unit_network(self.engines, crops)
+        else:
+            outputs = run_face_network(self.engines, crops, self.bundle.manifest.face_labels.values)
         for name, part in self._parts.items():
             given = outputs[name]
             if name == "landmarks":
@@ -128,10 +134,24 @@ class FaceNetwork:
         return np.clip(values.astype(np.float64), lows, highs) if len(values) else values
 
 
+def followed_part(bundle: Bundle) -> str:
+    """Return the component whose outputs are followed: the face network, or that of action units where it is alone.
+
+    Raises BundleError for a bundle that has both: one crop of a face is cut and kept, and they read two.
+    """
+    parts = bundle.manifest.components
+    if parts.au is not None and parts.face is not None:
+        raise BundleError(
+            f"{bundle.directory}: its action units come from a network beside the face network, and track follows one "
+            "network: use a bundle of one of them, or infer"
+        )
+    return "face" if parts.au is None else AU
+
+
 def face_contents(bundle: Bundle) -> FaceContents:
     """Return what the face network of a bundle gives; raise BundleError where that is nothing for a table."""
     manifest = bundle.manifest
-    face = manifest.components.face
+    face = manifest.components.graphs().get(followed_part(bundle))
     outputs = {contract.name for contract in face.outputs} if face else set()
     section = manifest.action_units
     contents = FaceContents(

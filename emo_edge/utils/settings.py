@@ -5,9 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from emo_edge.utils.text import NAME_BREAKS, UNPRINTABLE, quoted
 
@@ -57,6 +65,21 @@ class Section(BaseModel):
     """A closed, immutable group of settings: an unknown key is an error that names it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class GrowingSection(Section):
+    """A section that gained fields after its first release: those are left out where they are absent.
+
+    What has none of them is written byte by byte as it always was, and older programs read it.
+    """
+
+    newer: ClassVar[tuple[str, ...]] = ()
+    """Names of these fields."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value is not None or name not in self.newer}
 
 
 def problem_list(name: str, section: type[Section], values: Any, error: ValidationError) -> str:

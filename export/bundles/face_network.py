@@ -1,4 +1,4 @@
-"""A checkpoint of one network alone, of face facts or of labels, to a bundle without a language model."""
+"""A checkpoint of one network alone, of face facts, labels or action units, to a bundle without a language model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ from emo_edge.errors import InputError
 from emo_edge.export.bundles.config import choice_problems
 from emo_edge.export.bundles.detector import StoredDetector, own_detector, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
-from emo_edge.export.bundles.manifest import action_units, face_manifest, graph_component
-from emo_edge.export.bundles.profiles import face_profiles
+from emo_edge.export.bundles.manifest import action_units, graph_component, network_manifest
+from emo_edge.export.bundles.profiles import network_profiles
 from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
-from emo_edge.export.configs.checkpoint import LABEL_NETWORK, model_type
-from emo_edge.export.onnx.export import PRECISIONS, onnx_from_face_network, onnx_from_label_network
+from emo_edge.export.configs.checkpoint import AU_NETWORK, LABEL_NETWORK, model_type
+from emo_edge.export.onnx.export import (
+    PRECISIONS,
+    onnx_from_au_network,
+    onnx_from_face_network,
+    onnx_from_label_network,
+)
 from emo_edge.export.onnx.graph_file import Graph
-from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.face_network import AuNetwork, FaceNetwork
 from emo_edge.export.reference.label_network import AnyLabelNetwork, GraphLabelNetwork, open_label_network
 from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.inference.probability import softmax
@@ -36,6 +41,7 @@ from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
 
+AnyNetwork = FaceNetwork | AnyLabelNetwork | AuNetwork
 BATCH = 4
 
 
@@ -43,13 +49,27 @@ BATCH = 4
 class _Opened:
     """A network in full precision, and the way to its graph."""
 
-    network: FaceNetwork | AnyLabelNetwork
+    network: AnyNetwork
     traced: Callable[[], Graph]
+    part: str = "face"
+    """Component of a bundle that it becomes."""
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Of the action units that it gives; empty where it gives none."""
+        if isinstance(self.network, AuNetwork):
+            return self.network.config.network.active_from
+        units = self.network.config.action_units if isinstance(self.network, FaceNetwork) else None
+        return units.active_from if units else ()
 
     @classmethod
     def open(cls, directory: Path) -> _Opened:
         """Open the network of a checkpoint, whichever it is."""
-        if model_type(directory) == LABEL_NETWORK:
+        kind = model_type(directory)
+        if kind == AU_NETWORK:
+            units = AuNetwork.from_pretrained(directory)
+            return cls(units, lambda: onnx_from_au_network(units), "au")
+        if kind == LABEL_NETWORK:
             labels = open_label_network(directory)
             return cls(labels, lambda: onnx_from_label_network(labels))
         face = FaceNetwork.from_pretrained(directory)
@@ -79,8 +99,8 @@ def bundle_from_face_network(
         opened = _Opened.open(directory)
         stored = stored_detector(writer, detector or own_detector(opened.network.config.detector))
         baseline = _write_graphs(run, opened, precisions)
-        run.require_variants(["face"])
-        bundle = run.finish(_manifest(run, opened.network, baseline, stored), target)
+        run.require_variants([opened.part])
+        bundle = run.finish(_manifest(run, opened, baseline, stored), target)
     run.require_no_failures()
     return bundle
 
@@ -98,12 +118,13 @@ class FacePart:
 def face_component(run: ExportRun, precisions: Sequence[str]) -> FacePart:
     """Write the graphs of a face network that stands beside another model.
 
-    Raises InputError for a network of labels, AccuracyGateError where no precision holds its gate.
+    Raises InputError for a network of labels or of action units, AccuracyGateError where no precision holds its gate.
     """
     opened = _Opened.open(run.directory)
     if not isinstance(opened.network, FaceNetwork):
+        kind = "action units" if isinstance(opened.network, AuNetwork) else "labels"
         raise InputError(
-            f"{run.directory}: a network of labels; beside a language model stands a network of face facts"
+            f"{run.directory}: a network of {kind}; beside a language model stands a network of face facts"
         )
     baseline = _write_graphs(run, opened, precisions)
     run.require_variants(["face"])
@@ -111,18 +132,16 @@ def face_component(run: ExportRun, precisions: Sequence[str]) -> FacePart:
     return FacePart(component, network.crop, network.config.face_labels, action_units(network.config))
 
 
-def _manifest(
-    run: ExportRun, network: FaceNetwork | AnyLabelNetwork, baseline: GraphBaseline, detector: StoredDetector
-) -> Manifest:
+def _manifest(run: ExportRun, opened: _Opened, baseline: GraphBaseline, detector: StoredDetector) -> Manifest:
     """Describe what was kept; the labels of every profile are measured from the picture on."""
-    variants = run.variants["face"]
+    network, variants = opened.network, run.variants[opened.part]
 
     def describe(profiles: dict[str, Profile]) -> Manifest:
         name, origin = run.directory.name, run.origin()
-        return face_manifest(network.config, baseline.contracts, variants, profiles, name, origin, detector)
+        return network_manifest(network.config, baseline.contracts, variants, profiles, name, origin, detector)
 
-    profiles = face_profiles(list(variants))
-    if isinstance(network, FaceNetwork):
+    profiles = network_profiles(list(variants), opened.part)
+    if isinstance(network, FaceNetwork | AuNetwork):
         return describe(profiles)
     draft, kept = Bundle(run.writer.partial, describe(profiles)), dict[str, Profile]()
     # The rows' own order, so that the chain's columns are the reference's.
@@ -143,17 +162,16 @@ def _manifest(
 def _write_graphs(run: ExportRun, opened: _Opened, precisions: Sequence[str]) -> GraphBaseline:
     """Trace the network, write every precision, and keep those that hold their gate on the samples."""
     crops, outputs = _reference(run, opened.network)
-    run.reports.progress("trace face", 0, 1)
+    part = opened.part
+    run.reports.progress(f"trace {part}", 0, 1)
     full = opened.traced()
-    units = opened.network.config.action_units if isinstance(opened.network, FaceNetwork) else None
-    thresholds = units.active_from if units else ()
-    baseline = GraphBaseline((full.inputs, full.outputs), outputs, {"image": crops}, thresholds)
-    for precision, files in run.write_graphs(full, "face", precisions).items():
+    baseline = GraphBaseline((full.inputs, full.outputs), outputs, {"image": crops}, opened.thresholds)
+    for precision, files in run.write_graphs(full, part, precisions).items():
         started = time.perf_counter()
-        if compared := run.compared("face", precision, files, baseline):
+        if compared := run.compared(part, precision, files, baseline):
             evidence = {**compared.evidence, **_label_evidence(outputs, compared.outputs)}
-            size = run.keep("face", precision, files, evidence)
-            run.report(f"face {precision}: {size}, {compared.summary()}, {since(started)}")
+            size = run.keep(part, precision, files, evidence)
+            run.report(f"{part} {precision}: {size}, {compared.summary()}, {since(started)}")
     return baseline
 
 
@@ -163,7 +181,7 @@ def _label_evidence(truth: dict[str, Tensor], outputs: dict[str, Tensor]) -> Dis
     return {LABEL_EVIDENCE: label_distance(softmax(truth[LABEL_LOGITS]), softmax(outputs[LABEL_LOGITS]))}
 
 
-def _reference(run: ExportRun, network: FaceNetwork | AnyLabelNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
+def _reference(run: ExportRun, network: AnyNetwork) -> tuple[np.ndarray, dict[str, Tensor]]:
     """Cut every face and run full precision on it: crops [N, h, w, 3] and each output [N, ...]."""
     started, samples = time.perf_counter(), run.samples
     crops = np.stack([crop_face(sample.image, sample.box, network.crop).pixels for sample in samples])

@@ -33,17 +33,22 @@ from emo_edge.bundle.prompts import (
     TokenGroup,
 )
 from emo_edge.export.bundles.detector import HAAR, StoredDetector
-from emo_edge.export.configs.checkpoint import EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
+from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig, FaceXFormerConfig, LabelNetworkConfig
 from emo_edge.export.configs.networks import OnnxGraphConfig
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.machine.versions import tool_versions
 from emo_edge.tensors import TensorSpec
 
+NetworkConfig = FaceXFormerConfig | LabelNetworkConfig | AuNetworkConfig
+"""Config of a checkpoint of one network alone."""
 Contracts = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """Inputs and outputs of a graph."""
 DEFAULTS = ("balanced", "exact")
 """Default profile: the first of these that there is, else the first of all."""
-NETWORKS = {"sacl": "SACL on the face trunk, a reconstruction: no code or weights of SACL-AU were ever published"}
+NETWORKS = {
+    "sacl": "SACL on the face trunk, a reconstruction: no code or weights of SACL-AU were ever published",
+    "auformer": "AUFormer, a reconstruction: no code or weights of it were ever published",
+}
 """Description of each network of action units, for manifests."""
 
 
@@ -102,12 +107,18 @@ def bundle_manifest(
     )
 
 
-def action_units(config: EmoLlamaConfig | FaceXFormerConfig) -> ActionUnits | None:
+def action_units(config: EmoLlamaConfig | FaceXFormerConfig | AuNetworkConfig) -> ActionUnits | None:
     """Return the manifest's section of action units; None of a checkpoint without any."""
-    units = config.action_units
+    own = isinstance(config, AuNetworkConfig)
+    units = config.network if isinstance(config, AuNetworkConfig) else config.action_units
     if units is None:
         return None
-    return ActionUnits(source="face", units=units.units, thresholds=units.active_from, network=NETWORKS[units.network])
+    return ActionUnits(
+        source="au" if own else "face",
+        units=units.units,
+        thresholds=units.active_from,
+        network=NETWORKS[units.network],
+    )
 
 
 def version_with(units: ActionUnits | None, tasks: Mapping[str, AffectiveTask] | None = None) -> Literal[1, 2]:
@@ -121,8 +132,8 @@ def graph_component(contracts: Contracts, variants: Mapping[str, Variant]) -> Gr
     return GraphComponent(inputs=inputs, outputs=outputs, variants=dict(variants))
 
 
-def face_manifest(
-    config: FaceXFormerConfig | LabelNetworkConfig,
+def network_manifest(
+    config: NetworkConfig,
     contracts: Contracts,
     variants: Mapping[str, Variant],
     profiles: Mapping[str, Profile],
@@ -130,11 +141,12 @@ def face_manifest(
     origin: Mapping[str, str],
     detector: StoredDetector = HAAR,
 ) -> Manifest:
-    """Describe a bundle of one network alone, of face facts or of labels; arguments as of `bundle_manifest`."""
-    face = graph_component(contracts, variants)
+    """Describe a bundle of one network alone; arguments as of `bundle_manifest`."""
+    part = "au" if isinstance(config, AuNetworkConfig) else "face"
+    none = Components(vision=None, connector=None, face=None, language=None)
     return Manifest(
         name=config.provenance.get("name", name),
-        components=Components(vision=None, connector=None, face=face, language=None),
+        components=none.model_copy(update={part: graph_component(contracts, variants)}),
         layout=(),
         prompt=PromptConfig(),
         question_tokenizer=None,
@@ -148,17 +160,16 @@ def face_manifest(
     )
 
 
-def _network_settings(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[str, Any]:
+def _network_settings(config: NetworkConfig) -> dict[str, Any]:
     """Return what the manifest says of a network alone: its crop, its rows, its labels and their temperature."""
-    if isinstance(config, FaceXFormerConfig):
-        crop, labels, units = face_crop_settings(config.face), config.face_labels, action_units(config)
-        return {
-            "bundle_version": version_with(units),
-            "preprocessing": Preprocessing(vision=None, face=crop),
-            "face_labels": labels,
-            "label_sets": {},
-            "action_units": units,
-        }
+    if not isinstance(config, LabelNetworkConfig):
+        units = action_units(config)
+        shared: dict[str, Any] = {"bundle_version": version_with(units), "label_sets": {}, "action_units": units}
+        if isinstance(config, AuNetworkConfig):
+            crops = Preprocessing(vision=None, face=None, au=config.crop)
+            return {**shared, "preprocessing": crops, "face_labels": FaceLabels()}
+        crops = Preprocessing(vision=None, face=face_crop_settings(config.face))
+        return {**shared, "preprocessing": crops, "face_labels": config.face_labels}
     return {
         "preprocessing": Preprocessing(vision=None, face=config.crop),
         "face_labels": FaceLabels(expression=config.labels, values=config.values),
@@ -171,7 +182,7 @@ def _default(profiles: Mapping[str, Profile]) -> str:
     return next((name for name in DEFAULTS if name in profiles), next(iter(profiles)))
 
 
-def _reference(config: FaceXFormerConfig | LabelNetworkConfig) -> dict[str, str]:
+def _reference(config: NetworkConfig) -> dict[str, str]:
     """Name what evidence is measured against, where it is not this package's own network in PyTorch."""
     own = isinstance(config, LabelNetworkConfig) and isinstance(config.network, OnnxGraphConfig)
     return {REFERENCE_KEY: "imported ONNX file in ONNX Runtime"} if own else {}

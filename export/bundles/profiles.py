@@ -10,8 +10,8 @@ from emo_edge.export.onnx.export import PRECISIONS
 
 PROFILE_OF = {"f32": "exact", "f16": "exact", "q8_0": "balanced", "q4_k_m": "small"}
 """Name of a profile by its language variant; others are called as the variant."""
-FACE_PROFILE_OF = {"fp32": "exact", "fp16": "balanced"}
-"""The same by precision, for a face network alone."""
+NETWORK_PROFILE_OF = {"fp32": "exact", "fp16": "balanced"}
+"""The same by precision, for one network alone."""
 
 
 def language_profiles(variants: Mapping[str, Mapping[str, Variant]]) -> dict[str, Profile]:
@@ -34,14 +34,13 @@ def language_profiles(variants: Mapping[str, Mapping[str, Variant]]) -> dict[str
         name = language if own in profiles else own
         profiles[name] = Profile.model_validate({**graphs(order), "language": language})
     small = graphs(PRECISIONS[::-1])
-    if not any({**profile.model_dump(), **small} == profile.model_dump() for profile in profiles.values()):
+    if not any(profile.model_copy(update=small) == profile for profile in profiles.values()):
         first = next(iter(variants["language"]))
         profiles["half"] = Profile.model_validate({**small, "language": first})
     return profiles
 
 
-def face_profiles(precisions: Sequence[str]) -> dict[str, Profile]:
-    """Return a profile for each precision of a face network alone."""
-    return {
-        FACE_PROFILE_OF[name]: Profile(vision=None, connector=None, face=name, language=None) for name in precisions
-    }
+def network_profiles(precisions: Sequence[str], part: str = "face") -> dict[str, Profile]:
+    """Return a profile for each precision of one network alone, the component ``part``."""
+    none = Profile(vision=None, connector=None, face=None, language=None)
+    return {NETWORK_PROFILE_OF[name]: none.model_copy(update={part: name}) for name in precisions}

@@ -9,12 +9,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -23,7 +21,7 @@ from emo_edge.bundle.manifest import AffectiveTask, Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
 from emo_edge.bundle.tasks.section import TaskName, task_checks
 from emo_edge.errors import CheckpointError
-from emo_edge.export.configs.action_units import SaclConfig
+from emo_edge.export.configs.action_units import AuFormerConfig, SaclConfig
 from emo_edge.export.configs.networks import (
     LDP_V2,
     V2_GRID,
@@ -38,7 +36,7 @@ from emo_edge.export.configs.networks import (
 )
 from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.files import read_json
-from emo_edge.utils.settings import Name, Positive, Section, problem_list, require
+from emo_edge.utils.settings import GrowingSection, Name, Positive, problem_list, require
 
 if TYPE_CHECKING:
     from typing import Self  # Python 3.11
@@ -46,18 +44,13 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config.json"
 FACE_NETWORK = "facexformer"
 LABEL_NETWORK = "label_network"
+AU_NETWORK = "au_network"
+ALONE = (FACE_NETWORK, LABEL_NETWORK, AU_NETWORK)
+"""Kinds of checkpoints of one network, without a language model."""
 
 
-class CheckpointConfig(Section):
+class CheckpointConfig(GrowingSection):
     """A checkpoint's ``config.json``."""
-
-    newer: ClassVar[tuple[str, ...]] = ()
-    """Fields that are left out where they are absent, so that such a checkpoint is written as it always was."""
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if value is not None or name not in self.newer}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -78,7 +71,7 @@ class CheckpointConfig(Section):
 
 
 def model_type(directory: str | Path) -> str | None:
-    """Return the kind of a checkpoint: `FACE_NETWORK`, `LABEL_NETWORK`, emo_llama or what else its config names."""
+    """Return the kind of a checkpoint: one of `ALONE`, emo_llama or what else its config names."""
     values = _read_config(directory)
     return values.get("model_type") if isinstance(values, dict) else None
 
@@ -161,6 +154,28 @@ class LabelNetworkConfig(CheckpointConfig):
             ),
         )
         return self
+
+
+class AuNetworkConfig(CheckpointConfig):
+    """A checkpoint of a network of action units of its own, without a language model."""
+
+    model_type: Literal["au_network"] = "au_network"
+    config_version: Literal[1] = 1
+    network: AuFormerConfig
+    """Units, thresholds and sizes; its weights are ``network.*``."""
+    crop: CropSettings
+    detector: Detector = "haar"
+    provenance: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> AuNetworkConfig:
+        require((self.crop.size == self.network.image_size, "crop.size must be network.image_size"))
+        return self
+
+    @property
+    def layers(self) -> int:
+        """Layers of the tower; each has weights of its own."""
+        return self.network.tower.num_layers
 
 
 class EmoLlamaConfig(CheckpointConfig):

@@ -31,7 +31,7 @@ from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
 from emo_edge.export.onnx.rewriting import quick_rewriting
 from emo_edge.export.onnx.transformers_tower import optimum_model
-from emo_edge.export.reference.face_network import FaceNetwork
+from emo_edge.export.reference.face_network import AuNetwork, FaceNetwork
 from emo_edge.export.reference.label_network import AnyLabelNetwork, GraphLabelNetwork
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.tensors import TensorSpec
@@ -103,6 +103,11 @@ def onnx_from_auformer(model: AuFormer) -> Graph:
     module = nn.Sequential(_Normalised(config.tower), FoldedAuFormer(model), _GivenUnits())
     part = module, (_image(config.image_size),), unit_contracts(config)
     return _traced("au", part, torch.device("cpu"))
+
+
+def onnx_from_au_network(network: AuNetwork) -> Graph:
+    """Trace the network of a checkpoint of action units: see `onnx_from_auformer`."""
+    return onnx_from_auformer(network.network)
 
 
 def unit_contracts(config: UnitsConfig) -> tuple[TensorSpec, ...]:

@@ -1,4 +1,4 @@
-"""FaceXFormer as a checkpoint of its own: face facts without a language model."""
+"""Networks that are a checkpoint of their own, without a language model: FaceXFormer, and those of action units."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
-from emo_edge.export.configs.checkpoint import FaceXFormerConfig
+from emo_edge.export.configs.checkpoint import AuNetworkConfig, FaceXFormerConfig
+from emo_edge.export.models.action_units.auformer import AuFormer
 from emo_edge.export.models.action_units.sacl import Sacl
 from emo_edge.export.models.facexformer import FaceXFormer
 from emo_edge.export.reference.crop_settings import face_crop_settings
-from emo_edge.export.reference.frames import named_outputs, normalised_pixels
-from emo_edge.export.reference.weights import check_layers, load_weights
+from emo_edge.export.reference.frames import named_outputs, named_units, normalised_pixels
+from emo_edge.export.reference.weights import check_layers, load_weights, save_weights
 from emo_edge.tensors import Tensor
 
 
@@ -60,4 +61,50 @@ def face_network_shapes(config: FaceXFormerConfig) -> dict[str, tuple[int, ...]]
     """Shapes of the tensors that such a checkpoint holds, by name, without making them."""
     with torch.device("meta"):
         network = FaceNetwork(config)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+class AuNetwork(nn.Module):
+    """The network of a checkpoint, its weights named ``network.*``."""
+
+    def __init__(self, config: AuNetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = AuFormer(config.network)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> AuNetwork:
+        """Load a checkpoint directory in float32 on the CPU.
+
+        Raises CheckpointError naming every problem of the config or every problem of the weights.
+        """
+        config = AuNetworkConfig.from_pretrained(directory)
+        check_layers(config.layers, directory)
+        with torch.device("meta"):
+            network = cls(config)
+        load_weights(network, directory, torch.float32, "cpu")
+        return network.eval()
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write config and weights into a directory that is there."""
+        self.config.save_pretrained(directory)
+        save_weights(self, Path(directory))
+
+    @property
+    def crop(self) -> CropSettings:
+        """Crop that the network reads."""
+        return self.config.crop
+
+    @torch.inference_mode()
+    def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """Compute what the exported graph gives for uint8 crops [N, h, w, 3], by its names, without folding."""
+        tower = self.config.network.tower
+        outputs = self.network(normalised_pixels(torch.from_numpy(crops), tower.image_mean, tower.image_std))
+        return {name: value.numpy() for name, value in named_units(outputs).items()}
+
+
+def au_network_shapes(config: AuNetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that such a checkpoint holds, by name, without making them."""
+    with torch.device("meta"):
+        network = AuNetwork(config)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

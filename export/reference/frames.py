@@ -66,11 +66,13 @@ class FrameFeatures:
 def named_outputs(face: FaceOutputs, units: UnitOutputs | None) -> dict[str, Tensor]:
     """Return the outputs of a face graph by their names, the face tokens aside."""
     named = {name: getattr(face, name) for name in FACE_OUTPUTS}
-    if units is not None:
-        named[UNIT_PRESENCE] = units.presence
-        if units.intensity is not None:
-            named[UNIT_INTENSITY] = units.intensity
-    return named
+    return named if units is None else {**named, **named_units(units)}
+
+
+def named_units(units: UnitOutputs) -> dict[str, Tensor]:
+    """Return the outputs of action units by their names in a graph."""
+    named = {UNIT_PRESENCE: units.presence}
+    return named if units.intensity is None else {**named, UNIT_INTENSITY: units.intensity}
 
 
 def normalised_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

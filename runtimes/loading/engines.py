@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from emo_edge.bundle.checks.declared_ports import check_declared_ports
 from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
-from emo_edge.bundle.manifest import PARTS, GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.manifest import GRAPHS, PARTS, GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, BundleError, DeviceError
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
@@ -64,11 +64,13 @@ class Engines(Session):
     device: str
     face: TensorSession | None
     chain: LanguageChain | PictureChain | None
-    """None in a bundle of a face network alone."""
+    """None in a bundle of one network alone."""
+    au: TensorSession | None = None
+    """Network of action units of its own."""
 
     def close(self) -> None:
         """Free every engine; a second call does nothing."""
-        for session in (self.face, self.chain):
+        for session in (self.face, self.au, self.chain):
             if session is not None:
                 session.close()
 
@@ -109,15 +111,17 @@ def open_engines(
     return _open_on(candidate, bundle, name, chosen, threads, context)
 
 
-def open_face_network(bundle: Bundle, *, profile: str | None, device: str, threads: int | None) -> Engines:
+def open_face_network(
+    bundle: Bundle, *, profile: str | None, device: str, threads: int | None, part: str = "face"
+) -> Engines:
     """Open the face network of a profile alone, as `open_engines` does; no file of the others is touched.
 
-    Raises BundleError for a bundle without one.
+    ``part`` ``au`` opens the network of action units instead. Raises BundleError for a bundle without it.
     """
     manifest = bundle.manifest
-    if manifest.components.face is None:
+    if manifest.components.get(part) is None:
         raise BundleError(f"{bundle.directory}: has no face network, so no landmarks and no action units; use another")
-    others = {part: None for part in PARTS if part != "face"}
+    others = {other: None for other in PARTS if other != part}
     components = manifest.components.model_copy(update=others)
     profiles = {name: one.model_copy(update=others) for name, one in manifest.profiles.items()}
     alone = manifest.model_copy(update={"components": components, "profiles": profiles})
@@ -139,7 +143,7 @@ def _open_on(
             return opened.enter_context(session)  # type: ignore[no-any-return]
 
         open_graph = GraphOpener(bundle, device, threads)
-        vision, connector, face = graph("vision"), graph("connector"), graph("face")
+        vision, connector, face, au = (graph(part) for part in GRAPHS)
         chain: LanguageChain | PictureChain | None = None
         if parts.mmproj and chosen.language:
             chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
@@ -147,7 +151,7 @@ def _open_on(
             session = open_language(bundle, parts.language, chosen.language, device, threads, context)
             language = opened.enter_context(session)
             chain = LanguageChain(vision, connector, language)
-        engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain)
+        engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain, au)
         opened.pop_all()
     return engines
 

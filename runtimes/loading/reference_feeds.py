@@ -31,7 +31,8 @@ class ReferenceFeeds:
         settings = self._bundle.manifest.preprocessing
         if part == "connector":
             return self._connector_feed()
-        return {"image": self._images(settings.vision if part == "vision" else settings.face)}
+        crops = {"vision": settings.vision, "face": settings.face, "au": settings.au}
+        return {"image": self._images(crops[part])}
 
     def expected(self, part: str, variant: str) -> dict[str, Tensor]:
         """Compute the outputs of the graph on the CPU; the engine that computed them is closed."""

@@ -15,7 +15,7 @@ def check_deployment(manifest: Manifest, *, emotions: bool, purpose: str | None)
         raise InputError(f"no purpose {purpose!r}; there are: {', '.join(PURPOSES)}{hint}")
     face = manifest.components.face
     alone = face is not None and {port.name for port in face.outputs} <= {LABEL_LOGITS, VALUES}
-    if not emotions and (face is None or alone):
+    if not emotions and manifest.components.au is None and (face is None or alone):
         raise InputError(
             f"{manifest.name} has no face network besides that of its labels: without emotions it gives nothing"
         )

@@ -12,7 +12,7 @@ const MOST_OPEN = 2;
  * @typedef {{
  *   key: string, name: string, label: string | null, probabilities: Record<string, number>,
  *   values?: Record<string, number>, note?: string, facts?: any, factsAsked?: boolean,
- *   answers?: Record<string, string>, empty?: string,
+ *   answers?: Record<string, string>, empty?: string, units?: Record<string, any>,
  * }} Card
  */
 
@@ -94,6 +94,7 @@ function makeCard(face, several, pick) {
   const colours = places(Object.keys(face.probabilities));
   const bars = new Map(Object.keys(face.probabilities).map((each) => [each, makeBar(each, colours.get(each) ?? 0)]));
   const values = element("ul", { className: "values" });
+  const units = element("p", { className: "face-units hint" });
   const node = element(
     "li",
     { className: "face" },
@@ -101,6 +102,7 @@ function makeCard(face, several, pick) {
     note,
     element("ul", { className: "bars" }, ...[...bars.values()].map((bar) => bar.node)),
     values,
+    units,
     ...answerNodes(face.answers ?? {}),
     face.factsAsked ? factNodes(face.facts) : null,
   );
@@ -114,11 +116,23 @@ function makeCard(face, several, pick) {
     if (values.childElementCount !== texts.length) values.replaceChildren(...texts.map(() => element("li")));
     texts.forEach((text, place) => setText(values.children[place], text));
     values.hidden = !texts.length;
+    setText(units, now.units ? `Action units: ${activeUnits(now.units).join(", ") || "none active"}` : "");
+    units.hidden = !now.units;
     node.dataset.chosen = String(chosen);
     node.dataset.open = String(open);
     if (several) name.setAttribute("aria-pressed", String(chosen));
   };
   return { node, update };
+}
+
+/**
+ * Return the active units with the letters of their intensities, such as "AU12 C".
+ * @param {Record<string, any>} units
+ */
+function activeUnits(units) {
+  return Object.entries(units)
+    .filter(([, { active }]) => active)
+    .map(([name, { level }]) => (level ? `${name} ${level}` : name));
 }
 
 /**
@@ -155,6 +169,7 @@ export function cardsOfResult(result, options) {
     name: `Face ${place + 1}`,
     label: reading.label,
     probabilities: sorted(reading.probabilities),
+    units: reading.action_units,
     values: reading.values,
     note: noteOf(reading),
     facts: factsOf(reading.face, options),

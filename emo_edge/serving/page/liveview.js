@@ -239,6 +239,7 @@ function cardOf(face, delayMs) {
     label: face.label,
     probabilities: face.probabilities,
     values: face.values,
+    units: face.action_units,
     note: notes.filter(Boolean).join(", "),
     empty: face.label_age_ms === null ? "not read yet" : "no labels",
   };

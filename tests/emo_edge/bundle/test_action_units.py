@@ -67,3 +67,57 @@ def test_version_2_without_anything_new_is_refused() -> None:
     values = manifest()
     values["bundle_version"] = 2
     assert "bundle_version must be 1" in error_of(json.dumps(values))
+
+
+def with_own_network(edit: Callable[[dict[str, Any]], None] = lambda values: None) -> str:
+    """Write a manifest whose action units come from a network of their own, next to all other parts."""
+
+    def moved(values: dict[str, Any]) -> None:
+        face = values["components"]["face"]
+        own = json.loads(json.dumps(face))
+        face["outputs"], own["outputs"] = face["outputs"][:-2], own["outputs"][-2:]
+        own["variants"]["fp32"]["files"][0]["path"] = "au.onnx"
+        values["components"]["au"] = own
+        values["preprocessing"]["au"] = dict(values["preprocessing"]["face"])
+        values["action_units"]["source"] = "au"
+        for profile in values["profiles"].values():
+            profile["au"] = "fp32"
+        edit(values)
+
+    return with_units(moved)
+
+
+def test_a_network_of_its_own_is_a_component() -> None:
+    read = manifest_from_json(with_own_network())
+    assert list(read.components.graphs()) == ["vision", "connector", "face", "au"] and read.gives_unit_intensities
+    assert [profile.variant("au") for profile in read.profiles.values()] == ["fp32"] * len(read.profiles)
+    assert "au.onnx" in [file.path for file in read.files()]
+    assert manifest_from_json(read.model_dump_json()) == read
+
+
+def test_without_one_nothing_of_it_is_written() -> None:
+    for text in (json.dumps(manifest()), with_units()):
+        written = json.loads(manifest_from_json(text).model_dump_json())
+        sections = (written["components"], written["preprocessing"], *written["profiles"].values())
+        assert all("au" not in section for section in sections)
+
+
+def face_gives_them_too(values: dict[str, Any]) -> None:
+    values["components"]["face"]["outputs"] += values["components"]["au"]["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda values: values["preprocessing"].pop("au"), "components.au and preprocessing.au go together"),
+        (lambda values: values["components"].pop("au"), "action_units needs the output au_presence of components.au"),
+        (lambda values: values["action_units"].update(source="face"), "components.au needs action_units.source au"),
+        (lambda values: values.pop("action_units"), "components.au gives au_presence, au_intensity, and there is no"),
+        (lambda values: values["profiles"]["exact"].pop("au"), "profiles.exact.au: None is not one of ['fp32']"),
+        (lambda values: values["preprocessing"]["au"].update(size=4096), "preprocessing.au.size is more than"),
+        (lambda values: values["components"]["au"]["outputs"].pop(0), "components.au lacks the outputs au_presence"),
+        (face_gives_them_too, "components.face gives au_presence, au_intensity, and action_units.source is au"),
+    ],
+)
+def test_what_does_not_fit_such_a_network_is_refused(edit: Callable[[dict[str, Any]], None], problem: str) -> None:
+    assert problem in error_of(with_own_network(edit))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from emo_edge.bundle.manifest import GRAPHS, LARGEST_CONTEXT, LARGEST_CROP, OUTPUTS, manifest_from_json
+from emo_edge.bundle.manifest import LARGEST_CONTEXT, LARGEST_CROP, OUTPUTS, manifest_from_json
 from emo_edge.cli.inspect import described
 from emo_edge.errors import BundleError
 from emo_edge.utils.json_values import DEEPEST, json_values
@@ -38,7 +38,7 @@ def graph(part: str) -> dict[str, Any]:
 
 def manifest() -> dict[str, Any]:
     language = {"f16": {"files": [{"path": "language.gguf", **FILE}]}}
-    parts = {part: graph(part) for part in GRAPHS}
+    parts = {part: graph(part) for part in ("vision", "connector", "face")}
     profile = {"vision": "fp32", "connector": "fp32", "face": "fp32", "language": "f16", "evidence": dict(FIGURES)}
     return {
         "bundle_version": 1,

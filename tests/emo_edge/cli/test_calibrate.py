@@ -173,7 +173,7 @@ def test_a_gate_nobody_can_meet_leaves_the_old_bundle(bundle: Path, calibrate: C
         (["--labels", "mine"], "synthetic:32", "--labels mine: choose from"),
         (["--target-size", "big"], "synthetic:32", "a size reads like 800MB"),
         (["--keep-imatrix", "nowhere/i.gguf"], "synthetic:32", "--keep-imatrix nowhere/i.gguf: already there, or"),
-        (["--int8", "language"], "synthetic:32", "--int8 language: choose from vision, connector, face, or none"),
+        (["--int8", "language"], "synthetic:32", "--int8 language: choose from vision, connector, face, au, or none"),
         (["--int8-gate", "speed<=1"], "synthetic:32", "a gate reads like"),
         (["--target-kl", "0.1", "--target-size", "9MB"], "synthetic:32", "--target-size or --target-kl"),
         (["--profile", "tiny"], "synthetic:32", "--profile tiny: choose from"),

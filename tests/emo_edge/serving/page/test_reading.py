@@ -202,6 +202,14 @@ def test_a_model_s_names_stay_text(open_page: Callable[..., Any]) -> None:
     assert page.locator("#model-name img, #purpose img, #about img, #label-hint img").count() == 0
 
 
+def test_the_active_units_of_a_face_are_named(page: Page) -> None:
+    read_sample(page, 1)
+    [result] = json.loads(downloaded(page, "#download-json"))
+    units = result["readings"][0]["action_units"]
+    named = [f"{name} {unit['level']}" if unit["level"] else name for name, unit in units.items() if unit["active"]]
+    assert page.locator(".face-units").inner_text() == f"Action units: {', '.join(named) or 'none active'}"
+
+
 @pytest.mark.parametrize("reason", ["pixels", "bytes"])
 def test_a_picture_that_is_too_large_is_made_smaller(page: Page, tmp_path: Path, reason: str) -> None:
     cv2 = pytest.importorskip("cv2")
