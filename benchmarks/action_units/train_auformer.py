@@ -7,7 +7,6 @@ and figures are those of `emo_edge.benchmarks.action_units.train`. What is writt
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -197,7 +196,8 @@ def main(
     write_json(out / "units.json", {"machine": describe_machine(), "thresholds": list(thresholds), **measured})
     write_au_checkpoint(model.config, out / "checkpoint", network, thresholds, files.log)
     click.echo(summary(measured))
-    click.echo(f"{out / 'checkpoint'} written; thresholds {json.dumps(list(thresholds))}", file=sys.stderr)
+    listed = ", ".join(f"{value:g}" for value in thresholds)
+    click.echo(f"{out / 'checkpoint'} written; thresholds {listed}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -212,14 +212,13 @@ def main(bundle: Path, **options: Any) -> None:
 
 
 def write_settings(config: Path, settings: LiveLabels) -> None:
-    """Put the settings into a checkpoint's ``config.json``, before its provenance; every other character stays."""
-    mark = '\n  "provenance": {'
+    """Put the settings into a checkpoint's ``config.json``, at their place; every other character stays."""
     text = re.sub(r'\n  "live": \{.*?\n  \},', "", config.read_text(encoding="utf-8"), flags=re.DOTALL)
-    before, provenance, after = text.partition(mark)
-    if not provenance:
+    behind = re.search(r'\n  "(?:tasks|provenance)": \{', text)
+    if behind is None:
         raise InputError(f"{config}: no provenance at the place where emo-edge writes it")
     written = json.dumps(settings.model_dump(), indent=2, allow_nan=False).replace("\n", "\n  ")
-    replace_text(config, f'{before}\n  "live": {written},{provenance}{after}')
+    replace_text(config, f'{text[: behind.start()]}\n  "live": {written},{text[behind.start() :]}')
 
 
 if __name__ == "__main__":

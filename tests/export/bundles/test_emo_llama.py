@@ -22,6 +22,7 @@ from emo_edge.export.bundles import emo_llama, run, size_estimate
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.metrics.unit_agreement import AU_AGREEMENT, UNIT_EVIDENCE
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 
@@ -39,6 +40,8 @@ def test_the_bundle_holds_every_variant_with_its_evidence(tiny_bundle: Path) -> 
         labels = evidence.pop("labels")
         assert labels["samples"] == 14
         assert labels["label_agreement"] == 1
+        if component is parts.face:
+            assert evidence.pop(UNIT_EVIDENCE)[AU_AGREEMENT] == 1
         for row in evidence.values():
             assert row["relative_error"] <= 1e-4
     assert set(parts.language.variants) == {"f16", "q4_k_m"}
