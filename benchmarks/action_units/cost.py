@@ -2,7 +2,7 @@
 
 SACL is timed as more outputs of the face graph, AUFormer beside the vision tower that it stands on. Both graphs of a
 pair compute in turns on ONNX Runtime's CPU, so that ratios hold where times do not. Weights of AUFormer are random:
-time does not depend on them.
+time does not depend on them. Where TensorRT is installed its parser, which needs no card, counts the layers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.calibration.int8.speed import SpeedCheck, compared_speed
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.errors import InputError
+from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.export.configs.action_units import AuFormerConfig
 from emo_edge.export.models.action_units.auformer import AuFormer
 from emo_edge.export.onnx.export import (
@@ -31,6 +31,7 @@ from emo_edge.export.onnx.export import (
 from emo_edge.export.onnx.graph_file import Graph, save_graph
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.machine.summary import describe_machine
+from emo_edge.runtimes.tensorrt.api import strongly_typed_network, tensorrt_module
 from emo_edge.taxonomy import ACTION_UNITS
 from emo_edge.utils.files import write_json
 
@@ -60,6 +61,8 @@ class Row:
     precision: str
     faces: int
     check: SpeedCheck
+    layers: int | None
+    """Of the graph with action units, as TensorRT reads it; None where it is not installed."""
 
     @property
     def medians_ms(self) -> tuple[float, float]:
@@ -101,23 +104,39 @@ def measured(pair: Pair, precision: str, faces: int, rounds: int, threads: int |
             save_graph(in_precision(graph, precision), Path(folder, f"{name}.onnx"))[0]
             for name, graph in (("without", pair.without), ("with", pair.with_units))
         )
-        return Row(
-            pair.name, precision, faces, compared_speed(without, with_units, feed, rounds=rounds, threads=threads)
-        )
+        check = compared_speed(without, with_units, feed, rounds=rounds, threads=threads)
+        return Row(pair.name, precision, faces, check, layers_read(with_units))
+
+
+def layers_read(path: Path) -> int | None:
+    """Count the layers of a graph as TensorRT's parser reads them; None without TensorRT."""
+    try:
+        trt = tensorrt_module()
+    except MissingExtraError:
+        return None
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = strongly_typed_network(trt, builder)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        raise InputError(f"{path.name}: TensorRT does not read it ({parser.get_error(0)})")
+    return int(network.num_layers)
 
 
 def table(rows: list[Row]) -> str:
     """Return the rows in Markdown."""
     lines = [
-        "| | precision | faces | p50 without, ms | p50 with, ms | quotient by round (p10–p90) | aimed at |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| | precision | faces | p50 without, ms | p50 with, ms | quotient by round (p10–p90) | aimed at "
+        "| layers in TensorRT |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         before, after = row.medians_ms
         low, high = row.check.spread
         lines.append(
             f"| {row.name} | {row.precision} | {row.faces} | {before:.2f} | {after:.2f} "
-            f"| {row.check.ratio:.2f} ({low:.2f}–{high:.2f}) | {GOALS[row.name]:g} |"
+            f"| {row.check.ratio:.2f} ({low:.2f}–{high:.2f}) | {GOALS[row.name]:g} "
+            f"| {'–' if row.layers is None else f'{row.layers:,}'} |"
         )
     return "\n".join(lines)
 

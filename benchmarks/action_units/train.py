@@ -116,6 +116,31 @@ def outcome(network: Sacl, stages: Sequence[Tensor], drawn: Drawings) -> UnitOut
     return UnitOutcome(sigmoid(np.concatenate(presence)), np.concatenate(intensity).astype(np.float64), drawn)
 
 
+def drawn_splits(count: int, test: int, folder: Path, workers: int) -> tuple[Drawings, Drawings, Drawings]:
+    """Draw what is learned from, what thresholds are chosen on, and what is measured on; or open what is drawn."""
+    return (
+        drawings("units-train", TRAIN_SEED, count, folder, workers=workers),
+        drawings("units-thresholds", THRESHOLD_SEED, min(count, THRESHOLD_COUNT), folder, workers=workers),
+        drawings("units-test", TEST_SEED, test, folder, workers=workers),
+    )
+
+
+def kept_figures(out: Path, files: RunFiles, stage: str, chosen: UnitOutcome, held: UnitOutcome) -> tuple[float, ...]:
+    """Choose thresholds, measure with them, write ``out/units.json`` and print the figures; return the thresholds."""
+    thresholds = chosen_thresholds(chosen)
+    measured = {"thresholds": list(thresholds), **figures(held, thresholds)}
+    log_entry(files, {"stage": stage, **measured})
+    write_json(out / "units.json", {"machine": describe_machine(), **measured})
+    click.echo(summary(measured))
+    return thresholds
+
+
+def announce(checkpoint: Path, thresholds: Sequence[float]) -> None:
+    """Print on standard error where the checkpoint is."""
+    listed = ", ".join(f"{value:g}" for value in thresholds)
+    click.echo(f"{checkpoint} written; thresholds {listed}", file=sys.stderr)
+
+
 def chosen_thresholds(result: UnitOutcome) -> tuple[float, ...]:
     """Return the threshold of each unit: the nearest to 0.5 whose F1 is within `TIE` of the highest."""
     scores = np.stack([unit_f1(result.truth, result.probabilities >= bound) for bound in CANDIDATES])
@@ -212,24 +237,15 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     files, folder = RunFiles(out), cache or out / "data"
     log_entry(files, {"started": describe_machine(), "seed": seed, "drawings": count})
-    splits = (
-        ("units-train", TRAIN_SEED, count),
-        ("units-thresholds", THRESHOLD_SEED, min(count, THRESHOLD_COUNT)),
-        ("units-test", TEST_SEED, test),
-    )
-    learned, chosen, held = (drawings(name, own, size, folder, workers=workers) for name, own, size in splits)
+    learned, chosen, held = drawn_splits(count, test, folder, workers)
     plan = replace(PLAN, steps=steps)
     network = train_units(
         UNITS.model_copy(update={"thresholds": ()}), trunk_stages(model, learned), learned, files, seed, plan
     )
-    thresholds = chosen_thresholds(outcome(network, trunk_stages(model, chosen), chosen))
-    measured = figures(outcome(network, trunk_stages(model, held), held), thresholds)
-    log_entry(files, {"stage": plan.name, "thresholds": list(thresholds), **measured})
-    write_json(out / "units.json", {"machine": describe_machine(), "thresholds": list(thresholds), **measured})
+    outcomes = (outcome(network, trunk_stages(model, drawn), drawn) for drawn in (chosen, held))
+    thresholds = kept_figures(out, files, plan.name, *outcomes)
     write_with_units(checkpoint, out / "checkpoint", network, thresholds, files.log)
-    click.echo(summary(measured))
-    listed = ", ".join(f"{value:g}" for value in thresholds)
-    click.echo(f"{out / 'checkpoint'} written; thresholds {listed}", file=sys.stderr)
+    announce(out / "checkpoint", thresholds)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ and figures are those of `emo_edge.benchmarks.action_units.train`. What is writt
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emo_edge.benchmarks.action_units.features import TEST_SEED, TRAIN_SEED, Drawings, drawings
+from emo_edge.benchmarks.action_units.features import Drawings
 from emo_edge.benchmarks.action_units.train import (
     INTENSITY_WEIGHT,
     LOG,
-    THRESHOLD_COUNT,
-    THRESHOLD_SEED,
     UnitOutcome,
-    chosen_thresholds,
-    figures,
-    summary,
+    announce,
+    drawn_splits,
+    kept_figures,
 )
 from emo_edge.benchmarks.emo_tiny.config import TINY
 from emo_edge.benchmarks.emo_tiny.loop import Losses, RunFiles, StageConfig, log_entry, train_stage
@@ -47,7 +44,6 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.machine.summary import describe_machine
 from emo_edge.storage.directories import replaced_directory
 from emo_edge.taxonomy import ACTION_UNITS
-from emo_edge.utils.files import write_json
 
 PLAN = StageConfig("auformer", steps=1000, batch_size=50, learning_rate=2e-3, warmup_steps=50, weight_decay=0.01)
 EXPERT_SIZE = 4
@@ -182,22 +178,12 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     files, folder = RunFiles(out), cache or out / "data"
     log_entry(files, {"started": describe_machine(), "seed": seed, "drawings": count})
-    splits = (
-        ("units-train", TRAIN_SEED, count),
-        ("units-thresholds", THRESHOLD_SEED, min(count, THRESHOLD_COUNT)),
-        ("units-test", TEST_SEED, test),
-    )
-    learned, chosen, held = (drawings(name, own, size, folder, workers=workers) for name, own, size in splits)
+    learned, chosen, held = drawn_splits(count, test, folder, workers)
     plan = replace(PLAN, steps=steps)
     network = train_auformer(config, model.vision.state_dict(), learned, files, seed, plan)
-    thresholds = chosen_thresholds(outcome(network, chosen))
-    measured = figures(outcome(network, held), thresholds)
-    log_entry(files, {"stage": plan.name, "thresholds": list(thresholds), **measured})
-    write_json(out / "units.json", {"machine": describe_machine(), "thresholds": list(thresholds), **measured})
+    thresholds = kept_figures(out, files, plan.name, outcome(network, chosen), outcome(network, held))
     write_au_checkpoint(model.config, out / "checkpoint", network, thresholds, files.log)
-    click.echo(summary(measured))
-    listed = ", ".join(f"{value:g}" for value in thresholds)
-    click.echo(f"{out / 'checkpoint'} written; thresholds {listed}", file=sys.stderr)
+    announce(out / "checkpoint", thresholds)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def test_every_pair_is_timed_in_turns(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     rows = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))["rows"]
     assert [row["name"] for row in rows] == list(GOALS)
+    assert all(row["layers"] is None or row["layers"] > 100 for row in rows)
     assert all(len(row["check"]["baseline_ms"]) == 3 and f"| {row['name']} | fp32 |" in done.stdout for row in rows)
 
 

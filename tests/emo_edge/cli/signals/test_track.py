@@ -84,7 +84,7 @@ def test_pandas_opens_every_format(bundle: Path, video: Path, out: Path, name: s
 
 
 def test_py_feats_reader_has_every_column_that_it_asks_for(bundle: Path, video: Path, out: Path) -> None:
-    """What ``read_feat`` of py-feat 2.1 does: pandas, then groups of columns by name."""
+    """Reader that does as ``read_feat`` of py-feat 2.1: pandas, then groups of columns by name."""
     labelled = write_unit_bundle(out.parent / "labelled", labels=("disgust", "fear", *LABELS))
     assert run(labelled, video, "--csv", out, "--format", "py-feat").exit_code == 0
     table = pandas.read_csv(out)
