@@ -23,6 +23,10 @@ ATTEMPTS = 100
 """To read a directory as a whole while another process replaces it again and again."""
 GAP_S = 0.02
 """Between two attempts while the name is missing; all together, a writer that was stopped there is waited for 2 s."""
+LOOKS = 5
+"""At a name that is missing, before it is called missing."""
+LOOK_S = 0.002
+"""Between two of them."""
 Result = TypeVar("Result")
 _HERE = -100
 _EXCHANGE = 2
@@ -116,7 +120,19 @@ def _held(directory: Path) -> Iterator[tuple[int, int] | None]:
 
 def _unchanged(directory: Path, before: tuple[int, int] | None) -> bool:
     now = _identity(directory)
-    return now == before and not (now is None and replaced_path(directory).is_dir())
+    return now == before and (now is not None or _is_missing(directory))
+
+
+def _is_missing(directory: Path) -> bool:
+    """Return whether a name has no directory and none is about to get it.
+
+    A writer may finish its second rename between the two questions of one look, so one look proves nothing.
+    """
+    for _ in range(LOOKS):
+        if replaced_path(directory).is_dir() or _identity(directory) is not None:
+            return False
+        time.sleep(LOOK_S)
+    return True
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

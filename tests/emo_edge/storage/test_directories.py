@@ -98,6 +98,29 @@ def test_a_replacement_that_was_stopped_between_the_renames_is_undone(tmp_path: 
     assert not restored(target), "the new one is there: the old one is no longer needed"
 
 
+def test_a_writer_that_finishes_between_two_looks_of_a_reader_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, partial = tmp_path / "a", tmp_path / "new"
+    replaced_path(target).mkdir()
+    partial.mkdir()
+    for name in ("a", "b"):
+        (partial / name).write_text("new")
+    answers: list[tuple[int, int] | None] = []
+    identity = directories._identity
+
+    def identity_before_the_writer_finishes(directory: Path) -> tuple[int, int] | None:
+        answers.append(identity(directory))
+        if len(answers) == 2:
+            partial.rename(target)
+            replaced_path(target).rmdir()
+        return answers[-1]
+
+    monkeypatch.setattr(directories, "_identity", identity_before_the_writer_finishes)
+    assert read_whole(target, pair) == ("new", "new")
+    assert answers[:2] == [None, None], "the name was missing before the read and after it"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reader_meets_the_old_or_the_new_one_while_two_processes_write(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "a"
