@@ -38,8 +38,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend within [N, T, D]."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = torch.unflatten(F.linear(x, self.qkv.weight, bias), -1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = F.linear(x, self.qkv.weight, bias).chunk(3, dim=-1)
+        q, k, v = (torch.unflatten(part, -1, (self.num_heads, -1)).transpose(1, 2) for part in qkv)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return self.proj(mixed)  # type: ignore[no-any-return]
 

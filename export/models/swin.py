@@ -82,8 +82,8 @@ class WindowAttention(nn.Module):
 
     def _attend(self, windows: Tensor, bias: Tensor) -> Tensor:
         # [N, windows, tokens, C] -> three of [N, windows, heads, tokens, C / heads]
-        qkv = torch.unflatten(self.qkv(windows), -1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        qkv = self.qkv(windows).chunk(3, dim=-1)
+        q, k, v = (torch.unflatten(part, -1, (self.num_heads, -1)).transpose(2, 3) for part in qkv)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias.to(q.dtype)
         mixed = scores.softmax(dim=-1).to(v.dtype) @ v
         return self.proj(mixed.transpose(2, 3).flatten(3))  # type: ignore[no-any-return]
@@ -127,8 +127,9 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, H, W, C] to [N, ceil(H/2), ceil(W/2), 2C]; cell order (0,0), (1,0), (0,1), (1,1)."""
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        cells = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(cells, dim=-1)))  # type: ignore[no-any-return]
+        # [N, H, W, C] -> [N, H / 2, W / 2, 4 C], the rows of a cell within its columns
+        cells = torch.unflatten(torch.unflatten(x, 2, (-1, 2)), 1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        return self.reduction(self.norm(cells))  # type: ignore[no-any-return]
 
 
 class SwinTrunk(nn.Module):
@@ -169,7 +170,12 @@ def _stage(config: FaceConfig, stage: int) -> nn.Sequential:
 
 
 def _roll(x: Tensor, shifts: list[int]) -> Tensor:
-    return torch.roll(x, shifts, dims=(1, 2)) if any(shifts) else x
+    # As torch.roll does. The exporter writes that as slices, which TensorRT parses as thirty layers each.
+    for axis, shift in enumerate(shifts, start=1):
+        if shift:
+            moved = shift % x.shape[axis]
+            x = torch.cat(x.split([x.shape[axis] - moved, moved], dim=axis)[::-1], dim=axis)
+    return x
 
 
 def _partition(x: Tensor, window: int) -> Tensor:

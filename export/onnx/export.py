@@ -26,6 +26,7 @@ from emo_edge.export.models.action_units.sacl import Sacl, UnitOutputs
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
 from emo_edge.export.models.siglip_vit import SiglipVit
+from emo_edge.export.onnx.attention import TRANSLATIONS
 from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
 from emo_edge.export.onnx.landmark_token import graph_with_landmark_token
@@ -244,6 +245,7 @@ def _traced(name: str, part: _Part, device: torch.device) -> Graph:
             input_names=[spec.name for spec in inputs],
             output_names=[spec.name for spec in outputs],
             dynamic_shapes=tuple(varying),
+            custom_translation_table=TRANSLATIONS,
         )
     if program is None:
         raise AssertionError("torch returns a program when it is given no file")

@@ -60,7 +60,10 @@ class ExpertCore(nn.Module):
         query, key, value = (parts[:, :, place].flatten(1, 2) for place in range(3))
         windows = torch.unflatten(self._neighbours(torch.cat([key, value], dim=1)), 1, (-1, WINDOW * WINDOW))
         keys, values = windows.chunk(2, dim=1)
-        return ((query[:, :, None] * keys).softmax(2) * values).sum(2)
+        scores = query[:, :, None] * keys
+        # A softmax over a middle axis, as reductions: engines that transpose for one take several times as long.
+        weights = (scores - scores.amax(2, keepdim=True)).exp()
+        return (weights * values).sum(2) / weights.sum(2)
 
     def _neighbours(self, cells: Tensor) -> Tensor:
         """Return the nine neighbours of each cell, [N, 9 C, h, w] with those of a channel together, of [N, C, h, w].

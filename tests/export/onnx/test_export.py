@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.onnx import export, graph_file
+from emo_edge.export.onnx.attention import TRANSLATIONS
 from emo_edge.export.onnx.export import COMPONENTS, PRECISIONS, in_precision, onnx_from_component
 from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, save_graph
@@ -96,6 +97,19 @@ def test_a_graph_computes_what_the_model_does_for_any_batch(
             assert list(actual) == list(expected)
             for name, values in expected.items():
                 assert_close(f"{name} of {batch}", actual[name], values, precision)
+
+
+def test_attention_reads_no_shape_at_run_time(full: dict[str, Graph]) -> None:
+    counts = Counter(node.op_type for node in full["vision"].model.graph.node)
+    assert counts["Shape"] <= 1, "of the class token, which takes the batch's size"
+    assert not counts["Slice"] and not counts["Squeeze"], "queries, keys and values are split"
+    assert counts["Softmax"] == counts["Split"] == counts["Transpose"] // 4 > 0
+
+
+def test_attention_that_is_not_exported_is_refused() -> None:
+    (translation,) = TRANSLATIONS.values()
+    with pytest.raises(NotImplementedError, match="causal mask"):
+        translation(None, None, None, is_causal=True)
 
 
 @torch.no_grad()
