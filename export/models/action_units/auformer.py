@@ -5,7 +5,7 @@ window of the context-aware part, the widths and the heads are our choices.
 
 An expert works on a map of a few channels: down, convolve, add several receptive fields and a context, up. Nothing
 stands between the "up" of one expert and the "down" of the next one, so that both are one small matrix:
-`FoldedAuFormer` computes the same without a state as wide as the tower for each unit.
+`FoldedAuFormer` computes the same without a state as wide as the tower for each unit, for export and for training.
 """
 
 from __future__ import annotations
@@ -117,13 +117,15 @@ class AuFormer(nn.Module):
             init_weights(place.get_submodule("core"))
 
     def forward(self, pixels: Tensor) -> UnitOutputs:
-        """Return presence and intensity for pixels [N, 3, H, W] float, normalised with the tower's mean and std."""
+        """Return presence and intensity for pixels [N, 3, H, W] float, normalised with the tower's mean and std.
+
+        The literal network, as the paper draws it: what the folded one is compared with.
+        """
         return self.heads(self.features(pixels)[0])
 
     def with_experts(self, pixels: Tensor) -> tuple[UnitOutputs, Tensor]:
         """Return the outputs and each expert's own logit [N, U], which trains the experts as well."""
-        x, state = self.features(pixels)
-        return self.heads(x), (state.mean(2) * self.expert_head).sum(-1) + self.expert_bias
+        return FoldedAuFormer(self).with_experts(pixels)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tower's tokens [N, 1 + P, D] and the last experts' outputs [N, U, P, D]."""
@@ -174,7 +176,10 @@ class FoldedPlace(nn.Module):
 
 
 class FoldedAuFormer(nn.Module):
-    """`AuFormer` for export: equal outputs, and a side path that stays as narrow as the experts."""
+    """`AuFormer` with a side path that stays as narrow as the experts: equal outputs, and equal gradients.
+
+    Its matrices are products of the model's present weights: make a new one after each step of a training.
+    """
 
     def __init__(self, model: AuFormer) -> None:
         super().__init__()
@@ -186,6 +191,18 @@ class FoldedAuFormer(nn.Module):
 
     def forward(self, pixels: Tensor) -> UnitOutputs:
         """Return presence and intensity as `AuFormer` does."""
+        return self.model.heads(self._features(pixels)[0])
+
+    def with_experts(self, pixels: Tensor) -> tuple[UnitOutputs, Tensor]:
+        """Return the outputs and each expert's own logit [N, U]: of the mean of its last output over the patches."""
+        x, middle = self._features(pixels)
+        last = cast(Experts, self.model.experts[-1])
+        means = torch.unflatten(middle.mean((2, 3)), 1, (len(last.up), -1))
+        states = (means[:, :, None] @ last.up)[:, :, 0] + last.up_bias
+        return self.model.heads(x), (states * self.model.expert_head).sum(-1) + self.model.expert_bias
+
+    def _features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tower's tokens [N, 1 + P, D] and the middle of the last experts [N, U r, h, w]."""
         grid, x = self.model.config.tower.grid, embedded(self.model.tower, pixels)
         middle: Tensor | None = None
         for place, block in enumerate(self.model.tower.blocks):
@@ -193,7 +210,8 @@ class FoldedAuFormer(nn.Module):
                 normal = norm(x)
                 middle, mean = self.places[2 * place + part](normal[:, 1:], middle, grid)
                 x = x + layer(normal) + F.pad(mean, (0, 0, 1, 0))
-        return self.model.heads(x)
+        assert middle is not None
+        return x, middle
 
 
 def embedded(tower: EvaVit, pixels: Tensor) -> Tensor:

@@ -115,8 +115,9 @@ def expected(model: AuFormer, pixels: Array) -> tuple[Array, Array, Array]:
 )
 def test_outputs_are_those_of_the_description(changes: dict[str, Any], pixels: torch.Tensor) -> None:
     model = random_model(**changes)
-    outputs, experts = model.with_experts(pixels)
-    folded = FoldedAuFormer(model).eval()(pixels)
+    outputs, (_, states) = model(pixels), model.features(pixels)
+    experts = (states.mean(2) * model.expert_head).sum(-1) + model.expert_bias
+    folded, narrow = FoldedAuFormer(model).eval().with_experts(pixels)
     assert outputs.intensity is not None and folded.intensity is not None
     presence, intensity, single = expected(model, pixels[0].numpy().astype(np.float64))
     np.testing.assert_allclose(outputs.presence[0], presence, atol=1e-4, rtol=1e-4)
@@ -124,6 +125,23 @@ def test_outputs_are_those_of_the_description(changes: dict[str, Any], pixels: t
     np.testing.assert_allclose(experts[0], single, atol=1e-4, rtol=1e-4)
     np.testing.assert_allclose(folded.presence, outputs.presence, atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(folded.intensity, outputs.intensity, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(narrow, experts, atol=1e-5, rtol=1e-5)
+
+
+def test_the_folded_network_has_the_gradients_of_the_literal_one(pixels: torch.Tensor) -> None:
+    model = random_model()
+    gradients = []
+    for folded in (False, True):
+        for name, part in model.named_parameters():
+            part.requires_grad_(not name.startswith("tower.")).grad = None
+        outputs = FoldedAuFormer(model)(pixels) if folded else model(pixels)
+        assert outputs.intensity is not None
+        (outputs.presence.square().sum() + outputs.intensity.sum()).backward()
+        gradients.append({name: part.grad for name, part in model.named_parameters() if part.grad is not None})
+    literal, narrow = gradients
+    assert literal.keys() == narrow.keys() > {"experts.0.up", "experts.3.down"}
+    for name, gradient in literal.items():
+        torch.testing.assert_close(narrow[name], gradient, atol=1e-5 * max(float(gradient.abs().max()), 1), rtol=0)
 
 
 def test_only_what_is_not_the_tower_learns(pixels: torch.Tensor) -> None:
