@@ -28,10 +28,12 @@ SACL_FORMS: dict[str, dict[str, Any]] = {
     "SACL without the graph": {"graph": "none"},
     "SACL without several scales": {"multi_scale": False},
 }
+WITHOUT_OWN_LOSS = "AUFormer without the experts' own loss"
 AUFORMER_FORMS: dict[str, dict[str, Any]] = {
     "AUFormer on the vision tower": {},
     "AUFormer without receptive fields": {"multi_receptive": False},
     "AUFormer without context": {"context_aware": False},
+    WITHOUT_OWN_LOSS: {},
 }
 EXPERT_SIZE = 4
 LONG = 40
@@ -103,7 +105,7 @@ class Study:
 
         def forward(head: AuFormer, given: Sequence[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:
             outputs, experts = head.with_experts(normalised_pixels(given[0], tower.image_mean, tower.image_std))
-            return outputs.presence, outputs.intensity, experts
+            return outputs.presence, outputs.intensity, None if name == WITHOUT_OWN_LOSS else experts
 
         crops = [torch.from_numpy(np.array(part.vision)) for part in (self._train, self._test)]
         return self._scored(name, seed, self._fit(network, forward, ([crops[0]], [crops[1]]), budget, seed), TOWER)

