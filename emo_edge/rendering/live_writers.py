@@ -22,6 +22,8 @@ from emo_edge.inference.rows import unit_cells
 from emo_edge.rendering.result_writers import cell, settings_json
 from emo_edge.utils.text import readable_name
 
+RECORD = "record"
+"""Reason of frames that were shown, but left out of a recording."""
 WINDOW_S = 2.0
 """Of the rate of frames that is shown."""
 
@@ -189,12 +191,12 @@ class LiveCsv(LiveWriter):
 
 
 class FrameCounts:
-    """The rate of frames over the last seconds, and all frames that were dropped."""
+    """The rate of frames over the last seconds, all frames that were dropped, and those left out of a recording."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._times: deque[float] = deque()
-        self.dropped = 0
+        self.dropped = self.unrecorded = 0
 
     def add(self, event: FrameEvent) -> None:
         """Count a frame."""
@@ -202,7 +204,8 @@ class FrameCounts:
         self._times.append(now)
         while self._times[0] < now - WINDOW_S:
             self._times.popleft()
-        self.dropped += sum(event.dropped.values())
+        self.dropped += sum(count for reason, count in event.dropped.items() if reason != RECORD)
+        self.unrecorded += event.dropped.get(RECORD, 0)
 
     @property
     def fps(self) -> float:
@@ -279,8 +282,9 @@ def trouble_line(event: SourceEvent, *, after_trouble: bool) -> str | None:
 
 
 def head_text(event: FrameEvent, counts: FrameCounts) -> str:
-    """Return the rate, the age and the dropped frames."""
-    return f"{counts.fps:.1f} fps  age {event.age_ms:.0f} ms  skipped {counts.dropped}"
+    """Return the rate, the age, the dropped frames, and those left out of a recording, if any."""
+    unrecorded = f"  not recorded {counts.unrecorded}" if counts.unrecorded else ""
+    return f"{counts.fps:.1f} fps  age {event.age_ms:.0f} ms  skipped {counts.dropped}{unrecorded}"
 
 
 def shown_labels(face: LiveFace) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ import click
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
-from emo_edge.cli.live.options import face_request, live_settings, open_pictures, open_writer
+from emo_edge.cli.live.options import face_request, live_settings, open_pictures, open_writer, with_pictures
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.durations import Duration
@@ -34,7 +34,7 @@ from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.live_view import LiveView
-from emo_edge.rendering.live_writers import LiveWriter, Together
+from emo_edge.rendering.live_writers import LiveWriter
 
 
 @click.command(cls=EdgeCommand)
@@ -105,7 +105,7 @@ def main(bundle: Path, **options: Any) -> None:
         deployment_purpose=options["purpose"],
     ) as pipeline:
         events = live(pipeline, options["sources"], request, settings)
-        _print_all(events, Together([open_writer(options, view, pipeline, request, settings), *pictures]))
+        _print_all(events, with_pictures(open_writer(options, view, pipeline, request, settings), pictures))
 
 
 def _print_all(events: Generator[LiveEvent, None, None], writer: LiveWriter) -> None:

@@ -135,8 +135,10 @@ def test_several_sources_are_named(bundle: Path, video: Path, tmp_path: Path) ->
 
 def test_a_recording_of_a_file(bundle: Path, video: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    done = live(bundle, video, "--record", target)
+    done = live(bundle, video, "--record", target, "--jsonl")
     assert done.exit_code == 0, done.output
+    dropped = [event["dropped"] for event in lines_of(done.stdout) if event["kind"] == "frame"]
+    assert dropped == 12 * [{"overtaken": 0, "damaged": 0, "record": 0}]
     times = [frame.time_s for frame in sampled_frames(target)]
     assert times == pytest.approx([index / 10 for index in range(12)], abs=1e-3)
     done = live(bundle, video, "--record", target)
