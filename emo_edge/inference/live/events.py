@@ -90,8 +90,8 @@ class FrameEvent:
     reading_ms: Mapping[str, float]
     """Stages of the reading that came with this frame; empty where none came. They run while others do."""
     dropped: Mapping[str, int]
-    """Frames since the event before that were not processed: ``overtaken`` by a newer one, ``damaged``. With a recording
-    also those that were left out of it: ``record``."""
+    """Frames since the event before that were not processed: ``overtaken`` by a newer one, ``damaged``; those that a
+    recording left out: ``record``."""
     image: Image = field(repr=False, compare=False)
     """uint8 RGB [H, W, 3], the frame itself; not part of the JSON."""
 
