@@ -9,16 +9,25 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from emo_edge.bundle.sections import LiveLabels
 from emo_edge.console.terminal import echo
-from emo_edge.inference.live.events import LIVE_EVENT_VERSION, FrameEvent, LiveEvent, LiveFace, SourceEvent
+from emo_edge.inference.live.events import (
+    LIVE_EVENT_VERSION,
+    FrameEvent,
+    LiveEvent,
+    LiveFace,
+    PulseEvent,
+    SourceEvent,
+    TrackEvent,
+)
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.live.signatures import UNCHANGED
 from emo_edge.inference.results import Settings
 from emo_edge.inference.rows import unit_cells
+from emo_edge.inference.signals.heart_rate import NOTICE
 from emo_edge.rendering.result_writers import cell, settings_json
 from emo_edge.utils.text import readable_name
 
@@ -91,6 +100,7 @@ class LiveJsonLines(LiveWriter):
                 "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                 "max_age_ms": round(1000 * self._live.max_age_s, 1),
                 "reuse": self._live.reuse,
+                "pulse": self._live.pulse,
                 "unchanged": self._fitted.unchanged or UNCHANGED,
                 "smoothing": self._fitted.smoothing and self._fitted.smoothing.model_dump(),
                 "duration_s": self._live.duration_s,
@@ -228,6 +238,7 @@ class LiveText(LiveWriter):
     def write(self, event: LiveEvent) -> None:
         """Print a line where it is time for one."""
         state = self._sources.setdefault(event.source, _TextState(FrameCounts(self._clock)))
+        state.pulses.add(event)
         if isinstance(event, FrameEvent):
             state.counts.add(event)
             state.last = event
@@ -251,9 +262,36 @@ class LiveText(LiveWriter):
         event, state.last = state.last, None
         if event is None:
             return
-        faces = ", ".join(f"#{face.id} {face_label(face)}" for face in event.faces) or "no face"
+        pulses = state.pulses
+        faces = ", ".join(f"#{face.id} {face_label(face)}{pulses.of(face)}" for face in event.faces) or "no face"
         name = f"{readable_name(event.source)}  " if self._named else ""
-        echo(f"{name}{event.time_s:.1f} s  {head_text(event, state.counts)}  {faces}")
+        echo(f"{name}{event.time_s:.1f} s  {head_text(event, state.counts)}  {faces}{pulses.notice}")
+
+
+class ShownPulses:
+    """The newest heart rates of one source's faces, as text."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, PulseEvent] = {}
+
+    def add(self, event: LiveEvent) -> None:
+        """Keep a heart rate; forget that of a lost face."""
+        if isinstance(event, PulseEvent):
+            self._newest[event.id] = event
+        elif isinstance(event, TrackEvent) and event.change == "lost":
+            self._newest.pop(event.id, None)
+
+    def of(self, face: LiveFace) -> str:
+        """Return the heart rate of a face with a space before it; empty before its first window."""
+        event = self._newest.get(face.id)
+        if event is None:
+            return ""
+        return " no reliable pulse" if event.heart_rate.bpm is None else f" {event.heart_rate.bpm:.0f} BPM"
+
+    @property
+    def notice(self) -> str:
+        """Return the notice that goes with heart rates, where there are any."""
+        return f"  {NOTICE}" if self._newest else ""
 
 
 @dataclass
@@ -265,6 +303,7 @@ class _TextState:
     last: FrameEvent | None = None
     """Not printed yet."""
     troubled: bool = False
+    pulses: ShownPulses = field(default_factory=ShownPulses)
 
 
 def still_troubled(event: SourceEvent, *, before: bool) -> bool:

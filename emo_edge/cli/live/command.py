@@ -53,6 +53,11 @@ from emo_edge.rendering.live_writers import LiveWriter
 )
 @click.option("--no-reuse", is_flag=True, help="Read a face again although it has not changed.")
 @click.option(
+    "--pulse",
+    is_flag=True,
+    help="Measure the heart rate of every face once a second, from 15 frames a second on. Not a medical device.",
+)
+@click.option(
     "--stall",
     type=Duration(),
     default="2s",

@@ -23,7 +23,7 @@ from emo_edge.rendering.live_writers import LiveCsv, LiveJsonLines, LiveText, Li
 def live_settings(options: dict[str, Any]) -> LiveSettings:
     """Return the settings that the options name."""
     capture = CaptureSettings(options["stall"], options["reconnect"], options["realtime"])
-    return LiveSettings(options["max_age"], not options["no_reuse"], options["duration"], capture)
+    return LiveSettings(options["max_age"], not options["no_reuse"], options["duration"], capture, options["pulse"])
 
 
 def face_request(options: dict[str, Any]) -> Request:
@@ -39,6 +39,8 @@ def open_writer(
     """Return the writer that the options name; ``view`` is that of a terminal, where there is one."""
     if options["as_lines"] and options["as_csv"]:
         raise click.UsageError("choose one of --jsonl and --csv")
+    if options["pulse"] and options["as_csv"]:
+        raise click.UsageError("--pulse is printed as text and by --jsonl, not by --csv")
     fitted = pipeline.manifest.live or LiveLabels()
     writer: LiveWriter = view if isinstance(view, LiveView) else LiveText(named=len(options["sources"]) > 1)
     if options["as_lines"]:

@@ -60,7 +60,7 @@ def test_a_file_gives_events_of_the_schema(bundle: Path, video: Path) -> None:
     done = live(bundle, video, "--jsonl")
     assert done.exit_code == 0, done.output
     run, *events = lines_of(done.stdout)
-    assert run["kind"] == "run" and run["max_age_ms"] == 500 and run["settings"]["labels"]
+    assert run["kind"] == "run" and run["max_age_ms"] == 500 and run["pulse"] is False and run["settings"]["labels"]
     frames = [event for event in events if event["kind"] == "frame"]
     assert [frame["index"] for frame in frames] == list(range(12))
     assert [event["state"] for event in events if event["kind"] == "source"] == ["opening", "playing", "ended"]
@@ -165,6 +165,7 @@ def test_piped_text_is_a_few_lines(bundle: Path, video: Path) -> None:
         (("--max-age", "0"), 2, "is no duration: write 500ms"),
         (("--max-age", "soon"), 2, "is no duration"),
         (("--jsonl", "--csv"), 2, "choose one of --jsonl and --csv"),
+        (("--pulse", "--csv"), 2, "--pulse is printed as text and by --jsonl"),
         (("--every", "1s"), 2, "--every is an option of --jsonl and --csv"),
         (("--labels", "none"), 4, "none"),
         (("other.mp4", "--record", "out.mp4"), 2, "--record takes one source"),

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emo_edge.inference.live.events import FrameEvent, LiveFace, SourceEvent
+from emo_edge.inference.live.events import FrameEvent, LiveFace, PulseEvent, SourceEvent, TrackEvent
 from emo_edge.inference.results import EmotionResult, Settings
+from emo_edge.inference.signals.heart_rate import HeartRate
 from emo_edge.rendering.live_view import LiveView, face_line
 from emo_edge.rendering.live_writers import LiveText
 
@@ -75,6 +76,23 @@ def test_more_faces_than_lines_are_counted(capsys: pytest.CaptureFixture[str], m
     LiveView(Ticking()).write(replace(FRAME, faces=tuple(replace(FACE, id=number) for number in range(1, 51))))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9 and lines[-1] == "  and 43 more" and max(map(len, lines)) <= 59
+
+
+@pytest.mark.parametrize("writer", [LiveText, LiveView])
+@pytest.mark.parametrize(("bpm", "shown"), [(71.83, "72 BPM"), (None, "no reliable pulse")])
+def test_a_pulse_stands_behind_the_label_with_its_notice(
+    capsys: pytest.CaptureFixture[str], writer: type[LiveText | LiveView], bpm: float | None, shown: str
+) -> None:
+    view = writer(Ticking())
+    rate = HeartRate(bpm, bpm, 5.1, bpm is not None, None if bpm else "too dark", 10.0, 30.0, "pos")
+    view.write(PulseEvent("0", 3, 0.0, 10.0, rate))
+    view.write(FRAME)
+    out = capsys.readouterr().out
+    assert f" {shown}" in out and out.count("Not a medical device.") == 1
+    view.write(TrackEvent("0", "lost", 3, 2.0, FACE.box, "left"))
+    for _ in range(12):
+        view.write(FRAME)
+    assert shown not in capsys.readouterr().out
 
 
 def test_text_has_a_line_a_second_and_the_troubles(capsys: pytest.CaptureFixture[str]) -> None:
