@@ -113,7 +113,5 @@ def face_line(face: LiveFace, pulse: str = "") -> str:
     age = f"{face.label_age_ms:.0f} ms" if face.label_age_ms < 1000 else f"{face.label_age_ms / 1000:.1f} s"
     raw = [f"raw {face.label} {face.probabilities[face.label]:.0%}"] if face.smoothed and face.label else []
     notes = [*raw, f"label {age} old", *(["unchanged"] if face.reused else []), *([] if face.detected else ["hidden"])]
-    bar = "█" * round(BAR * probability)
-    return (
-        f"{name:<6}{label:<12} {probability:>4.0%} {bar:<{BAR}}{pulse and f' {pulse}'}  {others}  ({', '.join(notes)})"
-    )
+    bar = f"{'█' * round(BAR * probability):<{BAR}}{pulse and ' '}{pulse}"
+    return f"{name:<6}{label:<12} {probability:>4.0%} {bar}  {others}  ({', '.join(notes)})"

@@ -27,7 +27,7 @@ class LivePulse:
     def add(self, frame: Image, seconds: float, tracks: Sequence[LiveTrack]) -> list[PulseWindow]:
         """Read the skin of the tracks in a frame (uint8 RGB [H, W, 3]); return the windows that end with it.
 
-        A window's ``face`` is the id of the track. Where frames pause, only the last window that ends meanwhile is given.
+        A window's ``face`` is the id of the track. Of the windows that end in a pause only the last one is given.
         """
         step_s, self._last_s = 0.0 if self._last_s is None else max(seconds - self._last_s, 0.0), seconds
         windows = []
