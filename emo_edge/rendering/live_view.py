@@ -20,6 +20,7 @@ from emo_edge.rendering.live_writers import (
     shown_labels,
     still_troubled,
     trouble_line,
+    without_labels,
 )
 from emo_edge.utils.text import readable_name
 
@@ -106,7 +107,7 @@ def face_line(face: LiveFace, pulse: str = "") -> str:
     """Return the line of one face: id, label, bar, pulse, the next labels, age; smoothed beside the newest reading."""
     name, shown = f"  #{face.id}", shown_labels(face)
     if not shown or face.label_age_ms is None:
-        return f"{name}  not read yet" if face.result is None else f"{name}  no labels{pulse}"
+        return f"{name}  {without_labels(face)}{pulse}"
     ranked = sorted(shown.items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {value:.0%}" for label, value in ranked[1 : 1 + OTHERS])
     label, probability = ranked[0]

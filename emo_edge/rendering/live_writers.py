@@ -29,6 +29,7 @@ from emo_edge.inference.results import Settings
 from emo_edge.inference.rows import unit_cells
 from emo_edge.inference.signals.heart_rate import NOTICE
 from emo_edge.rendering.result_writers import cell, settings_json
+from emo_edge.rendering.text import active_units
 from emo_edge.utils.text import readable_name
 
 RECORD = "record"
@@ -331,10 +332,18 @@ def shown_labels(face: LiveFace) -> Mapping[str, float]:
     return face.smoothed or face.probabilities
 
 
+def without_labels(face: LiveFace) -> str:
+    """Return what stands for the labels of a face that has none: its active action units, or why there is nothing."""
+    if face.result is None:
+        return "not read yet"
+    units = face.result.action_units
+    return (", ".join(active_units(units)) or "no active unit") if units else "no labels"
+
+
 def face_label(face: LiveFace) -> str:
     """Return the label with its probability, the smoothed one where there is one, or what there is instead."""
     shown = shown_labels(face)
     if not shown or face.label_age_ms is None:
-        return "not read yet" if face.result is None else "no labels"
+        return without_labels(face)
     label = max(shown, key=shown.__getitem__)
     return f"{label} {shown[label]:.0%}"

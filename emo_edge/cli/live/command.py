@@ -22,7 +22,7 @@ from emo_edge.console.face_options import face_options
 from emo_edge.console.interrupts import end_without_waiting, last_words
 from emo_edge.console.signals import exit_code_of
 from emo_edge.console.status_line import StatusLogHandler
-from emo_edge.console.task_options import purpose_option
+from emo_edge.console.task_options import emotions_option, purpose_option
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.faces.limits import FaceLimits
@@ -68,6 +68,7 @@ from emo_edge.rendering.live_writers import LiveWriter
 @click.option("--realtime", is_flag=True, help="Play a video file at its own pace, and skip what comes too fast.")
 @click.option("--duration", type=Duration(), help="Time after which the command ends with success.")
 @face_options
+@emotions_option
 @purpose_option
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print the settings, then each event: one JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row a face of each frame.")
@@ -108,6 +109,7 @@ def main(bundle: Path, **options: Any) -> None:
         # Faces are read as those of a picture.
         context=reading_context(opened, request, (STANDARD_INPUT,), 1),
         deployment_purpose=options["purpose"],
+        emotions=options["emotions"],
     ) as pipeline:
         events = live(pipeline, options["sources"], request, settings)
         _print_all(events, with_pictures(open_writer(options, view, pipeline, request, settings), pictures))

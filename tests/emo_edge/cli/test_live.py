@@ -27,6 +27,7 @@ from emo_edge.cli.live.command import main
 from emo_edge.console.children import code_command
 from emo_edge.media.videos import sampled_frames
 from tests.made_videos import marked, write
+from tests.unit_bundles import write_unit_bundle
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "live-event-1.json").read_text(encoding="utf-8"))
 MOST_SECONDS = 2.0
@@ -74,6 +75,18 @@ def test_the_stated_purpose_is_in_the_settings(bundle: Path, video: Path) -> Non
     stated, plain = (lines_of(live(bundle, video, "--jsonl", *more).stdout)[0] for more in (["--purpose", "other"], []))
     assert stated["settings"] == {**plain["settings"], "deployment_purpose": "other"}
     assert live(bundle, video, "--purpose", "work").exit_code == 2
+
+
+def test_without_emotions_there_are_units_and_no_label(video: Path, tmp_path: Path) -> None:
+    units = write_unit_bundle(tmp_path / "units", labels=("happiness", "anger"))
+    labelled = lines_of(live(units, video, "--jsonl").stdout)
+    done = live(units, video, "--no-emotions", "--jsonl")
+    assert done.exit_code == 0, done.stderr
+    for lines, count in ((labelled, 2), (lines_of(done.stdout), 0)):
+        faces = [face for event in lines if event["kind"] == "frame" for face in event["faces"]]
+        assert faces and all(len(face["probabilities"]) == count and face["action_units"] for face in faces)
+        assert len(lines[0]["settings"]["labels"]) == count
+    assert "#1 no active unit" in live(units, video, "--no-emotions").stdout
 
 
 def test_frames_are_thinned_and_their_drops_add_up(bundle: Path, video: Path) -> None:

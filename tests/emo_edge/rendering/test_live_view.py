@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emo_edge.inference.action_units import UnitReading
 from emo_edge.inference.live.events import FrameEvent, LiveFace, PulseEvent, SourceEvent, TrackEvent
 from emo_edge.inference.results import EmotionResult, Settings
 from emo_edge.inference.signals.heart_rate import HeartRate
@@ -15,6 +16,7 @@ from emo_edge.rendering.live_writers import LiveText
 
 SETTINGS = Settings("b", "p", {}, "cpu", "haar", ("happiness", "neutral"), "?", False, 1.0, False, "", "0")
 RESULT = EmotionResult((0, 0, 9, 9), None, 1, {"neutral": 0.15, "happiness": 0.8, "fear": 0.05}, None, {}, {}, SETTINGS)
+UNITS = {"AU4": UnitReading(0.1, False, 0.2), "AU12": UnitReading(0.9, True, 2.0)}
 FACE = LiveFace(3, (0, 0, 9, 9), True, RESULT, 45.2, False)
 FRAME = FrameEvent(
     "0", 7, 0, 1.5, 45.2, (FACE,), {"track": 5.0}, {}, {"overtaken": 2, "damaged": 1}, np.zeros((9, 9, 3), np.uint8)
@@ -42,6 +44,11 @@ class Ticking:
         ),
         (replace(FACE, result=None, label_age_ms=None), "  #3  not read yet"),
         (replace(FACE, result=replace(RESULT, probabilities={})), "  #3  no labels"),
+        (replace(FACE, result=replace(RESULT, probabilities={}, action_units=UNITS)), "  #3  AU12 B"),
+        (
+            replace(FACE, result=replace(RESULT, probabilities={}, action_units={"AU4": UNITS["AU4"]})),
+            "  #3  no active unit",
+        ),
     ],
 )
 def test_a_face_is_one_line(face: LiveFace, line: str) -> None:
