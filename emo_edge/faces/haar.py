@@ -20,8 +20,6 @@ Profiles = Literal["fallback", "always", "never"]
 
 MIN_FACE = 0.1
 """Smallest face that is searched for, as a fraction of the frame's shorter side."""
-STEP = 1.1
-"""Of the sides of the windows that are searched, from one size to the next."""
 SYSTEM_FOLDERS = ("/usr/share/opencv4/haarcascades", "/usr/local/share/opencv4/haarcascades")
 """Folders of the cascades in distributions and JetPack; pip's wheel holds its own."""
 HALF_SURE = 10.0
@@ -74,7 +72,7 @@ class HaarDetector:
             raise InputError(f"`profiles` is fallback, always or never, not {profiles!r}")
         if not 0 < min_face <= 1:
             raise InputError(f"`min_face` is a fraction of the frame in (0, 1], not {min_face}")
-        self._profiles, self._min_face, self._step = profiles, min_face, STEP
+        self._profiles, self._min_face = profiles, min_face
         self._frontal = _opened_cascade(FRONTAL.file)
         self._profile = None if profiles == "never" else _opened_cascade(PROFILE.file)
 
@@ -88,20 +86,19 @@ class HaarDetector:
             faces += [_mirrored(face, grey.shape[1]) for face in mirrored]
         return in_frame(_distinct(faces), scale, frame)
 
-    def for_large_faces(self, min_face: float, step: float = STEP) -> HaarDetector:
+    def for_large_faces(self, min_face: float) -> HaarDetector:
         """Return this detector for faces of at least ``min_face`` of the picture's shorter side, on the same cascades.
 
-        The smallest windows cost the most: a cut-out around a face needs none of them. A larger ``step`` searches fewer
-        sizes.
+        The smallest windows cost the most: a cut-out around a face needs none of them.
         """
         other = copy(self)
-        other._min_face, other._step = min_face, step
+        other._min_face = min_face
         return other
 
     def _hits(self, classifier: Any, cascade: _Cascade, grey: Image) -> list[DetectedFace]:
         smallest = max(round(self._min_face * min(grey.shape)), 1)
         windows, counts = classifier.detectMultiScale2(
-            grey, scaleFactor=self._step, minNeighbors=cascade.neighbours, minSize=(smallest, smallest)
+            grey, scaleFactor=1.1, minNeighbors=cascade.neighbours, minSize=(smallest, smallest)
         )
         return [
             DetectedFace(cascade.face((float(x), float(y), float(x + w), float(y + h))), hits / (hits + HALF_SURE))

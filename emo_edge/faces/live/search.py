@@ -21,9 +21,11 @@ CUT_OUT = 1.6
 """Sides of the cut-out in sides of the face's last box."""
 CUT_OUT_SIDE = 160
 """Longest side in pixels of a cut-out that is searched; larger ones are shrunk to it."""
-HAAR_SIDE, LEAST_FACE, HAAR_STEP = 112, 0.45, 1.15
-"""Of Haar's cascades: that side; the smallest face in sides of the cut-out, of which the known face has 1 / 1.6; the
-ratio of two sizes that are searched. Chosen on drawn scenes: above a least face of .45 boxes get too large."""
+HAAR_SIDE = 112
+"""The same of Haar's cascades, whose finest windows are no better in larger pictures."""
+LEAST_FACE = 0.45
+"""Side of the smallest face that is searched in a cut-out, in sides of it; the known face has 1 / 1.6 of it. Boxes get
+too large above it: the mean of the hits on a face lacks the smaller ones."""
 SAME_FACE = 0.4
 """Intersection over union of two boxes from cut-outs beyond which they are one face."""
 
@@ -58,7 +60,7 @@ class FaceSearch:
         self._only_whole = self._detector.name in (FixedBox.name, WholeImage.name)
         self._near, self._side = self._detector, CUT_OUT_SIDE
         if isinstance(self._detector, HaarDetector):
-            self._near, self._side = self._detector.for_large_faces(LEAST_FACE, HAAR_STEP), HAAR_SIDE
+            self._near, self._side = self._detector.for_large_faces(LEAST_FACE), HAAR_SIDE
         self.last_s: float | None = None
         """Of the last search of the whole frame; None before there was any."""
 
