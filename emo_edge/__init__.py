@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from emo_edge.faces.detector import DetectedFace, FaceDetector
     from emo_edge.inference.detectors import open_detector
     from emo_edge.inference.live.api import live, live_async
-    from emo_edge.inference.live.events import ExpressionEvent, FrameEvent, LiveEvent, LiveFace, SourceEvent, TrackEvent
+    from emo_edge.inference.live.events import (
+        ExpressionEvent,
+        FrameEvent,
+        LiveEvent,
+        LiveFace,
+        PulseEvent,
+        SourceEvent,
+        TrackEvent,
+    )
     from emo_edge.inference.live.settings import LiveSettings
     from emo_edge.inference.pipeline import EmotionPipeline
     from emo_edge.inference.results import (
@@ -87,6 +95,7 @@ __all__ = [
     "MissingExtraError",
     "Moments",
     "PipelineStateError",
+    "PulseEvent",
     "PulseWindow",
     "Request",
     "Sampling",
@@ -137,6 +146,7 @@ _MODULES = {
         "FrameEvent",
         "LiveEvent",
         "LiveFace",
+        "PulseEvent",
         "SourceEvent",
         "TrackEvent",
     ),

@@ -26,19 +26,25 @@ def task_options(command: Command) -> Command:
         click.option("--onset", metavar="FRAME", help="Frame where a micro-expression begins, counted from 0."),
         click.option("--apex", metavar="FRAME", help="Frame where it is strongest."),
         click.option("--offset", metavar="FRAME", help="Frame where it ends."),
-        click.option(
-            "--no-emotions",
-            "emotions",
-            is_flag=True,
-            flag_value=False,
-            default=True,
-            help="Give action units, head pose and pulse, and no label of an expression; no language model is opened.",
-        ),
+        emotions_option,
         purpose_option,
     )
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def emotions_option(command: Command) -> Command:
+    """Add ``--no-emotions``."""
+    option = click.option(
+        "--no-emotions",
+        "emotions",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Give action units, head pose and pulse, and no label of an expression; no language model is opened.",
+    )
+    return option(command)
 
 
 def purpose_option(command: Command) -> Command:

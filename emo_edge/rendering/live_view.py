@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
@@ -15,10 +15,12 @@ from emo_edge.inference.live.events import FrameEvent, LiveEvent, LiveFace, Sour
 from emo_edge.rendering.live_writers import (
     FrameCounts,
     LiveWriter,
+    ShownPulses,
     head_text,
     shown_labels,
     still_troubled,
     trouble_line,
+    without_labels,
 )
 from emo_edge.utils.text import readable_name
 
@@ -40,6 +42,7 @@ class LiveView(LiveWriter):
     def write(self, event: LiveEvent) -> None:
         """Draw the view, unless it was drawn a moment ago; stalls and losses stay above it as lines."""
         shown = self._sources.setdefault(event.source, _Shown(FrameCounts(self._clock)))
+        shown.pulses.add(event)
         if isinstance(event, FrameEvent):
             shown.counts.add(event)
             shown.event = event
@@ -84,13 +87,15 @@ class _Shown:
     event: FrameEvent | None = None
     state: str = "opening"
     troubled: bool = False
+    pulses: ShownPulses = field(default_factory=ShownPulses)
 
     def lines(self, room: int) -> list[str]:
         """Return the source's line, those of ``room`` faces, and the number of the others."""
         event = self.event
         assert event is not None
         head = f"{readable_name(event.source)}  {self.state}  {event.time_s:.1f} s  {head_text(event, self.counts)}"
-        lines = [head, *map(face_line, event.faces[:room])]
+        faces = [face_line(face, self.pulses.of(face)) for face in event.faces[:room]]
+        lines = [f"{head}{self.pulses.notice}", *faces]
         if not event.faces:
             lines.append("  no face")
         if len(event.faces) > room:
@@ -98,16 +103,16 @@ class _Shown:
         return lines
 
 
-def face_line(face: LiveFace) -> str:
-    """Return the line of one face: id, label, bar, the next labels, the age; smoothed beside the newest reading."""
+def face_line(face: LiveFace, pulse: str = "") -> str:
+    """Return the line of one face: id, label, bar, pulse, the next labels, age; smoothed beside the newest reading."""
     name, shown = f"  #{face.id}", shown_labels(face)
     if not shown or face.label_age_ms is None:
-        return f"{name}  not read yet" if face.result is None else f"{name}  no labels"
+        return f"{name}  {without_labels(face)}{pulse}"
     ranked = sorted(shown.items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {value:.0%}" for label, value in ranked[1 : 1 + OTHERS])
     label, probability = ranked[0]
     age = f"{face.label_age_ms:.0f} ms" if face.label_age_ms < 1000 else f"{face.label_age_ms / 1000:.1f} s"
     raw = [f"raw {face.label} {face.probabilities[face.label]:.0%}"] if face.smoothed and face.label else []
     notes = [*raw, f"label {age} old", *(["unchanged"] if face.reused else []), *([] if face.detected else ["hidden"])]
-    bar = "█" * round(BAR * probability)
-    return f"{name:<6}{label:<12} {probability:>4.0%} {bar:<{BAR}}  {others}  ({', '.join(notes)})"
+    bar = f"{'█' * round(BAR * probability):<{BAR}}{pulse and ' '}{pulse}"
+    return f"{name:<6}{label:<12} {probability:>4.0%} {bar}  {others}  ({', '.join(notes)})"

@@ -9,19 +9,31 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from emo_edge.bundle.sections import LiveLabels
 from emo_edge.console.terminal import echo
-from emo_edge.inference.live.events import LIVE_EVENT_VERSION, FrameEvent, LiveEvent, LiveFace, SourceEvent
+from emo_edge.inference.live.events import (
+    LIVE_EVENT_VERSION,
+    FrameEvent,
+    LiveEvent,
+    LiveFace,
+    PulseEvent,
+    SourceEvent,
+    TrackEvent,
+)
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.live.signatures import UNCHANGED
 from emo_edge.inference.results import Settings
 from emo_edge.inference.rows import unit_cells
+from emo_edge.inference.signals.heart_rate import NOTICE
 from emo_edge.rendering.result_writers import cell, settings_json
+from emo_edge.rendering.text import active_units
 from emo_edge.utils.text import readable_name
 
+RECORD = "record"
+"""Reason of frames that were shown, but left out of a recording."""
 WINDOW_S = 2.0
 """Of the rate of frames that is shown."""
 
@@ -89,6 +101,7 @@ class LiveJsonLines(LiveWriter):
                 "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                 "max_age_ms": round(1000 * self._live.max_age_s, 1),
                 "reuse": self._live.reuse,
+                "pulse": self._live.pulse,
                 "unchanged": self._fitted.unchanged or UNCHANGED,
                 "smoothing": self._fitted.smoothing and self._fitted.smoothing.model_dump(),
                 "duration_s": self._live.duration_s,
@@ -189,12 +202,12 @@ class LiveCsv(LiveWriter):
 
 
 class FrameCounts:
-    """The rate of frames over the last seconds, and all frames that were dropped."""
+    """The rate of frames over the last seconds, all frames that were dropped, and those left out of a recording."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._times: deque[float] = deque()
-        self.dropped = 0
+        self.dropped = self.unrecorded = 0
 
     def add(self, event: FrameEvent) -> None:
         """Count a frame."""
@@ -202,7 +215,8 @@ class FrameCounts:
         self._times.append(now)
         while self._times[0] < now - WINDOW_S:
             self._times.popleft()
-        self.dropped += sum(event.dropped.values())
+        self.dropped += sum(count for reason, count in event.dropped.items() if reason != RECORD)
+        self.unrecorded += event.dropped.get(RECORD, 0)
 
     @property
     def fps(self) -> float:
@@ -225,6 +239,7 @@ class LiveText(LiveWriter):
     def write(self, event: LiveEvent) -> None:
         """Print a line where it is time for one."""
         state = self._sources.setdefault(event.source, _TextState(FrameCounts(self._clock)))
+        state.pulses.add(event)
         if isinstance(event, FrameEvent):
             state.counts.add(event)
             state.last = event
@@ -248,9 +263,36 @@ class LiveText(LiveWriter):
         event, state.last = state.last, None
         if event is None:
             return
-        faces = ", ".join(f"#{face.id} {face_label(face)}" for face in event.faces) or "no face"
+        pulses = state.pulses
+        faces = ", ".join(f"#{face.id} {face_label(face)}{pulses.of(face)}" for face in event.faces) or "no face"
         name = f"{readable_name(event.source)}  " if self._named else ""
-        echo(f"{name}{event.time_s:.1f} s  {head_text(event, state.counts)}  {faces}")
+        echo(f"{name}{event.time_s:.1f} s  {head_text(event, state.counts)}  {faces}{pulses.notice}")
+
+
+class ShownPulses:
+    """The newest heart rates of one source's faces, as text."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, PulseEvent] = {}
+
+    def add(self, event: LiveEvent) -> None:
+        """Keep a heart rate; forget that of a lost face."""
+        if isinstance(event, PulseEvent):
+            self._newest[event.id] = event
+        elif isinstance(event, TrackEvent) and event.change == "lost":
+            self._newest.pop(event.id, None)
+
+    def of(self, face: LiveFace) -> str:
+        """Return the heart rate of a face with a space before it; empty before its first window."""
+        event = self._newest.get(face.id)
+        if event is None:
+            return ""
+        return " no reliable pulse" if event.heart_rate.bpm is None else f" {event.heart_rate.bpm:.0f} BPM"
+
+    @property
+    def notice(self) -> str:
+        """Return the notice that goes with heart rates, where there are any."""
+        return f"  {NOTICE}" if self._newest else ""
 
 
 @dataclass
@@ -262,6 +304,7 @@ class _TextState:
     last: FrameEvent | None = None
     """Not printed yet."""
     troubled: bool = False
+    pulses: ShownPulses = field(default_factory=ShownPulses)
 
 
 def still_troubled(event: SourceEvent, *, before: bool) -> bool:
@@ -279,8 +322,9 @@ def trouble_line(event: SourceEvent, *, after_trouble: bool) -> str | None:
 
 
 def head_text(event: FrameEvent, counts: FrameCounts) -> str:
-    """Return the rate, the age and the dropped frames."""
-    return f"{counts.fps:.1f} fps  age {event.age_ms:.0f} ms  skipped {counts.dropped}"
+    """Return the rate, the age, the dropped frames, and those left out of a recording, if any."""
+    unrecorded = f"  not recorded {counts.unrecorded}" if counts.unrecorded else ""
+    return f"{counts.fps:.1f} fps  age {event.age_ms:.0f} ms  skipped {counts.dropped}{unrecorded}"
 
 
 def shown_labels(face: LiveFace) -> Mapping[str, float]:
@@ -288,10 +332,18 @@ def shown_labels(face: LiveFace) -> Mapping[str, float]:
     return face.smoothed or face.probabilities
 
 
+def without_labels(face: LiveFace) -> str:
+    """Return what stands for the labels of a face that has none: its active action units, or why there is nothing."""
+    if face.result is None:
+        return "not read yet"
+    units = face.result.action_units
+    return (", ".join(active_units(units)) or "no active unit") if units else "no labels"
+
+
 def face_label(face: LiveFace) -> str:
     """Return the label with its probability, the smoothed one where there is one, or what there is instead."""
     shown = shown_labels(face)
     if not shown or face.label_age_ms is None:
-        return "not read yet" if face.result is None else "no labels"
+        return without_labels(face)
     label = max(shown, key=shown.__getitem__)
     return f"{label} {shown[label]:.0%}"

@@ -36,6 +36,7 @@ PUBLIC = [
     "MissingExtraError",
     "Moments",
     "PipelineStateError",
+    "PulseEvent",
     "PulseWindow",
     "Request",
     "Sampling",

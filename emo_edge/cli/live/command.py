@@ -14,7 +14,7 @@ import click
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
-from emo_edge.cli.live.options import face_request, live_settings, open_pictures, open_writer
+from emo_edge.cli.live.options import face_request, live_settings, open_pictures, open_writer, with_pictures
 from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.durations import Duration
@@ -22,7 +22,7 @@ from emo_edge.console.face_options import face_options
 from emo_edge.console.interrupts import end_without_waiting, last_words
 from emo_edge.console.signals import exit_code_of
 from emo_edge.console.status_line import StatusLogHandler
-from emo_edge.console.task_options import purpose_option
+from emo_edge.console.task_options import emotions_option, purpose_option
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.faces.limits import FaceLimits
@@ -34,7 +34,7 @@ from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.planning.reading_context import reading_context
 from emo_edge.rendering.live_view import LiveView
-from emo_edge.rendering.live_writers import LiveWriter, Together
+from emo_edge.rendering.live_writers import LiveWriter
 
 
 @click.command(cls=EdgeCommand)
@@ -53,6 +53,11 @@ from emo_edge.rendering.live_writers import LiveWriter, Together
 )
 @click.option("--no-reuse", is_flag=True, help="Read a face again although it has not changed.")
 @click.option(
+    "--pulse",
+    is_flag=True,
+    help="Measure the heart rate of every face once a second, from 15 frames a second on. Not a medical device.",
+)
+@click.option(
     "--stall",
     type=Duration(),
     default="2s",
@@ -63,6 +68,7 @@ from emo_edge.rendering.live_writers import LiveWriter, Together
 @click.option("--realtime", is_flag=True, help="Play a video file at its own pace, and skip what comes too fast.")
 @click.option("--duration", type=Duration(), help="Time after which the command ends with success.")
 @face_options
+@emotions_option
 @purpose_option
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print the settings, then each event: one JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row a face of each frame.")
@@ -103,9 +109,10 @@ def main(bundle: Path, **options: Any) -> None:
         # Faces are read as those of a picture.
         context=reading_context(opened, request, (STANDARD_INPUT,), 1),
         deployment_purpose=options["purpose"],
+        emotions=options["emotions"],
     ) as pipeline:
         events = live(pipeline, options["sources"], request, settings)
-        _print_all(events, Together([open_writer(options, view, pipeline, request, settings), *pictures]))
+        _print_all(events, with_pictures(open_writer(options, view, pipeline, request, settings), pictures))
 
 
 def _print_all(events: Generator[LiveEvent, None, None], writer: LiveWriter) -> None:

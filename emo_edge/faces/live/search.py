@@ -21,8 +21,11 @@ CUT_OUT = 1.6
 """Sides of the cut-out in sides of the face's last box."""
 CUT_OUT_SIDE = 160
 """Longest side in pixels of a cut-out that is searched; larger ones are shrunk to it."""
-LEAST_FACE = 0.35
-"""Side of the smallest face that is searched in a cut-out, in sides of it; the known face has 1 / 1.6 of it."""
+HAAR_SIDE = 112
+"""The same of Haar's cascades, whose finest windows are no better in larger pictures."""
+LEAST_FACE = 0.45
+"""Side of the smallest face that is searched in a cut-out, in sides of it; the known face has 1 / 1.6 of it. Boxes get
+too large above it: the mean of the hits on a face lacks the smaller ones."""
 SAME_FACE = 0.4
 """Intersection over union of two boxes from cut-outs beyond which they are one face."""
 
@@ -55,8 +58,9 @@ class FaceSearch:
         self._detector = detector.inner if isinstance(detector, LimitedDetector) else detector
         # Boxes that the user gave, or the picture's own, are in no cut-out.
         self._only_whole = self._detector.name in (FixedBox.name, WholeImage.name)
-        near = self._detector
-        self._near = near.for_large_faces(LEAST_FACE) if isinstance(near, HaarDetector) else near
+        self._near, self._side = self._detector, CUT_OUT_SIDE
+        if isinstance(self._detector, HaarDetector):
+            self._near, self._side = self._detector.for_large_faces(LEAST_FACE), HAAR_SIDE
         self.last_s: float | None = None
         """Of the last search of the whole frame; None before there was any."""
 
@@ -84,14 +88,14 @@ class FaceSearch:
         x0, y0, x1, y1 = _cut_out(box, frame)
         if x1 <= x0 or y1 <= y0:
             return []
-        cut = np.ascontiguousarray(frame[y0:y1, x0:x1])
-        scale = max(max(cut.shape[:2]) / CUT_OUT_SIDE, 1.0)
+        cut = frame[y0:y1, x0:x1]
+        scale = max(max(cut.shape[:2]) / self._side, 1.0)
         if scale > 1:
             cv2 = open_cv2()
             size = (max(round(cut.shape[1] / scale), 1), max(round(cut.shape[0] / scale), 1))
-            cut = np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.uint8)
+            cut = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
         with self._detecting:
-            faces = self._near.detect(cut)
+            faces = self._near.detect(np.ascontiguousarray(cut))
         return [face.moved(x0 / scale, y0 / scale, scale) for face in faces]
 
 

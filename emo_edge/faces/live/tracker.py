@@ -108,7 +108,7 @@ class LiveTracker:
         self._end_old(now_s, changes)
         for track in self._all:
             track.filter.predict(passed_s)
-        self._match(self._detected(frame, now_s), now_s, changes)
+        self._match(*self._detected(frame, now_s), now_s, changes)
         self._end_outside(frame, changes)
         return changes
 
@@ -155,20 +155,26 @@ class LiveTracker:
         self._search.forget()
         return TrackChanges(lost=lost)
 
-    def _detected(self, frame: Image, now_s: float) -> list[DetectedFace]:
-        """Search around the tracks, and everywhere where that is due or one of them has just been missed."""
+    def _detected(self, frame: Image, now_s: float) -> tuple[list[DetectedFace], dict[int, int]]:
+        """Search around the tracks, and everywhere where that is due or one of them has just been missed.
+
+        Return the faces, and the index of a track's face by that of the track.
+        """
         intervals = self._search.intervals
         coasting = any(not track.detected for track in self._all)
         usual_s = intervals.empty_s if not self._all else intervals.missed_s if coasting else intervals.tracked_s
         if self._search.is_due(now_s, usual_s):
-            return self._search.whole(frame, now_s)
-        faces = self._search.around(frame, [track.box for track in self._all])
-        matched = assigned([track.box for track in self._all], [face.box for face in faces])
+            return self._assigned(self._search.whole(frame, now_s))
+        faces, matched = self._assigned(self._search.around(frame, [track.box for track in self._all]))
         missed = any(track.detected and row not in matched for row, track in enumerate(self._all))
-        return self._search.whole(frame, now_s) if missed else faces
+        return self._assigned(self._search.whole(frame, now_s)) if missed else (faces, matched)
 
-    def _match(self, faces: Sequence[DetectedFace], now_s: float, changes: TrackChanges) -> None:
-        matched = assigned([track.box for track in self._all], [face.box for face in faces])
+    def _assigned(self, faces: list[DetectedFace]) -> tuple[list[DetectedFace], dict[int, int]]:
+        return faces, assigned([track.box for track in self._all], [face.box for face in faces])
+
+    def _match(
+        self, faces: Sequence[DetectedFace], matched: Mapping[int, int], now_s: float, changes: TrackChanges
+    ) -> None:
         for row, track in enumerate(self._all):
             track.detected = row in matched
             if track.detected:

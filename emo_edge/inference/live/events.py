@@ -9,6 +9,7 @@ from typing import Any
 from emo_edge.faces.live.tracker import Loss
 from emo_edge.inference.live.smoothing import Change
 from emo_edge.inference.results import EmotionResult
+from emo_edge.inference.signals.heart_rate import NOTICE, HeartRate
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.capture import State
 from emo_edge.utils.text import utf8_name, utf8_text
@@ -90,7 +91,8 @@ class FrameEvent:
     reading_ms: Mapping[str, float]
     """Stages of the reading that came with this frame; empty where none came. They run while others do."""
     dropped: Mapping[str, int]
-    """Frames since the event before that were not processed: ``overtaken`` by a newer one, ``damaged``."""
+    """Frames since the event before that were not processed: ``overtaken`` by a newer one, ``damaged``; those that a
+    recording left out: ``record``."""
     image: Image = field(repr=False, compare=False)
     """uint8 RGB [H, W, 3], the frame itself; not part of the JSON."""
 
@@ -169,6 +171,33 @@ class ExpressionEvent:
 
 
 @dataclass(frozen=True)
+class PulseEvent:
+    """The heart rate of a face over the last 10 s, or the reason why there is none. Not a medical device."""
+
+    source: str
+    """Without its password."""
+    id: int
+    """Of the track."""
+    start_s: float
+    end_s: float
+    """Of the window, as `FrameEvent.time_s`."""
+    heart_rate: HeartRate
+    """With ``reliable``; no number without it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of this event."""
+        values = self.heart_rate.as_dict()
+        return {
+            **_head("pulse", self.source),
+            "id": self.id,
+            "start_s": round(self.start_s, 4),
+            "end_s": round(self.end_s, 4),
+            **{name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()},
+            "notice": NOTICE,
+        }
+
+
+@dataclass(frozen=True)
 class SourceEvent:
     """A new state of the source."""
 
@@ -191,7 +220,7 @@ class SourceEvent:
         }
 
 
-LiveEvent = FrameEvent | TrackEvent | ExpressionEvent | SourceEvent
+LiveEvent = FrameEvent | TrackEvent | ExpressionEvent | PulseEvent | SourceEvent
 
 
 def _head(kind: str, source: str) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from emo_edge.inference.live.events import (
     FrameEvent,
     LiveEvent,
     LiveFace,
+    PulseEvent,
     SourceEvent,
     TrackEvent,
 )
+from emo_edge.inference.live.pulse import LivePulse
 from emo_edge.inference.live.reading_thread import Reader, ReadingJob
 from emo_edge.inference.live.schedule import FaceReadings, ReadingCost
 from emo_edge.inference.live.settings import LiveSettings
@@ -76,6 +78,7 @@ class LiveLoop:
         fitted = fitted or LiveLabels()
         self._readings = FaceReadings(reuse=settings.reuse, unchanged=fitted.unchanged or UNCHANGED)
         self._smoothing, self._cost = LabelSmoothing(fitted.smoothing), ReadingCost()
+        self._pulse = LivePulse() if settings.pulse else None
         self._expressions: list[tuple[int, ExpressionChange]] = []
         """Since the event before, by track."""
         self._stopped = threading.Event()
@@ -144,11 +147,14 @@ class LiveLoop:
         stages = {"track": 1000 * (tracked - started), "label": 1000 * (ended - tracked)}
         yield self._frame_event(frame, unchanged, stages, reading_ms, ended)
         yield from self._expression_events()
+        yield from self._pulse_events(frame)
 
     def _track_events(self, changes: TrackChanges) -> Iterator[LiveEvent]:
         name = self._capture.name
         for track, reason in changes.lost:
             self._readings.drop(track.id)
+            if self._pulse is not None:
+                self._pulse.drop(track.id)
             self._expressions += [(track.id, change) for change in self._smoothing.drop(track.id)]
             yield from self._expression_events()
             yield TrackEvent(name, "lost", track.id, self._time_s, track.box, reason)
@@ -159,6 +165,13 @@ class LiveLoop:
         changes, self._expressions = self._expressions, []
         for number, one in changes:
             yield ExpressionEvent(self._capture.name, one.change, number, one.label, one.seconds, one.probability)
+
+    def _pulse_events(self, frame: LiveFrame) -> Iterator[LiveEvent]:
+        """Read the skin after the frame's event, whose age it does not touch."""
+        if self._pulse is None:
+            return
+        for one in self._pulse.add(frame.image, frame.seconds, self._tracker.tracks):
+            yield PulseEvent(self._capture.name, one.face, one.start_s, one.end_s, one.heart_rate)
 
     def _smooth_unchanged(self, unchanged: set[int], seconds: float) -> None:
         """Count the readings of unchanged faces again: they still hold."""

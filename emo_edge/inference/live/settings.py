@@ -21,6 +21,8 @@ class LiveSettings:
     """Seconds after which it ends: of a file by its time stamps, else by the clock; None goes on to the end."""
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     """Of the source."""
+    pulse: bool = False
+    """True measures the heart rate of every face once a second, where frames come fast enough. Not a medical device."""
 
     def __post_init__(self) -> None:
         for name, value in (("max_age", self.max_age_s), ("duration", self.duration_s)):

@@ -9,6 +9,7 @@ from typing import Any
 
 from emo_edge.errors import MissingExtraError
 from emo_edge.inference.live.events import FrameEvent, LiveEvent
+from emo_edge.media.crops import Image
 from emo_edge.rendering.live.picture import live_picture
 from emo_edge.rendering.live_writers import LiveWriter
 from emo_edge.utils.opencv import open_cv2
@@ -17,6 +18,8 @@ from emo_edge.utils.text import readable_name
 ELSE = "emo-edge serve shows the same in a browser"
 KEYS = (ord("q"), 27)
 """That close the window: q and Escape."""
+LARGEST = (1280, 720)
+"""Width and height of a new window at most; the user may change them."""
 
 
 class LiveWindow(LiveWriter):
@@ -44,10 +47,13 @@ class LiveWindow(LiveWriter):
         if name in self._open and cv2.getWindowProperty(name, cv2.WND_PROP_VISIBLE) < 1:
             self.over = True
             return
+        picture = live_picture(event)
         if name not in self._open:
-            cv2.namedWindow(name, cv2.WINDOW_NORMAL)
+            # Qt's own choice is 400 x 300, with a row of buttons above the picture.
+            cv2.namedWindow(name, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(name, *_window_size(picture))
             self._open.add(name)
-        cv2.imshow(name, cv2.cvtColor(live_picture(event), cv2.COLOR_RGB2BGR))
+        cv2.imshow(name, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         self.over = self.over or cv2.waitKey(1) & 0xFF in KEYS
 
     def end(self) -> None:
@@ -55,3 +61,9 @@ class LiveWindow(LiveWriter):
         if self._open:
             self._cv2.destroyAllWindows()
         self._open = set()
+
+
+def _window_size(picture: Image) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    scale = min(LARGEST[0] / width, LARGEST[1] / height, 1.0)
+    return max(round(width * scale), 1), max(round(height * scale), 1)

@@ -27,6 +27,7 @@ from emo_edge.cli.live.command import main
 from emo_edge.console.children import code_command
 from emo_edge.media.videos import sampled_frames
 from tests.made_videos import marked, write
+from tests.unit_bundles import write_unit_bundle
 
 SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "live-event-1.json").read_text(encoding="utf-8"))
 MOST_SECONDS = 2.0
@@ -60,7 +61,7 @@ def test_a_file_gives_events_of_the_schema(bundle: Path, video: Path) -> None:
     done = live(bundle, video, "--jsonl")
     assert done.exit_code == 0, done.output
     run, *events = lines_of(done.stdout)
-    assert run["kind"] == "run" and run["max_age_ms"] == 500 and run["settings"]["labels"]
+    assert run["kind"] == "run" and run["max_age_ms"] == 500 and run["pulse"] is False and run["settings"]["labels"]
     frames = [event for event in events if event["kind"] == "frame"]
     assert [frame["index"] for frame in frames] == list(range(12))
     assert [event["state"] for event in events if event["kind"] == "source"] == ["opening", "playing", "ended"]
@@ -74,6 +75,18 @@ def test_the_stated_purpose_is_in_the_settings(bundle: Path, video: Path) -> Non
     stated, plain = (lines_of(live(bundle, video, "--jsonl", *more).stdout)[0] for more in (["--purpose", "other"], []))
     assert stated["settings"] == {**plain["settings"], "deployment_purpose": "other"}
     assert live(bundle, video, "--purpose", "work").exit_code == 2
+
+
+def test_without_emotions_there_are_units_and_no_label(video: Path, tmp_path: Path) -> None:
+    units = write_unit_bundle(tmp_path / "units", labels=("happiness", "anger"))
+    labelled = lines_of(live(units, video, "--jsonl").stdout)
+    done = live(units, video, "--no-emotions", "--jsonl")
+    assert done.exit_code == 0, done.stderr
+    for lines, count in ((labelled, 2), (lines_of(done.stdout), 0)):
+        faces = [face for event in lines if event["kind"] == "frame" for face in event["faces"]]
+        assert faces and all(len(face["probabilities"]) == count and face["action_units"] for face in faces)
+        assert len(lines[0]["settings"]["labels"]) == count
+    assert "#1 no active unit" in live(units, video, "--no-emotions").stdout
 
 
 def test_frames_are_thinned_and_their_drops_add_up(bundle: Path, video: Path) -> None:
@@ -135,8 +148,10 @@ def test_several_sources_are_named(bundle: Path, video: Path, tmp_path: Path) ->
 
 def test_a_recording_of_a_file(bundle: Path, video: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    done = live(bundle, video, "--record", target)
+    done = live(bundle, video, "--record", target, "--jsonl")
     assert done.exit_code == 0, done.output
+    dropped = [event["dropped"] for event in lines_of(done.stdout) if event["kind"] == "frame"]
+    assert dropped == 12 * [{"overtaken": 0, "damaged": 0, "record": 0}]
     times = [frame.time_s for frame in sampled_frames(target)]
     assert times == pytest.approx([index / 10 for index in range(12)], abs=1e-3)
     done = live(bundle, video, "--record", target)
@@ -163,6 +178,7 @@ def test_piped_text_is_a_few_lines(bundle: Path, video: Path) -> None:
         (("--max-age", "0"), 2, "is no duration: write 500ms"),
         (("--max-age", "soon"), 2, "is no duration"),
         (("--jsonl", "--csv"), 2, "choose one of --jsonl and --csv"),
+        (("--pulse", "--csv"), 2, "--pulse is printed as text and by --jsonl"),
         (("--every", "1s"), 2, "--every is an option of --jsonl and --csv"),
         (("--labels", "none"), 4, "none"),
         (("other.mp4", "--record", "out.mp4"), 2, "--record takes one source"),

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emo_edge.inference.live.events import FrameEvent, LiveFace, SourceEvent
+from emo_edge.inference.action_units import UnitReading
+from emo_edge.inference.live.events import FrameEvent, LiveFace, PulseEvent, SourceEvent, TrackEvent
 from emo_edge.inference.results import EmotionResult, Settings
+from emo_edge.inference.signals.heart_rate import HeartRate
 from emo_edge.rendering.live_view import LiveView, face_line
 from emo_edge.rendering.live_writers import LiveText
 
 SETTINGS = Settings("b", "p", {}, "cpu", "haar", ("happiness", "neutral"), "?", False, 1.0, False, "", "0")
 RESULT = EmotionResult((0, 0, 9, 9), None, 1, {"neutral": 0.15, "happiness": 0.8, "fear": 0.05}, None, {}, {}, SETTINGS)
+UNITS = {"AU4": UnitReading(0.1, False, 0.2), "AU12": UnitReading(0.9, True, 2.0)}
 FACE = LiveFace(3, (0, 0, 9, 9), True, RESULT, 45.2, False)
 FRAME = FrameEvent(
     "0", 7, 0, 1.5, 45.2, (FACE,), {"track": 5.0}, {}, {"overtaken": 2, "damaged": 1}, np.zeros((9, 9, 3), np.uint8)
@@ -41,6 +44,11 @@ class Ticking:
         ),
         (replace(FACE, result=None, label_age_ms=None), "  #3  not read yet"),
         (replace(FACE, result=replace(RESULT, probabilities={})), "  #3  no labels"),
+        (replace(FACE, result=replace(RESULT, probabilities={}, action_units=UNITS)), "  #3  AU12 B"),
+        (
+            replace(FACE, result=replace(RESULT, probabilities={}, action_units={"AU4": UNITS["AU4"]})),
+            "  #3  no active unit",
+        ),
     ],
 )
 def test_a_face_is_one_line(face: LiveFace, line: str) -> None:
@@ -75,6 +83,23 @@ def test_more_faces_than_lines_are_counted(capsys: pytest.CaptureFixture[str], m
     LiveView(Ticking()).write(replace(FRAME, faces=tuple(replace(FACE, id=number) for number in range(1, 51))))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9 and lines[-1] == "  and 43 more" and max(map(len, lines)) <= 59
+
+
+@pytest.mark.parametrize("writer", [LiveText, LiveView])
+@pytest.mark.parametrize(("bpm", "shown"), [(71.83, "72 BPM"), (None, "no reliable pulse")])
+def test_a_pulse_stands_behind_the_label_with_its_notice(
+    capsys: pytest.CaptureFixture[str], writer: type[LiveText | LiveView], bpm: float | None, shown: str
+) -> None:
+    view = writer(Ticking())
+    rate = HeartRate(bpm, bpm, 5.1, bpm is not None, None if bpm else "too dark", 10.0, 30.0, "pos")
+    view.write(PulseEvent("0", 3, 0.0, 10.0, rate))
+    view.write(FRAME)
+    out = capsys.readouterr().out
+    assert f" {shown}" in out and out.count("Not a medical device.") == 1
+    view.write(TrackEvent("0", "lost", 3, 2.0, FACE.box, "left"))
+    for _ in range(12):
+        view.write(FRAME)
+    assert shown not in capsys.readouterr().out
 
 
 def test_text_has_a_line_a_second_and_the_troubles(capsys: pytest.CaptureFixture[str]) -> None:

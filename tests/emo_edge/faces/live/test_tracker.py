@@ -12,7 +12,7 @@ from emo_edge.faces.haar import MIN_FACE, HaarDetector
 from emo_edge.faces.limits import FaceLimits, LimitedDetector
 from emo_edge.faces.live.assignment import assigned
 from emo_edge.faces.live.box_filter import BoxFilter
-from emo_edge.faces.live.search import LEAST_FACE
+from emo_edge.faces.live.search import CUT_OUT_SIDE, HAAR_SIDE, LEAST_FACE
 from emo_edge.faces.live.tracker import LiveTracker
 from emo_edge.faces.registry import FixedBox
 from tests.scenes import HEIGHT, SIDE, WIDTH, SquareDetector, drawn, greys_of
@@ -164,3 +164,4 @@ def test_haar_searches_cut_outs_for_large_faces_alone() -> None:
     near = tracker._search._near
     assert isinstance(near, HaarDetector) and near._min_face == LEAST_FACE and detector._min_face == MIN_FACE
     assert near._frontal is detector._frontal
+    assert tracker._search._side == HAAR_SIDE < LiveTracker(SquareDetector())._search._side == CUT_OUT_SIDE

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
+import emo_edge
 from emo_edge.bundle.sections import LabelFilter, LiveLabels
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.faces.live.tracker import LiveTracker
-from emo_edge.inference.live.events import ExpressionEvent, FrameEvent, LiveEvent, SourceEvent, TrackEvent
+from emo_edge.inference.live.events import ExpressionEvent, FrameEvent, LiveEvent, PulseEvent, SourceEvent, TrackEvent
 from emo_edge.inference.live.loop import LiveLoop
 from emo_edge.inference.live.reading_thread import ReadingDone, ReadingJob
 from emo_edge.inference.live.settings import LiveSettings
@@ -22,6 +26,7 @@ from emo_edge.media.live.capture import LiveFrame, StateChange
 from tests.fake_sources import FakeClock
 from tests.scenes import SquareDetector, drawn, greys_of
 
+SCHEMA = json.loads((Path(emo_edge.__file__).parent / "schemas" / "live-event-1.json").read_text(encoding="utf-8"))
 Scene = Callable[[float], Mapping[int, tuple[float, float]]]
 SETTINGS = Settings("b", "p", {}, "cpu", "squares", ("dark", "light"), "?", False, 1.0, False, "", "0")
 RESULT = EmotionResult((0, 0, 1, 1), None, 1, {"dark": 0.25, "light": 0.75}, None, {}, {"vision": 2.0}, SETTINGS)
@@ -266,6 +271,20 @@ def test_fitted_settings_smooth_the_labels_and_name_expressions() -> None:
     ]
     lost = next(index for index, event in enumerate(events) if isinstance(event, TrackEvent) and event.change == "lost")
     assert events[lost - 1] is moments[-1] and moments[-1].time_s == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_pulse_is_an_event_of_the_schema_and_grey_pictures_have_none() -> None:
+    scene: Scene = lambda t: {60 + round(2 * np.sin(7 * t)): (60, 80)}  # noqa: E731
+    events, _ = run(scene, 11.2, 0.01, capture=EveryFrame, pulse=True)
+    pulses = [event for event in events if isinstance(event, PulseEvent)]
+    assert [(one.id, round(one.end_s - one.start_s)) for one in pulses] == [(1, 10), (1, 10)]
+    for one in pulses:
+        jsonschema.validate(one.to_dict(), SCHEMA)
+        assert one.heart_rate.bpm is None and "grey" in str(one.heart_rate.reason)
+        assert one.to_dict()["notice"] == "Not a medical device."
+    before = events[events.index(pulses[0]) - 1]
+    assert isinstance(before, FrameEvent) and before.time_s == pytest.approx(pulses[0].end_s, abs=1 / 30)
+    assert not [event for event in run(scene, 11.2, 0.01, capture=EveryFrame)[0] if isinstance(event, PulseEvent)]
 
 
 def test_a_loop_that_is_stopped_ends_with_all_closed() -> None:

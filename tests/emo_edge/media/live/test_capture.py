@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from emo_edge.errors import DeviceError, InputError, MissingExtraError
 from emo_edge.media.live.capture import OPENING_S, LiveCapture
 from emo_edge.media.live.settings import CaptureSettings, retry_delay
+from emo_edge.media.readers.opencv_reader import OpenCvReader
 from tests.fake_sources import PATIENCE_S, FakeClock, FakeFrame, FakeReader, FakeSource, next_frame, states
 from tests.made_videos import index_of, write
 
@@ -31,6 +35,14 @@ def until_over(capture: LiveCapture) -> None:
             return
         capture.wait(PATIENCE_S)
     raise AssertionError("the source never ended")
+
+
+def until_over_taking(capture: LiveCapture) -> None:
+    """Take the frames to the end."""
+    limit = time.monotonic() + PATIENCE_S
+    while not capture.over and time.monotonic() < limit:
+        if capture.poll() is None:
+            capture.wait(0.01)
 
 
 @pytest.fixture
@@ -206,6 +218,41 @@ def test_a_frame_that_cannot_be_decoded_is_counted_and_left_out(clock: FakeClock
     assert capture.dropped() == {"overtaken": 0, "damaged": 1}
     reader.queue.put(None)
     capture.close()
+
+
+class NoRate:
+    """OpenCV's capture of a camera or a pipeline that names no rate and no time stamps."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.left = rate, 4
+
+    def get(self, number: int) -> float:
+        sides = {cv2.CAP_PROP_FRAME_WIDTH: 64.0, cv2.CAP_PROP_FRAME_HEIGHT: 48.0}
+        return self.rate if number == cv2.CAP_PROP_FPS else sides.get(number, 0.0)
+
+    def grab(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.full((48, 64, 3), self.left, np.uint8)
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_a_source_of_no_frames_a_second_is_read_by_the_clock(clock: FakeClock, rate: float) -> None:
+    @contextmanager
+    def source(name: str, kind: str) -> Iterator[Any]:
+        yield OpenCvReader(NoRate(rate), name, camera=kind == "camera")
+
+    for name in ("0", "videotestsrc ! appsink"):
+        capture = LiveCapture(name, clock=clock, opener=source)
+        frame = next_frame(capture)
+        assert frame.segment == 0 and frame.image.shape == (48, 64, 3) and frame.seconds == 0.0
+        until_over_taking(capture)
+        assert states(capture) == ["opening", "playing", "lost"] and isinstance(capture.error, DeviceError)
 
 
 def test_a_password_is_in_no_change_and_no_error(clock: FakeClock) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from emo_edge.console.children import code_command
 from emo_edge.errors import InputError
-from emo_edge.inference.live.events import FrameEvent, LiveFace, SourceEvent
+from emo_edge.inference.live.events import FrameEvent, LiveEvent, LiveFace, SourceEvent
 from emo_edge.inference.results import EmotionResult, Settings
 from emo_edge.media.videos import sampled_frames
 from emo_edge.rendering.annotate import COLOURS
+from emo_edge.rendering.live import recorder as recorder_module
 from emo_edge.rendering.live.picture import live_picture
-from emo_edge.rendering.live.recorder import LiveRecorder
+from emo_edge.rendering.live.recorder import WAITING, LiveRecorder, Recorded
+from emo_edge.rendering.live_writers import FrameCounts, LiveWriter, head_text
 
 SETTINGS = Settings("b", "p", {}, "cpu", "haar", ("happiness", "neutral"), "?", False, 1.0, False, "", "0")
 RESULT = EmotionResult((0, 0, 9, 9), None, 1, {"neutral": 0.2, "happiness": 0.8}, None, {}, {}, SETTINGS)
@@ -32,7 +36,7 @@ def frame(time_s: float, *faces: LiveFace) -> FrameEvent:
 
 def test_a_recording_keeps_the_times_of_the_source_and_its_faces(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    recorder = LiveRecorder(target, ["0"])
+    recorder = LiveRecorder(target, ["0"], every_frame=True)
     recorder.write(SourceEvent("0", "playing", "", 2.5))
     for time_s in TIMES:
         recorder.write(frame(time_s, FACE))
@@ -54,6 +58,43 @@ def test_an_id_keeps_its_colour_and_smoothed_labels_are_drawn() -> None:
     assert (smoothed != live_picture(frame(0, FACE))).any()
     unread = live_picture(frame(0, replace(FACE, result=None)))
     assert (unread == live_picture(frame(0))).all()
+
+
+class Noted(LiveWriter):
+    """Keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[LiveEvent] = []
+
+    def write(self, event: LiveEvent) -> None:
+        self.events.append(event)
+
+
+def test_a_live_source_never_waits_for_the_encoder_and_left_out_frames_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slow(event: FrameEvent) -> Any:
+        assert go_on.wait(60)
+        return live_picture(event)
+
+    monkeypatch.setattr(recorder_module, "live_picture", slow)
+    recorder, noted = LiveRecorder(tmp_path / "out.mp4", ["0"]), Noted()
+    writer, counts = Recorded(noted, recorder), FrameCounts(lambda: 0.0)
+    for index in range(30):
+        writer.write(replace(frame(index / 30), dropped={"overtaken": 1}))
+    go_on.set()
+    writer.end()
+    events = [event for event in noted.events if isinstance(event, FrameEvent)]
+    assert len(events) == 30 and all(event.dropped["overtaken"] == 1 for event in events)
+    left_out = sum(event.dropped["record"] for event in events)
+    # The encoder may have taken one frame out of the queue.
+    assert left_out == recorder.dropped and left_out in (30 - WAITING, 30 - WAITING - 1)
+    assert len(list(sampled_frames(tmp_path / "out.mp4"))) == recorder.frames == 30 - left_out
+    for event in events:
+        counts.add(event)
+    assert head_text(events[-1], counts).endswith(f"skipped 30  not recorded {left_out}")
 
 
 def test_a_recording_without_a_frame_is_none(tmp_path: Path) -> None:
@@ -89,7 +130,7 @@ from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.live.events import FrameEvent
 from emo_edge.rendering.live.recorder import LiveRecorder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-recorder = LiveRecorder(Path({str(target)!r}), ["0"], overwrite=True)
+recorder = LiveRecorder(Path({str(target)!r}), ["0"], overwrite=True, every_frame=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 noise = np.random.default_rng(0)
 try:

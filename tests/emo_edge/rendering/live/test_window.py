@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -19,18 +20,23 @@ FRAME = FrameEvent("0", 0, 0, 0.0, 1.0, (), {}, {}, {}, np.zeros((90, 120, 3), n
 class Windows:
     """OpenCV with windows: notes what is shown, and gives the keys that a test presses."""
 
-    WND_PROP_VISIBLE, WINDOW_NORMAL, COLOR_RGB2BGR = 4, 0, cv2.COLOR_RGB2BGR
+    WND_PROP_VISIBLE, WINDOW_NORMAL, WINDOW_KEEPRATIO, WINDOW_GUI_NORMAL, COLOR_RGB2BGR = 4, 0, 0, 16, cv2.COLOR_RGB2BGR
     cvtColor = staticmethod(cv2.cvtColor)
 
     def __init__(self, gui: str = "QT5") -> None:
         self.gui, self.key, self.visible = gui, -1, 1.0
         self.shown: list[str] = []
+        self.size = (400, 300)
 
     def getBuildInformation(self) -> str:
         return f"  GUI:   {self.gui}\n"
 
     def namedWindow(self, name: str, flags: int) -> None:
         self.shown.append(name)
+
+    def resizeWindow(self, name: str, width: int, height: int) -> None:
+        assert name in self.shown
+        self.size = (width, height)
 
     def imshow(self, name: str, picture: Any) -> None:
         assert picture.dtype == np.uint8 and name in self.shown
@@ -63,6 +69,15 @@ def test_frames_are_shown_until_a_key() -> None:
     assert view.over
     view.end()
     assert not windows.shown
+
+
+@pytest.mark.parametrize(("frame", "size"), [((800, 720), (800, 720)), ((3840, 2160), (1280, 720))])
+def test_a_window_is_as_large_as_its_frames_but_no_larger_than_a_screen(
+    frame: tuple[int, int], size: tuple[int, int]
+) -> None:
+    windows = Windows()
+    LiveWindow(windows).write(replace(FRAME, image=np.zeros((frame[1], frame[0], 3), np.uint8)))
+    assert windows.size == size
 
 
 def test_a_window_that_is_closed_ends_it() -> None:
