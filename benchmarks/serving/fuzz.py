@@ -14,6 +14,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -72,7 +73,7 @@ def requests(drawing: bytes, model: str) -> Any:
     from hypothesis import strategies as st
 
     text = st.text(max_size=40)
-    pictures = st.one_of(st.just(drawing), st.binary(max_size=200), _damaged(drawing))
+    pictures = st.one_of(st.just(drawing), st.binary(max_size=200), damaged(drawing))
     query = st.lists(st.tuples(st.sampled_from(OPTIONS), st.one_of(st.sampled_from(VALUES), text)), max_size=4)
     raw = st.builds(_raw_reading, pictures, st.sampled_from(TYPES), query)
     form = st.builds(_form_reading, st.lists(pictures, max_size=18), query, st.integers(0, 400), st.booleans())
@@ -89,7 +90,8 @@ def requests(drawing: bytes, model: str) -> Any:
     return st.one_of(raw, form, chat, wild, other, heads)
 
 
-def _damaged(data: bytes) -> Any:
+def damaged(data: bytes) -> Any:
+    """Return hypothesis' strategy of a file with one stretch of it changed."""
     from hypothesis import strategies as st
 
     def damage(start: int, length: int, instead: bytes) -> bytes:
@@ -187,7 +189,7 @@ def check(address: str, sent: bytes) -> int:
     return status
 
 
-def fuzz(strategy: Any, count: int, seed: int, one: Callable[[bytes], None]) -> None:
+def fuzz(strategy: Any, count: int, seed: int, one: Callable[[Any], None]) -> None:
     """Give so many requests to ``one``, the same ones for a seed; raise the AssertionError of the smallest failure."""
     library: Any = import_module("hypothesis")  # its decorators have no types that fit one another
     chosen = library.settings(
@@ -197,16 +199,19 @@ def fuzz(strategy: Any, count: int, seed: int, one: Callable[[bytes], None]) -> 
     library.seed(seed)(chosen(library.given(strategy)(one)))()
 
 
+def require_hypothesis() -> None:
+    """Raise MissingExtraError where hypothesis is not installed."""
+    if find_spec("hypothesis") is None:
+        raise MissingExtraError('hypothesis is not installed. Run: pip install "emo-edge[dev]"')
+
+
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--count", default=10_000, show_default=True, type=click.IntRange(1), help="Number of requests.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the requests.")
 def main(bundle: Path, count: int, seed: int) -> None:
     """Send requests that nobody thought of to ``emo-edge serve`` on BUNDLE; a 500 is a failure (exit 7)."""
-    try:
-        import hypothesis  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError('hypothesis is not installed. Run: pip install "emo-edge[dev]"') from error
+    require_hypothesis()
     from emo_edge.benchmarks.serving.__main__ import pictures
     from emo_edge.bundle.reader import read_manifest
 

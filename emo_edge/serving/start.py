@@ -53,7 +53,7 @@ def open_service(
         open_detector,
         PixelBudget(limits.waiting_pixels),
         RemotePictures(image_hosts, limits),
-        _samples(pipeline.manifest),
+        samples=_samples(pipeline.manifest),
     )
     try:
         warm_up(pipeline, request)
@@ -62,6 +62,7 @@ def open_service(
     finally:
         service.is_draining = True
         engine.close()
+        service.decoders.shutdown(wait=False, cancel_futures=True)
 
 
 def warm_up(pipeline: EmotionPipeline, request: Request) -> None:

@@ -49,6 +49,10 @@ const live = new LiveTab({
 const clip = new ClipTab({
   readClip: (frames, name) => reader.readClip(frames, name),
   most: () => model.limits?.pictures ?? 16,
+  faceIn: async (picture) => {
+    const options = { ...settings.options(), faces: /** @type {"largest"} */ ("largest") };
+    return (await api.read([picture], options)).readings[0]?.box ?? null;
+  },
 });
 
 /**
