@@ -94,7 +94,7 @@ def conversations(drawing: bytes) -> Any:
     )
     labels = st.one_of(st.just(["joy", "fear"]), st.none(), any_json, st.lists(text, max_size=4))
     texts = st.one_of(any_json, labels.map(lambda value: {"labels": value})).map(
-        lambda value: json.dumps(value).encode()
+        lambda value: json.dumps(value, allow_nan=False).encode()
     )
     payloads = st.one_of(st.just(drawing), damaged(drawing), st.binary(max_size=130), texts, st.just(b"\x03\xe8"))
     plain = st.builds(Frame, st.sampled_from((BINARY, TEXT, PING)), payloads)

@@ -20,6 +20,7 @@ from emo_edge.serving.live.source_socket import get_sources, source_socket
 from emo_edge.serving.live.sources import SourceFeed
 from emo_edge.serving.routes.chat import get_models, post_chat
 from emo_edge.serving.routes.openapi import openapi_document
+from emo_edge.serving.routes.profile import post_profile
 from emo_edge.serving.routes.pulse import post_pulse
 from emo_edge.serving.routes.readings import post_readings
 from emo_edge.serving.routes.service import ClientGoneError, Service
@@ -41,6 +42,7 @@ def make_app(service: Service, entry: Entry, sources: Mapping[str, SourceFeed]) 
         Route("/v1/readings", post_readings, methods=["POST"]),
         Route("/v1/models", get_models),
         Route("/v1/chat/completions", post_chat, methods=["POST"]),
+        Route("/v1/profile", post_profile, methods=["POST"]),
         Route("/v1/pulse", post_pulse, methods=["POST"]),
         Route("/healthz", get_health),
         Route("/readyz", get_ready),

@@ -25,6 +25,7 @@ ROUTES = (
     "/v1/info",
     "/v1/live",
     "/v1/models",
+    "/v1/profile",
     "/v1/pulse",
     "/v1/readings",
     "/v1/sources",

@@ -59,6 +59,8 @@ class EngineThread:
     ) -> None:
         self._pipeline, self._queue, self._metrics, self._now = pipeline, FairQueue(waiting), metrics, now
         self._condition, self._closing, self._is_reading = threading.Condition(), False, False
+        self._reading = threading.Lock()
+        """Held while a batch is read."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -77,6 +79,11 @@ class EngineThread:
         """Return True if a job that comes now is read at once."""
         return not self._is_reading and not len(self._queue)
 
+    def use(self, pipeline: Reader) -> None:
+        """Read with another pipeline from the next batch on; return when nobody reads with the one before."""
+        with self._reading:
+            self._pipeline = pipeline
+
     def close(self) -> None:
         """Refuse what waits, and wait for the batch under way."""
         with self._condition:
@@ -89,7 +96,8 @@ class EngineThread:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            self._read(batch)
+            with self._reading:
+                self._read(batch)
 
     def _next_batch(self) -> list[Job]:
         """Wait for jobs and take them; return an empty list at the end."""

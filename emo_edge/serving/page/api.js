@@ -89,6 +89,14 @@ export async function read(pictures, options, { clip = false, signal } = {}) {
 }
 
 /**
+ * Have the server read with another profile, which takes some seconds.
+ * @param {string} profile
+ */
+export async function changeProfile(profile) {
+  await ask("v1/profile", { method: "POST", body: JSON.stringify({ profile }) });
+}
+
+/**
  * Return the heart rate of a face, or the reason why there is none.
  * @param {number[]} times seconds of the frames
  * @param {(number[] | null)[]} colours mean red, green and blue of the skin in each frame; null where it is not there

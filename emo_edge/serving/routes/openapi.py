@@ -49,6 +49,7 @@ def openapi_document(limits: ServerLimits) -> dict[str, Any]:
             "/v1/samples/{number}": {"get": {**_get("A packaged drawing.", {"image/*": {}}, 404), **_number()}},
             "/v1/readings": {"post": _readings(limits)},
             "/v1/chat/completions": {"post": _chat()},
+            "/v1/profile": {"post": _profile()},
             "/v1/pulse": {"post": _pulse(limits)},
             "/openapi.json": {"get": _get("This document.", {JSON: {}})},
         },
@@ -119,6 +120,15 @@ def _chat() -> dict[str, Any]:
     }
 
 
+def _profile() -> dict[str, Any]:
+    schema = _object(profile=STRING)
+    return {
+        "summary": "Read with another profile of the bundle, for all clients.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+        "responses": _responses({JSON: {"schema": schema}}, 400, 401, 403, 408, 413, 422, 429, 503),
+    }
+
+
 def _pulse(limits: ServerLimits) -> dict[str, Any]:
     numbers = {"type": "array", "maxItems": limits.pulse_samples, "items": {"type": "number"}}
     level = {"type": "number", "minimum": 0, "maximum": 255}
@@ -149,6 +159,7 @@ def _schemas() -> dict[str, Any]:
             name=STRING,
             purpose=STRING,
             profile=STRING,
+            profiles=_strings(),
             device=STRING,
             labels=_strings(),
             label_sets={"type": "object", "additionalProperties": _strings()},

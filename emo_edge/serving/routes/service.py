@@ -46,6 +46,10 @@ class Service:
     budget: PixelBudget
     remote: RemotePictures
     """Fetches pictures from hosts that are allowed; from none by default."""
+    open_profile: Callable[[str], EmotionPipeline] | None = None
+    """Opens the bundle in another profile; None keeps the one that is open."""
+    is_changing: bool = False
+    """True while another profile is being opened."""
     decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DECODERS, "decoder"))
     samples: list[tuple[str, bytes]] = field(default_factory=list)
     """Media type and bytes of packaged drawings to try."""
@@ -77,6 +81,13 @@ class Service:
             yield
         finally:
             self.under_way -= 1
+
+    @property
+    def profiles(self) -> list[str]:
+        """Return the names of the profiles that a client may choose."""
+        if self.open_profile is None:
+            return [self.pipeline.engines.profile_name]
+        return list(self.pipeline.manifest.profiles)
 
     async def readings(self, job: Job) -> Readings:
         """Return what a job gives; one that nobody waits for any more leaves the queue."""
