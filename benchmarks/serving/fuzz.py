@@ -25,9 +25,11 @@ from emo_edge.benchmarks.serving.clients import server
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError, MissingExtraError
 
+JSON_PATHS = ("/v1/chat/completions", "/v1/pulse", "/v1/profile")
 PATHS = (
     *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/info", "/v1/models", "/v1/sources"),
-    *("/v1/samples/0", "/v1/samples/-1", "/v1/samples/99999999999999999999", "/v1/readings", "/v1/chat/completions"),
+    *("/v1/samples/0", "/v1/samples/-1", "/v1/samples/99999999999999999999", "/v1/readings"),
+    *JSON_PATHS,
     *("/v1/live", "/v1/live/x", "/page/main.js", "/page/..%2fmain.js", "/v1/../etc/passwd", "//", "/favicon.ico"),
 )
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "GE T")
@@ -41,7 +43,7 @@ TYPES = (
     "",
     "\u00ff",
 )
-OPTIONS = ("labels", "clip", "face_facts", "demographics", "faces", "other")
+OPTIONS = ("labels", "task", "answer", "label", "clip", "face_facts", "demographics", "faces", "other")
 VALUES = (
     "",
     "true",
@@ -50,6 +52,11 @@ VALUES = (
     "largest",
     "all",
     "rafdb7",
+    "expression",
+    "judgement",
+    "open",
+    "happiness",
+    "AU12",
     "joy,fear",
     ",",
     "a,a",
@@ -83,7 +90,8 @@ def requests(drawing: bytes, model: str) -> Any:
         max_leaves=8,
     )
     chat = st.builds(_changed_chat, pictures, st.just(model), st.integers(0, 14), any_json, st.booleans())
-    wild = st.builds(_json_request, any_json)
+    pulse = st.fixed_dictionaries({"times": _short(any_json), "colours": _short(any_json)})
+    wild = st.builds(_json_request, st.one_of(any_json, pulse), st.sampled_from(JSON_PATHS))
     path = st.one_of(st.sampled_from(PATHS), text.map(lambda value: "/" + quote(value)))
     other = st.builds(_request, st.sampled_from(METHODS), path, st.just(b""), st.sampled_from(TYPES))
     heads = st.builds(_broken_head, st.binary(max_size=100), st.sampled_from(PATHS))
@@ -153,9 +161,18 @@ def _changed_chat(picture: bytes, model: str, place: int, value: Any, answers: b
     return _json_request(content)
 
 
-def _json_request(content: Any) -> bytes:
+def _short(inner: Any) -> Any:
+    from hypothesis import strategies as st
+
+    number = st.floats() | st.integers()
+    return st.one_of(
+        inner, st.lists(number, max_size=4), st.lists(st.lists(number, max_size=4) | st.none(), max_size=4)
+    )
+
+
+def _json_request(content: Any, path: str = JSON_PATHS[0]) -> bytes:
     body = json.dumps(content).encode("utf-8", "surrogatepass")
-    return _request("POST", "/v1/chat/completions", body, "application/json")
+    return _request("POST", path, body, "application/json")
 
 
 def _broken_head(noise: bytes, path: str) -> bytes:
