@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from emo_edge.console.children import code_command
@@ -40,10 +40,10 @@ class Served:
 
 
 @contextmanager
-def server(bundle: Path, options: Sequence[str]) -> Iterator[Served]:
-    """Run ``emo-edge serve`` inside the block."""
+def server(bundle: Path, options: Sequence[str], log: IO[str] | None = None) -> Iterator[Served]:
+    """Run ``emo-edge serve`` inside the block; its standard error goes to ``log``, or to this process's own."""
     command = code_command(RUN, "serve", str(bundle), "--port", "0", *options)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         assert process.stdout is not None
         try:
             url = process.stdout.readline().strip()

@@ -14,6 +14,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -24,9 +25,11 @@ from emo_edge.benchmarks.serving.clients import server
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError, MissingExtraError
 
+JSON_PATHS = ("/v1/chat/completions", "/v1/pulse", "/v1/profile")
 PATHS = (
     *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/info", "/v1/models", "/v1/sources"),
-    *("/v1/samples/0", "/v1/samples/-1", "/v1/samples/99999999999999999999", "/v1/readings", "/v1/chat/completions"),
+    *("/v1/samples/0", "/v1/samples/-1", "/v1/samples/99999999999999999999", "/v1/readings"),
+    *JSON_PATHS,
     *("/v1/live", "/v1/live/x", "/page/main.js", "/page/..%2fmain.js", "/v1/../etc/passwd", "//", "/favicon.ico"),
 )
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "GE T")
@@ -40,7 +43,7 @@ TYPES = (
     "",
     "\u00ff",
 )
-OPTIONS = ("labels", "clip", "face_facts", "demographics", "faces", "other")
+OPTIONS = ("labels", "task", "answer", "label", "clip", "face_facts", "demographics", "faces", "other")
 VALUES = (
     "",
     "true",
@@ -49,6 +52,11 @@ VALUES = (
     "largest",
     "all",
     "rafdb7",
+    "expression",
+    "judgement",
+    "open",
+    "happiness",
+    "AU12",
     "joy,fear",
     ",",
     "a,a",
@@ -72,7 +80,7 @@ def requests(drawing: bytes, model: str) -> Any:
     from hypothesis import strategies as st
 
     text = st.text(max_size=40)
-    pictures = st.one_of(st.just(drawing), st.binary(max_size=200), _damaged(drawing))
+    pictures = st.one_of(st.just(drawing), st.binary(max_size=200), damaged(drawing))
     query = st.lists(st.tuples(st.sampled_from(OPTIONS), st.one_of(st.sampled_from(VALUES), text)), max_size=4)
     raw = st.builds(_raw_reading, pictures, st.sampled_from(TYPES), query)
     form = st.builds(_form_reading, st.lists(pictures, max_size=18), query, st.integers(0, 400), st.booleans())
@@ -82,14 +90,16 @@ def requests(drawing: bytes, model: str) -> Any:
         max_leaves=8,
     )
     chat = st.builds(_changed_chat, pictures, st.just(model), st.integers(0, 14), any_json, st.booleans())
-    wild = st.builds(_json_request, any_json)
+    pulse = st.fixed_dictionaries({"times": _short(any_json), "colours": _short(any_json)})
+    wild = st.builds(_json_request, st.one_of(any_json, pulse), st.sampled_from(JSON_PATHS))
     path = st.one_of(st.sampled_from(PATHS), text.map(lambda value: "/" + quote(value)))
     other = st.builds(_request, st.sampled_from(METHODS), path, st.just(b""), st.sampled_from(TYPES))
     heads = st.builds(_broken_head, st.binary(max_size=100), st.sampled_from(PATHS))
     return st.one_of(raw, form, chat, wild, other, heads)
 
 
-def _damaged(data: bytes) -> Any:
+def damaged(data: bytes) -> Any:
+    """Return hypothesis' strategy of a file with one stretch of it changed."""
     from hypothesis import strategies as st
 
     def damage(start: int, length: int, instead: bytes) -> bytes:
@@ -151,9 +161,18 @@ def _changed_chat(picture: bytes, model: str, place: int, value: Any, answers: b
     return _json_request(content)
 
 
-def _json_request(content: Any) -> bytes:
+def _short(inner: Any) -> Any:
+    from hypothesis import strategies as st
+
+    number = st.floats() | st.integers()
+    return st.one_of(
+        inner, st.lists(number, max_size=4), st.lists(st.lists(number, max_size=4) | st.none(), max_size=4)
+    )
+
+
+def _json_request(content: Any, path: str = JSON_PATHS[0]) -> bytes:
     body = json.dumps(content).encode("utf-8", "surrogatepass")
-    return _request("POST", "/v1/chat/completions", body, "application/json")
+    return _request("POST", path, body, "application/json")
 
 
 def _broken_head(noise: bytes, path: str) -> bytes:
@@ -187,7 +206,7 @@ def check(address: str, sent: bytes) -> int:
     return status
 
 
-def fuzz(strategy: Any, count: int, seed: int, one: Callable[[bytes], None]) -> None:
+def fuzz(strategy: Any, count: int, seed: int, one: Callable[[Any], None]) -> None:
     """Give so many requests to ``one``, the same ones for a seed; raise the AssertionError of the smallest failure."""
     library: Any = import_module("hypothesis")  # its decorators have no types that fit one another
     chosen = library.settings(
@@ -197,16 +216,19 @@ def fuzz(strategy: Any, count: int, seed: int, one: Callable[[bytes], None]) -> 
     library.seed(seed)(chosen(library.given(strategy)(one)))()
 
 
+def require_hypothesis() -> None:
+    """Raise MissingExtraError where hypothesis is not installed."""
+    if find_spec("hypothesis") is None:
+        raise MissingExtraError('hypothesis is not installed. Run: pip install "emo-edge[dev]"')
+
+
 @click.command(cls=EdgeCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--count", default=10_000, show_default=True, type=click.IntRange(1), help="Number of requests.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the requests.")
 def main(bundle: Path, count: int, seed: int) -> None:
     """Send requests that nobody thought of to ``emo-edge serve`` on BUNDLE; a 500 is a failure (exit 7)."""
-    try:
-        import hypothesis  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError('hypothesis is not installed. Run: pip install "emo-edge[dev]"') from error
+    require_hypothesis()
     from emo_edge.benchmarks.serving.__main__ import pictures
     from emo_edge.bundle.reader import read_manifest
 

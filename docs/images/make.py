@@ -17,6 +17,10 @@ python docs/images/make.py fit strip.png docs/images/clip-strip.jpg
 python docs/images/make.py live emo-tiny.bundle docs/images/live.webp
 python docs/images/make.py serve serve.png 001-happiness 150-surprise
 python docs/images/make.py fit serve.png docs/images/serve.jpg --width 1000
+python docs/images/make.py serve dark.png 001-happiness 150-surprise --dark
+python docs/images/make.py fit dark.png docs/images/serve-dark.jpg --width 1000
+python docs/images/make.py serve phone.png 001-happiness --dark --phone
+python docs/images/make.py fit phone.png docs/images/serve-phone.jpg --width 390
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ import numpy as np
 WIDTH = 1280
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SAMPLES = Path(__file__).parents[2] / "emo_edge" / "samples"
+PHONE = {"viewport": {"width": 390, "height": 900}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 FILMED = 34
 """Seed of the filmed scene."""
 PICTURE = click.Path(path_type=Path, dir_okay=False)
@@ -165,11 +170,15 @@ def live(bundle: Path, out: Path, width: int, fps: int, quality: int) -> None:
 @click.argument("out", type=PICTURE)
 @click.argument("names", nargs=-1, required=True)
 @click.option("--seconds", default=12, show_default=True, help="Time before the camera.")
-def serve(out: Path, names: tuple[str, ...], seconds: int) -> None:
-    """Picture the page of ``emo-edge serve emo-tiny`` while packaged drawings NAMES stand before its camera."""
+@click.option("--bundle", default="emo-tiny", show_default=True, help="Bundle that reads.")
+@click.option("--dark", is_flag=True, help="Show the dark page.")
+@click.option("--phone", is_flag=True, help="Show it as a phone does.")
+def serve(out: Path, names: tuple[str, ...], seconds: int, bundle: str, *, dark: bool, phone: bool) -> None:
+    """Picture the page of ``emo-edge serve`` while packaged drawings NAMES stand before its camera."""
     from playwright.sync_api import sync_playwright
 
-    command = ["emo-edge", "serve", "emo-tiny", "--port", "0"]
+    command = ["emo-edge", "serve", bundle, "--port", "0"]
+    view: Any = PHONE if phone else {"viewport": {"width": WIDTH, "height": 900}}
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
@@ -182,7 +191,7 @@ def serve(out: Path, names: tuple[str, ...], seconds: int) -> None:
             url = server.stdout.readline().strip()
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium(), args=options)
-                page = browser.new_page(viewport={"width": WIDTH, "height": 900})
+                page = browser.new_page(color_scheme="dark" if dark else "light", **view)
                 page.goto(url)
                 page.locator("#server-state-text", has_text="Ready").wait_for()
                 page.get_by_role("tab", name="Camera").click()

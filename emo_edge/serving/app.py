@@ -12,15 +12,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from emo_edge.errors import EmoEdgeError
+from emo_edge.serving.access.entry import Entry
 from emo_edge.serving.access.errors import ApiError, handle_api_error, handle_failure, handle_http_exception
 from emo_edge.serving.access.gate import Gate
-from emo_edge.serving.access.hosts import HostCheck
-from emo_edge.serving.access.token import TokenCheck
 from emo_edge.serving.live.socket import live_socket
 from emo_edge.serving.live.source_socket import get_sources, source_socket
 from emo_edge.serving.live.sources import SourceFeed
 from emo_edge.serving.routes.chat import get_models, post_chat
 from emo_edge.serving.routes.openapi import openapi_document
+from emo_edge.serving.routes.profile import post_profile
+from emo_edge.serving.routes.pulse import post_pulse
 from emo_edge.serving.routes.readings import post_readings
 from emo_edge.serving.routes.service import ClientGoneError, Service
 from emo_edge.serving.routes.status import get_health, get_info, get_metrics, get_ready, get_sample
@@ -30,9 +31,7 @@ CLIENT_CLOSED = 499
 """Status of a request whose client has gone, as nginx counts it; nobody receives it."""
 
 
-def make_app(
-    service: Service, hosts: HostCheck, token: TokenCheck | None, sources: Mapping[str, SourceFeed]
-) -> Starlette:
+def make_app(service: Service, entry: Entry, sources: Mapping[str, SourceFeed]) -> Starlette:
     """Return the application of one service, and of its sources by name."""
     page = WebPage()
     routes = [
@@ -43,6 +42,8 @@ def make_app(
         Route("/v1/readings", post_readings, methods=["POST"]),
         Route("/v1/models", get_models),
         Route("/v1/chat/completions", post_chat, methods=["POST"]),
+        Route("/v1/profile", post_profile, methods=["POST"]),
+        Route("/v1/pulse", post_pulse, methods=["POST"]),
         Route("/healthz", get_health),
         Route("/readyz", get_ready),
         Route("/metrics", get_metrics),
@@ -51,15 +52,7 @@ def make_app(
         WebSocketRoute("/v1/live", live_socket),
         WebSocketRoute("/v1/live/{name}", source_socket),
     ]
-    gate = Middleware(
-        Gate,
-        hosts=hosts,
-        token=token,
-        limits=service.limits,
-        metrics=service.metrics,
-        is_draining=lambda: service.is_draining,
-        is_full=lambda: service.is_full,
-    )
+    gate = Middleware(Gate, entry=entry, limits=service.limits, metrics=service.metrics)
     handlers = {
         ApiError: handle_api_error,
         EmoEdgeError: handle_api_error,

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
 import socket
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from emo_edge.errors import InputError
+from emo_edge.serving.access.early import EarlyRefusal
+from emo_edge.serving.access.entry import Entry
 from emo_edge.serving.access.hosts import HostCheck, is_loopback
 from emo_edge.serving.access.token import TokenCheck
 from emo_edge.serving.app import make_app
+from emo_edge.serving.connections import LiveProtocol, bounded_protocol
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.live.sources import SourceFeed
 from emo_edge.serving.routes.service import Service
@@ -101,12 +100,18 @@ def make_server(
     the limits say, and are raised again afterwards.
     """
     limits = service.limits
-    hosts = HostCheck(address.host, has_token=token is not None)
-    app = make_app(service, hosts, TokenCheck(token) if token is not None else None, sources or {})
+    entry = Entry(
+        HostCheck(address.host, has_token=token is not None),
+        TokenCheck(token) if token is not None else None,
+        limits.waiting,
+        room=lambda: service.room,
+        is_draining=lambda: service.is_draining,
+    )
+    app = make_app(service, entry, sources or {})
     config = uvicorn.Config(
         app,
-        http=_protocol(limits),
-        ws="websockets-sansio",
+        http=bounded_protocol(limits, EarlyRefusal(entry, service.metrics)),
+        ws=LiveProtocol,
         ws_max_size=limits.message_bytes,
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
@@ -148,71 +153,6 @@ class _Server(uvicorn.Server):
         self._service.is_draining = True
         notify_systemd("STOPPING=1")
         super().handle_exit(sig, frame)
-
-
-def _protocol(limits: ServerLimits) -> type[H11Protocol]:
-    """Return uvicorn's protocol with a bound on the connections of an address, and on the time for a request's head."""
-    open_by_address: Counter[str] = Counter()
-
-    class BoundedProtocol(H11Protocol):
-        """One connection."""
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._address = self.client[0] if self.client else ""
-            open_by_address[self._address] += 1
-            self._head: asyncio.TimerHandle | None = None
-            self._await_head()
-            if open_by_address[self._address] > limits.connections_per_address:
-                transport.abort()
-
-        def data_received(self, data: bytes) -> None:
-            if self._is_between_requests():
-                self._await_head()
-            super().data_received(data)
-            if not self._is_between_requests():
-                self._forget_head()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            # The beginning of the next head may be here already.
-            if self._is_between_requests() and self.conn.trailing_data[0]:
-                self._await_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._leave()
-            super().connection_lost(exc)
-
-        def handle_websocket_upgrade(self, event: Any) -> None:
-            # It is another protocol's from here on, with bounds of its own.
-            self._leave()
-            super().handle_websocket_upgrade(event)
-
-        def _is_between_requests(self) -> bool:
-            cycle: Any = self.cycle
-            return cycle is None or bool(cycle.response_complete)
-
-        def _await_head(self) -> None:
-            if self._head is None:
-                self._head = self.loop.call_later(limits.head_s, self._close_headless)
-
-        def _forget_head(self) -> None:
-            if self._head is not None:
-                self._head.cancel()
-                self._head = None
-
-        def _close_headless(self) -> None:
-            self._head = None
-            if self._is_between_requests():
-                self.transport.abort()
-
-        def _leave(self) -> None:
-            self._forget_head()
-            open_by_address[self._address] -= 1
-            if not open_by_address[self._address]:
-                del open_by_address[self._address]
-
-    return BoundedProtocol
 
 
 def notify_systemd(state: str) -> None:

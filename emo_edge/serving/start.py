@@ -15,6 +15,7 @@ from emo_edge.inference.results import Request
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
 from emo_edge.serving.engine.thread import EngineThread
+from emo_edge.serving.engine.warm_up import warm_up
 from emo_edge.serving.routes.pictures import PixelBudget
 from emo_edge.serving.routes.remote_pictures import RemotePictures
 from emo_edge.serving.routes.service import Service
@@ -22,7 +23,6 @@ from emo_edge.serving.routes.service import Service
 SAMPLES = 14
 """Packaged drawings that are offered: two of each expression."""
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
-WARM_UP_SIDE = 224
 
 
 @contextmanager
@@ -32,14 +32,16 @@ def open_service(
     limits: ServerLimits,
     open_detector: Callable[[], FaceDetector],
     image_hosts: frozenset[str] = frozenset(),
+    open_profile: Callable[[str], EmotionPipeline] | None = None,
 ) -> Iterator[Service]:
-    """Warm the pipeline's engines and yield the service over it; end its engine thread afterwards.
+    """Warm the pipeline's engines and yield the service over it; end its engine thread and close it afterwards.
 
     Args:
         pipeline: an open one, used by nobody else meanwhile.
         request: labels and options of a client that asks for none.
         limits: of the server.
         open_detector: opens a face detector of a WebSocket's own.
+        open_profile: opens the bundle in the profile that a client asks for; None keeps the one that is open.
         image_hosts: hosts from which pictures are fetched on a client's word; see `checked_hosts`.
     """
     metrics = ServerMetrics()
@@ -53,7 +55,8 @@ def open_service(
         open_detector,
         PixelBudget(limits.waiting_pixels),
         RemotePictures(image_hosts, limits),
-        _samples(pipeline.manifest),
+        open_profile=open_profile,
+        samples=_samples(pipeline.manifest),
     )
     try:
         warm_up(pipeline, request)
@@ -62,13 +65,8 @@ def open_service(
     finally:
         service.is_draining = True
         engine.close()
-
-
-def warm_up(pipeline: EmotionPipeline, request: Request) -> None:
-    """Read an evenly grey picture once: engines allocate and load at their first call."""
-    side = WARM_UP_SIDE
-    grey = np.full((side, side, 3), 128, np.uint8)
-    pipeline.read(grey, request, boxes=[(0.0, 0.0, float(side), float(side))])
+        service.decoders.shutdown(wait=False, cancel_futures=True)
+        service.pipeline.close()
 
 
 def _samples(manifest: Manifest) -> list[tuple[str, bytes]]:

@@ -67,6 +67,9 @@ CLIP_FRAMES = 8
     multiple=True,
     help="Host from which pictures of the chat API are fetched by address; none by default.",
 )
+@click.option(
+    "--fixed-profile", is_flag=True, help="Keep the profile; without it clients may choose another one of the bundle's."
+)
 @engine_options
 @face_options
 @purpose_option
@@ -90,15 +93,19 @@ def main(bundle: Path, **options: Any) -> None:
     request = _request(options)
     # Room for the longest answer that a client may ask for.
     longest = Request(labels=request.labels, describe=True, sampling=Sampling(max_new_tokens=MOST_TOKENS))
-    with EmotionPipeline.open(
-        opened,
-        device=options["device"],
-        profile=options["profile"],
-        detector=chosen_detector(opened, options["detector"], limits),
-        threads=options["threads"],
-        context=reading_context(opened, longest, (STANDARD_INPUT,), CLIP_FRAMES),
-        deployment_purpose=options["purpose"],
-    ) as pipeline:
+
+    def open_profile(profile: str | None) -> EmotionPipeline:
+        return EmotionPipeline.open(
+            opened,
+            device=options["device"],
+            profile=profile,
+            detector=chosen_detector(opened, options["detector"], limits),
+            threads=options["threads"],
+            context=reading_context(opened, longest, (STANDARD_INPUT,), CLIP_FRAMES),
+            deployment_purpose=options["purpose"],
+        )
+
+    with open_profile(options["profile"]) as pipeline:
         pipeline.check(request)
         with (
             listening_socket(address, has_token=token is not None) as bound,
@@ -108,6 +115,7 @@ def main(bundle: Path, **options: Any) -> None:
                 ServerLimits(),
                 lambda: chosen_detector(opened, options["detector"], limits),
                 hosts,
+                None if options["fixed_profile"] else open_profile,
             ) as service,
             open_sources(service, sources) as feeds,
         ):

@@ -13,24 +13,20 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emo_edge.serving.access.entry import OPEN_PATHS, PAGE, Entry, security_headers
 from emo_edge.serving.access.errors import ApiError, error_response
-from emo_edge.serving.access.hosts import HostCheck, is_local_name
-from emo_edge.serving.access.token import TokenCheck
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/", "/healthz", "/readyz", "/favicon.ico")
-"""Paths that need no token; those below `PAGE` as well."""
-PAGE = "/page/"
-READINGS = ("/v1/chat/completions", "/v1/readings")
-"""Paths of requests that wait for the engine."""
 ROUTES = (
     "/v1/chat/completions",
     "/v1/info",
     "/v1/live",
     "/v1/models",
+    "/v1/profile",
+    "/v1/pulse",
     "/v1/readings",
     "/v1/sources",
     "/metrics",
@@ -40,14 +36,6 @@ ROUTES = (
 DISCARDED = 8
 """A body that is too large is read to its end, up to so many times the limit, so that the client sees the answer."""
 POLICY_VIOLATION = 1008
-SECURITY = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 
 
 class Gate:
@@ -57,15 +45,11 @@ class Gate:
         self,
         app: ASGIApp,
         *,
-        hosts: HostCheck,
-        token: TokenCheck | None,
+        entry: Entry,
         limits: ServerLimits,
         metrics: ServerMetrics,
-        is_draining: Callable[[], bool],
-        is_full: Callable[[], bool],
     ) -> None:
-        self._app, self._hosts, self._token, self._limits, self._metrics = app, hosts, token, limits, metrics
-        self._is_draining, self._is_full = is_draining, is_full
+        self._app, self._entry, self._limits, self._metrics = app, entry, limits, metrics
         self._bodies = BodyBytes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,21 +68,17 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], *security_headers(scope)]
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY.items():
-                    headers[name] = value
-                if scope["scheme"] == "https" or is_local_name(Headers(scope=scope).get("host")):
-                    # Browsers complain about it elsewhere.
-                    headers["cross-origin-opener-policy"] = "same-origin"
                 headers.setdefault("cache-control", "no-store")
-                if self._is_draining():
+                if self._entry.is_draining():
                     headers["connection"] = "close"
             await send(message)
 
         route = route_name(scope["path"])
         try:
             body = BodyLimit(receive, self._limits, Headers(scope=scope), self._bodies)
-            refusal = self._refusal(scope) or self._overload(scope)
+            refusal = self._entry.refusal(scope) or self._entry.overload(scope["path"])
             if refusal is not None:
                 self._metrics.refused.labels(str(refusal.status)).inc()
                 await body.discard()
@@ -112,40 +92,18 @@ class Gate:
             finally:
                 body.release()
         finally:
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.monotonic() - started)
+            self._metrics.count_request(route, status, time.monotonic() - started)
             # Neither a query nor a body is ever logged.
             logger.info("%s %s %d", scope["method"], route, status)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope)
+        refusal = self._entry.refusal(scope)
         if refusal is None:
             await self._app(scope, receive, send)
             return
         self._metrics.refused.labels(str(refusal.status)).inc()
         await receive()
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.message})
-
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        headers, path = Headers(scope=scope), scope["path"]
-        if not self._hosts.host(headers.get("host")):
-            return ApiError(403, "this server is not reached under that name: use the address that it printed")
-        if not self._hosts.origin(headers.get("origin"), headers.get("host")):
-            return ApiError(403, "a page of another origin may not use this server")
-        if self._token is not None and not (path in OPEN_PATHS or path.startswith(PAGE)):
-            offered = scope.get("subprotocols") or []
-            if not (self._token.header(headers.get("authorization")) or self._token.subprotocols(offered)):
-                advice = "send the header Authorization: Bearer TOKEN with the server's token"
-                return ApiError(401, advice, None, {"WWW-Authenticate": "Bearer"})
-        if self._is_draining() and path != "/healthz":
-            return ApiError(503, "the server is ending: try again later")
-        return None
-
-    def _overload(self, scope: Scope) -> ApiError | None:
-        """Refuse a reading that could only wait, before its body is taken in."""
-        if scope["path"] in READINGS and self._is_full():
-            return ApiError(429, f"{self._limits.waiting} readings wait already: try again in a moment")
-        return None
 
 
 def route_name(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -46,6 +47,7 @@ class HostCheck:
         return host is not None and urlsplit(origin).netloc.lower() == host.lower()
 
 
+@lru_cache(maxsize=16)
 def _name_of(header: str) -> str | None:
     """Return the host of ``host:port`` in lower case; None for what is no host."""
     try:

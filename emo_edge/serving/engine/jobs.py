@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -46,10 +46,13 @@ class Job:
     entered_s: float = 0.0
     """Of the clock, at its queueing."""
     future: Future[Readings] = field(default_factory=Future)
+    load: Callable[[], object] | None = None
+    """Sets the images, in the engine's thread, before they are read; None where they are there."""
 
     def joins(self, other: Job) -> bool:
         """Return True if both can be read in one batch."""
-        plain = not (self.clip or other.clip or self.boxes is not None or other.boxes is not None)
+        loaded = self.load is None and other.load is None
+        plain = loaded and not (self.clip or other.clip or self.boxes is not None or other.boxes is not None)
         # Pieces of an answer go to the client who asked.
         silent = self.request.on_piece is None and other.request.on_piece is None
         return plain and silent and self.request == other.request and self.faces == other.faces

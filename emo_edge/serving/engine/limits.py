@@ -47,6 +47,8 @@ class ServerLimits:
     """Of an address."""
     label_characters: int = 2_000
     """Of a list of labels."""
+    pulse_samples: int = 3_600
+    """Frames of a pulse's colours: a minute at 60 a second."""
     question_characters: int = 4_000
     """Of a question."""
 

@@ -40,6 +40,11 @@ class ServerMetrics:
         )
         ProcessCollector(registry=registry)
 
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self.requests.labels(route, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
+
     def count_stages(self, stage_ms: Mapping[str, float]) -> None:
         """Count the stages of one face."""
         for stage, milliseconds in stage_ms.items():

@@ -58,7 +58,9 @@ class EngineThread:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline, self._queue, self._metrics, self._now = pipeline, FairQueue(waiting), metrics, now
-        self._condition, self._closing = threading.Condition(), False
+        self._condition, self._closing, self._is_reading = threading.Condition(), False, False
+        self._reading = threading.Lock()
+        """Held while a batch is read."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -72,6 +74,16 @@ class EngineThread:
             self._metrics.waiting.set(len(self._queue))
             self._condition.notify()
 
+    @property
+    def is_idle(self) -> bool:
+        """Return True if a job that comes now is read at once."""
+        return not self._is_reading and not len(self._queue)
+
+    def use(self, pipeline: Reader) -> None:
+        """Read with another pipeline from the next batch on; return when nobody reads with the one before."""
+        with self._reading:
+            self._pipeline = pipeline
+
     def close(self) -> None:
         """Refuse what waits, and wait for the batch under way."""
         with self._condition:
@@ -84,16 +96,19 @@ class EngineThread:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            self._read(batch)
+            with self._reading:
+                self._read(batch)
 
     def _next_batch(self) -> list[Job]:
         """Wait for jobs and take them; return an empty list at the end."""
         with self._condition:
+            self._is_reading = False
             while not self._closing:
                 now_s = self._now()
                 batch = self._queue.take(BATCH_PICTURES, now_s)
                 self._metrics.waiting.set(len(self._queue))
                 if batch:
+                    self._is_reading = True
                     for job in batch:
                         self._metrics.wait_seconds.observe(now_s - job.entered_s)
                     return batch
@@ -101,16 +116,17 @@ class EngineThread:
         return []
 
     def _read(self, batch: list[Job]) -> None:
-        self._metrics.batch_pictures.observe(sum(len(job.images) for job in batch))
         try:
             readings = [self._readings(batch[0])] if len(batch) == 1 else self._together(batch)
         except BaseException as error:
             self._after_failure(batch, error)
             return
         for job, one in zip(batch, readings, strict=True):
-            for result in (face for faces in one for face in faces):
-                self._metrics.count_stages(result.stage_ms)
             job.future.set_result(one)
+        # Nobody waits for the counting.
+        self._metrics.batch_pictures.observe(sum(len(job.images) for job in batch))
+        for face in (face for one in readings for faces in one for face in faces):
+            self._metrics.count_stages(face.stage_ms)
 
     def _after_failure(self, batch: list[Job], error: BaseException) -> None:
         """Give the error to its job; where several shared the batch, find out whose it is."""
@@ -128,6 +144,10 @@ class EngineThread:
         return [[next(faces) for _ in job.images] for job in batch]
 
     def _readings(self, job: Job) -> Readings:
+        if job.load is not None:
+            job.load()
+        if not job.images:
+            return []
         if job.clip:
             return [self._pipeline.read_clip_faces(job.images, job.request, faces=job.faces)]
         if job.boxes is not None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from emo_edge.inference.live.events import LIVE_EVENT_VERSION, LiveEvent
 from emo_edge.inference.results import Request
@@ -20,6 +20,8 @@ from emo_edge.serving.routes.service import Service
 
 PROTOCOL = "emo-edge.live.1"
 POLICY, FAILED, RESTART, FULL = 1008, 1011, 1012, 1013
+GONE = 1006
+"""Code of an end without a close."""
 SEND_S = 10.0
 """For an event to leave; a reader that is slower loses its connection. Meanwhile newer pictures replace older ones."""
 REASON_BYTES = 120
@@ -122,6 +124,9 @@ class LiveConnection:
     async def _begin(self, request: Request) -> None:
         """Start a session with these labels, after a hello."""
         await self._end_session()
+        # A session's event may have met the client's end before this does.
+        if self._socket.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnect(GONE)
         await self._socket.send_text(json.dumps(hello(self._service, request), allow_nan=False))
         self._session = LiveSession(
             self._service, self._client, request, self._send_event, self._refuse, self._session_ended

@@ -89,6 +89,24 @@ export async function read(pictures, options, { clip = false, signal } = {}) {
 }
 
 /**
+ * Have the server read with another profile, which takes some seconds.
+ * @param {string} profile
+ */
+export async function changeProfile(profile) {
+  await ask("v1/profile", { method: "POST", body: JSON.stringify({ profile }) });
+}
+
+/**
+ * Return the heart rate of a face, or the reason why there is none.
+ * @param {number[]} times seconds of the frames
+ * @param {(number[] | null)[]} colours mean red, green and blue of the skin in each frame; null where it is not there
+ * @returns {Promise<any>}
+ */
+export async function pulse(times, colours) {
+  return (await ask("v1/pulse", { method: "POST", body: JSON.stringify({ times, colours }) })).json();
+}
+
+/**
  * Return address and subprotocols of the live WebSocket; the token is one of those that are offered.
  * @param {string} [source] a camera of the server; without one this browser sends pictures
  */

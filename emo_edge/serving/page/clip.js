@@ -3,6 +3,7 @@
 import { clearNotice, notify } from "./announce.js";
 import { byId, element, setText } from "./dom.js";
 import { picturesOf } from "./intake.js";
+import { PulseMeter } from "./pulse.js";
 
 const LONGEST_SIDE = 1280;
 const QUALITY = 0.9;
@@ -11,7 +12,12 @@ const CANNOT_PLAY =
   "This browser cannot play the video. Choose MP4 (H.264) or WebM, or read the file with “emo-edge infer”.";
 
 export class ClipTab {
-  /** @param {{readClip: (frames: {blob: Blob, name: string}[], name: string) => Promise<void>, most: () => number}} around */
+  /**
+   * @param {{
+   *   readClip: (frames: {blob: Blob, name: string}[], name: string) => Promise<void>, most: () => number,
+   *   faceIn: (picture: {blob: Blob, name: string}) => Promise<number[] | null>,
+   * }} around `faceIn` gives the box of the largest face
+   */
   constructor(around) {
     this.around = around;
     this.video = byId("clip-video");
@@ -19,6 +25,9 @@ export class ClipTab {
     this.file = null;
     /** @type {{blob: Blob, name: string}[]} pictures that were chosen instead of a video */
     this.pictures = [];
+    this.pulse = new PulseMeter();
+    /** Ends the measurement under way. */
+    this.measuring = new AbortController();
     this.#listen();
   }
 
@@ -35,6 +44,7 @@ export class ClipTab {
       pictures.value = "";
     });
     byId("read-clip").addEventListener("click", () => this.#read());
+    byId("pulse-clip").addEventListener("click", () => this.#measurePulse());
     for (const id of ["clip-start", "clip-end"])
       byId(id).addEventListener("input", () => this.#seekTo(Number(byId(id).value)));
   }
@@ -58,6 +68,7 @@ export class ClipTab {
       byId("clip-count").max = String(this.around.most());
       byId("clip-settings").hidden = false;
       byId("clip-actions").hidden = false;
+      this.#offerPulse("requestVideoFrameCallback" in this.video);
       byId("stage").dataset.empty = "false";
       setText(byId("read-clip").querySelector("span"), "Read this clip");
     } catch {
@@ -95,8 +106,73 @@ export class ClipTab {
     this.video.currentTime = seconds;
   }
 
+  /** @param {boolean} isOffered */
+  #offerPulse(isOffered) {
+    byId("pulse-card").hidden = !isOffered;
+    byId("pulse-choice").hidden = true;
+    byId("pulse-clip").hidden = !isOffered;
+    this.pulse.reset("");
+  }
+
+  /** Play the chosen seconds and read the skin in every frame; the face is searched at their beginning. */
+  async #measurePulse() {
+    clearNotice();
+    const { video, file } = this;
+    const [start, end] = ["clip-start", "clip-end"].map((id) => Number(byId(id).value));
+    if (!file) return;
+    this.measuring.abort();
+    this.measuring = new AbortController();
+    const { signal } = this.measuring;
+    this.pulse.reset("");
+    const button = byId("pulse-clip");
+    button.disabled = true;
+    try {
+      byId("stage").dataset.empty = "false";
+      video.hidden = false;
+      video.pause();
+      video.currentTime = start;
+      await event(video, "seeked");
+      const picture = await frameOf(video);
+      const box = await this.around.faceIn({ blob: picture, name: file.name });
+      if (!box) throw new Error("No face was found where the clip begins. Choose a later second.");
+      const scale = Math.max(1, Math.max(video.videoWidth, video.videoHeight) / LONGEST_SIDE);
+      await this.#followSkin(box.map((value) => value * scale), end, signal);
+      await this.pulse.ask();
+    } catch (error) {
+      if (!signal.aborted) notify(error instanceof Error ? error.message : String(error));
+    } finally {
+      if (this.file === file) video.pause();
+      button.disabled = false;
+    }
+  }
+
+  /**
+   * @param {number[]} box
+   * @param {number} end second
+   * @param {AbortSignal} signal
+   * @returns {Promise<void>}
+   */
+  #followSkin(box, end, signal) {
+    const { video } = this;
+    return new Promise((done, fail) => {
+      const next = () =>
+        video.requestVideoFrameCallback((/** @type {number} */ _, /** @type {{mediaTime: number}} */ { mediaTime }) => {
+          if (signal.aborted || mediaTime >= end) return done();
+          this.pulse.read(video, box, mediaTime);
+          next();
+        });
+      next();
+      video.addEventListener("ended", () => done(), { once: true, signal });
+      video.addEventListener("pause", () => done(), { once: true, signal });
+      signal.addEventListener("abort", () => done(), { once: true });
+      video.play().catch(fail);
+    });
+  }
+
   /** Forget the video and the pictures. */
   close() {
+    this.measuring.abort();
+    this.#offerPulse(false);
     if (this.video.src) URL.revokeObjectURL(this.video.src);
     this.video.removeAttribute("src");
     this.video.load();

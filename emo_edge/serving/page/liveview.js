@@ -3,6 +3,7 @@
 import { announce } from "./announce.js";
 import { Chart, History } from "./chart.js";
 import { byId, duration, element, percent, setText } from "./dom.js";
+import { PulseMeter } from "./pulse.js";
 import { Recording } from "./recording.js";
 
 /** Boxes older than this do not fit the camera's picture: it is shown without them. */
@@ -27,6 +28,7 @@ export class LiveView {
     this.sent = sent;
     this.history = new History();
     this.recording = new Recording();
+    this.pulse = new PulseMeter();
     /** @type {number | null} the face that was chosen for the chart; null follows the first one */
     this.wanted = null;
     this.chart = new Chart(byId("chart"), () => this.history.faces.get(this.#charted() ?? -1) ?? []);
@@ -41,6 +43,7 @@ export class LiveView {
     /** @type {Map<number, string>} the label of each face that was announced last */
     this.announced = new Map();
     byId("mirror").addEventListener("change", () => this.#draw());
+    byId("pulse-on").addEventListener("change", () => this.pulse.reset(""));
     byId("chart-face").addEventListener("change", () => this.pick(byId("chart-face").value));
   }
 
@@ -54,6 +57,7 @@ export class LiveView {
     byId("stage").dataset.empty = "false";
     byId("live-stats").hidden = false;
     byId("chart-card").hidden = false;
+    this.#offerPulse(this.camera.stream !== null);
     requestAnimationFrame(() => this.#preview());
   }
 
@@ -62,6 +66,7 @@ export class LiveView {
     this.on = false;
     this.last = null;
     this.chart.stop();
+    this.#offerPulse(false);
     byId("stage-badge").hidden = true;
     byId("faces").dataset.stale = "false";
     byId("stage").dataset.empty = "true";
@@ -159,6 +164,45 @@ export class LiveView {
     setText(byId("stat-rate"), "0.0");
     if (silentMs > GONE_MS) this.cards.show([], null, "There are no fresh labels.");
     else this.#showCards(this.last.event.faces, this.last.delayMs + silentMs, this.#charted());
+  }
+
+  /**
+   * Offer the pulse, which needs the camera's own frames: those of a camera of the server come too seldom.
+   * @param {boolean} isOffered
+   */
+  #offerPulse(isOffered) {
+    byId("pulse-card").hidden = !isOffered;
+    byId("pulse-choice").hidden = false;
+    byId("pulse-clip").hidden = true;
+    this.pulse.reset("");
+    if (isOffered) this.#followSkin(this.camera.stream);
+  }
+
+  /**
+   * Read the skin in every frame of the camera, also in those that do not go to the server.
+   * @param {MediaStream | null} stream
+   */
+  #followSkin(stream) {
+    const { video } = this.camera;
+    video.requestVideoFrameCallback?.((/** @type {number} */ nowMs) => {
+      if (!this.on || this.camera.stream !== stream) return;
+      if (byId("pulse-on").checked) this.#readSkin(video, nowMs);
+      this.#followSkin(stream);
+    });
+  }
+
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {number} nowMs
+   */
+  #readSkin(video, nowMs) {
+    const event = this.last && performance.now() - this.last.atMs < STALE_MS ? this.last.event : null;
+    const id = this.#charted();
+    const face = event?.faces.find((/** @type {any} */ each) => each.id === id);
+    if (face && this.pulse.face !== String(id)) this.pulse.reset(String(id));
+    const scale = event ? video.videoWidth / event.size[0] : 1;
+    const box = face?.detected ? face.box.map((/** @type {number} */ value) => value * scale) : null;
+    this.pulse.read(video, box, nowMs / 1000);
   }
 
   /** Draw the camera's own picture while no event is fresh. */

@@ -1,6 +1,6 @@
 /** The page: joins the tabs, the settings and the results, and asks the server what it is. */
 
-import { clearNotice, notify, showServerState } from "./announce.js";
+import { announce, clearNotice, notify, showServerState } from "./announce.js";
 import * as api from "./api.js";
 import { ClipTab } from "./clip.js";
 import { byId, percent, setText } from "./dom.js";
@@ -31,7 +31,7 @@ let connecting = false;
 const stage = new Stage(byId("stage-canvas"), pick);
 const cards = new FaceCards(pick);
 const results = new Results(showEntry);
-const settings = new Settings(changed);
+const settings = new Settings(changed, changeProfile);
 const reader = new Reader({
   results,
   options: () => settings.options(),
@@ -49,6 +49,10 @@ const live = new LiveTab({
 const clip = new ClipTab({
   readClip: (frames, name) => reader.readClip(frames, name),
   most: () => model.limits?.pictures ?? 16,
+  faceIn: async (picture) => {
+    const options = { ...settings.options(), faces: /** @type {"largest"} */ ("largest") };
+    return (await api.read([picture], options)).readings[0]?.box ?? null;
+  },
 });
 
 /**
@@ -141,6 +145,27 @@ function changed(what) {
   if (tab === "camera") {
     if (what === "labels") live.labelsChanged();
   } else if (results.chosen?.clip === (tab === "clip")) void reader.again(results.chosen);
+}
+
+/**
+ * Have the server read with another profile, then read the shown picture again.
+ * @param {string} name
+ */
+async function changeProfile(name) {
+  clearNotice();
+  showServerState("wait", "Changing the profile");
+  try {
+    await api.changeProfile(name);
+    model = { ...model, profile: name };
+    showModel(model);
+    announce(`The profile is ${name}.`);
+    changed("other");
+  } catch (error) {
+    settings.showProfile(model.profile);
+    notify(sentence(error));
+  }
+  if (live.on) showServerState("live", "Live");
+  else showServerState("ready", "Ready");
 }
 
 /** Ask the server what it is; again and again, each time a little later, while it does not answer. */

@@ -74,7 +74,8 @@ export class Reader {
     await this.#run(async (signal) => {
       const options = this.around.options();
       const result = await this.#answer(entry.pictures, options, entry.clip, `Reading ${entry.name} again`, signal);
-      Object.assign(entry, { result, options });
+      const shown = entry.pictures[shownFrame(result, entry.pictures.length)].blob;
+      Object.assign(entry, { result, options, shown });
       this.around.results.pick(entry);
       announce(`${entry.name}: ${summary(result)}`);
     });
@@ -122,8 +123,7 @@ export class Reader {
     const options = this.around.options();
     const fitting = await fitted(pictures, this.around.limits());
     const result = await this.#answer(fitting, options, clip, progress, signal);
-    // The boxes of a clip lie in its middle frame.
-    const shown = fitting[clip ? Math.floor(fitting.length / 2) : 0].blob;
+    const shown = fitting[shownFrame(result, fitting.length)].blob;
     this.around.results.add({ pictures: fitting, shown, clip, name, result, options, thumb: await thumbnail(shown) });
     if (fitting !== pictures)
       notify(
@@ -155,4 +155,14 @@ export class Reader {
       }
     }
   }
+}
+
+/**
+ * Return which of the pictures the boxes of a result lie in: of a clip, the frame of its first face.
+ * @param {any} result
+ * @param {number} count
+ */
+function shownFrame(result, count) {
+  if (result.kind !== "clip") return 0;
+  return result.readings[0]?.frame ?? (result.readings.length ? 0 : Math.floor(count / 2));
 }

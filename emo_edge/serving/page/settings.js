@@ -6,9 +6,17 @@ import { byId, element, setText } from "./dom.js";
 const OWN = "\u0000own";
 
 export class Settings {
-  /** @param {(what: "labels" | "other") => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {(what: "labels" | "other") => void} onChange
+   * @param {(profile: string) => Promise<void>} onProfile
+   */
+  constructor(onChange, onProfile) {
     this.onChange = onChange;
+    byId("profile-name").addEventListener("change", async () => {
+      byId("profile-name").disabled = true;
+      await onProfile(byId("profile-name").value);
+      byId("profile-name").disabled = false;
+    });
     /** @type {string[]} own labels in use */
     this.own = [];
     /** @type {Map<string, string[] | null>} label sets; null where the server does not list the labels */
@@ -36,11 +44,27 @@ export class Settings {
       ...sets.map((/** @type {[string, string[] | null]} */ [name]) => element("option", { value: name }, name)),
       element("option", { value: OWN }, "My own labels …"),
     );
+    this.#offerProfiles(info.profiles ?? [], info.profile);
     this.showLabels(info.labels ?? []);
     for (const id of ["face-facts", "demographics"]) {
       const row = byId(id).closest("label");
       if (row) row.hidden = info.has_face_facts === false;
     }
+  }
+
+  /**
+   * @param {string[]} names
+   * @param {string} current
+   */
+  #offerProfiles(names, current) {
+    for (const id of ["profile-choice", "profile-hint"]) byId(id).hidden = names.length < 2;
+    byId("profile-name").replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+    byId("profile-name").value = current;
+  }
+
+  /** Show the profile of before again, after another one was refused. @param {string} name */
+  showProfile(name) {
+    byId("profile-name").value = name;
   }
 
   /**

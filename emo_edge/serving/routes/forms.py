@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,18 @@ from emo_edge.serving.routes.pictures import PICTURE_TYPES
 
 FORM = "multipart/form-data"
 PICTURE_FIELD = "image"
-OPTIONS = ("labels", "clip", "face_facts", "demographics", "faces")
+OPTIONS = ("labels", "task", "answer", "label", "clip", "face_facts", "demographics", "faces")
 FIELD_BYTES = 64 * 1024
+WITHOUT: tuple[tuple[str, str, Any], ...] = (
+    ("face_facts", "face_facts", False),
+    ("demographics", "show_demographics", False),
+    ("label", "label", None),
+    ("answer", "answer", None),
+    ("task", "task", None),
+)
+"""Options that a refusal may be about: name, field of the request, value of a request without it."""
+Check = Callable[[Request, int], None]
+"""The pipeline's ``check``: a request and its number of frames."""
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -54,29 +64,61 @@ async def reading_form(request: HttpRequest, limits: ServerLimits, default: Requ
     for name in options:
         if name not in OPTIONS:
             raise ApiError(400, f"there is no option {name[:40]!r}: choose from {', '.join(OPTIONS)}", name[:40])
-    labels = parsed_labels(options["labels"], limits) if "labels" in options else default.labels
+    # A task has labels of its own, so the server's do not go with it.
+    own_labels = None if "task" in options else default.labels
     asked = replace(
         default,
-        labels=labels,
+        labels=parsed_labels(options["labels"], limits) if "labels" in options else own_labels,
+        task=_text(options, "task", limits),
+        answer=_text(options, "answer", limits),
+        label=_text(options, "label", limits),
         face_facts=_switch(options, "face_facts"),
         show_demographics=_switch(options, "demographics"),
     )
     return ReadingForm(files, asked, _faces(options.get("faces")), _switch(options, "clip"))
 
 
+def bounded(name: str, text: str, limits: ServerLimits) -> str:
+    """Return a text; raise ApiError for one that is too long."""
+    if len(text) > limits.label_characters:
+        raise ApiError(400, f"`{name}` has at most {limits.label_characters} characters", name)
+    return text
+
+
+def _text(options: Mapping[str, str], name: str, limits: ServerLimits) -> str | None:
+    return bounded(name, options[name], limits) if name in options else None
+
+
 def parsed_labels(text: str, limits: ServerLimits) -> str | tuple[str, ...]:
     """Return a label set's name, or the labels of a list with commas; raise ApiError for a text that is too long."""
-    if len(text) > limits.label_characters:
-        raise ApiError(400, f"the labels have at most {limits.label_characters} characters", "labels")
-    return tuple(text.split(",")) if "," in text else text
+    return tuple(text.split(",")) if "," in bounded("labels", text, limits) else text
 
 
-def checked_by(check: Any, request: Request, frames: int, param: str) -> None:
-    """Call the pipeline's ``check``; its InputError is the request's fault, not a picture's."""
+def checked_by(check: Check, request: Request, frames: int, param: str | None = None) -> None:
+    """Call the pipeline's ``check``; its InputError is the request's fault, not a picture's.
+
+    The parameter at fault is ``param``; None looks for the option without which the error is another one, or none.
+    """
+    message = _refusal(check, request, frames)
+    if message is not None:
+        raise ApiError(400, message, param or _option_at_fault(check, request, frames, message))
+
+
+def _refusal(check: Check, request: Request, frames: int) -> str | None:
     try:
         check(request, frames)
     except InputError as error:
-        raise ApiError(400, str(error), param) from error
+        return str(error)
+    return None
+
+
+def _option_at_fault(check: Check, request: Request, frames: int, message: str) -> str:
+    """Return the first option whose removal, after those before it, changes the refusal."""
+    for name, field, without in WITHOUT:
+        request = replace(request, **{field: without})
+        if _refusal(check, request, frames) != message:
+            return name
+    return "clip" if _refusal(check, request, 1) != message else "labels"
 
 
 async def _form(request: HttpRequest, limits: ServerLimits) -> tuple[list[tuple[str, bytes]], dict[str, str]]:

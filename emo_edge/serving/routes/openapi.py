@@ -16,8 +16,13 @@ VERSION = "3.1.0"
 TEXT, JSON = "text/plain", "application/json"
 STRING = {"type": "string"}
 BOOLEAN = {"type": "boolean"}
+NUMBER = {"type": "number"}
+MAYBE_NUMBER = {"type": ["number", "null"]}
 OPTION_TEXTS = {
     "labels": "Name of one of the bundle's label sets, or labels with commas between them.",
+    "task": "Name of one of the bundle's affective tasks, instead of labels.",
+    "answer": "Answer of the task: open, choice or judgement.",
+    "label": "Label that a judgement is about.",
     "clip": "true takes the pictures as frames of one clip.",
     "face_facts": "true returns the face network's attributes.",
     "demographics": "true returns age, gender and race.",
@@ -44,6 +49,8 @@ def openapi_document(limits: ServerLimits) -> dict[str, Any]:
             "/v1/samples/{number}": {"get": {**_get("A packaged drawing.", {"image/*": {}}, 404), **_number()}},
             "/v1/readings": {"post": _readings(limits)},
             "/v1/chat/completions": {"post": _chat()},
+            "/v1/profile": {"post": _profile()},
+            "/v1/pulse": {"post": _pulse(limits)},
             "/openapi.json": {"get": _get("This document.", {JSON: {}})},
         },
         "components": {
@@ -113,6 +120,27 @@ def _chat() -> dict[str, Any]:
     }
 
 
+def _profile() -> dict[str, Any]:
+    schema = _object(profile=STRING)
+    return {
+        "summary": "Read with another profile of the bundle, for all clients.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+        "responses": _responses({JSON: {"schema": schema}}, 400, 401, 403, 408, 413, 422, 429, 503),
+    }
+
+
+def _pulse(limits: ServerLimits) -> dict[str, Any]:
+    numbers = {"type": "array", "maxItems": limits.pulse_samples, "items": {"type": "number"}}
+    level = {"type": "number", "minimum": 0, "maximum": 255}
+    colour = {"type": ["array", "null"], "items": level, "minItems": 3, "maxItems": 3}
+    body = _object(times=numbers, colours={**numbers, "items": colour})
+    return {
+        "summary": "Measure the pulse in the colours of a face's skin, frame by frame. Not a medical device.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
+        "responses": _responses({JSON: {"schema": _ref("HeartRate")}}, 400, 401, 403, 408, 413),
+    }
+
+
 def _published(name: str) -> dict[str, Any]:
     """Return a published schema, to stand inside another one."""
     content = (resources.files("emo_edge") / "schemas" / name).read_text(encoding="utf-8")
@@ -131,6 +159,7 @@ def _schemas() -> dict[str, Any]:
             name=STRING,
             purpose=STRING,
             profile=STRING,
+            profiles=_strings(),
             device=STRING,
             labels=_strings(),
             label_sets={"type": "object", "additionalProperties": _strings()},
@@ -156,6 +185,17 @@ def _schemas() -> dict[str, Any]:
                 "type": "array",
                 "items": _object(name=STRING, state=STRING, reason=STRING, viewers={"type": "integer"}),
             }
+        ),
+        "HeartRate": _object(
+            bpm=MAYBE_NUMBER,
+            bin_bpm=MAYBE_NUMBER,
+            snr_db=MAYBE_NUMBER,
+            reliable=BOOLEAN,
+            reason={"type": ["string", "null"]},
+            seconds=NUMBER,
+            fps=NUMBER,
+            method=STRING,
+            notice=STRING,
         ),
         "Completion": {
             "type": "object",

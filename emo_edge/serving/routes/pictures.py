@@ -60,12 +60,12 @@ async def decode(data: bytes, name: str, limits: ServerLimits) -> Image:
     return await run_in_threadpool(partial(image_from_bytes, data, name, max_pixels=limits.pixels))
 
 
-async def decode_all(files: Sequence[tuple[str, bytes]], limits: ServerLimits) -> list[Image | EmoEdgeError]:
+def decode_all(files: Sequence[tuple[str, bytes]], limits: ServerLimits) -> list[Image | EmoEdgeError]:
     """Decode pictures one after the other; one that cannot be read is its error."""
     decoded: list[Image | EmoEdgeError] = []
     for name, data in files:
         try:
-            decoded.append(await decode(data, name, limits))
+            decoded.append(image_from_bytes(data, name, max_pixels=limits.pixels))
         except EmoEdgeError as error:
             decoded.append(error)
     return decoded

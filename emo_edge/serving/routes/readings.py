@@ -21,7 +21,8 @@ async def post_readings(request: HttpRequest) -> Response:
     service: Service = request.app.state.service
     form = await reading_form(request, service.limits, service.request)
     frames = len(form.files) if form.clip else 1
-    checked_by(service.pipeline.check, form.request, frames, "labels")
+    checked_by(service.pipeline.check, form.request, frames)
+    checked_by(service.pipeline.tasks.require_frames, form.request, frames, "task")
     with service.admitted():
         results = await while_connected(request, _results(service, form, client_of(request)))
     return JSONResponse({"results": [result.to_dict() for result in results]})
@@ -29,25 +30,28 @@ async def post_readings(request: HttpRequest) -> Response:
 
 async def _results(service: Service, form: ReadingForm, client: str) -> list[SourceResult]:
     pixels = sum(pixels_of(data, service.limits) for _, data in form.files)
-    async with service.budget.hold(pixels):
-        decoded = await decode_all(form.files, service.limits)
+    faces = form.faces or ("largest" if form.clip else "all")
+    job, decoded = Job(client, [], form.request, faces, form.clip), list[Image | EmoEdgeError]()
+
+    def load() -> None:
+        decoded[:] = decode_all(form.files, service.limits)
         broken = [one for one in decoded if isinstance(one, EmoEdgeError)]
-        images = [one for one in decoded if not isinstance(one, EmoEdgeError)]
         # Of a clip every frame counts, and a picture that is alone has no other answer.
         if broken and (form.clip or len(decoded) == 1):
             raise broken[0]
-        faces = form.faces or ("largest" if form.clip else "all")
-        job = Job(client, images, form.request, faces, form.clip)
-        readings = await service.readings(job) if images else []
-        if form.clip:
-            return [SourceResult(form.files[0][0], "clip", readings[0], _shown(images, readings[0]))]
-        by_picture = dict(zip(map(id, images), readings, strict=True))
-        return [
-            SourceResult(name, "image", [], None, error=one)
-            if isinstance(one, EmoEdgeError)
-            else SourceResult(name, "image", by_picture[id(one)], one)
-            for (name, _), one in zip(form.files, decoded, strict=True)
-        ]
+        job.images = [one for one in decoded if not isinstance(one, EmoEdgeError)]
+
+    async with service.budget.hold(pixels):
+        readings = await service.loaded_readings(job, load)
+    if form.clip:
+        return [SourceResult(form.files[0][0], "clip", readings[0], _shown(job.images, readings[0]))]
+    by_picture = dict(zip(map(id, job.images), readings, strict=True))
+    return [
+        SourceResult(name, "image", [], None, error=one)
+        if isinstance(one, EmoEdgeError)
+        else SourceResult(name, "image", by_picture[id(one)], one)
+        for (name, _), one in zip(form.files, decoded, strict=True)
+    ]
 
 
 def _shown(images: Sequence[Image], faces: Sequence[EmotionResult]) -> Image:

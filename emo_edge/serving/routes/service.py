@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,6 +23,8 @@ from emo_edge.serving.routes.pictures import PixelBudget
 from emo_edge.serving.routes.remote_pictures import RemotePictures
 
 Result = TypeVar("Result")
+DECODERS = 4
+"""Pictures that are decoded at a time."""
 
 
 class ClientGoneError(Exception):
@@ -43,6 +46,11 @@ class Service:
     budget: PixelBudget
     remote: RemotePictures
     """Fetches pictures from hosts that are allowed; from none by default."""
+    open_profile: Callable[[str], EmotionPipeline] | None = None
+    """Opens the bundle in another profile; None keeps the one that is open."""
+    is_changing: bool = False
+    """True while another profile is being opened."""
+    decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DECODERS, "decoder"))
     samples: list[tuple[str, bytes]] = field(default_factory=list)
     """Media type and bytes of packaged drawings to try."""
     is_draining: bool = False
@@ -59,14 +67,14 @@ class Service:
         return self.pipeline.manifest.name
 
     @property
-    def is_full(self) -> bool:
-        """Return True if one more request could not wait."""
-        return self.under_way >= self.limits.waiting
+    def room(self) -> int:
+        """Return the number of requests that may still wait."""
+        return self.limits.waiting - self.under_way
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """Count a request inside the block; raise QueueFullError, before a picture is decoded, for one too many."""
-        if self.is_full:
+        if self.room <= 0:
             raise QueueFullError(f"{self.limits.waiting} readings wait already: try again in a moment")
         self.under_way += 1
         try:
@@ -74,11 +82,47 @@ class Service:
         finally:
             self.under_way -= 1
 
+    @property
+    def profiles(self) -> list[str]:
+        """Return the names of the profiles that a client may choose."""
+        if self.open_profile is None:
+            return [self.pipeline.engines.profile_name]
+        return list(self.pipeline.manifest.profiles)
+
     async def readings(self, job: Job) -> Readings:
         """Return what a job gives; one that nobody waits for any more leaves the queue."""
+        self.submit(job)
+        return await asyncio.wrap_future(job.future)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job, from any thread."""
         job.deadline_s = time.monotonic() + self.limits.deadline_s
         self.engine.submit(job)
-        return await asyncio.wrap_future(job.future)
+
+    async def loaded_readings(self, job: Job, load: Callable[[], object]) -> Readings:
+        """Return what a job gives whose images ``load`` sets, in the engine's thread where it waits, else in another.
+
+        Each change of threads takes as long as a small picture takes to be decoded.
+        """
+        if self.engine.is_idle:
+            job.load = load
+            return await self.readings(job)
+        work = asyncio.get_running_loop().run_in_executor(self.decoders, self._load_and_submit, job, load)
+        try:
+            await asyncio.shield(work)
+            return await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:
+            job.future.cancel()
+            # Its pictures are in memory until it ends.
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    def _load_and_submit(self, job: Job, load: Callable[[], object]) -> None:
+        load()
+        if job.images:
+            self.submit(job)
+        elif job.future.set_running_or_notify_cancel():
+            job.future.set_result([])
 
 
 def client_of(request: HttpRequest) -> str:

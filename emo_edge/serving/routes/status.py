@@ -27,6 +27,7 @@ def info(service: Service, sources: list[str]) -> dict[str, Any]:
         "name": service.name,
         "purpose": settings.purpose,
         "profile": settings.profile,
+        "profiles": service.profiles,
         "device": settings.device,
         "labels": list(settings.labels),
         "label_sets": {name: list(labels) for name, labels in manifest.label_sets.items()},

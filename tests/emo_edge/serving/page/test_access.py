@@ -15,7 +15,16 @@ TABS = ("Camera", "Pictures", "Clip")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 NAMED_ROLES = ("button", "checkbox", "combobox", "img", "link", "spinbutton", "switch", "tab", "tabpanel", "textbox")
 FOCUSED = "(({ activeElement: at }) => at.id || at.getAttribute('aria-label') || at.textContent)(document)"
-ORDER = ("tab-pictures", "choose-pictures", "Read drawing 1", "label-set", "which-faces", "face-facts", "demographics")
+ORDER = (
+    "tab-pictures",
+    "choose-pictures",
+    "Read drawing 1",
+    "profile-name",
+    "label-set",
+    "which-faces",
+    "face-facts",
+    "demographics",
+)
 MOST_STEPS = 60
 
 

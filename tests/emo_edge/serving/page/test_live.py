@@ -210,3 +210,45 @@ def test_labels_grow_old_while_the_server_is_silent(open_page: Callable[..., Any
     page.locator(".face-note", has_text=re.compile(r"label [2-9]\.\d s old")).wait_for()
     page.locator("#faces-empty", has_text="no fresh labels").wait_for()
     assert page.locator(".face").count() == 0
+
+
+PULSE = """async (bpm) => {
+  const { PulseMeter } = await import("/page/pulse.js");
+  const meter = new PulseMeter();
+  meter.reset("1");
+  const wave = (at) => Math.sin((2 * Math.PI * bpm * at) / 60);
+  const noise = (frame) => Math.sin(frame * 12.9898) * 0.02;
+  const skin = (red, green, blue) => [150 + red, 110 + green, 90 + blue];
+  const colour = (frame, at) => skin(0.3 * wave(at) + noise(frame), wave(at) + noise(frame + 9), 0.5 * wave(at));
+  for (let frame = 0; frame < 12 * 30; frame++) meter.add(bpm ? colour(frame, frame / 30) : null, frame / 30);
+  await meter.ask();
+  return [document.getElementById("pulse-rate").textContent, document.getElementById("pulse-note").textContent];
+}"""
+"""Colours of twelve seconds, as a camera gives them; without a rate there is no face."""
+
+
+def test_colours_become_a_pulse_or_a_reason(page: Page) -> None:
+    rate, note = page.evaluate(PULSE, 72)
+    assert rate == "72"
+    assert "SNR" in note
+    rate, note = page.evaluate(PULSE, 0)
+    assert rate == "–"
+    assert "the face is lost" in note
+
+
+def test_the_skin_of_the_camera_is_read(live: Page) -> None:
+    card = live.locator("#pulse-card")
+    assert "Not a medical device" in card.inner_text()
+    live.get_by_role("switch", name="Measure").check(force=True)
+    live.locator("#pulse-note", has_text=re.compile(r"Measuring: [1-8] of 8 s")).wait_for()
+    live.locator("#camera-toggle").click()
+    assert not card.is_visible()
+
+
+def test_dark_and_saturated_pixels_do_not_count(page: Page) -> None:
+    mean = """async () => {
+      const { meanColour } = await import("/page/pulse.js");
+      const pixels = [[100, 60, 40, 255], [120, 80, 60, 255], [15, 9, 3, 255], [250, 80, 60, 255], [90, 90, 90, 0]];
+      return [meanColour(new Uint8ClampedArray(pixels.flat())), meanColour(new Uint8ClampedArray([0, 0, 0, 255]))];
+    }"""
+    assert page.evaluate(mean) == [[110, 70, 50], None]

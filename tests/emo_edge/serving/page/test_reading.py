@@ -257,3 +257,16 @@ def drawn_video(path: Path) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def test_another_profile_is_chosen(page: Page) -> None:
+    read_sample(page, 1)
+    profile, chip = page.get_by_role("combobox", name="Profile"), page.locator("#profile")
+    before = profile.input_value()
+    other = next(name for name in profile.locator("option").all_inner_texts() if name != before)
+    for name in (other, before):
+        profile.select_option(label=name)
+        chip.filter(has_text=name).wait_for()
+        page.locator("#server-state-text", has_text="Ready").wait_for()
+        page.locator("#busy").wait_for(state="hidden")
+    assert page.locator(".face-label").count() == 1

@@ -92,6 +92,7 @@ def test_frames_of_a_clip(server_url: str, files: list[tuple[str, bytes]], pipel
     expected = pipeline.read_clip([packaged_samples(1)[0].image] * 3)
     assert expected is not None
     assert_read_alike(result, [expected])
+    assert result["readings"][0]["frame"] == expected.frame == 1
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,50 @@ def test_what_is_refused(
     assert set(answer.json["error"]) == {"message", "type", "param", "code"}
 
 
+def test_a_task_answers_as_the_pipeline_does(server_url: str, drawing: bytes, pipeline: EmotionPipeline) -> None:
+    query = "task=expression&answer=judgement&label=happiness"
+    (result,) = results_of(ask(f"{server_url}/v1/readings?{query}", drawing, PNG))
+    request = Request(task="expression", answer="judgement", label="happiness")
+    (face,) = pipeline.read(packaged_samples(1)[0].source, request)  # type: ignore[arg-type]
+    expected = face.to_dict()["task"]
+    assert result["readings"][0]["task"] == {
+        **expected,
+        "probability": pytest.approx(expected["probability"], abs=CLOSE),
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "param", "said"),
+    [
+        ("task=mood", "task", "no task 'mood'"),
+        ("task=deception", "task", "refused"),
+        ("task=compound", "task", "untrained"),
+        ("task=heart-rate", "task", "reads a clip"),
+        ("task=expression&answer=poem", "answer", "has the answers"),
+        ("task=expression&answer=judgement&label=hunger", "label", "no label 'hunger'"),
+        ("task=expression&label=joy", "label", "goes with"),
+        ("answer=open", "answer", "go with a `task`"),
+        (f"task={'x' * 2001}", "task", "at most 2000 characters"),
+        ("task=expression&labels=joy,fear", "task", "leave `labels`"),
+    ],
+)
+def test_a_task_that_cannot_be_asked_names_the_field(
+    server_url: str, drawing: bytes, query: str, param: str, said: str
+) -> None:
+    answer = ask(f"{server_url}/v1/readings?{query}", drawing, PNG)
+    assert answer.status == 400, answer.body
+    assert answer.json["error"]["param"] == param
+    assert said in answer.json["error"]["message"]
+
+
+def test_a_heart_rate_is_measured_elsewhere(server_url: str, files: list[tuple[str, bytes]]) -> None:
+    body, headers = form({"clip": "true", "task": "heart-rate"}, files[:1] * 2)
+    answer = ask(f"{server_url}/v1/readings", body, headers)
+    assert answer.status == 400
+    assert answer.json["error"]["param"] == "task"
+    assert "emo-edge infer measure" in answer.json["error"]["message"]
+
+
 def test_a_network_of_labels_and_values(
     in_process: Callable[..., Any], label_graph_bundle: Path, drawing: bytes
 ) -> None:
@@ -132,6 +177,7 @@ def test_a_network_of_labels_and_values(
     assert not info["has_answers"]
     assert not info["has_face_facts"]
     assert facts.status == 400
+    assert facts.json["error"]["param"] == "face_facts"
     assert "has no network of face facts: leave `face_facts`" in facts.json["error"]["message"]
     assert list(result["readings"][0]["values"]) == info["values"]
     assert list(result["readings"][0]["probabilities"]) == info["labels"]
