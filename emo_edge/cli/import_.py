@@ -27,6 +27,7 @@ from emo_edge.export.importers.labels.onnx_graph import (
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
+from emo_edge.export.importers.me_graphau import checkpoint_from_me_graphau
 from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
 
 DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -149,6 +150,31 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
     """
     with _shown() as (report, progress):
         checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=report, progress=progress)
+    echo(out)
+
+
+@main.command(cls=EdgeCommand, name="me-graphau")
+@click.argument("model", type=PATH)
+@click.option(
+    "--units",
+    type=NumberList(),
+    help="Action units in the order of the outputs, such as 1,2,4.  [default: those of OpenGraphAU (27), BP4D (12) "
+    "or DISFA (8), by their number]",
+)
+@click.option(
+    "--neighbours", type=click.IntRange(1, 64), help="Units that a unit hears: neighbor_num.  [default: upstream's]"
+)
+@OUT
+def me_graphau(model: Path, units: tuple[float, ...] | None, neighbours: int | None, out: Path) -> None:
+    """Import the first stage of ME-GraphAU or OpenGraphAU, a MODEL (.pth) with a Swin trunk.
+
+    Its bundle gives action units, without labels and without a language model.
+    """
+    numbers = None if units is None else [int(unit) for unit in units if unit == int(unit)]
+    if units is not None and len(numbers or ()) != len(units):
+        raise click.BadParameter("action units are whole numbers, such as 1,2,4", param_hint="--units")
+    with _shown() as (report, progress):
+        checkpoint_from_me_graphau(model, out, units=numbers, neighbours=neighbours, report=report, progress=progress)
     echo(out)
 
 

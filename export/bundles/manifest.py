@@ -48,6 +48,7 @@ DEFAULTS = ("balanced", "exact")
 NETWORKS = {
     "sacl": "SACL on the face trunk, a reconstruction: no code or weights of SACL-AU were ever published",
     "auformer": "AUFormer, a reconstruction: no code or weights of it were ever published",
+    "me_graphau": "ME-GraphAU, its first stage, with the weights that were imported",
 }
 """Description of each network of action units, for manifests."""
 

@@ -1,7 +1,7 @@
 """The sizes of networks that detect action units, and the units of their outputs, as data.
 
-Both networks are reconstructions: no code and no weights of AUFormer (Yuan et al., ECCV 2024, arXiv 2403.04697) and of
-SACL-AU (Liu et al., arXiv 2308.07770) were ever published.
+Two are reconstructions: no code and no weights of AUFormer (Yuan et al., ECCV 2024, arXiv 2403.04697) and of SACL-AU
+(Liu et al., arXiv 2308.07770) were ever published. ME-GraphAU's weights are public.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from emo_edge.export.configs.bounds import Pixels, Width
+from emo_edge.export.configs.bounds import MOST_CELLS, Heads, Layers, Pixels, Ratio, RgbScale, Width, Window
 from emo_edge.export.configs.networks import VisionConfig
 from emo_edge.taxonomy import FACS_UNITS
-from emo_edge.utils.settings import Section, require
+from emo_edge.utils.settings import Rgb, Section, require
 
 BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
@@ -96,3 +96,57 @@ class AuFormerConfig(UnitsConfig):
             (self.tower.tower == "eva", "tower.tower must be eva: its class token stands first, and no norm last"),
         )
         return self
+
+    @property
+    def layers(self) -> int:
+        """Layers of the tower; each has weights of its own."""
+        return self.tower.num_layers
+
+    @property
+    def image_mean(self) -> Rgb:
+        """Mean that the tower's pixels are normalised with."""
+        return self.tower.image_mean
+
+    @property
+    def image_std(self) -> RgbScale:
+        """Deviation that they are normalised with."""
+        return self.tower.image_std
+
+
+class MeGraphAuConfig(UnitsConfig):
+    """First stage of ME-GraphAU (Luo et al., IJCAI 2022, arXiv 2205.01782): a Swin trunk, and a graph of the units."""
+
+    network: Literal["me_graphau"] = "me_graphau"
+    intensity: Literal[False] = False
+    image_size: Pixels = 224
+    patch_size: Pixels = 4
+    embed_dim: Width = 128
+    depths: tuple[Layers, Layers, Layers, Layers] = (2, 2, 18, 2)
+    num_heads: tuple[Heads, Heads, Heads, Heads] = (4, 8, 16, 32)
+    window_size: Window = 7
+    mlp_ratio: Ratio = 4.0
+    neighbours: Annotated[int, Field(ge=1, le=64, strict=True)] = 4
+    """Units that a unit hears, the ones most similar to it."""
+    image_mean: Rgb = (0.485, 0.456, 0.406)
+    image_std: RgbScale = (0.229, 0.224, 0.225)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> MeGraphAuConfig:
+        widths = [self.embed_dim << stage for stage in range(len(self.num_heads))]
+        stages = enumerate(zip(widths, self.num_heads, strict=True), 1)
+        require(
+            (self.image_size % self.patch_size == 0, "image_size must be a multiple of patch_size"),
+            (self.image_size // self.patch_size <= MOST_CELLS, f"image_size must be at most {MOST_CELLS} patches"),
+            (self.embed_dim * self.mlp_ratio >= 1, "mlp_ratio leaves its feed-forward networks no width"),
+            (self.neighbours <= len(self.units), "neighbours must not exceed the number of units"),
+            *(
+                (width % heads == 0, f"stage {stage}: width {width} must be a multiple of its {heads} heads")
+                for stage, (width, heads) in stages
+            ),
+        )
+        return self
+
+    @property
+    def layers(self) -> int:
+        """Blocks of the trunk; each has weights of its own."""
+        return sum(self.depths)

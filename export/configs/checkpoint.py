@@ -21,7 +21,7 @@ from emo_edge.bundle.manifest import AffectiveTask, Detector, LiveLabels
 from emo_edge.bundle.prompts import FaceLabels, PromptConfig, ValueRange
 from emo_edge.bundle.tasks.section import TaskName, task_checks
 from emo_edge.errors import CheckpointError
-from emo_edge.export.configs.action_units import AuFormerConfig, SaclConfig
+from emo_edge.export.configs.action_units import AuFormerConfig, MeGraphAuConfig, SaclConfig
 from emo_edge.export.configs.networks import (
     LDP_V2,
     V2_GRID,
@@ -156,12 +156,29 @@ class LabelNetworkConfig(CheckpointConfig):
         return self
 
 
+def _unit_network(values: Any) -> str:
+    """Return the tag of a network of action units; an AUFormer need not name itself."""
+    if isinstance(values, dict):
+        return str(values.get("network", "auformer"))
+    return str(getattr(values, "network", "auformer"))
+
+
+UnitNetworkParts = Annotated[
+    Annotated[AuFormerConfig, Tag("auformer")] | Annotated[MeGraphAuConfig, Tag("me_graphau")],
+    Discriminator(
+        _unit_network,
+        custom_error_type="network",
+        custom_error_message="network.network must be auformer or me_graphau",
+    ),
+]
+
+
 class AuNetworkConfig(CheckpointConfig):
     """A checkpoint of a network of action units of its own, without a language model."""
 
     model_type: Literal["au_network"] = "au_network"
     config_version: Literal[1] = 1
-    network: AuFormerConfig
+    network: UnitNetworkParts
     """Units, thresholds and sizes; its weights are ``network.*``."""
     crop: CropSettings
     detector: Detector = "haar"
@@ -174,8 +191,8 @@ class AuNetworkConfig(CheckpointConfig):
 
     @property
     def layers(self) -> int:
-        """Layers of the tower; each has weights of its own."""
-        return self.network.tower.num_layers
+        """Layers of the network; each has weights of its own."""
+        return self.network.layers
 
 
 class EmoLlamaConfig(CheckpointConfig):

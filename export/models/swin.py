@@ -1,8 +1,9 @@
-"""Swin trunk of FaceXFormer, under torchvision's key names (``models/swin_transformer.py``)."""
+"""Swin trunk of FaceXFormer and ME-GraphAU, under torchvision's key names (``models/swin_transformer.py``)."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,11 +11,38 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emo_edge.export.configs.networks import FaceConfig
 from emo_edge.export.models.init import init_weights, learned
 
 MASKED = -100.0
 """Added to the score of two tokens that are neighbours only by the cyclic shift."""
+
+
+class TrunkSizes(Protocol):
+    """Sizes of a trunk, a part of a network's config."""
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the first stage; each further one has twice the width."""
+
+    @property
+    def depths(self) -> tuple[int, int, int, int]:
+        """Blocks of each stage."""
+
+    @property
+    def num_heads(self) -> tuple[int, int, int, int]:
+        """Heads of each stage."""
+
+    @property
+    def window_size(self) -> int:
+        """Side of an attention window."""
+
+    @property
+    def mlp_ratio(self) -> float:
+        """Width of a feed-forward network as a multiple of its stage's."""
 
 
 @lru_cache
@@ -102,7 +130,7 @@ class WindowAttention(nn.Module):
 class Block(nn.Module):
     """Pre-norm Swin block; ``mlp`` has its linears at 0 and 3."""
 
-    def __init__(self, config: FaceConfig, dim: int, num_heads: int, shift: int) -> None:
+    def __init__(self, config: TrunkSizes, dim: int, num_heads: int, shift: int) -> None:
         super().__init__()
         hidden = int(dim * config.mlp_ratio)
         self.norm1 = nn.LayerNorm(dim)
@@ -135,7 +163,7 @@ class PatchMerging(nn.Module):
 class SwinTrunk(nn.Module):
     """Four Swin stages; the final norm and head of torchvision's ``swin_b`` are left out, FaceXFormer ignores them."""
 
-    def __init__(self, config: FaceConfig) -> None:
+    def __init__(self, config: TrunkSizes) -> None:
         super().__init__()
         dim, patch = config.embed_dim, config.patch_size
         stem = nn.Sequential(nn.Conv2d(3, dim, patch, stride=patch), ToChannelsLast(), nn.LayerNorm(dim))
@@ -164,7 +192,7 @@ class SwinTrunk(nn.Module):
         return maps
 
 
-def _stage(config: FaceConfig, stage: int) -> nn.Sequential:
+def _stage(config: TrunkSizes, stage: int) -> nn.Sequential:
     dim, heads, half = config.embed_dim << stage, config.num_heads[stage], config.window_size // 2
     return nn.Sequential(*(Block(config, dim, heads, half * (index % 2)) for index in range(config.depths[stage])))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from emo_edge.bundle.manifest import LABEL_LOGITS, UNIT_INTENSITY, UNIT_PRESENCE, VALUES
 from emo_edge.errors import InputError
-from emo_edge.export.configs.action_units import UnitsConfig
+from emo_edge.export.configs.action_units import MeGraphAuConfig, UnitsConfig
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.models.action_units.auformer import AuFormer, FoldedAuFormer
 from emo_edge.export.models.action_units.sacl import Sacl, UnitOutputs
@@ -108,7 +108,11 @@ def onnx_from_auformer(model: AuFormer) -> Graph:
 
 def onnx_from_au_network(network: AuNetwork) -> Graph:
     """Trace the network of a checkpoint of action units: see `onnx_from_auformer`."""
-    return onnx_from_auformer(network.network)
+    if isinstance(network.network, AuFormer):
+        return onnx_from_auformer(network.network)
+    config = network.network.config
+    module = nn.Sequential(_Normalised(config), network.network, _GivenUnits())
+    return _traced("au", (module, (_image(config.image_size),), unit_contracts(config)), torch.device("cpu"))
 
 
 def unit_contracts(config: UnitsConfig) -> tuple[TensorSpec, ...]:
@@ -133,7 +137,7 @@ class _Normalised(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: VisionConfig | FaceConfig) -> None:
+    def __init__(self, config: VisionConfig | FaceConfig | MeGraphAuConfig) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(config.image_mean))
         self.register_buffer("std", torch.tensor(config.image_std))

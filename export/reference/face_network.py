@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
+from emo_edge.export.configs.action_units import MeGraphAuConfig
 from emo_edge.export.configs.checkpoint import AuNetworkConfig, FaceXFormerConfig
 from emo_edge.export.models.action_units.auformer import AuFormer
+from emo_edge.export.models.action_units.me_graphau import MeGraphAu
 from emo_edge.export.models.action_units.sacl import Sacl
 from emo_edge.export.models.facexformer import FaceXFormer
 from emo_edge.export.reference.crop_settings import face_crop_settings
@@ -70,7 +72,8 @@ class AuNetwork(nn.Module):
     def __init__(self, config: AuNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = AuFormer(config.network)
+        own = config.network
+        self.network = MeGraphAu(own) if isinstance(own, MeGraphAuConfig) else AuFormer(own)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> AuNetwork:
@@ -98,8 +101,8 @@ class AuNetwork(nn.Module):
     @torch.inference_mode()
     def graph_outputs(self, crops: NDArray[np.uint8]) -> dict[str, Tensor]:
         """Compute what the exported graph gives for uint8 crops [N, h, w, 3], by its names, without folding."""
-        tower = self.config.network.tower
-        outputs = self.network(normalised_pixels(torch.from_numpy(crops), tower.image_mean, tower.image_std))
+        own = self.config.network
+        outputs = self.network(normalised_pixels(torch.from_numpy(crops), own.image_mean, own.image_std))
         return {name: value.numpy() for name, value in named_units(outputs).items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,31 @@ def test_the_scoring_is_fitted_on_labelled_samples(bundle: Path) -> None:
     assert found.scoring.temperature != 1
 
 
+def test_types_are_measured_with_the_scoring_that_the_bundle_is_used_with(bundle: Path) -> None:
+    config = CalibrationConfig(collect=34, measure=16, types=("q8_0",), gate=LOOSE, question_cache=False)
+    before = calibrate_vlm(bundle, samples, config).manifest.profiles["balanced"].evidence
+    fitted = calibrate_vlm(bundle, samples, replace(config, types=()), VlmChoices(fit_scoring=True)).manifest
+    again = calibrate_vlm(bundle, samples, config).manifest
+    assert fitted.scoring == again.scoring and fitted.scoring.temperature != 1
+    assert fitted.profiles["balanced"].evidence["kl_mean"] != before["kl_mean"]
+    assert fitted.profiles["balanced"].evidence == again.profiles["balanced"].evidence
+
+
+def test_a_type_that_fails_leaves_the_one_that_was_there(bundle: Path) -> None:
+    loose = CalibrationConfig(collect=4, measure=16, types=("q8_0", "q4_k_m"), gate=LOOSE, question_cache=False)
+    before = calibrate_vlm(bundle, samples, loose).manifest
+    after = calibrate_vlm(bundle, samples, replace(loose, seed=1, collect=6, gate=Gate.parse("kl<=0.01"))).manifest
+    assert Bundle.open(bundle, use_cache=False).manifest == after
+    assert after.profiles["small"] == before.profiles["small"]
+    assert after.profiles["balanced"] != before.profiles["balanced"]
+
+
+def test_the_scoring_is_fitted_first(bundle: Path) -> None:
+    config = CalibrationConfig(types=("q4_k_m",), profile="small")
+    with pytest.raises(InputError, match=r"`profile` small: the scoring is fitted first, with one .* has: exact"):
+        calibrate_vlm(bundle, samples, config, VlmChoices(fit_scoring=True))
+
+
 @pytest.mark.parametrize(
     ("config", "match"),
     [
@@ -87,7 +113,7 @@ def test_a_bundle_without_a_reference_cannot_be_quantized(bundle: Path) -> None:
     alone = manifest.model_copy(
         update={
             "components": manifest.components.model_copy(update={"language": quantized}),
-            "profiles": {"balanced": manifest.profiles["balanced"]},
+            "profiles": {"balanced": manifest.profiles["balanced"].model_copy(update={"evidence": {}})},
             "default_profile": "balanced",
         }
     )
@@ -95,3 +121,6 @@ def test_a_bundle_without_a_reference_cannot_be_quantized(bundle: Path) -> None:
     (bundle / "manifest.json").write_text(alone.model_dump_json())
     with pytest.raises(InputError, match="import it again with `reference`"):
         calibrate_vlm(bundle, samples, loose)
+    unnamed = CalibrationConfig(collect=34, measure=16)
+    fitted = calibrate_vlm(bundle, samples, unnamed, VlmChoices(fit_scoring=True)).manifest
+    assert fitted.scoring.temperature != 1 and fitted.profiles["balanced"].evidence["fit_samples"] == 50
