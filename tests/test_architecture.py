@@ -89,7 +89,7 @@ LAYERS = (
         "emo_edge.benchmarks.serving",
         "emo_edge.benchmarks.studies",
     ),
-    ("emo_edge.benchmarks.hostile.checkpoints",),
+    ("emo_edge.benchmarks.hostile.checkpoints", "emo_edge.benchmarks.hostile.tables"),
     ("emo_edge.cli",),
     (
         "emo_edge.cli.detectors",

@@ -24,6 +24,22 @@ OPTIONAL = (
     "onnx",
     "gguf",
     "pyarrow",
+    "onnx_ir",
+    "PIL",
+    "av",
+    "h5py",
+    "starlette",
+    "uvicorn",
+    "h11",
+    "websockets",
+    "matplotlib",
+    "filelock",
+    "jinja2",
+    "yaml",
+    "sklearn",
+    "scipy",
+    "psutil",
+    "rich",
 )
 DEVICE_SIDE = (
     "emo_edge.utils",
@@ -110,3 +126,25 @@ def test_device_side_modules_import_without_any_extra() -> None:
     blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
     imports = "\n".join(f"import {name}" for name in bare_modules())
     run(f"import sys\n{blocked}\n{imports}")
+
+
+HELP_OF_ALL = """
+import click
+from emo_edge.cli.app import main
+
+def walked(command, *path):
+    main([*path, "--help"], standalone_mode=False)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            walked(command.get_command(context, name), *path, name)
+
+walked(main)
+"""
+
+
+def test_help_of_every_command_needs_no_extra() -> None:
+    blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
+    helps = run(f"import sys\n{blocked}\n{HELP_OF_ALL}").split("Usage:")
+    assert len(helps) > 30
+    assert any("import llama-vid" in text and "--lora" in text for text in helps)

@@ -102,7 +102,8 @@ def frames(bundle: Path, count: int, profile: str | None, video: Path | None) ->
 @click.option("--profile", help="Profile of BUNDLE.")
 def opens(bundle: Path, count: int, profile: str | None) -> None:
     """Open, read once and close BUNDLE many times; memory, descriptors and threads must not grow."""
-    _report("openings", watched_rounds(openings(partial(EmotionPipeline.open, bundle, profile=profile)), count, _shown))
+    work = openings(partial(EmotionPipeline.open, bundle, profile=profile))
+    _report("openings", watched_rounds(work, count, _shown, states=count))
 
 
 def _shown(done: int, total: int) -> None:

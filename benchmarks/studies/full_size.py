@@ -22,9 +22,10 @@ from emo_edge.console.commands import EdgeCommand
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.random_shapes import SHAPES
 from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
-from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
+from emo_edge.export.importers.random_weights import random_checkpoint
 from emo_edge.export.onnx.export import in_precision, onnx_from_component
 from emo_edge.export.onnx.graph_file import save_graph
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration

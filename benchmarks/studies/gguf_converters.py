@@ -25,9 +25,10 @@ from emo_edge.console.children import code_command
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.export.configs.checkpoint import CheckpointConfig, EmoLlamaConfig
 from emo_edge.export.configs.networks import LanguageConfig
+from emo_edge.export.configs.random_shapes import SHAPES
 from emo_edge.export.gguf.writer import PREFIX, gguf_from_checkpoint
 from emo_edge.export.importers.checkpoint_writer import write_checkpoint
-from emo_edge.export.importers.random_weights import SHAPES, RandomTensor
+from emo_edge.export.importers.random_weights import RandomTensor
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME
 from emo_edge.machine.summary import describe_machine

@@ -10,9 +10,9 @@ import torch
 
 from emo_edge.assets.packaged import packaged_checkpoint
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.random_shapes import SHAPES
 from emo_edge.export.importers.llama_vid import LlamaVidPieces
 from emo_edge.export.importers.lora import CONFIG_NAME as ADAPTER_CONFIG
-from emo_edge.export.importers.random_weights import SHAPES
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tokenizer import LANGUAGE_MODEL_NAME
 from emo_edge.utils.files import write_json

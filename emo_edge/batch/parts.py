@@ -33,6 +33,7 @@ LABEL_VERSION = 1
 MANIFEST, LOCK = "label-run.json", ".lock"
 PART = re.compile(r"part-(\d{5,})\.parquet")
 LEFT_OVER = re.compile(r"\.(part-\d{5,}\.parquet|label-run\.json)\.[0-9a-f]{16}\.partial")
+SHA256 = re.compile("[0-9a-f]{64}")
 FINAL = (None, "input", "bundle")
 """Kinds of errors that reading again does not change; inputs with another one are read again."""
 
@@ -113,11 +114,12 @@ class RunFolder:
 
     def finished(self) -> Iterator[tuple[str, str | None]]:
         """Yield the inputs that have rows, and the hash of their content; "" for one that is to be read again."""
-        parquet = open_parquet()
         for part in self.parts:
-            table = parquet.read_table(self._absolute(part.name), columns=["source", "sha256", "error_kind"])
+            table = self._table(part.name, ["source", "sha256", "error_kind"])
             for batch in table.to_batches(max_chunksize=4096):
                 for name, digest, kind in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    if name is None or not (digest is None or SHA256.fullmatch(digest)):
+                        raise self._unreadable(part.name, "a row has no source, or no sha256")
                     yield name, digest if kind in FINAL else ""
 
     def add(self, tables: list[bytes], inputs: int, faces: int, errors: int, replaced: Set[str]) -> None:
@@ -140,6 +142,23 @@ class RunFolder:
         """Return the path of a part for Arrow, which takes a relative ``a:b/part`` for an address."""
         return (self.folder / name).absolute()
 
+    def _table(self, name: str, columns: list[str] | None = None) -> Any:
+        """Read a part, or some of its columns; raise InputError for one that a run did not write."""
+        import pyarrow
+
+        try:
+            table = open_parquet().read_table(self._absolute(name), columns=columns)
+            wanted = self._schema.names if columns is None else columns
+            if table.schema != pyarrow.schema([self._schema.field(one) for one in wanted]):
+                raise ValueError("other columns, or other types")
+            table.validate(full=True)
+        except (OSError, ValueError, KeyError, NotImplementedError) as error:
+            raise self._unreadable(name, str(error)) from error
+        return table
+
+    def _unreadable(self, name: str, reason: str) -> InputError:
+        return InputError(f"{self.folder / name}: not readable ({reason}); name another `out`, or remove this folder")
+
     def _joined(self, tables: list[bytes]) -> Any:
         import pyarrow
 
@@ -161,7 +180,7 @@ class RunFolder:
 
         written, names = dict[str, Part](), pyarrow.array(sorted(replaced), pyarrow.string())
         for part in self.parts:
-            table = open_parquet().read_table(self._absolute(part.name))
+            table = self._table(part.name)
             gone = pyarrow.compute.is_in(table["source"], value_set=names)
             if pyarrow.compute.any(gone).as_py():
                 rest = table.filter(pyarrow.compute.invert(gone))
@@ -185,9 +204,7 @@ class RunFolder:
             if not isinstance(document, dict) or not isinstance(document["label_version"], int):
                 raise ValueError("no manifest of a run")
             if document["label_version"] == LABEL_VERSION:
-                _ = [Part(**one) for one in document["parts"]]
-                if not all(PART.fullmatch(one["name"]) for one in document["parts"]):
-                    raise ValueError("a part of another name")
+                _checked_parts([Part(**one) for one in document["parts"]])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not readable ({error}); name another `out`, or remove this folder") from error
         return document
@@ -199,9 +216,9 @@ class RunFolder:
                     f"{self.folder}: holds a run of {word} version {left.get(key)}, this program writes "
                     f"{self._head[key]}; name another `out`"
                 )
-        if left["bundle_sha256"] != self._head["bundle_sha256"]:
+        if left.get("bundle_sha256") != self._head["bundle_sha256"]:
             raise InputError(f"{self.folder}: holds the rows of another bundle; name another `out`, or that bundle")
-        if left["settings_sha256"] != self._head["settings_sha256"]:
+        if left.get("settings_sha256") != self._head["settings_sha256"]:
             raise InputError(
                 f"{self.folder}: holds rows of other settings ({'; '.join(_changed(left, self._head))}); "
                 "name another `out`, or give the same settings"
@@ -262,6 +279,18 @@ class FinishedInputs:
             return False, None
         digest = self._known[key]
         return True, None if digest is None else digest.hex()
+
+
+def _checked_parts(parts: list[Part]) -> None:
+    """Raise ValueError for a part that no run names so."""
+    for part in parts:
+        numbers = (part.rows, part.inputs, part.faces, part.errors)
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("a count that is none")
+        if not (PART.fullmatch(part.name) and SHA256.fullmatch(part.sha256)):
+            raise ValueError("a part of another name, or without a sha256")
+    if len({part.name for part in parts}) < len(parts):
+        raise ValueError("a part is there twice")
 
 
 def _digest(name: str) -> bytes:

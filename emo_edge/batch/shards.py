@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emo_edge.batch import stores
 from emo_edge.batch.items import Item
@@ -17,12 +18,42 @@ from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.rendering.tables.files import open_parquet
 from emo_edge.utils.native_paths import native_path
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image_path", "image", "source", "video")
 """Names of columns that are taken for paths."""
 BATCH_ROWS = 64
 """Rows of a Parquet file that are held at a time."""
-DAMAGED = (tarfile.TarError, zlib.error, EOFError, OSError)
+DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, TypeError, IndexError)
+"""Damaged numbers of a header are ValueError and TypeError in tarfile."""
+UNREADABLE = (OSError, ValueError, NotImplementedError)
+"""Errors of Arrow."""
+LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+LONGEST_HEADER = 1 << 20
+"""Bytes of a member's name and attributes, which tarfile reads as a whole."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose damaged header is an error, where tarfile takes it for the end of the shard."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header; raise ReadError for a damaged one, and one whose name and attributes are too long."""
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(str(error)) from error
+        if member.type in LONG_HEADERS and member.size > LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+        return member
 
 
 def tar_items(path: str) -> Iterator[Item]:
@@ -44,8 +75,8 @@ def tar_items(path: str) -> Iterator[Item]:
 
 def _tar(path: str) -> tarfile.TarFile:
     if stores.is_in_store(path):
-        return tarfile.open(fileobj=stores.opened(path), mode="r|*")
-    return tarfile.open(path, "r|*")
+        return tarfile.open(fileobj=stores.opened(path), mode="r|*", tarinfo=_Member)
+    return tarfile.open(path, "r|*", tarinfo=_Member)
 
 
 def _member_item(shard: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> Item:
@@ -68,7 +99,7 @@ def parquet_items(path: str, column: str | None) -> Iterator[Item]:
             for value in batch.column(0).to_pylist():
                 yield _row_item(f"{path}#{number}", home, value)
                 number += 1
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         yield Item(path, error=f"{path}: is damaged behind row {number}, and what follows is not read ({error})")
 
 
@@ -102,7 +133,7 @@ def _open(path: str) -> Any:
         # Arrow takes a relative "a:b.parquet" for an address.
         with native_path(os.path.abspath(path)) as name:
             return parquet.ParquetFile(name)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
 
 

@@ -12,9 +12,6 @@ from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
-from emo_edge.export.bundles.config import ExportConfig
-from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
-from emo_edge.export.bundles.face_network import bundle_from_face_network
 from emo_edge.export.configs.checkpoint import ALONE, model_type
 from emo_edge.inference.detectors import requested_files
 from emo_edge.storage.output_paths import require_output
@@ -78,6 +75,10 @@ def main(
     with PyTorch on held-out pictures; one that fails its gate is left out (exit 7). Of one
     network alone (face facts, labels or action units), --face gives its precisions.
     """
+    from emo_edge.export.bundles.config import ExportConfig
+    from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
+    from emo_edge.export.bundles.face_network import bundle_from_face_network
+
     require_output(out)
     directory = named_checkpoint(checkpoint)
     alone = model_type(directory) in ALONE

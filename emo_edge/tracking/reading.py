@@ -36,7 +36,10 @@ def read_video(
     """
     follower = VideoFollower(network, detector)
     if journal.state is not None:
-        follower.restore(journal.state[FOLLOWER])
+        try:
+            follower.restore(journal.state[FOLLOWER])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{journal.path}: is no record of this run; remove it, and the run begins anew") from error
     with open_frames(source, kind, journal.frames) as video:
         # A stream's calls wait for frames, and Ctrl-C reaches the main thread alone.
         for batch in _batches(follower, video.frames, ahead=kind == "video"):

@@ -10,6 +10,8 @@ DETECTOR = "mtcnn"
 CLIP_RESAMPLE = "pil_bicubic"
 """transformers' ``CLIPImageProcessor``, through which LLaVA and LLaMA-VID read pictures (``resample`` 3), and those of
 SigLIP and BLIP, which have the same."""
+FACE_RESAMPLE = "pil_bicubic"
+"""FaceXFormer's ``inference.py``: torchvision's ``Resize`` with ``InterpolationMode.BICUBIC`` on a PIL picture."""
 LANDMARK_RESAMPLE = "opencv_linear"
 """Default of ``cv2.resize``, as ``feature_extraction/landmark/landmark_features.py`` of EmoLA calls it."""
 

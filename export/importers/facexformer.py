@@ -15,7 +15,7 @@ from emo_edge import __version__
 from emo_edge.console.progress import Progress
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
-from emo_edge.export.configs.upstream_crops import DETECTOR
+from emo_edge.export.configs.upstream_crops import DETECTOR, FACE_RESAMPLE
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import KeyMap, Piece
 from emo_edge.export.importers.tensors import imported_tensors
@@ -24,8 +24,6 @@ from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_fil
 
 INSIDE = "state_dict_backbone"
 """Entry of ``model.pt`` that holds the whole model, in spite of its name."""
-RESAMPLE = "pil_bicubic"
-"""``inference.py``: torchvision's ``Resize`` with ``InterpolationMode.BICUBIC`` on a PIL picture."""
 KEYS = KeyMap(
     renames={
         r"(backbone\.0\.(?!.*relative_position_index).*)": r"face.\1",
@@ -98,5 +96,5 @@ def face_config(tensors: StoredTensors, image_size: int = 224) -> dict[str, Any]
         "mlp_ratio": size("backbone.0.1.0.mlp.0.weight", 0) / max(width, 1),
         "decoder_dim": size("linear_fuse.weight", 0),
         "decoder_mlp_size": size("face_decoder.transformer.layers.0.mlp.lin1.weight", 0),
-        "resample": RESAMPLE,
+        "resample": FACE_RESAMPLE,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,11 +30,9 @@ from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.serving.access.hosts import is_loopback
 from emo_edge.serving.access.token import read_token
 from emo_edge.serving.engine.limits import ServerLimits
-from emo_edge.serving.live.sources import named_sources, open_sources
-from emo_edge.serving.routes.chat_request import MOST_TOKENS
-from emo_edge.serving.routes.remote_pictures import checked_hosts
-from emo_edge.serving.server import Address, allow_connections, listening_socket, make_server
-from emo_edge.serving.start import open_service
+
+if TYPE_CHECKING:
+    from emo_edge.serving.server import Address
 
 CLIP_FRAMES = 8
 """Of a clip for which the context of a large model is opened; a longer one is refused where it does not fit."""
@@ -80,6 +78,12 @@ def main(bundle: Path, **options: Any) -> None:
     BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. Pictures are read in memory,
     and nothing of them is stored or logged.
     """
+    from emo_edge.serving.live.sources import named_sources, open_sources
+    from emo_edge.serving.routes.chat_request import MOST_TOKENS
+    from emo_edge.serving.routes.remote_pictures import checked_hosts
+    from emo_edge.serving.server import allow_connections, listening_socket, make_server
+    from emo_edge.serving.start import open_service
+
     level = logging.INFO if options["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(StatusLine())])
     if unknown_text(str(bundle)) != str(bundle) and not bundle.exists():
@@ -129,6 +133,8 @@ def main(bundle: Path, **options: Any) -> None:
 
 
 def _address(options: dict[str, Any], *, has_token: bool) -> Address:
+    from emo_edge.serving.server import Address
+
     certificate, key = options["tls_cert"], options["tls_key"]
     if (certificate is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")

@@ -23,6 +23,8 @@ FEW = {
     "face-config": 40,
     "verified": 40,
     "hdf5": 3,
+    "label-part": 20,
+    "label-run": 20,
     "mmproj-engine": 3,
 }
 """Files of those kinds that build a network, open two bundles, or start a process for each."""

@@ -7,8 +7,8 @@ import torch
 
 from emo_edge.benchmarks.studies.upstream_files import UPSTREAM_SHAPES, _shards, _upstream_name
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.configs.random_shapes import SHAPES
 from emo_edge.export.importers.llama_vid_keys import MODEL_KEYS
-from emo_edge.export.importers.random_weights import SHAPES
 from emo_edge.export.reference.model import parameter_shapes
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from emo_edge.batch.items import CHUNK_BYTES, CHUNK_ITEMS, Item, chunks
 from emo_edge.batch.listing import IS_SHARD, NAMED, Listing
+from emo_edge.batch.shards import tar_items
 from emo_edge.errors import InputError
 from tests.emo_edge.batch.conftest import DRAWINGS
 
@@ -211,3 +212,23 @@ def test_a_tar_keeps_no_member(tmp_path: Path) -> None:
         for name in ("a.jpg", "b.jpg", "c.jpg"):
             shard.add(DRAWINGS[0], name)
     assert [Path(item.name).name for item in Listing([str(tmp_path / "a.tar")])] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_damaged_header_in_a_tar_is_an_error_and_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    with tarfile.open(path, "w") as shard:
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            shard.addfile(tarfile.TarInfo(name))
+    content = bytearray(path.read_bytes())
+    content[512 + 3] ^= 255
+    path.write_bytes(content)
+    first, last = tar_items(str(path))
+    assert first.name.endswith("a.jpg") and last.error and "is damaged or breaks off" in last.error
+
+
+def test_a_tar_whose_header_claims_gigabytes_takes_no_memory(tmp_path: Path) -> None:
+    path, member = tmp_path / "s.tar", tarfile.TarInfo("x")
+    member.type, member.size = tarfile.XHDTYPE, 3 << 30
+    path.write_bytes(member.tobuf() + bytes(1 << 16))
+    (item,) = tar_items(str(path))
+    assert item.error and "a header of 3,221,225,472 bytes" in item.error

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from emo_edge.benchmarks.emo_tiny.config import TINY
 from emo_edge.cli.app import main
 from emo_edge.export.bundles import emo_llama
+from emo_edge.export.configs.random_shapes import SHAPES
 from emo_edge.export.importers import checkpoint_writer
 from emo_edge.export.importers import random_weights as module
-from emo_edge.export.importers.random_weights import PURPOSE, SHAPES, random_checkpoint, random_config
+from emo_edge.export.importers.random_weights import PURPOSE, random_checkpoint, random_config
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, parameter_shapes
 from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
