@@ -43,7 +43,7 @@ class PreparedRows:
         self._digests = np.zeros((len(items), 32), np.uint8)
         self._shows_face = np.ones(len(items), bool)
         self.reasons: dict[int, str] = {}
-        """Why items cannot be read."""
+        """Reasons of the items that cannot be read."""
 
     def put(self, index: int, row: Row) -> None:
         """Keep a row that `emo_edge.benchmarks.workload.samples.is_prepared` takes."""
@@ -88,7 +88,7 @@ class PreparedRows:
 
     @property
     def faceless(self) -> int:
-        """Number of items in which no face was found."""
+        """Number of items without a face."""
         return int((~self._shows_face).sum())
 
     @property
