@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.datasets.listing import ADJECTIVES
 from emo_edge.benchmarks.measure.predictions import Predictions
-from emo_edge.benchmarks.workload.samples import BenchSample
+from emo_edge.benchmarks.workload.sample_table import BenchSample
 from emo_edge.metrics.bootstrap import percentile_interval, resampled
 from emo_edge.metrics.classification import confusion, macro_f1, uar, war, wilson_interval
 from emo_edge.metrics.gates import Gate, profile_gate

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.workload.journal import Journal, Row
-from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spread
+from emo_edge.benchmarks.workload.sample_table import BenchSample
+from emo_edge.benchmarks.workload.samples import BenchSamples, spread
 from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.errors import DeviceError
 
@@ -31,6 +33,15 @@ class Predictions:
     """Valence, arousal and others by name, [N] each, of a network that gives them."""
 
 
+class ReadingJob(NamedTuple):
+    """A sample to read, and how."""
+
+    sample: BenchSample
+    clip: bool
+    written: bool
+    """True asks for a free-text answer, too."""
+
+
 def read_samples(
     target: BenchTarget,
     name: str,
@@ -38,6 +49,7 @@ def read_samples(
     written: int,
     journal: Journal,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    everywhere: Callable[[Iterable[ReadingJob]], Iterator[Row]] | None = None,
 ) -> Predictions:
     """Read every sample that the journal has not, with the same pixels, from an earlier run.
 
@@ -48,39 +60,65 @@ def read_samples(
         written: how many of them, evenly, are answered in free text, too.
         journal: keeps each row before the next sample is read.
         progress: gets samples done and in all.
+        everywhere: reads in several processes, in place of ``target``.
 
     Raises DeviceError for a sample whose probabilities are not finite.
     """
-    answered = {sample.item.key for sample in spread(samples.samples, written)} if written else set()
-    digests = {sample.item.key: sample.sha256 for sample in samples.samples}
-    rows = journal.rows(
-        name,
-        lambda row: row.get("sha256") == digests.get(row["key"]) and is_prediction(row, len(samples.labels), answered),
-    )
-    for done, sample in enumerate(samples.samples, 1):
-        if sample.item.key not in rows:
-            row = _read(target, sample, clip=samples.clips, written=sample.item.key in answered)
-            rows[sample.item.key] = row
-            journal.add(name, row)
-        progress(done, len(samples.samples))
-    return predictions_of([rows[sample.item.key] for sample in samples.samples])
+    every, answered = samples.samples, {sample.item.key for sample in spread(samples.samples, written)}
+    numbers = {sample.item.key: number for number, sample in enumerate(every)}
+    read = CollectedRows(len(every), len(samples.labels))
+
+    def fits(row: Row) -> bool:
+        number = numbers.get(row["key"])
+        same = number is not None and row.get("sha256") == every[number].sha256
+        return same and is_prediction(row, len(samples.labels), answered)
+
+    for row in journal.rows(name, fits):
+        read.put(numbers[row["key"]], row)
+    missing = read.missing.tolist()
+    chosen = (every[number] for number in missing)
+    jobs = (ReadingJob(sample, samples.clips, sample.item.key in answered) for sample in chosen)
+    rows = everywhere(jobs) if everywhere else map(partial(prediction_row, target), jobs)
+    for done, (number, row) in enumerate(zip(missing, rows, strict=True), len(every) - len(missing) + 1):
+        read.put(number, row)
+        journal.add(name, row)
+        progress(done, len(every))
+    return read.predictions()
 
 
-def predictions_of(rows: Sequence[Row]) -> Predictions:
-    """Return the predictions that rows of the journal hold, in their order."""
-    scores = np.array([row["scores"] for row in rows], np.float64)
-    given = [row.get("values", {}) for row in rows]
-    names = [name for name in given[0] if all(name in values for values in given)] if given else []
-    values = {name: np.array([one[name] for one in given], np.float64) for name in names}
-    return Predictions(scores, tuple(row["answer"] for row in rows), values)
+class CollectedRows:
+    """Rows of the journal in arrays, as they come."""
+
+    def __init__(self, count: int, labels: int) -> None:
+        """Expect ``count`` rows of so many labels."""
+        self._scores = np.full((count, labels), np.nan)
+        self._answers: list[str | None] = [None] * count
+        self._values: dict[str, NDArray[np.float64]] = {}
+
+    def put(self, number: int, row: Row) -> None:
+        """Keep the row of a sample."""
+        self._scores[number], self._answers[number] = row["scores"], row["answer"]
+        for name, value in row.get("values", {}).items():
+            self._values.setdefault(name, np.full(len(self._scores), np.nan))[number] = value
+
+    @property
+    def missing(self) -> NDArray[np.int64]:
+        """Numbers of the samples that have no row."""
+        return np.flatnonzero(np.isnan(self._scores).any(-1))
+
+    def predictions(self) -> Predictions:
+        """Return the predictions; of the values those that every sample has."""
+        whole = {name: values for name, values in self._values.items() if not np.isnan(values).any()}
+        return Predictions(self._scores, tuple(self._answers), whole)
 
 
-def _read(target: BenchTarget, sample: BenchSample, *, clip: bool, written: bool) -> Row:
-    frames = sample.frames()
-    prediction = target.read(frames, clip=clip)
+def prediction_row(target: BenchTarget, job: ReadingJob) -> Row:
+    """Read a sample; return its row for the journal. Raises DeviceError for probabilities that are not finite."""
+    sample, frames = job.sample, job.sample.frames()
+    prediction = target.read(frames, clip=job.clip)
     if not all(map(math.isfinite, [*prediction.probabilities, *prediction.values.values()])):
         raise DeviceError(f"{sample.item.key}: its probabilities or values are not finite")
-    answer = target.write(frames, None, clip=clip).text if written else None
+    answer = target.write(frames, None, clip=job.clip).text if job.written else None
     return {
         "key": sample.item.key,
         "sha256": sample.sha256,

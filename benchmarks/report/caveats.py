@@ -86,9 +86,9 @@ def _samples(report: Report) -> Iterator[Statement]:
             "synthetic",
         )
     if data.skipped:
-        yield _note(
-            f"{len(data.skipped)} samples were left out; each is listed below with its reason.", "dataset", "skipped"
-        )
+        count, listed = data.skipped_samples or len(data.skipped), len(data.skipped)
+        which = "each is" if count == listed else f"the first {listed} are"
+        yield _note(f"{count} samples were left out; {which} listed below with the reason.", "dataset", "skipped")
     if empty := [label for label in data.labels if data.per_label and not data.per_label.get(label)]:
         yield _warning(f"No sample of {', '.join(empty)}.", "dataset", "per_label")
     if data.samples < FEW:

@@ -238,6 +238,8 @@ class DataSet(Part):
     clips: bool | None = None
     per_label: dict[str, Count] = Field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    """The first of them; reports without `skipped_samples` have all."""
+    skipped_samples: Count | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -6,7 +6,7 @@ from emo_edge.benchmarks.report.cells import Cell, Table, clean, count, figure, 
 from emo_edge.benchmarks.report.schema import MachineState, Report
 
 SKIPPED_SHOWN = 50
-"""Lines of the table of left-out samples; ``report.json`` lists all."""
+"""Lines of the table of left-out samples; ``samples/faces.parquet`` lists all."""
 
 
 def data_set(report: Report) -> Table:
@@ -41,7 +41,11 @@ def skipped(report: Report) -> Table | None:
         )
         for at, one in enumerate(left_out[:SKIPPED_SHOWN])
     )
-    notes = (f"These are the first {SKIPPED_SHOWN}; report.json lists all.",) if len(left_out) > SKIPPED_SHOWN else ()
+    notes = (
+        (f"These are the first {SKIPPED_SHOWN}; samples/faces.parquet lists all.",)
+        if len(left_out) > SKIPPED_SHOWN
+        else ()
+    )
     return Table("Samples that were left out", ("sample", "reason"), rows, notes) if rows else None
 
 

@@ -14,6 +14,8 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.utils.files import sha256_of
 
 SCHEMA = 1
+SKIPPED = 100
+"""Samples that were left out which a report names; the file of boxes has all."""
 
 
 def bundle_section(bundle: Bundle) -> dict[str, Any]:
@@ -43,7 +45,8 @@ def dataset_section(plan: BenchConfig, samples: BenchSamples) -> dict[str, Any]:
         "labels": list(samples.labels),
         "samples": len(samples.samples),
         "per_label": {label: counts[index] for index, label in enumerate(samples.labels)},
-        "skipped": [{"key": key, "reason": reason} for key, reason in samples.skipped],
+        "skipped": [{"key": key, "reason": reason} for key, reason in samples.skipped[:SKIPPED]],
+        "skipped_samples": len(samples.skipped),
         "notes": [*(str(problem) for problem in dataset.problems), *dataset.notes, *samples.notes],
     }
 

@@ -16,11 +16,12 @@ from emo_edge.benchmarks.measure.predictions import Predictions, read_samples
 from emo_edge.benchmarks.measure.reference_workload import MachineSpeed
 from emo_edge.benchmarks.measure.roofline import Roofline, roofline_of
 from emo_edge.benchmarks.measure.timing import Distribution
+from emo_edge.benchmarks.runner.openers import readers
 from emo_edge.benchmarks.workload.config import REFERENCE, BenchConfig
 from emo_edge.benchmarks.workload.images import LatencyImage
-from emo_edge.benchmarks.workload.journal import Journal
+from emo_edge.benchmarks.workload.journal import FACES, Journal
 from emo_edge.benchmarks.workload.open import TargetOptions, open_target
-from emo_edge.benchmarks.workload.samples import FACES, BenchSamples
+from emo_edge.benchmarks.workload.samples import BenchSamples
 from emo_edge.benchmarks.workload.targets import BenchTarget
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.commands import with_common_flags
@@ -137,7 +138,9 @@ def _measured(run: BenchRun, name: str, head: Row) -> tuple[Row, Predictions]:
     target = open_target(run.bundle, name, run.options)
     try:
         progress = run.reports.of(f"{name}: samples")
-        predictions = read_samples(target, head.name, run.samples, run.plan.written, run.journal, progress)
+        everywhere = readers(run.bundle, name, run.options, run.plan.workers)
+        written, journal = run.plan.written, run.journal
+        predictions = read_samples(target, head.name, run.samples, written, journal, progress, everywhere)
         accuracy = accuracy_of(predictions, run.samples.samples, run.samples.labels)
         run.reports.line(f"{name}: WAR {accuracy['war']['value']:.4f} on {len(run.samples.samples)} samples")
         streamed = name == REFERENCE and run.options.stream

@@ -17,9 +17,11 @@ from emo_edge.benchmarks.measure.machine import machine_section, read_state, wat
 from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, MachineSpeed, Waiting, matmul_chain
 from emo_edge.benchmarks.measure.roofline import measure_roofline
 from emo_edge.benchmarks.measure.versus import Versus
+from emo_edge.benchmarks.runner.openers import preparers
 from emo_edge.benchmarks.runner.redact import redacted, redactions
 from emo_edge.benchmarks.runner.report import (
     SCHEMA,
+    SKIPPED,
     bundle_section,
     checkpoint_section,
     dataset_section,
@@ -39,6 +41,7 @@ from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.inference.detectors import chosen_detector
 from emo_edge.machine.versions import tool_versions
+from emo_edge.rendering.tables.files import open_parquet
 from emo_edge.storage.output_paths import require_output
 
 
@@ -86,6 +89,7 @@ def bench(
     sample that opens. A profile that cannot run here is a row with the reason.
     """
     begun, started = time.monotonic(), datetime.now(timezone.utc)
+    open_parquet()
     if out:
         require_output(out / REPORT_NAME)
     inputs = opened_inputs(bundle, plan, checkpoint)
@@ -142,10 +146,12 @@ def _prepared(
     """Detect the faces, choose the pictures that are timed, and check that the other command runs."""
     bundle, plan, labels = inputs.bundle, inputs.plan, inputs.labels
     detector = chosen_detector(bundle, plan.detector, plan.limits)
+    everywhere = preparers(bundle, plan, cut=inputs.dataset.cut)
+    progress = reports.of("find faces")
     samples = prepared_samples(
-        inputs.dataset, labels, plan.samples, plan.frames, journal, detector, reports.of("find faces")
+        inputs.dataset, labels, plan.samples, plan.frames, journal, detector, progress, everywhere
     )
-    for key, reason in samples.skipped:
+    for key, reason in samples.skipped[:SKIPPED]:
         reports.line(f"skipped {key}: {reason}")
     with tempfile.TemporaryDirectory() as folder:
         images, files = open_latency_images(samples, Path(folder))

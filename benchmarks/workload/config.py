@@ -30,6 +30,8 @@ class BenchConfig:
     """None named takes all of the bundle."""
     device: str = "auto"
     threads: int | None = None
+    workers: int = 1
+    """Processes that find the faces and read the samples; times are taken in this one alone."""
     samples: int | None = None
     """Drawn at random, with a fixed seed, where the data set has more."""
     frames: int = 8
@@ -53,7 +55,7 @@ class BenchConfig:
     """Another command, timed around the same files."""
 
     def __post_init__(self) -> None:
-        least = {"samples": 1, "frames": 1, "written": 0, "latency_rounds": 1, "cold": 0, "threads": 1}
+        least = {"samples": 1, "frames": 1, "written": 0, "latency_rounds": 1, "cold": 0, "threads": 1, "workers": 1}
         wrong = [
             f"`{name}` {value}"
             for name, low in least.items()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Frame, Pictures
-from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples, spread
+from emo_edge.benchmarks.workload.sample_table import BenchSample
+from emo_edge.benchmarks.workload.samples import BenchSamples, spread
 from emo_edge.media.crops import Box
 from emo_edge.media.images import read_image, write_image
 

@@ -1,13 +1,14 @@
-"""The folder of a benchmark: one line for each sample, written at once, so that a stopped run can continue."""
+"""The folder of a benchmark: a line a sample, written at once, so that a stopped run goes on; Parquet at the end."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from emo_edge.benchmarks.workload.kept_rows import parquet_from_rows
 from emo_edge.errors import InputError
 from emo_edge.storage.locks import OWNER_SUFFIX, FileLock, LockedError
 from emo_edge.storage.output_paths import require_output
@@ -16,8 +17,10 @@ from emo_edge.utils.json_values import json_values
 SAMPLES, PLAN_NAME, REPORT_NAME = "samples", "run.json", "report.json"
 LOCK_NAME = ".lock"
 MARKDOWN_NAME, HTML_NAME = "report.md", "report.html"
-OWN_SUFFIXES = (".jsonl", ".part")
+OWN_SUFFIXES = (".jsonl", ".parquet", ".part")
 """Of the files of `SAMPLES`: no other is ever removed."""
+FACES = "faces"
+"""Name of the file of boxes, beside one of each row of the report."""
 Row = dict[str, Any]
 
 
@@ -62,19 +65,22 @@ class Journal:
     ) -> None:
         self._lock.close()
 
-    def rows(self, name: str, fits: Callable[[Row], bool]) -> dict[str, Row]:
-        """Read the rows that an earlier run left, by key; of two the later.
+    def rows(self, name: str, fits: Callable[[Row], bool]) -> Iterator[Row]:
+        """Yield the rows that an earlier run left, in their order; of two of one key the later counts.
 
-        Lines that are torn or do not fit are dropped from the file.
+        Lines that are torn or do not fit are dropped from the file, once all have been yielded.
         """
         path = self._path(name)
-        kept: dict[str, Row] = {}
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
-            row = _parsed(line)
-            if row is not None and fits(row):
-                kept[row["key"]] = row
-        _replace(path, "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in kept.values()))
-        return kept
+        if not path.exists():
+            return
+        partial = _partial_path(path)
+        with path.open(encoding="utf-8", errors="replace") as lines, partial.open("w", encoding="utf-8") as kept:
+            for line in lines:
+                row = _parsed(line)
+                if row is not None and fits(row):
+                    kept.write(f"{json.dumps(row, allow_nan=False)}\n")
+                    yield row
+        partial.replace(path)
 
     def add(self, name: str, row: Row) -> None:
         """Append a row; the system has it when this returns, so that a killed process loses none."""
@@ -82,8 +88,16 @@ class Journal:
             stream.write(json.dumps(row, allow_nan=False) + "\n")
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write the report, which replaces its name at once; from then on the run is finished."""
+        """Write the rows as Parquet and the report, which replaces its name at once: the run is finished from then on.
+
+        The lines from which a stopped run goes on are removed.
+        """
+        lines = sorted((self.folder / SAMPLES).glob("*.jsonl"))
+        for path in lines:
+            parquet_from_rows(path, path.with_suffix(".parquet"), boxes=path.stem == FACES)
         self.write(REPORT_NAME, json.dumps(report, allow_nan=False) + "\n")
+        for path in lines:
+            path.unlink()
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder under another name, then rename it."""

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Dataset, Frame, Item
-from emo_edge.benchmarks.workload.journal import Journal, Row
+from emo_edge.benchmarks.workload.journal import FACES, Journal, Row
+from emo_edge.benchmarks.workload.sample_table import BenchSample, Prepared, PreparedRows
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector, nearest_with_face
 from emo_edge.faces.tracks import face_tracks
 from emo_edge.media.crops import Box
 from emo_edge.utils.partial_results import is_number
 
-FACES = "faces"
-"""Name of the journal's file of boxes."""
 DRAW_SEED = 0
-
-
-@dataclass(frozen=True)
-class BenchSample:
-    """One sample that can be read."""
-
-    item: Item
-    truth: int
-    """Index into the labels that are asked for."""
-    boxes: tuple[Box | None, ...]
-    """One a frame; None reads the whole frame."""
-    sha256: str
-    """Of the frames' pixels and the data set's boxes."""
-
-    def frames(self) -> list[Frame]:
-        """Decode the frames, each with its box."""
-        frames = self.item.frames(len(self.boxes))
-        return [Frame(frame.image, box) for frame, box in zip(frames, self.boxes, strict=True)]
+HASH = "[0-9a-f]{64}"
+"""Of a sha256."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +33,7 @@ class BenchSamples:
     dataset: Dataset
     labels: tuple[str, ...]
     """In the order they are asked for."""
-    samples: tuple[BenchSample, ...]
+    samples: Sequence[BenchSample]
     skipped: tuple[tuple[str, str], ...]
     """Key and reason of every sample that could not be read."""
     notes: tuple[str, ...]
@@ -77,34 +61,34 @@ def prepared_samples(
     journal: Journal,
     detector: FaceDetector,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    everywhere: Callable[[Iterable[PreparationJob]], Iterator[Row]] | None = None,
 ) -> BenchSamples:
     """Decode every sample once: detect its face, and list those that do not open.
 
     A picture without a box in the data set gets the detector's largest face. Where it detects none, and where
     pictures are faces already cut out, the whole picture is read. Boxes of an earlier run are reused for the same
-    pixels alone.
+    pixels alone. ``everywhere`` does the work in several processes, in place of ``detector``.
 
     Raises InputError if no sample is left.
     """
     items, notes = drawn_items(dataset, count)
-    known = journal.rows(FACES, is_prepared)
-    for done, item in enumerate(items, 1):
-        row = _prepared_row(dataset, item, frames, detector, known.get(item.key))
-        if row != known.get(item.key):
-            known[item.key] = row
+    frames = frames if dataset.clips else 1
+    numbers, known = {item.key: number for number, item in enumerate(items)}, PreparedRows(items, frames)
+    for row in journal.rows(FACES, lambda row: is_prepared(row) and len(row["boxes"]) <= frames):
+        if row["key"] in numbers:
+            known.put(numbers[row["key"]], row)
+    jobs = (PreparationJob(item, frames, known.row(number)) for number, item in enumerate(items))
+    alone = partial(prepared_row, None if dataset.cut else detector)
+    for number, row in enumerate(everywhere(jobs) if everywhere else map(alone, jobs)):
+        if row != known.row(number):
+            known.put(number, row)
             journal.add(FACES, row)
-        progress(done, len(items))
-    rows = [known[item.key] for item in items]
-    order = [labels.index(label) for label in dataset.labels]
-    samples = tuple(
-        BenchSample(item, order[item.label], tuple(box and tuple(box) for box in row["boxes"]), row["sha256"])
-        for item, row in zip(items, rows, strict=True)
-        if row["reason"] is None
-    )
-    skipped = tuple((row["key"], row["reason"]) for row in rows if row["reason"] is not None)
+        progress(number + 1, len(items))
+    samples = Prepared(known, [labels.index(label) for label in dataset.labels])
+    skipped = tuple((items[number].key, reason) for number, reason in sorted(known.reasons.items()))
     if not samples:
         raise InputError(f"{dataset.name}: no sample can be read; the first: {skipped[0][0]}: {skipped[0][1]}")
-    return BenchSamples(dataset, labels, samples, skipped, (*notes, *_notes(rows, samples, labels)))
+    return BenchSamples(dataset, labels, samples, skipped, (*notes, *_notes(known, samples, labels)))
 
 
 def spread(samples: Sequence[BenchSample], count: int) -> tuple[BenchSample, ...]:
@@ -114,17 +98,26 @@ def spread(samples: Sequence[BenchSample], count: int) -> tuple[BenchSample, ...
     return tuple(samples[index * len(samples) // count] for index in range(count))
 
 
-def _prepared_row(dataset: Dataset, item: Item, count: int, detector: FaceDetector, known: Row | None) -> Row:
-    row: Row = {"key": item.key, "boxes": [], "found": True, "sha256": None, "reason": None}
+class PreparationJob(NamedTuple):
+    """A sample to prepare, and its row of an earlier run."""
+
+    item: Item
+    frames: int
+    known: Row | None
+
+
+def prepared_row(detector: FaceDetector | None, job: PreparationJob) -> Row:
+    """Return the row of a sample for the journal's file of boxes; without a detector its frames are read as a whole."""
+    row: Row = {"key": job.item.key, "boxes": [], "found": True, "sha256": None, "reason": None}
     try:
-        frames = item.frames(count if dataset.clips else 1)
+        frames = job.item.frames(job.frames)
         digest = _digest(frames)
-        if known and known["sha256"] == digest and len(known["boxes"]) == len(frames):
-            return known
-        boxes = _boxes(frames, None if dataset.cut else detector)
+        if job.known and job.known["sha256"] == digest and len(job.known["boxes"]) == len(frames):
+            return job.known
+        boxes = _boxes(frames, detector)
     except InputError as error:
         return row | {"reason": str(error)}
-    shows_face = dataset.cut or any(box is not None for box in boxes)
+    shows_face = detector is None or any(box is not None for box in boxes)
     return row | {"boxes": _filled(boxes), "found": shows_face, "sha256": digest}
 
 
@@ -164,7 +157,7 @@ def is_prepared(row: Row) -> bool:
     """Return whether a row of the journal is one that `prepared_samples` wrote."""
     boxes, reason = row.get("boxes"), row.get("reason")
     whole = isinstance(boxes, list) and all(box is None or _is_box(box) for box in boxes)
-    read = reason is None and isinstance(row.get("sha256"), str) and bool(boxes)
+    read = reason is None and re.fullmatch(HASH, str(row.get("sha256"))) is not None and bool(boxes)
     return whole and isinstance(row.get("found"), bool) and (read or isinstance(reason, str))
 
 
@@ -172,13 +165,12 @@ def _is_box(box: Any) -> bool:
     return isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and box[0] < box[2] and box[1] < box[3]
 
 
-def _notes(rows: list[Row], samples: tuple[BenchSample, ...], labels: tuple[str, ...]) -> list[str]:
-    faceless = sum(not row["found"] for row in rows)
-    same = sum(count - 1 for count in Counter(row["sha256"] for row in rows if row["sha256"]).values())
+def _notes(rows: PreparedRows, samples: Sequence[BenchSample], labels: tuple[str, ...]) -> list[str]:
+    faceless, same = rows.faceless, rows.copies
     present = {sample.truth for sample in samples}
     absent = [label for index, label in enumerate(labels) if index not in present]
     return [
-        *([f"in {faceless} of {len(rows)} samples no face was found: read as a whole"] if faceless else []),
+        *([f"in {faceless} of {len(rows.items)} samples no face was found: read as a whole"] if faceless else []),
         *([f"{same} samples show the same pixels as another one"] if same else []),
         *([f"no sample of {', '.join(absent)}: means over classes leave them out"] if absent else []),
     ]

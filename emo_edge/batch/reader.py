@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -34,7 +34,7 @@ BATCH_PIXELS = 16_000_000
 """Of the pictures that a card reads at once; a larger picture is read alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of one input."""
 
@@ -68,6 +68,8 @@ class _Loaded:
     unchanged: bool = False
     copy: Path | None = None
     """Of a video in a store: the file that it was copied to."""
+    state: tuple[int, int] | None = None
+    """Of a video before it was hashed."""
 
     @property
     def pixels(self) -> int:
@@ -116,12 +118,24 @@ class LabelReader(AbstractContextManager["LabelReader"]):
         Raises DeviceError where the device is lost.
         """
         rows, outcomes = list[TableRow](), list[Outcome]()
-        for batch in self._batches(computed_ahead(self._loaded, items)):
+        for batch in self._batches(self._coming(list(items))):
             for loaded, results in self._results(batch):
                 own = [row for one in results for row in table_rows(self.setup, one, loaded.sha256)]
                 rows += own
                 outcomes.append(_outcome(loaded, results, len(own)))
         return ReadChunk(_stream(arrow_table(self._schema, rows)), tuple(outcomes))
+
+    def _coming(self, items: list[Item]) -> Iterator[_Loaded]:
+        """Load items: while a card reads or a store answers, by a thread; else in line.
+
+        Where the workers keep every core busy, a thread that decodes would take its time from the engine's threads, and
+        each picture would wait for the thread; the system alone is asked to read files ahead.
+        """
+        if self._pixels or any(stores.is_in_store(item.path or "") for item in items):
+            return computed_ahead(self._loaded, items)
+        for item in items:
+            _read_ahead(item)
+        return map(self._loaded, items)
 
     def _loaded(self, item: Item) -> _Loaded:
         """Read and decode a picture; of a video its hash alone."""
@@ -152,11 +166,12 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             except BaseException:
                 copy.unlink(missing_ok=True)
                 raise
+        state = _state(str(copy or path))
         digest = content_hash(str(copy or path))
         unchanged = item.labelled and item.known == digest is not None
         if unchanged and copy:
             copy.unlink()
-        return _Loaded(item, digest, unchanged=unchanged, copy=None if unchanged else copy)
+        return _Loaded(item, digest, unchanged=unchanged, copy=None if unchanged else copy, state=state)
 
     def _batches(self, loaded: Iterable[_Loaded]) -> Iterator[list[_Loaded]]:
         """Cut inputs into batches whose pictures have no more pixels than the device reads at once."""
@@ -177,7 +192,7 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             if one.unchanged:
                 yield one, []
             elif one.item.video and not one.error:
-                yield one, self._clips(one)
+                yield self._clips(one)
             else:
                 read = faces.get(id(one), [])
                 error = read if isinstance(read, EmoEdgeError) else one.error
@@ -199,24 +214,24 @@ class LabelReader(AbstractContextManager["LabelReader"]):
                 raise
             return [error if isinstance(error, EmoEdgeError) else _unforeseen(pictures[0].item, error)]
 
-    def _clips(self, loaded: _Loaded) -> list[SourceResult]:
-        """Read a video; one that is written to meanwhile is an error, because its rows are of no one content."""
+    def _clips(self, loaded: _Loaded) -> tuple[_Loaded, list[SourceResult]]:
+        """Read a video; one whose content changes meanwhile is an error without a hash, so that a rerun reads it."""
         if loaded.copy:
             with stores.removed_after(loaded.copy):
-                own = self._clips(replace(loaded, item=replace(loaded.item, path=str(loaded.copy)), copy=None))
-            return [_renamed(one, str(loaded.copy), loaded.item.name) for one in own]
+                copied = replace(loaded, item=replace(loaded.item, path=str(loaded.copy)), copy=None)
+                _, own = self._clips(copied)
+            return loaded, [_renamed(one, str(loaded.copy), loaded.item.name) for one in own]
         path = loaded.item.path or ""
-        before = _state(path)
         try:
             results = list(read_sources(self._pipeline, [path], self._config.request, self._config.sampling))
         except Exception as error:
             if isinstance(error, DeviceError) and not isinstance(error, DeviceMemoryError):
                 raise
             results = [SourceResult(path, "clip", [], None, error=_unforeseen(loaded.item, error))]
-        if _state(path) == before:
-            return results
+        if _state(path) == loaded.state or content_hash(path) == loaded.sha256:
+            return loaded, results
         changed = InputError(f"{path}: changed while it was read; label it again when it is complete")
-        return [SourceResult(path, "clip", [], None, error=changed)]
+        return replace(loaded, sha256=None), [SourceResult(path, "clip", [], None, error=changed)]
 
 
 def _picture_bytes(item: Item) -> bytes:
@@ -225,6 +240,17 @@ def _picture_bytes(item: Item) -> bytes:
     if stores.is_in_store(item.path):
         return stores.content(item.path, MAX_BYTES)
     return file_bytes(Path(item.path), MAX_BYTES)
+
+
+def _read_ahead(item: Item) -> None:
+    """Ask the system to read a picture's file from the disk while others are computed."""
+    if hasattr(os, "posix_fadvise") and item.path and not item.video and os.path.isfile(item.path):
+        with suppress(OSError, ValueError):
+            file = os.open(item.path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(file)
 
 
 def _renamed(result: SourceResult, copy: str, name: str) -> SourceResult:
@@ -241,6 +267,15 @@ def lost_chunk(setup: TableSetup, item: Item, reason: str) -> ReadChunk:
     rows = [(*row[:kind], "worker", *row[kind + 1 :]) for row in table_rows(setup, result, None)]
     outcome = Outcome(item.name, None, 1, 0, "worker", message, replaces=item.labelled)
     return ReadChunk(_stream(arrow_table(arrow_schema(setup), rows)), (outcome,))
+
+
+def joined_chunks(chunks: list[ReadChunk]) -> ReadChunk:
+    """Return chunks as one, which takes a tenth of their memory: each stream of few rows is mostly its head."""
+    import pyarrow
+
+    tables = [pyarrow.ipc.open_stream(one.table).read_all() for one in chunks]
+    outcomes = tuple(outcome for one in chunks for outcome in one.outcomes)
+    return ReadChunk(_stream(pyarrow.concat_tables(tables).combine_chunks()), outcomes)
 
 
 def _outcome(loaded: _Loaded, results: list[SourceResult], rows: int) -> Outcome:

@@ -13,13 +13,15 @@ from typing import Protocol
 from emo_edge.batch.items import Item, chunks
 from emo_edge.batch.listing import Listing
 from emo_edge.batch.parts import FinishedInputs, RunFolder
-from emo_edge.batch.reader import Outcome, ReadChunk
+from emo_edge.batch.reader import Outcome, ReadChunk, joined_chunks
 from emo_edge.errors import InputError
 from emo_edge.rendering.tables.rows import TableSetup
 from emo_edge.utils.text import utf8_name
 
 logger = logging.getLogger(__name__)
 ROWS_PER_PART = 10_000
+JOINED_CHUNKS = 64
+"""Chunks of rows that become one while they wait for their part."""
 
 
 class Engine(Protocol):
@@ -141,6 +143,8 @@ class _Parts:
     def __init__(self, folder: RunFolder, counts: LabelCounts, rows_per_part: int) -> None:
         self._folder, self._counts, self._most = folder, counts, rows_per_part
         self._waiting: list[ReadChunk] = []
+        self._joined = 0
+        """Of those that wait: so many, the first, are joined ones."""
         self._rows = 0
 
     def take(self, read: ReadChunk) -> None:
@@ -151,13 +155,16 @@ class _Parts:
         if rows:
             self._waiting.append(read)
             self._rows += rows
+        if len(self._waiting) >= self._joined + JOINED_CHUNKS:
+            self._waiting[self._joined :] = [joined_chunks(self._waiting[self._joined :])]
+            self._joined += 1
         if self._rows >= self._most:
             self.write()
 
     def write(self) -> None:
         """Write what waits as a part; nothing if nothing does."""
         # Taken out first: what an interruption strikes in here is lost, and never written twice.
-        waiting, self._waiting, self._rows = self._waiting, [], 0
+        waiting, self._waiting, self._joined, self._rows = self._waiting, [], 0, 0
         if not waiting:
             return
         started = time.perf_counter()

@@ -66,6 +66,13 @@ class BenchCommand(EdgeCommand):
     "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
 )
 @click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine, PyTorch's too.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of processes that read the samples for accuracy; times are taken by one alone.",
+)
 @face_options
 @click.option("--samples", type=click.IntRange(1), help="Number of samples, drawn at random with a fixed seed.")
 @click.option("--frames", default=8, show_default=True, type=click.IntRange(1), help="Number of frames of a clip.")

@@ -15,9 +15,9 @@ ENDS = (2.5, 97.5)
 def resampled(
     figure: Callable[[NDArray[np.int64]], float], count: int, seed: int = SEED, resamples: int = RESAMPLES
 ) -> NDArray[np.float64]:
-    """Compute ``figure`` of the indices of ``count`` samples drawn with replacement, once per draw."""
-    draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    return np.array([figure(draw) for draw in draws])
+    """Compute ``figure`` of the indices of ``count`` samples drawn with replacement, once per draw; one is held."""
+    random = np.random.default_rng(seed)
+    return np.array([figure(random.integers(0, count, count)) for _ in range(resamples)])
 
 
 def percentile_interval(values: NDArray[np.floating]) -> tuple[float, float]:

@@ -26,8 +26,8 @@ def swapped_p(truth: NDArray[np.int64], before: NDArray[np.int64], after: NDArra
     weight = 1.0 / (len(labels) * counts[np.searchsorted(labels, truth)])
     steps = weight * ((after == truth).astype(float) - (before == truth))
     steps = steps[steps != 0]
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (SWAPS, len(steps)))
-    extreme = np.abs(signs @ steps) >= abs(steps.sum()) - 1e-12
+    random, least = np.random.default_rng(seed), abs(steps.sum()) - 1e-12
+    extreme = np.array([abs(random.choice((-1.0, 1.0), len(steps)) @ steps) >= least for _ in range(SWAPS)])
     return float((1 + extreme.sum()) / (1 + SWAPS))
 
 

@@ -24,7 +24,8 @@ from emo_edge.benchmarks.workload.config import BenchConfig
 from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.journal import Journal
 from emo_edge.benchmarks.workload.open import TargetOptions, open_target
-from emo_edge.benchmarks.workload.samples import BenchSample, BenchSamples
+from emo_edge.benchmarks.workload.sample_table import BenchSample
+from emo_edge.benchmarks.workload.samples import BenchSamples
 from emo_edge.benchmarks.workload.targets import Prediction
 from emo_edge.console.progress import QUIET
 from emo_edge.errors import DeviceError, EmoEdgeError

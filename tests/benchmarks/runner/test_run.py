@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
 
@@ -63,6 +64,11 @@ def bench(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 def report_of(out: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return values
+
+
+def kept_rows(out: Path, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pyarrow.parquet.read_table(out / "samples" / f"{name}.parquet").to_pylist()
+    return rows
 
 
 def accuracies(report: dict[str, Any]) -> list[Any]:
@@ -121,9 +127,9 @@ def test_a_whole_report(bench: Bench, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "--dataset synthetic:14" in report["command"] and "--split" not in report["command"]
     assert "| full precision |" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    lines = (tmp_path / "out" / "samples" / "small.jsonl").read_text().splitlines()
-    first = json.loads(lines[0])
-    assert len(lines) == 14 and first.keys() == {"key", "sha256", "truth", "scores", "answer", "groups", "ms"}
+    rows = kept_rows(tmp_path / "out", "small")
+    first, names = rows[0], {"key", "sha256", "truth", "scores", "values", "answer", "groups", "ms"}
+    assert len(rows) == 14 and first.keys() == names
     assert sum(first["scores"]) == pytest.approx(1) and isinstance(first["answer"], str)
     again = bench(tmp_path / "out")
     assert again.exit_code == 4 and "--overwrite measures again" in again.stderr
@@ -153,13 +159,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_figures(
     kept.write_text(kept.read_text()[:-30])
     other = bench(killed, "--profile", "small", dataset="synthetic:21")
     assert other.exit_code == 4 and "other settings (dataset)" in other.stderr
-    done = bench(killed, "--profile", "small")
+    done = bench(killed, "--profile", "small", "--workers", "2")
     assert done.exit_code == 0, done.output
     assert accuracies(report_of(killed)) == accuracies(report_of(whole))
     for name in ("reference", "small"):
         scores = [
-            [(row["key"], row["scores"], row["answer"]) for row in map(json.loads, path.read_text().splitlines())]
-            for path in (out / "samples" / f"{name}.jsonl" for out in (whole, killed))
+            [(row["key"], row["scores"], row["answer"]) for row in kept_rows(out, name)] for out in (whole, killed)
         ]
         assert scores[0] == scores[1], "bit for bit"
 

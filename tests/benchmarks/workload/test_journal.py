@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
-from emo_edge.benchmarks.workload.journal import Journal
+from emo_edge.benchmarks.workload.journal import FACES, Journal
 from emo_edge.errors import InputError
 
 OWN = {"bundle": "a"}
@@ -17,20 +19,24 @@ def any_row(row: dict[str, Any]) -> bool:
     return True
 
 
+def by_key(journal: Journal, fits: Callable[[dict[str, Any]], bool] = any_row) -> dict[str, dict[str, Any]]:
+    return {row["key"]: row for row in journal.rows("small", fits)}
+
+
 def test_a_stopped_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with Journal(folder, {"bundle": "a"}) as journal:
-        assert journal.rows("small", any_row) == {}
+        assert by_key(journal) == {}
         journal.add("small", {"key": "1", "scores": [0.1 + 0.2]})
         journal.add("small", {"key": "2", "scores": []})
     path = folder / "samples" / "small.jsonl"
     path.write_text(path.read_text() + '{"key": "3", "sco')
     with Journal(folder, {"bundle": "a"}) as journal:
-        found = journal.rows("small", any_row)
+        found = by_key(journal)
         assert found == {"1": {"key": "1", "scores": [0.1 + 0.2]}, "2": {"key": "2", "scores": []}}
         journal.add("small", {"key": "3"})
-        assert list(journal.rows("small", any_row)) == ["1", "2", "3"]
-        assert list(journal.rows("small", lambda row: "scores" in row)) == ["1", "2"], "what does not fit is dropped"
+        assert list(by_key(journal)) == ["1", "2", "3"]
+        assert list(by_key(journal, lambda row: "scores" in row)) == ["1", "2"], "what does not fit is dropped"
     assert len(path.read_text().splitlines()) == 2
 
 
@@ -40,7 +46,7 @@ def test_a_broken_line_is_no_row(tmp_path: Path, line: str) -> None:
         journal.add("small", {"key": "1"})
         path = tmp_path / "out" / "samples" / "small.jsonl"
         path.write_text(f"{line}\n{path.read_text()}")
-        assert list(journal.rows("small", any_row)) == ["1"]
+        assert list(by_key(journal)) == ["1"]
 
 
 def test_another_runs_samples_stay_unless_they_are_to_go(tmp_path: Path) -> None:
@@ -50,7 +56,7 @@ def test_another_runs_samples_stay_unless_they_are_to_go(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"other settings \(bundle, threads\); `overwrite`"):
         Journal(folder, {"bundle": "b", "threads": 2}).__enter__()
     with Journal(folder, {"bundle": "b"}, overwrite=True) as journal:
-        assert journal.rows("small", any_row) == {}
+        assert by_key(journal) == {}
 
 
 def test_a_finished_report_stays_unless_it_is_to_go(tmp_path: Path) -> None:
@@ -60,6 +66,22 @@ def test_a_finished_report_stays_unless_it_is_to_go(tmp_path: Path) -> None:
         Journal(tmp_path, OWN).__enter__()
     with Journal(tmp_path, OWN, overwrite=True):
         assert not (tmp_path / "report.json").exists()
+
+
+def test_a_finished_run_has_its_rows_as_parquet(tmp_path: Path) -> None:
+    prediction = {"key": "a", "sha256": "1", "truth": 1, "scores": [0.25, 0.75], "answer": None, "ms": {"vision": 1.5}}
+    with Journal(tmp_path, OWN) as journal:
+        for answer in ("before", "after"):
+            journal.add("small", {**prediction, "answer": answer, "groups": {"age": "20-29"}})
+        journal.add("small", {**prediction, "key": "b", "values": {"valence": 0.5}, "groups": {}})
+        journal.add(FACES, {"key": "a", "sha256": "1", "boxes": [[1.0, 2, 3, 4], None], "found": True, "reason": None})
+        journal.finish({"schema": 1})
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["faces.parquet", "small.parquet"]
+    first, second = pyarrow.parquet.read_table(tmp_path / "samples" / "small.parquet").to_pylist()
+    assert (first["answer"], first["scores"], first["groups"]) == ("after", [0.25, 0.75], [("age", "20-29")])
+    assert (second["values"], second["ms"], second["truth"]) == ([("valence", 0.5)], [("vision", 1.5)], 1)
+    (face,) = pyarrow.parquet.read_table(tmp_path / "samples" / "faces.parquet").to_pylist()
+    assert face["boxes"] == [[1.0, 2.0, 3.0, 4.0], None]
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:

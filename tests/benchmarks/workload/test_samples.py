@@ -10,6 +10,7 @@ import pytest
 from emo_edge.benchmarks.datasets.registry import open_dataset
 from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
 from emo_edge.benchmarks.workload.journal import Journal
+from emo_edge.benchmarks.workload.sample_table import Prepared, PreparedRows
 from emo_edge.benchmarks.workload.samples import BenchSamples, drawn_items, prepared_samples
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace
@@ -85,6 +86,20 @@ def test_a_picture_that_changed_under_its_name_is_looked_at_again(pictures: Path
         assert detector.asked == asked, "and what was found then is known the next time"
         assert after.samples[0].boxes == (None,) and after.samples[1:] == before.samples[1:]
         assert after.samples[0].sha256 != before.samples[0].sha256
+
+
+def test_a_row_of_the_journal_comes_out_as_it_went_in() -> None:
+    items = open_dataset("synthetic:3").items
+    rows = PreparedRows(items, frames=2)
+    clip = {"key": items[0].key, "boxes": [[1.5, 2, 3, 4], None], "found": True, "sha256": "0a" * 32, "reason": None}
+    broken = {"key": items[2].key, "boxes": [], "found": True, "sha256": None, "reason": "torn"}
+    rows.put(0, clip)
+    rows.put(2, broken)
+    assert [rows.row(number) for number in range(3)] == [clip, None, broken]
+    (sample,) = Prepared(rows, [6, 5, 4, 3, 2, 1, 0])
+    assert (sample.item, sample.boxes, sample.sha256) == (items[0], ((1.5, 2.0, 3.0, 4.0), None), "0a" * 32)
+    rows.put(0, broken | {"key": items[0].key})
+    assert len(Prepared(rows, range(7))) == 0, "what can no longer be read is no sample"
 
 
 def test_a_class_without_a_sample_is_told(tmp_path: Path) -> None:

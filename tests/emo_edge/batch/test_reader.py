@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import zlib
@@ -98,6 +99,22 @@ def test_a_video_that_changes_meanwhile_is_an_error(
     monkeypatch.setattr(reader_module, "read_sources", growing)
     (row,) = rows_of(reader.read([file_item(path, video=True)]))
     assert row["error_kind"] == "input" and "changed while it was read" in row["error"]
+    assert row["sha256"] is None, "no content that a rerun could take for read"
+
+
+def test_a_video_that_is_touched_meanwhile_keeps_its_rows(
+    reader: LabelReader, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "touched.mp4", reader_module.read_sources
+    shutil.copy(clip, path)
+
+    def touching(*arguments: object) -> object:
+        os.utime(path, ns=(1, 1))
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reader_module, "read_sources", touching)
+    rows = rows_of(reader.read([file_item(path, video=True)]))
+    assert {(row["error"], row["sha256"]) for row in rows} == {(None, sha256_of(clip))}
 
 
 def test_pictures_are_batched_by_their_pixels(reader: LabelReader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from emo_edge.batch import items as items_module
 from emo_edge.batch import parts
+from emo_edge.batch import run as run_module
 from emo_edge.batch.config import LabelConfig
 from emo_edge.batch.listing import Listing
 from emo_edge.batch.parts import MANIFEST, FinishedInputs, RunFolder
@@ -52,6 +54,24 @@ def test_a_run_writes_parts_and_a_manifest_that_names_them(engine: InProcess, pi
     assert all(part["sha256"] == sha256_of(out / part["name"]) for part in document["parts"])
     assert document["settings_sha256"] == rows_in(out)[0]["settings_sha256"] and document["table_version"] == 1
     assert sorted(path.name for path in out.iterdir()) == [MANIFEST, "part-00001.parquet", "part-00002.parquet"]
+
+
+def test_rows_that_wait_for_their_part_are_joined(
+    engine: InProcess, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(engine, tmp_path / "as they come", pictures, per_part=100)
+    joined, sizes = run_module.joined_chunks, list[int]()
+
+    def counted(chunks: list[ReadChunk]) -> ReadChunk:
+        sizes.append(len(chunks))
+        return joined(chunks)
+
+    monkeypatch.setattr(run_module, "JOINED_CHUNKS", 2)
+    monkeypatch.setattr(run_module, "joined_chunks", counted)
+    monkeypatch.setattr(items_module, "CHUNK_ITEMS", 2)
+    counts = run(engine, tmp_path / "joined", pictures, per_part=100)
+    assert (sizes, counts.rows, counts.parts) == ([2, 2, 2], 12, 1)
+    assert rows_in(tmp_path / "joined") == rows_in(tmp_path / "as they come")
 
 
 def test_a_second_run_reads_nothing_and_a_new_input_alone(engine: InProcess, pictures: Path, tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emo_edge.benchmarks.report.compare.command import Comparison, compare, main, side
+from emo_edge.benchmarks.report.compare.samples import answered_samples
 from emo_edge.benchmarks.report.compare.significance import beyond_noise, difference, ratio_of_medians, swapped_p
 from emo_edge.benchmarks.report.compare.verdicts import Side, drift_of
 from emo_edge.benchmarks.report.reader import checked_report
 from emo_edge.benchmarks.report.schema_types import Interval
+from emo_edge.benchmarks.workload.kept_rows import parquet_from_rows
+from emo_edge.errors import InputError
 from emo_edge.metrics.classification import uar, wilson_interval
 
 LABELS = ("anger", "fear", "joy")
@@ -104,6 +107,18 @@ def said(seed: int, hits: float, count: int = 300) -> np.ndarray[Any, Any]:
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_samples_are_read_from_parquet_as_from_lines(tmp_path: Path) -> None:
+    write(tmp_path, made(0), {"small": said(0, 0.8)})
+    lines = answered_samples(tmp_path, "small", 3)
+    path = tmp_path / "samples" / "small.jsonl"
+    parquet_from_rows(path, path.with_suffix(".parquet"), boxes=False)
+    path.write_text("not to be read")
+    assert answered_samples(tmp_path, "small", 3) == lines and lines is not None and len(lines.truth) == 300
+    path.with_suffix(".parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(InputError, match=r"small\.parquet: cannot be read .*copy it again"):
+        answered_samples(tmp_path, "small", 3)
 
 
 def test_two_runs_of_one_bundle_are_no_change() -> None:
@@ -384,7 +399,7 @@ def test_samples_that_are_cut_off_are_one_error(tmp_path: Path) -> None:
     path = torn / "samples/exact.jsonl"
     path.write_text(path.read_text()[:-20])
     done = run(good, torn)
-    assert done.exit_code == 4 and "exact.jsonl, line 300: cut off" in done.output
+    assert done.exit_code == 4 and "exact.jsonl, row 300: cut off" in done.output
 
 
 def test_hostile_names_reach_neither_files_nor_the_terminal(tmp_path: Path) -> None:
