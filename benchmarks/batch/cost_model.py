@@ -79,7 +79,7 @@ def checked(
 
     for workers in LOCAL:
         out = work / f"cost-{workers}"
-        call = (locally, one, pictures, out, ROWS_PER_PART, workers)
+        call: tuple[Any, ...] = (locally, one, pictures, out, ROWS_PER_PART, workers)
         check(f"local, {workers} workers", seconds(costs, count, workers), *call)
     if importlib.util.find_spec("ray"):
         start = apart(ray_start, one)["seconds"]

@@ -16,6 +16,7 @@ from emo_edge.benchmarks.device_speed.stages import DECODED, Question
 from emo_edge.errors import DeviceError, DeviceMemoryError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.action_units.auformer import AuFormer, FoldedAuFormer
+from emo_edge.export.models.action_units.me_graphau import MeGraphAu
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
 from emo_edge.export.reference.face_network import AuNetwork
 from emo_edge.export.reference.frames import FrameFeatures, named_outputs, named_units, normalised_pixels
@@ -82,7 +83,7 @@ def _loaded(checkpoint: Path, processor: str, precision: str, *, stream: bool) -
     return Model.from_pretrained(checkpoint, dtype=DTYPES[precision], device=processor, stream=stream)
 
 
-def _loaded_units(checkpoint: Path, processor: str, precision: str) -> torch.nn.Module:
+def _loaded_units(checkpoint: Path, processor: str, precision: str) -> FoldedAuFormer | MeGraphAu:
     """Load a network of action units, an AUFormer folded as its graph is; raise DeviceError without the device."""
     _require_device(processor)
     network = AuNetwork.from_pretrained(checkpoint).network
@@ -147,7 +148,7 @@ def _face(model: Model, feed: Feed) -> dict[str, torch.Tensor]:
     return named if tokens is None else {**named, "face_tokens": tokens}
 
 
-def _units(model: torch.nn.Module, feed: Feed) -> dict[str, torch.Tensor]:
+def _units(model: FoldedAuFormer | MeGraphAu, feed: Feed) -> dict[str, torch.Tensor]:
     network, weight = model.model if isinstance(model, FoldedAuFormer) else model, next(model.parameters())
     images, config = torch.from_numpy(feed["image"]).to(weight.device), network.config
     outputs = model(normalised_pixels(images, config.image_mean, config.image_std).to(weight.dtype))

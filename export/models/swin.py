@@ -202,7 +202,7 @@ def _roll(x: Tensor, shifts: list[int]) -> Tensor:
     for axis, shift in enumerate(shifts, start=1):
         if shift:
             moved = shift % x.shape[axis]
-            x = torch.cat(x.split([x.shape[axis] - moved, moved], dim=axis)[::-1], dim=axis)
+            x = torch.cat(torch.split(x, [x.shape[axis] - moved, moved], dim=axis)[::-1], dim=axis)
     return x
 
 

@@ -30,7 +30,7 @@ SETUP = TableSetup(
     {"bundle_sha256": "1" * 64, "settings_sha256": "2" * 64},
     {"labels": ["happiness", "sadness"], "threads": None},
 )
-ROWS = {
+ROWS: dict[str, list[object]] = {
     "source": ["a.jpg", "b.jpg", "c.jpg"],
     "sha256": ["12" * 32, "34" * 32, None],
     "face": [0, 0, None],
@@ -76,7 +76,7 @@ def _read_part(path: Path) -> None:
     folder = _copied(path, PART)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["parts"][0]["sha256"] = sha256_of(folder / PART)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest, allow_nan=False), encoding="utf-8")
     _continue(folder)
 
 
