@@ -127,6 +127,10 @@ def opened_inputs(bundle: Path, plan: BenchConfig, checkpoint: str | None) -> Be
     opened = Bundle.open(bundle)
     if opened.manifest.face_labels.expression:
         plan = plan.without_language()
+    elif opened.manifest.components.language is None:
+        other = "python -m emo_edge.benchmarks.action_units.evaluate measures action units"
+        hint = f"; {other}" if opened.manifest.action_units else ""
+        raise InputError(f"{bundle} is {opened.manifest.network_alone}: it has no labels to measure{hint}")
     profiles = plan.profiles_of(opened.manifest)
     source = open_checkpoint(opened, checkpoint)
     if opened.manifest.components.mmproj and not plan.profiles:

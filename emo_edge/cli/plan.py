@@ -54,6 +54,10 @@ def main(
     Times on "this" come from rates that are measured here with probes, those on any other device from its
     documents: a range, estimated, not measured. Ends with 6 where nothing fits or no profile is fast enough.
     """
+    from pathlib import Path
+
+    from emo_edge.assets.packaged import packaged_names
+    from emo_edge.cli.packaged_bundle import bundle_directory
     from emo_edge.planning.advice import require_choice
     from emo_edge.planning.capacity_plan import PlanRequest
     from emo_edge.planning.models import open_subject
@@ -62,7 +66,9 @@ def main(
     from emo_edge.planning.text import plan_text
 
     request = PlanRequest(max_memory=float(size_of(max_memory)) if max_memory else None, **counts)
-    model, profiles = open_subject(subject), (profile,) if profile else None
+    packaged = subject in packaged_names() and subject not in SHAPES
+    model = open_subject(str(bundle_directory(Path(subject))) if packaged else subject)
+    profiles = (profile,) if profile else None
     target = device_for(model, device, profile=profile, threads=threads, report=partial(echo, err=True))
     plan = make_plan(model, target, request, profiles)
     echo(json.dumps(plan.to_dict(), indent=2, allow_nan=False) if as_json else plan_text(plan))

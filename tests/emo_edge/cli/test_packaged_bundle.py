@@ -47,6 +47,23 @@ def test_commands_take_the_name_of_a_packaged_model(cached: Path) -> None:
     assert verified.exit_code == 0 and "intact" in verified.stdout and not verified.stderr
 
 
+def test_a_packaged_network_of_action_units_is_exported_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    read = run("infer", "au-tiny", FACE)
+    assert read.exit_code == 0 and "action units: AU6 " in read.stdout, read.output
+    folder = cached_bundle("au-tiny")
+    assert folder is not None and set(Bundle.open(folder).manifest.profiles) == {"exact", "balanced"}
+    planned = run("plan", "au-tiny", "--device", "orin-nano-8gb")
+    assert planned.exit_code == 0 and "no language model" in planned.stdout, planned.output
+    refused = run("bench", "au-tiny", "--dataset", "synthetic:7", "--out", "out")
+    assert refused.exit_code == 4 and "a network of action units alone: it has no labels to measure" in refused.stderr
+    assert "benchmarks.action_units.evaluate measures action units" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
 def test_the_doctor_takes_the_name_and_makes_nothing(cached: Path) -> None:
     assert present_bundle(Path("emo-tiny")) == cached
     cached.unlink()

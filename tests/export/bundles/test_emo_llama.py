@@ -70,7 +70,7 @@ def test_the_manifest_knows_the_token_layout(tiny_bundle: Path) -> None:
         (["emo-tiny", "--face", ","], 4, "--face: name at least one of fp32, fp16"),
         (["emo-tiny", "--vision", "int8"], 4, "--vision int8: choose from fp32, fp16"),
         (["emo-tiny", "--labels", "none"], 4, "--labels none: choose from rafdb7"),
-        (["emo-huge"], 5, "no packaged checkpoint 'emo-huge'; there are: emo-tiny"),
+        (["emo-huge"], 5, "no packaged checkpoint 'emo-huge'; there are: au-tiny, emo-tiny"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_anything_slow(
