@@ -23,7 +23,7 @@ from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError, Inp
 from emo_edge.storage.directories import put_in_place, replaced_path, restored
 from emo_edge.storage.locks import FileLock, LockedError, lock_path
 from emo_edge.storage.output_paths import require_output
-from emo_edge.utils.files import replace_text, sha256_of, sync
+from emo_edge.utils.files import entries_below, replace_text, sha256_of, sync
 
 NAMED = 5
 """Foreign files that a refusal names."""
@@ -79,8 +79,7 @@ class BundleWriter:
                 f"{self.target}: already there, and no bundle of ours: {error}; give another name"
             ) from error
         ours = {MANIFEST_NAME, *(file.path for file in manifest.files())}
-        paths = [path for path in self.target.rglob("*") if path.is_symlink() or not path.is_dir()]
-        others = sorted({path.relative_to(self.target).as_posix() for path in paths} - ours)
+        others = sorted(set(entries_below(self.target)) - ours)
         if others:
             names = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
             raise BundleError(

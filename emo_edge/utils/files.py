@@ -137,3 +137,15 @@ def new_file(target: Path) -> Iterator[Path]:
             yield partial
     except OSError as error:  # numpy's own has no errno
         raise InputError(f"{target}: cannot be written: {error}; make room or choose another place") from error
+
+
+def entries_below(folder: Path) -> list[str]:
+    """Return the paths of all files, links and empty folders below a folder, relative to it; a folder ends with "/"."""
+    entries = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_dir():
+            entries.append(name)
+        elif not any(path.iterdir()):
+            entries.append(f"{name}/")
+    return sorted(entries)

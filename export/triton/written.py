@@ -8,7 +8,7 @@ from typing import Any
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.triton.contract import MODEL
-from emo_edge.utils.files import read_json, sha256_of, write_json
+from emo_edge.utils.files import entries_below, read_json, sha256_of, write_json
 
 LISTING = f"{MODEL}/1/written.json"
 LISTING_VERSION = 1
@@ -20,14 +20,14 @@ NAMED = 5
 
 def write_listing(root: Path) -> None:
     """Write the path and the sha256 of every file below ``root``."""
-    files = {name: sha256_of(root / name) for name in _names(root)}
+    files = {name: sha256_of(root / name) for name in entries_below(root)}
     write_json(root / LISTING, {"listing_version": LISTING_VERSION, "files": files})
 
 
 def require_written(target: Path) -> None:
     """Raise InputError unless a folder holds the files of a repository of ours as they were written, and no other."""
     listed = _listed(target)
-    names = [name for name in _names(target) if name != LISTING and not CACHED.fullmatch(name)]
+    names = [name for name in entries_below(target) if name != LISTING and not CACHED.fullmatch(name)]
     others = [name for name in names if name not in listed]
     changed = [name for name in names if name in listed and _digest(target / name) != listed[name]]
     for kind, problems in (("holds files that are not the repository's", others), ("was changed since", changed)):
@@ -44,12 +44,6 @@ def _listed(target: Path) -> dict[str, Any]:
     except CheckpointError:
         pass
     raise InputError(f"{target}: already there, and no repository of ours; give another name")
-
-
-def _names(root: Path) -> list[str]:
-    """Return the paths of all files and links below a folder, relative to it."""
-    paths = [path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()]
-    return sorted(path.relative_to(root).as_posix() for path in paths)
 
 
 def _digest(path: Path) -> str | None:

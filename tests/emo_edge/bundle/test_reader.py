@@ -417,6 +417,14 @@ def test_what_is_not_the_bundles_is_never_deleted(toy: Path, tmp_path: Path, fol
     assert own.is_symlink() if folder == "linked" else own.read_text(encoding="utf-8") == "years of work"
 
 
+def test_an_empty_folder_of_the_users_is_named_and_stays(toy: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy, tmp_path / "target")
+    (tmp_path / "target/pictures/of the day").mkdir(parents=True)
+    with pytest.raises(BundleError, match="are not the bundle's: pictures/of the day/; move them"):
+        BundleWriter(tmp_path / "target", overwrite=True)
+    assert (tmp_path / "target/pictures/of the day").is_dir()
+
+
 def test_a_kill_between_the_renames_of_an_overwrite_loses_nothing(toy: Path) -> None:
     toy.rename(toy.with_name(f".{toy.name}.replaced"))
     with pytest.raises(BundleError, match="already there"):

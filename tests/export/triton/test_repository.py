@@ -180,6 +180,8 @@ def change_folder(folder: Path, change: str) -> None:
         (folder / ".git/HEAD").write_text("ref")
     elif change == "empty file":
         (folder / "notes").write_text("")
+    elif change == "empty folder":
+        (folder / "mine").mkdir()
     elif change == "config":
         (folder / "vision/config.pbtxt").write_text("mine")
     elif change == "link":
@@ -189,7 +191,7 @@ def change_folder(folder: Path, change: str) -> None:
         (folder / "emo_edge/1/model.py").symlink_to("/dev/zero")
 
 
-@pytest.mark.parametrize("change", ["git", "empty file", "config", "link", "device"])
+@pytest.mark.parametrize("change", ["git", "empty file", "empty folder", "config", "link", "device"])
 def test_nothing_of_the_users_is_replaced(opened: Bundle, tmp_path: Path, change: str) -> None:
     target = tmp_path / "models"
     write_repository(opened, target, RepositorySettings())
