@@ -60,6 +60,17 @@ class Bundle:
         return [(self.directory / file.path).absolute() for file in variant.files]
 
 
+def verified_again(bundle: Bundle) -> Bundle:
+    """Verify the files of a bundle that was opened some time ago, before another engine opens one of them.
+
+    Raises BundleError for a file that changed since, and for another bundle at the same path.
+    """
+    again = Bundle.open(bundle.directory)
+    if again.manifest != bundle.manifest:
+        raise BundleError(f"{bundle.directory}: another bundle has replaced it since it was opened: start again")
+    return again
+
+
 def read_manifest(root: Path) -> Manifest:
     """Read ``root/manifest.json`` without looking at the other files."""
     return read_whole(root, _manifest_in)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emo_edge.bundle.reader import Bundle
+from emo_edge.bundle.reader import Bundle, verified_again
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
 from emo_edge.cli.packaged_bundle import bundle_directory
@@ -109,6 +109,10 @@ def main(bundle: Path, **options: Any) -> None:
             deployment_purpose=options["purpose"],
         )
 
+    def open_another(profile: str) -> EmotionPipeline:
+        verified_again(opened)
+        return open_profile(profile)
+
     with open_profile(options["profile"]) as pipeline:
         pipeline.check(request)
         with (
@@ -119,7 +123,7 @@ def main(bundle: Path, **options: Any) -> None:
                 ServerLimits(),
                 lambda: chosen_detector(opened, options["detector"], limits),
                 hosts,
-                None if options["fixed_profile"] else open_profile,
+                None if options["fixed_profile"] else open_another,
             ) as service,
             open_sources(service, sources) as feeds,
         ):

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from emo_edge.bundle import reader as bundle_module
 from emo_edge.bundle.manifest import GRAPHS, MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
-from emo_edge.bundle.reader import Bundle, read_manifest
+from emo_edge.bundle.reader import Bundle, read_manifest, verified_again
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.cli.inspect import inspect, verify
 from emo_edge.errors import BundleError, InputError
@@ -273,6 +273,17 @@ def test_a_byte_changed_under_the_old_time_is_hashed_again(toy: Path) -> None:
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert "its content is not what the manifest's sha256 says" in refusal(toy)
+
+
+def test_an_open_bundle_is_verified_again(toy: Path) -> None:
+    bundle = Bundle.open(toy)
+    assert verified_again(bundle) == bundle
+    change(toy, lambda manifest: manifest.update(name="other"))
+    with pytest.raises(BundleError, match="another bundle has replaced it"):
+        verified_again(bundle)
+    (toy / FILES[2]).write_bytes(content_of(2)[:-1] + b"x")
+    with pytest.raises(BundleError, match=rf"{FILES[2]}: its content is not what"):
+        verified_again(bundle)
 
 
 def test_the_cache_forgets_bundles_that_are_gone(toy: Path, tmp_path: Path) -> None:

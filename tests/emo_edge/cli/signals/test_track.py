@@ -431,6 +431,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("odd")
     write_image(folder / "still.png", np.zeros((40, 40, 3), np.uint8))
     (folder / "notes.txt").write_text("no video", encoding="utf-8")
+    os.mkfifo(folder / "pipe")
     (folder / "old.csv").write_text("mine", encoding="utf-8")
     yield folder
 
@@ -439,6 +440,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("words", "code", "message"),
     [
         (("still.png", "--csv", "o.csv"), 2, "is a still picture, and a face is followed through a video"),
+        (("-", "--csv", "o.csv"), 2, "- is a pipe, and a stopped run reads its video again: save it as a file"),
+        (("pipe", "--csv", "o.csv"), 2, "pipe is a pipe, and"),
         ((".", "--csv", "o.csv"), 2, "is a folder, not a video"),
         (("0", "--csv", "o.csv"), 2, "is a camera, which has no end: use emo-edge live"),
         (("VIDEO", "still.png", "--csv", "o.csv"), 2, "is a still picture"),

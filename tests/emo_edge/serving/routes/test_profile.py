@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.served import ask
+from emo_edge.bundle.manifest import MANIFEST_NAME
+from tests.served import ServedCommand, ask
 
 PNG = {"Content-Type": "image/png"}
 READERS = 4
@@ -88,3 +91,19 @@ def test_a_profile_that_cannot_be_opened_leaves_the_one_before(in_process: Calla
         assert changed(server.url, {"profile": "other"}).status == 500
         assert not server.service.is_changing
         assert profile_of(server.url, drawing) == current
+
+
+def test_a_file_that_changed_under_the_server_reaches_no_engine(small_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
+    manifest = json.loads((bundle / MANIFEST_NAME).read_text())
+    manifest["profiles"]["other"] = manifest["profiles"][manifest["default_profile"]]
+    (bundle / MANIFEST_NAME).write_text(json.dumps(manifest))
+    graph = next(bundle.glob("*.onnx"))
+    with ServedCommand(bundle, "--device", "cpu", "--detector", "whole") as server:
+        content = graph.read_bytes()
+        graph.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        answer = changed(server.url, {"profile": "other"})
+        assert answer.status == 422
+        assert f"{graph.name}: its content is not what the manifest's sha256 says" in answer.json["error"]["message"]
+        graph.write_bytes(content)
+        assert changed(server.url, {"profile": "other"}).json == {"profile": "other"}
