@@ -21,8 +21,8 @@ from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
 from emo_edge.faces.limits import FaceLimits
 from emo_edge.inference.detectors import bundle_detector, requested_files
-from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.pipes import STANDARD_INPUT
+from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import classify_source, without_password
 from emo_edge.rendering.tables.files import open_parquet
 from emo_edge.rendering.tracks.formats import FORMATS
@@ -119,7 +119,7 @@ def _check_sources(bundle: Path, videos: Sequence[str]) -> None:
             kind = classify_source(video)
         except InputError:
             continue  # reading it says what is wrong, and the other videos are read
-        if video == STANDARD_INPUT or Path(video).is_fifo():
+        if kind == "image" and (video == STANDARD_INPUT or Path(video).is_fifo()):
             raise click.UsageError(f"{video} is a pipe, and a stopped run reads its video again: save it as a file")
         if kind in REFUSED:
             raise click.UsageError(f"{without_password(video)} {REFUSED[kind]}")
