@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,14 @@ def verified_again(bundle: Bundle) -> Bundle:
     if again.manifest != bundle.manifest:
         raise BundleError(f"{bundle.directory}: another bundle has replaced it since it was opened: start again")
     return again
+
+
+def require_unchanged(bundle: Bundle, files: Iterable[BundleFile]) -> None:
+    """Raise BundleError for one of some small files that changed since the bundle was opened; hash them all."""
+    for file in files:
+        path = bundle.directory / file.path
+        if path.is_symlink() or not path.is_file() or sha256_of(path) != file.sha256:
+            raise BundleError(f"{path}: it has changed since the bundle was opened: start again")
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emo_edge.bundle.reader import Bundle, verified_again
+from emo_edge.bundle.reader import Bundle, require_unchanged, verified_again
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
 from emo_edge.cli.packaged_bundle import bundle_directory
@@ -19,6 +19,7 @@ from emo_edge.console.status_line import StatusLine, StatusLogHandler
 from emo_edge.console.task_options import purpose_option
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
+from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.limits import FaceLimits
 from emo_edge.inference.detectors import chosen_detector
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -109,6 +110,11 @@ def main(bundle: Path, **options: Any) -> None:
             deployment_purpose=options["purpose"],
         )
 
+    def open_detector() -> FaceDetector:
+        # Each connection has one of its own, and the files may have changed since the start.
+        require_unchanged(opened, opened.manifest.detector_files)
+        return chosen_detector(opened, options["detector"], limits)
+
     def open_another(profile: str) -> EmotionPipeline:
         verified_again(opened)
         return open_profile(profile)
@@ -121,7 +127,7 @@ def main(bundle: Path, **options: Any) -> None:
                 pipeline,
                 request,
                 ServerLimits(),
-                lambda: chosen_detector(opened, options["detector"], limits),
+                open_detector,
                 hosts,
                 None if options["fixed_profile"] else open_another,
             ) as service,

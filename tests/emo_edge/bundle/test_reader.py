@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from emo_edge.bundle import reader as bundle_module
 from emo_edge.bundle.manifest import GRAPHS, MANIFEST_NAME, OUTPUTS, Manifest, manifest_from_json, schema
-from emo_edge.bundle.reader import Bundle, read_manifest, verified_again
+from emo_edge.bundle.reader import Bundle, read_manifest, require_unchanged, verified_again
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.cli.inspect import inspect, verify
 from emo_edge.errors import BundleError, InputError
@@ -284,6 +284,21 @@ def test_an_open_bundle_is_verified_again(toy: Path) -> None:
     (toy / FILES[2]).write_bytes(content_of(2)[:-1] + b"x")
     with pytest.raises(BundleError, match=rf"{FILES[2]}: its content is not what"):
         verified_again(bundle)
+
+
+@pytest.mark.parametrize("change", ["content", "link", "gone"])
+def test_a_small_file_that_changed_after_the_opening_is_an_error(toy: Path, tmp_path: Path, change: str) -> None:
+    bundle, path = Bundle.open(toy), toy / FILES[2]
+    files = [file for file in bundle.manifest.files() if file.path == FILES[2]]
+    require_unchanged(bundle, files)
+    if change == "content":
+        path.write_bytes(content_of(2)[:-1] + b"x")
+    else:
+        path.rename(tmp_path / "elsewhere")
+    if change == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match=rf"{FILES[2]}: it has changed since the bundle was opened: start again"):
+        require_unchanged(bundle, files)
 
 
 def test_the_cache_forgets_bundles_that_are_gone(toy: Path, tmp_path: Path) -> None:
