@@ -15,7 +15,7 @@ from emo_edge.batch.shards import TAR_ENDINGS, parquet_holds_pictures, parquet_i
 from emo_edge.errors import InputError
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, portable_name, unread_reason
 from emo_edge.media.headers.file_signatures import MOVING, kind_of_file
-from emo_edge.media.readers.credentials import without_credentials
+from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -75,10 +75,11 @@ class Listing:
                 raise InputError(f"{source.partition('://')[0]}://…: {STREAMS}")
             if stores.is_in_store(source):
                 if not (stores.exists(source) or (_is_pattern(source) and next(stores.matches(source), None))):
-                    raise InputError(f"{without_credentials(source)}: no such file or folder, and no file fits it")
+                    raise InputError(f"{unknown_text(source)}: no such file or folder, and no file fits it")
                 continue
             if not os.path.lexists(source) and not (_is_pattern(source) and next(_matches(source), None)):
-                raise InputError(f"{source}: {'no file fits' if _is_pattern(source) else 'no such file or folder'}")
+                reason = "no file fits" if _is_pattern(source) else "no such file or folder"
+                raise InputError(f"{unknown_text(source)}: {reason}")
             if source.lower().endswith(OTHER_LISTS) and os.path.isfile(source) and unread_reason(Path(source)):
                 raise InputError(f"{source}: a list of inputs is a .txt with a path a line, or a Parquet file")
 

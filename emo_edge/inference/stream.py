@@ -22,6 +22,7 @@ from emo_edge.inference.tasks.asked import HEART_RATE
 from emo_edge.inference.tasks.moments import moment_frames
 from emo_edge.media.folders import folder_entries, image_paths
 from emo_edge.media.images import read_image
+from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import classify_source
 from emo_edge.media.videos import TimedFrame, sampled_frames, segment_frames
 
@@ -61,12 +62,13 @@ def read_sources(
     """
     pipeline.check(request)
     for source in sources:
-        kind = "image"
+        # A name that is no source may be an address with a mistake: its password is in no result.
+        kind, shown = "image", unknown_text(source)
         try:
-            kind = "image" if classify_source(source) in ("image", "folder") else "clip"
+            kind, shown = "image" if classify_source(source) in ("image", "folder") else "clip", source
             yield from _read_source(pipeline, source, request, sampling, progress)
         except (InputError, DeviceError, BundleError, MissingExtraError) as error:
-            yield SourceResult(source, kind, [], None, error=error)
+            yield SourceResult(shown, kind, [], None, error=error)
 
 
 def _read_source(

@@ -16,6 +16,10 @@ from typing import Any
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.utils.json_values import DIGITS, json_values
 
+TRANSPORT_PACKETS = {188: 0, 192: 4, 204: 0}
+"""Size of a packet of an MPEG transport stream, and offset of its sync byte: broadcast, camcorder, with error code."""
+TRANSPORT_SYNC = 0x47
+
 BLOCK = 1 << 20
 NAMED = 48
 """Characters of a name that its partial file repeats: four bytes each at most, of the 255 that a name may have."""
@@ -149,3 +153,11 @@ def entries_below(folder: Path) -> list[str]:
         elif not any(path.iterdir()):
             entries.append(f"{name}/")
     return sorted(entries)
+
+
+def transport_packet_bytes(head: bytes) -> int:
+    """Return the size of the transport packets that ``head`` begins with, by three sync bytes in a row; 0 for none."""
+    for size, offset in TRANSPORT_PACKETS.items():
+        if len(head) > 2 * size + offset and all(head[offset + part * size] == TRANSPORT_SYNC for part in range(3)):
+            return size
+    return 0

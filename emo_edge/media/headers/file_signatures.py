@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from emo_edge.utils.files import transport_packet_bytes
+
 HEAD_BYTES = 4096
 """Bytes of a file that `file_kind` reads: an animated PNG is marked somewhere before its pixels."""
 
@@ -57,7 +59,7 @@ def file_kind(head: bytes) -> str | None:
     # Two letters prove little, so the length of the header that follows has to be one there is.
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "BMP"
-    return None
+    return "MPEG" if transport_packet_bytes(head) else None
 
 
 def _iso_kind(head: bytes) -> str:

@@ -21,6 +21,8 @@ _ENCODED_QUERY = re.compile("%(?:3f|23|3b)", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
 _CERTAIN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]*\.[\w.-]+)(?::[0-9]+)?|[\w-]+:[0-9]+", re.ASCII)
 """Part of a path that is a host: it has dots, brackets or a port."""
+_PLAIN_NAME = re.compile(r"[\w.\[\]-]+", re.ASCII)
+"""Name of a query's value; one with other letters may begin with a value that has no name, as RTMP's options follow."""
 _PLAIN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(?::[0-9]+)?", re.ASCII)
 
 
@@ -99,7 +101,7 @@ def _path_segment(segment: str) -> str:
 
 def _pair(text: str) -> str:
     name, mark, _ = text.partition("=")
-    return f"{name}={HIDDEN}" if mark else HIDDEN
+    return f"{name}={HIDDEN}" if mark and _PLAIN_NAME.fullmatch(name) else HIDDEN
 
 
 def _is_secret(name: str) -> bool:

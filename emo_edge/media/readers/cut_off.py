@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from emo_edge.utils.files import transport_packet_bytes
+
 TAIL_BYTES = 1 << 16
-TS_PACKETS = {188: 0, 192: 4, 204: 0}
-"""Size of a transport packet, and the offset of its sync byte."""
-SYNC = 0x47
 MOST_PARTS = 10**7
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -47,7 +46,7 @@ def _check_for(head: bytes) -> Callable[[BinaryIO, int, bytes], bool] | None:
             return check
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp"):
         return _boxes
-    return _transport if _packet_size(head) else None
+    return _transport if transport_packet_bytes(head) else None
 
 
 def _tail(file: BinaryIO, size: int) -> bytes:
@@ -110,15 +109,8 @@ def _vint_length(data: bytes, at: int, *, most: int) -> int:
     return length if length <= most and at + length <= len(data) else 0
 
 
-def _packet_size(head: bytes) -> int:
-    for size, offset in TS_PACKETS.items():
-        if len(head) > 2 * size + offset and all(head[offset + part * size] == SYNC for part in range(3)):
-            return size
-    return 0
-
-
 def _transport(file: BinaryIO, size: int, head: bytes) -> bool:
-    return size % _packet_size(head) != 0
+    return size % transport_packet_bytes(head) != 0
 
 
 def _flv(file: BinaryIO, size: int, head: bytes) -> bool:

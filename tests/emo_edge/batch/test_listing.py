@@ -109,6 +109,7 @@ def test_a_pattern_in_the_name_of_a_file_is_that_file(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("none.jpg", "none.jpg: no such file or folder"),
+        ("us:secret@host/x", r"^\*\*\*@host/x: no such file or folder"),
         ("none/*.jpg", r"none/\*.jpg: no file fits"),
         ("rtsp://user:secret@host/1", "rtsp://…: a camera or a stream has no end"),
     ],

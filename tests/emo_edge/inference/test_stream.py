@@ -63,3 +63,12 @@ def test_a_whole_video_has_one_result_a_segment(tmp_path: Path) -> None:
         results = list(read_sources(pipeline, [str(tmp_path / name)], Request(), ClipSampling(frames=2)))
         assert [result.segment for result in results] == segments
         assert all(result.seconds == pytest.approx((0.5, 1.5), abs=0.02) for result in results)
+
+
+def test_an_address_with_a_mistake_keeps_its_password_out_of_the_result() -> None:
+    pipeline: Any = Scripted()
+    results = read_sources(pipeline, ["http:/us:secret@host/x", "us:secret@host/x.mp4"], Request(), ClipSampling())
+    assert [(result.source, "secret" in str(result.error)) for result in results] == [
+        ("***@host/x", False),
+        ("***@host/x.mp4", False),
+    ]

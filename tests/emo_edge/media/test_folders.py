@@ -143,3 +143,13 @@ def test_a_picture_comes_from_standard_input(folder: Path, data: bytes | None, e
     given = (folder / "b.JFIF").read_bytes() if data is None else data
     done = subprocess.run([sys.executable, "-c", READ], input=given, capture_output=True)
     assert done.stdout.decode().startswith(expected), done.stderr.decode()
+
+
+@pytest.mark.parametrize(("packet", "offset"), [(188, 0), (192, 4), (204, 0)])
+def test_a_transport_stream_is_a_video_under_any_name(tmp_path: Path, packet: int, offset: int) -> None:
+    content = bytearray(packet * 20)
+    content[offset::packet] = b"G" * 20
+    for name in ("00001.MTS", "clip.m2ts", "clip", "clip.jpg"):
+        (tmp_path / name).write_bytes(content)
+        assert classify_source(str(tmp_path / name)) == "video"
+    assert {entry.skipped for entry in folder_entries(tmp_path)} == {"a video (MPEG): give it as a source of its own"}

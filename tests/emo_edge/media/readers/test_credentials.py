@@ -10,6 +10,7 @@ from emo_edge.media.readers.credentials import drawing_stem, unknown_text, witho
 from emo_edge.media.sources import without_password
 
 SHOWN = {
+    "rtmp://host/live?secret live=1": "rtmp://host/live?***",
     "rtsp://u:p@host/a@b": "rtsp://host/a@b",
     "rtsp://us:se@cret@host:554/live?token=abc&quick#part": "rtsp://host:554/live?token=***&***#***",
     "rtsp://us:se cret@host/x": "rtsp://host/x",
