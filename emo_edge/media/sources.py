@@ -19,7 +19,7 @@ SourceKind = Literal["image", "folder", "video", "camera", "stream"]
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 POSSIBLE = (
-    "an image (JPEG, PNG, WebP, BMP; TIFF, GIF, AVIF, HEIC with the extra `photos`) or - for one on standard input, "
+    "an image (JPEG, PNG, WebP, BMP; TIFF, GIF, AVIF, HEIC with emo-edge[photos]) or - for one on standard input, "
     "a folder of images, a video file, a camera (0, 1, ..., /dev/video0 or /dev/v4l/by-id/...), "
     "a URL (rtsp://, http://, ...) or a GStreamer pipeline (with ' ! ')"
 )

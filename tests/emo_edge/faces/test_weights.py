@@ -141,3 +141,18 @@ def test_every_known_file_has_its_address_licence_size_and_hash() -> None:
     for files in DOWNLOADS.values():
         for one in files:
             assert one.url.startswith("https://") and one.licence and one.size > 1000 and len(one.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer, not the file"),
+        (b"<!DOCTYPE html><html></html>", "an HTML page, not the file"),
+    ],
+)
+def test_what_a_download_left_instead_of_the_weights_is_named(content: bytes, kind: str, tmp_path: Path) -> None:
+    given = tmp_path / "yunet.onnx"
+    given.write_bytes(content)
+    refused = get("--from", str(given))
+    assert (refused.exit_code, f"{given}: {kind}" in refused.stderr) == (4, True)
+    assert not weights_path("yunet").exists()
