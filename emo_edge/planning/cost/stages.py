@@ -40,7 +40,7 @@ def vision_work(shape: VisionShape, batch: int) -> Work:
         function(rows * width, count=2 * layers),
         function(rows * shape.mlp, count=layers),
         move(3 * rows * width, count=5 * layers),
-        move(rows * width, count=9 * layers),
+        move(rows * width, count=5 * layers),
         view(7 * layers),
     ]
     return Work((patch, *layer, move(batch * 3 * shape.image_size**2, count=4), move(rows * width, count=2)))
