@@ -26,9 +26,11 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[int(WORKER.removeprefix("gw")) % len(cpus)]})
 
+# A run in the background may start with SIGINT or SIGHUP ignored, and the commands that get one inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A run in the background may start with SIGINT ignored, and the commands that are interrupted inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("emo-edge", deadline=None, derandomize=True)
 settings.load_profile("emo-edge")

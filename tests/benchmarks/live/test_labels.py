@@ -106,7 +106,7 @@ def test_the_document_shows_the_kept_figures_which_are_emo_tinys() -> None:
 
 
 def test_the_command_reads_draws_and_fits(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emo_edge.benchmarks.live.readings.SECONDS", 0.6)
+    monkeypatch.setattr("emo_edge.benchmarks.live.readings.SECONDS", 1.5)
     monkeypatch.setattr(labels, "TAUS", np.array([0.3, 1.2]))
     monkeypatch.setattr(labels, "ALPHAS", np.array([0.25, 0.5]))
     target = tmp_path / "labels.json"

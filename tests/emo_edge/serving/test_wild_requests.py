@@ -39,6 +39,10 @@ def answering(answer: bytes) -> Iterator[str]:
             with connection:
                 connection.recv(1 << 16)
                 connection.sendall(answer)
+                # With bytes left to read, a close would be a reset.
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):
+                    pass
 
         thread = threading.Thread(target=serve)
         thread.start()

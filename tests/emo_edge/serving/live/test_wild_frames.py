@@ -42,6 +42,7 @@ def test_no_frame_meets_a_fault(
         def one(frames: list[Frame]) -> None:
             codes[admitted(address, frames)] += 1
 
+        one([Frame(BINARY, b"x", announced=LARGE)])
         fuzz(conversations(drawing), COUNT, 5, one)
         read_one(address, drawing)
     assert {1000, 1002, 1009} <= set(codes)
