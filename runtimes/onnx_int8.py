@@ -36,6 +36,8 @@ def sums_saturate() -> bool:
 def open_session(ort: Any, model: str | bytes, options: Any, providers: Any) -> Any:
     """Open a graph on the CPU so that its products of bytes are exact; raises what ONNX Runtime raises.
 
+    There is no second attempt with the same provider, which would print to standard output.
+
     Args:
         ort: ONNX Runtime's module.
         model: name of a file, or its content.
@@ -43,10 +45,10 @@ def open_session(ort: Any, model: str | bytes, options: Any, providers: Any) -> 
         providers: as ONNX Runtime takes them.
     """
     if not sums_saturate():
-        return ort.InferenceSession(model, options, providers=providers)
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     options.add_session_config_entry(EXACT, "1")
     try:
-        return ort.InferenceSession(model, options, providers=providers)
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:
         # ONNX Runtime's errors have no class of their own.
         if SHARED_WEIGHT not in str(error):
@@ -54,4 +56,4 @@ def open_session(ort: Any, model: str | bytes, options: Any, providers: Any) -> 
     logger.info("a weight is shared by two nodes: computed in float32, for this processor's products of bytes saturate")
     options.add_session_config_entry(EXACT, "0")
     options.add_session_config_entry(UNFUSED, "1")
-    return ort.InferenceSession(model, options, providers=providers)
+    return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
