@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from emo_edge.runtimes import onnx_int8
 from emo_edge.runtimes.onnx import OnnxSession
-from emo_edge.runtimes.onnx_int8 import sums_saturate
+from emo_edge.runtimes.onnx_int8 import open_session, sums_saturate
 from emo_edge.tensors import Tensor, TensorSpec
 
 WIDTH = 64
@@ -81,3 +82,13 @@ def test_large_products_do_not_saturate(twice: bool, tmp_path: Path, monkeypatch
         with OnnxSession(path, [SPEC], [TensorSpec("y", "float32", ("N", WIDTH))], threads=1) as session:
             np.testing.assert_allclose(session.run({"x": x})["y"], expected, rtol=1e-3)
     assert list((tmp_path / "cache" / "emo-edge" / "graphs").glob("*.onnx"))
+
+
+def test_a_failure_prints_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", failing)
+    with pytest.raises(RuntimeError, match="no memory"):
+        open_session(onnxruntime, b"graph", onnxruntime.SessionOptions(), ["CPUExecutionProvider"])
+    assert capsys.readouterr().out == ""
