@@ -15,6 +15,7 @@ from emo_edge.batch.shards import TAR_ENDINGS, parquet_holds_pictures, parquet_i
 from emo_edge.errors import InputError
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, portable_name, unread_reason
 from emo_edge.media.headers.file_signatures import MOVING, kind_of_file
+from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 
@@ -77,6 +78,11 @@ class Listing:
                 if not (stores.exists(source) or (_is_pattern(source) and next(stores.matches(source), None))):
                     raise InputError(f"{unknown_text(source)}: no such file or folder, and no file fits it")
                 continue
+            if _is_pipe(source):
+                raise InputError(
+                    f"{unknown_text(source)}: is a pipe or a device, and a stopped run reads its inputs again: save it "
+                    "as a file"
+                )
             if not os.path.lexists(source) and not (_is_pattern(source) and next(_matches(source), None)):
                 reason = "no file fits" if _is_pattern(source) else "no such file or folder"
                 raise InputError(f"{unknown_text(source)}: {reason}")
@@ -206,6 +212,12 @@ def _reason(path: str) -> str | None:
     if ending.endswith((*TAR_ENDINGS, ".parquet")):
         return IS_SHARD
     return None if _is_moving(path) else unread_reason(Path(path))
+
+
+def _is_pipe(source: str) -> bool:
+    return source == STANDARD_INPUT or (
+        os.path.exists(source) and not os.path.isfile(source) and not os.path.isdir(source)
+    )
 
 
 def _listed_path(home: str, name: str) -> str:

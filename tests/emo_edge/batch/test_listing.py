@@ -112,6 +112,8 @@ def test_a_pattern_in_the_name_of_a_file_is_that_file(tmp_path: Path) -> None:
         ("us:secret@host/x", r"^\*\*\*@host/x: no such file or folder"),
         ("none/*.jpg", r"none/\*.jpg: no file fits"),
         ("rtsp://user:secret@host/1", "rtsp://…: a camera or a stream has no end"),
+        ("-", "-: is a pipe or a device, and a stopped run reads its inputs again: save it as a file"),
+        ("/dev/null", "/dev/null: is a pipe or a device"),
     ],
 )
 def test_a_source_that_is_not_there_is_an_error_before_anything_is_read(source: str, message: str) -> None:
