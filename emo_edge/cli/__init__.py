@@ -9,10 +9,12 @@ import sys
 from pathlib import PurePath
 
 from emo_edge.console.signals import signals_end_at_once
+from emo_edge.machine.blas_threads import limit_blas_threads
 
 
 def main() -> None:
     """Run the program as this process; at any moment a signal ends it with the signal's own exit code."""
+    limit_blas_threads()
     with signals_end_at_once():
         from emo_edge.cli.app import main as program
         from emo_edge.console.interrupts import code_of, end_process
