@@ -63,12 +63,12 @@ emo-tiny on a fake, 2 threads: 8.0 GB, of which 6.0 GB may be used
 a picture, 1 face; 256 positions, 99 of them the prompt; labels rafdb7, a description of 64 tokens
 
 profile   graphs    language  KV cache  activations  engines   needs           labels   answer
-exact     0.017 GB  0.006 GB  0.003 GB  0.006 GB     0.250 GB  0.282 GB  fits  16.2 ms  48 ms
-balanced  0.017 GB  0.003 GB  0.002 GB  0.004 GB     0.250 GB  0.276 GB  fits  15.9 ms  31 ms
-small     0.017 GB  0.002 GB  0.002 GB  0.004 GB     0.250 GB  0.275 GB  fits  15.9 ms  23 ms
+exact     0.017 GB  0.006 GB  0.003 GB  0.006 GB     0.250 GB  0.282 GB  fits  16.0 ms  48 ms
+balanced  0.017 GB  0.003 GB  0.002 GB  0.004 GB     0.250 GB  0.276 GB  fits  15.7 ms  31 ms
+small     0.017 GB  0.002 GB  0.002 GB  0.004 GB     0.250 GB  0.275 GB  fits  15.7 ms  23 ms
 
 stage of exact  GFLOP  weights  activations  bound     ms
-vision          0.228  6.5 MB   22.6 MB      compute   4.10
+vision          0.228  6.5 MB   20.6 MB      compute   3.90
 face            0.215  6.9 MB   61.9 MB      memory    7.36
 connector       0.047  3.5 MB   6.2 MB       memory    1.19
 prefill         0.337  5.6 MB   4.3 MB       compute   3.51
