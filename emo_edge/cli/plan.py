@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -54,8 +55,6 @@ def main(
     Times on "this" come from rates that are measured here with probes, those on any other device from its
     documents: a range, estimated, not measured. Ends with 6 where nothing fits or no profile is fast enough.
     """
-    from pathlib import Path
-
     from emo_edge.assets.packaged import packaged_names
     from emo_edge.cli.packaged_bundle import bundle_directory
     from emo_edge.planning.advice import require_choice

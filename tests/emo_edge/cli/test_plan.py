@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,23 @@ def test_the_whole_plan_of_a_known_shape(plan: Any) -> None:
     assert done.stdout == WHOLE
     assert (done.exit_code, done.stderr) == (0, "")
     assert plan.asked == [(("fp32", "fp16"), {"f16": 1, "q8_0": 7, "q4_k_m": 15}, None)]
+
+
+@pytest.mark.parametrize(
+    ("words", "page", "begin"),
+    [
+        (("emo-llama-7b", "--device", "orin-nano-8gb"), "plan.md", "emo-llama-7b on"),
+        (("emo-llama-7b", "--device", "agx-orin-64gb", "--profile", "small"), "label.md", ""),
+    ],
+)
+def test_the_guides_show_what_is_estimated(plan: Any, words: tuple[str, ...], page: str, begin: str) -> None:
+    text = (Path(__file__).parents[3] / "docs/guides" / page).read_text(encoding="utf-8")
+    printed = plan(*words).stdout
+    if begin:
+        assert printed.partition("\nstage of")[0].rstrip() in text
+    else:
+        (labels,) = re.findall(r"fits  (\S+ to \S+ ms)", printed)
+        assert labels in text
 
 
 def test_one_profile_measures_one_type(plan: Any) -> None:
