@@ -20,7 +20,7 @@ from emo_edge.assets.packaged import packaged_samples
 from emo_edge.benchmarks.measure.machine import machine_section, read_state, watched_state
 from emo_edge.benchmarks.measure.roofline import Roofline, measure_roofline, roofline_of
 from emo_edge.benchmarks.peers import contenders
-from emo_edge.benchmarks.peers.llama_cpp_tools import llama_tools
+from emo_edge.benchmarks.peers.llama_cpp_tools import Tools, llama_tools
 from emo_edge.benchmarks.peers.random_mmproj import ClipShape, write_clip_projector
 from emo_edge.benchmarks.peers.rounds import Contender, child, in_child, section
 from emo_edge.benchmarks.peers.table import FACES, FOUR_FACES, LABEL, OURS, PEERS, UNCACHED, Row, as_json, table
@@ -51,17 +51,15 @@ class PeersConfig:
     clip_layers: int
     question_cache: contenders.Cache
     cmake: tuple[str, ...]
+    programs: bool
+    """Whether llama.cpp's own programs are built and timed."""
 
 
 def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
     """Measure one section after the other, its contenders in alternating rounds."""
     from emo_edge.benchmarks.peers import pytorch
 
-    tools = llama_tools(plan.work, plan.cmake, report)
-    gguf = _gguf(plan)
-    projector = write_clip_projector(plan.work / "clip-random.gguf", gguf, ClipShape(layers=plan.clip_layers))
-    picture, question, threads = _picture(), contenders.mtmd_prompt(Bundle.open(plan.bundle)), plan.threads
-    once, calls = partial(_one, "label"), plan.calls
+    once, threads, calls = partial(_one, "label"), plan.threads, plan.calls
     own = (plan.bundle, plan.device, plan.profile, threads, calls)
     eager = (pytorch.torch_answers, plan.checkpoint, "bfloat16", threads, calls)
     sections: dict[str, dict[str, Contender]] = {
@@ -69,27 +67,36 @@ def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
             **_ours(plan, partial(once, contenders.our_readings, *own)),
             PEERS["torch"]: once(*eager),
             PEERS["kept"]: once(*eager, keep_prefix=True),
-            PEERS["mtmd"]: once(contenders.mtmd_answers, tools.mtmd, gguf, projector, picture, question, threads),
         },
         FOUR_FACES: {
             **_ours(plan, partial(once, contenders.our_readings, *own, faces=FACES)),
             PEERS["torch"]: once(*eager, faces=FACES),
         },
-        "language": {
-            OURS: child(
-                contenders.our_language,
-                plan.bundle,
-                plan.variants["language"],
-                plan.prompt,
-                plan.written,
-                threads,
-                calls,
-            ),
-            PEERS["bench"]: child(contenders.llama_bench, tools.bench, gguf, plan.prompt, plan.written, threads, calls),
-        },
         "vision": _vision(plan),
     }
+    if plan.programs:
+        tools = llama_tools(plan.work, plan.cmake, report)
+        sections[LABEL][PEERS["mtmd"]] = once(*_mtmd(plan, tools))
+        sections["language"] = _language(plan, tools)
     return [row for name, timed in sections.items() for row in section(name, timed, plan.rounds, report)]
+
+
+def _mtmd(plan: PeersConfig, tools: Tools) -> tuple[Any, ...]:
+    """Return how `llama-mtmd-cli` is timed: a random LLaVA of the same language model, asked the same question."""
+    gguf = _gguf(plan)
+    projector = write_clip_projector(plan.work / "clip-random.gguf", gguf, ClipShape(layers=plan.clip_layers))
+    question = contenders.mtmd_prompt(Bundle.open(plan.bundle))
+    return contenders.mtmd_answers, tools.mtmd, gguf, projector, _picture(), question, plan.threads
+
+
+def _language(plan: PeersConfig, tools: Tools) -> dict[str, Contender]:
+    """Return the language model alone, with our runtime and with `llama-bench`."""
+    sizes = plan.prompt, plan.written, plan.threads, plan.calls
+    variant = plan.variants["language"]
+    return {
+        OURS: child(contenders.our_language, plan.bundle, variant, *sizes),
+        PEERS["bench"]: child(contenders.llama_bench, tools.bench, _gguf(plan), *sizes),
+    }
 
 
 def _vision(plan: PeersConfig) -> dict[str, Contender]:
@@ -209,6 +216,7 @@ def _picture() -> Path:
     help="Positions of the question that are computed for each face; the profile's own cache if left out.",
 )
 @click.option("--cmake", multiple=True, metavar="-DNAME=VALUE", help="How llama.cpp's programs are built.")
+@click.option("--programs/--no-programs", default=True, help="Build llama.cpp's own programs, and time them.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every sample there, too.")
 def main(
     bundle: Path,

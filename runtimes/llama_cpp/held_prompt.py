@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.runtimes.base.sessions import CachedQuestion
+from emo_edge.runtimes.llama_cpp.call_times import CallTimes
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.kept_questions import (
     KeptQuestion,
@@ -34,6 +35,7 @@ class HeldPrompt:
         decode: BatchDecoder,
         row: Callable[[int], NDArray[np.float32]],
         token_rows: TokenEmbeddings | None,
+        times: CallTimes,
         *,
         cells: int,
         questions: int,
@@ -48,12 +50,13 @@ class HeldPrompt:
             decode: computes batches.
             row: gives the logits of one position of the last batch.
             token_rows: gives the embeddings of tokens.
+            times: say whether a kept question pays.
             cells: of the attention cache, those of forks among them.
             questions: first sequence of kept questions.
             observed: every row gives logits, else llama.cpp computes the last layer's rest for the last row alone.
         """
         self._native, self._memory, self._decode, self._row = native, memory, decode, row
-        self._token_rows, self._observed, self._cells = token_rows, observed, cells
+        self._token_rows, self._observed, self._cells, self._times = token_rows, observed, cells, times
         self._grid = native.llama_model_rope_type(model) in GRID_ROPES
         self._can_take = keeps_questions(native, model)
         self.questions = QuestionSequences(native, memory, questions)
@@ -109,11 +112,18 @@ class HeldPrompt:
         self._compute(prompt, kept, rows)
         self.prompt, self.logits = prompt.first(rows), np.empty(0, np.float32)
 
-    def rows_to_take(self, prompt: PromptPositions, question: CachedQuestion) -> range:
-        """Return the rows that a prompt may take from a kept question; none where the model does not allow it."""
+    def rows_to_take(self, prompt: PromptPositions, question: CachedQuestion, together: int = 1) -> range:
+        """Return the rows that a prompt may take from a kept question, when so many prompts are computed together.
+
+        There are none where the model does not allow it, or where it takes no less time on this machine.
+        """
         start = len(prompt) - question.length
         taken = range(start + question.head, len(prompt) - question.tail)
-        return taken if self._can_take and start > 0 else range(0)
+        if not self._can_take or start <= 0:
+            return range(0)
+        first = prompt.first_picture_row()
+        cached = [together * rows for rows in (taken.start - first, question.tail) if rows]
+        return taken if self._times.question_pays(cached, together * [len(prompt) - first]) else range(0)
 
     def kept_question(
         self, prompt: PromptPositions, question: CachedQuestion, other: Callable[[], PromptPositions]

@@ -73,6 +73,10 @@ class PromptPositions:
         if picture.grid is not None or not picture.causal:
             self.whole.append(WholePicture(start, len(self.rows), picture.causal))
 
+    def first_picture_row(self) -> int:
+        """Return the index of the first row that is no token; 0 where all are tokens."""
+        return next((index for index, row in enumerate(self.rows) if not isinstance(row, int)), 0)
+
     def first(self, rows: int) -> PromptPositions:
         """Return the first ``rows``, which are fewer than all and cut no picture."""
         whole = [picture for picture in self.whole if picture.stop <= rows]

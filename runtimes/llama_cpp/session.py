@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import ctypes
 import logging
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -27,6 +28,7 @@ from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSession, Sampling, ScoreRequest
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder, branches_after
+from emo_edge.runtimes.llama_cpp.call_times import CallTimes, call_times
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.held_prompt import HeldPrompt
 from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS, keeps_questions, question_key
@@ -41,7 +43,7 @@ from emo_edge.runtimes.llama_cpp.prompt_group import (
     shared_rows,
 )
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.repacking import repacking_pays
+from emo_edge.runtimes.llama_cpp.repacking import CALLS, WHOLE, WHOLE_OR_CACHED, repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.runtimes.llama_cpp.vocabulary import token_ids
@@ -70,6 +72,7 @@ class LlamaSession(LanguageSession):
         gpu_layers: int = 0,
         exact_cache: bool = False,
         small_cache: bool = False,
+        cached_questions: bool = False,
         observer: MatmulInputs | None = None,
     ) -> None:
         """Load the model and set its context up.
@@ -82,6 +85,7 @@ class LlamaSession(LanguageSession):
             gpu_layers: layers computed on the GPU; negative means all.
             exact_cache: keep attention's keys and values in float32, without flash attention.
             small_cache: keep them in q8_0, with flash attention, where they are not to be exact.
+            cached_questions: labels are to take their questions from the cache, where that pays on this machine.
             observer: sees the inputs of all matrices; it takes time.
 
         Raises CheckpointError for an unreadable file, InputError for sizes the model has not, DeviceError when the
@@ -91,8 +95,10 @@ class LlamaSession(LanguageSession):
         check_sizes(native, context_size, max_branches, gpu_layers)
         self._observer = observer
         self._forks = min(max_branches, native.llama_max_parallel_sequences() - 1 - QUESTIONS)
-        self._cells = context_size + FORK_CELLS * self._forks
-        repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, threads or usable_cpus()))
+        # llama.cpp ends the process where a context has fewer cells than sequences.
+        self._cells = max(context_size + FORK_CELLS * self._forks, self._forks + 1 + QUESTIONS)
+        cores, ways = threads or usable_cpus(), WHOLE_OR_CACHED if cached_questions else WHOLE
+        repack = fast_path_is_safe(path) and (gpu_layers != 0 or repacking_pays(path, cores, ways))
         model = _loaded(path, gpu_layers, repack)
         context = None
         try:
@@ -122,6 +128,9 @@ class LlamaSession(LanguageSession):
             self._decode,
             self._finite_row,
             self._token_rows,
+            CallTimes({})
+            if not cached_questions
+            else self._call_times(path, f"{cores} threads, {gpu_layers}, {repack}"),
             cells=self._cells,
             questions=self._forks + 1,
             observed=observer is not None,
@@ -170,6 +179,22 @@ class LlamaSession(LanguageSession):
         if not context:
             raise DeviceError(f"no memory for a context of {self._cells} positions: {native_errors()}")
         return context
+
+    def _call_times(self, path: Path, settings: str) -> CallTimes:
+        return call_times(path, settings, self._call_seconds)
+
+    def _call_seconds(self, rows: int) -> float:
+        """Time a call of so many tokens in the context, which holds nothing yet and nothing afterwards."""
+        rows = min(rows, self._decode.most, self._cells)
+        logits = np.arange(rows) == rows - 1
+        seconds = []
+        for _ in range(CALLS):
+            started = time.perf_counter()
+            self._decode(np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32), np.zeros(rows), logits)
+            self._native.llama_synchronize(self._context)
+            seconds.append(time.perf_counter() - started)
+            self._native.llama_memory_clear(self._memory, True)
+        return min(seconds)
 
     def _prefill(self, chunks: Sequence[Chunk]) -> int:
         self._begin()
@@ -244,7 +269,7 @@ class LlamaSession(LanguageSession):
             if request.question is None or not self._group.can_join(prompt):
                 return []
             prompts.append((prompt, request.question))
-        taken = [self._held.rows_to_take(prompt, question) for prompt, question in prompts]
+        taken = [self._held.rows_to_take(prompt, question, len(prompts)) for prompt, question in prompts]
         if len(prompts) < 2 or not all(taken):
             return []
         self.used = 0

@@ -148,7 +148,10 @@ def _open_on(
         if parts.mmproj and chosen.language:
             chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
         elif vision and connector and parts.language and chosen.language:
-            session = open_language(bundle, parts.language, chosen.language, device, threads, context)
+            cached = chosen.question_cache is not None
+            session = open_language(
+                bundle, parts.language, chosen.language, device, threads, context, cached_questions=cached
+            )
             language = opened.enter_context(session)
             chain = LanguageChain(vision, connector, language)
         engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain, au)
@@ -193,7 +196,8 @@ def open_pictures(
         raise BundleError(f"{bundle.directory}: an mmproj needs a language model")
     prove_bundle(bundle, chosen.language, chosen.vision)
     mmproj = bundle.files(parts.mmproj.variants[chosen.vision])[0]
-    language = open_language(bundle, parts.language, chosen.language, device, threads, context)
+    cached = chosen.question_cache is not None
+    language = open_language(bundle, parts.language, chosen.language, device, threads, context, cached_questions=cached)
     with ExitStack() as opened:
         opened.enter_context(language)
         pictures: PictureEncoder = runtime(PICTURE_RUNTIMES[parts.mmproj.kind])(
@@ -214,8 +218,13 @@ def open_language(
     device: str,
     threads: int | None,
     context: int | None = None,
+    *,
+    cached_questions: bool = False,
 ) -> LanguageSession:
-    """Open a language variant: all of it on a GPU, or on the CPU; an unquantized one with an exact cache."""
+    """Open a language variant: all of it on a GPU, or on the CPU; an unquantized one with an exact cache.
+
+    ``cached_questions`` are those of the profile's question cache, where that pays on this machine.
+    """
     language_header(bundle, variant)
     session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
         bundle.files(component.variants[variant])[0],
@@ -224,5 +233,6 @@ def open_language(
         gpu_layers=-1 if device in GPU_DEVICES else 0,
         exact_cache=variant in UNQUANTIZED,
         small_cache=bundle.manifest.engines.llama.cache == "q8_0",
+        cached_questions=cached_questions,
     )
     return session

@@ -264,6 +264,30 @@ def test_the_whole_command_on_emo_tiny(tiny_bundle: Path, tmp_path: Path, monkey
     assert cached[OURS] and not cached[UNCACHED]
 
 
+@pytest.mark.parametrize("programs", [True, False])
+def test_no_program_is_built_where_none_is_wanted(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: bool
+) -> None:
+    asked: dict[str, set[str]] = {}
+    built: list[Path] = []
+
+    def tools(work: Path, *_: object) -> Tools:
+        built.append(work)
+        return Tools(tmp_path / "bench", tmp_path / "mtmd", "stand-ins")
+
+    def section(name: str, timed: dict[str, object], *_: object) -> list[Row]:
+        asked[name] = set(timed)
+        return []
+
+    monkeypatch.setattr(run, "llama_tools", tools)
+    monkeypatch.setattr(run, "section", section)
+    options = ["--checkpoint", str(packaged_checkpoint()), "--work", str(tmp_path), "--clip-layers", "1"]
+    result = CliRunner().invoke(run.main, [str(tiny_bundle), *options, *([] if programs else ["--no-programs"])])
+    assert result.exit_code == 0, result.output
+    assert bool(built) is programs and ("language" in asked) is programs and (PEERS["mtmd"] in asked[LABEL]) is programs
+    assert {PEERS["torch"], PEERS["kept"]} <= asked[LABEL] and asked[FOUR_FACES] and asked["vision"]
+
+
 def test_builds_of_llama_cpp_beside_our_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours reads a real file; the builds, of minutes each, are stood in for, one of which cannot be made to run."""
     said = program(tmp_path / "bench", BENCH_SAID)

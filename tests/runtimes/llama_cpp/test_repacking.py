@@ -16,12 +16,19 @@ from emo_edge.planning.probes.language import LanguageProbe
 from emo_edge.runtimes.llama_cpp import library, repacking
 from emo_edge.runtimes.llama_cpp import session as llama
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
-from emo_edge.runtimes.llama_cpp.repacking import ANSWERS_NAME, prompt_seconds, repacking_pays
+from emo_edge.runtimes.llama_cpp.repacking import (
+    ANSWERS_NAME,
+    WHOLE,
+    WHOLE_OR_CACHED,
+    Ways,
+    prompt_seconds,
+    repacking_pays,
+)
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 Q4_K_M, F16 = 15, 1
 POINTERS = ctypes.POINTER(ctypes.c_void_p)
-Measure = Callable[[Path, bool, int], float]
+Measure = Callable[[Path, bool, int, Ways], float]
 
 
 @pytest.fixture(scope="module")
@@ -37,51 +44,69 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def takes(plain: float, repacked: float) -> Measure:
-    return lambda path, extra, threads: repacked if extra else plain
+    return lambda path, extra, threads, ways: repacked if extra else plain
 
 
-def never(path: Path, extra: bool, threads: int) -> float:
+def never(path: Path, extra: bool, threads: int, ways: Ways) -> float:
     pytest.fail("measured")
 
 
 @pytest.mark.parametrize(("plain", "repacked", "pays"), [(0.7, 1.0, False), (0.97, 1.0, True), (1.4, 1.0, True)])
 def test_the_faster_way_is_remembered(file: Path, plain: float, repacked: float, pays: bool) -> None:
-    assert repacking_pays(file, 1, takes(plain, repacked)) is pays
-    assert repacking_pays(file, 1, never) is pays
+    assert repacking_pays(file, 1, measure=takes(plain, repacked)) is pays
+    assert repacking_pays(file, 1, measure=never) is pays
 
 
 def test_another_width_is_measured_by_itself(file: Path, tmp_path: Path) -> None:
     other = LanguageProbe(512, 512, 1, Q4_K_M).write(tmp_path / "wide.gguf")
-    assert not repacking_pays(file, 1, takes(0.7, 1.0))
-    assert repacking_pays(other, 1, takes(1.4, 1.0))
+    assert not repacking_pays(file, 1, measure=takes(0.7, 1.0))
+    assert repacking_pays(other, 1, measure=takes(1.4, 1.0))
+
+
+def test_cached_questions_are_measured_by_themselves(file: Path) -> None:
+    asked: list[Ways] = []
+
+    def measure(path: Path, extra: bool, threads: int, ways: Ways) -> float:
+        asked.append(ways)
+        return 1.0 if extra == (ways == WHOLE_OR_CACHED) else 2.0
+
+    assert not repacking_pays(file, 1, measure=measure)
+    assert repacking_pays(file, 1, WHOLE_OR_CACHED, measure)
+    assert asked == [WHOLE, WHOLE, WHOLE_OR_CACHED, WHOLE_OR_CACHED]
+    assert not repacking_pays(file, 1, measure=never) and repacking_pays(file, 1, WHOLE_OR_CACHED, never)
+
+
+def test_the_fastest_way_counts(file: Path) -> None:
+    short, long = (prompt_seconds(file, False, 1, ways) for ways in (((1,), (61,)), ((61, 61, 61),)))
+    assert short < long
 
 
 def test_small_and_unquantized_files_are_not_measured(
     file: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert repacking_pays(LanguageProbe(256, 512, 1, F16).write(tmp_path / "f16.gguf"), 1, never)
+    assert repacking_pays(LanguageProbe(256, 512, 1, F16).write(tmp_path / "f16.gguf"), 1, measure=never)
     monkeypatch.setattr(repacking, "MEASURED_FROM", file.stat().st_size + 1)
-    assert repacking_pays(file, 1, never)
+    assert repacking_pays(file, 1, measure=never)
     assert not cache.exists()
 
 
 def test_a_broken_answer_is_measured_again(file: Path, cache: Path) -> None:
-    assert not repacking_pays(file, 1, takes(0.7, 1.0))
+    assert not repacking_pays(file, 1, measure=takes(0.7, 1.0))
     cache.write_text("{")
-    assert repacking_pays(file, 1, takes(1.4, 1.0))
+    assert repacking_pays(file, 1, measure=takes(1.4, 1.0))
 
 
 def test_where_repacked_weights_do_not_fit_plain_ones_are_read_and_asked_again_next_time(
     file: Path, cache: Path
 ) -> None:
-    def short(path: Path, extra: bool, threads: int) -> float:
+    def short(path: Path, extra: bool, threads: int, ways: Ways) -> float:
         if extra:
             raise DeviceError("not enough memory for the model")
         return 1.0
 
-    assert not repacking_pays(file, 1, short)
+    assert not repacking_pays(file, 1, measure=short)
     assert not cache.exists()
-    assert repacking_pays(file, 1, takes(1.4, 1.0))
+    assert repacking_pays(file, 1, measure=takes(1.4, 1.0))
 
 
 def test_a_real_prompt_is_timed_both_ways(file: Path) -> None:
@@ -111,7 +136,7 @@ def test_a_session_follows_the_answer(file: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(llama, "load_model", watched)
     scores = []
     for pays in (True, False):
-        monkeypatch.setattr(llama, "repacking_pays", lambda path, threads, pays=pays: pays)
+        monkeypatch.setattr(llama, "repacking_pays", lambda path, threads, ways, pays=pays: pays)
         with LlamaSession(file, context_size=64, threads=1) as session:
             session.prefill([list(range(300, 340))])
             scores.append(session.score([[300], [301]]))
