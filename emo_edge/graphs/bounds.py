@@ -112,6 +112,9 @@ class _Run:
         }
         self._settled = {constant.name for constant in graph.constants}
         """Known before the run, and kept for good by engines that compute them while they load."""
+        self._stored = {constant.name for constant in graph.constants}
+        """Weights that lie in the file. No engine computes the float values of all INT8 ones at once, and those are no
+        more than the file's bytes four times."""
         self._last_read = _last_reads(graph)
         self._alive, self._bytes = dict[str, int](), 0
         for port in graph.inputs:
@@ -128,12 +131,14 @@ class _Run:
             made = [_constant_shape(node)]
         else:
             made = output_shapes(node, Reads(shapes, values, self._opset))
-        settled = all(name in self._settled for name in node.inputs if name)
+        weight = node.operator == "DequantizeLinear" and node.inputs[0] in self._stored
+        settled = not weight and all(name in self._settled for name in node.inputs if name)
         for name, shape in zip(node.outputs, made, strict=True):
             self._shapes[name] = shape
             if settled:
                 self._settled.add(name)
-            self._keep(name)
+            if not weight:
+                self._keep(name)
         self._compute(node, shapes, values, made)
         self.cost.operations += _operations(node, shapes, made)
         for name in (*node.inputs, *node.outputs):

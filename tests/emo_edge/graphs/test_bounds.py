@@ -193,6 +193,23 @@ def test_a_plain_graph_is_measured() -> None:
     assert cost.moved == 4 * (4 * 4 * 3 + 2 * 4 * 3)
 
 
+def test_weights_in_int8_count_as_the_file_that_holds_them() -> None:
+    """INT8 of a tower of a billion weights asks for no memory of its own; what is computed of other values does."""
+    weights = {f"w{i}": np.zeros((48, 48), np.int8) for i in range(8)}
+    constants = {**weights, "scale": np.float32(1), "row": np.array([-1, 48])}
+    nodes = [node("DequantizeLinear", f"w{i} scale", f"f{i}") for i in range(8)]
+    nodes += [node("Transpose", "f0", "t0", perm=[1, 0]), node("Reshape", "image row", "x0")]
+    nodes += [node("MatMul", f"x{i} {'t0' if i == 0 else f'f{i}'}", f"x{i + 1}") for i in range(8)]
+    nodes += [node("Identity", "x8")]
+    cost = run_cost(check_graph(model_of(nodes, constants).SerializeToString()), 1)
+    assert cost.peak < 2 * 4 * 48 * 48, "one transposed weight at a time"
+    grown = [node("ConstantOfShape", "size", "w"), node("DequantizeLinear", "w scale", "f"), node("Add", "image f")]
+    value = numpy_helper.from_array(np.zeros(1, np.int8))
+    grown[0].attribute.append(helper.make_attribute("value", value))
+    with pytest.raises(ValueError, match="GB of memory"):
+        check_graph(model_of(grown, {"size": np.array([1 << 30]), "scale": np.float32(1)}).SerializeToString())
+
+
 def test_the_largest_along_an_axis_are_as_many_as_are_asked_for() -> None:
     model = model_of([node("TopK", "image k", "largest place", axis=1), node("Relu", "largest")], {"k": np.array([2])})
     cost = run_cost(check_graph(model.SerializeToString()), 1)
