@@ -52,7 +52,7 @@ class PeersConfig:
     question_cache: contenders.Cache
     cmake: tuple[str, ...]
     programs: bool
-    """Whether llama.cpp's own programs are built and timed."""
+    """llama.cpp's own programs are built and timed, too."""
 
 
 def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:

@@ -103,12 +103,7 @@ def _manifest_in(root: Path) -> Manifest:
 def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterator[str]:
     known = read_cached(VERIFIED_NAME) if use_cache else {}
     verified = {name: entry for name, entry in known.items() if os.path.exists(name)}
-    listed = {file.path for file in manifest.files()}
-    graphs = {
-        variant.files[0].path
-        for component in manifest.components.graphs().values()
-        for variant in component.variants.values()
-    } | {file.path for file in manifest.detector_files}
+    listed, graphs = {file.path for file in manifest.files()}, _graph_paths(manifest)
     for file in manifest.files():
         key = str((root / file.path).absolute())
         try:
@@ -124,6 +119,26 @@ def _file_problems(root: Path, manifest: Manifest, *, use_cache: bool) -> Iterat
             yield f"{file.path}: {problem}"
     if verified != known:
         write_cached(VERIFIED_NAME, verified)
+
+
+def graph_problems(root: Path, manifest: Manifest) -> list[str]:
+    """List the graphs that `Bundle.open` would refuse whatever their hashes are, and why."""
+    listed, graphs, problems = {file.path for file in manifest.files()}, _graph_paths(manifest), []
+    for file in manifest.files():
+        if file.path not in graphs:
+            continue
+        try:
+            problem = _reference_problem(file, sorted(external_locations(root / file.path)), listed)
+            check_graph_file(root / file.path)
+        except ValueError as error:
+            problem = f"no file that a loader may open: {error}"
+        problems += [f"{file.path}: {problem}"] if problem else []
+    return problems
+
+
+def _graph_paths(manifest: Manifest) -> set[str]:
+    variants = [one for graph in manifest.components.graphs().values() for one in graph.variants.values()]
+    return {variant.files[0].path for variant in variants} | {file.path for file in manifest.detector_files}
 
 
 def _verify(

@@ -15,6 +15,7 @@ from emo_edge.bundle.reader import (
     PLAN_NAME,
     Bundle,
     content_problem,
+    graph_problems,
     path_problem,
     read_manifest,
     size_problem,
@@ -168,7 +169,11 @@ class BundleWriter:
         return BundleFile(path=name, size=path.stat().st_size, sha256=sha256_of(path))
 
     def finish(self, manifest: Manifest) -> Bundle:
-        """Write the manifest, drop what it does not name, move everything to the final name and open it."""
+        """Write the manifest, drop what it does not name, move everything to the final name and open it.
+
+        Raises BundleError for a graph that could not be opened, InputError for a place that is taken by now: what was
+        there stays.
+        """
         named = {file.path for file in manifest.files()}
         records = [*self.partial.glob(PLAN_NAME), *self.partial.glob(f"*{FINISHED}")]
         for path in sorted(self.partial.rglob("*")):
@@ -179,6 +184,9 @@ class BundleWriter:
         for path in self.partial.rglob("*"):
             if path.is_file():
                 sync(path)
+        if problems := graph_problems(self.partial, manifest):
+            listing = "\n".join(f"  {problem}" for problem in problems)
+            raise BundleError(f"{self.target}: not written, for no device would open it:\n{listing}")
         try:
             self._check_target()
         except BundleError as error:  # hours may have passed; what was made is kept for the next run

@@ -12,7 +12,7 @@ import click
 from emo_edge.cli.import_gguf import main as gguf
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
-from emo_edge.console.progress import Progress, shown_reports
+from emo_edge.console.progress import Progress, in_megabytes, shown_reports
 from emo_edge.console.terminal import echo
 from emo_edge.export.configs.random_shapes import SHAPES
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 KEEP = "keep"
 DTYPES = (KEEP, "float32", "float16", "bfloat16")
 PATH = click.Path(path_type=Path)
-MEGABYTE = 10**6
 DTYPE = click.option(
     "--dtype", type=NameChoice(DTYPES), default=KEEP, show_default=True, help="Number type of every tensor."
 )
@@ -305,4 +304,4 @@ def _dtype(name: str) -> torch.dtype | None:
 def _shown() -> Iterator[tuple[Callable[[str], None], Progress]]:
     """Yield what gets a line for each step, and what gets the bytes written: a bar, or a line every 10 s."""
     with shown_reports() as reports:
-        yield reports.line, lambda done, total: reports.progress("write, MB", done // MEGABYTE, total // MEGABYTE)
+        yield reports.line, in_megabytes(reports.of("write, MB"))

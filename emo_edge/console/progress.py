@@ -40,6 +40,12 @@ class Reports:
 
 
 QUIET = Reports()
+MEGABYTE = 10**6
+
+
+def in_megabytes(progress: Progress) -> Progress:
+    """Return a progress in bytes that reports in megabytes."""
+    return lambda done, total: progress(done // MEGABYTE, total // MEGABYTE)
 
 
 @contextmanager

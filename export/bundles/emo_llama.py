@@ -14,7 +14,7 @@ from emo_edge.bundle.gguf_types import EXACT, UNQUANTIZED
 from emo_edge.bundle.manifest import BundleFile, Manifest, Profile
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
-from emo_edge.console.progress import QUIET, Reports
+from emo_edge.console.progress import QUIET, Reports, in_megabytes
 from emo_edge.errors import AccuracyGateError
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.detector import own_detector
@@ -152,8 +152,9 @@ class _Export:
         if file_type in WRITTEN_TYPES:
             self._gguf(path, file_type)
         else:
+            source = self._unrounded()
             self.run.reports.progress(f"quantize {file_type}", 0, 1)
-            quantize_gguf(self._unrounded(), path, file_type, known_finite=True)
+            quantize_gguf(source, path, file_type, known_finite=True)
         measured = self._language_distance(path, file_type)
         name = f"language {file_type}"
         if self.run.passes(name, exact_failures(measured) if file_type in EXACT else []):
@@ -184,7 +185,7 @@ class _Export:
             path,
             file_type=file_type,
             name=self.config.provenance.get("name", self.directory.name),
-            progress=self.run.reports.of(f"write {path.name}"),
+            progress=in_megabytes(self.run.reports.of(f"write {path.name}, MB")),
         )
 
     def manifest(self) -> Manifest:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.errors import DeviceError
+from emo_edge.runtimes.base.compute_thread import ComputeThread
 from emo_edge.runtimes.llama_cpp.library import native_errors
 from emo_edge.tensors import Tensor
 
@@ -21,9 +22,9 @@ from emo_edge.tensors import Tensor
 class BatchDecoder:
     """Computes batches in a context; its opener frees that."""
 
-    def __init__(self, native: Any, context: Any) -> None:
-        """Decode in ``context`` with ``native``, llama.cpp's module."""
-        self._native, self._context = native, context
+    def __init__(self, native: Any, context: Any, compute: ComputeThread) -> None:
+        """Decode in ``context`` with ``native``, llama.cpp's module, in the thread ``compute``."""
+        self._native, self._context, self._compute = native, context, compute
         self.most = int(native.llama_n_batch(context))
         """Positions of one batch at most."""
 
@@ -62,6 +63,6 @@ class BatchDecoder:
         batch.seq_id = owner_lists.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(ctypes.c_int32)))
         batch.logits = outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
         native_errors()
-        code = self._native.llama_decode(self._context, batch)
+        code = self._compute(lambda: self._native.llama_decode(self._context, batch))
         if code:
             raise DeviceError(f"llama.cpp could not compute {count} positions (code {code}): {native_errors()}")

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.runtimes.base.sessions import CachedQuestion
-from emo_edge.runtimes.llama_cpp.call_times import CallTimes
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.kept_questions import (
     KeptQuestion,
@@ -17,6 +16,7 @@ from emo_edge.runtimes.llama_cpp.kept_questions import (
     keeps_questions,
     question_key,
 )
+from emo_edge.runtimes.llama_cpp.measured_choices import CallTimes
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, prompt_batches
 from emo_edge.runtimes.llama_cpp.token_embeddings import TokenEmbeddings
 

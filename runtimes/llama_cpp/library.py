@@ -132,6 +132,11 @@ def fast_path_is_safe(path: Path, *, information: str | None = None, command: Se
     return safe
 
 
+def uses_amx(native: Any) -> bool:
+    """Return whether this build of llama.cpp computes repacked weights on the AMX units of this CPU."""
+    return b"AMX_INT8 = 1" in native.llama_print_system_info()
+
+
 @functools.cache
 def _warn_of_amx() -> None:
     """Log, once a process: an export opens llama.cpp six times, a server as often as it is asked to."""

@@ -26,15 +26,23 @@ from numpy.typing import NDArray
 from emo_edge.bundle.question_tokenizer import KEPT_TEXTS
 from emo_edge.errors import DeviceError, EmoEdgeError, InputError
 from emo_edge.machine.cpus import usable_cpus
+from emo_edge.runtimes.base.compute_thread import ComputeThread
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSession, Sampling, ScoreRequest
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder, branches_after
-from emo_edge.runtimes.llama_cpp.call_times import CallTimes, call_times
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.held_prompt import HeldPrompt
 from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS, keeps_questions, question_key
-from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors
+from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors, uses_amx
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
+from emo_edge.runtimes.llama_cpp.measured_choices import (
+    CALLS,
+    WHOLE,
+    WHOLE_OR_CACHED,
+    CallTimes,
+    call_times,
+    repacking_pays,
+)
 from emo_edge.runtimes.llama_cpp.prompt_group import (
     PROMPTS,
     GroupedPrompt,
@@ -43,7 +51,6 @@ from emo_edge.runtimes.llama_cpp.prompt_group import (
     shared_rows,
 )
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
-from emo_edge.runtimes.llama_cpp.repacking import CALLS, WHOLE, WHOLE_OR_CACHED, repacking_pays
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.runtimes.llama_cpp.vocabulary import token_ids
@@ -112,7 +119,8 @@ class LlamaSession(LanguageSession):
         self.model = model
         """llama.cpp's, for a picture encoder that writes its embeddings; valid until `close`."""
         self._context, self._memory = context, native.llama_get_memory(context)
-        self._decode = BatchDecoder(native, context)
+        compute = ComputeThread(repack and uses_amx(native))
+        self._decode = BatchDecoder(native, context, compute)
         self._branches = BranchDecoder(native, self._memory, self._decode, self._finite_row)
         self._vocabulary = native.llama_model_get_vocab(model)
         self._token_rows = token_embeddings(path, native)
@@ -120,7 +128,7 @@ class LlamaSession(LanguageSession):
         self._tokenized = lru_cache(KEPT_TEXTS)(partial(token_ids, native, self._vocabulary))
         self._rows = native.llama_vocab_n_tokens(self._vocabulary)
         self._on_gpu = gpu_layers != 0
-        self._free = weakref.finalize(self, _release, native, context, model)
+        self._free = weakref.finalize(self, _release, native, context, model, compute)
         self._held = HeldPrompt(
             native,
             model,
@@ -377,6 +385,7 @@ def _loaded(path: Path, gpu_layers: int, repack: bool) -> Any:
     return load_model(path, gpu_layers=gpu_layers, extra_buffers=repack and gpu_layers != 0)
 
 
-def _release(native: Any, context: Any, model: Any) -> None:
+def _release(native: Any, context: Any, model: Any, compute: ComputeThread) -> None:
+    compute.close()
     native.llama_free(context)
     native.llama_model_free(model)

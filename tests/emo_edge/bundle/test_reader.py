@@ -402,6 +402,19 @@ def test_nothing_is_overwritten_silently(toy: Path) -> None:
     assert read_manifest(toy) == before
 
 
+def test_a_graph_that_no_device_would_open_replaces_nothing(toy: Path) -> None:
+    before = read_manifest(toy)
+    words = r"not written, for no device would open it:\n  face-fp32.onnx: no file that a loader may open"
+    with pytest.raises(BundleError, match=words), BundleWriter(toy, overwrite=True) as writer:
+        entries = {}
+        for number, name in enumerate(FILES):
+            path = writer.path(name)
+            path.write_bytes(b"\xff" * 100 if name == "face-fp32.onnx" else content_of(number))
+            entries[name] = writer.entry(path).model_dump()
+        writer.finish(Manifest.model_validate(values(entries)))
+    assert Bundle.open(toy).manifest == before
+
+
 def test_an_interrupted_writer_leaves_nothing_under_the_name_and_the_next_one_finishes(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), BundleWriter(tmp_path / "new") as writer:
         writer.path("half.onnx").write_bytes(b"half")

@@ -11,9 +11,9 @@ import pytest
 
 from emo_edge.planning.probes.language import LanguageProbe
 from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, ScoreRequest
-from emo_edge.runtimes.llama_cpp import call_times as times
+from emo_edge.runtimes.llama_cpp import measured_choices
 from emo_edge.runtimes.llama_cpp import session as llama
-from emo_edge.runtimes.llama_cpp.call_times import ANSWERS_NAME, ROWS, CallTimes, call_times
+from emo_edge.runtimes.llama_cpp.measured_choices import CALLS_NAME, TIMED_ROWS, CallTimes, call_times
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 
 WIDTH, Q4_K_M = 256, 15
@@ -28,8 +28,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(times, "MEASURED_FROM", 0)
-    return tmp_path / "emo-edge" / ANSWERS_NAME
+    monkeypatch.setattr(measured_choices, "MEASURED_FROM", 0)
+    return tmp_path / "emo-edge" / CALLS_NAME
 
 
 def never(rows: int) -> float:
@@ -69,13 +69,13 @@ def test_a_file_is_measured_once_and_settings_by_themselves(file: Path, cache: P
     first = call_times(file, "2 threads", measure)
     assert first.seconds(64) == call_times(file, "2 threads", never).seconds(64) == 32.0
     call_times(file, "1 threads", measure)
-    assert asked == 2 * list(ROWS)
+    assert asked == 2 * list(TIMED_ROWS)
     cache.write_text(json.dumps({key: [0.0, -1.0] for key in json.loads(cache.read_text())}))
     assert call_times(file, "2 threads", lambda rows: 1.0).seconds(64) == 1.0, "a broken answer"
 
 
 def test_a_small_file_is_not_measured(file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(times, "MEASURED_FROM", file.stat().st_size + 1)
+    monkeypatch.setattr(measured_choices, "MEASURED_FROM", file.stat().st_size + 1)
     assert call_times(file, "", never).question_pays([9, 1], [1])
     assert not cache.exists()
 
@@ -104,7 +104,7 @@ def test_the_real_calls_are_timed_and_leave_nothing(file: Path, cache: Path) -> 
         assert session.prefill(prompt(1)) == len(SYSTEM) + 9 + len(QUESTION)
         assert np.array_equal(session.score([[300], [301]]), expected)
     (measured,) = json.loads(cache.read_text()).values()
-    assert len(measured) == len(ROWS) and all(value > 0 for value in measured)
+    assert len(measured) == len(TIMED_ROWS) and all(value > 0 for value in measured)
 
 
 def test_a_context_smaller_than_the_sequences_is_no_abort(file: Path) -> None:

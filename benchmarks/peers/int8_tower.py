@@ -1,4 +1,4 @@
-"""INT8 of the image tower at its true size: ``python -m emo_edge.benchmarks.studies.int8_true_size CHECKPOINT BUNDLE``.
+"""INT8 of the image tower at its true size: ``python -m emo_edge.benchmarks.peers.int8_tower CHECKPOINT BUNDLE``.
 
 Ranges come from drawings of one seed, distances from the float32 graph on drawings of another. The weights may be
 random: then sizes, memory and times are real, and no gate of accuracy says anything, so that none is held. The bundle
@@ -55,7 +55,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Study:
-    """What was written, and what it took."""
+    """Figures of the written graph, and the time and memory of each step."""
 
     methods: tuple[Method, ...]
     """The closest first; the first was written."""
@@ -129,11 +129,11 @@ def int8_tower(
 
 
 def _methods(trials: Trials, ranges: ActivationRanges) -> list[Method]:
-    found = []
+    methods = []
     for name in METHODS:
         outputs = trials.using(ranges.thresholds(name)).outputs(())
-        found.append(Method(name, trials.measured(outputs).cosine, centred(trials.reference, outputs)))
-    return sorted(found, key=lambda method: -method.centred_cosine)
+        methods.append(Method(name, trials.measured(outputs).cosine, centred(trials.reference, outputs)))
+    return sorted(methods, key=lambda method: -method.centred_cosine)
 
 
 def with_int8_tower(bundle: Path, checkpoint: Path, out: Path, study: Callable[[Path], Study]) -> Study:
@@ -191,7 +191,7 @@ def table(study: Study) -> str:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle to write, with a profile int8.")
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Keeps the float32 graph; 4 GB at 7B.")
 @click.option("--ranges", default=16, show_default=True, type=click.IntRange(16), help="Drawings for the ranges.")
-@click.option("--measured", default=4, show_default=True, type=click.IntRange(1), help="Other drawings, to measure on.")
+@click.option("--measured", default=4, show_default=True, type=click.IntRange(2), help="Other drawings, to measure on.")
 @click.option("--sensitivity", default=1, show_default=True, type=click.IntRange(0), help="Drawings a block; 0: none.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there, too.")
 def main(

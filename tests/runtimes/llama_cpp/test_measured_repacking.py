@@ -13,10 +13,10 @@ import pytest
 
 from emo_edge.errors import CheckpointError, DeviceError
 from emo_edge.planning.probes.language import LanguageProbe
-from emo_edge.runtimes.llama_cpp import library, repacking
+from emo_edge.runtimes.llama_cpp import library, measured_choices
 from emo_edge.runtimes.llama_cpp import session as llama
 from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe
-from emo_edge.runtimes.llama_cpp.repacking import (
+from emo_edge.runtimes.llama_cpp.measured_choices import (
     ANSWERS_NAME,
     WHOLE,
     WHOLE_OR_CACHED,
@@ -39,7 +39,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(repacking, "MEASURED_FROM", 0)
+    monkeypatch.setattr(measured_choices, "MEASURED_FROM", 0)
     return tmp_path / "emo-edge" / ANSWERS_NAME
 
 
@@ -85,7 +85,7 @@ def test_small_and_unquantized_files_are_not_measured(
     file: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert repacking_pays(LanguageProbe(256, 512, 1, F16).write(tmp_path / "f16.gguf"), 1, measure=never)
-    monkeypatch.setattr(repacking, "MEASURED_FROM", file.stat().st_size + 1)
+    monkeypatch.setattr(measured_choices, "MEASURED_FROM", file.stat().st_size + 1)
     assert repacking_pays(file, 1, measure=never)
     assert not cache.exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from emo_edge.assets.packaged import packaged_checkpoint, packaged_samples
-from emo_edge.benchmarks.studies import int8_true_size
+from emo_edge.benchmarks.peers import int8_tower
 from emo_edge.bundle.reader import Bundle
 from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -17,12 +17,12 @@ from emo_edge.inference.pipeline import EmotionPipeline
 def _asked(bundle: Path, out: Path, *more: str) -> Result:
     work = out.with_name("work")
     arguments = [str(packaged_checkpoint("emo-tiny")), str(bundle), "--out", str(out), "--work", str(work), *more]
-    return CliRunner().invoke(int8_true_size.main, arguments)
+    return CliRunner().invoke(int8_tower.main, arguments)
 
 
 def test_the_bundle_has_a_profile_of_the_tower_in_int8(tiny_bundle: Path, tmp_path: Path) -> None:
     out, kept = tmp_path / "int8.bundle", tmp_path / "int8.json"
-    done = _asked(tiny_bundle, out, "--measured", "1", "--json", str(kept))
+    done = _asked(tiny_bundle, out, "--measured", "2", "--json", str(kept))
     assert done.exit_code == 0, done.output
     figures = json.loads(kept.read_text())
     assert figures["bytes_after"] < 0.5 * figures["bytes_before"]
