@@ -66,7 +66,7 @@ def calibrate_vlm(
     compared = bool(types) or (scored is not None and _has_agreement(old.manifest))
     if compared:
         VlmReference.of(old)  # whose absence is reported before the slow work
-    writer, drawn = BundleWriter(bundle.resolve(), overwrite=True), usable_samples(old, listed, config, reports)
+    writer, drawn = BundleWriter(bundle.resolve(), replaces=old), usable_samples(old, listed, config, reports)
     with writer:
         _link_files(old, writer)
         # The scoring comes first: a quantization is measured with the scoring that the bundle is used with.

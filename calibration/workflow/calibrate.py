@@ -96,7 +96,7 @@ def calibrate(
         config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
     extra.check()
     require_cache("calibration")
-    writer = BundleWriter(bundle.resolve(), overwrite=True)
+    writer = BundleWriter(bundle.resolve(), replaces=old)
     drawn = usable_samples(old, listed, config, reports)
     run: CalibrationRun | LabelRun | UnitRun
     if units_alone:

@@ -19,7 +19,7 @@ from emo_edge.media.headers.orientation import upright
 from emo_edge.media.photos import READERS, read_photo
 from emo_edge.media.pipes import STANDARD_INPUT, read_fifo, read_standard_input
 from emo_edge.media.transparency import over_white, row_bands
-from emo_edge.utils.files import replaced_file
+from emo_edge.storage.output_files import require_free, written_file
 from emo_edge.utils.memory import require_memory
 from emo_edge.utils.opencv import open_cv2
 
@@ -79,11 +79,10 @@ def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> N
         raise InputError(
             f"{path}: cannot write {path.suffix or 'a name without extension'}; use {', '.join(EXTENSIONS)}"
         )
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: is there already; remove it or choose another name")
+    require_free(path, overwrite=overwrite)
     coded = _encoded(path, checked_frame(image))
     try:
-        with replaced_file(path) as partial:
+        with written_file(path, overwrite=overwrite) as partial:
             partial.write_bytes(coded)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
