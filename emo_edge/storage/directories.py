@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from emo_edge.errors import EmoEdgeError
+from emo_edge.errors import CheckpointError, EmoEdgeError
 from emo_edge.storage.locks import FileLock, lock_path
 from emo_edge.storage.renames import exchanged
 from emo_edge.utils.files import partial_path
@@ -125,8 +125,11 @@ def _identity(directory: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def replaced_directory(target: Path) -> Iterator[Path]:
-    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure."""
+def replaced_directory(target: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure.
+
+    Without ``overwrite`` a directory that holds anything by then stays, and CheckpointError is raised.
+    """
     partial = partial_path(target)
     partial.mkdir(parents=True)
     try:
@@ -135,6 +138,8 @@ def replaced_directory(target: Path) -> Iterator[Path]:
         lock.wait()
         with closing(lock):
             restored(target)
+            if not overwrite and target.is_dir() and any(target.iterdir()):
+                raise CheckpointError(f"{target}: another program has written it meanwhile; give another directory")
             old = put_in_place(partial, target)
             if old:
                 shutil.rmtree(old, ignore_errors=True)

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.storage.locks import FileLock, LockedError, lock_path
+from emo_edge.storage.output_paths import require_output
 from emo_edge.storage.renames import rename_new
 from emo_edge.utils.files import partial_path
 
@@ -82,6 +83,22 @@ class OutputFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def claimed_file(target: Path | None, option: str) -> Iterator[OutputFile | None]:
+    """Take the name of a new file that the option ``option`` names; None for none.
+
+    Raises InputError, before the slow work, as `OutputFile` does, and where there is no such folder.
+    """
+    if target is None:
+        yield None
+        return
+    require_output(target)
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"`{option}` {target}: there is no folder {target.parent}; give another name")
+    with OutputFile(target, overwrite=False) as output:
+        yield output
 
 
 def require_free(target: Path, *, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.errors import InputError
+from emo_edge.errors import CheckpointError, InputError
 from emo_edge.storage import directories, renames
 from emo_edge.storage.directories import (
     put_in_place,
@@ -62,6 +62,15 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
         (partial / "half").write_text("half")
         raise RuntimeError
     assert (names(tmp_path), names(target)) == (["a"], ["new"])
+
+
+def test_a_directory_that_another_program_writes_meanwhile_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    with pytest.raises(CheckpointError, match="meanwhile"), replaced_directory(target, overwrite=False) as partial:
+        (partial / "ours").touch()
+        target.mkdir()
+        (target / "theirs").touch()
+    assert (names(tmp_path), names(target)) == (["a"], ["theirs"])
 
 
 def test_the_names_of_two_directories_are_exchanged(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.storage import renames
 from emo_edge.storage.locks import FileLock, lock_path
-from emo_edge.storage.output_files import OutputFile, new_file, written_file
+from emo_edge.storage.output_files import OutputFile, claimed_file, new_file, written_file
 from emo_edge.storage.renames import rename_new
 
 KINDS = ["one step", "links", "two steps"]
@@ -145,6 +145,23 @@ def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:
         partial.write_text("ours")
         (tmp_path / "b").write_text("theirs")
     assert (names(tmp_path), (tmp_path / "b").read_text()) == (["a", "b"], "theirs")
+
+
+def test_a_file_of_an_option_is_claimed_before_the_slow_work(tmp_path: Path) -> None:
+    with claimed_file(None, "report") as output:
+        assert output is None
+    with pytest.raises(InputError, match=r"`report` .* there is no folder"), claimed_file(tmp_path / "no/a", "report"):
+        pass
+    (tmp_path / "there").touch()
+    with pytest.raises(InputError, match="is there already"), claimed_file(tmp_path / "there", "report"):
+        pass
+    with claimed_file(tmp_path / "a", "report") as output:
+        assert output is not None
+        with pytest.raises(InputError, match="another run is writing it"), claimed_file(tmp_path / "a", "report"):
+            pass
+        output.partial.write_text("report")
+        output.finish()
+    assert names(tmp_path) == ["a", "there"]
 
 
 def test_the_lock_of_a_name_is_the_one_of_every_command(tmp_path: Path) -> None:
