@@ -116,7 +116,7 @@ def _bmp_alpha(data: bytes, header: int, compression: int) -> bool:
 _WEBP_ALPHA = 0x10
 """Of the flags of a VP8X chunk."""
 _READERS: dict[str | None, Callable[[bytes, int], ImageHeader]] = {
-    "JPEG": lambda data, max_pixels: jpeg_header(data),
+    "JPEG": jpeg_header,
     "PNG": png_header,
     "WebP": _webp,
     "BMP": _bmp,

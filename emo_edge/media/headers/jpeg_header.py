@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from emo_edge.media.headers.image_header import BrokenImageError, ImageHeader, cut_off, too_many
+from emo_edge.media.headers.image_header import BrokenImageError, ImageHeader, check_size, cut_off, too_many
 from emo_edge.media.headers.orientation import exif_orientation
 
 MOST_SEGMENTS = 10_000
@@ -25,8 +25,8 @@ _USUAL = (0xC0, 0xC1, 0xC2)
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 
 
-def jpeg_header(data: bytes) -> ImageHeader:
-    """Read the header; raise BrokenImageError for a JPEG that is cut off, or costs more than its pixels justify."""
+def jpeg_header(data: bytes, max_pixels: int) -> ImageHeader:
+    """Read the header; raise BrokenImageError for a JPEG that is cut off, too large, or costs more than its pixels."""
     width = height = scans = 0
     orientation: int | None = None
     end, declares_others = 0, False
@@ -44,6 +44,7 @@ def jpeg_header(data: bytes) -> ImageHeader:
             declares_others = True
         elif marker == 0xE1 and orientation is None and payload.startswith(b"Exif\0\0"):
             orientation = exif_orientation(payload)
+    check_size("JPEG", width, height, max_pixels)
     if scans * width * height > MOST_WORK:
         raise BrokenImageError(
             f"this JPEG goes over its {width}x{height} pixels {scans:,} times, more than any program writes: "
