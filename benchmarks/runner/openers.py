@@ -15,15 +15,19 @@ from emo_edge.benchmarks.workload.samples import PreparationJob, prepared_row
 from emo_edge.benchmarks.workload.workers import computed
 from emo_edge.bundle.reader import Bundle
 from emo_edge.inference.detectors import chosen_detector
-from emo_edge.machine.cpus import usable_cpus
+from emo_edge.machine.cpus import usable_cpus, worker_threads
 
 
 def preparers(
     bundle: Bundle, plan: BenchConfig, *, cut: bool
 ) -> Callable[[Iterable[PreparationJob]], Iterator[Row]] | None:
-    """Return what prepares samples in the plan's workers; None for one, which is this process."""
+    """Return what prepares samples in the plan's workers; None for one, which is this process.
+
+    More workers than CPUs are a warning.
+    """
     if plan.workers == 1:
         return None
+    worker_threads(plan.workers, usable_cpus())
     return partial(computed, partial(_open_detector, bundle.directory, plan, cut), workers=plan.workers)
 
 
@@ -36,7 +40,7 @@ def readers(
     """
     if workers == 1:
         return None
-    own = replace(options, threads=options.threads or max(1, usable_cpus() // workers))
+    own = replace(options, threads=options.threads or worker_threads(workers, usable_cpus()))
     return partial(computed, partial(_open_target, bundle.directory, name, own), workers=workers)
 
 

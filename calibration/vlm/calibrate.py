@@ -23,6 +23,7 @@ from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.metrics.gates import FIGURES
+from emo_edge.storage.output_files import claimed_file
 from emo_edge.utils.suggestions import did_you_mean
 
 
@@ -66,21 +67,24 @@ def calibrate_vlm(
     compared = bool(types) or (scored is not None and _has_agreement(old.manifest))
     if compared:
         VlmReference.of(old)  # whose absence is reported before the slow work
-    writer, drawn = BundleWriter(bundle.resolve(), overwrite=True), usable_samples(old, listed, config, reports)
-    with writer:
-        _link_files(old, writer)
-        # The scoring comes first: a quantization is measured with the scoring that the bundle is used with.
-        fit = _fitted(old, scored, drawn, config, threads, reports) if scored else None
-        manifest = old.manifest.model_copy(update={"scoring": fit.scoring}) if fit else old.manifest
-        if compared:
-            run = VlmRun(VlmReference.of(Bundle(old.directory, manifest)), drawn, config, threads, reports)
-            manifest = with_types(run, types, choices.keep_imatrix, writer) if types else manifest
-            manifest = measured_again(run, manifest, writer) if manifest.scoring != old.manifest.scoring else manifest
-        if config.detector:
-            manifest = with_detector(manifest, stored_detector(writer, config.detector))
-        if scored and fit:
-            manifest = _with_evidence(manifest, scored, fit)
-        return writer.finish(Manifest.model_validate(manifest.model_dump()))
+    with claimed_file(choices.keep_imatrix, "keep_imatrix") as kept:
+        writer, drawn = BundleWriter(bundle.resolve(), replaces=old), usable_samples(old, listed, config, reports)
+        with writer:
+            _link_files(old, writer)
+            # The scoring comes first: a quantization is measured with the scoring that the bundle is used with.
+            fit = _fitted(old, scored, drawn, config, threads, reports) if scored else None
+            manifest = old.manifest.model_copy(update={"scoring": fit.scoring}) if fit else old.manifest
+            if compared:
+                run = VlmRun(VlmReference.of(Bundle(old.directory, manifest)), drawn, config, threads, reports)
+                manifest = with_types(run, types, kept, writer) if types else manifest
+                manifest = (
+                    measured_again(run, manifest, writer) if manifest.scoring != old.manifest.scoring else manifest
+                )
+            if config.detector:
+                manifest = with_detector(manifest, stored_detector(writer, config.detector))
+            if scored and fit:
+                manifest = _with_evidence(manifest, scored, fit)
+            return writer.finish(Manifest.model_validate(manifest.model_dump()))
 
 
 def _requested_types(bundle: Bundle, config: CalibrationConfig, choices: VlmChoices) -> tuple[str, ...]:

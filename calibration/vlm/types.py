@@ -29,6 +29,7 @@ from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.profiles import PROFILE_OF
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.metrics.gates import FIGURES, profile_gate
+from emo_edge.storage.output_files import OutputFile
 from emo_edge.utils.files import require_disk_space
 
 STATISTICS = "statistics.imatrix.gguf"
@@ -70,7 +71,7 @@ class VlmRun(SplitSamples):
         ).probabilities
 
 
-def with_types(run: VlmRun, types: Sequence[str], keep_imatrix: Path | None, writer: BundleWriter) -> Manifest:
+def with_types(run: VlmRun, types: Sequence[str], kept: OutputFile | None, writer: BundleWriter) -> Manifest:
     """Make, measure and gate each type; those that hold their gate stay, and so does what the bundle had before.
 
     Raises AccuracyGateError where a type fails its gate and ``config.strict`` asks for all, or where none holds.
@@ -79,7 +80,7 @@ def with_types(run: VlmRun, types: Sequence[str], keep_imatrix: Path | None, wri
     manifest = reference.bundle.manifest
     require_known_figures(run.config, run.truth, manifest)
     require_disk_space(writer.partial, len(types) * reference.model.stat().st_size)
-    statistics = _statistics(run, keep_imatrix, writer)
+    statistics = _statistics(run, kept, writer)
     failures: list[str] = []
     for name in types:
         run.reports.progress(f"quantize {name}", 0, 1)
@@ -125,13 +126,14 @@ def with_profile(manifest: Manifest, name: str, profile: Profile) -> Manifest:
     return manifest.model_copy(update={"profiles": {**manifest.profiles, name: profile}})
 
 
-def _statistics(run: VlmRun, keep: Path | None, writer: BundleWriter) -> Path:
+def _statistics(run: VlmRun, kept: OutputFile | None, writer: BundleWriter) -> Path:
     dataset, progress = f"{len(run.collected)} samples of a calibration", run.reports.of("statistics")
     imatrix = run.reference.statistics(run.collected, run.config.labels, dataset, run.threads, progress)
     path = writer.path(STATISTICS)
     write_imatrix(imatrix, path)
-    if keep:
-        shutil.copyfile(path, keep)
+    if kept:
+        shutil.copyfile(path, kept.partial)
+        kept.finish()
     return path
 
 

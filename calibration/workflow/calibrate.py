@@ -26,7 +26,8 @@ from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.origin import require_origin
 from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig, LabelNetworkConfig
-from emo_edge.storage.output_paths import require_cache, require_output
+from emo_edge.storage.output_files import OutputFile, claimed_file
+from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.files import write_json
 
 
@@ -38,14 +39,6 @@ class ExtraFiles:
     """Importance statistics."""
     report: Path | None = None
     """Everything measured, INT8 plans node by node among it, as JSON."""
-
-    def check(self) -> None:
-        """Raise InputError for a file that is already there, whose folder is not, or that cannot be written."""
-        for field, path in (("keep_imatrix", self.keep_imatrix), ("report", self.report)):
-            if path:
-                require_output(path)
-            if path and (path.exists() or not path.parent.is_dir()):
-                raise InputError(f"`{field}` {path}: already there, or its folder is not; give another name")
 
     def require_no_imatrix(self) -> None:
         """Raise InputError for statistics of a language model that the bundle does not have."""
@@ -94,9 +87,27 @@ def calibrate(
         extra.require_no_imatrix()
     else:
         config = config.checked(old, EmoLlamaConfig.from_pretrained(checkpoint))
-    extra.check()
     require_cache("calibration")
-    writer = BundleWriter(bundle.resolve(), overwrite=True)
+    with (
+        claimed_file(extra.keep_imatrix, "keep_imatrix") as imatrix,
+        claimed_file(extra.report, "report") as report,
+    ):
+        return _calibrated(old, checkpoint, listed, config, imatrix, report, threads, reports)
+
+
+def _calibrated(
+    old: Bundle,
+    checkpoint: Path,
+    listed: Callable[[], Sequence[Sample]],
+    config: CalibrationConfig,
+    imatrix: OutputFile | None,
+    report: OutputFile | None,
+    threads: int | None,
+    reports: Reports,
+) -> Bundle:
+    labels_alone = bool(old.manifest.face_labels.expression)
+    units_alone = old.manifest.components.au is not None and old.manifest.components.face is None
+    writer = BundleWriter(old.directory.resolve(), replaces=old)
     drawn = usable_samples(old, listed, config, reports)
     run: CalibrationRun | LabelRun | UnitRun
     if units_alone:
@@ -108,11 +119,13 @@ def calibrate(
     with writer:
         language = language_variants(run, writer) if isinstance(run, CalibrationRun) else []
         variants = NewVariants(graph_variants(run, writer), language)
-        if extra.keep_imatrix and isinstance(run, CalibrationRun):
-            shutil.copyfile(run.importance, extra.keep_imatrix)
+        if imatrix and isinstance(run, CalibrationRun):
+            shutil.copyfile(run.importance, imatrix.partial)
+            imatrix.finish()
         manifest = calibrated_manifest(run, writer, variants)
-        if extra.report:
-            write_json(extra.report, calibration_report(manifest, drawn.skipped, variants))
         calibrated = writer.finish(manifest)
     shutil.rmtree(run.work, ignore_errors=True)
+    if report:
+        write_json(report.partial, calibration_report(manifest, drawn.skipped, variants))
+        report.finish()
     return calibrated

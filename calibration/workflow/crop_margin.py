@@ -93,7 +93,7 @@ def fit_crop_margin(
     old = Bundle.open(bundle)
     if config.labels not in old.manifest.label_sets:
         raise InputError(f"`labels` {config.labels}: choose from {', '.join(old.manifest.label_sets) or 'none'}")
-    writer = BundleWriter(bundle.resolve(), overwrite=True)
+    writer = BundleWriter(bundle.resolve(), replaces=old)
     drawn = drawn_samples(old, lambda: [replace(sample, box=None) for sample in listed()], config, reports)
     truth = _truth(drawn.samples, config, old.manifest)
     detector = config.detector.name if config.detector else old.manifest.detector

@@ -18,6 +18,7 @@ from emo_edge.batch.losses import AHEAD, Chunk, after_loss, next_chunk
 from emo_edge.batch.reader import ReadChunk
 from emo_edge.console.children import safe_path
 from emo_edge.errors import DeviceError
+from emo_edge.machine.cpus import worker_threads
 from emo_edge.rendering.tables.rows import TableSetup
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
 
@@ -88,7 +89,7 @@ class LocalEngine:
         """
         self.count = workers or (1 if config.device in GPU_DEVICES else usable)
         self._chosen = workers is not None
-        threads = config.threads or max(1, usable // self.count)
+        threads = config.threads or worker_threads(self.count, usable)
         self._config = LabelConfig(**{**vars(config), "threads": threads})
         self._workers: list[_Worker] = []
         self._setup: TableSetup | None = None

@@ -164,6 +164,29 @@ def _verify(
     return problem, {"signature": signature, "opens": opens}
 
 
+def changed_files(root: Path, manifest: Manifest) -> list[str]:
+    """List the files of a manifest that are there with another content than it says; a missing one is none.
+
+    A file that was verified and has not been written since is not hashed again. Raises OSError for one that cannot be
+    read.
+    """
+    known = read_cached(VERIFIED_NAME)
+    changed = []
+    for file in manifest.files():
+        path = root / file.path
+        if os.path.lexists(path) and not _was_verified(path, file, known.get(str(path.absolute()))):
+            problem = path_problem(root, path) or size_problem(path, file) or content_problem(path, file)
+            changed += [file.path] if problem else []
+    return changed
+
+
+def _was_verified(path: Path, file: BundleFile, known: Any) -> bool:
+    signature = known.get("signature") if isinstance(known, dict) else None
+    return not path.is_symlink() and any(
+        signature == [CHECKS, file.sha256, is_graph, *_signature(path)] for is_graph in (True, False)
+    )
+
+
 def _are_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 

@@ -29,6 +29,7 @@ from emo_edge.bundle.prompts import (
 )
 from emo_edge.bundle.tasks.section import AffectiveTask, TaskName
 from emo_edge.errors import BundleError
+from emo_edge.metrics.figure_bounds import figure_checks
 from emo_edge.metrics.label_agreement import interval_checks
 from emo_edge.taxonomy import FACS_UNITS
 from emo_edge.tensors import TensorSpec
@@ -67,12 +68,12 @@ DETECTOR_FILES = {"mtcnn": 3, "yunet": 1}
 
 
 def _whole_intervals(figures: dict[str, float]) -> dict[str, float]:
-    require(*interval_checks(figures))
+    require(*interval_checks(figures), *figure_checks(figures))
     return figures
 
 
 Evidence = Annotated[Figures, AfterValidator(_whole_intervals)]
-"""Measured figures by name; an interval has both its ends."""
+"""Measured figures by name, inside their bounds; an interval has both its ends."""
 
 
 class BundleFile(Section):

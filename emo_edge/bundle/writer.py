@@ -14,6 +14,7 @@ from emo_edge.bundle.reader import (
     FINISHED,
     PLAN_NAME,
     Bundle,
+    changed_files,
     content_problem,
     graph_problems,
     path_problem,
@@ -37,18 +38,27 @@ class BundleWriter:
     writer clears what the last one left, but for the variants that one of the same plan had finished.
     """
 
-    def __init__(self, target: str | Path, *, overwrite: bool = False, plan: str | None = None) -> None:
+    def __init__(
+        self,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        plan: str | None = None,
+        replaces: Bundle | None = None,
+    ) -> None:
         """Claim a name.
 
         Args:
             target: the bundle.
             overwrite: whether a bundle there is replaced as a whole.
+            replaces: the bundle there that the new one is made of; another that has taken its place stays.
             plan: identifies this bundle among those of the same name; None keeps nothing of a stopped writer.
 
         Raises InputError for a place that cannot be written, BundleError for one that is taken.
         """
         require_output(Path(target))
-        self.target, self.plan, self.overwrite = Path(target).absolute(), plan, overwrite
+        self.target, self.plan, self.overwrite = Path(target).absolute(), plan, overwrite or replaces is not None
+        self._replaces = replaces
         self.finished: dict[str, Variant] = {}
         """Variants of a stopped writer of the same plan, by the name they were recorded under."""
         self.partial = self.target.with_name(f".{self.target.name}.partial")
@@ -80,12 +90,17 @@ class BundleWriter:
                 f"{self.target}: already there, and no bundle of ours: {error}; give another name"
             ) from error
         ours = {MANIFEST_NAME, *(file.path for file in manifest.files())}
+        if self._replaces is not None and manifest != self._replaces.manifest:
+            raise BundleError(f"{self.target}: another run has replaced it since this one read it: start again")
         others = sorted(set(entries_below(self.target)) - ours)
-        if others:
-            names = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
-            raise BundleError(
-                f"{self.target}: holds files that are not the bundle's: {names}; move them, or give another name"
-            )
+        changed = [] if others else changed_files(self.target, manifest)
+        for kind, names in (("holds files that are not the bundle's", others), ("was changed since", changed)):
+            if names:
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                raise BundleError(
+                    f"{self.target}: {kind}: {', '.join(names[:NAMED])}{more}; move or remove them, or give another "
+                    "name"
+                )
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

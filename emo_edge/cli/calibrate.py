@@ -176,7 +176,6 @@ def _calibrate_vlm(
 
     if checkpoint is not None or extra.report or config.target is not None:
         raise InputError("a bundle of import gguf has no use for `checkpoint`, `report`, `target_size` and `target_kl`")
-    extra.check()
     choices = VlmChoices(fit_scoring, extra.keep_imatrix)
     with shown_reports() as reports:
         calibrate_vlm(bundle, samples, config, choices, threads=threads, reports=reports)

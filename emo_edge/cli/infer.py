@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +146,10 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
         pipeline.check(request)
         screen = _Screen(open_writer(output, pipeline, request, compact=options["compact"]), status)
         results = read_sources(pipeline, sources, request, sampling, screen.progress)
-        drawer = None
-        if drawn:
-            target, overwrite = options["draw"], options["overwrite"]
-            drawer = Drawer(target, sources, pipeline.detector, overwrite=overwrite, report=screen.note)
-        with _table(pipeline, request, sampling, options) as table:
+        with (
+            _drawer(pipeline, sources, options, screen) as drawer,
+            _table(pipeline, request, sampling, options) as table,
+        ):
             code = _print_all(results, drawer, table, screen)
         purpose = pipeline.manifest.provenance.get("purpose")
         if purpose and screen.faces and not screen.writer.has_settings:
@@ -181,6 +180,15 @@ def _check_order(bundle: Path) -> None:
         raise InputError(f"{shown}: no bundle; the bundle comes before the sources")
 
 
+def _drawer(
+    pipeline: EmotionPipeline, sources: tuple[str, ...], options: dict[str, Any], screen: _Screen
+) -> AbstractContextManager[Drawer | None]:
+    """Open the drawings that the options name."""
+    if options["draw"] is None:
+        return nullcontext()
+    return Drawer(options["draw"], sources, pipeline.detector, overwrite=options["overwrite"], report=screen.note)
+
+
 def _table(
     pipeline: EmotionPipeline, request: Request, sampling: ClipSampling, options: dict[str, Any]
 ) -> AbstractContextManager[TableOutput | None]:
@@ -190,14 +198,18 @@ def _table(
     limits = {name: options[name] for name in ("min_score", "min_face", "max_faces")}
     limits |= {"whole_crops": _reads_whole_crops(options)}
     limits |= {"face_box": options["face_box"]} if options["face_box"] else {}
-    return TableOutput(options["table"], table_setup(pipeline, request, sampling, limits))
+    return TableOutput(
+        options["table"], table_setup(pipeline, request, sampling, limits), overwrite=options["overwrite"]
+    )
 
 
 def _print_all(
     results: Iterable[SourceResult], drawer: Drawer | None, table: TableOutput | None, screen: _Screen
 ) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
-    with last_words(table.discard) if table else nullcontext():
+    with ExitStack() as stack:
+        for output in filter(None, (table, drawer)):
+            stack.enter_context(last_words(output.discard))
         return _print_results(results, drawer, table, screen)
 
 

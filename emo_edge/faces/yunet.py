@@ -44,7 +44,7 @@ class YuNetDetector:
                 self._network = cv2.FaceDetectorYN.create(name, "", (320, 320), score_threshold=min_score)
                 self.detect(np.zeros((320, 320, 3), np.uint8))
             except cv2.error as error:
-                reason = str(error.err or error).strip().replace(name, path.name)
+                reason = " ".join(str(error.err or error).split()).replace(name, path.name)
                 raise InputError(f"{path}: not a YuNet model in ONNX that OpenCV can run ({reason})") from error
 
     def detect(self, frame: Image) -> list[DetectedFace]:

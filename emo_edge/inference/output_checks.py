@@ -10,15 +10,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from emo_edge.bundle.manifest import UNIT_INTENSITY, VALUES
+from emo_edge.bundle.manifest import FACE_TOKENS, LABEL_LOGITS, UNIT_INTENSITY, UNIT_PRESENCE, VALUES
 from emo_edge.bundle.prompts import ValueRange
 from emo_edge.errors import BundleError, DeviceError, EmoEdgeError
 from emo_edge.tensors import Tensor
 
 BASELINE_DEVICE = "cpu"
 """Every other device is compared with it, so what it computes is the bundle's own."""
-LARGEST = {"landmarks": 3.0, "pose": math.pi, UNIT_INTENSITY: 5.0}
-"""Largest magnitude by output: a landmark lies in the crop, [-1, 1], or one crop beside it; pose is in radians."""
+LARGEST = {
+    "landmarks": 3.0,
+    "pose": math.pi,
+    UNIT_INTENSITY: 5.0,
+    **dict.fromkeys(("attributes", "visibility", "age", "gender", "race", UNIT_PRESENCE, LABEL_LOGITS), 65504.0),
+    **dict.fromkeys(("visual_tokens", FACE_TOKENS), 65504.0),
+}
+"""Largest magnitude by output: a landmark lies in the crop, [-1, 1], or one crop beside it; pose is in radians. Logits
+and embeddings fit into float16, as those of every checkpoint do: the language model's norms hide larger ones."""
 ROUNDING = 1e-6
 
 

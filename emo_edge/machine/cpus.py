@@ -6,6 +6,8 @@ half a CPU, two threads took 10.6 times as long as without a quota, one thread 1
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any
 from emo_edge.machine.control_groups import group_folders
 from emo_edge.utils.processes import read_number, read_text
 
+logger = logging.getLogger(__name__)
 ROOT = Path("/")
 
 
@@ -51,6 +54,22 @@ def limited_cpus() -> int | None:
     """Return `usable_cpus` where that is less than the machine has; None leaves an engine its own choice."""
     limits = read_cpu_limits()
     return limits.usable if limits.usable < limits.online else None
+
+
+def worker_threads(workers: int, usable: int) -> int:
+    """Return the threads of each of some worker processes, so that all together are no more than the usable CPUs.
+
+    One is the least: more workers than CPUs are a warning, once.
+    """
+    if workers > usable:
+        _warn_of_workers(workers, usable)
+    return max(1, usable // workers)
+
+
+@functools.cache
+def _warn_of_workers(workers: int, usable: int) -> None:
+    cpus = "1 usable CPU" if usable == 1 else f"{usable} usable CPUs"
+    logger.warning("%d workers on %s: more are no faster, and each holds a model of its own in memory", workers, cpus)
 
 
 def limit_torch_threads() -> None:

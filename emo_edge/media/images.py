@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,18 @@ from numpy.typing import NDArray
 from emo_edge.console.native_messages import without_native_messages
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media.crops import Image, checked_frame
-from emo_edge.media.headers.file_signatures import file_kind
+from emo_edge.media.headers.file_signatures import HEAD_BYTES, STILL, file_kind
 from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, ImageHeader
 from emo_edge.media.headers.image_headers import MAX_PIXELS, read_header
 from emo_edge.media.headers.orientation import upright
 from emo_edge.media.photos import READERS, read_photo
 from emo_edge.media.pipes import STANDARD_INPUT, read_fifo, read_standard_input
 from emo_edge.media.transparency import over_white, row_bands
-from emo_edge.utils.files import replaced_file
+from emo_edge.storage.output_files import require_free, written_file
 from emo_edge.utils.memory import require_memory
 from emo_edge.utils.opencv import open_cv2
 
+logger = logging.getLogger(__name__)
 MAX_BYTES = 64 * 1024 * 1024
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Formats that are written."""
@@ -31,8 +33,9 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image:
     """Read a picture as uint8 RGB [H, W, 3], turned upright by its Exif orientation.
 
-    JPEG, PNG, WebP and BMP are always read; TIFF (its first page), GIF, AVIF and HEIC with the extra ``photos``. The
-    content decides the format, not the extension. Size limits hold before a pixel is decoded; a pixel of a JPEG, PNG,
+    JPEG, PNG, WebP and BMP are always read; TIFF, GIF, AVIF and HEIC with the extra ``photos``. The content decides
+    the format, not the extension. Of a file of several pictures the first one is read, of a HEIC the main one, and a
+    warning says so; animations are refused. Size limits hold before a pixel is decoded; a pixel of a JPEG, PNG,
     WebP or BMP that is decoded to more than three bytes counts for more. Grey, palette and CMYK
     become RGB, 16 bits are rounded to 8, and transparent pixels of every format are laid over white, as a viewer shows
     them, because the colour hidden below them is arbitrary; a BMP's fourth byte is transparency only where its header
@@ -53,18 +56,21 @@ def image_from_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
     try:
         if not data:
             raise BrokenImageError(f"is empty (0 bytes): {AGAIN}")
-        return _read(data, max_pixels)
+        return _read(data, name, max_pixels)
     except BrokenImageError as error:
         raise InputError(f"{name}: {error}") from error
     except MissingExtraError as error:
         raise MissingExtraError(f"{name}: {error}") from error
 
 
-def _read(data: bytes, max_pixels: int) -> Image:
+def _read(data: bytes, name: str, max_pixels: int) -> Image:
     kind = file_kind(data)
     if kind in READERS:
-        return read_photo(data, kind, max_pixels)
+        return read_photo(data, kind, name, max_pixels)
     header = read_header(data, max_pixels)
+    if header.end is not None and file_kind(data[header.end :][:HEAD_BYTES]) in STILL:
+        advice = "; under a name that ends in .mjpeg it is read as a video" if kind == "JPEG" else ""
+        logger.warning("%s: several pictures, one after the other: the first one is read%s", name, advice)
     return upright(_decoded(header), header.orientation)
 
 
@@ -79,11 +85,10 @@ def write_image(path: str | Path, image: Image, *, overwrite: bool = False) -> N
         raise InputError(
             f"{path}: cannot write {path.suffix or 'a name without extension'}; use {', '.join(EXTENSIONS)}"
         )
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: is there already; remove it or choose another name")
+    require_free(path, overwrite=overwrite)
     coded = _encoded(path, checked_frame(image))
     try:
-        with replaced_file(path) as partial:
+        with written_file(path, overwrite=overwrite) as partial:
             partial.write_bytes(coded)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

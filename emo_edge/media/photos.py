@@ -28,12 +28,14 @@ RAW_TAGS = (50706, 50721)
 """Of TIFF: DNGVersion, ColorMatrix1."""
 SUBFILE_TYPE, REDUCED = 254, 1
 """TIFF's NewSubfileType and its bit for a smaller copy of a picture that lies elsewhere in the file."""
+NEXT_GIF = (b";GIF87a", b";GIF89a")
+"""The end of a GIF and the beginning of another."""
 MOST_TILES = 20_000
 """Strips or tiles of a TIFF that Pillow decodes one by one; 64 megapixels in tiles of 64x64 are 15,625."""
 
 
-def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
-    """Decode a ``kind`` of `READERS` as uint8 RGB [H, W, 3], upright; the first page of several.
+def read_photo(data: bytes, kind: str, name: str, max_pixels: int) -> Image:
+    """Decode a ``kind`` of `READERS` as uint8 RGB [H, W, 3], upright; of several pictures one, with a warning.
 
     Raises BrokenImageError for what is damaged, too large or no single picture, MissingExtraError without the extra.
     """
@@ -43,7 +45,10 @@ def read_photo(data: bytes, kind: str, max_pixels: int) -> Image:
             warnings.simplefilter("ignore")
             photo = READERS[kind](data)
             check_size(kind, photo.width, photo.height, max_pixels)
-            return frame_from_pillow(photo.decoded())
+            frame = frame_from_pillow(photo.decoded())
+        if photo.notice:
+            logger.warning("%s: %s", name, photo.notice)
+        return frame
     except (BrokenImageError, MissingExtraError):
         raise
     except ImportError as error:
@@ -73,6 +78,8 @@ class Photo(NamedTuple):
     height: int
     decoded: Callable[[], Any]
     """Returns a ``PIL.Image.Image``."""
+    notice: str = ""
+    """What of the file is read, where it holds more."""
 
 
 def _opened(data: bytes, name: str) -> Any:
@@ -81,9 +88,9 @@ def _opened(data: bytes, name: str) -> Any:
     return pillow.open(io.BytesIO(data), formats=[name])
 
 
-def _photo(image: Any) -> Photo:
+def _photo(image: Any, notice: str = "") -> Photo:
     width, height = image.size
-    return Photo(width, height, lambda: image)
+    return Photo(width, height, lambda: image, notice)
 
 
 def _tiff(data: bytes) -> Photo:
@@ -93,9 +100,7 @@ def _tiff(data: bytes) -> Photo:
         raise BrokenImageError("holds a camera's raw data with a small preview: convert it to JPEG or PNG")
     if len(image.tile) > MOST_TILES:
         raise BrokenImageError(f"this TIFF is cut into more than {MOST_TILES:,} strips or tiles: save it again")
-    if _has_second_page(image):
-        logger.warning("a TIFF of several pages: the first one is read")
-    return _photo(image)
+    return _photo(image, "a TIFF of several pages: the first one is read" if _has_second_page(image) else "")
 
 
 def _has_second_page(image: Any) -> bool:
@@ -112,7 +117,8 @@ def _gif(data: bytes) -> Photo:
     image = _opened(data, "GIF")
     if image.is_animated:
         raise BrokenImageError(animated("GIF", "give it as a video, or convert it to JPEG or PNG"))
-    return _photo(image)
+    joined = any(mark in data for mark in NEXT_GIF)
+    return _photo(image, "several GIFs, one after the other: the first one is read" if joined else "")
 
 
 def _avif(data: bytes) -> Photo:
@@ -132,7 +138,8 @@ def _heic(data: bytes) -> Photo:
     # The container's own rotation is applied, and with it the orientation of its Exif.
     opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     width, height = opened.size
-    return Photo(width, height, opened.to_pillow)
+    notice = f"a HEIC of {len(opened)} pictures: its main one is read" if len(opened) > 1 else ""
+    return Photo(width, height, opened.to_pillow, notice)
 
 
 READERS: dict[str, Callable[[bytes], Photo]] = {"TIFF": _tiff, "GIF": _gif, "AVIF": _avif, "HEIC": _heic}

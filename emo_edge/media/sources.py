@@ -16,7 +16,22 @@ from emo_edge.media.readers.credentials import unknown_text, without_credentials
 
 SourceKind = Literal["image", "folder", "video", "camera", "stream"]
 
-VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
+VIDEO_EXTENSIONS = (
+    ".mp4",
+    ".avi",
+    ".mov",
+    ".m4v",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".flv",
+    ".wmv",
+    ".ogv",
+    ".mjpeg",
+    ".mjpg",
+)
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 POSSIBLE = (
     "an image (JPEG, PNG, WebP, BMP; TIFF, GIF, AVIF, HEIC with emo-edge[photos]) or - for one on standard input, "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Image
 from emo_edge.rendering.panels import INK, PAPER, Colour, Panel, Tag, panel_of, text_width, write
-from emo_edge.rendering.placement import Rect, lines_of, places
+from emo_edge.rendering.placement import Rect, lines_of, overlap, places
 
 SHORTEST_SIDE = 720
 """Smaller pictures are enlarged to this, so that the text is readable."""
@@ -38,7 +38,8 @@ def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = 
     without room are listed below the picture, by number, and the panel of a single face stands right of it.
 
     Without ``geometry``, for a frame of a video, landmarks and pose are left out: they belong to another frame. All
-    frames of one size then come out in one size, and what has no room stands in the lower left corner.
+    frames of one size then come out in one size, and one label without room stands in the lower left corner, where it
+    covers nothing but its own face.
 
     ``ids``, one a face, from 1 on, stand before the labels and choose the colours.
     """
@@ -109,10 +110,19 @@ def _with_panels(
     left = [number for number, corner in enumerate(corners) if corner is None]
     if left and may_grow:
         return _list_below(canvas, [(panels[number], own[number], colours[number]) for number in left], unit, band)
-    for number in left[:1]:
-        height = panels[number].size(unit)[1]
-        panels[number].draw(canvas, (0, max(0, rows - band - height)), colours[number], unit)
+    for number in left:
+        corner = _lower_left(panels[number].size(unit), rows - band)
+        blocked = [*(area for place, area in enumerate(own) if place != number), *others, *filter(None, corners)]
+        if not any(overlap(corner, one) for one in blocked):
+            panels[number].draw(canvas, corner[:2], colours[number], unit)
+            break
     return canvas
+
+
+def _lower_left(size: tuple[int, int], bottom: int) -> Rect:
+    """Return the rectangle of a panel in the lower left corner of a picture."""
+    top = max(0, bottom - size[1])
+    return 0, top, size[0], top + size[1]
 
 
 def _colour(number: int, ids: Sequence[int]) -> Colour:

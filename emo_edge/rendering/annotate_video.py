@@ -16,7 +16,7 @@ from emo_edge.media.crops import Box
 from emo_edge.media.videos import TimedFrame, sampled_frames
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.video_writers import CODECS, TimedImage, write_video
-from emo_edge.utils.files import replaced_file
+from emo_edge.storage.output_files import OutputFile
 from emo_edge.utils.native_paths import native_path
 
 __all__ = ["CODECS", "write_annotated_video"]
@@ -26,11 +26,10 @@ logger = logging.getLogger(__name__)
 
 def write_annotated_video(
     source: str,
-    target: Path,
+    output: OutputFile,
     results: Sequence[SourceResult],
     detector: FaceDetector,
     *,
-    overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write ``source`` again with the boxes of each frame and the results of its clip; it appears as a whole.
@@ -39,24 +38,23 @@ def write_annotated_video(
 
     Args:
         source: the video that was read; of one that is cut off the frames before the cut are drawn.
-        target: .mp4 or .avi.
+        output: .mp4 or .avi, the partial file too; it is renamed at the end.
         results: its clips in order; each frame shows the one nearest in time.
         detector: finds the faces of each frame, which are followed from the clip's; a face that is not detected keeps
             its box of the frame before.
-        overwrite: replace an existing file.
         progress: gets the frames drawn and expected.
 
-    Raises InputError for another extension, an existing file and a path that cannot be written.
+    Raises InputError for another extension and a path that cannot be written.
     """
+    target = output.target
     if target.suffix.lower() not in CODECS:
         raise InputError(f"{target}: a video is drawn as {' or '.join(CODECS)}")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
     with opened_capture(source, "video") as reader:
         step_s, expected = reader.step_s, reader.frame_count or round(reader.duration_s / reader.step_s)
-    with replaced_file(target, suffix=target.suffix) as partial, native_path(partial) as name:
+    with native_path(output.partial) as name:
         for done in write_video(Path(name), _drawn(source, results, detector), step_s, target):
             progress(done, expected)
+    output.finish()
 
 
 def _drawn(source: str, results: Sequence[SourceResult], detector: FaceDetector) -> Iterator[TimedImage]:

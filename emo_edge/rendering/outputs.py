@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
@@ -16,11 +17,12 @@ from emo_edge.media.sources import classify_source
 from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 from emo_edge.rendering.drawing_names import DrawingNames, check_target, draws_a_folder, refuse_sources
+from emo_edge.storage.output_files import OutputFile, require_free
 from emo_edge.utils.text import readable_name
 
 
 class Drawer:
-    """Draws images as they are read, and a video when all its clips are read.
+    """Draws images as they are read, and a video when all its clips are read; a context manager.
 
     One source is drawn to one file: a video where the name asks for one (.mp4, .avi), else a picture, of a clip its
     middle frame, the latest one of a stream. Several sources, or a folder, are drawn as pictures in a folder.
@@ -35,7 +37,10 @@ class Drawer:
         overwrite: bool,
         report: Callable[[str], None] | None = None,
     ) -> None:
-        """Check that the drawings can be written, before anything is read; raise InputError if not."""
+        """Check that the drawings can be written, before anything is read; raise InputError if not.
+
+        The name of a single drawing is this run's own until the end.
+        """
         self._report = report or partial(echo, err=True)
         self.target, self.detector, self.overwrite = target, detector, overwrite
         check_target(target, sources)
@@ -43,6 +48,7 @@ class Drawer:
         self.as_video = not self.several and target.suffix.lower() in CODECS
         self._clips: list[SourceResult] = []
         self._drawn = False
+        self._output: OutputFile | None = None
         self._names = DrawingNames(target, sources if self.several else [])
         if self.several:
             self._names.check(overwrite=overwrite)
@@ -52,6 +58,7 @@ class Drawer:
                 raise InputError(f"{target}: cannot be a folder for drawings: {error.strerror}") from error
         else:
             self._check_file(sources[0])
+            self._output = OutputFile(target, overwrite=overwrite, suffix=target.suffix)
 
     def _check_file(self, source: str) -> None:
         if self.target.suffix.lower() not in (*EXTENSIONS, *CODECS):
@@ -59,8 +66,7 @@ class Drawer:
         if not self.target.parent.is_dir():
             raise InputError(f"{self.target}: there is no folder {self.target.parent}")
         refuse_sources([self.target], [source])
-        if self.target.exists() and not self.overwrite:
-            raise InputError(f"{self.target}: is there already; remove it, choose another name or `overwrite`")
+        require_free(self.target, overwrite=self.overwrite)
         if self.as_video and classify_source(source) != "video":
             raise InputError(f"{self.target}: only a video file is drawn as a video; give a picture's name")
 
@@ -77,14 +83,25 @@ class Drawer:
 
     def finish(self, progress: Callable[[str, int, int], None]) -> None:
         """Write the video, if there is one."""
-        if self._clips:
-            source = self._clips[0].source
+        if self._clips and self._output:
             write_annotated_video(
-                source,
-                self.target,
+                self._clips[0].source,
+                self._output,
                 self._clips,
                 self.detector,
-                overwrite=self.overwrite,
                 progress=lambda done, total: progress(str(self.target), done, total),
             )
             self._report(f"drawn: {readable_name(str(self.target))}")
+
+    def discard(self) -> None:
+        """Remove a drawing under way and give its name back; a second call does nothing."""
+        if self._output:
+            self._output.close()
+
+    def __enter__(self) -> Drawer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()

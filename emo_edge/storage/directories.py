@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import functools
 import os
 import shutil
 import time
@@ -13,8 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from emo_edge.errors import EmoEdgeError
+from emo_edge.errors import CheckpointError, EmoEdgeError
 from emo_edge.storage.locks import FileLock, lock_path
+from emo_edge.storage.renames import exchanged
 from emo_edge.utils.files import partial_path
 
 REPLACED_SUFFIX = ".replaced"
@@ -28,23 +26,6 @@ LOOKS = 5
 LOOK_S = 0.002
 """Between two of them."""
 Result = TypeVar("Result")
-_HERE = -100
-_EXCHANGE = 2
-_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP)
-"""Of a kernel or a file system without it: NFS, FUSE, eCryptfs, Linux before 3.15."""
-
-
-def exchanged(first: Path, second: Path) -> bool:
-    """Exchange the names of two paths of one file system at once; return False where the system cannot."""
-    function = _renameat2()
-    if function is None:
-        return False
-    if function(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), str(first), None, str(second))
 
 
 def replaced_path(target: Path) -> Path:
@@ -144,8 +125,11 @@ def _identity(directory: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def replaced_directory(target: Path) -> Iterator[Path]:
-    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure."""
+def replaced_directory(target: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a new directory next to ``target``; put it in its place at the end, remove it on failure.
+
+    Without ``overwrite`` a directory that holds anything by then stays, and CheckpointError is raised.
+    """
     partial = partial_path(target)
     partial.mkdir(parents=True)
     try:
@@ -154,20 +138,10 @@ def replaced_directory(target: Path) -> Iterator[Path]:
         lock.wait()
         with closing(lock):
             restored(target)
+            if not overwrite and target.is_dir() and any(target.iterdir()):
+                raise CheckpointError(f"{target}: another program has written it meanwhile; give another directory")
             old = put_in_place(partial, target)
             if old:
                 shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-@functools.cache
-def _renameat2() -> Callable[..., int] | None:
-    """Return the C library's function; glibc has it since 2.28, musl since 1.2.4."""
-    try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError, TypeError):
-        return None
-    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    function.restype = ctypes.c_int
-    return function

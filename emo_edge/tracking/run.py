@@ -15,13 +15,14 @@ from emo_edge.faces.detector import FaceDetector
 from emo_edge.media.sources import SourceKind, classify_source, without_password
 from emo_edge.rendering.tables.output import unwritable
 from emo_edge.storage.locks import FileLock, LockedError, lock_path
+from emo_edge.storage.output_files import require_free
 from emo_edge.tracking.follow import FRAMES_AT_ONCE
 from emo_edge.tracking.journal import Journal
 from emo_edge.tracking.network import FaceNetwork
 from emo_edge.tracking.reading import read_video
 from emo_edge.tracking.settings import TableSettings
 from emo_edge.tracking.table import write_table
-from emo_edge.tracking.targets import Targets, is_finished, print_of, refuse_present
+from emo_edge.tracking.targets import Targets, is_finished, print_of
 from emo_edge.utils.files import sha256_of
 from emo_edge.utils.text import utf8_name
 
@@ -70,8 +71,8 @@ def track_videos(run: TrackRun, sources: Sequence[str]) -> Iterator[TrackedVideo
     """
     if run.targets.folder is not None:
         run.targets.folder.mkdir(parents=True, exist_ok=True)
-    elif run.targets.paths[0].exists() and not run.overwrite:
-        raise refuse_present(run.targets.paths[0])
+    else:
+        require_free(run.targets.paths[0], overwrite=run.overwrite)
     for source, target in zip(sources, run.targets.paths, strict=True):
         shown = without_password(source)
         try:
@@ -85,11 +86,12 @@ def _tracked(run: TrackRun, source: str, shown: str, target: Path) -> TrackedVid
     made_by = _made_by(run, source, kind)
     table_made_by = {**made_by, "source": utf8_name(shown), "table": run.settings.to_dict()}
     finished = print_of(table_made_by)
-    if kind == "video" and not run.overwrite and is_finished(run.targets, target, finished):
+    if _is_unchanged(run, kind, target, finished):
         return TrackedVideo(shown, target, is_unchanged=True)
-    if target.exists() and not run.overwrite:
-        raise refuse_present(target)
     with _record(run, target, kind, made_by) as journal:
+        # Only now: another run may have finished since the first look.
+        if _is_unchanged(run, kind, target, finished):
+            return TrackedVideo(shown, target, is_unchanged=True)
         ended = _read(run, source, kind, shown, journal)
         faces = write_table(
             journal,
@@ -99,6 +101,7 @@ def _tracked(run: TrackRun, source: str, shown: str, target: Path) -> TrackedVid
             run.settings,
             table_made_by,
             _progress(run, f"{shown}, table"),
+            overwrite=run.overwrite,
         )
         if ended is None and kind == "video":
             run.targets.note_finished(target, finished)
@@ -107,6 +110,14 @@ def _tracked(run: TrackRun, source: str, shown: str, target: Path) -> TrackedVid
     if isinstance(ended, KeyboardInterrupt):
         raise ended
     return TrackedVideo(shown, target, frames, faces, error=ended)
+
+
+def _is_unchanged(run: TrackRun, kind: SourceKind, target: Path, finished: str) -> bool:
+    """Return True if a run of the same settings has finished a table; raise InputError for any other that is there."""
+    if kind == "video" and not run.overwrite and is_finished(run.targets, target, finished):
+        return True
+    require_free(target, overwrite=run.overwrite)
+    return False
 
 
 def _read(

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from emo_edge.console.progress import Progress
+from emo_edge.errors import InputError
 from emo_edge.rendering.tables.output import unwritable
 from emo_edge.rendering.tracks.columns import TrackRow, track_row
 from emo_edge.rendering.tracks.faces import TrackedFace, TrackedFrame
 from emo_edge.rendering.tracks.files import open_track
 from emo_edge.rendering.tracks.formats import format_columns
+from emo_edge.storage.renames import rename_new
 from emo_edge.tracking.journal import Journal, JournalBatch
 from emo_edge.tracking.network import FaceNetwork
 from emo_edge.tracking.neutral import NeutralFaces
@@ -33,17 +35,20 @@ def write_table(
     settings: TableSettings,
     made_by: Mapping[str, Any],
     progress: Progress = lambda done, total: None,
+    *,
+    overwrite: bool = True,
 ) -> int:
     """Write the table of a video as a whole; return its rows of faces.
 
     Args:
         journal: of the video.
         network: that made it.
-        target: the file, which is replaced.
+        target: the file.
         source: name of the video in rows, without credentials.
         settings: of the table.
         made_by: JSON values that a Parquet file keeps.
         progress: gets the frames written and in all.
+        overwrite: False refuses a file that has appeared meanwhile.
 
     Raises InputError where the file cannot be written.
     """
@@ -59,7 +64,12 @@ def write_table(
                 faces += face is not None
         finally:
             table.close()
-        partial.replace(target)
+        if overwrite:
+            partial.replace(target)
+        else:
+            rename_new(partial, target)
+    except FileExistsError as error:
+        raise InputError(f"{target}: another program has written it meanwhile; choose another name") from error
     except OSError as error:
         raise unwritable(target, error) from error
     finally:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import click
 
 from emo_edge.errors import InputError
 from emo_edge.rendering.drawing_names import DrawingNames, refuse_sources
+from emo_edge.storage.locks import FileLock, lock_path
 from emo_edge.storage.output_paths import require_drawing
 from emo_edge.utils.files import replace_text
 from emo_edge.utils.json_values import json_values
@@ -44,11 +46,14 @@ class Targets:
 
     def note_finished(self, path: Path, made_by: str) -> None:
         """Record that a file is finished; a single file needs no record."""
-        if self.folder is not None:
+        if self.folder is None:
+            return
+        record = self.folder / RECORD
+        lock = FileLock(lock_path(record))
+        lock.wait()  # another run may write into the same folder
+        with closing(lock):
             files = {**self.finished(), _key(path): made_by}
-            replace_text(
-                self.folder / RECORD, json.dumps({"files": files}, indent=1, sort_keys=True, allow_nan=False) + "\n"
-            )
+            replace_text(record, json.dumps({"files": files}, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def planned_targets(target: Path, sources: Sequence[str], suffix: str) -> Targets:
@@ -81,11 +86,6 @@ def print_of(made_by: Mapping[str, Any]) -> str:
 def is_finished(targets: Targets, path: Path, made_by: str) -> bool:
     """Return True for a table that an earlier run of the same settings finished."""
     return os.path.lexists(path) and targets.finished().get(_key(path)) == made_by
-
-
-def refuse_present(path: Path) -> InputError:
-    """Return the error for a table that is there and that nobody asked to replace."""
-    return InputError(f"{path}: is there already; remove it, choose another name or `overwrite`")
 
 
 def _key(path: Path) -> str:

@@ -131,18 +131,6 @@ def replace_text(target: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-@contextmanager
-def new_file(target: Path) -> Iterator[Path]:
-    """Do as `replaced_file` for a file that must not exist yet; raise InputError where it cannot be written."""
-    if target.exists():
-        raise CheckpointError(f"{target}: already there; give another name")
-    try:
-        with replaced_file(target) as partial:
-            yield partial
-    except OSError as error:  # numpy's own has no errno
-        raise InputError(f"{target}: cannot be written: {error}; make room or choose another place") from error
-
-
 def entries_below(folder: Path) -> list[str]:
     """Return the paths of all files, links and empty folders below a folder, relative to it; a folder ends with "/"."""
     entries = []

@@ -22,7 +22,7 @@ from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, TENSOR_TY
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.llama_cpp.admitted import is_admitted
 from emo_edge.runtimes.llama_cpp.library import library, native_errors
-from emo_edge.utils.files import new_file
+from emo_edge.storage.output_files import new_file
 
 QUANTIZED_AT_ONCE = 1 << 29
 """Bytes of a tensor's rows that llama.cpp holds while it quantizes; its own default is 8 GiB."""

@@ -25,7 +25,7 @@ from emo_edge.export.gguf.file_types import FILE_TYPES
 from emo_edge.export.gguf.vocabulary import add_tokenizer
 from emo_edge.export.reference.tensor_files import tensors_of_directory
 from emo_edge.export.reference.weights import all_finite, open_weights, structure_problems, weight_files
-from emo_edge.utils.files import new_file
+from emo_edge.storage.output_files import new_file
 from emo_edge.utils.prefetch import computed_ahead
 
 PREFIX = "language."

@@ -134,7 +134,7 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         target = Path(directory)
         if not overwrite and target.exists() and any(target.iterdir()):
             raise CheckpointError(f"{target}: not empty; give another directory or overwrite=True")
-        with replaced_directory(target) as partial:
+        with replaced_directory(target, overwrite=overwrite) as partial:
             self.config.save_pretrained(partial)
             for name, content in self._files.items():
                 Path(partial, name).write_bytes(content)

@@ -33,7 +33,9 @@ def require_written(target: Path) -> None:
     for kind, problems in (("holds files that are not the repository's", others), ("was changed since", changed)):
         if problems:
             more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-            raise InputError(f"{target}: {kind}: {', '.join(problems[:NAMED])}{more}; move them, or give another name")
+            raise InputError(
+                f"{target}: {kind}: {', '.join(problems[:NAMED])}{more}; move or remove them, or give another name"
+            )
 
 
 def _listed(target: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class OpenVinoGraphs:
         native = "f32" if variant == EXACT else openvino.native_precision()
         refused = ""
         for precision in dict.fromkeys((native, "f32")):
-            key = self._key(component, variant, precision)
+            key = self._key(part, component, variant, precision)
             known = _numbers(read_cached(key))
             refused = engine_failure(variant, known)
             if refused:
@@ -78,10 +78,10 @@ class OpenVinoGraphs:
         )
         return session
 
-    def _key(self, component: GraphComponent, variant: str, precision: openvino.Precision) -> str:
+    def _key(self, part: str, component: GraphComponent, variant: str, precision: openvino.Precision) -> str:
         """Name the comparison after all that it depends on."""
         facts: list[Any] = [file.sha256 for file in component.variants[variant].files]
-        facts += [precision, *openvino.engine_facts()]
+        facts += [self._feeds.sources(part), precision, *openvino.engine_facts()]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return f"openvino-{digest[:32]}.json"
 

@@ -12,6 +12,7 @@ from emo_edge.bundle.label_sets import ask_for_labels
 from emo_edge.bundle.manifest import QUESTION_INPUT, GraphComponent
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import BundleError
 from emo_edge.runtimes.loading.device_choice import TENSOR_RUNTIMES, runtime
 from emo_edge.tensors import Tensor
 
@@ -35,13 +36,33 @@ class ReferenceFeeds:
         return {"image": self._images(crops[part])}
 
     def expected(self, part: str, variant: str) -> dict[str, Tensor]:
-        """Compute the outputs of the graph on the CPU; the engine that computed them is closed."""
+        """Compute the outputs of the graph on the CPU; the engine that computed them is closed.
+
+        Raises BundleError for outputs that are not finite: no engine can be compared with them.
+        """
         if (part, variant) not in self._expected:
             component = self._bundle.manifest.components.graph(part)
             feed = self.feed(part)
             with self._cpu_session(component, variant) as session:
-                self._expected[part, variant] = session.run(feed)
+                outputs = session.run(feed)
+            wrong = [name for name, values in outputs.items() if not np.isfinite(values).all()]
+            if wrong:
+                raise BundleError(
+                    f"{self._bundle.directory}: the {part} graph, {variant}, computes values on cpu that are not "
+                    f"finite ({', '.join(wrong)}): export the bundle again, or ask who made it"
+                )
+            self._expected[part, variant] = outputs
         return self._expected[part, variant]
+
+    def sources(self, part: str) -> list[str]:
+        """List the sha256 of the files that make the feed of a graph, its own left out."""
+        if part != "connector":
+            return []
+        manifest = self._bundle.manifest
+        variants = manifest.components.graph("vision").variants.values()
+        files = [file for variant in variants for file in variant.files]
+        files += [manifest.question_tokenizer] if manifest.question_tokenizer else []
+        return [file.sha256 for file in files]
 
     def _cpu_session(self, component: GraphComponent, variant: str) -> Any:
         inputs, outputs = ([contract.spec() for contract in side] for side in (component.inputs, component.outputs))

@@ -101,8 +101,13 @@ def _language_problems(header: GgufHeader) -> Iterator[str]:
         yield f"{SPLIT}: {header.metadata[SPLIT]} files; join them with llama-gguf-split --merge"
     if TOKENS not in header.arrays:
         yield f"{TOKENS}: missing: the model has no vocabulary"
-    for name in LANGUAGE_SIZES:
-        yield from _size_problems(header, f"{architecture}.{name}")
+    wrong = [problem for name in LANGUAGE_SIZES for problem in _size_problems(header, f"{architecture}.{name}")]
+    yield from wrong
+    if not wrong and TOKENS in header.arrays:
+        try:
+            header.shape()
+        except ValueError as error:
+            yield str(error)
 
 
 def _vision_problems(header: GgufHeader) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from emo_edge.metrics.figure_bounds import figure_checks
 from emo_edge.taxonomy import TASKS
 from emo_edge.utils.settings import Figures, Line, Section, Text, require
 
@@ -68,6 +69,7 @@ class AffectiveTask(Section):
                 way != "yes-no" or self.status == "untrained" or auc >= LEAST_AUC,
                 f"judgement_by yes-no needs evidence.judgement.{YES_NO_AUC} of at least {LEAST_AUC:.2f}, not {auc:g}",
             ),
+            *(check for figures in self.evidence.values() for check in figure_checks(figures)),
             *_place_checks("open", self.questions.open, ("medium", "measurement")),
             *_place_checks("choice", self.questions.choice, ("medium", "labels", "options")),
             *_place_checks("judgement", self.questions.judgement, ("medium", "label"), needed="label"),

@@ -13,7 +13,7 @@ from emo_edge.cli.packaged_bundle import bundle_directory
 from emo_edge.console.choices import NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
-from emo_edge.diagnostics.selftest.report_file import require_new_report, write_report
+from emo_edge.diagnostics.selftest.report_file import new_report, write_report
 from emo_edge.diagnostics.selftest.run import RUN_DEVICES, SelftestSettings, require_passed, selftest
 from emo_edge.diagnostics.selftest.text import report_lines
 
@@ -48,10 +48,10 @@ def main(bundle: Path, devices: tuple[str, ...], out: Path, overwrite: bool, **l
 
     Reads packaged drawings alone, none of your pictures. The report names hardware and versions, no user and no folder.
     """
-    require_new_report(out, overwrite=overwrite)
-    settings, bundle = SelftestSettings(**load), bundle_directory(bundle)
-    report = selftest(bundle, devices or RUN_DEVICES, settings, report=partial(echo, err=True))
-    write_report(out, report, bundle)
+    with new_report(out, overwrite=overwrite) as output:
+        settings, bundle = SelftestSettings(**load), bundle_directory(bundle)
+        report = selftest(bundle, devices or RUN_DEVICES, settings, report=partial(echo, err=True))
+        write_report(output, report, bundle)
     echo("\n".join(report_lines(report)))
     echo(f"\nall of it is in {out}")
     require_passed(report, devices)

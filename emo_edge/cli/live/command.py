@@ -118,9 +118,9 @@ def main(bundle: Path, **options: Any) -> None:
 def _print_all(events: Generator[LiveEvent, None, None], writer: LiveWriter) -> None:
     """Print the events until they end; raise SystemExit after Ctrl-C or SIGTERM, with all printed."""
     frames = 0
-    writer.begin()
     with closing(events):
         try:
+            writer.begin()
             with last_words(writer.end):
                 for event in events:
                     writer.write(event)

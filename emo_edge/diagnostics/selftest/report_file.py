@@ -12,24 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.errors import InputError
+from emo_edge.storage.output_files import OutputFile
 from emo_edge.storage.output_paths import require_output
 from emo_edge.utils.cache import cache_directory
-from emo_edge.utils.files import replace_text
 
 
-def require_new_report(path: Path, *, overwrite: bool) -> None:
-    """Raise InputError if a report cannot be written to ``path``, or is there and ``overwrite`` is False."""
+def new_report(path: Path, *, overwrite: bool) -> OutputFile:
+    """Take the name of a report, which the caller closes.
+
+    Raises InputError if it cannot be written, is there and ``overwrite`` is False, or is being written by another run.
+    """
     require_output(path)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; make it, or give another place with `out`")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: already there; give another name or `overwrite`")
+    return OutputFile(path, overwrite=overwrite)
 
 
-def write_report(path: Path, report: Mapping[str, Any], bundle: Path) -> None:
-    """Write a report of ``bundle`` as JSON, without the names of folders."""
-    write_text(path, without_folders(json.dumps(report, indent=1, allow_nan=False), bundle) + "\n")
+def write_report(output: OutputFile, report: Mapping[str, Any], bundle: Path) -> None:
+    """Write a report of ``bundle`` as JSON, without the names of folders; raise InputError where that fails."""
+    write_text(output.partial, without_folders(json.dumps(report, indent=1, allow_nan=False), bundle) + "\n")
+    output.finish()
 
 
 def without_folders(text: str, bundle: Path) -> str:
@@ -47,8 +50,8 @@ def without_folders(text: str, bundle: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; raise InputError where it cannot be written."""
+    """Write a file; raise InputError where it cannot be written."""
     try:
-        replace_text(path, text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); give another place with `out`") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from emo_edge.utils.files import transport_packet_bytes
@@ -11,13 +12,18 @@ HEAD_BYTES = 4096
 
 STILL = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "AVIF", "HEIC")
 """Pictures that `emo_edge.media.images.read_image` decodes."""
-MOVING = ("animated GIF", "animated PNG", "MP4", "AVI", "Matroska", "MPEG", "FLV", "WMV", "Ogg")
+MOVING = ("animated GIF", "animated PNG", "MP4", "AVI", "Matroska", "MPEG", "FLV", "WMV", "Ogg", "Motion JPEG")
 """Containers that are read as videos."""
+
+MOTION_JPEG_NAMES = (".mjpeg", ".mjpg")
+"""Extensions of JPEG pictures one after the other that are a video; under other names the first one is a picture."""
 
 MOST_GIF_BLOCKS = 1_000_000
 """Blocks that are looked through, a fifth of a second; 64 MB in blocks of the usual 255 bytes are 250,000."""
 MOST_GIF_BYTES = 64 * 1024 * 1024
 """Bytes that are looked through."""
+_NEXT_JPEG = re.compile(rb"\xff\xd9\0*\xff\xd8\xff")
+"""The end of a picture and the beginning of another; neither stands inside of coded pixels."""
 _GIF_IMAGE, _GIF_EXTENSION = b"\x2c", b"\x21"
 
 _SIGNATURES = {
@@ -76,8 +82,12 @@ def kind_of_file(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         kind = file_kind(head)
-        animated = kind == "GIF" and is_animated_gif(head + file.read(MOST_GIF_BYTES))
-    return "animated GIF" if animated else kind
+        if kind == "GIF" and is_animated_gif(head + file.read(MOST_GIF_BYTES)):
+            return "animated GIF"
+        motion = kind == "JPEG" and path.suffix.lower() in MOTION_JPEG_NAMES
+        if motion and _NEXT_JPEG.search(head + file.read(MOST_GIF_BYTES)):
+            return "Motion JPEG"
+    return kind
 
 
 def is_animated_gif(data: bytes) -> bool:

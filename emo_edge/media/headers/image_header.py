@@ -29,6 +29,8 @@ class ImageHeader:
     """True where a fourth channel that the decoder gives is transparency."""
     clear_grey: int | None = None
     """Of a grey PNG: the decoded value that stands for transparent."""
+    end: int | None = None
+    """Position after the picture in the file; None where the file says itself that it holds others."""
 
 
 def check_size(kind: str, width: int, height: int, max_pixels: int, pixel_bytes: int = RGB_BYTES) -> None:

@@ -60,7 +60,7 @@ def _webp(data: bytes, max_pixels: int) -> ImageHeader:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
         raise cut_off("WebP", f"{size + 8 - len(data):,} bytes are missing")
-    first = data[12:16]
+    first, end = data[12:16], size + 8 + size % 2
     if first == b"VP8X":
         if data[20] & 2:
             raise BrokenImageError(
@@ -68,15 +68,15 @@ def _webp(data: bytes, max_pixels: int) -> ImageHeader:
             )
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
         check_size("WebP", width, height, max_pixels, RGB_BYTES + bool(data[20] & _WEBP_ALPHA))
-        return ImageHeader("WebP", width, height, data, _webp_orientation(data), True)
+        return ImageHeader("WebP", width, height, data, _webp_orientation(data), True, end=end)
     if first == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         check_size("WebP", width, height, max_pixels, RGB_BYTES + (bits >> 28 & 1))
-        return ImageHeader("WebP", width, height, data, 1, True)
+        return ImageHeader("WebP", width, height, data, 1, True, end=end)
     if first == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
-        return ImageHeader("WebP", width & 0x3FFF, height & 0x3FFF, data, 1, True)
+        return ImageHeader("WebP", width & 0x3FFF, height & 0x3FFF, data, 1, True, end=end)
     raise BrokenImageError(f"this WebP begins with an unknown chunk {first!r}: {AGAIN}")
 
 
@@ -105,7 +105,7 @@ def _bmp(data: bytes, max_pixels: int) -> ImageHeader:
     needed = size if coded else pixels + (width * bits + 31) // 32 * 4 * height
     if needed > len(data) and width > 0:
         raise cut_off("BMP", f"{needed - len(data):,} bytes are missing")
-    return ImageHeader("BMP", width, height, data, 1, _bmp_alpha(data, header, compression))
+    return ImageHeader("BMP", width, height, data, 1, _bmp_alpha(data, header, compression), end=size or None)
 
 
 def _bmp_alpha(data: bytes, header: int, compression: int) -> bool:
@@ -116,7 +116,7 @@ def _bmp_alpha(data: bytes, header: int, compression: int) -> bool:
 _WEBP_ALPHA = 0x10
 """Of the flags of a VP8X chunk."""
 _READERS: dict[str | None, Callable[[bytes, int], ImageHeader]] = {
-    "JPEG": lambda data, max_pixels: jpeg_header(data),
+    "JPEG": jpeg_header,
     "PNG": png_header,
     "WebP": _webp,
     "BMP": _bmp,

@@ -32,8 +32,9 @@ def png_header(data: bytes, max_pixels: int) -> ImageHeader:
         raise BrokenImageError(f"this PNG does not begin with its header (IHDR): {AGAIN}")
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     kept, orientation, clear, packed = [data[:8]], None, None, list[bytes]()
-    keyed = False
+    keyed, end = False, len(data[:8])
     for name, payload, chunk in _chunks(data):
+        end += len(chunk)
         if name in _PIXEL_CHUNKS:
             kept.append(chunk)
         elif name == b"eXIf" and orientation is None:
@@ -48,7 +49,7 @@ def png_header(data: bytes, max_pixels: int) -> ImageHeader:
             clear = _decoded_value(int.from_bytes(payload, "big"), depth)
     check_size("PNG", width, height, max_pixels, _pixel_bytes(depth, colours, keyed=keyed))
     _check_packed(packed, _raw_bytes(width, height, depth * _CHANNELS.get(colours, 1), interlaced))
-    return ImageHeader("PNG", width, height, b"".join(kept), orientation or 1, True, clear)
+    return ImageHeader("PNG", width, height, b"".join(kept), orientation or 1, True, clear, end)
 
 
 def _pixel_bytes(depth: int, colours: int, *, keyed: bool) -> int:

@@ -15,8 +15,8 @@ from emo_edge.rendering.drawing_names import refuse_sources
 from emo_edge.rendering.live.picture import live_picture
 from emo_edge.rendering.live_writers import RECORD, LiveWriter
 from emo_edge.rendering.video_writers import CODECS, TimedImage, write_video
+from emo_edge.storage.output_files import OutputFile, require_free
 from emo_edge.storage.output_paths import require_drawing
-from emo_edge.utils.files import replaced_file
 from emo_edge.utils.native_paths import native_path
 
 STEP_S = 1 / 30
@@ -44,10 +44,11 @@ class LiveRecorder(LiveWriter):
         if not target.parent.is_dir():
             raise InputError(f"{target}: there is no folder {target.parent}")
         refuse_sources([target], sources)
-        if target.exists() and not overwrite:
-            raise InputError(f"{target}: is there already; remove it, choose another name or --overwrite")
+        require_free(target, overwrite=overwrite)
         require_drawing(target)
         self._target, self._every_frame = target, every_frame
+        self._overwrite = overwrite
+        self._output: OutputFile | None = None
         self._waiting: queue.Queue[FrameEvent | None] = queue.Queue(WAITING)
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -55,10 +56,16 @@ class LiveRecorder(LiveWriter):
         self.frames = self.dropped = 0
         """Written so far, and left out."""
 
+    def begin(self) -> None:
+        """Take the name: another recording of it is refused from here on, with InputError."""
+        if self._output is None:
+            self._output = OutputFile(self._target, overwrite=self._overwrite, suffix=self._target.suffix)
+
     def write(self, event: LiveEvent) -> None:
         """Record a frame."""
         if not isinstance(event, FrameEvent):
             return
+        self.begin()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
             self._thread.start()
@@ -73,6 +80,8 @@ class LiveRecorder(LiveWriter):
         """Finish the video and rename it."""
         with self._ending:
             if self._thread is None:
+                if self._output:
+                    self._output.close()
                 return
             thread, self._thread = self._thread, None
             self._put(None, thread)
@@ -100,10 +109,12 @@ class LiveRecorder(LiveWriter):
 
     def _work(self) -> None:
         try:
-            target = self._target
-            with replaced_file(target, suffix=target.suffix) as partial, native_path(partial) as name:
+            target, taken = self._target, self._output
+            assert taken is not None  # by `begin`
+            with taken as output, native_path(output.partial) as name:
                 for count in write_video(Path(name), self._frames(), STEP_S, target, at_once=True):
                     self.frames = count
+                output.finish()
         except BaseException as error:  # raised again where the frames are given
             self._error = error
 
@@ -127,7 +138,8 @@ class Recorded(LiveWriter):
         return self._inner.over
 
     def begin(self) -> None:
-        """Begin to print."""
+        """Begin to print, once the recording has its name."""
+        self._recorder.begin()
         self._inner.begin()
 
     def write(self, event: LiveEvent) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -13,22 +12,30 @@ from emo_edge.inference.results import SourceResult
 from emo_edge.rendering.drawing_names import refuse_sources, source_files
 from emo_edge.rendering.tables.files import check_table, open_table
 from emo_edge.rendering.tables.rows import TableSetup, table_rows
+from emo_edge.storage.output_files import OutputFile, require_free
 from emo_edge.storage.output_paths import require_output
-from emo_edge.utils.files import partial_path, sha256_of
+from emo_edge.utils.files import sha256_of
 
 
 class TableOutput:
     """A table under way; a context manager that renames it to its name at the end, or removes it on failure."""
 
-    def __init__(self, target: Path, setup: TableSetup) -> None:
-        """Open the table next to its name; raise InputError where it cannot be written."""
+    def __init__(self, target: Path, setup: TableSetup, *, overwrite: bool = False) -> None:
+        """Open the table next to its name, which no other run has until the end.
+
+        Raises InputError where it cannot be written, where it is there and not to be replaced, and where another run
+        writes it.
+        """
         self.target, self._setup = target, setup
-        self._partial = partial_path(target)
+        self._output = OutputFile(target, overwrite=overwrite)
         self._hashed: tuple[str, str | None] = ("", None)
         try:
-            self._table = open_table(self._partial, setup, suffix=target.suffix)
-        except OSError as error:
-            raise unwritable(target, error) from error
+            self._table = open_table(self._output.partial, setup, suffix=target.suffix)
+        except BaseException as error:
+            self._output.close()
+            if isinstance(error, OSError):
+                raise unwritable(target, error) from error
+            raise
 
     def add(self, result: SourceResult) -> None:
         """Add the rows of a result; raise InputError where the disk takes no more."""
@@ -41,8 +48,7 @@ class TableOutput:
 
     def discard(self) -> None:
         """Remove what was written, in a process that cannot end the table."""
-        with suppress(OSError):
-            self._partial.unlink(missing_ok=True)
+        self._output.close()
 
     def __enter__(self) -> TableOutput:
         return self
@@ -54,12 +60,12 @@ class TableOutput:
             self._table.close()
             # A command that has done its work leaves with SystemExit.
             if error is None or isinstance(error, SystemExit):
-                self._partial.replace(self.target)
+                self._output.finish()
         except OSError as failure:
             if error is None:
                 raise unwritable(self.target, failure) from failure
         finally:
-            self.discard()
+            self._output.close()
 
 
 def require_table(target: Path, sources: Sequence[str], *, overwrite: bool) -> None:
@@ -68,8 +74,7 @@ def require_table(target: Path, sources: Sequence[str], *, overwrite: bool) -> N
     Raises MissingExtraError where Parquet cannot be written here.
     """
     check_table(target)
-    if target.exists() and not overwrite:
-        raise InputError(f"{target}: is there already; remove it, choose another name or `overwrite`")
+    require_free(target, overwrite=overwrite)
     if not target.absolute().parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}")
     refuse_sources([target], source_files(sources))

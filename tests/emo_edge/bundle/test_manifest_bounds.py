@@ -94,6 +94,13 @@ def error_of(text: str | bytes) -> str:
         ("components.vision.variants.fp32.files.0.size", 10**18),
         ("components.vision.variants.fp32.evidence.labels.war", "NaN"),
         ("components.vision.variants.fp32.evidence.labels.war", "inf"),
+        ("components.vision.variants.fp32.evidence.labels.war", 1.5),
+        ("components.vision.variants.fp32.evidence.labels.samples", -1.0),
+        ("components.vision.variants.fp32.evidence.labels.label_agreement_high", 1e300),
+        ("components.vision.variants.fp32.evidence.labels.kl_mean", -1.0),
+        ("components.vision.variants.fp32.evidence.labels.cosine", 2.0),
+        ("components.vision.variants.fp32.evidence.labels.anything", -1e300),
+        ("components.vision.variants.fp32.evidence.labels.\x1b[2J", 1e300),
         ("components.vision.variants.fp32.files.0.path", "a\x1b[31m.onnx"),
         ("layout.3.text", "{question}" * 700_000),
         ("layout.3.text", "{question}" * 9),
@@ -159,6 +166,21 @@ def test_an_interval_needs_its_partners(missing: str) -> None:
     values = manifest()
     del values["profiles"]["exact"]["evidence"][missing]
     assert f"profiles.exact.evidence: an interval without {missing}" in error_of(json.dumps(values))
+
+
+def test_figures_of_a_task_have_the_bounds_of_all_others() -> None:
+    task = {"status": "trained", "evidence": {"judgement": {"auc_yes_no": 1e300}}}
+    values = manifest() | {"bundle_version": 2, "tasks": {"expression": task}}
+    assert "tasks.expression: 'auc_yes_no' 1e+300 is not from 0 to 1" in error_of(json.dumps(values))
+
+
+def test_what_rounding_leaves_beside_a_bound_is_allowed() -> None:
+    values = manifest()
+    figures = values["components"]["face"]["variants"]["fp32"]["evidence"]["labels"]
+    figures |= {"cosine": 1.0000002, "kl_mean": -1e-17, "relative_error": 3e29, "perplexity": 1e26, "nll_raw": 6000.0}
+    assert (
+        manifest_from_json(json.dumps(values)).components.graph("face").variants["fp32"].evidence["labels"] == figures
+    )
 
 
 def test_a_difference_needs_its_interval() -> None:

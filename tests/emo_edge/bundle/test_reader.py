@@ -459,7 +459,7 @@ def test_what_is_not_the_bundles_is_never_deleted(toy: Path, tmp_path: Path, fol
 def test_an_empty_folder_of_the_users_is_named_and_stays(toy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy, tmp_path / "target")
     (tmp_path / "target/pictures/of the day").mkdir(parents=True)
-    with pytest.raises(BundleError, match="are not the bundle's: pictures/of the day/; move them"):
+    with pytest.raises(BundleError, match="are not the bundle's: pictures/of the day/; move or remove them"):
         BundleWriter(tmp_path / "target", overwrite=True)
     assert (tmp_path / "target/pictures/of the day").is_dir()
 
@@ -551,6 +551,37 @@ def test_a_kill_at_any_moment_of_an_overwrite_loses_nothing(two_kinds: Path, kin
         with pytest.raises(BundleError, match="already there"):
             BundleWriter(two_kinds)  # brings the old one back where the kill came between two renames
         Bundle.open(two_kinds, use_cache=False)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_file_of_the_bundle_that_the_user_changed_is_not_replaced(toy: Path, tmp_path: Path, cached: bool) -> None:
+    bundle = Bundle.open(toy) if cached else None
+    name = read_manifest(toy).files()[0].path
+    content = (toy / name).read_bytes()
+    (toy / name).write_bytes(content[:-1] + b"x")
+    with pytest.raises(BundleError, match=f"was changed since: {name}; move or remove them"):
+        BundleWriter(toy, overwrite=True)
+    (toy / name).rename(tmp_path / "kept")
+    (toy / name).symlink_to(tmp_path / "kept")
+    with pytest.raises(BundleError, match=f"was changed since: {name}"):
+        BundleWriter(toy, overwrite=True)
+    (toy / name).unlink()
+    BundleWriter(toy, overwrite=True)
+    (toy / name).write_bytes(content)
+    BundleWriter(toy, overwrite=True)
+    assert bundle is None or bundle.manifest == Bundle.open(toy).manifest
+
+
+def test_a_bundle_that_was_replaced_since_it_was_read_is_not_replaced_by_its_old_one(toy: Path) -> None:
+    old = Bundle.open(toy)
+    writer = BundleWriter(toy, replaces=old)
+    with BundleWriter(toy, replaces=old) as other:
+        for file in old.manifest.files():
+            shutil.copyfile(toy / file.path, other.path(file.path))
+        other.finish(old.manifest.model_copy(update={"name": "other"}))
+    with pytest.raises(BundleError, match="another run has replaced it since this one read it: start again"), writer:
+        pass
+    assert Bundle.open(toy).manifest.name == "other"
 
 
 def test_what_came_there_while_a_bundle_was_written_is_not_replaced(toy: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from emo_edge.inference.output_checks import require_sound
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.probability import tempered
 from emo_edge.inference.results import Request
+from tests.spoiled_bundles import spoiled
 
 SHAPES = {
     "landmarks": (2, 68, 2),
@@ -62,6 +60,17 @@ def test_a_value_outside_of_its_heads_range_is_named(name: str, good: float, bad
         require_sound("face", values, "openvino")
 
 
+@pytest.mark.parametrize("name", ["attributes", "age", "race", "au_presence", "label_logits", "visual_tokens"])
+def test_logits_and_embeddings_fit_into_float16(name: str) -> None:
+    values = np.zeros((2, 7), np.float32)
+    values[0] = [65504.0, -65504.0, *[0.0] * 5]
+    require_sound("face", {name: values}, "cpu")
+    for absurd in (1e7, -3e38):
+        values[1, 3] = absurd
+        with pytest.raises(BundleError, match=rf"{name} .* on cpu, outside of ±6\.55e\+04"):
+            require_sound("face", {name: values}, "cpu")
+
+
 def test_a_value_far_beside_its_scale_is_named() -> None:
     scales = (ValueRange(name="valence", low=-1, high=1), ValueRange(name="age", low=0, high=100))
     sound = {"values": np.array([[-1.4, 101.0], [2.9, -99.0]], np.float32)}
@@ -90,30 +99,6 @@ def test_any_temperature_above_zero_gives_probabilities(temperature: float) -> N
     values = tempered(np.array([-3.0, -1.0, -700.0]), temperature)
     assert np.isfinite(values).all() and abs(values.sum() - 1) < 1e-9 and values.argmax() == 1
     assert tempered(np.array([2.0, 2.0]), temperature).tolist() == [0.5, 0.5]
-
-
-def spoiled(bundle: Path, target: Path, part: str, output: str, factor: float) -> Path:
-    """Copy a bundle whose graph multiplies an output, in every precision, with right hashes."""
-    import onnx
-    from onnx import helper, numpy_helper
-
-    shutil.copytree(bundle, target)
-    manifest = json.loads((target / "manifest.json").read_text())
-    for variant in manifest["components"][part]["variants"].values():
-        (file,) = variant["files"]
-        model = onnx.load(target / file["path"])
-        for node in model.graph.node:
-            for names in (node.input, node.output):
-                names[:] = [f"{name}_before" if name == output else name for name in names]
-        (port,) = (port for port in model.graph.output if port.name == output)
-        dtype = helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
-        model.graph.initializer.append(numpy_helper.from_array(np.array(factor, dtype), "factor"))
-        model.graph.node.append(helper.make_node("Mul", [f"{output}_before", "factor"], [output]))
-        data = model.SerializeToString()
-        (target / file["path"]).write_bytes(data)
-        file |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (target / "manifest.json").write_text(json.dumps(manifest))
-    return target
 
 
 @pytest.mark.parametrize(

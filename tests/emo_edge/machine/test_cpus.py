@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from emo_edge.batch.config import LabelConfig
+from emo_edge.batch.local_engine import LocalEngine
+from emo_edge.benchmarks.runner.openers import preparers
+from emo_edge.benchmarks.workload.config import BenchConfig
+from emo_edge.bundle.reader import Bundle
 from emo_edge.machine import cpus
-from emo_edge.machine.cpus import CpuLimits, limited_cpus, read_cpu_limits, usable_cpus
+from emo_edge.machine.cpus import CpuLimits, limited_cpus, read_cpu_limits, usable_cpus, worker_threads
 from emo_edge.machine.hardware import read_memory
 
 V1 = "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
@@ -125,6 +130,24 @@ def test_this_process_and_its_affinity() -> None:
     child = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); os.nice(1); {code}"
     words = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.split()
     assert words == ["1", str(os.getpriority(os.PRIO_PROCESS, 0) + 1), "1"]
+
+
+def test_more_workers_than_cpus_are_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+    assert [worker_threads(workers, 7) for workers in (1, 3, 7)] == [7, 2, 1] and not caplog.text
+    assert [worker_threads(workers, 7) for workers in (64, 64)] == [1, 1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "64 workers on 7 usable CPUs: more are no faster, and each holds a model of its own in memory"
+    ]
+
+
+@pytest.mark.parametrize("command", ["bench", "label"])
+def test_the_commands_with_workers_ask_for_it(command: str, caplog: pytest.LogCaptureFixture) -> None:
+    if command == "bench":
+        bundle = Bundle(Path("none"), None)  # type: ignore[arg-type]
+        preparers(bundle, BenchConfig(dataset="none", workers=1000), cut=False)
+    else:
+        LocalEngine(LabelConfig(Path("none")), 1001, usable_cpus())
+    assert "workers on" in caplog.text
 
 
 @pytest.mark.parametrize(("usable", "limited"), [(8, None), (2, 2)])

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -19,6 +20,7 @@ from emo_edge.media.folders import folder_entries, image_paths
 from emo_edge.media.images import read_image, write_image
 from emo_edge.media.photos import read_photo
 from emo_edge.media.sources import classify_source
+from emo_edge.media.videos import sampled_frames
 
 PICTURE = np.full((9, 7, 3), 80, np.uint8)
 
@@ -80,7 +82,7 @@ def test_a_package_that_does_not_load_is_not_a_damaged_picture(
     monkeypatch.syspath_prepend(broken.parent)
     kind = "TIFF" if package == "PIL" else "HEIC"
     with pytest.raises(MissingExtraError, match=f"{package} is installed and .* shared library libfoo.so.1 is missing"):
-        read_photo(b"", kind, 1000)
+        read_photo(b"", kind, "name", 1000)
 
 
 def test_sources_that_are_no_files_are_named(folder: Path) -> None:
@@ -153,3 +155,64 @@ def test_a_transport_stream_is_a_video_under_any_name(tmp_path: Path, packet: in
         (tmp_path / name).write_bytes(content)
         assert classify_source(str(tmp_path / name)) == "video"
     assert {entry.skipped for entry in folder_entries(tmp_path)} == {"a video (MPEG): give it as a source of its own"}
+
+
+def coded(suffix: str, value: int = 90) -> bytes:
+    return bytes(cv2.imencode(suffix, np.full((64, 48, 3), value, np.uint8))[1].tobytes())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_of_joined_pictures_the_first_is_read_and_a_warning_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    path = tmp_path / f"joined{suffix}"
+    path.write_bytes(coded(suffix) + coded(suffix, 200))
+    assert read_image(path).mean() == pytest.approx(90, abs=2)
+    assert f"joined{suffix}: several pictures, one after the other: the first one is read" in caplog.text
+    assert ("a name that ends in .mjpeg" in caplog.text) == (suffix == ".jpg")
+    caplog.clear()
+    path.write_bytes(coded(suffix) + b"trailing bytes of a camera" + coded(suffix, 200))
+    assert read_image(path).mean() == pytest.approx(90, abs=2) and not caplog.text
+
+
+def test_pictures_that_a_jpeg_lists_itself_are_no_surprise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listed, path = b"\xff\xe2\0\x0eMPF\0" + bytes(8), tmp_path / "phone.jpg"
+    path.write_bytes(coded(".jpg")[:2] + listed + coded(".jpg")[2:] + coded(".jpg", 200))
+    assert read_image(path).mean() == pytest.approx(90, abs=2) and not caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".mjpeg", ".MJPG"])
+def test_joined_jpegs_are_a_video_by_their_name(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"clip{suffix}"
+    path.write_bytes(b"".join(coded(".jpg", value) for value in (30, 120, 210)))
+    assert classify_source(str(path)) == "video"
+    assert [round(float(frame.image.mean()), -1) for frame in sampled_frames(path)] == [30, 120, 210]
+    [entry] = folder_entries(tmp_path)
+    assert entry.skipped == "a video (Motion JPEG): give it as a source of its own"
+    path.write_bytes(coded(".jpg"))
+    assert classify_source(str(path)) == "image"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("pages.tif", "a TIFF of several pages"), ("two.gif", "several GIFs")])
+def test_a_photo_of_several_names_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, kind: str
+) -> None:
+    first, second = (Pillow.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (90, 200))
+    path = tmp_path / name
+    if name.endswith(".tif"):
+        first.save(path, save_all=True, append_images=[second])
+    else:
+        for part in (first, second):
+            part.save(tmp_path / "part.gif")
+            path.write_bytes((path.read_bytes() if path.exists() else b"") + (tmp_path / "part.gif").read_bytes())
+    assert read_image(path).mean() == pytest.approx(90, abs=2)
+    assert f"{name}: {kind}" in caplog.text
+
+
+def test_of_a_heic_of_several_the_main_one_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    pictures = heif.from_pillow(Pillow.fromarray(np.full((64, 64, 3), 90, np.uint8)))
+    pictures.add_from_pillow(Pillow.fromarray(np.full((64, 64, 3), 200, np.uint8)))
+    pictures.save(tmp_path / "burst.heic", primary_index=1)
+    assert read_image(tmp_path / "burst.heic").mean() == pytest.approx(200, abs=3)
+    assert "burst.heic: a HEIC of 2 pictures: its main one is read" in caplog.text

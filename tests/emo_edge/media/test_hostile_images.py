@@ -85,6 +85,7 @@ def strips(count: int) -> bytes:
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "one scan, too large": (lambda: jpeg(65_000, 65_000, 1), "65000x65000 pixels, more than the limit"),
     "scans": (lambda: jpeg(4000, 3000, 3000), r"goes over its 4000x3000 pixels 3,010 times"),
     "segments": (lambda: segments(b"\xff\xe5\0\2", 500_000), r"more than 10,000 segments"),
     "arithmetic": (

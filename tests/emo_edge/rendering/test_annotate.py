@@ -11,7 +11,7 @@ import pytest
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.inference.results import EmotionResult, FaceAttributes, Settings
 from emo_edge.media.crops import Image
-from emo_edge.rendering.annotate import annotated
+from emo_edge.rendering.annotate import COLOURS, annotated
 from emo_edge.rendering.panels import panel_of
 
 SETTINGS = Settings("b", "exact", {}, "cpu", "box", ("joy",), "?", True, 1.0, False, "", "0")
@@ -87,6 +87,19 @@ def test_frames_of_a_video_keep_their_size() -> None:
         )
     }
     assert shapes == {(720, 720, 3)}
+
+
+def test_a_label_without_room_in_a_video_covers_no_other_face_and_no_other_label() -> None:
+    picture = np.full((100, 100, 3), 90, np.uint8)
+    above, below = (0.0, 0.0, 100.0, 60.0), (0.0, 60.0, 100.0, 100.0)
+    drawn = annotated(picture, [replace(RESULT, box=box) for box in (above, below)], geometry=False)
+    stripe = drawn[-20:-4, 1]
+    assert (stripe == COLOURS[1]).all(), "the label of the face that lies there"
+    labelled = [replace(RESULT, box=box) for box in ((2.0, 2.0, 60.0, 96.0), (60.0, 2.0, 99.0, 99.0))]
+    crowded = annotated(picture, labelled, geometry=False)
+    plain = annotated(picture, [replace(face, probabilities={}) for face in labelled], geometry=False)
+    area = inside(labelled[1].box, 7.2, 0)
+    assert np.array_equal(crowded[area], plain[area])
 
 
 def test_a_panel_lists_what_was_asked_for() -> None:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.errors import InputError
-from emo_edge.storage import directories
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.storage import directories, renames
 from emo_edge.storage.directories import (
-    exchanged,
     put_in_place,
     read_whole,
     replaced_directory,
     replaced_path,
     restored,
 )
+from emo_edge.storage.renames import exchanged
 
 WRITER = """
 import sys
@@ -64,6 +64,15 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert (names(tmp_path), names(target)) == (["a"], ["new"])
 
 
+def test_a_directory_that_another_program_writes_meanwhile_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    with pytest.raises(CheckpointError, match="meanwhile"), replaced_directory(target, overwrite=False) as partial:
+        (partial / "ours").touch()
+        target.mkdir()
+        (target / "theirs").touch()
+    assert (names(tmp_path), names(target)) == (["a"], ["theirs"])
+
+
 def test_the_names_of_two_directories_are_exchanged(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -79,8 +88,8 @@ def test_the_names_of_two_directories_are_exchanged(tmp_path: Path) -> None:
 def test_without_an_exchange_there_are_two_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(directories, "_renameat2", lambda: lambda *arguments: -1)
-    monkeypatch.setattr(directories.ctypes, "get_errno", lambda: number)
+    monkeypatch.setattr(renames, "_renameat2", lambda: lambda *arguments: -1)
+    monkeypatch.setattr(renames.ctypes, "get_errno", lambda: number)
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.errors import CheckpointError, InputError
-from emo_edge.utils.files import new_file, replace_text, replaced_file
+from emo_edge.utils.files import replace_text, replaced_file
 
 
 def names(folder: Path) -> list[str]:
@@ -55,16 +54,6 @@ def test_a_name_keeps_its_suffix_if_that_is_asked_for(tmp_path: Path) -> None:
     with replaced_file(tmp_path / "a.mp4", suffix=".mp4") as partial:
         partial.touch()
         assert partial.suffix == ".mp4"
-
-
-def test_a_new_file_replaces_nothing(tmp_path: Path) -> None:
-    with new_file(tmp_path / "a") as partial:
-        partial.write_text("text")
-    with pytest.raises(CheckpointError, match="already there"), new_file(tmp_path / "a"):
-        pass
-    with pytest.raises(InputError, match="cannot be written"), new_file(tmp_path / "none" / "a") as partial:
-        partial.write_text("text")
-    assert names(tmp_path) == ["a"]
 
 
 def test_the_longest_name_that_a_file_may_have_is_written(tmp_path: Path) -> None:

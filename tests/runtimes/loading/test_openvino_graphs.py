@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 
 from emo_edge.assets.packaged import packaged_samples
 from emo_edge.bundle.reader import Bundle
-from emo_edge.errors import AccuracyGateError, DeviceMemoryError, MissingExtraError
+from emo_edge.errors import AccuracyGateError, BundleError, DeviceMemoryError, MissingExtraError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.runtimes import openvino
 from emo_edge.runtimes.loading import device_choice, openvino_graphs
 from emo_edge.runtimes.loading.engines import open_engines
 from emo_edge.runtimes.loading.openvino_graphs import OpenVinoGraphs
 from emo_edge.runtimes.loading.reference_feeds import ReferenceFeeds
+from tests.spoiled_bundles import spoiled
 
 
 @pytest.fixture
@@ -64,6 +66,20 @@ def test_a_graph_is_compared_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ReferenceFeeds, "expected", lambda *_: pytest.fail("computed again by ONNX Runtime"))
     with open_vision(bundle, "fp32") as session:
         assert session.run({"image": np.zeros((2, 112, 112, 3), np.uint8)})["features"].shape[0] == 2
+
+
+def test_what_a_broken_vision_net_does_to_a_connector_is_not_kept_for_others(bundle: Bundle, tmp_path: Path) -> None:
+    """The same connector in another bundle is compared anew; values that are not finite are the bundle's fault."""
+    connector = bundle.manifest.components.graph("connector")
+    broken = Bundle.open(spoiled(bundle.directory, tmp_path / "broken", "vision", "features", math.nan))
+    assert broken.manifest.components.graph("connector") == connector
+    with pytest.raises(BundleError, match=r"the vision graph, .*, computes values on cpu that are not finite"):
+        OpenVinoGraphs(broken).open("connector", connector, "fp16")
+    lost = Bundle.open(spoiled(bundle.directory, tmp_path / "lost", "vision", "features", 1e30))
+    with pytest.raises((AccuracyGateError, BundleError)):
+        OpenVinoGraphs(lost).open("connector", connector, "fp16")
+    with OpenVinoGraphs(bundle).open("connector", connector, "fp16") as session:
+        assert session.inputs
 
 
 def test_float32_stays_float32(bundle: Bundle, opened: list[str]) -> None:

@@ -16,6 +16,8 @@ LANGUAGE = {
     "qwen2vl.block_count": (0, "whole number from 1 to 512"),
     "qwen2vl.embedding_length": (1 << 24, "whole number from 1 to"),
     "qwen2vl.attention.head_count": (0, "whole number from 1 to"),
+    "qwen2vl.attention.head_count_kv": (0, "whole number from 1 to"),
+    "qwen2vl.feed_forward_length": (0, "whole number from 1 to"),
     "qwen2vl.attention.layer_norm_rms_epsilon": (-1.0, "a number above 0"),
     "qwen2vl.rope.freq_base": (float("nan"), "a finite number"),
 }

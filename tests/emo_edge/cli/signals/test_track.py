@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import av
@@ -34,12 +35,14 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.images import write_image
 from emo_edge.media.videos import sampled_frames
 from emo_edge.rendering.tracks.formats import FORMATS
+from emo_edge.storage.locks import FileLock, lock_path
 from emo_edge.taxonomy import ACTION_UNITS
+from emo_edge.tracking import run as run_module
 from emo_edge.tracking.follow import FRAMES_AT_ONCE
 from emo_edge.tracking.journal import Journal
 from emo_edge.tracking.network import FaceNetwork
 from emo_edge.tracking.run import JOURNAL_SUFFIX
-from emo_edge.tracking.targets import RECORD
+from emo_edge.tracking.targets import RECORD, Targets
 from tests import made_videos
 from tests.unit_bundles import LABELS, write_unit_bundle
 
@@ -419,11 +422,61 @@ def test_a_disk_that_is_full_ends_the_run_and_keeps_what_is_whole(
 
 
 def test_two_runs_do_not_write_one_table(bundle: Path, video: Path, out: Path) -> None:
-    from emo_edge.storage.locks import FileLock, lock_path
-
     with FileLock(lock_path(out)):
         done = run(bundle, video, "--csv", out)
     assert done.exit_code == 4 and "another process is writing there" in done.stderr and not out.exists()
+
+
+def test_a_table_that_another_run_finishes_meanwhile_stays(
+    bundle: Path, video: Path, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finished_by_another(path: Path) -> FileLock:
+        out.write_text("theirs")
+        return FileLock(path)
+
+    monkeypatch.setattr(run_module, "FileLock", finished_by_another)
+    done = run(bundle, video, "--csv", out)
+    assert done.exit_code == 4 and "is there already" in done.stderr and out.read_text() == "theirs"
+    out.unlink()
+    monkeypatch.undo()
+    write_table = run_module.write_table
+
+    def written_by_another(*arguments: Any, **options: Any) -> int:
+        out.write_text("theirs")
+        return write_table(*arguments, **options)
+
+    monkeypatch.setattr(run_module, "write_table", written_by_another)
+    done = run(bundle, video, "--csv", out)
+    assert done.exit_code == 4 and "has written it meanwhile" in done.stderr and out.read_text() == "theirs"
+    monkeypatch.undo()
+    assert run(bundle, video, "--csv", out, "--overwrite").exit_code == 0 and len(rows_of(out)) == FRAMES
+
+
+def test_two_runs_into_one_folder_lose_no_record(tmp_path: Path) -> None:
+    targets = [Targets((tmp_path / f"{number}.csv",), tmp_path) for number in range(8)]
+    threads = [Thread(target=one.note_finished, args=(one.paths[0], "made")) for one in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(targets[0].finished()) == [f"{number}.csv" for number in range(8)]
+
+
+@pytest.mark.parametrize("option", ["--table", "--draw"])
+def test_of_two_readings_into_one_file_one_is_refused(bundle: Path, tmp_path: Path, option: str) -> None:
+    """Two processes of ``emo-edge infer``: the network alone, so that both begin at once."""
+    target = tmp_path / ("out.csv" if option == "--table" else "out.jpg")
+    sample = packaged_samples(1)[0].image
+    write_image(tmp_path / "face.png", sample)
+    code = "from emo_edge.cli import main; main()"
+    command = [sys.executable, "-c", code, "infer", bundle, tmp_path / "face.png", "--whole-image", option, target]
+    started = [subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == [0, 4], errors
+    refused = errors[codes.index(4)]
+    assert "another run is writing it" in refused or "is there already" in refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face.png", target.name]
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_a_whole_test_writes_one_report(tiny_bundle: Path, tmp_path: Path) -> No
     assert "the baseline" in result.stdout
     again = CliRunner().invoke(main, arguments)
     assert again.exit_code == 4
-    assert "already there; give another name or --overwrite" in again.stderr
+    assert "is there already; remove it, choose another name or --overwrite" in again.stderr
 
 
 def test_a_device_that_is_not_here_is_a_line_and_if_named_an_error(tiny_bundle: Path, tmp_path: Path) -> None:

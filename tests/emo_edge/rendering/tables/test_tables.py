@@ -23,11 +23,11 @@ from emo_edge.faces.registry import WholeImage
 from emo_edge.inference.results import ClipSampling, SourceResult
 from emo_edge.media.images import write_image
 from emo_edge.rendering.result_writers import cell, plain_text
-from emo_edge.rendering.tables import output
 from emo_edge.rendering.tables.files import csv_rows, open_table
 from emo_edge.rendering.tables.output import TableOutput, require_table
 from emo_edge.rendering.tables.rows import TableSetup, error_kind, table_rows, table_setup
 from emo_edge.rendering.tables.schema import TABLE_VERSION, column_type, table_schema
+from emo_edge.storage import output_files
 
 SETTINGS = Settings("b", "exact", {}, "cpu", "haar", ("joy", "rage"), "?", True, 1.0, False, "", "0")
 POSE = {"pitch": 1.0, "yaw": -2.0, "roll": 3.0}
@@ -165,7 +165,7 @@ def test_a_full_disk_is_one_error(
     setup: TableSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "full").symlink_to("/dev/full")
-    monkeypatch.setattr(output, "partial_path", lambda target: tmp_path / "full")
+    monkeypatch.setattr(output_files, "partial_path", lambda target, suffix: tmp_path / "full")
     with (
         pytest.raises(InputError, match=r"cannot be written \(No space left on device\); make room"),
         TableOutput(tmp_path / name, setup) as table,
