@@ -193,6 +193,7 @@ class EmotionPipeline:
     ) -> list[list[EmotionResult]]:
         """Read the faces of searched pictures, those of one detector at once: a crop's margin depends on it."""
         self.tasks.require_frames(request, 1)
+        asked_whole = self.tasks.reads_whole(request)
         results: list[list[EmotionResult]] = [[] for _ in looks]
         for is_whole, name in ((False, detector), (True, WholeImage.name)):
             owners = [
@@ -208,6 +209,7 @@ class EmotionPipeline:
             scored = self._scored_faces(features, request, watch)
             for row, ((own, _), one) in enumerate(zip(owners, scored, strict=True)):
                 result = self._result(features, slice(row, row + 1), request, one, name, clip=False)
+                result = replace(result, whole_image=is_whole and not asked_whole)
                 results[own].append(result.turned_back(looks[own]))
             self._cold = False
         return results
@@ -468,7 +470,7 @@ class EmotionPipeline:
             profile=self.engines.profile_name,
             variants=self.engines.variants(),
             device=self.engines.device,
-            detector=self.detector.name,
+            detector=WholeImage.name if self.tasks.reads_whole(request) else self.detector.name,
             labels=asked.labels,
             question=asked.question,
             demographics=self._asks_demographics(request),
