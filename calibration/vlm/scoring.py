@@ -35,8 +35,8 @@ class ScoringFit:
 
     scoring: Scoring
     evidence: dict[str, float]
-    """``nll``, ``ece`` and ``war``, ``_before`` and ``_after``; ``after`` is of the held-out folds. ``fit_war_delta`` is the
-    accuracy's difference, ``_low`` and ``_high`` its 95 % interval."""
+    """``nll``, ``ece`` and ``war``, ``_before`` and ``_after``; ``after`` is of the held-out folds. ``fit_war_delta``
+    is the accuracy's difference, ``_low`` and ``_high`` its 95 % interval."""
     refused: str = ""
     """A line on a prior correction of less log loss that was refused, because it loses accuracy."""
 

@@ -100,9 +100,9 @@ class MarginFit:
         accuracy, loss, index = self.accuracy, self.loss, self.margins.index(self.before)
         return (
             f"margin of {self.detector}: {self.before:g} before, {self.chosen:g} now; held-out accuracy "
-            f"{accuracy.value:.1%} against {self.accuracies[index]:.1%} ({accuracy.difference:+.1%}, {accuracy.low:+.1%} "
-            f"to {accuracy.high:+.1%}), log loss {loss.value:.4f} against {self.losses[index]:.4f} "
-            f"({loss.difference:+.4f}, {loss.low:+.4f} to {loss.high:+.4f})"
+            f"{accuracy.value:.1%} against {self.accuracies[index]:.1%} "
+            f"({accuracy.difference:+.1%}, {accuracy.low:+.1%} to {accuracy.high:+.1%}), log loss {loss.value:.4f} "
+            f"against {self.losses[index]:.4f} ({loss.difference:+.4f}, {loss.low:+.4f} to {loss.high:+.4f})"
         )
 
 
