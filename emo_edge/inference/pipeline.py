@@ -283,13 +283,13 @@ class EmotionPipeline:
         return replace(result, frame=track[middle][0])
 
     def _looked(self, frame: Image, boxes: Sequence[Box] | None, request: Request) -> SecondLook:
-        """Search a picture, twice where the first look finds nothing; a task of the whole picture needs no search."""
+        """Search a picture, twice where the first look finds nothing sure; a task of the whole one needs no search."""
         if boxes is None and self.tasks.reads_whole(request):
             return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
         faces = self._faces(frame, boxes)
-        if faces or boxes is not None:
+        if boxes is not None:
             return SecondLook(frame, faces)
-        again = second_look(frame, self.detector)
+        again = second_look(frame, self.detector, faces)
         if again.faces or not (self._whole_crops and looks_like_crop(frame)):
             return again
         return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
