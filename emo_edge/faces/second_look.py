@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from emo_edge.faces.detector import DetectedFace, FaceDetector, box_area, shrunk
 from emo_edge.media.crops import Box, Image
 
-SEARCHED_TWICE = {"mtcnn": 0.99, "yunet": 0.9}
-"""Detectors whose score tells a face from a chance pattern, and the least score of the surest face that is upright for
-certain. A cascade's false boxes would outnumber its faces."""
+SEARCHED_TWICE = {"mtcnn": (0.985, 0.99), "yunet": (0.9, 0.9)}
+"""Detectors whose score tells a face from a chance pattern. A cascade's false boxes would outnumber its faces.
+
+A turned face is often found as it lies, with the points of an upright one, but with a lower score. So a picture whose
+surest face is below the first score is searched turned, too, and counts as turned where that finds one from the second
+score on. ``emo-edge detector measure`` counts what is read upright: see ``docs/results/detectors.md``."""
 GAIN = 0.03
-"""Least gain of the surest score for which a picture with faces is turned; near 1, half of what is missing. A turned
-face is often found as it lies, with the points of an upright one, but with a lower score."""
+"""Least gain of the surest score for which a picture with faces is turned; near 1, half of what is missing."""
 BORDER = 0.5
 """Width of the border in longer sides of the picture: a face that fills the picture then has surroundings."""
 FILLED = 0.3
@@ -66,9 +68,10 @@ def second_look(frame: Image, detector: FaceDetector, faces: Sequence[DetectedFa
     if detector.name not in SEARCHED_TWICE:
         return SecondLook(frame, list(faces))
     found = list(faces) or _in_tight_crop(frame, detector)
-    if _highest_score(found) >= SEARCHED_TWICE[detector.name]:
+    score = _highest_score(found)
+    if score >= SEARCHED_TWICE[detector.name][0]:
         return SecondLook(frame, found)
-    turned = _turned_look(frame, detector, _highest_score(found))
+    turned = _turned_look(frame, detector, score)
     return turned if turned.faces else SecondLook(frame, found)
 
 
@@ -99,7 +102,7 @@ def look_at_clip(frames: Sequence[Image], detector: FaceDetector) -> ClipLook:
         return ClipLook(frames, by_frame)
     scores = [_highest_score(faces) for faces in by_frame]
     surest = int(np.argmax(scores)) if any(by_frame) else len(frames) // 2
-    if scores[surest] >= SEARCHED_TWICE[detector.name]:
+    if scores[surest] >= SEARCHED_TWICE[detector.name][0]:
         return ClipLook(frames, by_frame)
     rotation = _turned_look(frames[surest], detector, scores[surest]).rotation
     if not rotation:
@@ -113,7 +116,8 @@ def _turned_look(frame: Image, detector: FaceDetector, score: float) -> SecondLo
     small, scale = shrunk(frame)
     looks = {quarters: detector.detect(_turned(small, quarters)) for quarters in (1, 2, 3)}
     best = max(looks, key=lambda quarters: _highest_score(looks[quarters]))
-    if _highest_score(looks[best]) < max(SURE, score + min(GAIN, (1 - score) / 2)):
+    least = max(SEARCHED_TWICE[detector.name][1], score + min(GAIN, (1 - score) / 2)) if score else SURE
+    if _highest_score(looks[best]) < least:
         return SecondLook(frame, [])
     return SecondLook(_turned(frame, best), [face.moved(0, 0, scale) for face in looks[best]], 90 * best)
 
