@@ -1,4 +1,4 @@
-"""A bundle and its peers in one run: PyTorch, llama.cpp, OpenVINO, optimum.
+"""A bundle and its peers in one run: PyTorch, llama.cpp, OpenVINO, optimum; resizing beside PIL.
 
 May import `emo_edge.benchmarks.runner` and the layers below it; not `device_speed` or `studies`.
 """

@@ -15,7 +15,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.samples.draw import DrawnSamples
 from emo_edge.calibration.vlm.reference import VlmReference, label_scores
-from emo_edge.calibration.vlm.scoring import ScoringFit, fitted_scoring
+from emo_edge.calibration.vlm.scoring import DELTA, ScoringFit, fitted_scoring
 from emo_edge.calibration.vlm.types import VlmRun, measured_again, with_profile, with_types
 from emo_edge.calibration.workflow.config import CalibrationConfig
 from emo_edge.calibration.workflow.prepare import true_labels, usable_samples
@@ -147,8 +147,12 @@ def _fitted(
             f"{name} {fit.evidence[f'{name}_before']:.3f} -> {fit.evidence[f'{name}_after']:.3f}"
             for name in ("nll", "ece", "war")
         )
-        + f" (after: held-out folds of {len(samples)} samples)"
+        + f" (after: held-out folds of {len(samples)} samples); {fit.accuracy_text()}"
     )
+    if fit.refused:
+        reports.line(fit.refused)
+    elif fit.evidence[DELTA] < 0:
+        reports.line("warning: accuracy falls on held-out folds, which chance may explain: fit on more samples")
     return fit
 
 

@@ -25,7 +25,8 @@ from emo_edge.console.progress import QUIET, Reports
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.detector import stored_detector, with_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
-from emo_edge.metrics.classification import war
+from emo_edge.metrics.bootstrap import percentile_interval, resampled
+from emo_edge.metrics.classification import paired_interval, war
 from emo_edge.metrics.label_agreement import SMALLEST
 
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -38,6 +39,16 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Change:
+    """A figure of the held-out folds, its difference from the old margin's, and the 95 % interval of that."""
+
+    value: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class MarginFit:
     """Accuracy (WAR) and log loss of each margin, and the chosen one."""
 
@@ -47,25 +58,51 @@ class MarginFit:
     losses: tuple[float, ...]
     before: float
     """The bundle's margin so far."""
-    chosen: float
-    held_out: tuple[float, float]
-    """Accuracy and log loss of each fold with the margin that the other folds choose."""
+    best: float
+    """That of the least log loss over all samples."""
+    accuracy: Change
+    """Of each fold with the margin that the other folds choose."""
+    loss: Change
+    """Likewise."""
+
+    @property
+    def loses_accuracy(self) -> bool:
+        """True if the whole interval of the accuracy's difference is below 0: more than chance explains."""
+        return self.accuracy.high < 0
+
+    @property
+    def chosen(self) -> float:
+        """The margin of the least log loss, unless held-out folds are no better with it, or lose accuracy."""
+        better = self.loss.difference < 0 and not self.loses_accuracy
+        return self.best if better else self.before
 
     def table(self) -> str:
-        """Return every margin as a Markdown table, and a line on the choice."""
+        """Return every margin as a Markdown table, and lines on the choice."""
         lines = ["| margin | accuracy | log loss |", "|---|---|---|"]
         for margin, accuracy, loss in zip(self.margins, self.accuracies, self.losses, strict=True):
             mark = " (chosen)" if margin == self.chosen else ""
             lines.append(f"| {margin:g}{mark} | {accuracy:.1%} | {loss:.4f} |")
-        return "\n".join([*lines, self.summary()])
+        return "\n".join([*lines, *self.warnings(), self.summary()])
+
+    def warnings(self) -> list[str]:
+        """Return what a user should know besides the choice: a margin that was refused, or accuracy that fell."""
+        change = f"accuracy {self.accuracy.difference:+.1%} ({self.accuracy.low:+.1%} to {self.accuracy.high:+.1%})"
+        if self.best == self.before or self.loss.difference >= 0:
+            return []
+        if self.loses_accuracy:
+            return [f"margin {self.best:g} is refused: its log loss is less, but {change} on held-out samples"]
+        if self.accuracy.difference < 0:
+            return [f"warning: {change} on held-out samples, which chance may explain: measure on more samples"]
+        return []
 
     def summary(self) -> str:
         """Return the choice and its evidence as one line."""
-        accuracy, loss = self.held_out
-        index = self.margins.index(self.before)
+        accuracy, loss, index = self.accuracy, self.loss, self.margins.index(self.before)
         return (
-            f"margin of {self.detector}: {self.before:g} before, {self.chosen:g} now; held-out accuracy {accuracy:.1%} "
-            f"against {self.accuracies[index]:.1%}, log loss {loss:.4f} against {self.losses[index]:.4f}"
+            f"margin of {self.detector}: {self.before:g} before, {self.chosen:g} now; held-out accuracy "
+            f"{accuracy.value:.1%} against {self.accuracies[index]:.1%} "
+            f"({accuracy.difference:+.1%}, {accuracy.low:+.1%} to {accuracy.high:+.1%}), log loss {loss.value:.4f} "
+            f"against {self.losses[index]:.4f} ({loss.difference:+.4f}, {loss.low:+.4f} to {loss.high:+.4f})"
         )
 
 
@@ -114,7 +151,7 @@ def fit_crop_margin(
 def fitted_margin(
     probabilities: Probabilities, truth: Ids, margins: tuple[float, ...], before: float, detector: str
 ) -> MarginFit:
-    """Choose the margin of the least log loss, unless held-out folds are no better with it.
+    """Compare the margins, and the choice of the least log loss with the old margin on held-out folds.
 
     Args:
         probabilities: [margins, N, labels].
@@ -123,17 +160,34 @@ def fitted_margin(
         before: the margin that stays otherwise.
         detector: of the boxes.
     """
-    rows = np.arange(len(truth))
+    rows, old = np.arange(len(truth)), margins.index(before)
     losses = -np.log(np.maximum(probabilities[:, rows, truth], SMALLEST))
+    predicted = probabilities.argmax(2)
     folds = np.random.default_rng(0).permutation(len(truth)) % FOLDS
     by_fold = [int(losses[:, folds != fold].mean(1).argmin()) for fold in range(FOLDS)]
     choice = np.array(by_fold)[folds]
-    accuracy = war(truth, probabilities[choice, rows].argmax(1))
-    held_out = float(losses[choice, rows].mean())
     means = losses.mean(1)
-    best = int(means.argmin()) if held_out < means[margins.index(before)] else margins.index(before)
-    accuracies = tuple(war(truth, table.argmax(1)) for table in probabilities)
-    return MarginFit(detector, margins, accuracies, tuple(means.tolist()), before, margins[best], (accuracy, held_out))
+    return MarginFit(
+        detector,
+        margins,
+        accuracies=tuple(war(truth, table) for table in predicted),
+        losses=tuple(means.tolist()),
+        before=before,
+        best=margins[int(means.argmin())],
+        accuracy=_accuracy_change(truth, predicted[old], predicted[choice, rows]),
+        loss=_loss_change(losses[old], losses[choice, rows]),
+    )
+
+
+def _accuracy_change(truth: Ids, before: Ids, after: Ids) -> Change:
+    value = war(truth, after)
+    return Change(value, value - war(truth, before), *paired_interval(war, truth, before, after))
+
+
+def _loss_change(before: Probabilities, after: Probabilities) -> Change:
+    changes = after - before
+    interval = percentile_interval(resampled(lambda draw: float(changes[draw].mean()), len(changes)))
+    return Change(float(after.mean()), float(changes.mean()), *interval)
 
 
 def _truth(samples: Sequence[Sample], config: CalibrationConfig, manifest: Manifest) -> Ids:

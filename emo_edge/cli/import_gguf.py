@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from emo_edge.assets.packaged import folder_samples, packaged_samples
+from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_samples
 from emo_edge.bundle.face_crops import MOST_MARGIN
 from emo_edge.bundle.manifest import LARGEST_CONTEXT, LARGEST_CROP
 from emo_edge.console.commands import EdgeCommand
@@ -36,8 +36,8 @@ def _newlines(_: click.Context, __: click.Parameter, value: str | None) -> str |
 @click.option("--reference", type=PATH, help="The same language model in f16, bf16 or f32, to compare with.")
 @click.option(
     "--face",
-    type=PATH,
-    help="Checkpoint of a face network, as import facexformer writes it: landmarks, pose and face facts.",
+    help="Checkpoint with a face network, as import facexformer writes it, or emo-tiny, whose network knows drawings "
+    "alone: landmarks, pose and face facts.",
 )
 @click.option(
     "--demographic-sentence",
@@ -94,6 +94,7 @@ def main(
     model: Path,
     mmproj: Path,
     reference: Path | None,
+    face: str | None,
     samples: Path | None,
     limit: int,
     threads: int | None,
@@ -109,11 +110,14 @@ def main(
     from emo_edge.export.vlm.bundle import bundle_from_gguf
 
     require_output(out)
-    compared = reference or choices["face"]
+    compared = reference or face
     if samples and not compared:
         raise click.UsageError("--samples are pictures to compare on: name --reference or --face, too")
     pictures = (folder_samples(samples, limit) if samples else packaged_samples(limit)) if compared else []
-    files, config = VlmFiles(model, mmproj, reference), VlmConfig(**choices)
+    files, config = (
+        VlmFiles(model, mmproj, reference),
+        VlmConfig(face=named_checkpoint(face) if face else None, **choices),
+    )
     with shown_reports() as reports:
         bundle_from_gguf(files, out, config, pictures, overwrite=overwrite, threads=threads, reports=reports)
     echo(out)

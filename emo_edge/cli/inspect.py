@@ -173,7 +173,8 @@ def _prompt(manifest: Manifest) -> str:
     groups = ", ".join(f"{group.count} {group.name}" for group in manifest.frames_segment.groups)
     mmproj = manifest.components.mmproj
     pictures = f"; {PICTURES[mmproj.pictures]}" if mmproj else ""
-    return f"tokens a frame: {groups}; context {language.context_size}{pictures}"
+    sentence = "; age, gender and race in the prompt" if manifest.prompt.use_demographics else ""
+    return f"tokens a frame: {groups}; context {language.context_size}{pictures}{sentence}"
 
 
 def _distance(variant: Variant) -> str:

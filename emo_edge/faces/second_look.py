@@ -1,4 +1,4 @@
-"""A second look at a picture or a clip in which nothing was found: turned, and a picture with a border around it."""
+"""A second look at a picture or a clip in which nothing was found, or nothing surely: turned, and with a border."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from emo_edge.faces.detector import DetectedFace, FaceDetector, box_area, shrunk
 from emo_edge.media.crops import Box, Image
 
-SEARCHED_TWICE = ("mtcnn", "yunet")
-"""Detectors whose score tells a face from a chance pattern. A cascade's false boxes would outnumber its faces."""
+SEARCHED_TWICE = {"mtcnn": (0.985, 0.99), "yunet": (0.9, 0.9)}
+"""Detectors whose score tells a face from a chance pattern. A cascade's false boxes would outnumber its faces.
+
+A turned face is often found as it lies, with the points of an upright one, but with a lower score. So a picture whose
+surest face is below the first score is searched turned, too, and counts as turned where that finds one from the second
+score on. ``emo-edge detector measure`` counts what is read upright: see ``docs/results/detectors.md``."""
+GAIN = 0.03
+"""Least gain of the surest score for which a picture with faces is turned; near 1, half of what is missing."""
 BORDER = 0.5
 """Width of the border in longer sides of the picture: a face that fills the picture then has surroundings."""
 FILLED = 0.3
@@ -53,17 +59,20 @@ class SecondLook:
         return np.stack(turned[self.rotation], 1)
 
 
-def second_look(frame: Image, detector: FaceDetector) -> SecondLook:
-    """Search ``frame`` (uint8 RGB [H, W, 3]) again after ``detector`` found nothing in it.
+def second_look(frame: Image, detector: FaceDetector, faces: Sequence[DetectedFace] = ()) -> SecondLook:
+    """Search ``frame`` (uint8 RGB [H, W, 3]) again after ``detector`` found ``faces`` in it, none or none surely.
 
-    First as a tight crop, then turned by 90, 180 and 270 degrees. The surest face decides: a face on its side is often
-    found, too, but with a lower score, and its points do not show how it lies.
+    First, where there are none, as a tight crop, then turned by 90, 180 and 270 degrees. The surest face decides: a
+    face on its side is often found, too, but with a lower score, and its points do not show how it lies.
     """
     if detector.name not in SEARCHED_TWICE:
-        return SecondLook(frame, [])
-    if faces := _in_tight_crop(frame, detector):
-        return SecondLook(frame, faces)
-    return _turned_look(frame, detector)
+        return SecondLook(frame, list(faces))
+    found = list(faces) or _in_tight_crop(frame, detector)
+    score = _highest_score(found)
+    if score >= SEARCHED_TWICE[detector.name][0]:
+        return SecondLook(frame, found)
+    turned = _turned_look(frame, detector, score)
+    return turned if turned.faces else SecondLook(frame, found)
 
 
 @dataclass(frozen=True)
@@ -83,25 +92,32 @@ class ClipLook:
 
 
 def look_at_clip(frames: Sequence[Image], detector: FaceDetector) -> ClipLook:
-    """Search every frame; where all are without a face, the middle one turned, and if it has one there, all of them.
+    """Search every frame; where none has a sure face, one of them turned, and if it has a surer one there, all of them.
 
-    So a clip without a person costs three searches more, whatever its length.
+    That is the frame with the surest face, else the middle one. So a clip without a person costs three searches more,
+    whatever its length.
     """
     by_frame = [detector.detect(frame) for frame in frames]
-    if not frames or any(by_frame) or detector.name not in SEARCHED_TWICE:
+    if not frames or detector.name not in SEARCHED_TWICE:
         return ClipLook(frames, by_frame)
-    rotation = _turned_look(frames[len(frames) // 2], detector).rotation
+    scores = [_highest_score(faces) for faces in by_frame]
+    surest = int(np.argmax(scores)) if any(by_frame) else len(frames) // 2
+    if scores[surest] >= SEARCHED_TWICE[detector.name][0]:
+        return ClipLook(frames, by_frame)
+    rotation = _turned_look(frames[surest], detector, scores[surest]).rotation
     if not rotation:
         return ClipLook(frames, by_frame)
     turned = [_turned(frame, rotation // 90) for frame in frames]
     return ClipLook(turned, [detector.detect(frame) for frame in turned], rotation)
 
 
-def _turned_look(frame: Image, detector: FaceDetector) -> SecondLook:
+def _turned_look(frame: Image, detector: FaceDetector, score: float) -> SecondLook:
+    """Search the picture turned; nothing is found where the surest face is hardly surer than ``score``."""
     small, scale = shrunk(frame)
     looks = {quarters: detector.detect(_turned(small, quarters)) for quarters in (1, 2, 3)}
     best = max(looks, key=lambda quarters: _highest_score(looks[quarters]))
-    if _highest_score(looks[best]) < SURE:
+    least = max(SEARCHED_TWICE[detector.name][1], score + min(GAIN, (1 - score) / 2)) if score else SURE
+    if _highest_score(looks[best]) < least:
         return SecondLook(frame, [])
     return SecondLook(_turned(frame, best), [face.moved(0, 0, scale) for face in looks[best]], 90 * best)
 

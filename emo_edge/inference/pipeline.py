@@ -193,6 +193,7 @@ class EmotionPipeline:
     ) -> list[list[EmotionResult]]:
         """Read the faces of searched pictures, those of one detector at once: a crop's margin depends on it."""
         self.tasks.require_frames(request, 1)
+        asked_whole = self.tasks.reads_whole(request)
         results: list[list[EmotionResult]] = [[] for _ in looks]
         for is_whole, name in ((False, detector), (True, WholeImage.name)):
             owners = [
@@ -208,6 +209,7 @@ class EmotionPipeline:
             scored = self._scored_faces(features, request, watch)
             for row, ((own, _), one) in enumerate(zip(owners, scored, strict=True)):
                 result = self._result(features, slice(row, row + 1), request, one, name, clip=False)
+                result = replace(result, whole_image=is_whole and not asked_whole)
                 results[own].append(result.turned_back(looks[own]))
             self._cold = False
         return results
@@ -281,13 +283,13 @@ class EmotionPipeline:
         return replace(result, frame=track[middle][0])
 
     def _looked(self, frame: Image, boxes: Sequence[Box] | None, request: Request) -> SecondLook:
-        """Search a picture, twice where the first look finds nothing; a task of the whole picture needs no search."""
+        """Search a picture, twice where the first look finds nothing sure; a task of the whole one needs no search."""
         if boxes is None and self.tasks.reads_whole(request):
             return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
         faces = self._faces(frame, boxes)
-        if faces or boxes is not None:
+        if boxes is not None:
             return SecondLook(frame, faces)
-        again = second_look(frame, self.detector)
+        again = second_look(frame, self.detector, faces)
         if again.faces or not (self._whole_crops and looks_like_crop(frame)):
             return again
         return SecondLook(frame, WholeImage().detect(frame), is_whole=True)
@@ -468,7 +470,7 @@ class EmotionPipeline:
             profile=self.engines.profile_name,
             variants=self.engines.variants(),
             device=self.engines.device,
-            detector=self.detector.name,
+            detector=WholeImage.name if self.tasks.reads_whole(request) else self.detector.name,
             labels=asked.labels,
             question=asked.question,
             demographics=self._asks_demographics(request),

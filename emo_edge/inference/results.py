@@ -163,6 +163,9 @@ class EmotionResult:
     rotation: int = 0
     """Degrees by which an image was turned, counter-clockwise, before it was read. ``box``, ``points`` and landmarks
     are in the image as given; head pose is in the turned one."""
+    whole_image: bool = False
+    """True for an image in which no face was found and that was read as a whole, because it looks like the crop of one.
+    False where the whole image was asked for."""
 
     def turned_back(self, look: SecondLook) -> EmotionResult:
         """Return the result with its places in the given image instead of the one that was read."""
@@ -198,6 +201,7 @@ class EmotionResult:
             # A clip may show its face in one frame alone.
             **({"frame": self.frame} if self.frames > 1 or self.frame else {}),
             **({"rotation": self.rotation} if self.rotation else {}),
+            **({"whole_image": True} if self.whole_image else {}),
             "face": self.face.to_dict() if self.face else None,
             **({"action_units": units} if units else {}),
             "answers": dict(self.answers),

@@ -27,7 +27,8 @@ def face_text(result: EmotionResult, number: int, count: int) -> str:
     name = f"clip of {result.frames} frames" if result.frames > 1 else f"face {number} of {count}"
     label = f": {result.label} {result.probabilities[result.label]:.0%}" if result.label else ""
     turned = f", picture turned by {result.rotation}°" if result.rotation else ""
-    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{turned}{label}"
+    whole = ", the whole picture: no face found in it" if result.whole_image else ""
+    head = f"  {name} at {x0},{y0} {x1 - x0}x{y1 - y0}{turned}{whole}{label}"
     lines = [head, *(_bar(label, probability) for label, probability in _ranked(result.probabilities))]
     if result.values:
         lines.append(f"    {', '.join(f'{name} {value:+.2f}' for name, value in result.values.items())}")

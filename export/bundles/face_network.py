@@ -41,6 +41,8 @@ from emo_edge.metrics.label_agreement import label_distance
 from emo_edge.metrics.tensor_parity import Distances
 from emo_edge.tensors import Tensor
 
+WHOLE = "emo_llama"
+"""Kind of a checkpoint with a language model."""
 AnyNetwork = FaceNetwork | AnyLabelNetwork | AuNetwork
 BATCH = 4
 
@@ -72,7 +74,7 @@ class _Opened:
         if kind == LABEL_NETWORK:
             labels = open_label_network(directory)
             return cls(labels, lambda: onnx_from_label_network(labels))
-        face = FaceNetwork.from_pretrained(directory)
+        face = FaceNetwork.of_whole(directory) if kind == WHOLE else FaceNetwork.from_pretrained(directory)
         return cls(face, lambda: onnx_from_face_network(face))
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from emo_edge.bundle.face_crops import CropSettings
+from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.action_units import MeGraphAuConfig
-from emo_edge.export.configs.checkpoint import AuNetworkConfig, FaceXFormerConfig
+from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig, FaceXFormerConfig
 from emo_edge.export.models.action_units.auformer import AuFormer
 from emo_edge.export.models.action_units.me_graphau import MeGraphAu
 from emo_edge.export.models.action_units.sacl import Sacl
@@ -20,6 +21,9 @@ from emo_edge.export.reference.crop_settings import face_crop_settings
 from emo_edge.export.reference.frames import named_outputs, named_units, normalised_pixels
 from emo_edge.export.reference.weights import check_layers, load_weights, save_weights
 from emo_edge.tensors import Tensor
+
+PREFIXES = ("face.", "units.")
+"""Of its weights in a whole checkpoint."""
 
 
 class FaceNetwork(nn.Module):
@@ -37,11 +41,32 @@ class FaceNetwork(nn.Module):
 
         Raises CheckpointError naming every problem of the config or every problem of the weights.
         """
-        config = FaceXFormerConfig.from_pretrained(directory)
+        return cls._loaded(FaceXFormerConfig.from_pretrained(directory), directory, ("",))
+
+    @classmethod
+    def of_whole(cls, directory: str | Path) -> FaceNetwork:
+        """Load the face network of a checkpoint that has a language model, too.
+
+        Raises CheckpointError as `from_pretrained` does, and for a checkpoint without a face network.
+        """
+        whole = EmoLlamaConfig.from_pretrained(directory)
+        if whole.face is None:
+            raise CheckpointError(f"{directory}: a checkpoint without a face network")
+        config = FaceXFormerConfig(
+            face=whole.face,
+            action_units=whole.action_units,
+            face_labels=whole.face_labels,
+            detector=whole.detector,
+            provenance=whole.provenance,
+        )
+        return cls._loaded(config, directory, PREFIXES)
+
+    @classmethod
+    def _loaded(cls, config: FaceXFormerConfig, directory: str | Path, only: tuple[str, ...]) -> FaceNetwork:
         check_layers(config.layers, directory)
         with torch.device("meta"):
             network = cls(config)
-        load_weights(network, directory, torch.float32, "cpu")
+        load_weights(network, directory, torch.float32, "cpu", only=only)
         return network.eval()
 
     @property

@@ -23,17 +23,25 @@ SHOWN = 200
 
 
 def load_weights(
-    module: torch.nn.Module, directory: str | Path, dtype: torch.dtype, device: str, *, only_checked: str | None = None
+    module: torch.nn.Module,
+    directory: str | Path,
+    dtype: torch.dtype,
+    device: str,
+    *,
+    only_checked: str | None = None,
+    only: tuple[str, ...] = ("",),
 ) -> None:
     """Replace every parameter and buffer of ``module`` (built on the meta device) by the checkpoint's.
 
-    One tensor is read at a time; those whose names start with ``only_checked`` are checked and not kept. Raises
-    CheckpointError naming every missing, unexpected, misshapen and non-finite tensor at once.
+    One tensor is read at a time; those whose names start with ``only_checked`` are checked and not kept, those whose
+    names start with none of ``only`` are left alone. Raises CheckpointError naming every missing, unexpected,
+    misshapen and non-finite tensor at once.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     with ExitStack() as stack:
         files = [stack.enter_context(open_weights(path)) for path in weight_files(Path(directory))]
-        stored_in = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+        keys = ((name, file) for file in files for name in file.keys())  # noqa: SIM118 - safe_open is no mapping
+        stored_in = {name: file for name, file in keys if name.startswith(only)}
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in stored_in.items()}
         problems = list(structure_problems(expected, shapes))
         for name in expected.keys() & stored_in.keys():

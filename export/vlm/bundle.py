@@ -120,7 +120,7 @@ def bundle_from_gguf(
             detector_files=detector.files,
             profiles=_profiles(types, file_type(tower), face.component),
             default_profile=_profile_names(types)[0],
-            provenance=_provenance(header, tower, files),
+            provenance=_provenance(header, tower, files, config.face),
         )
         check_prompts(model, manifest, pair.context)
         for warning in _warnings(header, tower):
@@ -255,12 +255,13 @@ def _profiles(types: Sequence[str], tower: str, face: GraphComponent | None) -> 
     }
 
 
-def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles) -> dict[str, str]:
+def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles, face: Path | None) -> dict[str, str]:
     licence = header.metadata.get("general.license")
     return {
         "imported_by": f"emo-edge {__version__}",
         "architecture": _line(f"{header.architecture}, projector {_projector(tower)}"),
         REFERENCE_KEY: "the unquantized language model in this bundle" if files.reference else "none",
+        **({"face_network": _line(face.resolve().name)} if face else {}),
         "limits": LIMITS,
         **({"licence": _line(str(licence))} if licence else {}),
         **({"warning": CLASS_TOKEN_WARNING} if _misplaced_class_token(tower) else {}),

@@ -47,7 +47,8 @@ class VlmConfig:
     detector: str = "mtcnn"
     """Face detector that the bundle holds: one of `emo_edge.inference.detectors.CHOICES`, or YuNet's file."""
     face: Path | None = None
-    """Checkpoint of a face network, such as FaceXFormer's, that stands beside the model."""
+    """Checkpoint with a face network, such as FaceXFormer's, that stands beside the model; of a checkpoint with a
+    language model the face network is taken alone."""
     use_demographics: bool = False
     """Put the sentence of age, gender and race before the question. No such model was trained with it."""
     face_precisions: tuple[str, ...] = ("fp32", "fp16")

@@ -33,6 +33,19 @@ def test_a_prior_that_hurts_is_left_out() -> None:
     assert not fit.scoring.prior_correction
 
 
+def test_a_prior_of_less_log_loss_that_loses_accuracy_is_refused() -> None:
+    """The plain scores are right everywhere and hardly so; the corrected ones are sure, and wrong on a tenth."""
+    truth = np.zeros(200, np.int64)
+    plain, corrected = np.tile([1.0, 0.999], (200, 1)), np.tile([4.0, 0.0], (200, 1))
+    corrected[:20] = [0.0, 0.1]
+    fit = fitted_scoring(lambda prior: corrected if prior else plain, truth.tolist(), Scoring())
+    assert not fit.scoring.prior_correction and fit.evidence["war_after"] == 1.0 == fit.evidence["war_before"]
+    assert fit.refused.startswith("prior correction on is refused: its log loss is less, but war -0.100 (-0.1")
+    assert (fit.evidence["fit_war_delta"], fit.evidence["fit_war_delta_high"]) == (0, 0)
+    kept = fitted_scoring(lambda prior: plain if prior else corrected, truth.tolist(), Scoring(prior_correction=True))
+    assert kept.scoring.prior_correction and kept.refused.startswith("prior correction off is refused")
+
+
 def test_held_out_folds_tell_a_fit_to_noise() -> None:
     random = np.random.default_rng(1)
     scores, truth = random.normal(0, 5, (200, 4)), random.integers(0, 4, 200)

@@ -33,8 +33,37 @@ def test_the_margin_of_the_least_log_loss_is_chosen() -> None:
     fit = fitted_margin(tables, np.zeros(60, np.int64), MARGINS_TRIED, 0.2, "mtcnn")
     assert (fit.chosen, fit.accuracies) == (0.1, (0.0, 1.0, 1.0))
     assert fit.losses == pytest.approx([-np.log(0.4), -np.log(0.9), -np.log(0.6)])
-    assert fit.held_out == pytest.approx((1.0, -np.log(0.9)))
-    assert "margin of mtcnn: 0.2 before, 0.1 now; held-out accuracy 100.0% against 100.0%" in fit.summary()
+    assert (fit.accuracy.value, fit.loss.value) == pytest.approx((1.0, -np.log(0.9)))
+    assert (
+        "margin of mtcnn: 0.2 before, 0.1 now; held-out accuracy 100.0% against 100.0% (+0.0%, +0.0% to +0.0%), "
+        "log loss 0.1054 against 0.5108 (-0.4055, -0.4055 to -0.4055)" in fit.summary()
+    )
+    assert fit.warnings() == []
+
+
+def sure_and_wrong(count: int, wrong: int) -> list[float]:
+    """Return probabilities of the truth that are high but for ``wrong`` of them, which are just below a half."""
+    return [0.48] * wrong + [0.9] * (count - wrong)
+
+
+def test_a_margin_of_less_log_loss_that_loses_accuracy_is_refused_and_says_so() -> None:
+    """The old margin is right everywhere and unsure; the new one is sure, and wrong on a fifth of the pictures."""
+    tables = probabilities([[0.55] * 100, sure_and_wrong(100, 20)])
+    fit = fitted_margin(tables, np.zeros(100, np.int64), (0.0, 0.1), 0.0, "mtcnn")
+    assert fit.losses[1] < fit.losses[0] and fit.loss.high < 0
+    assert (fit.best, fit.chosen) == (0.1, 0.0)
+    assert fit.accuracy.difference == pytest.approx(-0.2) and fit.accuracy.low < -0.2 < fit.accuracy.high < 0
+    (line,) = fit.warnings()
+    assert line.startswith("margin 0.1 is refused: its log loss is less, but accuracy -20.0% (-")
+    assert line in fit.table() and "0 before, 0 now; held-out accuracy 80.0% against 100.0% (-20.0%, -" in fit.summary()
+
+
+def test_accuracy_that_chance_may_have_taken_is_a_warning() -> None:
+    tables = probabilities([[0.55] * 100, sure_and_wrong(100, 1)])
+    fit = fitted_margin(tables, np.zeros(100, np.int64), (0.0, 0.1), 0.0, "mtcnn")
+    assert fit.chosen == 0.1 and fit.accuracy.high == 0
+    (line,) = fit.warnings()
+    assert line.startswith("warning: accuracy -1.0% (-") and "measure on more samples" in line
 
 
 def test_a_margin_that_only_fits_the_samples_it_was_chosen_on_is_left() -> None:
@@ -42,7 +71,7 @@ def test_a_margin_that_only_fits_the_samples_it_was_chosen_on_is_left() -> None:
     for seed in range(200):
         noise = np.random.default_rng(seed).uniform(0.2, 0.8, (3, 50))
         fit = fitted_margin(probabilities(noise.tolist()), np.zeros(50, np.int64), MARGINS_TRIED, 0.0, "haar")
-        if fit.losses[0] > min(fit.losses) and fit.held_out[1] >= fit.losses[0]:
+        if fit.losses[0] > min(fit.losses) and fit.loss.value >= fit.losses[0]:
             assert fit.chosen == 0.0
             return
     pytest.fail("no such noise among the seeds")
@@ -58,7 +87,8 @@ def test_calibrate_writes_the_margin_of_the_bundles_detector(label_bundle: Path,
     done = run(copy, "--samples", samples, "--fit-crop", "--detector", "mtcnn")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert len(lines) == 2 + len({*MARGINS, 0.1}) + 2 and lines[-1] == str(copy)
+    warned = sum(line.startswith(("warning: accuracy -", "margin ")) for line in lines[:-2])
+    assert len(lines) == 2 + len({*MARGINS, 0.1}) + warned + 2 and lines[-1] == str(copy)
     manifest = Bundle.open(copy).manifest
     crop = manifest.preprocessing.face
     assert crop is not None and crop.margins.keys() == {"mtcnn"} and f"{crop.margins['mtcnn']:g} now" in lines[-2]

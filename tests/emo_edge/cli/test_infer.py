@@ -256,6 +256,21 @@ def test_a_picture_that_looks_like_a_crop_is_read_whole_where_the_detector_is_le
     assert wide["readings"] == []
 
 
+def test_a_picture_that_was_read_whole_unasked_says_so_in_every_form(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Lines of JSON have no settings of their own, and those of their first line name the run's detector."""
+    grey = tmp_path / "grey.png"
+    write_image(grey, np.full((80, 90, 3), 128, np.uint8))
+    for options in ((), ("--compact",)):
+        run, crop = json_lines(tiny_bundle, grey, "--detector", "auto", *options)
+        jsonschema.validate(crop, SCHEMAS[crop["result_version"]])
+        assert run["settings"]["detector"] == "haar" and crop["readings"][0]["whole_image"] is True
+    text = infer(tiny_bundle, grey, "--detector", "auto").stdout
+    assert "face 1 of 1 at 0,0 90x80, the whole picture: no face found in it: " in text
+    for asked in (("--whole-image",), ("--detector", "whole"), ("--face-box", "0,0,90,80")):
+        assert "whole_image" not in results(tiny_bundle, grey, *asked)[0]["readings"][0]
+        assert "no face found" not in infer(tiny_bundle, grey, *asked).stdout
+
+
 def test_a_bad_picture_among_good_ones_costs_only_itself(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(FACE.read_bytes()[:500])
     done = infer(tiny_bundle, FACE, tmp_path / "bad.jpg", OTHER, "--whole-image", "--json")

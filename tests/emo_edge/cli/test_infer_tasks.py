@@ -323,6 +323,8 @@ def test_a_gesture_is_read_in_the_whole_picture(tiny_bundle: Path) -> None:
         result = opened.read_clip([image, image], Request(task="micro-gesture"))
         assert result is not None and result.box == (0, 0, image.shape[1], image.shape[0])
         assert result.settings.detector == "whole-image" and len(result.probabilities) == 32
+        run = opened.settings(Request(task="micro-gesture"), clip=True)
+        assert run.detector == "whole-image" and not result.whole_image, "it was asked for"
 
 
 def test_a_task_of_a_pipeline_is_checked_before_anything_is_read(pipeline: EmotionPipeline) -> None:

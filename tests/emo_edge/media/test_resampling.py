@@ -48,6 +48,14 @@ def test_sizes_of_cameras_give_the_values_of_one_call(height: int, width: int, s
     assert np.array_equal(pil_resized(image, side, side, "bicubic"), once)
 
 
+def test_halves_are_rounded_up_as_pil_does() -> None:
+    """Weights of a picture that becomes half as large are eighths: many sums end in a half."""
+    for seed, side in enumerate((64, 62, 30)):
+        image = noise(side, side, seed)
+        half = pil_resized(image, side // 2, side // 2, "bilinear")
+        assert np.array_equal(half, of_pil(image, side // 2, side // 2, "bilinear"))
+
+
 def test_drawings_give_pils_values() -> None:
     for sample in packaged_samples(3):
         assert np.array_equal(pil_resized(sample.image, 112, 112, "bicubic"), of_pil(sample.image, 112, 112, "bicubic"))
@@ -61,7 +69,7 @@ def test_a_photograph_gives_pils_values() -> None:
 def test_parts_of_a_large_picture_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     image = noise(90, 70, seed=2)
     whole = pil_resized(image, 30, 40, "bicubic")
-    monkeypatch.setattr(resampling, "CHUNK_VALUES", 500)
+    monkeypatch.setattr(resampling, "BAND_VALUES", 500)
     assert np.array_equal(pil_resized(image, 30, 40, "bicubic"), whole)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from emo_edge.assets.packaged import packaged_samples
@@ -19,12 +20,14 @@ from emo_edge.benchmarks.random_vlm.families import FAMILIES
 from emo_edge.bundle.manifest import QuestionCache
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
+from emo_edge.cli.app import main
 from emo_edge.cli.inspect import described
 from emo_edge.diagnostics.trials.llama import compute_prompt
-from emo_edge.errors import BundleError, InputError
+from emo_edge.errors import BundleError, CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import FaceXFormerConfig
 from emo_edge.export.reference.face_network import FaceNetwork
 from emo_edge.export.reference.label_network import LabelNetwork
+from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.export.vlm.bundle import bundle_from_gguf
 from emo_edge.export.vlm.config import VlmConfig, VlmFiles
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -281,6 +284,34 @@ def test_a_face_network_beside_the_model_gives_face_facts_and_the_sentence(
         without = pipeline.read(image, Request(demographics=False), boxes=[BOX])[0]
     assert with_sentence.face is not None and with_sentence.settings.demographics
     assert with_sentence.probabilities != without.probabilities
+
+
+@pytest.mark.usefixtures("traced_once")
+def test_the_face_network_of_a_whole_checkpoint_stands_beside_the_model(smolvlm: Written, tmp_path: Path) -> None:
+    """emo-tiny by its name: its language model is left alone, its face network and its action units are taken."""
+    words = ["import", "gguf", "--model", smolvlm.model, "--mmproj", smolvlm.mmproj, "--face", "emo-tiny"]
+    words += ["--demographic-sentence", "--limit", 4, "--out", tmp_path / "b"]
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    manifest = Bundle.open(tmp_path / "b").manifest
+    assert manifest.components.mmproj and manifest.components.face and manifest.action_units
+    assert manifest.provenance["face_network"] == "emo-tiny"
+    assert "; age, gender and race in the prompt" in described(manifest)
+    sample = packaged_samples(1)[0]
+    read = ["infer", tmp_path / "b", sample.source, "--face-facts", "--demographics", "--device", "cpu"]
+    shown = CliRunner().invoke(main, list(map(str, read)))
+    assert shown.exit_code == 0, shown.output
+    assert "    pose: pitch " in shown.stdout and "    attributes: " in shown.stdout and "    age " in shown.stdout
+
+
+def test_a_checkpoint_without_a_face_network_is_named(
+    smolvlm: Written, toy_model: EmoLlamaForConditionalGeneration, tmp_path: Path
+) -> None:
+    plain = toy_model.config.model_copy(update={"face": None, "face_info": None, "action_units": None})
+    plain.save_pretrained(tmp_path)
+    files, config = VlmFiles(smolvlm.model, smolvlm.mmproj), VlmConfig(face=tmp_path)
+    with pytest.raises(CheckpointError, match="a checkpoint without a face network"):
+        bundle_from_gguf(files, tmp_path / "b", config, packaged_samples(1))
 
 
 def test_the_sentence_needs_a_face_network(smolvlm: Written, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def test_the_table_and_the_file_have_the_same_figures(tmp_path: Path) -> None:
     ]
     assert (rows[0]["faces"], rows[0]["found"], rows[0]["false_boxes"]) == (3, 3, 0)
     table = done.stdout.splitlines()
-    assert len(table) == 6 and table[2].startswith("| mtcnn | 0° | 3 | 3 (100%) | - | 0 | 0.")
+    assert len(table) == 6 and table[2].startswith("| mtcnn | 0° | 3 | 3 (100%) | 3 | - | 0 | 0.")
+    assert rows[0]["upright"] == 3 and all(2 <= row["upright"] <= row["found"] for row in rows)
 
 
 def test_faces_of_one_picture_are_counted_together_and_only_once(tmp_path: Path) -> None:
