@@ -1,4 +1,4 @@
-"""Compound expressions: drawings that blend the action units of two, and two ways to name them without training."""
+"""Compound expressions: drawings that blend the action units of two, and three ways to name them without training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from emo_edge.benchmarks.affective_tasks.prototypes import chosen, likelihoods
 from emo_edge.benchmarks.synthetic.expression import Difficulty, sample_action_units
 from emo_edge.benchmarks.synthetic.generator import FaceSample, render_moment, sample_plan
 from emo_edge.bundle.reader import Bundle
@@ -69,6 +70,27 @@ def compound_evidence(
             right["product_of_two"] += max(products, key=products.__getitem__) == label
             progress(index + 1)
     return {name: _accuracy(hits, count) for name, hits in right.items()}
+
+
+def prototype_evidence(
+    bundle: Bundle, profile: str | None, count: int, progress: Callable[[int], None] = lambda done: None
+) -> dict[str, float]:
+    """Return the accuracy of naming ``count`` blends by the prototypes of their action units: no language model.
+
+    Raises ValueError for a bundle that gives no action units.
+    """
+    section = bundle.manifest.action_units
+    if section is None:
+        raise ValueError("the bundle gives no action units")
+    names, right = LABEL_SETS[SET], 0
+    with EmotionPipeline.open(bundle, device="cpu", profile=profile, emotions=False) as pipeline:
+        for index in range(count):
+            sample, label = blended_face(index)
+            (result,) = pipeline.read(sample.image, boxes=[tuple(sample.box.tolist())])
+            presence = [unit.presence for unit in result.action_units.values()]
+            right += chosen(likelihoods(presence, section.units, names, parts_of)) == label
+            progress(index + 1)
+    return _accuracy(right, count)
 
 
 def _accuracy(hits: int, count: int) -> dict[str, float]:

@@ -180,7 +180,7 @@ def _config(
         raise InputError(f"{model}: {count} units, of no data set that is known: name them with `units`")
     if len(own) != count:
         raise InputError(f"`units` names {len(own)} units, and {model.name} gives {count}")
-    heard = neighbours or NEIGHBOURS.get(count, 4)
+    neighbour_count = neighbours or NEIGHBOURS.get(count, 4)
     width, table = size.of("trunk.0.0.0.weight", 0), size.of("trunk.0.1.0.attn.relative_position_bias_table", 0)
     network = {
         "network": "me_graphau",
@@ -193,7 +193,7 @@ def _config(
         ),
         "window_size": (math.isqrt(table) + 1) // 2,
         "mlp_ratio": size.of("trunk.0.1.0.mlp.0.weight", 0) / max(width, 1),
-        "neighbours": heard if graph == "similar" else min(heard, count),
+        "neighbours": neighbour_count if graph == "similar" else min(neighbour_count, count),
         "graph": graph,
     }
     card: dict[str, Any] = {"name": "me-graphau", "imported_by": f"emo-edge {__version__}", "au": model.name, **CARD}

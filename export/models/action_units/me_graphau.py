@@ -90,8 +90,8 @@ class EdgeFeatures(nn.Module):
         Edge i * U + j leads from unit j to unit i.
         """
         whole = tokens.unsqueeze(1)
-        seen = self.face.weights(units, whole) @ self.face.value(whole)
-        asked, asking = seen.unsqueeze(2), seen.unsqueeze(1)
+        views = self.face.weights(units, whole) @ self.face.value(whole)
+        asked, asking = views.unsqueeze(2), views.unsqueeze(1)
         mean = self.pair.weights(asking, asked).mean(-2, keepdim=True)
         edges: Tensor = self.bn(self.project(mean @ self.pair.value(asked)).flatten(1, 3))
         return edges
