@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo_edge.errors import InputError
-from emo_edge.inference.signals.filters import resampled_evenly
 
 FloatArray = NDArray[np.float64]
 LONGEST_S, SHORTEST_S = 0.5, 0.1
@@ -43,6 +42,10 @@ USUAL, TO_DEVIATION = 0.3, 2.595
 """Quantile of absolute products that is the usual one, below the median because a short video is half movement; and
 the factor from it to a standard deviation of normal values."""
 FLOOR_FPS = 30.0
+DIGITS = 6
+"""Of a frame rate that is computed from time stamps."""
+ROUNDING = 1e-6
+"""Of a time in frames: time stamps round."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,18 @@ def spot_movements(
     movement, and one of fewer than 20 frames a second.
     """
     values, seconds = _checked(curves, times)
-    fps = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
-    bank = [one for one in _triangles(fps) if len(one.weights) <= len(values)]
+    fps = round(1 / float(np.median(np.diff(seconds))), DIGITS)
+    places = seconds[0] + np.arange(int((seconds[-1] - seconds[0]) * fps + ROUNDING) + 1) / fps
+    bank = [one for one in _triangles(fps) if len(one.weights) <= len(places)]
     if fps < LEAST_FPS or not bank:
         raise InputError(
             f"{len(values)} frames in {seconds[-1] - seconds[0]:.1f} s: a brief movement needs {LEAST_FPS:g} frames a "
             f"second, and {SHORTEST_S + 2 * MARGIN_S:g} s or more"
         )
-    even = resampled_evenly(values, seconds, fps)
+    even = np.stack([np.interp(places, seconds, column) for column in values.T], axis=1)
     deviations = TO_DEVIATION * np.quantile(np.abs(bank[len(bank) // 2].products(even)), USUAL, axis=0)
     usual = np.maximum(deviations, FLOOR * np.sqrt(fps / FLOOR_FPS))
-    hidden = _hidden_frames(seconds, fps)
+    hidden = _hidden_places(seconds, places)
     movements: list[Movement] = []
     scores = [_scores(one, one.products(even) / usual, hidden) for one in bank]
     while most is None or len(movements) < most:
@@ -109,12 +113,12 @@ def spot_movements(
             break
         onset, apex, offset = _places(bank[best], start, fps)
         if score > 0:
-            frames = [_nearest(seconds, fps, place) for place in (onset, apex, offset)]
+            first, middle, last = (_nearest(seconds, seconds[0] + place / fps) for place in (onset, apex, offset))
             rises = bank[best].height * bank[best].products(even[start : start + len(bank[best].weights)])[0]
-            movements.append(Movement(*frames, score, tuple(rises.tolist())))
+            movements.append(Movement(first, middle, last, score, tuple(rises.tolist())))
         for one, own in zip(bank, scores, strict=True):
-            first = np.arange(len(own)) + one.margin
-            own[(first <= offset) & (first + one.rise + one.fall >= onset)] = 0
+            starts = np.arange(len(own)) + one.margin
+            own[(starts <= offset) & (starts + one.rise + one.fall >= onset)] = 0
     return movements
 
 
@@ -157,10 +161,9 @@ def _scores(one: _Triangle, products: FloatArray, hidden: NDArray[np.bool_]) -> 
     return np.where(gaps[: len(scores)] > 0, 0.0, scores)
 
 
-def _hidden_frames(seconds: FloatArray, fps: float) -> NDArray[np.bool_]:
+def _hidden_places(seconds: FloatArray, places: FloatArray) -> NDArray[np.bool_]:
     """Return which even steps lie in a gap between two frames that show the face."""
-    even = seconds[0] + np.arange(len(seconds)) / fps
-    after = np.clip(np.searchsorted(seconds, even, side="right"), 1, len(seconds) - 1)
+    after = np.clip(np.searchsorted(seconds, places, side="right"), 1, len(seconds) - 1)
     return np.asarray(seconds[after] - seconds[after - 1] > LARGEST_GAP_S)
 
 
@@ -171,5 +174,5 @@ def _places(one: _Triangle, start: int, fps: float) -> tuple[float, int, float]:
     return apex - factor * one.rise, apex, apex + factor * one.fall
 
 
-def _nearest(seconds: FloatArray, fps: float, place: float) -> int:
-    return int(np.abs(seconds - (seconds[0] + place / fps)).argmin())
+def _nearest(seconds: FloatArray, time_s: float) -> int:
+    return int(np.abs(seconds - time_s).argmin())

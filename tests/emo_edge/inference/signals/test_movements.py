@@ -79,6 +79,13 @@ def test_a_movement_over_a_gap_is_not_seen() -> None:
     assert spot_movements(curves[kept], times[kept]) == []
 
 
+def test_a_face_that_is_away_for_seconds_keeps_its_frame_rate() -> None:
+    curves, times = made(8, 30.0, 8.0, (6.5, 6.7, 6.85))
+    kept = np.flatnonzero((times < 1.0) | (times > 5.5))
+    (one,) = spot_movements(curves[kept], times[kept])
+    assert times[kept][one.apex] == pytest.approx(6.7, abs=0.04)
+
+
 @pytest.mark.parametrize(
     ("curves", "times", "message"),
     [
