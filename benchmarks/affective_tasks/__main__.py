@@ -101,7 +101,7 @@ def _measured(
         compound = compound_evidence(bundle, profile, options["blends"], shown("blends"))
         if gives_units:
             count = options["prototypes"]
-            compound["prototypes"] = prototype_evidence(bundle, profile, count, shown("blends by action units"))
+            compound |= prototype_evidence(bundle, profile, count, shown("blends by action units"))
         measured.tables["blends"] = blend_table(compound)
         measured.evidence["compound"] = compound
     if "pulses" in parts:
@@ -149,7 +149,8 @@ def blend_table(compound: dict[str, dict[str, float]]) -> str:
     ways = {
         "choice": "choice of the 11 compound labels",
         "product_of_two": "product of the two basic probabilities",
-        "prototypes": "prototypes of the two, read off the action units",
+        "prototypes": "prototypes of the two, read off the network's action units",
+        "prototypes_of_drawn_units": "the same rule, off the units that were drawn: no network",
     }
     lines = ["| compound expressions by | right (95 %) | chance | drawings |", "|---|---|---|---|"]
     for name, figures in compound.items():
