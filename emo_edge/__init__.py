@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from emo_edge.inference.rows import rows
     from emo_edge.inference.signals.heart_rate import HeartRate, PulseWindow, heart_rate
+    from emo_edge.inference.signals.movements import Movement, spot_movements
     from emo_edge.inference.signals.traces import skin_trace
     from emo_edge.inference.signals.videos import pulse
     from emo_edge.inference.stream import stream
@@ -94,6 +95,7 @@ __all__ = [
     "Manifest",
     "MissingExtraError",
     "Moments",
+    "Movement",
     "PipelineStateError",
     "PulseEvent",
     "PulseWindow",
@@ -117,6 +119,7 @@ __all__ = [
     "read_image",
     "rows",
     "skin_trace",
+    "spot_movements",
     "stream",
 ]
 
@@ -162,6 +165,7 @@ _MODULES = {
     ),
     ".inference.rows": ("rows",),
     ".inference.signals.heart_rate": ("HeartRate", "PulseWindow", "heart_rate"),
+    ".inference.signals.movements": ("Movement", "spot_movements"),
     ".inference.signals.traces": ("skin_trace",),
     ".inference.signals.videos": ("pulse",),
     ".inference.stream": ("stream",),

@@ -63,6 +63,7 @@ LAYERS = (
     ("emo_edge.benchmarks.random_vlm",),
     ("emo_edge.benchmarks.synthetic",),
     ("emo_edge.benchmarks.synthetic.pulse",),
+    ("emo_edge.benchmarks.synthetic.micro",),
     ("emo_edge.benchmarks.emo_tiny",),
     ("emo_edge.benchmarks.datasets",),
     (
@@ -89,7 +90,11 @@ LAYERS = (
         "emo_edge.benchmarks.serving",
         "emo_edge.benchmarks.studies",
     ),
-    ("emo_edge.benchmarks.hostile.checkpoints", "emo_edge.benchmarks.hostile.tables"),
+    (
+        "emo_edge.benchmarks.hostile.checkpoints",
+        "emo_edge.benchmarks.hostile.tables",
+        "emo_edge.benchmarks.signals",
+    ),
     ("emo_edge.cli",),
     (
         "emo_edge.cli.detectors",

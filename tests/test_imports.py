@@ -72,6 +72,7 @@ DEVICE_SIDE = (
     "emo_edge.diagnostics.selftest",
     "emo_edge.benchmarks.synthetic",
     "emo_edge.benchmarks.synthetic.pulse",
+    "emo_edge.benchmarks.synthetic.micro",
 )
 COMMANDS = (
     *("app", "diagnostics.doctor", "diagnostics.engines", "diagnostics.selftest"),

@@ -1,4 +1,4 @@
-"""Compound expressions: drawings that blend the action units of two, and two ways to name them without training."""
+"""Compound expressions: drawings that blend the action units of two, and three ways to name them without training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from emo_edge.benchmarks.synthetic.expression import Difficulty, sample_action_units
+from emo_edge.benchmarks.action_units.features import ACTIVE_FROM
+from emo_edge.benchmarks.affective_tasks.prototypes import chosen, likelihoods
+from emo_edge.benchmarks.synthetic.expression import AU_INDEX, Difficulty, sample_action_units
 from emo_edge.benchmarks.synthetic.generator import FaceSample, render_moment, sample_plan
 from emo_edge.bundle.reader import Bundle
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -69,6 +71,31 @@ def compound_evidence(
             right["product_of_two"] += max(products, key=products.__getitem__) == label
             progress(index + 1)
     return {name: _accuracy(hits, count) for name, hits in right.items()}
+
+
+def prototype_evidence(
+    bundle: Bundle, profile: str | None, count: int, progress: Callable[[int], None] = lambda done: None
+) -> dict[str, dict[str, float]]:
+    """Return the accuracy of naming ``count`` blends by the prototypes of their action units: no language model.
+
+    ``prototypes`` is that of the units that the network gives, ``prototypes_of_drawn_units`` of those that were drawn,
+    which is all that the rule itself can reach. Raises ValueError for a bundle that gives no action units.
+    """
+    section = bundle.manifest.action_units
+    if section is None:
+        raise ValueError("the bundle gives no action units")
+    names, right = LABEL_SETS[SET], {"prototypes": 0, "prototypes_of_drawn_units": 0}
+    rows = [AU_INDEX.get(unit) for unit in section.units]
+    with EmotionPipeline.open(bundle, device="cpu", profile=profile, emotions=False) as pipeline:
+        for index in range(count):
+            sample, label = blended_face(index)
+            (result,) = pipeline.read(sample.image, boxes=[tuple(sample.box.tolist())])
+            drawn = [row is not None and sample.action_units[row] >= ACTIVE_FROM for row in rows]
+            given = [unit.presence for unit in result.action_units.values()]
+            for way, presence in (("prototypes", given), ("prototypes_of_drawn_units", drawn)):
+                right[way] += chosen(likelihoods(presence, section.units, names, parts_of)) == label
+            progress(index + 1)
+    return {way: _accuracy(hits, count) for way, hits in right.items()}
 
 
 def _accuracy(hits: int, count: int) -> dict[str, float]:

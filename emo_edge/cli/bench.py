@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from emo_edge.benchmarks.workload.config import BenchConfig
 
 COMPARE = "compare"
+SIGNALS = ("synthetic-au", "synthetic-micro", "synthetic-pulse")
+"""Data sets whose truth is no label of an expression."""
+SIGNAL_OPTIONS = (
+    "bundle", "dataset", "profiles", "device", "threads", "detector", "min_score", "min_face", "max_faces", "out",
+    "overwrite",
+)  # fmt: skip
 
 
 class BenchCommand(EdgeCommand):
@@ -48,7 +54,10 @@ class BenchCommand(EdgeCommand):
 @click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete_bundle)
 @click.option("--checkpoint", help="Checkpoint that BUNDLE was exported from: a directory, or emo-tiny.")
 @click.option(
-    "--dataset", required=True, help="Data set: a name, a folder with a folder a label, a .csv, a .jsonl, synthetic:N."
+    "--dataset",
+    required=True,
+    help="Data set: a name, a folder with a folder a label, a .csv, a .jsonl, synthetic:N; or synthetic-au:N, "
+    "synthetic-micro:N, synthetic-pulse:N, which are measured without labels.",
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of your copy of the data set.")
 @click.option("--split", default="test", show_default=True, help="Split of the data set: train, val or test.")
@@ -101,9 +110,14 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
 
     Prints the first table and, as the last line, the folder of report.json (every raw time), report.md and
     report.html, and each row's prediction for each sample. A stopped run continues with the same command. A
-    profile that cannot run here is a row with the reason.
+    profile that cannot run here is a row with the reason. On synthetic-au, synthetic-micro and synthetic-pulse it
+    measures action units, micro-expressions and pulses instead, and writes figures.json and figures.md.
     """
     from emo_edge.console.progress import shown_reports
+
+    if choices["dataset"].partition(":")[0] in SIGNALS:
+        measure_signals(context, bundle, out, choices)
+        return
 
     with shown_reports() as reports:
         from emo_edge.benchmarks.measure.reference_workload import DEFAULT_WAITING, QUICK_WAITING, Waiting
@@ -124,6 +138,30 @@ def main(context: click.Context, /, bundle: Path, out: Path | None, checkpoint: 
             reports=reports,
         )
     echo(f"{overview_from_report(report_from_json(folder))}\n{folder}")
+
+
+def measure_signals(context: click.Context, bundle: Path, out: Path | None, choices: dict[str, Any]) -> None:
+    """Measure action units, micro-expressions or pulses; raise InputError for options of labels."""
+    from emo_edge.console.progress import shown_reports
+
+    given = [name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    other = [name for name in given if name not in SIGNAL_OPTIONS]
+    if other:
+        raise InputError(f"`{other[0]}` is an option of data sets of labels, and {choices['dataset']} is none")
+    with shown_reports() as reports:
+        from emo_edge.benchmarks.signals.plan import SignalPlan
+        from emo_edge.benchmarks.signals.run import bench_signals
+        from emo_edge.faces.limits import FaceLimits
+
+        limits = FaceLimits(choices["min_score"], choices["min_face"], choices["max_faces"])
+        plan = SignalPlan(
+            choices["dataset"], choices["profiles"], choices["device"], choices["threads"], choices["detector"], limits,
+            reports,
+        )  # fmt: skip
+        text, folder = bench_signals(
+            bundle_directory(bundle), plan, out, command=typed(context), overwrite=choices["overwrite"]
+        )
+    echo(f"{text}\n{folder}")
 
 
 def plan_of(

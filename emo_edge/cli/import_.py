@@ -161,11 +161,13 @@ def facexformer(model: Path, dtype: str, out: Path) -> None:
     "or DISFA (8), by their number]",
 )
 @click.option(
-    "--neighbours", type=click.IntRange(1, 64), help="Units that a unit hears: neighbor_num.  [default: upstream's]"
+    "--neighbours",
+    type=click.IntRange(1, 64),
+    help="Units that a unit hears in the first stage: neighbor_num.  [default: upstream's]",
 )
 @OUT
 def me_graphau(model: Path, units: tuple[float, ...] | None, neighbours: int | None, out: Path) -> None:
-    """Import the first stage of ME-GraphAU or OpenGraphAU, a MODEL (.pth) with a Swin trunk.
+    """Import ME-GraphAU or OpenGraphAU, a MODEL (.pth) of the first or the second stage with a Swin trunk.
 
     Its bundle gives action units, without labels and without a language model.
     """

@@ -23,7 +23,11 @@ def task_options(command: Command) -> Command:
             help="Answer of the task: a text, one of its labels, or whether --label holds; the default is its first.",
         ),
         click.option("--label", help="Label that --answer judgement is about: happiness, AU12."),
-        click.option("--onset", metavar="FRAME", help="Frame where a micro-expression begins, counted from 0."),
+        click.option(
+            "--onset",
+            metavar="FRAME",
+            help="Frame where a micro-expression begins, counted from 0; spotted if left out.",
+        ),
         click.option("--apex", metavar="FRAME", help="Frame where it is strongest."),
         click.option("--offset", metavar="FRAME", help="Frame where it ends."),
         emotions_option,

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emo_edge.bundle.face_crops import CropSettings, Preprocessing, crop_face
-from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, UNIT_INTENSITY, UNIT_PRESENCE
 from emo_edge.bundle.prompts import ValueRange
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.inference.output_checks import require_sound
-from emo_edge.media.crops import Crop, Image
+from emo_edge.inference.probability import sigmoid
+from emo_edge.media.crops import Box, Crop, Image
 from emo_edge.runtimes.base.sessions import Chunk, TensorSession
 from emo_edge.runtimes.loading.engines import Engines, PictureChain
 from emo_edge.tensors import Tensor
@@ -20,6 +22,8 @@ from emo_edge.utils.timing import Stopwatch
 
 FACE_ATTRIBUTE_OUTPUTS = OUTPUTS["face"]
 """Outputs of a face graph that face attributes are computed from."""
+HIGHEST_INTENSITY = 5.0
+"""Of FACS's intensities."""
 AT_ONCE = 32
 """Crops that a network computes at once: every face of a group photo, and memory that stays bounded."""
 
@@ -141,6 +145,22 @@ def run_face_network(engines: Engines, crops: Sequence[Crop], values: Sequence[V
 def run_unit_network(engines: Engines, crops: Sequence[Crop]) -> dict[str, Tensor]:
     """Run a network of action units of its own on crops, as `run_face_network` does."""
     return _run("au", engines.au, crops, engines.device) if engines.au else {}
+
+
+def unit_values(
+    engines: Engines, preprocessing: Preprocessing, frames: Sequence[Image], boxes: Sequence[Box], detector: str
+) -> NDArray[np.float64]:
+    """Run the network that gives action units alone; return their intensities from 0 to 5, [N, units].
+
+    Of a network without intensities that is five times each unit's probability.
+    """
+    settings = preprocessing.face if engines.au is None else preprocessing.au
+    assert settings is not None  # a checked manifest has one with each network
+    crops = [crop_face(frame, box, settings, detector) for frame, box in zip(frames, boxes, strict=True)]
+    outputs = run_face_network(engines, crops) if engines.au is None else run_unit_network(engines, crops)
+    if UNIT_INTENSITY in outputs:
+        return np.asarray(outputs[UNIT_INTENSITY], np.float64)
+    return HIGHEST_INTENSITY * sigmoid(outputs[UNIT_PRESENCE])
 
 
 def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch) -> VisualInput:

@@ -25,7 +25,7 @@ from emo_edge.inference.action_units import unit_readings
 from emo_edge.inference.detectors import bundle_detector
 from emo_edge.inference.exclusive_use import ExclusiveUse, refuse_after_fork
 from emo_edge.inference.face_attributes import face_attributes
-from emo_edge.inference.frame_features import FrameFeatures, grey_input, run_networks
+from emo_edge.inference.frame_features import FrameFeatures, grey_input, run_networks, unit_values
 from emo_edge.inference.frames import (
     Channels,
     Faces,
@@ -50,7 +50,9 @@ from emo_edge.inference.signals.heart_rate import HeartRate
 from emo_edge.inference.tasks.deployment import check_deployment
 from emo_edge.inference.tasks.heart_rate import measured_heart_rate
 from emo_edge.inference.tasks.requests import TaskReader
+from emo_edge.inference.tasks.spotting import FloatArray, SpottedMovement, UnitCurve, spotted_movement, unit_curve
 from emo_edge.media.crops import Box, Image
+from emo_edge.media.videos import TimedFrame
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.runtimes.loading.engines import Engines, open_engines
 from emo_edge.utils.timing import Stopwatch
@@ -423,6 +425,35 @@ class EmotionPipeline:
         with self._exclusive.hold():
             return measured_heart_rate(video, self.detector, progress)
 
+    def spotted_movement(
+        self, video: str | Path, progress: Callable[[int], None] = lambda done: None
+    ) -> SpottedMovement:
+        """Spot the clearest brief movement of the face in a video file by its action units; nothing is trained for it.
+
+        ``progress`` gets the frames read. Raises InputError for a bundle without action units, and for a video that
+        cannot be read or shows no such movement.
+        """
+        self._require_units()
+        with self._exclusive.hold():
+            return spotted_movement(video, self.detector, self._unit_values, progress)
+
+    def unit_curve(self, frames: Iterable[TimedFrame]) -> UnitCurve:
+        """Return the action units of the face that is there in most frames of a video, a row a frame.
+
+        Raises InputError for a bundle without action units, and where no frame shows a face.
+        """
+        self._require_units()
+        with self._exclusive.hold():
+            return unit_curve(frames, self.detector, self._unit_values)
+
+    def _require_units(self) -> None:
+        if self.manifest.action_units is None:
+            raise InputError(f"{self.manifest.name} has no action units, which a movement is spotted by")
+
+    def _unit_values(self, frames: Sequence[Image], boxes: Sequence[Box]) -> FloatArray:
+        """Return intensities of the units, from 0 to 5; of a bundle without them five times their probabilities."""
+        return unit_values(self.engines, self._crops, frames, boxes, self.detector.name)
+
     def close(self) -> None:
         """Free every engine, when no thread reads; a second call does nothing."""
         self._exclusive.close(self.engines.close)
@@ -435,7 +466,7 @@ class EmotionPipeline:
 
     def _check_without_language(self, request: Request) -> None:
         task = self.tasks.of(request)
-        plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None, heart_rate=None)
+        plain = replace(request, demographics=None, sampling=Sampling(), on_piece=None, heart_rate=None, movement=None)
         plain = replace(plain, face_facts=False, show_demographics=False)
         if (task is None and plain != Request()) or (task is not None and task.needs_language):
             has_language = self.manifest.components.language is not None

@@ -19,6 +19,7 @@ from emo_edge.inference.action_units import UnitReading
 from emo_edge.inference.signals.heart_rate import HeartRate
 from emo_edge.inference.tasks.answers import TaskAnswer
 from emo_edge.inference.tasks.moments import Moments
+from emo_edge.inference.tasks.spotting import SpottedMovement
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.sources import without_password
 from emo_edge.runtimes.base.sessions import Sampling
@@ -67,6 +68,8 @@ class Request:
     """That a judgement is about."""
     heart_rate: HeartRate | None = None
     """For the task heart-rate: `stream` measures it; a caller with frames of his own gives it."""
+    movement: SpottedMovement | None = None
+    """For a task of one movement: `stream` fills it in where it spots the frames itself; the result records it."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,7 @@ class ClipSampling:
     faces: Literal["all", "largest"] | None = None
     """Faces to read; None takes all of a picture and the largest of a clip."""
     moments: Moments | None = None
-    """Three frames of a video to read instead, for a task of one movement."""
+    """Three frames of a video to read instead, for a task of one movement; None spots them by the action units."""
 
     def __post_init__(self) -> None:
         if self.faces not in (None, "all", "largest"):

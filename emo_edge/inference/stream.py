@@ -85,6 +85,13 @@ def _read_source(
             progress(source, round(read), 0)
 
         request = replace(request, heart_rate=pipeline.heart_rate(source, seconds))
+    if kind == "video" and sampling.moments is None and pipeline.tasks.reads_movement(request):
+
+        def frames_read(done: int) -> None:
+            progress(source, done, 0)
+
+        movement = pipeline.spotted_movement(source, frames_read)
+        request, sampling = replace(request, movement=movement), replace(sampling, moments=movement.moments)
     if kind == "image":
         yield _image_result(pipeline, source, request, sampling)
     elif kind == "folder":

@@ -114,7 +114,7 @@ class AuFormerConfig(UnitsConfig):
 
 
 class MeGraphAuConfig(UnitsConfig):
-    """First stage of ME-GraphAU (Luo et al., IJCAI 2022, arXiv 2205.01782): a Swin trunk, and a graph of the units."""
+    """ME-GraphAU (Luo et al., IJCAI 2022, arXiv 2205.01782): a Swin trunk, and a graph of the units."""
 
     network: Literal["me_graphau"] = "me_graphau"
     intensity: Literal[False] = False
@@ -126,7 +126,9 @@ class MeGraphAuConfig(UnitsConfig):
     window_size: Window = 7
     mlp_ratio: Ratio = 4.0
     neighbours: Annotated[int, Field(ge=1, le=64, strict=True)] = 4
-    """Units that a unit hears, the ones most similar to it."""
+    """Units that a unit hears in the first stage, the ones most similar to it."""
+    graph: Literal["similar", "edges", "open_edges"] = "similar"
+    """The first stage; the second one, with features of edges; that of OpenGraphAU, which adds in another order."""
     image_mean: Rgb = (0.485, 0.456, 0.406)
     image_std: RgbScale = (0.229, 0.224, 0.225)
 

@@ -1,7 +1,8 @@
-"""ME-GraphAU's and OpenGraphAU's first stage to a checkpoint of a network of action units.
+"""ME-GraphAU and OpenGraphAU, both stages of each, to a checkpoint of a network of action units.
 
-Names as ``model/ANFL.py`` and ``model/swin_transformer.py`` of CVI-SZU/ME-GraphAU give them, whose files hold the
-weights in an entry ``state_dict``. A file does not name the units of its outputs: their number decides, or the user.
+Names as ``model/ANFL.py``, ``MEFL.py``, ``graph_edge_model.py`` and ``swin_transformer.py`` of CVI-SZU/ME-GraphAU give
+them, whose files hold the weights in an entry ``state_dict``. A file does not name the units of its outputs: their
+number decides, or the user.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from emo_edge.export.configs.upstream_crops import DETECTOR
 from emo_edge.export.importers.checkpoint_writer import check_target, write_checkpoint
 from emo_edge.export.importers.key_map import KeyMap, Piece
 from emo_edge.export.importers.tensors import imported_tensors
+from emo_edge.export.models.action_units.me_graphau import LAYERS
 from emo_edge.export.reference.face_network import au_network_shapes
 from emo_edge.export.reference.tensor_files import StoredTensors, tensors_of_file
 
@@ -43,8 +45,23 @@ CARD = {
 }
 """Statements that every bundle of it carries as provenance."""
 STAGES = range(4)
+STAGES_OF = {
+    "similar": "the first stage",
+    "edges": "the second stage, with features of edges",
+    "open_edges": "OpenGraphAU's second stage, with features of edges",
+}
 _PARTS = r"\.(weight|bias)"
 _STATISTICS = r"\.(weight|bias|running_mean|running_var)"
+EDGE_PARTS = (
+    ("U", "same", _PARTS),
+    ("V", "others", _PARTS),
+    ("A", "target", _PARTS),
+    ("B", "source", _PARTS),
+    ("E", "edge", _PARTS),
+    ("bnv", "nodes_bn", _STATISTICS),
+    ("bne", "edges_bn", _STATISTICS),
+)
+"""Upstream's and our names in a layer of the second stage's graph."""
 KEYS = KeyMap(
     renames={
         rf"backbone\.patch_embed\.proj{_PARTS}": r"network.trunk.0.0.0.\1",
@@ -70,16 +87,30 @@ KEYS = KeyMap(
         rf"head\.gnn\.U{_PARTS}": r"network.graph.same.\1",
         rf"head\.gnn\.V{_PARTS}": r"network.graph.others.\1",
         rf"head\.gnn\.bnv{_STATISTICS}": r"network.graph.bn.\1",
+        rf"head\.edge_extractor\.FAM\.linear_q{_PARTS}": r"network.edges.face.query.\1",
+        rf"head\.edge_extractor\.FAM\.linear_k{_PARTS}": r"network.edges.face.key.\1",
+        rf"head\.edge_extractor\.FAM\.linear_v{_PARTS}": r"network.edges.face.value.\1",
+        rf"head\.edge_extractor\.ARM\.linear_q{_PARTS}": r"network.edges.pair.query.\1",
+        rf"head\.edge_extractor\.ARM\.linear_k{_PARTS}": r"network.edges.pair.key.\1",
+        rf"head\.edge_extractor\.ARM\.linear_v{_PARTS}": r"network.edges.pair.value.\1",
+        rf"head\.edge_extractor\.edge_proj{_PARTS}": r"network.edges.project.\1",
+        rf"head\.edge_extractor\.bn{_STATISTICS}": r"network.edges.bn.\1",
+        **{
+            rf"head\.gnn\.(?:{open_name}|{name}){parts}": rf"network.layers.{layer}.{own}.\1"
+            for layer in range(LAYERS)
+            for letter, own, parts in EDGE_PARTS
+            for open_name, name in [(rf"graph_layers\.{layer}\.{letter}", f"{letter}{layer + 1}")]
+        },
         r"head\.(?:main_)?sc": "network.targets",
     },
     unused={
         r".*\.relative_position_index|.*\.attn_mask": "computed from the window's size",
         r".*\.num_batches_tracked": "a counter of training",
         r"head\.sub_sc": "units of one side of the face; a result has whole units",
+        rf"head\.edge_fc{_PARTS}": "classes of edges, a task of training",
     },
 )
 OTHERS = {
-    r"head\.edge_extractor\..*": "the second stage, with features of edges: give the file of a first stage",
     r"backbone\.(?:layer1|conv1)\..*": "a ResNet: of trunks only Swin is read",
     r"backbone\.blocks\..*": "a ViT of MAE: of trunks only Swin is read",
 }
@@ -97,13 +128,14 @@ def checkpoint_from_me_graphau(
     report: Callable[[str], None] = logger.info,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Write a file of ME-GraphAU's first stage as a checkpoint.
+    """Write a file of either stage of ME-GraphAU or OpenGraphAU as a checkpoint.
 
     Args:
         model: the file.
         target: the checkpoint's directory.
         units: FACS numbers in the order of the outputs; None are those of BP4D, DISFA or OpenGraphAU by their number.
-        neighbours: units that a unit hears, ``neighbor_num`` of upstream's configs; None is upstream's own.
+        neighbours: units that a unit hears in a first stage, ``neighbor_num`` of upstream's configs; None is upstream's
+            own.
         report: gets a line of what was read.
         progress: gets the bytes written so far and in all.
 
@@ -116,7 +148,11 @@ def checkpoint_from_me_graphau(
         for line in piece.lines():
             report(line)
         _refuse_others(model, piece)
-        config = _config(model, piece.tensors, units, neighbours)
+        graph = _graph(stored)
+        if neighbours and graph != "similar":
+            raise InputError(f"{model}: a second stage, in which a unit hears all others: leave `neighbours` out")
+        report(f"{model.name}: {STAGES_OF[graph]}")
+        config = _config(model, piece.tensors, units, neighbours, graph)
         tensors = imported_tensors(au_network_shapes(config), piece.tensors, None, {}, piece.problems())
         write_checkpoint(target, config, {}, tensors, progress=progress)
 
@@ -127,8 +163,15 @@ def _refuse_others(model: Path, piece: Piece) -> None:
             raise CheckpointError(f"{model}: {kind}")
 
 
+def _graph(stored: StoredTensors) -> str:
+    """Return which graph the names of a file are of."""
+    if not any("head.edge_extractor." in name for name in stored):
+        return "similar"
+    return "open_edges" if any("head.gnn.graph_layers." in name for name in stored) else "edges"
+
+
 def _config(
-    model: Path, tensors: StoredTensors, units: Sequence[int] | None, neighbours: int | None
+    model: Path, tensors: StoredTensors, units: Sequence[int] | None, neighbours: int | None, graph: str
 ) -> AuNetworkConfig:
     size = _Sizes(model, tensors)
     count = size.of("targets", 0)
@@ -137,6 +180,7 @@ def _config(
         raise InputError(f"{model}: {count} units, of no data set that is known: name them with `units`")
     if len(own) != count:
         raise InputError(f"`units` names {len(own)} units, and {model.name} gives {count}")
+    neighbour_count = neighbours or NEIGHBOURS.get(count, 4)
     width, table = size.of("trunk.0.0.0.weight", 0), size.of("trunk.0.1.0.attn.relative_position_bias_table", 0)
     network = {
         "network": "me_graphau",
@@ -149,7 +193,8 @@ def _config(
         ),
         "window_size": (math.isqrt(table) + 1) // 2,
         "mlp_ratio": size.of("trunk.0.1.0.mlp.0.weight", 0) / max(width, 1),
-        "neighbours": neighbours or NEIGHBOURS.get(count, 4),
+        "neighbours": neighbour_count if graph == "similar" else min(neighbour_count, count),
+        "graph": graph,
     }
     card: dict[str, Any] = {"name": "me-graphau", "imported_by": f"emo-edge {__version__}", "au": model.name, **CARD}
     return AuNetworkConfig.from_dict({"network": network, "crop": CROP, "detector": DETECTOR, "provenance": card})
@@ -166,7 +211,7 @@ class _Sizes:
         tensor = self._tensors.get(f"network.{name}")
         if tensor is None or len(tensor.shape) <= axis:
             raise CheckpointError(
-                f"{self._model}: no {name} of ME-GraphAU's first stage with a Swin trunk; is it another model's file?"
+                f"{self._model}: no {name} of ME-GraphAU with a Swin trunk; is it another model's file?"
             )
         return tensor.shape[axis]
 

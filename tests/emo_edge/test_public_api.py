@@ -35,6 +35,7 @@ PUBLIC = [
     "Manifest",
     "MissingExtraError",
     "Moments",
+    "Movement",
     "PipelineStateError",
     "PulseEvent",
     "PulseWindow",
@@ -58,6 +59,7 @@ PUBLIC = [
     "read_image",
     "rows",
     "skin_trace",
+    "spot_movements",
     "stream",
 ]
 

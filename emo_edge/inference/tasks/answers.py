@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from emo_edge.inference.signals.heart_rate import HeartRate
 from emo_edge.inference.tasks.asked import NO, YES, AskedTask
 from emo_edge.inference.tasks.heart_rate import ToolCall, answer_sentence, tool_call
+from emo_edge.inference.tasks.spotting import SpottedMovement
 from emo_edge.metrics.facial_cues import CUES
 
 EVEN = 0.5
@@ -72,6 +73,7 @@ def task_answer(
     units: Mapping[str, Unit],
     text: str,
     heart_rate: HeartRate | None,
+    movement: SpottedMovement | None = None,
 ) -> TaskAnswer:
     """Return the answer of a task.
 
@@ -81,10 +83,11 @@ def task_answer(
         units: action units by name.
         text: that the language model wrote; empty where it was not asked.
         heart_rate: that was measured, for the task heart-rate.
+        movement: whose frames are read, where the program spotted it itself.
     """
     label: str | None = None
     probability: float | None = None
-    calls: tuple[ToolCall, ...] = ()
+    calls: tuple[ToolCall, ...] = () if movement is None else (movement.tool_call(),)
     if asked.answer == "judgement":
         label, probability, holds = _judgement(asked, probabilities, units)
         text = YES if holds else NO

@@ -11,6 +11,7 @@ from emo_edge.inference.signals.heart_rate import HeartRate
 from emo_edge.inference.tasks.answers import TaskAnswer, Unit, task_answer
 from emo_edge.inference.tasks.asked import AskedTask, asked_task
 from emo_edge.inference.tasks.heart_rate import measurement_sentence
+from emo_edge.inference.tasks.spotting import SpottedMovement
 
 
 class TaskRequest(Protocol):
@@ -31,6 +32,10 @@ class TaskRequest(Protocol):
     @property
     def heart_rate(self) -> HeartRate | None:
         """Return what was measured."""
+
+    @property
+    def movement(self) -> SpottedMovement | None:
+        """Return the movement that was spotted."""
 
     @property
     def labels(self) -> str | tuple[str, ...] | None:
@@ -85,6 +90,11 @@ class TaskReader:
         task = self.of(request)
         return task is not None and task.section.crop == "whole"
 
+    def reads_movement(self, request: TaskRequest) -> bool:
+        """Return whether the task reads onset, apex and offset of a movement."""
+        task = self.of(request)
+        return task is not None and task.section.frames == "onset-apex-offset"
+
     def asks_language(self, request: TaskRequest) -> bool:
         """Return whether the language model takes part in the answer."""
         task, rate = self.of(request), request.heart_rate
@@ -111,6 +121,7 @@ class TaskReader:
         task = self.of(request)
         if task is None:
             return None, dict(answers)
-        answer = task_answer(task, probabilities, units, "".join(answers.values()), request.heart_rate)
+        text = "".join(answers.values())
+        answer = task_answer(task, probabilities, units, text, request.heart_rate, request.movement)
         question = task.question(clip=clip, measurement=measurement_sentence(request.heart_rate))
         return answer, {question: answer.text} if answer.answer == "open" else {}

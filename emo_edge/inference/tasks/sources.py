@@ -30,8 +30,13 @@ def check_task(manifest: Manifest, name: str | None, sources: Iterable[str], cho
         if kind in ("image", "folder"):
             what = "one picture" if kind == "image" else "single pictures"
             raise TaskError(f"{without_password(source)}: {what}, and the task {name} reads a movement: give a video")
-        if frames == "onset-apex-offset" and (chosen is None or kind != "video"):
+        if frames == "onset-apex-offset" and kind != "video":
             raise TaskError(f"the task {name} reads three frames of a video file: give `onset`, `apex` and `offset`")
+        if frames == "onset-apex-offset" and chosen is None and manifest.action_units is None:
+            raise TaskError(
+                f"the task {name} reads three frames, and {manifest.name} has no action units to spot them by: give "
+                "`onset`, `apex` and `offset`"
+            )
 
 
 def asks_model(manifest: Manifest, name: str | None) -> bool:

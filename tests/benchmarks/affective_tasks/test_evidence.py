@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 
 from emo_edge.assets.packaged import packaged_checkpoint
-from emo_edge.benchmarks.affective_tasks.blends import blended_face, parts_of
+from emo_edge.benchmarks.affective_tasks.__main__ import blend_table
+from emo_edge.benchmarks.affective_tasks.blends import blended_face, parts_of, prototype_evidence
 from emo_edge.benchmarks.affective_tasks.checkpoint_tasks import write_tasks
 from emo_edge.benchmarks.affective_tasks.judgements import Judgements, label_areas
 from emo_edge.benchmarks.affective_tasks.pulse_answers import holds_the_number, skin_colours
 from emo_edge.benchmarks.emo_tiny.tasks import own_tasks
 from emo_edge.benchmarks.synthetic.expression import AU_INDEX, PROTOTYPES
+from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.tasks.gpt4affectivity import TASKS
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.inference.results import EmotionResult, Settings
 from emo_edge.inference.signals.heart_rate import HeartRate, heart_rate
 from emo_edge.inference.tasks.answers import TaskAnswer
-from emo_edge.taxonomy import LABEL_SETS
+from emo_edge.taxonomy import ACTION_UNITS, LABEL_SETS
+from tests.unit_bundles import write_unit_bundle
 
 RATE = HeartRate(70.3125, 70.3125, 5.5, True, None, 10.0, 30.0, "pos")
 
@@ -53,6 +56,19 @@ def test_a_blend_has_the_units_of_both_expressions() -> None:
     assert np.mean(strongest) > 0.5
     again, _ = blended_face(3, size=64)
     assert np.array_equal(again.image, blended_face(3, size=64)[0].image)
+
+
+def test_the_rule_names_a_blend_by_the_units_that_were_drawn(tmp_path: Path) -> None:
+    bundle = Bundle.open(write_unit_bundle(tmp_path / "units", units=ACTION_UNITS))
+    evidence = prototype_evidence(bundle, None, 33)
+    drawn, given = evidence["prototypes_of_drawn_units"], evidence["prototypes"]
+    assert drawn["samples"] == given["samples"] == 33 and drawn["chance"] == pytest.approx(1 / 11, abs=1e-4)
+    assert drawn["accuracy"] > 0.9 > given["accuracy"], "the small bundle's units follow from a mean colour"
+    lines = blend_table(evidence).splitlines()
+    assert len(lines) == 4 and lines[3].startswith("| the same rule, off the units that were drawn")
+    without = Bundle.open(write_unit_bundle(tmp_path / "none", units=(), labels=("joy", "fear")))
+    with pytest.raises(ValueError, match="no action units"):
+        prototype_evidence(without, None, 3)
 
 
 def test_traces_have_the_pulse_that_is_asked_for() -> None:

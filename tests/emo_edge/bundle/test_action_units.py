@@ -63,6 +63,11 @@ def test_what_does_not_fit_is_refused(edit: Callable[[dict[str, Any]], None], pr
     assert problem in error_of(with_units(edit))
 
 
+def test_an_older_release_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emo_edge.bundle.manifest.BUNDLE_VERSION", 1)
+    assert "has version 2, this emo-edge reads up to 1: update emo-edge" in error_of(with_units())
+
+
 def test_version_2_without_anything_new_is_refused() -> None:
     values = manifest()
     values["bundle_version"] = 2

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import emo_edge
 from emo_edge.assets.packaged import SAMPLES
+from emo_edge.benchmarks.synthetic.micro.clips import MicroExpression, render_micro_clip
 from emo_edge.benchmarks.synthetic.pulse.clips import render_pulse_clip
 from emo_edge.benchmarks.synthetic.pulse.nuisances import CLEAN
 from emo_edge.benchmarks.synthetic.pulse.recompression import encoded
@@ -315,6 +316,50 @@ def test_a_micro_expression_is_read_in_its_three_frames(
         for frames in ([image], [image, image]):
             with pytest.raises(TaskError, match="3 frames"):
                 opened.read_clip(frames, request)
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, MicroExpression]:
+    """A drawn face with a micro-expression, the same face at rest, and the movement."""
+    folder, movement = tmp_path_factory.mktemp("micro"), None
+    for moves in (False, True):
+        clip = render_micro_clip(4100, 5, moves=moves)
+        (folder / f"{moves}.mp4").write_bytes(encoded([frame.image for frame in clip.frames], 12))
+        movement = clip.movement
+    assert movement is not None
+    return folder / "True.mp4", folder / "False.mp4", movement
+
+
+def test_the_frames_of_a_micro_expression_are_spotted_where_none_are_named(
+    tiny_bundle: Path, micro: tuple[Path, Path, MicroExpression]
+) -> None:
+    video, still, movement = micro
+    own = with_task(tiny_bundle, "micro-expression", judgement_by="choice")
+    with EmotionPipeline.open(own, device="cpu") as opened:
+        (result,) = stream(opened, video, Request(task="micro-expression"))
+        assert result.error is None and result.seconds is not None
+        (face,) = result.faces
+        assert face.frames == 3 and face.task is not None and face.task.label in face.probabilities
+        (call,) = face.task.tool_calls
+        given = call.result
+        assert given["apex"] == pytest.approx(movement.apex, abs=1)
+        assert given["onset"] == pytest.approx(movement.onset, abs=3)
+        assert given["offset"] == pytest.approx(movement.offset, abs=3)
+        assert result.seconds == pytest.approx((given["onset"] / 30, given["offset"] / 30), abs=1e-3)
+        jsonschema.validate(result.to_dict(), SCHEMA)
+        named = ClipSampling(moments=Moments(given["onset"], given["apex"], given["offset"]))
+        (again,) = stream(opened, video, Request(task="micro-expression"), named)
+        assert again.faces[0].probabilities == pytest.approx(face.probabilities)
+        assert again.faces[0].task is not None and again.faces[0].task.tool_calls == ()
+        (rest,) = stream(opened, still, Request(task="micro-expression"))
+        assert isinstance(rest.error, InputError) and "no brief movement is spotted" in str(rest.error)
+
+
+def test_a_label_that_was_not_trained_is_not_answered_whatever_is_spotted(
+    tiny_bundle: Path, micro: tuple[Path, Path, MicroExpression]
+) -> None:
+    done = infer(tiny_bundle, micro[0], "--task", "micro-expression", "--device", "cpu")
+    assert done.exit_code == 4 and "status untrained" in done.stderr
 
 
 def test_a_gesture_is_read_in_the_whole_picture(tiny_bundle: Path) -> None:

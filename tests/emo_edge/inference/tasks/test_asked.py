@@ -222,6 +222,17 @@ def test_sources_that_cannot_show_a_task_are_refused_first(files: Files) -> None
             check_task(own, name, [source], moments)
 
 
+def test_frames_are_spotted_where_a_bundle_gives_action_units(files: Files) -> None:
+    own = toy(micro_expression=MICRO, au=AU)
+    check_task(own, "micro-expression", [files.video], None)
+    with pytest.raises(TaskError, match="reads a movement: give a video"):
+        check_task(own, "micro-expression", [files.picture], None)
+    with pytest.raises(TaskError, match="three frames of a video file"):
+        check_task(own, "micro-expression", [files.camera], None)
+    with pytest.raises(TaskError, match="has no action units to spot them by"):
+        check_task(toy(micro_expression=MICRO), "micro-expression", [files.video], None)
+
+
 def test_a_deployment_states_one_of_the_purposes() -> None:
     own = toy(expression=EXPRESSION)
     check_deployment(own, emotions=False, purpose="research")
