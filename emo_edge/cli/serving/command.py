@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,11 +80,8 @@ def main(bundle: Path, **options: Any) -> None:
     BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. Pictures are read in memory,
     and nothing of them is stored or logged.
     """
-    from emo_edge.serving.live.sources import named_sources, open_sources
-    from emo_edge.serving.routes.chat_request import MOST_TOKENS
+    from emo_edge.serving.live.sources import named_sources
     from emo_edge.serving.routes.remote_pictures import checked_hosts
-    from emo_edge.serving.server import allow_connections, listening_socket, make_server
-    from emo_edge.serving.start import open_service
 
     level = logging.INFO if options["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(StatusLine())])
@@ -93,51 +91,77 @@ def main(bundle: Path, **options: Any) -> None:
     address = _address(options, has_token=token is not None)
     sources = named_sources(options["sources"])
     hosts = checked_hosts(options["image_hosts"])
-    opened = Bundle.open(bundle_directory(bundle))
-    limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
-    request = _request(options)
-    # Room for the longest answer that a client may ask for.
-    longest = Request(labels=request.labels, describe=True, sampling=Sampling(max_new_tokens=MOST_TOKENS))
+    _serve(_Openers(Bundle.open(bundle_directory(bundle)), options), address, token, sources, hosts)
 
-    def open_profile(profile: str | None) -> EmotionPipeline:
+
+@dataclass(frozen=True)
+class _Openers:
+    """Opens pipelines and face detectors of one bundle, as the options of the command say."""
+
+    bundle: Bundle
+    options: dict[str, Any]
+
+    @property
+    def request(self) -> Request:
+        """Return the request of a client that asks for nothing of its own."""
+        labels = self.options["labels"]
+        return Request(labels=tuple(labels.split(",")) if labels and "," in labels else labels)
+
+    def pipeline(self, profile: str | None) -> EmotionPipeline:
+        """Open a pipeline that has room for the longest answer that a client may ask for."""
+        from emo_edge.serving.routes.chat_request import MOST_TOKENS
+
+        longest = Request(labels=self.request.labels, describe=True, sampling=Sampling(max_new_tokens=MOST_TOKENS))
         return EmotionPipeline.open(
-            opened,
-            device=options["device"],
+            self.bundle,
+            device=self.options["device"],
             profile=profile,
-            detector=chosen_detector(opened, options["detector"], limits),
-            threads=options["threads"],
-            context=reading_context(opened, longest, (STANDARD_INPUT,), CLIP_FRAMES),
-            deployment_purpose=options["purpose"],
+            detector=self._detector(),
+            threads=self.options["threads"],
+            context=reading_context(self.bundle, longest, (STANDARD_INPUT,), CLIP_FRAMES),
+            deployment_purpose=self.options["purpose"],
         )
 
-    def open_detector() -> FaceDetector:
-        # Each connection has one of its own, and the files may have changed since the start.
-        require_unchanged(opened, opened.manifest.detector_files)
-        return chosen_detector(opened, options["detector"], limits)
+    def another_pipeline(self, profile: str) -> EmotionPipeline:
+        """Open a pipeline while another one reads; the files may have changed since the start."""
+        verified_again(self.bundle)
+        return self.pipeline(profile)
 
-    def open_another(profile: str) -> EmotionPipeline:
-        verified_again(opened)
-        return open_profile(profile)
+    def detector(self) -> FaceDetector:
+        """Open a detector of a connection's own; the files may have changed since the start."""
+        require_unchanged(self.bundle, self.bundle.manifest.detector_files)
+        return self._detector()
 
-    with open_profile(options["profile"]) as pipeline:
+    def _detector(self) -> FaceDetector:
+        options = self.options
+        limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
+        return chosen_detector(self.bundle, options["detector"], limits)
+
+
+def _serve(
+    openers: _Openers, address: Address, token: str | None, sources: dict[str, str], hosts: frozenset[str]
+) -> None:
+    """Open everything, and answer requests until a signal ends it."""
+    from emo_edge.serving.live.sources import open_sources
+    from emo_edge.serving.server import allow_connections, listening_socket, make_server
+    from emo_edge.serving.start import open_service
+
+    request, options, has_token = openers.request, openers.options, token is not None
+    open_profile = None if options["fixed_profile"] else openers.another_pipeline
+    with openers.pipeline(options["profile"]) as pipeline:
         pipeline.check(request)
         with (
-            listening_socket(address, has_token=token is not None) as bound,
-            open_service(
-                pipeline,
-                request,
-                ServerLimits(),
-                open_detector,
-                hosts,
-                None if options["fixed_profile"] else open_another,
-            ) as service,
+            listening_socket(address, has_token=has_token) as bound,
+            open_service(pipeline, request, ServerLimits(), openers.detector, hosts, open_profile) as service,
             open_sources(service, sources) as feeds,
         ):
             allow_connections(service.limits)
             url = address.url(bound.getsockname()[1])
-            server = make_server(
-                service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None), feeds
-            )
+
+            def started() -> None:
+                _print_started(pipeline, url, has_token=has_token)
+
+            server = make_server(service, address, token, started, feeds)
             with own_handlers():
                 server.run(sockets=[bound])
 
@@ -157,11 +181,6 @@ def _address(options: dict[str, Any], *, has_token: bool) -> Address:
             "the token may ask. Make a token: openssl rand -hex 32 > FILE"
         )
     return Address(options["host"], options["port"], certificate, key)
-
-
-def _request(options: dict[str, Any]) -> Request:
-    labels = options["labels"]
-    return Request(labels=tuple(labels.split(",")) if labels and "," in labels else labels)
 
 
 def _print_started(pipeline: EmotionPipeline, url: str, *, has_token: bool) -> None:

@@ -69,4 +69,5 @@ async def get_ready(request: HttpRequest) -> Response:
 async def get_metrics(request: HttpRequest) -> Response:
     """Answer ``GET /metrics``."""
     service: Service = request.app.state.service
+    service.engine.count()
     return Response(service.metrics.text(), media_type=METRICS_TYPE)
