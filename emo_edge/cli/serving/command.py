@@ -34,6 +34,8 @@ from emo_edge.serving.access.token import read_token
 from emo_edge.serving.engine.limits import ServerLimits
 
 if TYPE_CHECKING:
+    from emo_edge.serving.engine.metrics import ServerMetrics
+    from emo_edge.serving.engine.recorder import Recorder
     from emo_edge.serving.server import Address
 
 CLIP_FRAMES = 8
@@ -68,6 +70,13 @@ CLIP_FRAMES = 8
     help="Host from which pictures of the chat API are fetched by address; none by default.",
 )
 @click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder in which every reading and live event is stored as a line of JSON; nothing is stored without it.",
+)
+@click.option("--record-pictures", is_flag=True, help="Store the pictures that were read in --record's folder as well.")
+@click.option(
     "--fixed-profile", is_flag=True, help="Keep the profile; without it clients may choose another one of the bundle's."
 )
 @engine_options
@@ -78,7 +87,7 @@ def main(bundle: Path, **options: Any) -> None:
     """Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.
 
     BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. Pictures are read in memory,
-    and nothing of them is stored or logged.
+    and nothing of them is logged, or stored without --record.
     """
     from emo_edge.serving.live.sources import named_sources
     from emo_edge.serving.routes.remote_pictures import checked_hosts
@@ -89,6 +98,8 @@ def main(bundle: Path, **options: Any) -> None:
         raise InputError(f"{unknown_text(str(bundle))}: no bundle; serve takes a bundle alone")
     token = None if options["token_file"] is None else read_token(options["token_file"])
     address = _address(options, has_token=token is not None)
+    if options["record_pictures"] and options["record"] is None:
+        raise click.UsageError("--record-pictures is an option of --record")
     sources = named_sources(options["sources"])
     hosts = checked_hosts(options["image_hosts"])
     _serve(_Openers(Bundle.open(bundle_directory(bundle)), options), address, token, sources, hosts)
@@ -132,6 +143,12 @@ class _Openers:
         require_unchanged(self.bundle, self.bundle.manifest.detector_files)
         return self._detector()
 
+    def recorder(self, metrics: ServerMetrics) -> Recorder:
+        """Open what stores readings; a folder that cannot be used is refused."""
+        from emo_edge.serving.engine.recorder import Recorder
+
+        return Recorder(self.options["record"], pictures=self.options["record_pictures"], lost=metrics.record_lost.inc)
+
     def _detector(self) -> FaceDetector:
         options = self.options
         limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
@@ -148,11 +165,12 @@ def _serve(
 
     request, options, has_token = openers.request, openers.options, token is not None
     open_profile = None if options["fixed_profile"] else openers.another_pipeline
+    limits, open_recorder = ServerLimits(), openers.recorder if options["record"] else None
     with openers.pipeline(options["profile"]) as pipeline:
         pipeline.check(request)
         with (
             listening_socket(address, has_token=has_token) as bound,
-            open_service(pipeline, request, ServerLimits(), openers.detector, hosts, open_profile) as service,
+            open_service(pipeline, request, limits, openers.detector, hosts, open_profile, open_recorder) as service,
             open_sources(service, sources) as feeds,
         ):
             allow_connections(service.limits)
@@ -160,6 +178,7 @@ def _serve(
 
             def started() -> None:
                 _print_started(pipeline, url, has_token=has_token)
+                _print_recording(options)
 
             server = make_server(service, address, token, started, feeds)
             with own_handlers():
@@ -193,3 +212,9 @@ def _print_started(pipeline: EmotionPipeline, url: str, *, has_token: bool) -> N
     if not has_token:
         echo("every program of this machine may ask: --token-file keeps it to those who have the token", err=True)
     echo(url)
+
+
+def _print_recording(options: dict[str, Any]) -> None:
+    if options["record"]:
+        stored = "every reading and its pictures are" if options["record_pictures"] else "every reading is"
+        echo(f"{stored} stored in {options['record']}", err=True)

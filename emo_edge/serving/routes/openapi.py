@@ -181,9 +181,15 @@ def _info() -> dict[str, Any]:
         live_event_version={"const": 1},
         emo_edge=STRING,
         sources=_strings(),
+        recording={"enum": ["off", "readings", "pictures"]},
+        tasks=_list(_task()),
         limits={"type": "object", "additionalProperties": NUMBER},
         samples=_strings(),
     )
+
+
+def _task() -> dict[str, Any]:
+    return _object(name=STRING, answers=_strings(), labels=_strings(), frames=STRING, status=STRING, notice=STRING)
 
 
 def _models() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from emo_edge.inference.results import Request
 from emo_edge.serving.engine.jobs import Job, QueueFullError, Readings
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
+from emo_edge.serving.engine.recorder import Recorder
 from emo_edge.serving.engine.thread import EngineThread
 from emo_edge.serving.routes.pictures import PixelBudget
 from emo_edge.serving.routes.remote_pictures import RemotePictures
@@ -52,6 +53,8 @@ class Service:
     is_changing: bool = False
     """True while another profile is being opened."""
     decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DECODERS, "decoder"))
+    recorder: Recorder | None = None
+    """Stores readings, where the operator asked for it."""
     samples: list[tuple[str, bytes]] = field(default_factory=list)
     """Media type and bytes of packaged drawings to try."""
     is_draining: bool = False
