@@ -102,6 +102,7 @@ class LiveJsonLines(LiveWriter):
                 "max_age_ms": round(1000 * self._live.max_age_s, 1),
                 "reuse": self._live.reuse,
                 "pulse": self._live.pulse,
+                "micro_expressions": self._live.micro_expressions,
                 "unchanged": self._fitted.unchanged or UNCHANGED,
                 "smoothing": self._fitted.smoothing and self._fitted.smoothing.model_dump(),
                 "duration_s": self._live.duration_s,

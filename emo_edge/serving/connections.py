@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -15,79 +16,105 @@ from emo_edge.serving.engine.limits import ServerLimits
 NOT_UTF8 = 1007
 
 
-def bounded_protocol(limits: ServerLimits, early: EarlyRefusal) -> type[H11Protocol]:
-    """Return uvicorn's protocol with a bound on the connections of an address, and on the time for a request's head.
+@dataclass
+class ConnectionBounds:
+    """Bounds that all connections of one server have together."""
 
-    A reading that could only wait is refused by ``early`` before uvicorn looks at it.
-    """
-    open_by_address: Counter[str] = Counter()
+    limits: ServerLimits
+    early: EarlyRefusal
+    """Refuses a reading that could only wait before uvicorn looks at it."""
+    open_by_address: Counter[str] = field(default_factory=Counter)
 
-    class BoundedProtocol(H11Protocol):
-        """One connection."""
+    def enter(self, address: str) -> bool:
+        """Count a connection; return False if its address has too many."""
+        self.open_by_address[address] += 1
+        return self.open_by_address[address] <= self.limits.connections_per_address
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._plain, self.transport = transport, cast(asyncio.Transport, JoinedWrites(transport, self.loop))
-            self._address = self.client[0] if self.client else ""
-            open_by_address[self._address] += 1
-            self._head: asyncio.TimerHandle | None = None
+    def leave(self, address: str) -> None:
+        """Forget a connection."""
+        self.open_by_address[address] -= 1
+        if not self.open_by_address[address]:
+            del self.open_by_address[address]
+
+
+def bounded_protocol(limits: ServerLimits, early: EarlyRefusal) -> type[BoundedProtocol]:
+    """Return the protocol of the connections of one server, which `ConnectionBounds` bound."""
+
+    class Protocol(BoundedProtocol):
+        bounds = ConnectionBounds(limits, early)
+
+    return Protocol
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's protocol, with a bound on the connections of an address and on the time for a request's head."""
+
+    bounds: ConnectionBounds
+
+    def connection_made(self, transport: Any) -> None:
+        """Count the connection, and wait for its first head."""
+        super().connection_made(transport)
+        self._plain, self.transport = transport, cast(asyncio.Transport, JoinedWrites(transport, self.loop))
+        self._address = self.client[0] if self.client else ""
+        self._head: asyncio.TimerHandle | None = None
+        is_welcome = self.bounds.enter(self._address)
+        self._await_head()
+        if not is_welcome:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a reading that could only wait, and hand everything else to uvicorn."""
+        if self._is_between_requests():
+            scheme = self.scheme or "http"
+            if not self.conn.trailing_data[0] and (answer := self.bounds.early.answer(data, scheme)):
+                self.transport.write(answer)
+                self.transport.close()
+                return
             self._await_head()
-            if open_by_address[self._address] > limits.connections_per_address:
-                transport.abort()
-
-        def data_received(self, data: bytes) -> None:
-            if self._is_between_requests():
-                if not self.conn.trailing_data[0] and (answer := early.answer(data, self.scheme or "http")):
-                    self.transport.write(answer)
-                    self.transport.close()
-                    return
-                self._await_head()
-            super().data_received(data)
-            if not self._is_between_requests():
-                self._forget_head()
-
-        def on_response_complete(self) -> None:
-            cast(JoinedWrites, self.transport).flush()
-            super().on_response_complete()
-            # The beginning of the next head may be here already.
-            if self._is_between_requests() and self.conn.trailing_data[0]:
-                self._await_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._leave()
-            super().connection_lost(exc)
-
-        def handle_websocket_upgrade(self, event: Any) -> None:
-            # It is another protocol's from here on, with bounds of its own.
-            self._leave()
-            self.transport = self._plain
-            super().handle_websocket_upgrade(event)
-
-        def _is_between_requests(self) -> bool:
-            cycle: Any = self.cycle
-            return cycle is None or bool(cycle.response_complete)
-
-        def _await_head(self) -> None:
-            if self._head is None:
-                self._head = self.loop.call_later(limits.head_s, self._close_headless)
-
-        def _forget_head(self) -> None:
-            if self._head is not None:
-                self._head.cancel()
-                self._head = None
-
-        def _close_headless(self) -> None:
-            self._head = None
-            if self._is_between_requests():
-                self.transport.abort()
-
-        def _leave(self) -> None:
+        super().data_received(data)
+        if not self._is_between_requests():
             self._forget_head()
-            open_by_address[self._address] -= 1
-            if not open_by_address[self._address]:
-                del open_by_address[self._address]
 
-    return BoundedProtocol
+    def on_response_complete(self) -> None:
+        """Send the answer, and wait for the next head."""
+        cast(JoinedWrites, self.transport).flush()
+        super().on_response_complete()
+        # The beginning of the next head may be here already.
+        if self._is_between_requests() and self.conn.trailing_data[0]:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Hand the connection to another protocol, which has bounds of its own."""
+        self._leave()
+        self.transport = self._plain
+        super().handle_websocket_upgrade(event)
+
+    def _is_between_requests(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    def _await_head(self) -> None:
+        if self._head is None:
+            self._head = self.loop.call_later(self.bounds.limits.head_s, self._close_headless)
+
+    def _forget_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _close_headless(self) -> None:
+        self._head = None
+        if self._is_between_requests():
+            self.transport.abort()
+
+    def _leave(self) -> None:
+        self._forget_head()
+        self.bounds.leave(self._address)
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):

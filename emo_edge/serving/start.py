@@ -14,6 +14,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
+from emo_edge.serving.engine.recorder import Recorder
 from emo_edge.serving.engine.thread import EngineThread
 from emo_edge.serving.engine.warm_up import warm_up
 from emo_edge.serving.routes.pictures import PixelBudget
@@ -33,6 +34,7 @@ def open_service(
     open_detector: Callable[[], FaceDetector],
     image_hosts: frozenset[str] = frozenset(),
     open_profile: Callable[[str], EmotionPipeline] | None = None,
+    open_recorder: Callable[[ServerMetrics], Recorder] | None = None,
 ) -> Iterator[Service]:
     """Warm the pipeline's engines and yield the service over it; end its engine thread and close it afterwards.
 
@@ -42,9 +44,11 @@ def open_service(
         limits: of the server.
         open_detector: opens a face detector of a WebSocket's own.
         open_profile: opens the bundle in the profile that a client asks for; None keeps the one that is open.
+        open_recorder: opens what stores readings; None stores nothing.
         image_hosts: hosts from which pictures are fetched on a client's word; see `checked_hosts`.
     """
     metrics = ServerMetrics()
+    recorder = open_recorder(metrics) if open_recorder is not None else None
     engine = EngineThread(pipeline, limits.waiting, metrics)
     service = Service(
         pipeline,
@@ -56,6 +60,7 @@ def open_service(
         PixelBudget(limits.waiting_pixels),
         RemotePictures(image_hosts, limits),
         open_profile=open_profile,
+        recorder=recorder,
         samples=_samples(pipeline.manifest),
     )
     try:
@@ -67,6 +72,8 @@ def open_service(
         engine.close()
         service.decoders.shutdown(wait=False, cancel_futures=True)
         service.pipeline.close()
+        if recorder is not None:
+            recorder.close()
 
 
 def _samples(manifest: Manifest) -> list[tuple[str, bytes]]:

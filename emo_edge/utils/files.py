@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -20,6 +21,8 @@ TRANSPORT_PACKETS = {188: 0, 192: 4, 204: 0}
 """Size of a packet of an MPEG transport stream, and offset of its sync byte: broadcast, camcorder, with error code."""
 TRANSPORT_SYNC = 0x47
 
+NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\n *\]")
+"""A list without lists, objects and texts in it, as JSON with an indent."""
 BLOCK = 1 << 20
 NAMED = 48
 """Characters of a name that its partial file repeats: four bytes each at most, of the 255 that a name may have."""
@@ -73,8 +76,10 @@ def substitute(path: Path) -> str | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file that a person can read."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a JSON file that a person can read, and compare with the one before: a list of numbers is one line."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    # A line's end stands between the parts of a list alone: in a text it is written as \\n.
+    path.write_text(NUMBERS.sub(lambda one: "".join(one[0].split()), text) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:

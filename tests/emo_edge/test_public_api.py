@@ -33,6 +33,7 @@ PUBLIC = [
     "LiveFace",
     "LiveSettings",
     "Manifest",
+    "MicroExpressionEvent",
     "MissingExtraError",
     "Moments",
     "Movement",

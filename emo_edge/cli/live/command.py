@@ -58,6 +58,12 @@ from emo_edge.rendering.live_writers import LiveWriter
     help="Measure the heart rate of every face once a second, from 15 frames a second on. Not a medical device.",
 )
 @click.option(
+    "--micro-expressions",
+    is_flag=True,
+    help="Look for movements of action units of at most half a second, from 25 readings of a face a second on; with "
+    "--jsonl.",
+)
+@click.option(
     "--stall",
     type=Duration(),
     default="2s",

@@ -23,7 +23,14 @@ from emo_edge.rendering.live_writers import LiveCsv, LiveJsonLines, LiveText, Li
 def live_settings(options: dict[str, Any]) -> LiveSettings:
     """Return the settings that the options name."""
     capture = CaptureSettings(options["stall"], options["reconnect"], options["realtime"])
-    return LiveSettings(options["max_age"], not options["no_reuse"], options["duration"], capture, options["pulse"])
+    return LiveSettings(
+        options["max_age"],
+        not options["no_reuse"],
+        options["duration"],
+        capture,
+        options["pulse"],
+        options["micro_expressions"],
+    )
 
 
 def face_request(options: dict[str, Any]) -> Request:
@@ -41,6 +48,8 @@ def open_writer(
         raise click.UsageError("choose one of --jsonl and --csv")
     if options["pulse"] and options["as_csv"]:
         raise click.UsageError("--pulse is printed as text and by --jsonl, not by --csv")
+    if options["micro_expressions"] and not options["as_lines"]:
+        raise click.UsageError("--micro-expressions are printed by --jsonl alone")
     fitted = pipeline.manifest.live or LiveLabels()
     writer: LiveWriter = view if isinstance(view, LiveView) else LiveText(named=len(options["sources"]) > 1)
     if options["as_lines"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from emo_edge.serving.access.token import read_token
 from emo_edge.serving.engine.limits import ServerLimits
 
 if TYPE_CHECKING:
+    from emo_edge.serving.engine.metrics import ServerMetrics
+    from emo_edge.serving.engine.recorder import Recorder
     from emo_edge.serving.server import Address
 
 CLIP_FRAMES = 8
@@ -67,6 +70,13 @@ CLIP_FRAMES = 8
     help="Host from which pictures of the chat API are fetched by address; none by default.",
 )
 @click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder in which every reading and live event is stored as a line of JSON; nothing is stored without it.",
+)
+@click.option("--record-pictures", is_flag=True, help="Store the pictures that were read in --record's folder as well.")
+@click.option(
     "--fixed-profile", is_flag=True, help="Keep the profile; without it clients may choose another one of the bundle's."
 )
 @engine_options
@@ -77,13 +87,10 @@ def main(bundle: Path, **options: Any) -> None:
     """Serve BUNDLE: a web page, REST, OpenAI's chat API and a WebSocket.
 
     BUNDLE is a folder, or emo-tiny: the packaged model, which is exported once and kept. Pictures are read in memory,
-    and nothing of them is stored or logged.
+    and nothing of them is logged, or stored without --record.
     """
-    from emo_edge.serving.live.sources import named_sources, open_sources
-    from emo_edge.serving.routes.chat_request import MOST_TOKENS
+    from emo_edge.serving.live.sources import named_sources
     from emo_edge.serving.routes.remote_pictures import checked_hosts
-    from emo_edge.serving.server import allow_connections, listening_socket, make_server
-    from emo_edge.serving.start import open_service
 
     level = logging.INFO if options["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(StatusLine())])
@@ -91,53 +98,89 @@ def main(bundle: Path, **options: Any) -> None:
         raise InputError(f"{unknown_text(str(bundle))}: no bundle; serve takes a bundle alone")
     token = None if options["token_file"] is None else read_token(options["token_file"])
     address = _address(options, has_token=token is not None)
+    if options["record_pictures"] and options["record"] is None:
+        raise click.UsageError("--record-pictures is an option of --record")
     sources = named_sources(options["sources"])
     hosts = checked_hosts(options["image_hosts"])
-    opened = Bundle.open(bundle_directory(bundle))
-    limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
-    request = _request(options)
-    # Room for the longest answer that a client may ask for.
-    longest = Request(labels=request.labels, describe=True, sampling=Sampling(max_new_tokens=MOST_TOKENS))
+    _serve(_Openers(Bundle.open(bundle_directory(bundle)), options), address, token, sources, hosts)
 
-    def open_profile(profile: str | None) -> EmotionPipeline:
+
+@dataclass(frozen=True)
+class _Openers:
+    """Opens pipelines and face detectors of one bundle, as the options of the command say."""
+
+    bundle: Bundle
+    options: dict[str, Any]
+
+    @property
+    def request(self) -> Request:
+        """Return the request of a client that asks for nothing of its own."""
+        labels = self.options["labels"]
+        return Request(labels=tuple(labels.split(",")) if labels and "," in labels else labels)
+
+    def pipeline(self, profile: str | None) -> EmotionPipeline:
+        """Open a pipeline that has room for the longest answer that a client may ask for."""
+        from emo_edge.serving.routes.chat_request import MOST_TOKENS
+
+        longest = Request(labels=self.request.labels, describe=True, sampling=Sampling(max_new_tokens=MOST_TOKENS))
         return EmotionPipeline.open(
-            opened,
-            device=options["device"],
+            self.bundle,
+            device=self.options["device"],
             profile=profile,
-            detector=chosen_detector(opened, options["detector"], limits),
-            threads=options["threads"],
-            context=reading_context(opened, longest, (STANDARD_INPUT,), CLIP_FRAMES),
-            deployment_purpose=options["purpose"],
+            detector=self._detector(),
+            threads=self.options["threads"],
+            context=reading_context(self.bundle, longest, (STANDARD_INPUT,), CLIP_FRAMES),
+            deployment_purpose=self.options["purpose"],
         )
 
-    def open_detector() -> FaceDetector:
-        # Each connection has one of its own, and the files may have changed since the start.
-        require_unchanged(opened, opened.manifest.detector_files)
-        return chosen_detector(opened, options["detector"], limits)
+    def another_pipeline(self, profile: str) -> EmotionPipeline:
+        """Open a pipeline while another one reads; the files may have changed since the start."""
+        verified_again(self.bundle)
+        return self.pipeline(profile)
 
-    def open_another(profile: str) -> EmotionPipeline:
-        verified_again(opened)
-        return open_profile(profile)
+    def detector(self) -> FaceDetector:
+        """Open a detector of a connection's own; the files may have changed since the start."""
+        require_unchanged(self.bundle, self.bundle.manifest.detector_files)
+        return self._detector()
 
-    with open_profile(options["profile"]) as pipeline:
+    def recorder(self, metrics: ServerMetrics) -> Recorder:
+        """Open what stores readings; a folder that cannot be used is refused."""
+        from emo_edge.serving.engine.recorder import Recorder
+
+        return Recorder(self.options["record"], pictures=self.options["record_pictures"], lost=metrics.record_lost.inc)
+
+    def _detector(self) -> FaceDetector:
+        options = self.options
+        limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
+        return chosen_detector(self.bundle, options["detector"], limits)
+
+
+def _serve(
+    openers: _Openers, address: Address, token: str | None, sources: dict[str, str], hosts: frozenset[str]
+) -> None:
+    """Open everything, and answer requests until a signal ends it."""
+    from emo_edge.serving.live.sources import open_sources
+    from emo_edge.serving.server import allow_connections, listening_socket, make_server
+    from emo_edge.serving.start import open_service
+
+    request, options, has_token = openers.request, openers.options, token is not None
+    open_profile = None if options["fixed_profile"] else openers.another_pipeline
+    limits, open_recorder = ServerLimits(), openers.recorder if options["record"] else None
+    with openers.pipeline(options["profile"]) as pipeline:
         pipeline.check(request)
         with (
-            listening_socket(address, has_token=token is not None) as bound,
-            open_service(
-                pipeline,
-                request,
-                ServerLimits(),
-                open_detector,
-                hosts,
-                None if options["fixed_profile"] else open_another,
-            ) as service,
+            listening_socket(address, has_token=has_token) as bound,
+            open_service(pipeline, request, limits, openers.detector, hosts, open_profile, open_recorder) as service,
             open_sources(service, sources) as feeds,
         ):
             allow_connections(service.limits)
             url = address.url(bound.getsockname()[1])
-            server = make_server(
-                service, address, token, lambda: _print_started(pipeline, url, has_token=token is not None), feeds
-            )
+
+            def started() -> None:
+                _print_started(pipeline, url, has_token=has_token)
+                _print_recording(options)
+
+            server = make_server(service, address, token, started, feeds)
             with own_handlers():
                 server.run(sockets=[bound])
 
@@ -159,11 +202,6 @@ def _address(options: dict[str, Any], *, has_token: bool) -> Address:
     return Address(options["host"], options["port"], certificate, key)
 
 
-def _request(options: dict[str, Any]) -> Request:
-    labels = options["labels"]
-    return Request(labels=tuple(labels.split(",")) if labels and "," in labels else labels)
-
-
 def _print_started(pipeline: EmotionPipeline, url: str, *, has_token: bool) -> None:
     """Print the page's address to standard output, and what reads to standard error."""
     manifest, purpose = pipeline.manifest, pipeline.manifest.provenance.get("purpose")
@@ -174,3 +212,9 @@ def _print_started(pipeline: EmotionPipeline, url: str, *, has_token: bool) -> N
     if not has_token:
         echo("every program of this machine may ask: --token-file keeps it to those who have the token", err=True)
     echo(url)
+
+
+def _print_recording(options: dict[str, Any]) -> None:
+    if options["record"]:
+        stored = "every reading and its pictures are" if options["record_pictures"] else "every reading is"
+        echo(f"{stored} stored in {options['record']}", err=True)

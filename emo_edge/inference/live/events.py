@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emo_edge.faces.live.tracker import Loss
+from emo_edge.inference.live.fast_movements import FastMovement
 from emo_edge.inference.live.smoothing import Change
 from emo_edge.inference.results import EmotionResult
 from emo_edge.inference.signals.heart_rate import NOTICE, HeartRate
@@ -171,6 +172,31 @@ class ExpressionEvent:
 
 
 @dataclass(frozen=True)
+class MicroExpressionEvent:
+    """A fast movement of a face: action units that rose and fell again within half a second."""
+
+    source: str
+    """Without its password."""
+    id: int
+    """Of the track."""
+    movement: FastMovement
+    """Times as `FrameEvent.time_s`; it is known, and given, a moment after its end."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of this event."""
+        own = self.movement
+        return {
+            **_head("micro_expression", self.source),
+            "id": self.id,
+            "onset_s": round(own.onset_s, 4),
+            "apex_s": round(own.apex_s, 4),
+            "offset_s": round(own.offset_s, 4),
+            "action_units": {name: round(rise, 3) for name, rise in own.units.items()},
+            "score": round(own.score, 1),
+        }
+
+
+@dataclass(frozen=True)
 class PulseEvent:
     """The heart rate of a face over the last 10 s, or the reason why there is none. Not a medical device."""
 
@@ -220,7 +246,7 @@ class SourceEvent:
         }
 
 
-LiveEvent = FrameEvent | TrackEvent | ExpressionEvent | PulseEvent | SourceEvent
+LiveEvent = FrameEvent | TrackEvent | ExpressionEvent | MicroExpressionEvent | PulseEvent | SourceEvent
 
 
 def _head(kind: str, source: str) -> dict[str, Any]:

@@ -18,16 +18,20 @@ from emo_edge.inference.live.events import (
     FrameEvent,
     LiveEvent,
     LiveFace,
+    MicroExpressionEvent,
     PulseEvent,
     SourceEvent,
     TrackEvent,
 )
+from emo_edge.inference.live.fast_movements import FastMovement
+from emo_edge.inference.live.micro_expressions import LiveMicroExpressions
 from emo_edge.inference.live.pulse import LivePulse
 from emo_edge.inference.live.reading_thread import Reader, ReadingJob
 from emo_edge.inference.live.schedule import FaceReadings, ReadingCost
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.live.signatures import UNCHANGED, Signature, signature
 from emo_edge.inference.live.smoothing import ExpressionChange, LabelSmoothing
+from emo_edge.inference.results import EmotionResult
 from emo_edge.media.live.capture import LiveFrame, StateChange
 from emo_edge.media.live.clock import Clock
 
@@ -79,6 +83,9 @@ class LiveLoop:
         self._readings = FaceReadings(reuse=settings.reuse, unchanged=fitted.unchanged or UNCHANGED)
         self._smoothing, self._cost = LabelSmoothing(fitted.smoothing), ReadingCost()
         self._pulse = LivePulse() if settings.pulse else None
+        self._micro = LiveMicroExpressions() if settings.micro_expressions else None
+        self._movements: list[tuple[int, FastMovement]] = []
+        """Since the event before, by track."""
         self._expressions: list[tuple[int, ExpressionChange]] = []
         """Since the event before, by track."""
         self._stopped = threading.Event()
@@ -156,6 +163,8 @@ class LiveLoop:
             if self._pulse is not None:
                 self._pulse.drop(track.id)
             self._expressions += [(track.id, change) for change in self._smoothing.drop(track.id)]
+            if self._micro is not None:
+                self._movements += [(track.id, one) for one in self._micro.drop(track.id)]
             yield from self._expression_events()
             yield TrackEvent(name, "lost", track.id, self._time_s, track.box, reason)
         for track in changes.born:
@@ -165,6 +174,9 @@ class LiveLoop:
         changes, self._expressions = self._expressions, []
         for number, one in changes:
             yield ExpressionEvent(self._capture.name, one.change, number, one.label, one.seconds, one.probability)
+        movements, self._movements = self._movements, []
+        for number, movement in movements:
+            yield MicroExpressionEvent(self._capture.name, number, movement)
 
     def _pulse_events(self, frame: LiveFrame) -> Iterator[LiveEvent]:
         """Read the skin after the frame's event, whose age it does not touch."""
@@ -178,10 +190,15 @@ class LiveLoop:
         for track in self._tracker.tracks:
             newest = self._readings.of(track)
             if track.id in unchanged and newest is not None:
-                self._smooth(track.id, newest.result.probabilities, seconds)
+                self._follow(track.id, newest.result, seconds)
 
-    def _smooth(self, number: int, probabilities: dict[str, float], seconds: float) -> None:
-        self._expressions += [(number, change) for change in self._smoothing.add(number, probabilities, seconds)]
+    def _follow(self, number: int, result: EmotionResult, seconds: float) -> None:
+        """Smooth the labels of a reading, and look for movements in its action units."""
+        changes = self._smoothing.add(number, result.probabilities, seconds)
+        self._expressions += [(number, change) for change in changes]
+        if self._micro is not None:
+            found = self._micro.add(number, result.action_units, seconds)
+            self._movements += [(number, movement) for movement in found]
 
     def _signatures(self, frame: LiveFrame) -> list[tuple[LiveTrack, Signature]]:
         """Return the faces that the frame shows, each with its small picture."""
@@ -222,7 +239,7 @@ class LiveLoop:
         self._readings.store(done, alive)
         for number, result in zip(done.job.ids, done.results, strict=True):
             if number in alive:
-                self._smooth(number, result.probabilities, done.job.seconds)
+                self._follow(number, result, done.job.seconds)
         return dict(done.results[0].stage_ms) if done.results else {}
 
     def _frame_event(

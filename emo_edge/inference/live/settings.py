@@ -23,6 +23,8 @@ class LiveSettings:
     """Of the source."""
     pulse: bool = False
     """True measures the heart rate of every face once a second, where frames come fast enough. Not a medical device."""
+    micro_expressions: bool = False
+    """True looks for fast movements of the action units of every face that is read at 25 frames a second or more."""
 
     def __post_init__(self) -> None:
         for name, value in (("max_age", self.max_age_s), ("duration", self.duration_s)):

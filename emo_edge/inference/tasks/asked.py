@@ -122,7 +122,7 @@ def asked_task(
             raise TaskError("`answer` and `label` go with a `task`")
         return None
     section = task_section(manifest, name)
-    _require_trained(manifest, name, section, purpose)
+    require_trained(manifest, name, section, purpose)
     answers = task_answers(section)
     chosen = answer or next((one for one in DEFAULT_ORDER if one in answers), None)
     if chosen not in answers:
@@ -148,7 +148,8 @@ def known_labels(manifest: Manifest, section: AffectiveTask) -> Sequence[str]:
     return [f"AU{unit}" for unit in manifest.action_units.units]
 
 
-def _require_trained(manifest: Manifest, name: str, section: AffectiveTask, purpose: str) -> None:
+def require_trained(manifest: Manifest, name: str, section: AffectiveTask, purpose: str) -> None:
+    """Raise InputError for a task that the bundle does not answer, or not for the purpose that is stated."""
     if section.status == "untrained":
         trained = [one for one, task in (manifest.tasks or {}).items() if task.status != "untrained"]
         raise InputError(

@@ -38,6 +38,9 @@ class ServerMetrics:
         self.live_dropped = Counter(
             "emo_edge_live_dropped", "Live frames that were not processed, by reason.", ("reason",), registry=registry
         )
+        self.record_lost = Counter(
+            "emo_edge_record_lost", "Lines of a recording that were not written.", registry=registry
+        )
         ProcessCollector(registry=registry)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:

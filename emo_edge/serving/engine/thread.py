@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 
 BATCH_PICTURES = 16
 """Most pictures of a batch."""
+COUNT_S = 0.001
+"""Without a job, after which batches are counted: by then their answers are on their way, which would wait for Python's
+lock meanwhile."""
+UNCOUNTED = 16
+"""Most batches that are not counted yet."""
 
 
 class Reader(Protocol):
@@ -61,6 +66,8 @@ class EngineThread:
         self._condition, self._closing, self._is_reading = threading.Condition(), False, False
         self._reading = threading.Lock()
         """Held while a batch is read."""
+        self._uncounted: list[tuple[int, list[Readings]]] = []
+        """Pictures and readings of batches that were answered."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -84,6 +91,15 @@ class EngineThread:
         with self._reading:
             self._pipeline = pipeline
 
+    def count(self) -> None:
+        """Bring the metrics up to date."""
+        with self._condition:
+            batches, self._uncounted = self._uncounted, []
+        for pictures, readings in batches:
+            self._metrics.batch_pictures.observe(pictures)
+            for face in (face for one in readings for faces in one for face in faces):
+                self._metrics.count_stages(face.stage_ms)
+
     def close(self) -> None:
         """Refuse what waits, and wait for the batch under way."""
         with self._condition:
@@ -98,6 +114,9 @@ class EngineThread:
         while batch := self._next_batch():
             with self._reading:
                 self._read(batch)
+            if len(self._uncounted) >= UNCOUNTED:
+                self.count()
+        self.count()
 
     def _next_batch(self) -> list[Job]:
         """Wait for jobs and take them; return an empty list at the end."""
@@ -112,7 +131,8 @@ class EngineThread:
                     for job in batch:
                         self._metrics.wait_seconds.observe(now_s - job.entered_s)
                     return batch
-                self._condition.wait()
+                if not self._condition.wait(COUNT_S if self._uncounted else None):
+                    self.count()
         return []
 
     def _read(self, batch: list[Job]) -> None:
@@ -121,12 +141,10 @@ class EngineThread:
         except BaseException as error:
             self._after_failure(batch, error)
             return
+        with self._condition:
+            self._uncounted.append((sum(len(job.images) for job in batch), readings))
         for job, one in zip(batch, readings, strict=True):
             job.future.set_result(one)
-        # Nobody waits for the counting.
-        self._metrics.batch_pictures.observe(sum(len(job.images) for job in batch))
-        for face in (face for one in readings for faces in one for face in faces):
-            self._metrics.count_stages(face.stage_ms)
 
     def _after_failure(self, batch: list[Job], error: BaseException) -> None:
         """Give the error to its job; where several shared the batch, find out whose it is."""

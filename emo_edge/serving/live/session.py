@@ -79,6 +79,7 @@ class LiveSession:
             for event in loop.events():
                 if isinstance(event, FrameEvent):
                     self._count(event)
+                self._record(event)
                 self._send(event)
         except (ClosingError, CancelledError):
             reason = "the server is ending"
@@ -91,6 +92,11 @@ class LiveSession:
         finally:
             self._capture.close()
             self._ended(reason)
+
+    def _record(self, event: LiveEvent) -> None:
+        recorder = self._service.recorder
+        if recorder is not None:
+            recorder.event(self._client, event.to_dict(), event.image if isinstance(event, FrameEvent) else None)
 
     def _count(self, event: FrameEvent) -> None:
         metrics = self._service.metrics

@@ -25,6 +25,7 @@ from emo_edge.media.live.settings import CaptureSettings
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import without_password
 from emo_edge.serving.engine.jobs import Job
+from emo_edge.serving.engine.recorder import Recorder
 from emo_edge.serving.routes.service import Service
 from emo_edge.utils.opencv import open_cv2
 from emo_edge.utils.text import utf8_text
@@ -55,7 +56,12 @@ class SourceFeed:
     """One source: a thread that follows it, and its viewers."""
 
     def __init__(
-        self, name: str, open_events: Events, address: str = "", stop: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        open_events: Events,
+        address: str = "",
+        stop: Callable[[], None] = lambda: None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Begin to wait for viewers.
 
@@ -64,9 +70,10 @@ class SourceFeed:
             open_events: opens the source.
             address: as events show it, without its password; viewers get the name in its place.
             stop: ends the events, from another thread, also while none comes.
+            recorder: stores the events, where the operator asked for it.
         """
         self.name, self.state, self.reason = name, "closed", ""
-        self._address = address
+        self._address, self._recorder = address, recorder
         self._open, self._viewers, self._stop = open_events, list[Viewer](), stop
         self._changed, self._closing = threading.Condition(), False
         self._watched_s = 0.0
@@ -145,11 +152,14 @@ class SourceFeed:
         if isinstance(event, SourceEvent):
             event = replace(event, reason=self._without_address(event.reason))
             self.state, self.reason = event.state, event.reason
+        content = {**event.to_dict(), "source": self.name}
+        if self._recorder is not None:
+            self._recorder.event(self.name, content, event.image if isinstance(event, FrameEvent) else None)
         with self._changed:
             viewers = list(self._viewers)
         if not viewers:
             return
-        text = json.dumps({**event.to_dict(), "source": self.name}, allow_nan=False)
+        text = json.dumps(content, allow_nan=False)
         if isinstance(event, FrameEvent):
             picture = jpeg(event.image)
             for viewer in viewers:
@@ -223,7 +233,7 @@ def open_sources(service: Service, addresses: dict[str, str]) -> Iterator[dict[s
             for run in runs:
                 run.stop()
 
-        return SourceFeed(name, events, without_password(address), stop)
+        return SourceFeed(name, events, without_password(address), stop, service.recorder)
 
     for address in addresses.values():
         # What cannot be a source is refused before the server says that it is ready; nothing is opened yet.

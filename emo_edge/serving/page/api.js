@@ -6,7 +6,10 @@ const TOKEN_KEY = "emo-edge token";
 
 /**
  * Options of a reading.
- * @typedef {{labels: string, faces: "all" | "largest", faceFacts: boolean, demographics: boolean}} Options
+ * @typedef {{
+ *   labels: string, faces: "all" | "largest", faceFacts: boolean, demographics: boolean,
+ *   task: string, answer: string, label: string,
+ * }} Options a task has labels of its own; without one it is empty
  */
 
 /**
@@ -79,7 +82,11 @@ export async function sample(path) {
 export async function read(pictures, options, { clip = false, signal } = {}) {
   const form = new FormData();
   for (const { blob, name } of pictures) form.append("image", blob, name);
-  if (options.labels) form.append("labels", options.labels);
+  if (options.task) {
+    form.append("task", options.task);
+    form.append("answer", options.answer);
+    if (options.label) form.append("label", options.label);
+  } else if (options.labels) form.append("labels", options.labels);
   if (clip) form.append("clip", "true");
   if (options.faceFacts) form.append("face_facts", "true");
   if (options.demographics) form.append("demographics", "true");

@@ -3,6 +3,7 @@
 import { byId, duration, element, percent, setText } from "./dom.js";
 import { answerNodes, factNodes } from "./facts.js";
 import { places } from "./palette.js";
+import { taskName } from "./tasks.js";
 
 /** With more faces than these only one card is open at a time. */
 const MOST_OPEN = 2;
@@ -12,7 +13,7 @@ const MOST_OPEN = 2;
  * @typedef {{
  *   key: string, name: string, label: string | null, probabilities: Record<string, number>,
  *   values?: Record<string, number>, note?: string, facts?: any, factsAsked?: boolean,
- *   answers?: Record<string, string>, empty?: string, units?: Record<string, any>,
+ *   answers?: Record<string, string>, empty?: string, units?: Record<string, any>, task?: any,
  * }} Card
  */
 
@@ -62,6 +63,7 @@ export class FaceCards {
       face.facts ?? null,
       face.factsAsked,
       face.answers,
+      face.task?.answer,
     ]);
     let card = this.cards.get(face.key);
     if (!card || card.shape !== shape) {
@@ -107,8 +109,9 @@ function makeCard(face, several, pick) {
     face.factsAsked ? factNodes(face.facts) : null,
   );
   const update = (/** @type {Card} */ now, /** @type {boolean} */ chosen, /** @type {boolean} */ open) => {
-    setText(label, now.label ?? now.empty ?? "no label");
-    setText(sure, now.label === null ? "" : percent(now.probabilities[now.label] ?? 0));
+    const head = headOf(now);
+    setText(label, head.text || now.empty || "no label");
+    setText(sure, head.sure === null ? "" : percent(head.sure));
     setText(note, now.note ?? "");
     note.hidden = !now.note;
     for (const [each, bar] of bars) bar.update(now.probabilities[each] ?? 0, each === now.label);
@@ -123,6 +126,26 @@ function makeCard(face, several, pick) {
     if (several) name.setAttribute("aria-pressed", String(chosen));
   };
   return { node, update };
+}
+
+/**
+ * Return what stands above the bars of a face: its label or the answer of a task, and the probability.
+ * @param {{label: string | null, probabilities: Record<string, number>, task?: any}} face
+ * @returns {{text: string, sure: number | null}}
+ */
+function headOf({ label, probabilities, task }) {
+  if (task?.answer === "open") return { text: `${taskName(task.name)}, in words`, sure: null };
+  if (task?.answer === "judgement") return { text: `${task.label}: ${task.text}`, sure: task.probability };
+  return { text: label ?? "", sure: label === null ? null : (probabilities[label] ?? 0) };
+}
+
+/**
+ * Return the label or the answer of a face with its probability, in one line; empty without one.
+ * @param {any} reading
+ */
+export function headText(reading) {
+  const { text, sure } = headOf(reading);
+  return sure === null ? text : `${text} ${percent(sure)}`;
 }
 
 /**
@@ -172,6 +195,7 @@ export function cardsOfResult(result, options) {
     units: reading.action_units,
     values: reading.values,
     note: noteOf(reading),
+    task: reading.task,
     facts: factsOf(reading.face, options),
     factsAsked: options.faceFacts || options.demographics,
     answers: reading.answers,

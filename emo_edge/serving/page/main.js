@@ -3,9 +3,9 @@
 import { announce, clearNotice, notify, showServerState } from "./announce.js";
 import * as api from "./api.js";
 import { ClipTab } from "./clip.js";
-import { byId, percent, setText } from "./dom.js";
+import { byId, setText } from "./dom.js";
 import { ApiError, ended, sentence } from "./errors.js";
-import { cardsOfResult, FaceCards } from "./faces.js";
+import { cardsOfResult, FaceCards, headText } from "./faces.js";
 import { listenForPictures } from "./intake.js";
 import { LiveTab } from "./livetab.js";
 import { showModel } from "./model.js";
@@ -71,6 +71,7 @@ function openTab(name) {
   }
   if (name !== "clip") clip.close();
   byId("live-settings-hint").hidden = name !== "camera";
+  settings.follow(name);
   clearNotice();
   const entry = name === "camera" ? null : results.chosen;
   if (name === "camera") live.show();
@@ -104,7 +105,7 @@ async function showEntry(entry) {
   bitmap = picture;
   drawEntry(entry);
   const { error, readings } = entry.result;
-  if (readings[0]) settings.showLabels(Object.keys(readings[0].probabilities));
+  if (readings[0] && !readings[0].task) settings.showLabels(Object.keys(readings[0].probabilities));
   if (error) notify(`${entry.name} was not read: ${ended(error)} Try another picture.`);
 }
 
@@ -117,7 +118,7 @@ function drawEntry(entry) {
     text:
       [
         result.readings.length > 1 ? `${place + 1}` : "",
-        reading.label === null ? "" : `${reading.label} ${percent(reading.probabilities[reading.label])}`,
+        headText(reading),
       ]
         .join(" ")
         .trim() || `Face ${place + 1}`,

@@ -17,7 +17,24 @@ export function showModel(model) {
   byId("purpose").hidden = !model.purpose;
   setText(byId("purpose-text"), ended(model.purpose ?? ""));
   byId("purpose-hint").hidden = !model.samples?.length;
+  showRecording(model.recording ?? "off");
   showAbout(model);
+}
+
+const RECORDINGS = {
+  readings: "This server stores every reading.",
+  pictures: "This server stores every reading and every picture.",
+};
+
+/**
+ * Say what the server stores, wherever the page speaks of it.
+ * @param {"off" | "readings" | "pictures"} recording
+ */
+function showRecording(recording) {
+  byId("recording").hidden = recording === "off";
+  setText(byId("recording-text"), recording === "off" ? "" : RECORDINGS[recording]);
+  for (const node of document.querySelectorAll("[data-off]"))
+    setText(node, /** @type {HTMLElement} */ (node).dataset[recording] ?? "");
 }
 
 /** @param {any} model */

@@ -1,10 +1,13 @@
 /** What was read in this tab: the list, the choice, the downloads. Nothing is kept when the tab closes. */
 
-import { byId, element, percent, setText } from "./dom.js";
+import { byId, element, setText } from "./dom.js";
 import { download, fileName, resultTable } from "./export.js";
+import { headText } from "./faces.js";
 
 /** Results whose pictures are kept; older ones leave the list. */
 const MOST = 100;
+/** Characters of an answer in words. */
+const LONGEST = 120;
 
 /**
  * A picture or clip that was read.
@@ -107,8 +110,14 @@ export function summary(result) {
   if (result.error) return "not read";
   const [first] = result.readings;
   if (!first) return "no face";
-  const label = first.label === null ? "no label" : `${first.label} ${percent(first.probabilities[first.label])}`;
+  const label = spoken(first) || headText(first) || "no label";
   return result.readings.length > 1 ? `${label}, ${result.readings.length} faces` : label;
+}
+
+/** @param {any} reading */
+function spoken({ task, answers }) {
+  const text = task?.answer === "open" ? (Object.values(answers)[0] ?? task.text) : "";
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text;
 }
 
 /** @param {Entry} entry */

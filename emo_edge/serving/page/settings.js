@@ -1,7 +1,8 @@
-/** The settings: labels, faces, face facts, age and gender and race. */
+/** The settings: task, labels, faces, face facts, age and gender and race. */
 
 import { notify } from "./announce.js";
 import { byId, element, setText } from "./dom.js";
+import { Tasks } from "./tasks.js";
 
 const OWN = "\u0000own";
 
@@ -12,6 +13,10 @@ export class Settings {
    */
   constructor(onChange, onProfile) {
     this.onChange = onChange;
+    this.tasks = new Tasks(() => {
+      if (!this.tasks.options().task) byId("own-labels").hidden = byId("label-set").value !== OWN;
+      onChange("other");
+    });
     byId("profile-name").addEventListener("change", async () => {
       byId("profile-name").disabled = true;
       await onProfile(byId("profile-name").value);
@@ -46,6 +51,7 @@ export class Settings {
     );
     this.#offerProfiles(info.profiles ?? [], info.profile);
     this.showLabels(info.labels ?? []);
+    this.tasks.offer(info.tasks ?? []);
     for (const id of ["face-facts", "demographics"]) {
       const row = byId(id).closest("label");
       if (row) row.hidden = info.has_face_facts === false;
@@ -68,6 +74,15 @@ export class Settings {
   }
 
   /**
+   * Show the settings of a tab: the camera has no tasks.
+   * @param {string} tab
+   */
+  follow(tab) {
+    this.tasks.show(tab !== "camera");
+    byId("own-labels").hidden = byId("label-set").value !== OWN || byId("label-choice").hidden;
+  }
+
+  /**
    * Show the labels that are in use.
    * @param {string[]} labels
    */
@@ -83,6 +98,7 @@ export class Settings {
       faces: byId("which-faces").value,
       faceFacts: byId("face-facts").checked,
       demographics: byId("demographics").checked,
+      ...this.tasks.options(),
     };
   }
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.frames import Faces
-from emo_edge.inference.results import EmotionResult, Request
+from emo_edge.inference.results import EmotionResult, Request, SourceResult
 from emo_edge.serving.access.errors import ApiError, as_api_error, error_body
 from emo_edge.serving.engine.jobs import Job
 from emo_edge.serving.routes.chat_request import ANSWER, ChatRequest, chat_request
@@ -140,6 +140,9 @@ async def _read_file(
         # An answer is about one face; labels are given of all.
         faces: Faces = "largest" if asked.answers else "all"
         readings = await service.readings(Job(client, [image], wanted, faces))
+    if service.recorder is not None:
+        result = SourceResult("the picture", "image", readings[0], image)
+        service.recorder.reading("/v1/chat/completions", result.to_dict(), [file])
     if not readings[0]:
         raise ApiError(422, "no face was found in the picture: send one whose face is larger and upright")
     return readings[0]

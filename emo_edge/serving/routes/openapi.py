@@ -17,6 +17,7 @@ TEXT, JSON = "text/plain", "application/json"
 STRING = {"type": "string"}
 BOOLEAN = {"type": "boolean"}
 NUMBER = {"type": "number"}
+INTEGER = {"type": "integer"}
 MAYBE_NUMBER = {"type": ["number", "null"]}
 OPTION_TEXTS = {
     "labels": "Name of one of the bundle's label sets, or labels with commas between them.",
@@ -150,63 +151,80 @@ def _published(name: str) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     return {
         "Result": {"anyOf": [_published("result-1.json"), _published("result-2.json")]},
-        "Error": _object(
-            error=_object(
-                message=STRING, type=STRING, param={"type": ["string", "null"]}, code={"enum": list(CODES.values())}
-            )
-        ),
-        "Info": _object(
-            name=STRING,
-            purpose=STRING,
-            profile=STRING,
-            profiles=_strings(),
-            device=STRING,
-            labels=_strings(),
-            label_sets={"type": "object", "additionalProperties": _strings()},
-            values=_strings(),
-            has_answers=BOOLEAN,
-            has_face_facts=BOOLEAN,
-            question=STRING,
-            live_event_version={"const": 1},
-            emo_edge=STRING,
-            sources=_strings(),
-            limits={"type": "object", "additionalProperties": {"type": "number"}},
-            samples=_strings(),
-        ),
-        "Models": _object(
-            object={"const": "list"},
-            data={
-                "type": "array",
-                "items": _object(id=STRING, object={"const": "model"}, created={"type": "integer"}, owned_by=STRING),
-            },
-        ),
-        "Sources": _object(
-            sources={
-                "type": "array",
-                "items": _object(name=STRING, state=STRING, reason=STRING, viewers={"type": "integer"}),
-            }
-        ),
-        "HeartRate": _object(
-            bpm=MAYBE_NUMBER,
-            bin_bpm=MAYBE_NUMBER,
-            snr_db=MAYBE_NUMBER,
-            reliable=BOOLEAN,
-            reason={"type": ["string", "null"]},
-            seconds=NUMBER,
-            fps=NUMBER,
-            method=STRING,
-            notice=STRING,
-        ),
-        "Completion": {
-            "type": "object",
-            "properties": {
-                "id": STRING,
-                "object": {"const": "chat.completion"},
-                "choices": {"type": "array", "minItems": 1, "maxItems": 1},
-                "emo_edge": _object(readings={"type": "array", "minItems": 1}),
-            },
-            "required": ["id", "object", "created", "model", "choices", "usage", "emo_edge"],
+        "Error": _error(),
+        "Info": _info(),
+        "Models": _models(),
+        "Sources": _sources(),
+        "HeartRate": _heart_rate(),
+        "Completion": _completion(),
+    }
+
+
+def _error() -> dict[str, Any]:
+    codes = {"enum": list(CODES.values())}
+    return _object(error=_object(message=STRING, type=STRING, param={"type": ["string", "null"]}, code=codes))
+
+
+def _info() -> dict[str, Any]:
+    return _object(
+        name=STRING,
+        purpose=STRING,
+        profile=STRING,
+        profiles=_strings(),
+        device=STRING,
+        labels=_strings(),
+        label_sets={"type": "object", "additionalProperties": _strings()},
+        values=_strings(),
+        has_answers=BOOLEAN,
+        has_face_facts=BOOLEAN,
+        question=STRING,
+        live_event_version={"const": 1},
+        emo_edge=STRING,
+        sources=_strings(),
+        recording={"enum": ["off", "readings", "pictures"]},
+        tasks=_list(_task()),
+        limits={"type": "object", "additionalProperties": NUMBER},
+        samples=_strings(),
+    )
+
+
+def _task() -> dict[str, Any]:
+    return _object(name=STRING, answers=_strings(), labels=_strings(), frames=STRING, status=STRING, notice=STRING)
+
+
+def _models() -> dict[str, Any]:
+    model = _object(id=STRING, object={"const": "model"}, created=INTEGER, owned_by=STRING)
+    return _object(object={"const": "list"}, data=_list(model))
+
+
+def _sources() -> dict[str, Any]:
+    return _object(sources=_list(_object(name=STRING, state=STRING, reason=STRING, viewers=INTEGER)))
+
+
+def _heart_rate() -> dict[str, Any]:
+    return _object(
+        bpm=MAYBE_NUMBER,
+        bin_bpm=MAYBE_NUMBER,
+        snr_db=MAYBE_NUMBER,
+        reliable=BOOLEAN,
+        reason={"type": ["string", "null"]},
+        seconds=NUMBER,
+        fps=NUMBER,
+        method=STRING,
+        notice=STRING,
+    )
+
+
+def _completion() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "id": STRING,
+            "object": {"const": "chat.completion"},
+            "choices": {"type": "array", "minItems": 1, "maxItems": 1},
+            "emo_edge": _object(readings={"type": "array", "minItems": 1}),
         },
+        "required": ["id", "object", "created", "model", "choices", "usage", "emo_edge"],
     }
 
 
@@ -220,7 +238,11 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def _strings() -> dict[str, Any]:
-    return {"type": "array", "items": STRING}
+    return _list(STRING)
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
 def _ref(name: str) -> dict[str, str]:

@@ -25,7 +25,12 @@ async def post_readings(request: HttpRequest) -> Response:
     checked_by(service.pipeline.tasks.require_frames, form.request, frames, "task")
     with service.admitted():
         results = await while_connected(request, _results(service, form, client_of(request)))
-    return JSONResponse({"results": [result.to_dict() for result in results]})
+    written = [result.to_dict() for result in results]
+    if service.recorder is not None:
+        files = [data for _, data in form.files]
+        for result, own in zip(written, [files] if form.clip else [[file] for file in files], strict=True):
+            service.recorder.reading(request.url.path, result, own)
+    return JSONResponse({"results": written})
 
 
 async def _results(service: Service, form: ReadingForm, client: str) -> list[SourceResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from emo_edge.inference.results import Request
 from emo_edge.serving.engine.jobs import Job, QueueFullError, Readings
 from emo_edge.serving.engine.limits import ServerLimits
 from emo_edge.serving.engine.metrics import ServerMetrics
+from emo_edge.serving.engine.recorder import Recorder
 from emo_edge.serving.engine.thread import EngineThread
 from emo_edge.serving.routes.pictures import PixelBudget
 from emo_edge.serving.routes.remote_pictures import RemotePictures
@@ -51,6 +53,8 @@ class Service:
     is_changing: bool = False
     """True while another profile is being opened."""
     decoders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DECODERS, "decoder"))
+    recorder: Recorder | None = None
+    """Stores readings, where the operator asked for it."""
     samples: list[tuple[str, bytes]] = field(default_factory=list)
     """Media type and bytes of packaged drawings to try."""
     is_draining: bool = False
@@ -133,18 +137,29 @@ def client_of(request: HttpRequest) -> str:
 async def while_connected(request: HttpRequest, work: Awaitable[Result]) -> Result:
     """Return what ``work`` gives, and cancel it when the client goes; raise ClientGoneError then.
 
-    The request's body has been read.
+    The request's body has been read. The work is awaited in the task of the request: one of its own would wait for two
+    more rounds of the event loop.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
+    task, gone, is_over = asyncio.current_task(), asyncio.ensure_future(_disconnected(request)), False
+    assert task is not None
+
+    def leave(_: object) -> None:
+        if not is_over:
+            task.cancel()
+
+    gone.add_done_callback(leave)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGoneError
+        return await work
+    except asyncio.CancelledError:
+        if not gone.done():
+            raise
+        if sys.version_info >= (3, 11):
+            # It was cancelled here, and goes on with the answer that nobody receives.
+            task.uncancel()
+        raise ClientGoneError from None
     finally:
-        for one in (task, gone):
-            one.cancel()
+        is_over = True
+        gone.cancel()
 
 
 async def _disconnected(request: HttpRequest) -> None:

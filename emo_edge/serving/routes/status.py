@@ -8,10 +8,23 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from emo_edge import __version__
+from emo_edge.bundle.manifest import Manifest
+from emo_edge.errors import InputError
 from emo_edge.inference.live.events import LIVE_EVENT_VERSION
+from emo_edge.inference.pipeline import EmotionPipeline
+from emo_edge.inference.tasks.asked import (
+    DECEPTION,
+    DEFAULT_ORDER,
+    HEART_RATE,
+    known_labels,
+    require_trained,
+    task_answers,
+)
 from emo_edge.serving.access.errors import ApiError
 from emo_edge.serving.routes.service import Service
 
+UNANSWERED = (DECEPTION, HEART_RATE)
+"""Tasks that are refused always, or need a measurement in a video file."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -38,9 +51,39 @@ def info(service: Service, sources: list[str]) -> dict[str, Any]:
         "live_event_version": LIVE_EVENT_VERSION,
         "emo_edge": __version__,
         "sources": sources,
+        "recording": service.recorder.stored if service.recorder is not None else "off",
         "limits": service.limits.to_dict(),
+        "tasks": tasks(service.pipeline),
         "samples": [f"/v1/samples/{number}" for number in range(len(service.samples))],
     }
+
+
+def tasks(pipeline: EmotionPipeline) -> list[dict[str, Any]]:
+    """Return the affective tasks that a client may ask for, each with its answers and the labels to judge."""
+    manifest, purpose, listed = pipeline.manifest, pipeline.deployment_purpose, []
+    for name, section in (manifest.tasks or {}).items():
+        answers, labels = task_answers(section), list(known_labels(manifest, section))
+        if name in UNANSWERED or not answers or not _is_answered(manifest, name, purpose):
+            continue
+        listed.append(
+            {
+                "name": name,
+                "answers": [one for one in DEFAULT_ORDER if one in answers],
+                "labels": labels if "judgement" in answers else [],
+                "frames": section.frames,
+                "status": section.status,
+                "notice": section.notice,
+            }
+        )
+    return listed
+
+
+def _is_answered(manifest: Manifest, name: str, purpose: str) -> bool:
+    try:
+        require_trained(manifest, name, manifest.tasks[name], purpose)  # type: ignore[index]
+    except InputError:
+        return False
+    return True
 
 
 async def get_sample(request: HttpRequest) -> Response:
@@ -69,4 +112,5 @@ async def get_ready(request: HttpRequest) -> Response:
 async def get_metrics(request: HttpRequest) -> Response:
     """Answer ``GET /metrics``."""
     service: Service = request.app.state.service
+    service.engine.count()
     return Response(service.metrics.text(), media_type=METRICS_TYPE)

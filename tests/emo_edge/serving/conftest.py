@@ -19,6 +19,7 @@ from emo_edge.inference.detectors import requested_detector
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.engine.recorder import Recorder
 from emo_edge.serving.live.sources import open_sources
 from emo_edge.serving.routes.service import Service
 from emo_edge.serving.server import Address, listening_socket, make_server
@@ -71,7 +72,7 @@ class InProcess:
 
 @pytest.fixture
 def in_process(small_bundle: Path) -> Callable[..., Any]:
-    """Serve a bundle inside this process: ``with in_process(limits, token, bundle, sources) as server``."""
+    """Serve a bundle inside this process: ``with in_process(limits, token, bundle, sources, record) as server``."""
 
     @contextmanager
     def serve(
@@ -79,12 +80,19 @@ def in_process(small_bundle: Path) -> Callable[..., Any]:
         token: str | None = None,
         bundle: Path = small_bundle,
         sources: dict[str, str] | None = None,
+        record: Recorder | None = None,
     ) -> Iterator[InProcess]:
         address, whole = Address("127.0.0.1", 0), lambda: requested_detector("whole")
         with (
             EmotionPipeline.open(Bundle.open(bundle), device="cpu", detector=whole()) as pipeline,
             listening_socket(address, has_token=False) as bound,
-            open_service(pipeline, Request(), limits or ServerLimits(), whole) as service,  # type: ignore[arg-type]
+            open_service(
+                pipeline,
+                Request(),
+                limits or ServerLimits(),
+                whole,  # type: ignore[arg-type]
+                open_recorder=(lambda _: record) if record else None,
+            ) as service,
             open_sources(service, sources or {}) as feeds,
         ):
             started = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from emo_edge.serving.engine.thread import EngineThread
 
 PATIENCE_S = 20.0
 BAD = 255
+COUNTED = 'emo_edge_stage_seconds_count{stage="vision"} 1.0'
 
 
 def picture(value: int) -> Any:
@@ -143,3 +145,30 @@ def test_its_end_refuses_what_waits(pixels: Pixels) -> None:
     pixels.may_go.set()
     ending.join(PATIENCE_S)
     assert values_of(first) == [1], "what was under way ends"
+
+
+def test_batches_are_counted_once_no_job_follows(pixels: Pixels) -> None:
+    metrics = ServerMetrics()
+    engine = EngineThread(pixels, 4, metrics)  # type: ignore[arg-type]
+    pixels.may_go.set()
+    job = Job("a", [picture(1)], Request())
+    engine.submit(job)
+    job.future.result(PATIENCE_S)
+    until_s = time.monotonic() + PATIENCE_S
+    while COUNTED not in metrics.text().decode() and time.monotonic() < until_s:
+        time.sleep(0.01)
+    engine.close()
+    assert COUNTED in metrics.text().decode()
+
+
+def test_a_scrape_finds_every_batch_that_was_answered(pixels: Pixels) -> None:
+    metrics = ServerMetrics()
+    engine = EngineThread(pixels, 4, metrics)  # type: ignore[arg-type]
+    pixels.may_go.set()
+    job = Job("a", [picture(1)], Request())
+    engine.submit(job)
+    job.future.result(PATIENCE_S)
+    engine.count()
+    assert COUNTED in metrics.text().decode()
+    engine.close()
+    assert COUNTED in metrics.text().decode(), "each batch is counted once"
