@@ -307,12 +307,13 @@ def test_builds_of_llama_cpp_beside_our_session(tmp_path: Path, monkeypatch: pyt
     assert [len(row["ms"]) for row in rows if row["side"] == OURS] == [4, 4]
 
 
-def test_the_kept_table_is_that_of_the_kept_figures() -> None:
+@pytest.mark.parametrize(("file", "part"), [("", "targets"), ("-xeon", "amx-targets")])
+def test_the_kept_table_is_that_of_the_kept_figures(file: str, part: str) -> None:
     results = Path(__file__).parents[3] / "docs" / "results"
-    kept = json.loads((results / "peers-llama-vid-7b.json").read_text(encoding="utf-8"))
+    kept = json.loads((results / f"peers-llama-vid-7b{file}.json").read_text(encoding="utf-8"))
     page = (results / "peers-7b.md").read_text(encoding="utf-8")
     assert table(kept) in page
-    summary = page.split("<!-- targets -->\n")[1].split("<!-- /targets")[0]
+    summary = page.split(f"<!-- {part} -->\n")[1].split(f"<!-- /{part}")[0]
     for target in kept["targets"]:
         ratio = target["ratio"]
         assert f"{ratio['value']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" in summary
