@@ -208,8 +208,10 @@ def _print_all(
 ) -> int:
     """Print each result as it comes; return the exit code. Ctrl-C keeps what was read so far."""
     with ExitStack() as stack:
-        for output in filter(None, (table, drawer)):
-            stack.enter_context(last_words(output.discard))
+        outputs: list[TableOutput | Drawer | None] = [table, drawer]
+        for output in outputs:
+            if output is not None:
+                stack.enter_context(last_words(output.discard))
         return _print_results(results, drawer, table, screen)
 
 

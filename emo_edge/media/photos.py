@@ -79,7 +79,7 @@ class Photo(NamedTuple):
     decoded: Callable[[], Any]
     """Returns a ``PIL.Image.Image``."""
     notice: str = ""
-    """What of the file is read, where it holds more."""
+    """Sentence about what is read, where the file holds more."""
 
 
 def _opened(data: bytes, name: str) -> Any:
