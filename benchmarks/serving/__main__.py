@@ -22,6 +22,8 @@ from emo_edge.utils.files import write_json
 
 WARM = 8
 MB = 1e6
+DIGITS = 6
+"""Of seconds: a clock's own step is no smaller on a machine with other work."""
 
 
 def pictures() -> list[bytes]:
@@ -76,6 +78,15 @@ def measure(bundle: Path, options: dict[str, Any]) -> dict[str, Any]:
         "live": trips,
         "resident_bytes": {"idle": idle, "steady": steady, "after_burst": after_burst},
     }
+
+
+def rounded(values: Any) -> Any:
+    """Round every number of raw values to a microsecond's or a byte's digits; the figures were computed before."""
+    if isinstance(values, float):
+        return round(values, DIGITS)
+    if isinstance(values, dict):
+        return {name: rounded(value) for name, value in values.items()}
+    return [rounded(value) for value in values] if isinstance(values, list) else values
 
 
 def figures(measured: dict[str, Any], readings: int) -> list[tuple[str, str]]:
@@ -134,7 +145,7 @@ def main(bundle: Path, **options: Any) -> None:
     click.echo(f"{machine}. Load before: {before:.2f}. Profile {measured['profile']}, {asked}.\n\n{table(rows)}")
     if options["target"]:
         document = {"machine": machine, "load_before": before, **asked, "figures": dict(rows), **measured}
-        write_json(options["target"], document)
+        write_json(options["target"], rounded(document))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from emo_edge.benchmarks.serving.__main__ import pictures, table
+from emo_edge.benchmarks.serving.__main__ import pictures, rounded, table
 from emo_edge.benchmarks.serving.clients import LITSERVE, OURS, PATIENCE_S, Served, at_once, sequential, server
 from emo_edge.console.children import code_command
 from emo_edge.console.commands import EdgeCommand
@@ -104,7 +104,8 @@ def main(bundle: Path, profile: str | None, readings: int, rounds: int, clients:
     click.echo(f"{machine}. Load before: {before:.2f}.\n\n{table(rows)}")
     if target:
         kept = {"machine": machine, "load_before": before, "readings": readings, "rounds": rounds, "clients": clients}
-        write_json(target, {**kept, "figures": dict(rows), "one_client_s": single, "all_clients_s": crowd})
+        raw = rounded({"one_client_s": single, "all_clients_s": crowd})
+        write_json(target, {**kept, "figures": dict(rows), **raw})
 
 
 if __name__ == "__main__":

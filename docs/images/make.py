@@ -21,6 +21,8 @@ python docs/images/make.py serve dark.png 001-happiness 150-surprise --dark
 python docs/images/make.py fit dark.png docs/images/serve-dark.jpg --width 1000
 python docs/images/make.py serve phone.png 001-happiness --dark --phone
 python docs/images/make.py fit phone.png docs/images/serve-phone.jpg --width 390
+python docs/images/make.py serve task.png 001-happiness --task expression
+python docs/images/make.py fit task.png docs/images/serve-task.jpg --width 900
 """
 
 from __future__ import annotations
@@ -173,7 +175,10 @@ def live(bundle: Path, out: Path, width: int, fps: int, quality: int) -> None:
 @click.option("--bundle", default="emo-tiny", show_default=True, help="Bundle that reads.")
 @click.option("--dark", is_flag=True, help="Show the dark page.")
 @click.option("--phone", is_flag=True, help="Show it as a phone does.")
-def serve(out: Path, names: tuple[str, ...], seconds: int, bundle: str, *, dark: bool, phone: bool) -> None:
+@click.option("--task", help="Affective task that is asked of the first drawing instead, for a yes or no.")
+def serve(
+    out: Path, names: tuple[str, ...], seconds: int, bundle: str, *, dark: bool, phone: bool, task: str | None
+) -> None:
     """Picture the page of ``emo-edge serve`` while packaged drawings NAMES stand before its camera."""
     from playwright.sync_api import sync_playwright
 
@@ -194,14 +199,27 @@ def serve(out: Path, names: tuple[str, ...], seconds: int, bundle: str, *, dark:
                 page = browser.new_page(color_scheme="dark" if dark else "light", **view)
                 page.goto(url)
                 page.locator("#server-state-text", has_text="Ready").wait_for()
-                page.get_by_role("tab", name="Camera").click()
-                page.get_by_role("button", name="Start camera").click()
-                page.wait_for_timeout(1000 * seconds)
+                if task:
+                    judge(page, task, SAMPLES / f"{names[0]}.jpg")
+                else:
+                    page.get_by_role("tab", name="Camera").click()
+                    page.get_by_role("button", name="Start camera").click()
+                    page.wait_for_timeout(1000 * seconds)
                 page.screenshot(path=out)
                 browser.close()
         finally:
             server.terminate()
     click.echo(f"{out}: written")
+
+
+def judge(page: Any, task: str, drawing: Path) -> None:
+    """Have the page read a drawing, and judge the label of its name."""
+    page.get_by_role("combobox", name="Task").select_option(task)
+    page.get_by_role("combobox", name="Answer").select_option("judgement")
+    page.get_by_role("combobox", name="Does this label hold?").select_option(drawing.stem.partition("-")[2])
+    page.locator("#picture-files").set_input_files(drawing)
+    page.locator("#results-title", has_text="(1)").wait_for()
+    page.locator("#busy").wait_for(state="hidden")
 
 
 def write_film(path: Path, drawings: list[Any]) -> Path:

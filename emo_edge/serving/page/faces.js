@@ -135,7 +135,8 @@ function makeCard(face, several, pick) {
  */
 function headOf({ label, probabilities, task }) {
   if (task?.answer === "open") return { text: `${taskName(task.name)}, in words`, sure: null };
-  if (task?.answer === "judgement") return { text: `${task.label}: ${task.text}`, sure: task.probability };
+  // A number beside the yes or no would look like its own: it is the label's, and stands below.
+  if (task?.answer === "judgement") return { text: `${task.label}: ${task.text}`, sure: null };
   return { text: label ?? "", sure: label === null ? null : (probabilities[label] ?? 0) };
 }
 
@@ -145,6 +146,8 @@ function headOf({ label, probabilities, task }) {
  */
 export function headText(reading) {
   const { text, sure } = headOf(reading);
+  const { task } = reading;
+  if (task?.answer === "judgement") return `${task.label} ${percent(task.probability)}: ${task.text}`;
   return sure === null ? text : `${text} ${percent(sure)}`;
 }
 
@@ -212,7 +215,9 @@ function noteOf(reading) {
   const ms = Object.values(reading.stage_ms ?? {}).reduce((sum, each) => Number(sum) + Number(each), 0);
   const frames = reading.frames > 1 ? `over ${reading.frames} frames` : "";
   const time = ms ? `read in ${duration(Number(ms))}${reading.cold ? ", the first one is slower" : ""}` : "";
-  return [frames, time].filter(Boolean).join(", ");
+  const { task } = reading;
+  const judged = task?.answer === "judgement" ? `probability of ${task.label} ${percent(task.probability)}` : "";
+  return [judged, frames, time].filter(Boolean).join(", ");
 }
 
 /**

@@ -179,6 +179,7 @@ def test_piped_text_is_a_few_lines(bundle: Path, video: Path) -> None:
         (("--max-age", "soon"), 2, "is no duration"),
         (("--jsonl", "--csv"), 2, "choose one of --jsonl and --csv"),
         (("--pulse", "--csv"), 2, "--pulse is printed as text and by --jsonl"),
+        (("--micro-expressions",), 2, "--micro-expressions are printed by --jsonl alone"),
         (("--every", "1s"), 2, "--every is an option of --jsonl and --csv"),
         (("--labels", "none"), 4, "none"),
         (("other.mp4", "--record", "out.mp4"), 2, "--record takes one source"),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from emo_edge.utils.files import replace_text, replaced_file
+||||||| 1e7446da
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.utils.files import new_file, replace_text, replaced_file
+=======
+from emo_edge.errors import CheckpointError, InputError
+from emo_edge.utils.files import new_file, replace_text, replaced_file, write_json
+>>>>>>> issue-29
 
 
 def names(folder: Path) -> list[str]:
@@ -60,3 +69,18 @@ def test_the_longest_name_that_a_file_may_have_is_written(tmp_path: Path) -> Non
     target = tmp_path / ("\u00e9" * 125)
     replace_text(target, "text")
     assert (names(tmp_path), target.read_text()) == ([target.name], "text")
+
+
+def test_a_list_of_numbers_is_one_line_of_json(tmp_path: Path) -> None:
+    content = {
+        "raw": [1.5, -2, None, True],
+        "rows": [[1, 2], [3, 4]],
+        "names": ["[\n 1,\n 2\n]", "a b"],
+        "empty": [],
+        "parts": [{"x": [0.25]}],
+    }
+    write_json(tmp_path / "values.json", content)
+    text = (tmp_path / "values.json").read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert ' "raw": [1.5,-2,null,true],\n' in text and "\n  [1,2],\n  [3,4]\n" in text
+    assert text.count("\n") == 19

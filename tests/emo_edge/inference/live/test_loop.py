@@ -17,7 +17,16 @@ import emo_edge
 from emo_edge.bundle.sections import LabelFilter, LiveLabels
 from emo_edge.errors import DeviceError, EmoEdgeError
 from emo_edge.faces.live.tracker import LiveTracker
-from emo_edge.inference.live.events import ExpressionEvent, FrameEvent, LiveEvent, PulseEvent, SourceEvent, TrackEvent
+from emo_edge.inference.action_units import UnitReading
+from emo_edge.inference.live.events import (
+    ExpressionEvent,
+    FrameEvent,
+    LiveEvent,
+    MicroExpressionEvent,
+    PulseEvent,
+    SourceEvent,
+    TrackEvent,
+)
 from emo_edge.inference.live.loop import LiveLoop
 from emo_edge.inference.live.reading_thread import ReadingDone, ReadingJob
 from emo_edge.inference.live.settings import LiveSettings
@@ -285,6 +294,37 @@ def test_a_pulse_is_an_event_of_the_schema_and_grey_pictures_have_none() -> None
     before = events[events.index(pulses[0]) - 1]
     assert isinstance(before, FrameEvent) and before.time_s == pytest.approx(pulses[0].end_s, abs=1 / 30)
     assert not [event for event in run(scene, 11.2, 0.01, capture=EveryFrame)[0] if isinstance(event, PulseEvent)]
+
+
+class TwitchingReader(SimulatedReader):
+    """Readings of a face whose AU12 rises and falls within 0.3 s after two seconds."""
+
+    def collect(self, until_s: float | None) -> ReadingDone | None:
+        done = super().collect(until_s)
+        if done is None:
+            return None
+        value = 0.3 + float(np.interp(done.job.seconds, [2.0, 2.15, 2.3], [0.0, 1.5, 0.0]))
+        result = replace(
+            RESULT, action_units={"AU12": UnitReading(0.5, True, value), "AU4": UnitReading(0.1, False, 0.2)}
+        )
+        return replace(done, results=[result] * len(done.results))
+
+
+def test_a_micro_expression_is_an_event_of_the_schema_where_it_is_asked_for() -> None:
+    assert not [event for event in twitching(asked=False) if isinstance(event, MicroExpressionEvent)]
+    (event,) = [event for event in twitching(asked=True) if isinstance(event, MicroExpressionEvent)]
+    document = event.to_dict()
+    jsonschema.validate(document, SCHEMA)
+    assert list(document["action_units"]) == ["AU12"] and document["id"] == 1
+    moments = [document[name] for name in ("onset_s", "apex_s", "offset_s")]
+    assert moments == pytest.approx([2.0, 2.15, 2.3], abs=0.07)
+
+
+def twitching(*, asked: bool) -> list[LiveEvent]:
+    clock = FakeClock()
+    source, reader = EveryFrame(clock, moving(1), 3.0), TwitchingReader(clock, 0.01)
+    settings = LiveSettings(micro_expressions=asked)
+    return list(LiveLoop(source, LiveTracker(SlowDetector(clock)), reader, settings, clock).events())
 
 
 def test_a_loop_that_is_stopped_ends_with_all_closed() -> None:

@@ -32,7 +32,9 @@ def test_a_task_is_answered_in_each_of_its_forms(page: Page) -> None:
     answer.select_option("judgement")
     page.get_by_role("combobox", name="Does this label hold?").select_option("happiness")
     page.locator(".face-label", has_text="happiness: yes").wait_for()
-    page.locator("#status", has_text="happiness: yes").wait_for(state="attached")
+    page.locator("#status", has_text="%: yes").wait_for(state="attached")
+    assert page.locator(".face-sure").inner_text() == "", "the label's probability is not that of the yes"
+    assert "probability of happiness" in page.locator(".face-note").inner_text()
     answer.select_option("open")
     page.locator(".answer").wait_for()
     assert page.locator(".face-label").inner_text() == "Expression, in words"
