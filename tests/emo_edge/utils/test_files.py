@@ -8,15 +8,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from emo_edge.utils.files import replace_text, replaced_file
-||||||| 1e7446da
-from emo_edge.errors import CheckpointError, InputError
-from emo_edge.utils.files import new_file, replace_text, replaced_file
-=======
-from emo_edge.errors import CheckpointError, InputError
-from emo_edge.utils.files import new_file, replace_text, replaced_file, write_json
->>>>>>> issue-29
+from emo_edge.utils.files import replace_text, replaced_file, write_json
 
 
 def names(folder: Path) -> list[str]:
