@@ -116,7 +116,7 @@ class GatedEdges(nn.Module):
         units = nodes.shape[1]
         ends = (self.target(nodes).unsqueeze(2) + self.source(nodes).unsqueeze(1)).flatten(1, 2)
         edges = edges + F.relu(self.edges_bn(ends + self.edge(edges)))
-        gates = torch.softmax(torch.sigmoid(edges).unflatten(1, (units, units)), dim=2)
+        gates = torch.softmax(torch.unflatten(torch.sigmoid(edges), 1, (units, units)), dim=2)
         messages = (gates * self.others(nodes).unsqueeze(1)).sum(2) / units
         change = self.nodes_bn(self.same(nodes) + messages)
         return F.relu(nodes + change) if self.relu_last else nodes + F.relu(change), edges
