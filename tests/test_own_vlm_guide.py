@@ -51,3 +51,4 @@ def test_its_commands_run_in_order(
     assert {"import", "infer", "calibrate", "bench", "plan", "verify"} <= outputs.keys()
     assert "fills 26 positions" in outputs["import"] and "scoring: temperature" in outputs["calibrate"]
     assert "full precision" in outputs["bench"]
+    assert "    pose: pitch " in outputs["infer"] and "    attributes: " in outputs["infer"], "of the face network"

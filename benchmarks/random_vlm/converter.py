@@ -72,7 +72,8 @@ def _convert_clip(vlm: RandomVlm, source: Path, folder: Path, mmproj: Path) -> N
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     layer, size = vlm.model.config.vision_feature_layer, vlm.model.config.text_config.hidden_size
-    write_json(path, {**config, "vision_feature_layer": layer, "projection_dim": size})
+    pinpoints = {"image_grid_pinpoints": vlm.pinpoints} if vlm.pinpoints else {}
+    write_json(path, {**config, **pinpoints, "vision_feature_layer": layer, "projection_dim": size})
     weights = {f"multi_modal_projector.{name}": tensor for name, tensor in projector.state_dict().items()}
     torch.save(weights, folder / "llava.projector")
     _run(source / LEGACY, "", list(_clip_options(vlm, folder)))

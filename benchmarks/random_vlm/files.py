@@ -57,6 +57,8 @@ class RandomVlm:
     """Keys of ``config.json`` that released checkpoints of the family have and transformers does not write."""
     preprocessor: Mapping[str, Any] = field(default_factory=dict)
     """Keys of ``preprocessor_config.json`` besides mean and deviation."""
+    pinpoints: tuple[tuple[int, int], ...] = ()
+    """Widths and heights that a picture is resized to and cut into tiles: ``image_grid_pinpoints`` of LLaVA-NeXT."""
 
 
 def write_random_vlm(vlm: RandomVlm, model: Path, mmproj: Path, *, file_type: str = "f32") -> None:
@@ -139,6 +141,8 @@ def _write_vision(vlm: RandomVlm, path: Path) -> None:
         writer.add_bool(f"clip.{name}", value)
     if vlm.feature_layer is not None:
         writer.add_array("clip.vision.feature_layer", [vlm.feature_layer])
+    if vlm.pinpoints:
+        writer.add_array("clip.vision.image_grid_pinpoints", [side for size in vlm.pinpoints for side in size])
     for name, number in vlm.vision.items():
         (writer.add_float32 if isinstance(number, float) else writer.add_uint32)(f"clip.vision.{name}", number)
     writer.add_array("clip.vision.image_mean", [vlm.mean] * 3)

@@ -67,12 +67,12 @@ def second_look(frame: Image, detector: FaceDetector, faces: Sequence[DetectedFa
     """
     if detector.name not in SEARCHED_TWICE:
         return SecondLook(frame, list(faces))
-    found = list(faces) or _in_tight_crop(frame, detector)
-    score = _highest_score(found)
+    upright = list(faces) or _in_tight_crop(frame, detector)
+    score = _highest_score(upright)
     if score >= SEARCHED_TWICE[detector.name][0]:
-        return SecondLook(frame, found)
+        return SecondLook(frame, upright)
     turned = _turned_look(frame, detector, score)
-    return turned if turned.faces else SecondLook(frame, found)
+    return turned if turned.faces else SecondLook(frame, upright)
 
 
 @dataclass(frozen=True)

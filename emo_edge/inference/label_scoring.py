@@ -60,6 +60,10 @@ NO_LABEL_SCORES = LabelScores({}, {})
 """Of a bundle that gives no labels."""
 
 
+SINGLE = "a picture needs", "open the bundle with a larger `context`"
+"""Of a picture that the context does not hold, and the next step."""
+
+
 class LabelScorer:
     """A bundle's prompts and labels over its open language chain."""
 
@@ -83,7 +87,8 @@ class LabelScorer:
         self.check_pictures(frames)
         needed, size = frames * self.manifest.frames_segment.tokens_per_frame, self.chain.language.context_size
         if needed >= size:
-            raise InputError(f"{frames} frames need {needed} positions, the context has {size}: use fewer frames")
+            what, advice = (f"{frames} frames need", "use fewer frames") if frames > 1 else SINGLE
+            raise InputError(f"{what} {needed} positions, the context has {size}: {advice}")
 
     def check_pictures(self, frames: int) -> None:
         """Raise InputError for several frames where the model was trained on one picture."""

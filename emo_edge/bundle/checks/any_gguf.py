@@ -35,6 +35,18 @@ CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02")
 CONVERTER = "convert_hf_to_gguf.py"
 SPREAD = "clip.vision.image_std"
 """Pixels are divided by it."""
+MOST_TILES, LARGEST_SIDE = 256, 8192
+"""Tiles that a picture is cut into, and pixels of a side: libmtmd lists and resizes before anybody can count."""
+OPTIONAL_SIZES = {
+    "preproc_min_tiles": MOST_TILES,
+    "preproc_max_tiles": MOST_TILES,
+    "preproc_image_size": LARGEST_SIDE,
+    "image_min_pixels": LARGEST_SIDE**2,
+    "image_max_pixels": LARGEST_SIDE**2,
+}
+"""Keys of towers that cut or enlarge pictures, and the largest value of each."""
+PINPOINTS = "clip.vision.image_grid_pinpoints"
+"""Widths and heights that LLaVA-NeXT cuts into tiles."""
 LAYERS, EPSILON = "block_count", re.compile(r"epsilon$")
 
 
@@ -115,8 +127,16 @@ def _vision_problems(header: GgufHeader) -> Iterator[str]:
         yield from _size_problems(header, f"clip.vision.{name}")
     yield from _size_problems(header, "clip.vision.attention.head_count")
     image, patch = (header.metadata.get(f"clip.vision.{name}") for name in ("image_size", "patch_size"))
-    if isinstance(image, int) and isinstance(patch, int) and not 0 < patch <= image <= 8192:
+    if isinstance(image, int) and isinstance(patch, int) and not 0 < patch <= image <= LARGEST_SIDE:
         yield f"clip.vision.patch_size: {patch} of an image_size of {image}"
+    for name, most in OPTIONAL_SIZES.items():
+        value = header.metadata.get(f"clip.vision.{name}", 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            yield f"clip.vision.{name}: {quoted(str(value)[:40])}; a whole number up to {most} is allowed"
+    sides: Any = header.arrays[PINPOINTS].values if PINPOINTS in header.arrays else []
+    whole = [isinstance(side, (int, np.integer)) and 1 <= side <= LARGEST_SIDE for side in sides]
+    if not all(whole) or len(sides) > 2 * MOST_TILES:
+        yield f"{PINPOINTS}: {len(sides)} numbers; up to {2 * MOST_TILES} from 1 to {LARGEST_SIDE} are allowed"
     spread: Any = header.arrays[SPREAD].values if SPREAD in header.arrays else []
     if any(not isinstance(value, np.floating) or value <= 0 for value in spread):
         yield f"{SPREAD}: {quoted(str(np.asarray(spread).tolist())[:40])}; numbers above 0 are allowed"

@@ -22,10 +22,13 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
     "DataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
     "compiled": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
     "peft, compiled": lambda state: {f"base_model.model._orig_mod.{name}": value for name, value in state.items()},
+    "DataParallel, compiled": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+    "state_dict, DataParallel": lambda state: {"state_dict": {f"module.{name}": one for name, one in state.items()}},
     "model": lambda state: {"model": state, "epoch": 3},
     "state_dict": lambda state: {"state_dict": state, "optimizer": {"lr": 0.1}},
     "model_state_dict": lambda state: {"model_state_dict": state},
 }
+PREFIXED = [kind for kind in WRAPPED if "compiled" in kind or "DataParallel" in kind]
 
 
 @pytest.mark.parametrize("kind", list(WRAPPED))
@@ -38,7 +41,8 @@ def test_wrappings_are_taken_off(kind: str, llava: Llava, original: Path, tmp_pa
     wrapped, plain = (load_file(tmp_path / name / "model.safetensors") for name in ("wrapped", "plain"))
     assert wrapped.keys() == plain.keys() and all(torch.equal(wrapped[name], plain[name]) for name in plain)
     said = next((line for line in lines if line.startswith("  left out before every name: ")), None)
-    prefix = next(iter(WRAPPED[kind]({"": torch.ones(1)}))) if kind in list(WRAPPED)[:3] else None
+    found = WRAPPED[kind]({"": torch.ones(1)})
+    prefix = next(iter(found.get("state_dict", found))) if kind in PREFIXED else None
     assert said == (prefix and f"  left out before every name: {prefix}")
 
 
@@ -105,8 +109,26 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         set_weights(lambda state: {"model": state, "args": Path("x")}),
         "needs more than tensors to be read, and code in a file is never run: pathlib",
     ),
+    "a function beside the weights": (
+        set_weights(lambda state: {"state_dict": state, "collate": print}),
+        "needs more than tensors to be read, and code in a file is never run: print",
+    ),
+    "a page for the index": (
+        set_file("model.safetensors.index.json", PAGE, "pytorch_model.bin"),
+        "model.safetensors.index.json: an HTML page, not the file",
+    ),
+    "a pointer for the config": (set_file("config.json", POINTER), "config.json: a Git LFS pointer, not the file"),
+    "an empty file of weights": (set_file("pytorch_model.bin", b""), "pytorch_model.bin: "),
     "a plain pickle": (set_file("pytorch_model.bin", pickle.dumps({"a": 1}, 4)), "not readable as a torch file"),
     "tiles": (set_config(image_aspect_ratio="anyres_max_9"), "image_aspect_ratio 'anyres_max_9': pictures cut into"),
+    "tiles, in Qwen2's LLaVA": (
+        set_config(model_type="llava_qwen", image_aspect_ratio="anyres"),
+        "image_aspect_ratio 'anyres': pictures cut into",
+    ),
+    "tiles without padding, and a limit": (
+        set_config(mm_patch_merge_type="spatial_unpad_anyres_max_9"),
+        "mm_patch_merge_type 'spatial_unpad_anyres_max_9': tiles",
+    ),
     "tiles without padding": (
         set_config(mm_patch_merge_type="spatial_unpad"),
         "mm_patch_merge_type 'spatial_unpad': tiles without padding are not supported",
