@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import FaceDetector
 from emo_edge.faces.live.tracker import LiveTracker
-from emo_edge.inference.signals.movements import Movement, spot_movements
+from emo_edge.inference.signals.movements import LEAST_SCORE, spot_movements
 from emo_edge.inference.tasks.heart_rate import ToolCall
 from emo_edge.inference.tasks.moments import Moments
 from emo_edge.media.crops import Box, Image
@@ -111,13 +111,12 @@ def unit_curve(
     return UnitCurve(tuple(face.frames), np.array(face.times), np.stack(face.rows))
 
 
-def clearest_movement(curve: UnitCurve, *, least_score: float | None = None) -> SpottedMovement | None:
+def clearest_movement(curve: UnitCurve, *, least_score: float = LEAST_SCORE) -> SpottedMovement | None:
     """Return the clearest brief movement of a face; None where there is none.
 
-    ``least_score`` replaces the usual one: 0 returns the clearest of any. Raises InputError as `spot_movements` does.
+    A ``least_score`` of 0 returns the clearest of any. Raises InputError as `spot_movements` does.
     """
-    given = {} if least_score is None else {"least_score": least_score}
-    spotted: list[Movement] = spot_movements(curve.values, curve.times, most=1, **given)
+    spotted = spot_movements(curve.values, curve.times, most=1, least_score=least_score)
     if not spotted:
         return None
     one = spotted[0]
