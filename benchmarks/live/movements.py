@@ -154,10 +154,10 @@ def table(clips: Sequence[Clip]) -> str:
         others = sum(len(clip.events) for clip in own) - len(hits)
         errors = [abs(clip.hit.apex_s - clip.movement.apex_s) for clip in hits if clip.hit and clip.movement]
         moving = sum(clip.movement is not None for clip in own)
-        found = f"{len(hits)} of {moving} ({len(hits) / moving:.0%})" if moving else "–"
+        hit = f"{len(hits)} of {moving} ({len(hits) / moving:.0%})" if moving else "–"
         error = f"{1000 * np.mean(errors):.0f} ms" if errors else "–"
         lines.append(
-            f"| {len(own)}, {kind} | {seconds:.0f} | {found} | {60 * others / max(seconds, 1e-9):.1f} | {error} |"
+            f"| {len(own)}, {kind} | {seconds:.0f} | {hit} | {60 * others / max(seconds, 1e-9):.1f} | {error} |"
         )
     return "\n".join(lines)
 

@@ -122,9 +122,9 @@ class FastMovements:
         while self._times[0] < seconds - NOISE_S:
             self._times.popleft()
             self._values.popleft()
-        found = self._candidate()
-        if found is not None and (self._best is None or found.score > self._best.score):
-            self._best = found
+        candidate = self._candidate()
+        if candidate is not None and (self._best is None or candidate.score > self._best.score):
+            self._best = candidate
         return self._settled(seconds)
 
     def end(self) -> list[FastMovement]:

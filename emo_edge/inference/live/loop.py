@@ -197,8 +197,8 @@ class LiveLoop:
         changes = self._smoothing.add(number, result.probabilities, seconds)
         self._expressions += [(number, change) for change in changes]
         if self._micro is not None:
-            found = self._micro.add(number, result.action_units, seconds)
-            self._movements += [(number, movement) for movement in found]
+            movements = self._micro.add(number, result.action_units, seconds)
+            self._movements += [(number, movement) for movement in movements]
 
     def _signatures(self, frame: LiveFrame) -> list[tuple[LiveTrack, Signature]]:
         """Return the faces that the frame shows, each with its small picture."""

@@ -34,10 +34,10 @@ class LiveMicroExpressions:
             self._warn("the bundle gives no intensities of action units, in which micro-expressions are looked for")
             return ()
         face = self._faces.setdefault(number, _Face(seconds))
-        found = face.movements.add(seconds, values)
+        movements = face.movements.add(seconds, values)
         if seconds - face.begun_s > PATIENCE_S and not face.movements.was_dense:
             self._warn(f"faces are read less than {LEAST_FPS:g} times a second: micro-expressions cannot be found")
-        return found
+        return movements
 
     def drop(self, number: int) -> Sequence[FastMovement]:
         """Forget a lost track; return its movement that was not sure yet."""

@@ -75,4 +75,4 @@ def test_a_list_of_numbers_is_one_line_of_json(tmp_path: Path) -> None:
     text = (tmp_path / "values.json").read_text(encoding="utf-8")
     assert json.loads(text) == content
     assert ' "raw": [1.5,-2,null,true],\n' in text and "\n  [1,2],\n  [3,4]\n" in text
-    assert text.count("\n") == 19
+    assert text.count("\n") == 17
