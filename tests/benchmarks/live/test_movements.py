@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from emo_edge.benchmarks.live.movements import FPS, PEAK, SECONDS, Clip, Movemen
 from emo_edge.inference.live.fast_movements import FastMovement
 from emo_edge.inference.pipeline import EmotionPipeline
 
+DOCS = Path(__file__).parents[3] / "docs" / "results"
 TRUE = Movement("happiness", 2.0, 2.1, 2.3, 0.3)
 CLEAR = Movement("happiness", 2.0, 2.2, 2.4, 1.0)
 
@@ -54,3 +56,18 @@ def test_a_clear_movement_is_found_in_the_curves_of_a_bundle(
     assert clip.hit is not None
     assert clip.hit.apex_s == pytest.approx(CLEAR.apex_s, abs=0.1)
     assert clip.seconds == pytest.approx(SECONDS, abs=10 / FPS)
+
+
+def test_the_documented_table_is_that_of_the_kept_values() -> None:
+    document = json.loads((DOCS / "live-movements.json").read_text(encoding="utf-8"))
+    clips = [
+        Clip(
+            one["kind"],
+            one["index"],
+            Movement(**one["movement"]) if one["movement"] else None,
+            one["seconds"],
+            [FastMovement(*row[:3], {"AU12": 1.0}, row[3]) for row in one["events"]],
+        )
+        for one in document["clips"]
+    ]
+    assert table(clips) in (DOCS / "live.md").read_text(encoding="utf-8")
