@@ -6,7 +6,6 @@ counted; the readings themselves go on.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -23,11 +22,14 @@ from typing import Any
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Image
 from emo_edge.media.headers.file_signatures import file_kind
+from emo_edge.storage.locks import FileLock, LockedError
 from emo_edge.utils.opencv import open_cv2
 
 logger = logging.getLogger(__name__)
 RECORD_VERSION = 1
 READINGS, EVENTS, PICTURES = "readings.jsonl", "live.jsonl", "pictures"
+LOCK = ".recording.lock"
+"""There while a server records."""
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "BMP": ".bmp", "TIFF": ".tiff", "GIF": ".gif"}
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 WAITING_BYTES = 64 << 20
@@ -69,9 +71,14 @@ class Recorder:
         _prepare(folder)
         if pictures:
             _prepare(folder / PICTURES)
+        self._lock = FileLock(folder / LOCK)
         try:
+            self._lock.acquire()
             self._files = {name: _open(folder / name) for name in (READINGS, EVENTS)}
+        except LockedError as error:
+            raise InputError(f"--record {folder}: another server records there; choose another folder") from error
         except OSError as error:
+            self._lock.close()
             raise InputError(
                 f"--record {folder}: cannot be written ({error.strerror}); choose another folder"
             ) from error
@@ -102,6 +109,7 @@ class Recorder:
         self._thread.join()
         for descriptor in self._files.values():
             os.close(descriptor)
+        self._lock.close()
 
     def _put(self, entry: _Entry) -> None:
         entry.line.update(
@@ -174,12 +182,7 @@ def _flags(more: int) -> int:
 
 def _open(path: Path) -> int:
     descriptor = os.open(path, _flags(os.O_APPEND), FILE_MODE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.fchmod(descriptor, FILE_MODE)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise InputError(f"--record {path.parent}: another server records there; choose another folder") from error
+    os.fchmod(descriptor, FILE_MODE)
     return descriptor
 
 
