@@ -46,6 +46,52 @@ finally:
 print("actors", actors, "read", counts.read, "errors", counts.errors)
 """
 
+OUT_OF_MEMORY = """
+import logging, os, sys, time
+from pathlib import Path
+
+def actors():
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    return [line for line in lines if line.startswith(b"ray::RayReader")]
+
+def meminfo(name):
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name + ":")).split()[1])
+
+total, free = meminfo("MemTotal"), meminfo("MemAvailable")
+limit = total - free + (2 << 30)
+os.environ.update(RAY_memory_usage_threshold=str(limit / total), RAY_memory_monitor_refresh_ms="100")
+from emo_edge.batch import items
+from emo_edge.batch.config import LabelConfig
+from emo_edge.batch.listing import Listing
+from emo_edge.batch.ray_engine import RayEngine
+from emo_edge.batch.run import label
+
+items.CHUNK_ITEMS = 1  # so that some are left to read
+bundle, pictures, out = map(Path, sys.argv[1:])
+filled, warnings = [], []
+
+class Noted(logging.Handler):
+    def emit(self, record):
+        warnings.append(record.getMessage())
+        filled.clear()  # whoever filled the memory is gone
+
+logging.getLogger("emo_edge.batch.ray_engine").addHandler(Noted())
+
+def fill(counts):
+    if not filled and not warnings:
+        filled.append(b"x" * (limit - (total - meminfo("MemAvailable")) + (1 << 30)))
+        end = time.monotonic() + 30
+        while actors() and time.monotonic() < end:
+            time.sleep(0.1)
+
+config = LabelConfig(bundle, device="cpu", detector="whole", threads=1)
+with RayEngine(config, 1, 1) as engine:
+    counts = label(Listing([str(pictures)]), out, engine, rows_per_part=4, progress=fill)
+print("read", counts.read, "errors", counts.errors, "lost", len(warnings) > 0)
+print(*warnings, sep="\\n", file=sys.stderr)
+"""
+
 
 @pytest.fixture
 def expected(engine: InProcess, pictures: Path, tmp_path: Path) -> list[dict[str, object]]:
@@ -79,6 +125,18 @@ def test_a_machine_of_the_cluster_is_lost(
     done = run(TWO_MACHINES, label_bundle, pictures, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "actors 2 read 12 errors 0\n"
+    assert rows_in(tmp_path / "out") == expected
+
+
+@pytest.mark.slow
+def test_an_actor_that_ray_ends_for_lack_of_memory_is_replaced(
+    label_bundle: Path, pictures: Path, tmp_path: Path, expected: list[dict[str, object]]
+) -> None:
+    pytest.importorskip("ray", reason="waits for the package ray")
+    done = run(OUT_OF_MEMORY, label_bundle, pictures, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "read 12 errors 0 lost True\n"
+    assert "memory" in done.stderr.lower(), "the warning has Ray's reason"
     assert rows_in(tmp_path / "out") == expected
 
 
