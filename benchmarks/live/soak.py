@@ -1,32 +1,48 @@
-"""Many frames of one source, as fast as they are processed: memory, threads and descriptors must not grow."""
+"""Many frames of one source, as fast as they are processed: memory, threads and descriptors must not grow.
+
+``python -m emo_edge.benchmarks.live.soak BUNDLE`` follows those of an hour.
+"""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.benchmarks.live.scene import FPS
+from emo_edge.benchmarks.live.scene import frames as scene_frames
 from emo_edge.benchmarks.measure.process_state import ProcessState, process_state
+from emo_edge.bundle.reader import Bundle
+from emo_edge.console.commands import EdgeCommand
 from emo_edge.faces.live.tracker import LiveTracker
+from emo_edge.inference.detectors import chosen_detector
 from emo_edge.inference.live.events import FrameEvent
 from emo_edge.inference.live.loop import LiveLoop
 from emo_edge.inference.live.reading_thread import ReadingThread
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
+from emo_edge.machine.summary import describe_machine
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.live.capture import MONOTONIC, LiveCapture
+from emo_edge.utils.files import write_json
 
 WARM_UP = 0.2
 """Part of the frames before the first look."""
 LOOKS = 20
+HOUR = 3600 * int(FPS)
+"""Frames of an hour."""
+SCENE_S = 3.0
+"""Of the scene whose frames come over and over."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +130,31 @@ def soaked(pipeline: EmotionPipeline, pictures: Sequence[Image], frames: int) ->
                     states.append(process_state())
                 count += 1
     return Soak(count, states)
+
+
+@click.command(cls=EdgeCommand)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--profile", help="One of the bundle's profiles; the default is the bundle's.")
+@click.option("--detector", default="auto", show_default=True, help="Face detector, as of emo-edge live.")
+@click.option("--frames", default=HOUR, show_default=True, type=click.IntRange(100), help="Number of frames.")
+@click.option("--json", "target", type=click.Path(path_type=Path), help="File of every look.")
+def main(bundle: Path, profile: str | None, detector: str, frames: int, target: Path | None) -> None:
+    """Follow and read the drawn face of one source without a pause, and print how memory and threads grew."""
+    opened = Bundle.open(bundle)
+    chosen = chosen_detector(opened, detector)
+    with EmotionPipeline.open(opened, device="cpu", profile=profile, detector=chosen) as pipeline:
+        started = time.perf_counter()
+        soak = soaked(pipeline, list(scene_frames(1, SCENE_S)), frames)
+        seconds, name = time.perf_counter() - started, pipeline.engines.profile_name
+    sizes = [state.resident_bytes / 1e6 for state in soak.states]
+    conditions = f"{describe_machine()}. Profile {name}, detector {chosen.name}, {seconds:.0f} s."
+    click.echo(
+        f"{soak.frames:,} frames: memory {soak.growth_bytes / 1e6:+.1f} MB ({min(sizes):.0f} to {max(sizes):.0f} MB at "
+        f"{len(sizes)} looks), threads {soak.threads:+d}, descriptors {soak.descriptors:+d}\n\n{conditions}"
+    )
+    if target:
+        write_json(target, {"conditions": conditions, **soak.to_dict()})
+
+
+if __name__ == "__main__":
+    main()

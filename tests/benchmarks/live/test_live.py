@@ -13,6 +13,7 @@ from emo_edge.benchmarks.hostile.small_bundle import write_small_bundle
 from emo_edge.benchmarks.live.__main__ import main
 from emo_edge.benchmarks.live.measure import Row, percentiles
 from emo_edge.benchmarks.live.scene import FPS, HEIGHT, WIDTH, frames
+from emo_edge.benchmarks.live.soak import main as soak
 
 
 def test_the_scene_moves_and_holds_its_faces() -> None:
@@ -50,3 +51,13 @@ def test_the_command_measures_both_ways_and_every_number(tmp_path: Path) -> None
     )
     assert document["soak"]["frames"] == 100 and len(document["scenes"]) == 4
     assert page.read_text(encoding="utf-8").count("| IDF1, 4 scenes |") == 1
+
+
+def test_the_soak_prints_what_grew(tmp_path: Path) -> None:
+    bundle, target = write_small_bundle(tmp_path / "bundle"), tmp_path / "soak.json"
+    words = [str(bundle), "--frames", "100", "--detector", "whole", "--json", str(target)]
+    done = CliRunner().invoke(soak, words)
+    assert done.exit_code == 0, done.output
+    document = json.loads(target.read_text(encoding="utf-8"))
+    assert document["frames"] == 100 and len(document["raw"]) == 20
+    assert done.stdout.startswith("100 frames: memory ") and f"threads {document['threads']:+d}" in done.stdout
