@@ -74,7 +74,9 @@ def test_a_run_that_is_stopped_goes_on(
     out = tmp_path / "out"
     ended, errors = stopped(label_bundle, pictures, out, number)
     assert ended == code
-    assert errors.splitlines()[-1:] == ([] if number is signal.SIGKILL else ["interrupted"])
+    # A slow machine has lines of progress before.
+    said = [line for line in errors.splitlines() if " done, " not in line]
+    assert said == ([] if number is signal.SIGKILL else ["interrupted"])
     left = sources(out)
     assert 100 <= len(left) < len(DRAWINGS[:84]) * COPIES and len(set(left)) == len(left)
     parts = json.loads((out / "label-run.json").read_text(encoding="utf-8"))["parts"]
