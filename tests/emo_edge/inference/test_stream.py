@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,12 +11,15 @@ import pytest
 from emo_edge.errors import BundleError, EmoEdgeError
 from emo_edge.inference.results import ClipSampling, Request
 from emo_edge.inference.stream import read_sources
+from emo_edge.inference.tasks.requests import TaskReader
 from emo_edge.media.images import write_image
 from tests.made_videos import write
 
 
 class Scripted:
     """Fails on pictures of one width, as a network that computes nonsense of them does."""
+
+    tasks = TaskReader(cast(Any, None), "")
 
     def check(self, request: Request, frames: int = 1) -> None:
         """Accept every request."""
