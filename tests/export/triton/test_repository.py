@@ -197,7 +197,9 @@ def test_nothing_of_the_users_is_replaced(opened: Bundle, tmp_path: Path, change
     write_repository(opened, target, RepositorySettings())
     change_folder(target, change)
     before = sorted(target.rglob("*"))
-    with pytest.raises(InputError, match=r"models: (holds files that are not|was changed since).*; move them"):
+    with pytest.raises(
+        InputError, match=r"models: (holds files that are not|was changed since).*; move or remove them"
+    ):
         write_repository(opened, target, RepositorySettings(), overwrite=True)
     assert sorted(target.rglob("*")) == before and [path.name for path in tmp_path.iterdir()] == ["models"]
 
