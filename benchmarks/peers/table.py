@@ -132,10 +132,15 @@ def table(content: Mapping[str, Any]) -> str:
     ]
     lines += _stage_lines(content.get("stages", {}))
     plan, machine = content["plan"], content["machine"]
-    asked = ", ".join(f"{name} {value}" for name, value in plan.items())
+    asked = ", ".join(f"{name} {_shown(value)}" for name, value in plan.items())
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     busy = f"; BUSY: {machine['busy_reason']}" if machine["busy"] else ""
     return "\n".join([*lines, "", f"{asked}.", "", f"{machine['cpu']}, {machine['cores']} cores, {versions}{busy}"])
+
+
+def _shown(value: Any) -> str:
+    """Write a setting as text; several numbers are a tuple before they are kept as JSON, and a list afterwards."""
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _stage_lines(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
