@@ -15,6 +15,7 @@ from emo_edge.errors import MissingExtraError
 from emo_edge.media.crops import Image
 from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, check_size
 from emo_edge.media.headers.orientation import ORIENTATION_TAG, known_orientation, upright
+from emo_edge.media.headers.tiff_header import check_tiff
 from emo_edge.media.transparency import over_white, row_bands
 from emo_edge.utils.extras import failed_import
 
@@ -30,8 +31,6 @@ SUBFILE_TYPE, REDUCED = 254, 1
 """TIFF's NewSubfileType and its bit for a smaller copy of a picture that lies elsewhere in the file."""
 NEXT_GIF = (b";GIF87a", b";GIF89a")
 """The end of a GIF and the beginning of another."""
-MOST_TILES = 20_000
-"""Strips or tiles of a TIFF that Pillow decodes one by one; 64 megapixels in tiles of 64x64 are 15,625."""
 
 
 def read_photo(data: bytes, kind: str, name: str, max_pixels: int) -> Image:
@@ -94,12 +93,11 @@ def _photo(image: Any, notice: str = "") -> Photo:
 
 
 def _tiff(data: bytes) -> Photo:
+    check_tiff(data)
     image = _opened(data, "TIFF")
     tags = image.tag_v2
     if data[8:10] == b"CR" or any(tag in tags for tag in RAW_TAGS) or tags.get(SUBFILE_TYPE, 0) & REDUCED:
         raise BrokenImageError("holds a camera's raw data with a small preview: convert it to JPEG or PNG")
-    if len(image.tile) > MOST_TILES:
-        raise BrokenImageError(f"this TIFF is cut into more than {MOST_TILES:,} strips or tiles: save it again")
     return _photo(image, "a TIFF of several pages: the first one is read" if _has_second_page(image) else "")
 
 

@@ -84,6 +84,23 @@ def strips(count: int) -> bytes:
     return tiff([*layout, (273, 4, count, at), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, at + 4 * count)], arrays)
 
 
+def big_tiff(entries: list[tuple[int, int, int, int]]) -> bytes:
+    table = b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
+    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, len(entries)) + table + struct.pack("<Q", 0)
+
+
+def second_page_of_strips() -> bytes:
+    """A TIFF of one pixel, and a second directory whose picture is in a million strips."""
+    file = io.BytesIO()
+    Pillow.new("L", (1, 1)).save(file, "TIFF")
+    first = file.getvalue()
+    start = struct.unpack_from("<I", first, 4)[0]
+    (entries,) = struct.unpack_from("<H", first, start)
+    following = start + 2 + 12 * entries
+    second = tiff([(273, 4, 1_000_000, 8)])[8:]
+    return first[:following] + struct.pack("<I", len(first)) + first[following + 4 :] + second
+
+
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "scans": (lambda: jpeg(4000, 3000, 3000), r"goes over its 4000x3000 pixels 3,010 times"),
     "segments": (lambda: segments(b"\xff\xe5\0\2", 500_000), r"more than 10,000 segments"),
@@ -102,6 +119,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "webp chunks": (webp_of_chunks, r"more than 10,000 chunks"),
     "gif canvas": (lambda: gif(65535, b",\0\0\0\0\xff\xff\xff\xff\0\2\1L\0;"), "many times more pixels than the limit"),
     "strips": (lambda: strips(100_000), r"more than 20,000 strips or tiles"),
+    "strips by the million": (lambda: strips(4_000_000), r"more than 20,000 strips or tiles"),
+    "strips of a BigTIFF": (lambda: big_tiff([(273, 4, 1 << 40, 8)]), r"more than 20,000 strips or tiles"),
+    "strips of the second page": (second_page_of_strips, r"more than 20,000 strips or tiles"),
+    "a long directory": (lambda: tiff([(65_000, 3, 1, 0)] * 65_000), r"has more than 4,096 entries"),
 }
 
 
