@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ import pytest
 from emo_edge.errors import BundleError, EmoEdgeError
 from emo_edge.inference.results import ClipSampling, Request
 from emo_edge.inference.stream import read_sources
+from emo_edge.inference.tasks.requests import TaskReader
 from emo_edge.media.images import write_image
 from tests.made_videos import write
 
 
 class Scripted:
     """Fails on pictures of one width, as a network that computes nonsense of them does."""
+
+    tasks = TaskReader(cast(Any, None), "")
 
     def check(self, request: Request, frames: int = 1) -> None:
         """Accept every request."""
@@ -26,7 +30,7 @@ class Scripted:
             raise BundleError("the face graph computes pose nan on cpu")
         return []
 
-    def read_clip_faces(self, frames: Any, request: Request, *, faces: str) -> list[Any]:
+    def read_clip_faces(self, frames: Any, request: Request, *, faces: str, indices: Sequence[int]) -> list[Any]:
         """Find no face."""
         return []
 
