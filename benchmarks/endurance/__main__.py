@@ -14,12 +14,15 @@ from emo_edge.benchmarks.endurance.commands import COMMANDS
 from emo_edge.benchmarks.endurance.inputs import make_inputs
 from emo_edge.benchmarks.endurance.interruptions import INTERRUPTED_COMMANDS, interruptions
 from emo_edge.benchmarks.endurance.kills import killed_runs, summary
+from emo_edge.benchmarks.endurance.largest_pictures import FORMATS, MAX_PIXELS, largest_readings
 from emo_edge.benchmarks.endurance.steady import Steadiness, openings, pictures, video_frames, watched_rounds
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.errors import EmoEdgeError
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.machine.summary import describe_machine
 
+SECONDS, MEMORY = 2.0, 1 << 30
+"""Of the largest pictures, as of every file of a campaign."""
 GROWTH = 0.01
 """Most that the resident memory may grow by."""
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
@@ -104,6 +107,25 @@ def opens(bundle: Path, count: int, profile: str | None) -> None:
     """Open, read once and close BUNDLE many times; memory, descriptors and threads must not grow."""
     work = openings(partial(EmotionPipeline.open, bundle, profile=profile))
     _report("openings", watched_rounds(work, count, _shown, states=count))
+
+
+@main.command(cls=EdgeCommand)
+@click.argument("names", nargs=-1, type=click.Choice(list(FORMATS)))
+@click.option("--pixels", default=MAX_PIXELS, show_default=True, type=click.IntRange(64), help="Pixels of each.")
+@click.option("--seconds", default=SECONDS, show_default=True, help="Most of the processor.")
+def largest(names: tuple[str, ...], pixels: int, seconds: float) -> None:
+    """Read the largest picture of NAMES (every format by default); none may take more than a GiB."""
+    failed = []
+    for one in largest_readings(names or tuple(FORMATS), pixels, partial(click.echo, err=True)):
+        click.echo(
+            f"{one.name}: {one.pixels / 1e6:.1f} megapixels, {one.file_bytes >> 20} MiB, "
+            + (one.error or f"{one.cpu_s:.2f} s of CPU, {one.added_bytes >> 20} MiB more")
+        )
+        if one.error or one.cpu_s > seconds or one.added_bytes > MEMORY:
+            failed.append(one.name)
+    click.echo(describe_machine())
+    if failed:
+        raise EmoEdgeError(f"more than {seconds:g} s or 1 GiB, or not read: {', '.join(failed)}")
 
 
 def _shown(done: int, total: int) -> None:

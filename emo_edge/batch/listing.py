@@ -18,6 +18,7 @@ from emo_edge.media.headers.file_signatures import MOVING, kind_of_file
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import VIDEO_EXTENSIONS
+from emo_edge.storage.own_outputs import own_names
 
 logger = logging.getLogger(__name__)
 NAMED = 20
@@ -146,8 +147,10 @@ class Listing:
         if self.left_out and os.path.realpath(folder) == os.path.realpath(self.left_out):
             return
         try:
+            own = own_names(folder)
             with os.scandir(folder) as entries:
-                names = sorted((entry.is_dir(follow_symlinks=False), entry.name) for entry in entries)
+                listed = ((entry.is_dir(follow_symlinks=False), entry.name) for entry in entries)
+                names = sorted(one for one in listed if one[1] not in own)
         except OSError as error:
             self.skipped.add(folder, f"a folder that cannot be listed ({error.strerror})")
             return

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from emo_edge.batch.config import LabelConfig
@@ -30,10 +32,10 @@ ENDING_S = 1.0
 class _Worker:
     """A process and the chunks that it has, the one under way first."""
 
-    def __init__(self, config: LabelConfig) -> None:
+    def __init__(self, config: LabelConfig, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, far = context.Pipe()
-        self.process = context.Process(target=work, args=(far, config), daemon=True, name="emo-edge-label")
+        self.process = context.Process(target=work, args=(far, config, folder), daemon=True, name="emo-edge-label")
         with safe_path():
             self.process.start()
         far.close()  # the worker's end; once that is gone, the connection says so
@@ -93,6 +95,7 @@ class LocalEngine:
         self._config = LabelConfig(**{**vars(config), "threads": threads})
         self._workers: list[_Worker] = []
         self._setup: TableSetup | None = None
+        self._copies: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> LocalEngine:
         return self
@@ -104,6 +107,8 @@ class LocalEngine:
             worker.process.terminate()
         for worker in self._workers:
             worker.end()
+        if self._copies:
+            self._copies.cleanup()
 
     def open(self) -> TableSetup:
         """Open the first worker, whose engines the others find built; return the columns and settings of its rows.
@@ -153,8 +158,13 @@ class LocalEngine:
         while len(self._workers) < self.count:
             self._started()
 
+    def _copies_folder(self) -> Path:
+        """Return the folder of the workers' copies, which goes with this engine."""
+        self._copies = self._copies or TemporaryDirectory(prefix="emo-edge-")
+        return Path(self._copies.name)
+
     def _started(self) -> _Worker:
-        worker = _Worker(self._config)
+        worker = _Worker(self._config, self._copies_folder())
         self._workers.append(worker)
         return worker
 

@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from emo_edge.batch.config import LabelConfig
@@ -36,13 +37,16 @@ class Failed:
 Message = Ready | Failed | ReadChunk
 
 
-def work(connection: Any, config: LabelConfig) -> None:
-    """Read chunks until the other side closes the connection, or is gone."""
+def work(connection: Any, config: LabelConfig, folder: Path) -> None:
+    """Read chunks until the other side closes the connection, or is gone; ``folder`` is for copies, and removed there.
+
+    A worker ends by a signal or at once, and could remove nothing itself.
+    """
     # Ctrl-C reaches every process of a terminal; the one that waits for the workers ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     chunks: queue.Queue[list[Item]] = queue.Queue()
     try:
-        with LabelReader(config) as reader:
+        with LabelReader(config, folder) as reader:
             connection.send(Ready(reader.setup))
             # A thread takes what comes: two processes that both send large messages would wait for each other.
             threading.Thread(target=_receive, args=(connection, chunks), daemon=True).start()

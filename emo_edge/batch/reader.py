@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -79,8 +79,12 @@ class _Loaded:
 class LabelReader(AbstractContextManager["LabelReader"]):
     """An open pipeline that turns inputs into rows."""
 
-    def __init__(self, config: LabelConfig) -> None:
-        """Open the pipeline; raise what opening raises, and InputError for a request that no input could fulfil."""
+    def __init__(self, config: LabelConfig, folder: Path | None = None) -> None:
+        """Open the pipeline; raise what opening raises, and InputError for a request that no input could fulfil.
+
+        ``folder`` is for copies of videos that lie in a store; whoever gives one removes it. None makes one when it is
+        needed.
+        """
         bundle = Bundle.open(config.bundle)
         self._config = config
         self._pipeline = EmotionPipeline.open(
@@ -101,7 +105,7 @@ class LabelReader(AbstractContextManager["LabelReader"]):
             raise
         self._schema = arrow_schema(self.setup)
         self._copies: TemporaryDirectory[str] | None = None
-        self._numbers = count()
+        self._folder = folder
         # A processor gains nothing from pictures in one batch, and one by one the numbers do not depend on the batch.
         self._pixels = BATCH_PIXELS if self._pipeline.engines.device in GPU_DEVICES else 0
 
@@ -159,8 +163,7 @@ class LabelReader(AbstractContextManager["LabelReader"]):
         """Hash a video; one in a store is copied to this machine first, where its reader can move about in it."""
         path, copy = item.path or "", None
         if stores.is_in_store(path):
-            self._copies = self._copies or TemporaryDirectory(prefix="emo-edge-")
-            copy = Path(self._copies.name, f"{next(self._numbers)}{Path(path).suffix}")
+            copy = self._copies_folder() / f"{secrets.token_hex(8)}{Path(path).suffix}"
             try:
                 stores.copied(path, copy)
             except BaseException:
@@ -172,6 +175,12 @@ class LabelReader(AbstractContextManager["LabelReader"]):
         if unchanged and copy:
             copy.unlink()
         return _Loaded(item, digest, unchanged=unchanged, copy=None if unchanged else copy, state=state)
+
+    def _copies_folder(self) -> Path:
+        if self._folder is None:
+            self._copies = TemporaryDirectory(prefix="emo-edge-")
+            self._folder = Path(self._copies.name)
+        return self._folder
 
     def _batches(self, loaded: Iterable[_Loaded]) -> Iterator[list[_Loaded]]:
         """Cut inputs into batches whose pictures have no more pixels than the device reads at once."""

@@ -212,9 +212,16 @@ def content_problem(path: Path, file: BundleFile) -> str | None:
 
 
 def _reference_problem(file: BundleFile, opens: Sequence[str], listed: Set[str]) -> str | None:
-    """Refuse a file whose loader would open bytes that nobody hashed."""
+    """Refuse a file whose loader would open bytes that nobody hashed.
+
+    A path that goes back up may lead out through a folder that is a link.
+    """
     folder = posixpath.dirname(file.path)
-    strangers = [name for name in opens if posixpath.normpath(posixpath.join(folder, name)) not in listed]
+    strangers = [
+        name
+        for name in opens
+        if ".." in name.split("/") or posixpath.normpath(posixpath.join(folder, name)) not in listed
+    ]
     return f"its loader opens {', '.join(map(repr, strangers))}, not in the manifest" if strangers else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from emo_edge.errors import InputError
 from emo_edge.faces.detector import DetectedFace, nearest_with_face
 from emo_edge.faces.tracks import FacesOfTrack
+from emo_edge.inference.results import EmotionResult
 from emo_edge.media.crops import Box, Image
 from emo_edge.media.images import read_image
 from emo_edge.media.photos import frame_from_pillow
@@ -114,3 +116,24 @@ def _frame_from_pillow(image: Any) -> Image:
         return _checked_array(frame_from_pillow(image))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"the PIL image cannot be decoded ({error}): open the file again, or save it again") from error
+
+
+def checked_indices(indices: Sequence[int] | None, frames: int) -> Sequence[int]:
+    """Return the number of each frame in its source, by default its place; raise InputError for another length."""
+    if indices is None:
+        return range(frames)
+    if len(indices) != frames:
+        raise InputError(f"`indices` holds {len(indices)} numbers for {frames} frames: give one a frame")
+    return indices
+
+
+def counted_once(result: EmotionResult, read: Iterable[int], indices: Sequence[int]) -> EmotionResult:
+    """Count the frames of a result by their numbers in the source, so that a repeated one counts once.
+
+    Args:
+        result: whose ``frame`` is a place in the clip.
+        read: the places of the frames that were read.
+        indices: the number of the frame at each place.
+    """
+    different = sorted(set(indices))
+    return replace(result, frames=len({indices[place] for place in read}), frame=different.index(indices[result.frame]))

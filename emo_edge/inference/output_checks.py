@@ -26,6 +26,8 @@ LARGEST = {
 }
 """Largest magnitude by output: a landmark lies in the crop, [-1, 1], or one crop beside it; pose is in radians. Logits
 and embeddings fit into float16, as those of every checkpoint do: the language model's norms hide larger ones."""
+LEAST = {UNIT_INTENSITY: 0.0}
+"""Least value of an output that is never below 0; that of any other is its largest magnitude below 0."""
 ROUNDING = 1e-6
 
 
@@ -42,7 +44,7 @@ def require_sound(part: str, outputs: Mapping[str, Tensor], device: str, values:
     for name, given in outputs.items():
         wrong = _wrong_value(name, given)
         if wrong is not None:
-            reason = "no finite number" if not math.isfinite(wrong) else f"outside of ±{LARGEST[name]:.4g}"
+            reason = "no finite number" if not math.isfinite(wrong) else f"outside of {_range(name)}"
             raise _error(f"the {part} graph computes {name} {wrong:.4g} on {device}, {reason}", device)
 
 
@@ -64,8 +66,14 @@ def _wrong_value(name: str, values: Tensor) -> float | None:
         return float(values[~finite].flat[0])
     if name not in LARGEST or not values.size:
         return None
-    worst = float(values.flat[np.abs(values).argmax()])
-    return worst if abs(worst) > LARGEST[name] + ROUNDING else None
+    least, most = LEAST.get(name, -LARGEST[name]), LARGEST[name]
+    low, high = float(values.min()), float(values.max())
+    worst = high if high - most > least - low else low
+    return worst if worst > most + ROUNDING or worst < least - ROUNDING else None
+
+
+def _range(name: str) -> str:
+    return f"{LEAST[name]:g} to {LARGEST[name]:g}" if name in LEAST else f"±{LARGEST[name]:.4g}"
 
 
 def _error(text: str, device: str) -> EmoEdgeError:

@@ -32,6 +32,8 @@ from emo_edge.inference.frames import (
     ImageInput,
     boxes_by_frame,
     checked_faces,
+    checked_indices,
+    counted_once,
     given_track,
     rgb_frame,
     rgb_frames,
@@ -250,13 +252,16 @@ class EmotionPipeline:
         channels: Channels = "rgb",
         boxes: Sequence[Box | None] | None = None,
         faces: Faces = "all",
+        indices: Sequence[int] | None = None,
     ) -> list[EmotionResult]:
         """Read every face of a clip, each followed from frame to frame; that of `read_clip` is the first.
 
-        Args and errors are those of `read_clip`; ``faces`` is "all" or "largest".
+        Args and errors are those of `read_clip`; ``faces`` is "all" or "largest". ``indices`` are the numbers of the
+        frames in their source: one that stands for a long time may be given several times, and `EmotionResult.frames`
+        and `EmotionResult.frame` count it once.
         """
         images, request, number = rgb_frames(frames, channels), request or Request(), checked_faces(faces)
-        given = boxes_by_frame(boxes, len(images))
+        given, numbers = boxes_by_frame(boxes, len(images)), checked_indices(indices, len(images))
         if self.label_scorer is not None:
             self.label_scorer.check_pictures(len(images))
         whole = self.tasks.reads_whole(request) and boxes is None
@@ -271,7 +276,11 @@ class EmotionPipeline:
                 self._clip_result(look.pictures, track, request, watch.branch(), detector) for track in tracks[:number]
             ]
             self._cold = False
-            return [result.turned_back(look.of(result.frame)) for result in results]
+            upright = [result.turned_back(look.of(result.frame)) for result in results]
+            return [
+                counted_once(result, [frame for frame, _ in track], numbers)
+                for result, track in zip(upright, tracks, strict=False)
+            ]
 
     def _clip_result(
         self, images: Sequence[Image], track: FacesOfTrack, request: Request, watch: Stopwatch, detector: str

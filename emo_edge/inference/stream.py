@@ -145,9 +145,10 @@ def _image_result(
 def _clip_result(
     pipeline: EmotionPipeline, source: str, frames: Sequence[TimedFrame], request: Request, sampling: ClipSampling
 ) -> SourceResult:
-    images = [frame.image for frame in frames]
-    faces = pipeline.read_clip_faces(images, request, faces=sampling.faces or "largest")
-    shown = images[faces[0].frame if faces else len(images) // 2]
+    images, indices = [frame.image for frame in frames], [frame.index for frame in frames]
+    faces = pipeline.read_clip_faces(images, request, faces=sampling.faces or "largest", indices=indices)
+    different = sorted(set(indices))
+    shown = images[indices.index(different[faces[0].frame]) if faces else len(images) // 2]
     seconds = (frames[0].time_s, frames[-1].time_s)
     return SourceResult(source, "clip", faces, shown, seconds, segment=frames[0].segment)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from emo_edge.errors import InputError
 from emo_edge.media.headers.file_signatures import MOVING, STILL, kind_of_file
+from emo_edge.storage.own_outputs import own_names
 
 PICTURE_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib")
 """Extensions of pictures that are always read: a file of such a name is one, even if it cannot be read."""
@@ -27,14 +28,15 @@ class FolderEntry(NamedTuple):
 def folder_entries(folder: str | Path) -> list[FolderEntry]:
     """List every entry of ``folder``, sorted by name; raise InputError where it is missing or cannot be listed.
 
-    A picture is known by its content. A damaged one, whose content is of no kind, is known by its extension, so that
-    reading it gives an error.
+    What this run itself writes there is no entry. A picture is known by its content. A damaged one, whose content is
+    of no kind, is known by its extension, so that reading it gives an error.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     try:
-        paths = sorted(folder.iterdir())
+        own = own_names(folder)
+        paths = sorted(path for path in folder.iterdir() if path.name not in own)
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
     return [FolderEntry(path, unread_reason(path)) for path in paths]

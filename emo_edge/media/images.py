@@ -35,11 +35,11 @@ def read_image(path: str | Path, *, max_bytes: int = MAX_BYTES, max_pixels: int 
 
     JPEG, PNG, WebP and BMP are always read; TIFF, GIF, AVIF and HEIC with the extra ``photos``. The content decides
     the format, not the extension. Of a file of several pictures the first one is read, of a HEIC the main one, and a
-    warning says so; animations are refused. Size limits hold before a pixel is decoded; a pixel of a JPEG, PNG,
-    WebP or BMP that is decoded to more than three bytes counts for more. Grey, palette and CMYK
-    become RGB, 16 bits are rounded to 8, and transparent pixels of every format are laid over white, as a viewer shows
-    them, because the colour hidden below them is arbitrary; a BMP's fourth byte is transparency only where its header
-    names it so. Colour profiles are not applied.
+    warning says so; animations are refused. Size limits hold before a pixel is decoded; a pixel that is
+    decoded to more than three bytes, as with transparency, counts for more. Grey, palette and CMYK become RGB, 16 bits
+    are rounded to 8, and transparent pixels of every format are laid over white, as a viewer shows them, because the
+    colour hidden below them is arbitrary; a BMP's fourth byte is transparency only where its header names it so.
+    Colour profiles are not applied.
 
     ``path`` "-" is standard input; a picture comes from a FIFO as well.
 

@@ -13,7 +13,7 @@ import numpy as np
 from emo_edge.console.native_messages import without_native_messages
 from emo_edge.errors import MissingExtraError
 from emo_edge.media.crops import Image
-from emo_edge.media.headers.image_header import AGAIN, BrokenImageError, check_size
+from emo_edge.media.headers.image_header import AGAIN, RGB_BYTES, BrokenImageError, check_size
 from emo_edge.media.headers.orientation import ORIENTATION_TAG, known_orientation, upright
 from emo_edge.media.headers.tiff_header import check_tiff
 from emo_edge.media.transparency import over_white, row_bands
@@ -43,7 +43,7 @@ def read_photo(data: bytes, kind: str, name: str, max_pixels: int) -> Image:
             # Pillow's own limit is higher than ours, and what it warns of in metadata does not concern the pixels.
             warnings.simplefilter("ignore")
             photo = READERS[kind](data)
-            check_size(kind, photo.width, photo.height, max_pixels)
+            check_size(kind, photo.width, photo.height, max_pixels, photo.pixel_bytes)
             frame = frame_from_pillow(photo.decoded())
         if photo.notice:
             logger.warning("%s: %s", name, photo.notice)
@@ -79,6 +79,8 @@ class Photo(NamedTuple):
     """Returns a ``PIL.Image.Image``."""
     notice: str = ""
     """Sentence about what is read, where the file holds more."""
+    pixel_bytes: int = RGB_BYTES
+    """Of a pixel as it is decoded: one more with transparency."""
 
 
 def _opened(data: bytes, name: str) -> Any:
@@ -89,7 +91,7 @@ def _opened(data: bytes, name: str) -> Any:
 
 def _photo(image: Any, notice: str = "") -> Photo:
     width, height = image.size
-    return Photo(width, height, lambda: image, notice)
+    return Photo(width, height, lambda: image, notice, RGB_BYTES + _has_alpha(image))
 
 
 def _tiff(data: bytes) -> Photo:
@@ -137,7 +139,7 @@ def _heic(data: bytes) -> Photo:
     opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     width, height = opened.size
     notice = f"a HEIC of {len(opened)} pictures: its main one is read" if len(opened) > 1 else ""
-    return Photo(width, height, opened.to_pillow, notice)
+    return Photo(width, height, opened.to_pillow, notice, RGB_BYTES + bool(opened.has_alpha))
 
 
 READERS: dict[str, Callable[[bytes], Photo]] = {"TIFF": _tiff, "GIF": _gif, "AVIF": _avif, "HEIC": _heic}

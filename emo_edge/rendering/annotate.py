@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,22 @@ LARGE_FACE = 250
 """Pixels of a face from which on its lines are as wide as the picture's."""
 MOST_FOR_FACES = 3.0
 """Times that a picture is enlarged for its faces."""
+BAND = 24
+"""Pixels of the band with the purpose, at `SHORTEST_SIDE`."""
 LEAST_TAG_UNIT = 0.75
 """Least scale of a label's text, about eight pixels high."""
+
+
+class _Band(NamedTuple):
+    """The band with the purpose, over the whole width of a picture."""
+
+    height: int
+    """0 for none."""
+    at_top: bool = False
+
+    def rows(self, height: int) -> slice:
+        """Return its rows in a picture of ``height`` rows."""
+        return slice(0, self.height) if self.at_top else slice(height - self.height, height)
 
 
 def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = True, ids: Sequence[int] = ()) -> Image:
@@ -40,6 +54,9 @@ def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = 
     Without ``geometry``, for a frame of a video, landmarks and pose are left out: they belong to another frame. All
     frames of one size then come out in one size, and one label without room stands in the lower left corner, where it
     covers nothing but its own face.
+
+    The model's purpose stands along the lower edge; where a face reaches into it, below the picture, and in
+    a frame of a video along the upper edge, if that one is free.
 
     ``ids``, one a face, from 1 on, stand before the labels and choose the colours.
     """
@@ -56,10 +73,17 @@ def annotated(image: Image, faces: Sequence[EmotionResult], *, geometry: bool = 
             _draw_landmarks(canvas, result.face.landmarks * scale, thin)
             _draw_pose(canvas, box, result.face.pose_degrees, thin)
         _draw_box(canvas, box, _colour(number, ids), thin)
-    band = round(24 * unit) if faces and faces[0].settings.purpose else 0
-    canvas = _with_panels(canvas, faces, scale, unit, band, may_grow=geometry, ids=ids)
-    if band:
-        _draw_purpose(canvas, f"{faces[0].settings.bundle}: {faces[0].settings.purpose}", unit)
+    height = round(BAND * unit) if faces and faces[0].settings.purpose else 0
+    areas = [_area(result, scale, canvas) for result in faces]
+    covers = height > 0 and any(area[3] > canvas.shape[0] - height for area in areas)
+    below = covers and geometry
+    band = _Band(0 if below else height, at_top=covers and all(area[1] >= height for area in areas))
+    canvas = _with_panels(canvas, faces, areas, unit, band, may_grow=geometry, ids=ids)
+    if below:
+        canvas = _grown(canvas, height, 0)
+    if height:
+        purpose = f"{faces[0].settings.bundle}: {faces[0].settings.purpose}"
+        _draw_purpose(canvas, purpose, unit, _Band(height, at_top=band.at_top and not below))
     return canvas
 
 
@@ -75,9 +99,9 @@ def _scale(image: Image, faces: Sequence[EmotionResult]) -> float:
 def _with_panels(
     canvas: Image,
     faces: Sequence[EmotionResult],
-    scale: float,
+    areas: Sequence[Rect],
     unit: float,
-    band: int,
+    band: _Band,
     *,
     may_grow: bool,
     ids: Sequence[int],
@@ -89,16 +113,16 @@ def _with_panels(
         for number, panel in of_faces
         if panel
     ]
-    areas = [_area(result, scale, canvas) for result in faces]
     colours = [_colour(number, ids) for number, _ in listed]
     rows, columns = canvas.shape[:2]
-    taken, gap = [(0, rows - band, columns, rows)] if band else [], max(4, round(12 * unit))
+    band_rows, gap = band.rows(rows), max(4, round(12 * unit))
+    taken = [(0, band_rows.start, columns, band_rows.stop)] if band.height else []
     panels: list[Panel | Tag] = [panel for _, panel in listed]
     own = [areas[number] for number, _ in listed]
     others = [area for number, area in enumerate(areas) if number not in {number for number, _ in listed}]
     corners = places([panel.size(unit) for panel in panels], own, (columns, rows), [*taken, *others], gap)
     if None in corners and len(panels) == 1 and may_grow:
-        return _panel_at_right(canvas, panels[0], colours[0], unit, gap)
+        return _panel_at_right(canvas, panels[0], colours[0], unit, (gap, band.height))
     if None in corners:
         panels, gap = [Tag(panel.title) for _, panel in listed], max(2, round(4 * unit))
         unit = _tag_unit(panels, own, unit)
@@ -109,9 +133,11 @@ def _with_panels(
             panel.draw(canvas, corner[:2], colour, unit)
     left = [number for number, corner in enumerate(corners) if corner is None]
     if left and may_grow:
-        return _list_below(canvas, [(panels[number], own[number], colours[number]) for number in left], unit, band)
+        return _list_below(
+            canvas, [(panels[number], own[number], colours[number]) for number in left], unit, band.height
+        )
     for number in left:
-        corner = _lower_left(panels[number].size(unit), rows - band)
+        corner = _lower_left(panels[number].size(unit), rows if band.at_top else band_rows.start)
         blocked = [*(area for place, area in enumerate(own) if place != number), *others, *filter(None, corners)]
         if not any(overlap(corner, one) for one in blocked):
             panels[number].draw(canvas, corner[:2], colours[number], unit)
@@ -145,9 +171,12 @@ def _tag_unit(tags: Sequence[Panel | Tag], areas: Sequence[Rect], unit: float) -
     return min(unit, max(float(np.median(ratios)), LEAST_TAG_UNIT))
 
 
-def _panel_at_right(canvas: Image, panel: Panel | Tag, colour: Colour, unit: float, gap: int) -> Image:
-    width, height = panel.size(unit)
-    grown = _grown(canvas, max(0, height + 2 * gap - canvas.shape[0]), width + 2 * gap)
+def _panel_at_right(
+    canvas: Image, panel: Panel | Tag, colour: Colour, unit: float, around_below: tuple[int, int]
+) -> Image:
+    """Draw a panel right of the picture; ``around_below`` are free pixels around it, and more of them below."""
+    (width, height), (gap, below) = panel.size(unit), around_below
+    grown = _grown(canvas, max(0, height + 2 * gap + below - canvas.shape[0]), width + 2 * gap)
     panel.draw(grown, (canvas.shape[1] + gap, gap), colour, unit)
     return grown
 
@@ -206,10 +235,10 @@ def _draw_pose(canvas: Image, box: NDArray[Any], pose: dict[str, float], unit: f
         cv2.line(canvas, ends[0], ends[1], colour, max(2, round(3 * unit)), cv2.LINE_AA)
 
 
-def _draw_purpose(canvas: Image, text: str, unit: float) -> None:
-    """Write the model's purpose along the lower edge: a picture travels without the text around it."""
+def _draw_purpose(canvas: Image, text: str, unit: float, band: _Band) -> None:
+    """Write the model's purpose along an edge: a picture travels without the text around it."""
     margin, size = round(10 * unit), 0.45 * unit
     size *= min(1.0, (canvas.shape[1] - 2 * margin) / max(text_width(text, size), 1))
-    band = canvas[canvas.shape[0] - round(24 * unit) :]
-    band[:] = (0.25 * band + 0.75 * np.array(PAPER)).astype(np.uint8)
-    write(canvas, text, (margin, canvas.shape[0] - round(8 * unit)), size)
+    area = canvas[band.rows(canvas.shape[0])]
+    area[:] = (0.25 * area + 0.75 * np.array(PAPER)).astype(np.uint8)
+    write(area, text, (margin, band.height - round(8 * unit)), size)

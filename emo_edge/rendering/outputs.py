@@ -18,6 +18,7 @@ from emo_edge.rendering.annotate import annotated
 from emo_edge.rendering.annotate_video import CODECS, write_annotated_video
 from emo_edge.rendering.drawing_names import DrawingNames, check_target, draws_a_folder, refuse_sources
 from emo_edge.storage.output_files import OutputFile, require_free
+from emo_edge.storage.own_outputs import claim_names, release_names
 from emo_edge.utils.text import readable_name
 
 
@@ -48,6 +49,7 @@ class Drawer:
         self.as_video = not self.several and target.suffix.lower() in CODECS
         self._clips: list[SourceResult] = []
         self._drawn = False
+        self._written: list[Path] = []
         self._output: OutputFile | None = None
         self._names = DrawingNames(target, sources if self.several else [])
         if self.several:
@@ -56,6 +58,7 @@ class Drawer:
                 target.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InputError(f"{target}: cannot be a folder for drawings: {error.strerror}") from error
+            self._claim(target)
         else:
             self._check_file(sources[0])
             self._output = OutputFile(target, overwrite=overwrite, suffix=target.suffix)
@@ -77,6 +80,8 @@ class Drawer:
         elif result.image is not None:
             path = self._names.path(result.source) if self.several else self.target
             drawing = annotated(result.image, result.faces)
+            if self.several:
+                self._claim(path)
             write_image(path, drawing, overwrite=self.overwrite or (self._drawn and not self.several))
             self._drawn = True
             self._report(f"drawn: {readable_name(str(path))}")
@@ -93,10 +98,16 @@ class Drawer:
             )
             self._report(f"drawn: {readable_name(str(self.target))}")
 
+    def _claim(self, path: Path) -> None:
+        """Keep a folder that is read later from counting a drawing among its pictures."""
+        claim_names([path])
+        self._written.append(path)
+
     def discard(self) -> None:
         """Remove a drawing under way and give its name back; a second call does nothing."""
         if self._output:
             self._output.close()
+        release_names(self._written)
 
     def __enter__(self) -> Drawer:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import os
 import secrets
 import time
@@ -26,6 +27,8 @@ NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EN
 OWNER_SUFFIX = ".owner"
 WAITING_S = 0.2
 """Between two looks at another's owner file."""
+LONG_S = 5.0
+"""Waiting after which a line names who has the lock: a dead owner of another machine has it for ever."""
 _without_locks: set[int] = set()
 """File systems without locks that a line was logged for."""
 
@@ -49,15 +52,18 @@ class FileLock:
             pass  # its last owner removed the file between our opening and our locking it
 
     def wait(self, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Take the lock when it is free; ``on_wait`` is called once if it is not."""
-        waited = False
+        """Take the lock when it is free; ``on_wait`` is called once if it is not, and a long wait is logged."""
+        waited, started = False, time.monotonic()
         while True:
             try:
                 return self.acquire()
-            except LockedError:
+            except LockedError as error:
                 if not waited:
                     on_wait()
                 waited = True
+                if time.monotonic() - started > LONG_S:
+                    started = math.inf
+                    logger.warning("%s; waiting for it", error.strerror)
                 time.sleep(WAITING_S)
 
     def close(self) -> None:

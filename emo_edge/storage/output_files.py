@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from emo_edge.errors import CheckpointError, InputError
-from emo_edge.storage.locks import FileLock, LockedError, lock_path
+from emo_edge.storage.locks import OWNER_SUFFIX, FileLock, LockedError, lock_path
 from emo_edge.storage.output_paths import require_output
+from emo_edge.storage.own_outputs import claim_names, release_names
 from emo_edge.storage.renames import rename_new
 from emo_edge.utils.files import partial_path
 
@@ -49,6 +50,9 @@ class OutputFile:
         except InputError:
             self._lock.close()
             raise
+        lock = self._lock.path
+        self._names = (target, self.partial, lock, lock.with_name(lock.name + OWNER_SUFFIX))
+        claim_names(self._names)
 
     def finish(self) -> None:
         """Rename the partial file; raise InputError where the system does not.
@@ -75,6 +79,7 @@ class OutputFile:
         with suppress(OSError):
             self.partial.unlink(missing_ok=True)
         self._lock.close()
+        release_names(self._names)
 
     def __enter__(self) -> OutputFile:
         return self

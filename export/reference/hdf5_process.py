@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from emo_edge.errors import CheckpointError
+from emo_edge.utils.json_values import json_values
 
 WEIGHTS, ARCHITECTURE = "model_weights", "model_config"
 FLOATS = ("f2", "f4", "f8")
@@ -39,13 +40,19 @@ def read_model(h5py: Any, path: Path) -> tuple[list[dict[str, Any]], dict[str, A
     """
     try:
         reader = _Reader(h5py, h5py.File(path, "r", locking=False), path)
-        layers, datasets = reader.layers(), dict(reader.datasets())
-    except (OSError, RuntimeError, RecursionError, KeyError, ValueError, TypeError) as error:
+        layers, datasets = reader.layers(), reader.named_datasets()
+        total = sum(map(_claimed_bytes, datasets.values()))
+    except (OSError, RuntimeError, RecursionError, KeyError, ValueError, TypeError, MemoryError) as error:
         raise CheckpointError(f"{path}: not readable as HDF5 (truncated or corrupt): {error}") from error
-    total = sum(int(np.prod(one.shape, dtype=object)) * 4 for one in datasets.values())
     if total > MOST_BYTES:
         raise CheckpointError(f"{path}: claims {total} bytes of weights, more than any network of this family has")
     return layers, datasets
+
+
+def _claimed_bytes(dataset: Any) -> int:
+    """Return the bytes that reading a dataset takes: those of its numbers, or of one whole chunk where that is more."""
+    elements = (int(np.prod(shape, dtype=object)) for shape in (dataset.shape, dataset.chunks or ()))
+    return max(elements) * int(dataset.dtype.itemsize)
 
 
 class _Reader:
@@ -61,7 +68,7 @@ class _Reader:
         if text is None or WEIGHTS not in self._members(self.file):
             raise CheckpointError(f"{self.path}: no model that Keras saved whole: it lacks {ARCHITECTURE} or {WEIGHTS}")
         try:
-            layers = json.loads(text)["config"]["layers"]
+            layers = json_values(text)["config"]["layers"]
             named = [{"class_name": str(one["class_name"]), "config": dict(one["config"])} for one in layers]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{self.path}: {ARCHITECTURE} is no architecture of Keras: {error}") from error
@@ -74,11 +81,22 @@ class _Reader:
             for name, dataset in self._datasets(weights[layer]):
                 yield f"{layer}/{name.rpartition('/')[2].partition(':')[0]}", dataset
 
+    def named_datasets(self) -> dict[str, Any]:
+        """Return `datasets` by name; raise CheckpointError for a name that stands for two of them."""
+        named: dict[str, Any] = {}
+        for name, dataset in self.datasets():
+            if name in named:
+                raise CheckpointError(f"{self.path}: holds {name} twice: {named[name].name} and {dataset.name}")
+            named[name] = dataset
+        return named
+
     def _datasets(self, group: Any) -> Iterator[tuple[str, Any]]:
         for name in self._members(group):
             member = group[name]
             if isinstance(member, self.h5py.Group):
                 yield from self._datasets(member)
+            elif not isinstance(member, self.h5py.Dataset) or member.shape is None:
+                raise CheckpointError(f"{self.path}: {group.name}/{name} is no array of numbers")
             elif member.external or member.is_virtual:
                 raise CheckpointError(f"{self.path}: {member.name} lies in another file, which is not opened")
             else:

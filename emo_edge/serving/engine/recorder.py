@@ -23,6 +23,7 @@ from emo_edge.errors import InputError
 from emo_edge.media.crops import Image
 from emo_edge.media.headers.file_signatures import file_kind
 from emo_edge.storage.locks import FileLock, LockedError
+from emo_edge.utils.files import replaced_file
 from emo_edge.utils.opencv import open_cv2
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Recorder:
         self._lock = FileLock(folder / LOCK)
         try:
             self._lock.acquire()
+            _remove_partial(folder / PICTURES)
             self._files = {name: _open(folder / name) for name in (READINGS, EVENTS)}
         except LockedError as error:
             raise InputError(f"--record {folder}: another server records there; choose another folder") from error
@@ -150,10 +152,8 @@ class Recorder:
         name = f"{PICTURES}/{hashlib.sha256(data).hexdigest()[:NAME]}{suffix}"
         path = self._folder / name
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            with open(os.open(partial, _flags(os.O_TRUNC), FILE_MODE), "wb") as file:
+            with replaced_file(path) as partial, open(os.open(partial, _flags(os.O_EXCL), FILE_MODE), "wb") as file:
                 file.write(data)
-            partial.replace(path)
         return name
 
     def _fail(self, reason: str) -> None:
@@ -174,6 +174,12 @@ def _prepare(folder: Path) -> None:
         raise InputError(f"--record {folder}: is no folder itself; choose another one")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise InputError(f"--record {folder}: others can open this folder; run chmod 700 {folder}, or choose a new one")
+
+
+def _remove_partial(folder: Path) -> None:
+    """Remove pictures that a server was writing when it was killed; the lock keeps another one's apart."""
+    for left in folder.glob(".*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def _flags(more: int) -> int:

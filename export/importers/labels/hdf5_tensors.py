@@ -21,6 +21,8 @@ from emo_edge.utils.processes import run_bounded
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PROCESS = "emo_edge.export.reference.hdf5_process"
+NO_PLUGINS = {"HDF5_PLUGIN_PRELOAD": "::"}
+"""Keeps the library from loading code for a filter that the file names (HDF5's reference manual, H5PL)."""
 SECONDS = 60.0
 """By the clock, of the process; its time of the processor is limited to less."""
 
@@ -38,7 +40,8 @@ def keras_file(path: Path, stack: ExitStack) -> tuple[list[dict[str, Any]], Stor
         raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
     _require_signature(path)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emo-edge-hdf5-")))
-    done = run_bounded(module_command(PROCESS, str(path.absolute()), str(folder)), SECONDS)
+    command = module_command(PROCESS, str(path.absolute()), str(folder))
+    done = run_bounded(command, SECONDS, NO_PLUGINS)
     if done.problem:
         reason = done.output.strip().replace(str(path.absolute()), str(path))
         raise CheckpointError(reason or f"{path}: not readable as HDF5 (corrupt): its reader {done.problem}")

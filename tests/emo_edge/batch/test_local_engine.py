@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from emo_edge.batch.config import LabelConfig
@@ -31,6 +33,27 @@ def test_workers_write_the_rows_that_one_process_writes(
         ended = [worker.process for worker in workers._workers]
     assert rows_in(tmp_path / "two") == rows_in(tmp_path / "one") and (counts.read, counts.errors) == (13, 1)
     assert len(ended) == 2 and not any(process.is_alive() for process in ended)
+
+
+def test_workers_leave_no_copy_of_a_video_behind(
+    config: LabelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("temporary", "videos"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    path = tmp_path / "videos" / "clip.avi"
+    face = cv2.imread(str(DRAWINGS[0]))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, face.shape[1::-1])
+    writer.write(face)
+    writer.release()
+    address = f"file://{path}"
+    with LocalEngine(config, workers=1, usable=1) as engine:
+        engine.open()
+        ((row,),) = (rows_of(read) for read in engine.run(chunks([Item(address, address, video=True)])))
+        assert row["source"] == address and row["label"]
+        assert list((tmp_path / "temporary").glob("emo-edge-*"))
+    assert not list((tmp_path / "temporary").glob("emo-edge-*"))
 
 
 def kill_readers_of(pipe: Path, engine: LocalEngine, times: int) -> threading.Thread:

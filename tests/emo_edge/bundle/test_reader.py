@@ -337,6 +337,16 @@ def test_a_graph_that_opens_what_nobody_hashed_is_refused(toy: Path, location: s
     assert f"its loader opens {location!r}" in refusal(toy), "also where the hash is known already"
 
 
+def test_a_path_that_goes_back_up_is_refused_also_to_a_listed_file(toy: Path, tmp_path: Path) -> None:
+    """A folder in it may be a link, and the file that the loader then opens another one."""
+    (tmp_path / "other" / "deep").mkdir(parents=True)
+    (tmp_path / "other" / FILES[1]).write_bytes(bytes(16))
+    (toy / "sub").symlink_to(tmp_path / "other" / "deep")
+    location = f"sub/../{FILES[1]}"
+    replaced(toy, 0, content_of(0, location))
+    assert f"vision-fp32.onnx: its loader opens {location!r}, not in the manifest" in refusal(toy)
+
+
 def test_a_graph_is_scanned_by_its_role_and_not_by_its_suffix(toy: Path) -> None:
     (toy / "weights.data").write_bytes(bytes(16))
     replaced(toy, 0, content_of(0, "weights.data"))

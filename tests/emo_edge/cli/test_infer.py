@@ -226,6 +226,42 @@ def test_a_folder_is_read_in_order_and_drawn(tiny_bundle: Path, tmp_path: Path) 
     assert min(drawn.shape[:2]) >= 700
 
 
+def test_what_a_run_writes_into_a_folder_is_none_of_its_pictures(label_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    write_image(folder / "a.png", read_image(FACE))
+    (folder / "notes.txt").write_text("no picture")
+    options = ["--whole-image", "--draw", folder, "--table", folder / "faces.csv", "--jsonl"]
+    command = [sys.executable, "-c", "from emo_edge.cli.app import main; main()", "infer"]
+    words = [str(word) for word in (*command, label_bundle, OTHER, folder, *options)]
+    with (folder / "out.jsonl").open("wb") as stdout, (folder / "log.txt").open("wb") as stderr:
+        assert subprocess.run(words, stdout=stdout, stderr=stderr, check=False).returncode == 0
+    sources = [json.loads(line)["source"] for line in (folder / "out.jsonl").read_text().splitlines()[1:]]
+    assert sources == [str(OTHER), str(folder / "a.png"), str(folder / "notes.txt")]
+    assert f"skipped 1 entry:\n  {folder / 'notes.txt'}: not a picture" in (folder / "log.txt").read_text()
+    drawn = {"a.jpg", OTHER.name}
+    assert {path.name for path in folder.iterdir()} == drawn | {
+        "a.png",
+        "notes.txt",
+        "faces.csv",
+        "out.jsonl",
+        "log.txt",
+    }
+
+
+def test_a_clip_counts_each_frame_once(label_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (224, 224))
+    for face in (FACE, OTHER, FACE):
+        writer.write(cv2.imread(str(face)))
+    writer.release()
+    (found,) = results(label_bundle, path, "--whole-image")
+    assert (found["readings"][0]["frames"], found["readings"][0]["frame"]) == (3, 1)
+    assert "  clip of 3 frames at " in infer(label_bundle, path, "--whole-image").stdout
+    (two,) = results(label_bundle, path, "--whole-image", "--frames", "2")
+    assert (two["readings"][0]["frames"], two["readings"][0]["frame"]) == (2, 1)
+
+
 def test_nothing_is_drawn_over_silently(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(b"precious")
     done = infer(tiny_bundle, FACE, "--whole-image", "--draw", tmp_path / "mine.png")

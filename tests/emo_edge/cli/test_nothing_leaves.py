@@ -41,6 +41,23 @@ onnxruntime.InferenceSession(SMALL_GRAPH, providers=["CPUExecutionProvider"])
 """
 
 
+OUTPUTS = (
+    *("faces.csv", "report.json", "drawn.mp4", "faces.parquet", "live.mp4"),
+    *("rows", "repository", "recorded"),
+)
+"""Files and folders that the commands are told to write."""
+ENDED = """
+import contextlib, fcntl, signal, socket, struct, subprocess, sys
+with contextlib.suppress(OSError), socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+server = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+assert server.stdout.readline().startswith("http://127.0.0.1:")
+server.send_signal(signal.SIGTERM)
+sys.exit(0 if server.wait() in (0, 143) else 1)
+"""
+"""Starts a server, in a network of its own that first has to have a local address, and ends it when it is ready."""
+
+
 class Traces(NamedTuple):
     """Traces that a program left."""
 
@@ -128,6 +145,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("live", "BUNDLE", "CLIP", "--jsonl"),
         ("pulse", "CLIP"),
         ("track", "BUNDLE", "CLIP", "--csv", "faces.csv"),
+        ("infer", "BUNDLE", "CLIP", "--no-emotions", "--draw", "drawn.mp4", "--table", "faces.parquet"),
+        ("live", "BUNDLE", "CLIP", "--csv", "--no-emotions", "--record", "live.mp4"),
+        ("label", "BUNDLE", "PICTURE", "--out", "rows", "--workers", "1"),
+        ("detector", "measure", "--samples", "synthetic:2", "--detector", "haar"),
+        ("export-triton", "BUNDLE", "--out", "repository"),
+        ("serve", "BUNDLE", "--port", "0", "--record", "recorded"),
         ("demo", "--help"),
     ],
     ids=" ".join,
@@ -136,9 +159,12 @@ def test_a_command_writes_its_own_files_and_reaches_no_host(
     words: tuple[str, ...], tiny_bundle: Path, picture: Path, clip: Path, tmp_path: Path
 ) -> None:
     named = {"BUNDLE": str(tiny_bundle), "PICTURE": str(picture), "CLIP": str(clip)}
-    traces = run_alone(tmp_path / "home", [*COMMAND, *(named.get(word, word) for word in words)])
+    command = [*COMMAND, *(named.get(word, word) for word in words)]
+    ended = [sys.executable, "-c", ENDED] if words[0] == "serve" else []
+    traces = run_alone(tmp_path / "home", [*ended, *command])
     assert traces.code in (0, GATE), traces.errors
-    assert traces.files == [f"here/{name}" for name in ("faces.csv", "report.json") if name in words]
+    assert {name.split("/")[1] for name in traces.files} == {name for name in OUTPUTS if name in words}
+    assert all(name.startswith("here/") for name in traces.files)
     assert not traces.attempts
 
 

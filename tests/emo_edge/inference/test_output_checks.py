@@ -71,6 +71,18 @@ def test_logits_and_embeddings_fit_into_float16(name: str) -> None:
             require_sound("face", {name: values}, "cpu")
 
 
+@pytest.mark.parametrize(("value", "good"), [(0.0, True), (5.0, True), (-1e-3, False), (-4.0, False), (5.01, False)])
+def test_an_intensity_is_from_0_to_5(value: float, good: bool) -> None:
+    values = {"au_intensity": np.array([[2.0, value], [0.5, 4.0]], np.float32)}
+    if good:
+        require_sound("au", values, "cpu")
+        return
+    with pytest.raises(
+        BundleError, match=rf"the au graph computes au_intensity {value:.4g} on cpu, outside of 0 to 5:"
+    ):
+        require_sound("au", values, "cpu")
+
+
 def test_a_value_far_beside_its_scale_is_named() -> None:
     scales = (ValueRange(name="valence", low=-1, high=1), ValueRange(name="age", low=0, high=100))
     sound = {"values": np.array([[-1.4, 101.0], [2.9, -99.0]], np.float32)}

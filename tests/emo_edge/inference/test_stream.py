@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ class Scripted:
             raise BundleError("the face graph computes pose nan on cpu")
         return []
 
-    def read_clip_faces(self, frames: Any, request: Request, *, faces: str) -> list[Any]:
+    def read_clip_faces(self, frames: Any, request: Request, *, faces: str, indices: Sequence[int]) -> list[Any]:
         """Find no face."""
         return []
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from emo_edge.errors import InputError
 from emo_edge.media.images import read_image
 from emo_edge.media.transparency import over_white
 
@@ -69,6 +70,18 @@ def test_alpha_is_laid_over_white(tmp_path: Path, name: str, mode: str) -> None:
     )
     frame = read_image(tmp_path / name)
     assert frame[:, :12].min() >= 250 and frame[:, 20:].max() <= 5
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.webp", "p.tif", "p.avif", "p.heic", "p.gif"])
+def test_a_transparent_picture_may_have_fewer_pixels(tmp_path: Path, name: str) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="waits for the extra photos")
+    if name == "p.heic":
+        pillow_heif.register_heif_opener()
+    lossless: dict[str, Any] = {"p.webp": {"lossless": True}}.get(name, {})
+    Pillow.new("RGBA", (64, 64), (9, 9, 9, 0)).save(tmp_path / name, **lossless)
+    with pytest.raises(InputError, match="64x64 pixels of 4 bytes, more than the limit of 12,288 bytes"):
+        read_image(tmp_path / name, max_pixels=64 * 64)
+    assert read_image(tmp_path / name, max_pixels=64 * 64 * 4 // 3 + 1).shape == (64, 64, 3)
 
 
 def test_the_alpha_of_a_bmp_counts_where_its_header_names_it(tmp_path: Path) -> None:

@@ -102,6 +102,36 @@ def test_a_label_without_room_in_a_video_covers_no_other_face_and_no_other_label
     assert np.array_equal(crowded[area], plain[area])
 
 
+@pytest.mark.parametrize("geometry", [True, False])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(10.0, 40.0, 60.0, 100.0)],
+        [(2.0, 30.0, 48.0, 99.0), (52.0, 30.0, 98.0, 60.0)],
+        [(10.0, 10.0, 40.0, 50.0)],
+    ],
+)
+def test_the_purpose_covers_no_face(boxes: list[tuple[float, ...]], geometry: bool) -> None:
+    picture = np.full((100, 100, 3), 90, np.uint8)
+    faces = [replace(RESULT, box=box, probabilities={}) for box in boxes]
+    stated = [replace(face, settings=replace(SETTINGS, purpose="for tests alone")) for face in faces]
+    plain, drawn = (annotated(picture, one, geometry=geometry) for one in (faces, stated))
+    rows, columns = plain.shape[:2]
+    assert drawn.shape[0] >= rows and drawn.shape[1] == columns and (geometry or drawn.shape == plain.shape)
+    assert drawn.shape != plain.shape or (drawn != plain).any(), "the purpose is there"
+    for box in boxes:
+        area = inside(box, 7.2, 0)
+        assert np.array_equal(drawn[:rows][area], plain[area])
+
+
+def test_the_purpose_covers_no_panel_at_the_right() -> None:
+    picture = np.full((100, 100, 3), 90, np.uint8)
+    tall = replace(RESULT, box=(0.0, 0.0, 100.0, 90.0), probabilities={f"label {n}": n / 100 for n in range(20)})
+    stated = replace(tall, settings=replace(SETTINGS, purpose="for tests alone"))
+    drawn, plain = annotated(picture, [stated]), annotated(picture, [tall])
+    assert np.array_equal(drawn[:690, 720:], plain[:690, 720:])
+
+
 def test_a_panel_lists_what_was_asked_for() -> None:
     plain = panel_of(RESULT)
     assert plain and (plain.title, plain.lines) == ("happiness 75%", ())

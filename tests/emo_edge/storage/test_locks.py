@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,25 @@ def test_counting_by_several_processes_misses_nothing(tmp_path: Path) -> None:
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert count.read_text() == "600"
     assert [path.name for path in tmp_path.iterdir()] == ["count"]
+
+
+def test_a_long_wait_says_once_who_has_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "LONG_S", -1.0)
+    looks: list[float] = []
+    with holder(path) as process, caplog.at_level(logging.WARNING):
+
+        def sleep(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                process.kill()
+                process.wait()
+
+        monkeypatch.setattr(locks.time, "sleep", sleep)
+        with closing(FileLock(path)) as lock:
+            lock.wait()
+    assert len(looks) == 3 and caplog.text.count("another process is writing there and has") == 1
 
 
 @pytest.mark.parametrize("no_flock", NO_LOCKS, indirect=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from emo_edge.bundle.face_crops import CropSettings, crop_face
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.app import main
 from emo_edge.console.progress import QUIET
-from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError, InputError
+from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError, DeviceError, EmoEdgeError, InputError
 from emo_edge.export.bundles.face_network import bundle_from_face_network, face_component
 from emo_edge.export.bundles.run import ExportRun
 from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig
@@ -35,6 +36,7 @@ from emo_edge.planning.models import BundleModel
 from emo_edge.tracking.network import FaceNetwork as FollowedNetwork
 from emo_edge.tracking.network import followed_part
 from tests.export.models.action_units.test_auformer import random_model
+from tests.spoiled_bundles import spoiled
 
 SCHEMAS = Path(__file__).parents[3] / "emo_edge" / "schemas"
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -86,6 +88,34 @@ def test_the_manifest_has_the_component_its_crop_and_the_evidence(bundle: Bundle
         assert evidence["action units"]["au_agreement"] >= 0.995 and evidence["action units"]["samples"] == 7
         error = max(evidence[name]["relative_error"] for name in ("au_presence", "au_intensity"))
         assert error < (1e-4 if precision == "fp32" else 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("output", "factor", "device", "kind", "said"),
+    [
+        ("au_presence", math.nan, "cpu", BundleError, "the au graph computes au_presence nan on cpu, no finite"),
+        ("au_presence", math.nan, "openvino", BundleError, r"the au graph, fp32, computes .* not finite \(au_presence"),
+        ("au_intensity", 1e6, "cpu", BundleError, r"the au graph computes au_intensity .* on cpu, outside of 0 to 5"),
+        ("au_intensity", 1e6, "openvino", DeviceError, "computes au_intensity .* on openvino, outside of 0 to 5"),
+        ("au_intensity", -1.0, "cpu", BundleError, "computes au_intensity -.* on cpu, outside of 0 to 5"),
+    ],
+)
+def test_a_graph_that_computes_nonsense_gives_no_units(
+    bundle: Bundle,
+    picture: Path,
+    tmp_path: Path,
+    output: str,
+    factor: float,
+    device: str,
+    kind: type[EmoEdgeError],
+    said: str,
+) -> None:
+    wrong = spoiled(bundle.directory, tmp_path / "bundle", "au", output, factor)
+    settings: dict[str, Any] = {"device": device, "profile": "exact", "detector": WholeImage(), "threads": 1}
+    with pytest.raises(kind, match=said), EmotionPipeline.open(wrong, **settings) as pipeline:
+        pipeline.read(picture)
+    done = run("infer", wrong, picture, "--device", device, "--profile", "exact", "--json")
+    assert done.exit_code == kind.exit_code and "NaN" not in done.stdout and done.stderr.count("Error: ") == 1
 
 
 def test_the_pipeline_reads_what_pytorch_computes(bundle: Bundle, checkpoint: Path) -> None:

