@@ -1,4 +1,4 @@
-"""What the directories of a TIFF name (TIFF 6.0 and BigTIFF), counted before Pillow makes a list of it."""
+"""Counts of what the directories of a TIFF name (TIFF 6.0 and BigTIFF), before Pillow makes a list of it."""
 
 from __future__ import annotations
 
