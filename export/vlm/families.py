@@ -1,4 +1,4 @@
-"""Which language models a projector stands beside: an mmproj of another family that has the same width.
+"""Language models of each projector: what tells an mmproj of another family that has the same width.
 
 libmtmd compares widths alone, so such a pair loads and answers nonsense. The tables are what llama.cpp's converter of
 llama-cpp-python 0.3.36 writes: `tests/export/vlm/test_families.py` reads them off its registered classes.
