@@ -204,10 +204,10 @@ def _tower(bundle: Bundle) -> VisionShape | None:
         return None
     header = check_mmproj_gguf(bundle.files(next(iter(mmproj.variants.values())))[0])
     names = ("patch_size", "embedding_length", "block_count", "attention.head_count", "feed_forward_length")
-    *sizes, mlp = (int(header.metadata[f"clip.vision.{name}"]) for name in names)
-    layer = header.tensors.get(FIRST_MLP)
+    patch, width, layers, heads, mlp = (int(header.metadata[f"clip.vision.{name}"]) for name in names)
+    first = header.tensors.get(FIRST_MLP)
     # Some of llama.cpp's scripts leave a placeholder there.
-    return VisionShape(crop.size, *sizes, mlp or (max(layer.shape) if layer else 0))
+    return VisionShape(crop.size, patch, width, layers, heads, mlp or (max(first.shape) if first else 0))
 
 
 def _variants(profile: Profile) -> dict[str, str | None]:
