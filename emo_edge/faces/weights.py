@@ -113,6 +113,9 @@ def _download(weights: KnownWeights, target: Path) -> None:
             left = weights.size + BLOCK
             while left > 0 and (block := answer.read(min(BLOCK, left))):
                 left -= file.write(block)
+            promised, got = answer.headers.get("Content-Length") or "", file.tell()
+            if left > 0 and promised.isdigit() and got < int(promised):
+                raise OSError(f"cut off after {got} of {promised} bytes")
     except (OSError, urllib.error.URLError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(

@@ -12,6 +12,7 @@ from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.faces.detector import DetectedFace, in_frame, search_picture
 from emo_edge.machine.cpus import limit_opencv_threads
 from emo_edge.media.crops import Image
+from emo_edge.utils.files import substitute
 from emo_edge.utils.native_paths import native_path
 from emo_edge.utils.opencv import open_cv2
 
@@ -45,7 +46,8 @@ class YuNetDetector:
                 self.detect(np.zeros((320, 320, 3), np.uint8))
             except cv2.error as error:
                 reason = " ".join(str(error.err or error).split()).replace(name, path.name)
-                raise InputError(f"{path}: not a YuNet model in ONNX that OpenCV can run ({reason})") from error
+                other = f"not a YuNet model in ONNX that OpenCV can run ({reason})"
+                raise InputError(f"{path}: {substitute(path) or other}") from error
 
     def detect(self, frame: Image) -> list[DetectedFace]:
         """Return the faces of ``frame`` (uint8 RGB [H, W, 3]), the largest first."""

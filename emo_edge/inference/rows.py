@@ -46,7 +46,9 @@ def rows(results: Any) -> list[dict[str, Value]]:
     - ``answer_1``, ``answer_2`` …: in the order of ``EmotionResult.answers``, only where a result has them;
     - ``profile``, ``device``, ``error``;
     - ``point_<name>_x``, ``point_<name>_y`` in pixels of five points: ``left_eye``, ``right_eye``, ``nose``,
-      ``mouth_left``, ``mouth_right``. None where the detector gives none: Haar, the whole image, boxes of your own.
+      ``mouth_left``, ``mouth_right``. None where the detector gives none: Haar, the whole image, boxes of your own;
+    - ``rotation``: degrees by which an image was turned before it was read; ``whole_image``: 1 where no face was found
+      in an image that was then read as a whole, else 0.
 
     Raises InputError for anything else in ``results``.
     """
@@ -80,7 +82,7 @@ def columns(
         heads: those of age, gender and race that are asked for.
         answers: number of questions that are answered.
     """
-    source, face, _, _, _, geometry, _, _, _, settings, points = _row(_source(None, "image"), None, None)
+    source, face, _, _, _, geometry, _, _, _, settings, points, look = _row(_source(None, "image"), None, None)
     return [
         *source,
         "segment",
@@ -94,6 +96,7 @@ def columns(
         *(f"answer_{number + 1}" for number in range(answers)),
         *settings,
         *points,
+        *look,
     ]
 
 
@@ -169,6 +172,10 @@ def _row(
             "error": error,
         },
         _points(result),
+        {
+            "rotation": result.rotation if result else None,
+            "whole_image": int(result.whole_image) if result else None,
+        },
     )
 
 

@@ -29,6 +29,8 @@ TYPE_BITS = {
 of llama.cpp's mixture at seven billion parameters, whose file has 4.08 GB."""
 SHAPE_PROFILES = {"exact": ("fp32", "f16"), "balanced": ("fp16", "q8_0"), "small": ("fp16", "q4_k_m")}
 """Precision of the graphs and type of the language model, as ``emo-edge export`` names them."""
+FIRST_MLP = "v.blk.0.ffn_up.weight"
+"""Of a tower: its longer side is the size inside."""
 UNQUANTIZED_TOWERS = ("f32",)
 """Types of an mmproj that take four bytes a weight."""
 
@@ -200,9 +202,12 @@ def _tower(bundle: Bundle) -> VisionShape | None:
     mmproj, crop = bundle.manifest.components.mmproj, bundle.manifest.preprocessing.vision
     if mmproj is None or crop is None:
         return None
-    sizes = check_mmproj_gguf(bundle.files(next(iter(mmproj.variants.values())))[0]).metadata
+    header = check_mmproj_gguf(bundle.files(next(iter(mmproj.variants.values())))[0])
     names = ("patch_size", "embedding_length", "block_count", "attention.head_count", "feed_forward_length")
-    return VisionShape(crop.size, *(int(sizes[f"clip.vision.{name}"]) for name in names))
+    patch, width, layers, heads, mlp = (int(header.metadata[f"clip.vision.{name}"]) for name in names)
+    first = header.tensors.get(FIRST_MLP)
+    # Some of llama.cpp's scripts leave a placeholder there.
+    return VisionShape(crop.size, patch, width, layers, heads, mlp or (max(first.shape) if first else 0))
 
 
 def _variants(profile: Profile) -> dict[str, str | None]:

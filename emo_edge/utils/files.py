@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -29,11 +30,21 @@ NAMED = 48
 LARGEST_JSON = 64 << 20
 """Bytes of a config, an index or a tokenizer; a vocabulary of 250,000 words has 20 MB."""
 _PAGE = "an HTML page, not the file; fetch it again, signed in if its site asks for that"
+_MESSAGE = "the error message of a server, not the file; fetch it again, signed in if its site asks for that"
 _SUBSTITUTES = {
     b"version https://git-lfs": "a Git LFS pointer, not the file; run `git lfs pull` in its folder",
     b"<!doctype html": _PAGE,
     b"<html": _PAGE,
-    b'{"error"': "the error message of a server, not the file; fetch it again, signed in if its site asks for that",
+    b"<head": _PAGE,
+    b"<!--": _PAGE,
+    b"<?xml": _MESSAGE,
+    b'{"error"': _MESSAGE,
+    b"access denied": _MESSAGE,
+    b"access to model ": _MESSAGE,
+    b"entry not found": _MESSAGE,
+    b"invalid username or password": _MESSAGE,
+    b"not found": _MESSAGE,
+    b"repository not found": _MESSAGE,
 }
 """Beginnings of files that a download left in place of the real ones."""
 
@@ -69,7 +80,7 @@ def substitute(path: Path) -> str | None:
         if not path.is_file():
             return None
         with path.open("rb") as stream:
-            begin = stream.read(512).lstrip().lower()
+            begin = stream.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
     except OSError:
         return None
     return next((kind for mark, kind in _SUBSTITUTES.items() if begin.startswith(mark)), None)

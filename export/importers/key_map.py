@@ -158,6 +158,13 @@ def _unwrapped(tensors: StoredTensors) -> tuple[str, StoredTensors]:
     return wrapping, plain
 
 
+def without_wrappings(name: str) -> str:
+    """Return a name without the wrappings before it."""
+    while own := next((one for one in WRAPPINGS if name.startswith(one)), None):
+        name = name.removeprefix(own)
+    return name
+
+
 def _file_names(tensors: StoredTensors) -> tuple[str, ...]:
     return tuple(sorted({stored.path.name for stored in tensors.values()}))
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from emo_edge.errors import CheckpointError
+from emo_edge.export.importers.key_map import without_wrappings
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors, tensors_of_file
 from emo_edge.utils.files import read_json
 
@@ -23,7 +24,6 @@ CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 WHOLE_NAME = "non_lora_trainables.bin"
 """File that LLaVA's trainer saves next to the adapter: tensors that were trained as a whole."""
-_PREFIX = "base_model.model."
 _NAME = re.compile(r"\^?(?:[A-Za-z0-9_-]|\\?\.|\\-)+\$?")
 """Key of a pattern table that is the name of a module; a dot in it stands for itself, escaped or not."""
 _SIDE = re.compile(
@@ -162,8 +162,8 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _without_prefix(tensors: StoredTensors) -> StoredTensors:
-    """Strip PEFT's wrapping, the name of a module that was saved as a whole, and that of an adapted module's own."""
-    plain = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
+    """Strip the wrappings, the name of a module that was saved as a whole, and that of an adapted module's own."""
+    plain = {without_wrappings(name): tensor for name, tensor in tensors.items()}
     return {
         name.replace(".modules_to_save.default.", ".").replace(".base_layer.", "."): tensor
         for name, tensor in plain.items()

@@ -29,8 +29,10 @@ WEIGHTS_NAMES = (
     "pytorch_model.bin.index.json",
 )
 """In the order in which transformers looks for them."""
-WRAPPERS = ("model", "state_dict", "model_state_dict")
-"""Entries of a torch file in which trainers save the tensors, beside the optimizer or the epoch."""
+WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
+"""Entries of a torch file in which trainers save the tensors, beside the optimizer or the epoch; DeepSpeed's last."""
+MOST_WRAPPERS = 4
+"""Entries that stand one in the other."""
 LONGEST_NAME = 512
 """Characters of a tensor's name; those of these families have up to 100."""
 _SAFETENSORS_DTYPES = {
@@ -139,12 +141,17 @@ def _named_tensors(path: Path, inside: str | None) -> dict[str, torch.Tensor]:
 
 
 def _opened(content: Any, inside: str | None) -> Any:
-    """Open the entry of a torch file that holds the tensors, where a trainer saved it beside other things."""
-    if not isinstance(content, Mapping):
-        return content
-    bare = any(isinstance(value, torch.Tensor) for value in content.values())
-    entries = [content.get(name) for name in (inside, *(() if bare else WRAPPERS)) if name is not None]
-    return next((entry for entry in entries if isinstance(entry, Mapping) and entry), content)
+    """Open the entries of a torch file that hold the tensors, where a trainer saved them beside other things."""
+    for _ in range(MOST_WRAPPERS):
+        if not isinstance(content, Mapping):
+            return content
+        bare = any(isinstance(value, torch.Tensor) for value in content.values())
+        entries = [content.get(name) for name in (inside, *(() if bare else WRAPPERS)) if name is not None]
+        entry = next((entry for entry in entries if isinstance(entry, Mapping) and entry), None)
+        if entry is None:
+            return content
+        content = entry
+    return content
 
 
 def _require_name(name: str, path: Path) -> None:

@@ -39,7 +39,8 @@ from emo_edge.export.bundles.run import ExportRun
 from emo_edge.export.configs.checkpoint import CONFIG_NAME
 from emo_edge.export.vlm.chat_template import ChatPrompt
 from emo_edge.export.vlm.config import WHOLE, VlmConfig, VlmFiles
-from emo_edge.export.vlm.files import copied, file_type, language_types, other_names, require_files, users_names
+from emo_edge.export.vlm.families import check_family, family_warning, projector_of
+from emo_edge.export.vlm.files import copied, file_type, language_types, require_files, users_names
 from emo_edge.export.vlm.pictures import BY_PROJECTOR, ONE, Pictures, pictures_of
 from emo_edge.export.vlm.prompt import check_prompts, conversation, layout, prompt_config, token_facts
 from emo_edge.inference.detectors import requested_files
@@ -52,7 +53,6 @@ LARGEST_SIDE = 448
 """Pixels by default, of towers that read any size; 256 positions in Qwen's."""
 ANY_SIZE = ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger")
 """Projectors whose tower reads pictures of any size: their ``image_size`` is no size of a picture."""
-PROJECTOR = "clip.projector_type"
 OWN_SET = "own"
 LONGEST_TEXT = 80
 """Characters of a file's text about itself that are kept."""
@@ -93,6 +93,7 @@ def bundle_from_gguf(
     """
     require_files(files)
     header, tower = check_language_gguf(files.model), check_mmproj_gguf(files.mmproj)
+    check_family(header, tower)
     prompt, side = conversation(header, config), config.picture_size or _side(tower)
     _check_choices(config, prompt)
     types, finder = language_types(files, header), requested_files(config.detector)
@@ -156,7 +157,7 @@ def _proven(files: VlmFiles, types: Sequence[str], copies: dict[str, Path], side
 def _warnings(header: GgufHeader, tower: GgufHeader) -> Iterator[str]:
     if _misplaced_class_token(tower):
         yield CLASS_TOKEN_WARNING
-    others = other_names(header, tower)
+    others = family_warning(header, tower)
     if others:
         yield others
 
@@ -173,26 +174,25 @@ def _line(text: str) -> str:
 
 def _side(tower: GgufHeader) -> int:
     size = int(tower.metadata["clip.vision.image_size"])
-    return min(size, LARGEST_SIDE) if _projector(tower) in ANY_SIZE else size
+    return min(size, LARGEST_SIDE) if projector_of(tower) in ANY_SIZE else size
 
 
 def _misplaced_class_token(tower: GgufHeader) -> bool:
-    return CLASS_TOKEN in tower.tensors and _projector(tower) in CLASS_TOKEN_PROJECTORS
-
-
-def _projector(tower: GgufHeader) -> str:
-    return str(tower.metadata.get(PROJECTOR))
+    return CLASS_TOKEN in tower.tensors and projector_of(tower) in CLASS_TOKEN_PROJECTORS
 
 
 def _pictures(tower: GgufHeader, config: VlmConfig) -> Pictures:
-    return config.pictures or pictures_of(_projector(tower))
+    return config.pictures or pictures_of(projector_of(tower))
 
 
 def _pictures_line(tower: GgufHeader, config: VlmConfig) -> str:
     """Return the line on clips: whether they are read, and why."""
-    number, (_, source) = _pictures(tower, config), BY_PROJECTOR.get(_projector(tower), (ONE, "no entry in the table"))
+    number, (_, source) = (
+        _pictures(tower, config),
+        BY_PROJECTOR.get(projector_of(tower), (ONE, "no entry in the table")),
+    )
     reads = "a clip's frames fill one prompt" if number != ONE else "one picture in a prompt, so no clips"
-    return f"{reads} (projector {_line(_projector(tower))}: {'`pictures`' if config.pictures else source})"
+    return f"{reads} (projector {_line(projector_of(tower))}: {'`pictures`' if config.pictures else source})"
 
 
 def _components(
@@ -259,7 +259,7 @@ def _provenance(header: GgufHeader, tower: GgufHeader, files: VlmFiles, face: Pa
     licence = header.metadata.get("general.license")
     return {
         "imported_by": f"emo-edge {__version__}",
-        "architecture": _line(f"{header.architecture}, projector {_projector(tower)}"),
+        "architecture": _line(f"{header.architecture}, projector {projector_of(tower)}"),
         REFERENCE_KEY: "the unquantized language model in this bundle" if files.reference else "none",
         **({"face_network": _line(face.resolve().name)} if face else {}),
         "limits": LIMITS,

@@ -15,11 +15,9 @@ from emo_edge.console.progress import Reports
 from emo_edge.errors import BundleError, EmoEdgeError, InputError
 from emo_edge.export.vlm.config import VlmFiles
 from emo_edge.utils.files import require_disk_space
-from emo_edge.utils.text import quoted
 
 SHOWN = 3
 """Files of a folder that an error names."""
-NAME_KEY = "general.name"
 
 
 def require_files(files: VlmFiles) -> None:
@@ -85,12 +83,3 @@ def users_names(files: VlmFiles, types: Sequence[str], copies: Mapping[str, Path
         for part, copy in copies.items():
             text = text.replace(str(copy), str(own[part]))
         raise type(error)(text) from error
-
-
-def other_names(header: GgufHeader, tower: GgufHeader) -> str | None:
-    """Return a line where the two files call themselves differently; None where they agree or do not say."""
-    names = [str(one.metadata.get(NAME_KEY) or "") for one in (header, tower)]
-    if not all(names) or names[0].casefold() == names[1].casefold():
-        return None
-    own, others = (quoted(name) for name in names)
-    return f"the model calls itself {own}, the mmproj {others}: make sure that they belong together"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_edge.errors import DeviceError, InputError
+from emo_edge.errors import BundleError, DeviceError, InputError
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.runtimes.base.sessions import Chunk, PictureEncoder, PictureRows
 from emo_edge.runtimes.llama_cpp.library import native_errors
@@ -41,7 +41,7 @@ class MtmdEncoder(PictureEncoder):
             gpu: compute on a GPU.
             exact: attention without flash attention.
         """
-        self._mtmd, self._width = mtmd_library(), language.embedding_size
+        self._path, self._mtmd, self._width = path, mtmd_library(), language.embedding_size
         context = open_mmproj(path, language.model, threads=threads or usable_cpus(), gpu=gpu, exact=exact)
         self._context, self._on_grid = context, bool(self._mtmd.mtmd_decode_use_mrope(context))
         self._free = weakref.finalize(self, self._mtmd.mtmd_free, context)
@@ -53,7 +53,8 @@ class MtmdEncoder(PictureEncoder):
     def encode(self, image: Tensor) -> list[Chunk]:
         """Return the chunks of a picture, uint8 RGB [H, W, 3], in the order of the prompt.
 
-        Raises InputError for a picture that libmtmd refuses, DeviceError where it fails.
+        Raises InputError for a picture that libmtmd refuses, BundleError for an mmproj of another model, DeviceError
+        where it fails.
         """
         if not self._free.alive:
             raise RuntimeError("this picture encoder is closed")
@@ -93,7 +94,13 @@ class MtmdEncoder(PictureEncoder):
         mtmd = self._mtmd
         kind = mtmd.mtmd_input_chunk_get_type(chunk)
         if kind == TEXT:
-            return text_tokens(mtmd, chunk)
+            tokens = text_tokens(mtmd, chunk)
+            if any(token < 0 for token in tokens):
+                raise BundleError(
+                    f"{self._path}: the language model lacks a token that this mmproj puts around a picture: it is "
+                    "another model's mmproj; download both files from one page"
+                )
+            return tokens
         if kind != IMAGE:
             raise DeviceError("libmtmd cut a picture into something that is neither text nor a picture")
         native_errors()

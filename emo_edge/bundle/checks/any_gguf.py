@@ -29,7 +29,10 @@ MOST_TYPES = 64
 """ggml's types have smaller numbers."""
 ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 LANGUAGE_SIZES = ("context_length", "embedding_length", "block_count", "attention.head_count")
-VISION_SIZES = ("image_size", "patch_size", "embedding_length", "feed_forward_length", "block_count", "projection_dim")
+VISION_SIZES = ("image_size", "patch_size", "embedding_length", "block_count")
+PLACEHOLDERS = ("feed_forward_length", "projection_dim")
+"""Sizes that are 0 in released files: llama.cpp's scripts for MiniCPM-V, GLM-Edge and the first Qwen2-VL put it there,
+and libmtmd takes the size of the tensors."""
 CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02")
 """Beginnings of PyTorch's files; one of safetensors begins with a length of eight bytes, and ``{``."""
 CONVERTER = "convert_hf_to_gguf.py"
@@ -125,6 +128,9 @@ def _language_problems(header: GgufHeader) -> Iterator[str]:
 def _vision_problems(header: GgufHeader) -> Iterator[str]:
     for name in VISION_SIZES:
         yield from _size_problems(header, f"clip.vision.{name}")
+    for name in PLACEHOLDERS:
+        if header.metadata.get(f"clip.vision.{name}") != 0:
+            yield from _size_problems(header, f"clip.vision.{name}")
     yield from _size_problems(header, "clip.vision.attention.head_count")
     image, patch = (header.metadata.get(f"clip.vision.{name}") for name in ("image_size", "patch_size"))
     if isinstance(image, int) and isinstance(patch, int) and not 0 < patch <= image <= LARGEST_SIDE:

@@ -79,6 +79,9 @@ function resultRow(result, reading, face) {
         ["x", "y"].map((axis, side) => [`point_${name}_${axis}`, of.points?.[place]?.[side]]),
       ),
     ),
+    reading
+      ? { rotation: of.rotation ?? 0, whole_image: Number(of.whole_image ?? false) }
+      : { rotation: undefined, whole_image: undefined },
   ];
 }
 

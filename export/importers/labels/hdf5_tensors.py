@@ -17,6 +17,7 @@ from emo_edge.console.children import module_command
 from emo_edge.errors import CheckpointError
 from emo_edge.export.reference.hdf5_process import ARRAYS, FACTS
 from emo_edge.export.reference.tensor_files import StoredTensor, StoredTensors
+from emo_edge.utils.files import substitute
 from emo_edge.utils.processes import run_bounded
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -60,7 +61,7 @@ def _require_signature(path: Path) -> None:
     with path.open("rb") as stream:
         head = stream.read(len(SIGNATURE))
     if head != SIGNATURE:
-        raise CheckpointError(f"{path}: no HDF5 file; it begins with {head!r}")
+        raise CheckpointError(f"{path}: {substitute(path) or f'no HDF5 file; it begins with {head!r}'}")
 
 
 def _dtype(arrays: Any, name: str) -> torch.dtype | None:

@@ -51,6 +51,7 @@ from emo_edge.export.importers.tokenizers.tokenizer_files import (
 from emo_edge.export.reference.model import parameter_shapes
 from emo_edge.export.reference.tensor_files import WEIGHTS_NAMES, StoredTensors, tensors_of_directory, tensors_of_file
 from emo_edge.export.user_graphs.landmark_network import LANDMARKS_NAME, LandmarkNetwork
+from emo_edge.utils.files import refuse_substitute
 
 logger = logging.getLogger(__name__)
 PROJECTOR = "connector.mm_projector."
@@ -165,7 +166,11 @@ def _landmark_network(path: Path | None) -> LandmarkNetwork | None:
         return None
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; `landmarks` is InsightFace's 2d106det.onnx")
-    return LandmarkNetwork(path.read_bytes(), str(path))
+    try:
+        return LandmarkNetwork(path.read_bytes(), str(path))
+    except CheckpointError as error:
+        refuse_substitute(path, error)
+        raise
 
 
 def _open(pieces: LlavaPieces, adapter: Adapter | None, stack: ExitStack) -> list[Piece]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.reference.tokenizer import QWEN2_PATTERN
-from emo_edge.utils.files import LARGEST_JSON, read_json
+from emo_edge.utils.files import LARGEST_JSON, read_json, substitute
 from emo_edge.utils.text import require_file
 
 VOCABULARY_NAME, MERGES_NAME = "vocab.json", "merges.txt"
@@ -76,5 +76,7 @@ def _merges(path: Path) -> list[tuple[str, str]]:
         raise CheckpointError(f"{path}: no text in UTF-8: {error}") from error
     pairs = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     if strange := [pair for pair in pairs if len(pair) != 2]:
+        if what := substitute(path):
+            raise CheckpointError(f"{path}: {what}")
         raise CheckpointError(f"{path}: no merge of two tokens: {' '.join(strange[0])[:80]!r}")
     return [(left, right) for left, right in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from emo_edge.errors import CheckpointError
+from emo_edge.utils.files import substitute
 
 BEGIN = "[DEC]"
 """LLaMA-VID and BLIP-2 add it as the last token; no question contains it."""
@@ -42,5 +43,7 @@ def _words(path: Path) -> list[str]:
     words = [word.removesuffix("\r") for word in words]
     lacking = [word for word in _NEEDED if word not in words]
     if lacking or len(set(words)) < len(words):
+        if what := substitute(path):
+            raise CheckpointError(f"{path}: {what}")
         raise CheckpointError(f"{path}: no BERT vocabulary: {', '.join(lacking) or 'a word stands there twice'}")
     return words

@@ -179,6 +179,16 @@ def test_yunet_refuses_what_is_no_yunet(tmp_path: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"<!DOCTYPE html>", "an HTML page"), (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer")],
+)
+def test_what_a_download_left_in_place_of_yunet_is_named(content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "yunet.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=rf"yunet\.onnx: {kind}, not the file"):
+        open_detector("yunet", model_path=tmp_path / "yunet.onnx")
+
+
 def test_yunet_boxes_are_read_in_frame_pixels(tmp_path: Path) -> None:
     # A name that is not UTF-8 ended the process.
     model = tmp_path / os.fsdecode(b"caf\xe9.onnx")

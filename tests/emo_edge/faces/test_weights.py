@@ -32,11 +32,14 @@ class _Answers(BaseHTTPRequestHandler):
             "http://nowhere.invalid/good": CONTENT,
             "/other": CONTENT[:-1] + b"!",
             "/endless": CONTENT * 20,
+            "/cut": CONTENT[:70_000],
         }
         if self.path not in bodies:
             self.send_error(404)
             return
         self.send_response(200)
+        if self.path == "/cut":
+            self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
         try:
             self.wfile.write(bodies[self.path])
@@ -89,7 +92,12 @@ def test_a_download_says_what_it_fetches_and_keeps_it(server: str, monkeypatch: 
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("other", "its sha256 is another"), ("endless", "its sha256 is another"), ("none", "cannot be downloaded")],
+    [
+        ("other", "its sha256 is another"),
+        ("endless", "its sha256 is another"),
+        ("cut", "cannot be downloaded (cut off after 70000 of 160000 bytes)"),
+        ("none", "cannot be downloaded"),
+    ],
 )
 def test_nothing_else_is_kept(path: str, message: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch, f"{server}/{path}")

@@ -70,6 +70,8 @@ ROW = {
     "device": "cpu",
     "error": None,
     **{f"point_{name}_{axis}": None for name in POINTS for axis in "xy"},
+    "rotation": 0,
+    "whole_image": 0,
 }
 PLAIN = replace(RESULT, face=None, answers={}, detection_score=None)
 
@@ -86,12 +88,20 @@ def test_values_stand_behind_the_probabilities() -> None:
     assert columns(["joy", "rage"], values=["valence", "arousal"])[8:12] == list(row)[7:11], "behind segment"
 
 
-def test_points_of_the_detector_come_last() -> None:
+def test_points_of_the_detector_stand_behind_the_error() -> None:
     points = ((1.0, 2.0), (3.0, 2.5), (2.0, 3.0), (1.5, 4.0), (2.5, 4.5))
     (row,) = rows([replace(PLAIN, points=points)])
-    assert list(row)[-11:] == ["error", *(f"point_{name}_{axis}" for name in POINTS for axis in "xy")]
-    assert list(row.values())[-10:] == [1.0, 2.0, 3.0, 2.5, 2.0, 3.0, 1.5, 4.0, 2.5, 4.5]
-    assert columns(["joy", "rage"])[-11:] == list(row)[-11:]
+    assert list(row)[-13:-2] == ["error", *(f"point_{name}_{axis}" for name in POINTS for axis in "xy")]
+    assert list(row.values())[-12:-2] == [1.0, 2.0, 3.0, 2.5, 2.0, 3.0, 1.5, 4.0, 2.5, 4.5]
+    assert columns(["joy", "rage"])[-13:] == list(row)[-13:]
+
+
+def test_how_the_face_was_looked_for_comes_last() -> None:
+    results = [replace(PLAIN, rotation=90), replace(PLAIN, whole_image=True), None]
+    found = [list(row.items())[-2:] for row in rows(results)]
+    assert found == [
+        [("rotation", turned), ("whole_image", whole)] for turned, whole in ((90, 0), (0, 1), (None, None))
+    ]
 
 
 def test_columns_that_no_result_has_are_left_out() -> None:

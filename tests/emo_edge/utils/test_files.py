@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_edge.utils.files import replace_text, replaced_file, write_json
+from emo_edge.utils.files import replace_text, replaced_file, substitute, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -76,3 +76,27 @@ def test_a_list_of_numbers_is_one_line_of_json(tmp_path: Path) -> None:
     assert json.loads(text) == content
     assert ' "raw": [1.5,-2,null,true],\n' in text and "\n  [1,2],\n  [3,4]\n" in text
     assert text.count("\n") == 17
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (b"\n <!DOCTYPE html><html>", "an HTML page"),
+        (b"\xef\xbb\xbf<HTML>", "an HTML page"),
+        (b"<!-- moved --><html>", "an HTML page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "the error message of a server"),
+        (b'{"error":"Repository not found"}', "the error message of a server"),
+        (b"Entry not found", "the error message of a server"),
+        (b"Repository not found", "the error message of a server"),
+        (b"Invalid username or password.", "the error message of a server"),
+        (b"Access to model a/b is restricted.", "the error message of a server"),
+        (b'{"model_type": "llava"}', None),
+        (b"GGUF\x03\0\0\0", None),
+        (b"", None),
+    ],
+)
+def test_what_a_download_left_in_place_of_a_file_is_known(content: bytes, kind: str | None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    found = substitute(tmp_path / "file")
+    assert found is None if kind is None else str(found).startswith(f"{kind}, not the file")

@@ -551,6 +551,10 @@ def test_words_that_are_nowhere_are_asked_for(upstream: Any, tmp_path: Path) -> 
     (model / "vocab.txt").unlink()
     with pytest.raises(InputError, match="`question_vocabulary`"):
         checkpoint_from_llama_vid(LlamaVidPieces(model), tmp_path / "checkpoint")
+    (tmp_path / "page.txt").write_text("<html>\n<body>Sign in</body>\n")
+    page = LlamaVidPieces(model, question_vocabulary=tmp_path / "page.txt")
+    with pytest.raises(CheckpointError, match=r"page\.txt: an HTML page, not the file"):
+        checkpoint_from_llama_vid(page, tmp_path / "checkpoint")
     pieces = LlamaVidPieces(model, question_vocabulary=upstream.model / "vocab.txt")
     checkpoint_from_llama_vid(pieces, tmp_path / "checkpoint")
     assert (tmp_path / "checkpoint" / "question_tokenizer.json").is_file()

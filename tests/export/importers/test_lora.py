@@ -86,6 +86,25 @@ def test_the_merged_model_is_pefts_own(
     assert all(torch.equal(bits[name], state[name]) for name in bits)
 
 
+@pytest.mark.parametrize("wrapping", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_wrappings_around_an_adapter_are_taken_off(wrapping: str, adapt: Callable[..., Any], tmp_path: Path) -> None:
+    """Before PEFT's own, and behind it where the base was compiled first."""
+    save(adapt(r=4, lora_alpha=16), tmp_path / "plain")
+    for name, before in (("outside", True), ("inside", False)):
+        shutil.copytree(tmp_path / "plain", tmp_path / name)
+
+        def wrapped(state: dict[str, Tensor], *, before: bool = before) -> dict[str, Tensor]:
+            own = "base_model.model."
+            new = f"{wrapping}{own}" if before else f"{own}{wrapping}"
+            return {new + tensor.removeprefix(own): value for tensor, value in state.items()}
+
+        changed_factors(tmp_path / name, wrapped)
+        with ExitStack() as stack:
+            assert open_adapter(tmp_path / name, stack).pairs.keys() == (
+                open_adapter(tmp_path / "plain", stack).pairs.keys()
+            )
+
+
 # PEFT 0.18 looks at the class, which may tie, and not at the config, which does not.
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
 def test_what_was_trained_as_a_whole_replaces_the_models_own(

@@ -45,7 +45,7 @@ RESULT = EmotionResult(
 )
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 RESULTS = [
-    SourceResult("a.jpg", "image", [RESULT, replace(RESULT, frames=1)], IMAGE),
+    SourceResult("a.jpg", "image", [RESULT, replace(RESULT, frames=1, rotation=90, whole_image=True)], IMAGE),
     SourceResult("rtsp://user:secret@host/1", "clip", [RESULT], IMAGE, (0.0, 1.5), segment=3),
     SourceResult("=caf\udce9.jpg", "image", [], IMAGE),
     SourceResult("gone.jpg", "image", [], None, error=InputError('gone.jpg: a, "b"\r\nand \udce9')),
@@ -86,6 +86,7 @@ def test_every_row_follows_the_published_schema(parquet: Path, setup: TableSetup
 def test_a_row_says_what_was_read_and_by_what(parquet: Path, setup: TableSetup) -> None:
     first, second, clip, empty, failed = pyarrow.parquet.read_table(parquet).to_pylist()
     assert (first["face"], second["face"], first["frame"], first["track"]) == (0, 1, None, None)
+    assert [(row["rotation"], row["whole_image"]) for row in (first, second, empty)] == [(0, 0), (90, 1), (None, None)]
     assert (first["p_joy"], first["label"], first["read_ms"]) == (0.12346, "rage", 3.75)
     assert (clip["source"], clip["start_s"], clip["end_s"], clip["segment"]) == ("rtsp://host/1", 0.0, 1.5, 3)
     assert (clip["frame"], clip["track"], clip["frames"]) == (2, 0, 4)

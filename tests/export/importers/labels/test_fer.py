@@ -277,6 +277,7 @@ def test_a_damaged_or_different_file_is_one_error(arrays: Arrays, tmp_path: Path
     good = write_keras(tmp_path / "good.hdf5", arrays, keras_layers())
     (tmp_path / "short.hdf5").write_bytes(good.read_bytes()[:20_000])
     (tmp_path / "page.hdf5").write_text("<!DOCTYPE html>")
+    (tmp_path / "other.hdf5").write_text("words")
     partial = {name: values for name, values in arrays.items() if name != "conv2d_3/kernel"}
     write_keras(tmp_path / "partial.hdf5", partial | {"dense_1/kernel": np.zeros((2, 2), np.float32)}, keras_layers())
     write_keras(tmp_path / "nan.hdf5", arrays | {"conv2d_7/bias": np.full(7, np.nan, np.float32)}, keras_layers())
@@ -284,7 +285,8 @@ def test_a_damaged_or_different_file_is_one_error(arrays: Arrays, tmp_path: Path
     for file, message in (
         ("none.hdf5", "no such file"),
         ("short.hdf5", "truncated or corrupt"),
-        ("page.hdf5", "no HDF5 file; it begins with b'<!DOCTYP'"),
+        ("page.hdf5", "page.hdf5: an HTML page, not the file"),
+        ("other.hdf5", "no HDF5 file; it begins with b'words'"),
         ("partial.hdf5", "unknown: dense_1/kernel in partial.hdf5"),
         ("nan.hdf5", "not finite: network.head.bias"),
         ("words.hdf5", "wrong dtype: conv2d_7/bias in words.hdf5"),

@@ -422,6 +422,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no landmarks": (lambda root: (root / "2d106det.onnx").unlink(), "gone.onnx: no such file; --landmarks is"),
     "no graph": (set_landmarks(b"not a graph"), "2d106det.onnx: no usable ONNX graph"),
+    "a page for landmarks": (set_landmarks(b"<html><body>Sign in"), "2d106det.onnx: an HTML page, not the file"),
+    "a pointer for landmarks": (
+        set_landmarks(b"version https://git-lfs.github.com/spec/v1\n"),
+        "2d106det.onnx: a Git LFS pointer, not the file",
+    ),
     "half a graph": (
         set_landmarks(landmark_graph().SerializeToString()[:4000]),
         "2d106det.onnx: no usable ONNX graph",

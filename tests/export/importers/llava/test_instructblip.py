@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,102 +21,25 @@ from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.llava.instructblip import InstructBlipPieces, checkpoint_from_instructblip
 from emo_edge.export.reference.frames import as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
-from tests.export.importers.llava.conftest import MEAN, STD
+from tests.export.importers.llava.conftest import END, QUERIES, SIDE, InstructBlip
 
 State = dict[str, Tensor]
-SIDE, QUERIES, IMAGE, END = 28, 8, 768, 2
 
 
-@dataclass(frozen=True)
-class Upstream:
-    """transformers' model and its directory."""
+def test_it_goes_on_to_a_bundle_that_reads_a_picture(blip: InstructBlip, wide_picture: Path, tmp_path: Path) -> None:
+    """From the file on in both: BLIP's processor resizes both sides."""
+    pil = pytest.importorskip("PIL.Image")
+    from transformers import BlipImageProcessor
 
-    model: Any
-    directory: Path
-    words: list[str]
-
-    @torch.inference_mode()
-    def log_probs(self, image: np.ndarray, question: Sequence[int], text: Sequence[int], label: Sequence[int]) -> float:
-        """Log-probability of a label by transformers' forward: the picture's placeholders, "</s>", the text."""
-        scaled = (image / 255.0 - np.array(MEAN)) / np.array(STD)
-        pixels = torch.from_numpy(scaled.transpose(2, 0, 1)[None]).float()
-        ids = torch.tensor([[*[IMAGE] * QUERIES, END, *text, *label]])
-        asked = torch.tensor([list(question)])
-        logits = self.model(
-            pixel_values=pixels,
-            qformer_input_ids=asked,
-            qformer_attention_mask=torch.ones_like(asked),
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-        ).logits[0]
-        predicting = logits[-len(label) - 1 : -1].log_softmax(-1)
-        return float(sum(row[token] for row, token in zip(predicting, label, strict=True)))
-
-
-@pytest.fixture(scope="module")
-def blip(tmp_path_factory: pytest.TempPathFactory, tokenizer_directory: Path) -> Upstream:
-    from transformers import (
-        InstructBlipConfig,
-        InstructBlipForConditionalGeneration,
-        InstructBlipQFormerConfig,
-        InstructBlipVisionConfig,
-        LlamaConfig,
-    )
-
-    vocabulary = json.loads((tokenizer_directory / "question_tokenizer.json").read_text())["model"]["vocab"]
-    words = sorted(vocabulary, key=vocabulary.__getitem__)
-    language = LlamaConfig(
-        vocab_size=770,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-    )
-    tower = InstructBlipVisionConfig(
-        hidden_size=88, intermediate_size=96, num_hidden_layers=3, num_attention_heads=2, image_size=SIDE
-    )
-    former = InstructBlipQFormerConfig(
-        vocab_size=len(words) + 1,
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=72,
-        max_position_embeddings=256,
-        encoder_hidden_size=88,
-    )
-    config = InstructBlipConfig(
-        vision_config=tower.to_dict(),
-        qformer_config=former.to_dict(),
-        text_config=language.to_dict(),
-        num_query_tokens=QUERIES,
-        image_token_index=IMAGE,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(9)
-        model = InstructBlipForConditionalGeneration(config).float().eval()
-        for name, value in model.named_parameters():
-            torch.nn.init.normal_(value, 1.0 if value.ndim == 1 and "bias" not in name else 0.0, 0.15)
-        for layer in model.vision_model.encoder.layers:
-            layer.self_attn.qkv.bias.data[88:176] = 0
-    directory = tmp_path_factory.mktemp("blip") / "instructblip"
-    model.save_pretrained(directory)
-    (directory / "tokenizer.model").write_bytes((tokenizer_directory / "tokenizer.model").read_bytes())
-    (directory / "added_tokens.json").write_text(json.dumps({"<image>": IMAGE}))
-    (directory / "qformer_tokenizer").mkdir()
-    (directory / "qformer_tokenizer" / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    return Upstream(model, directory, words)
-
-
-def test_it_goes_on_to_a_bundle_that_reads_a_picture(blip: Upstream, tmp_path: Path) -> None:
     image = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / "face.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    processor = BlipImageProcessor(size={"height": SIDE, "width": SIDE})
+    pixels = processor(pil.open(wide_picture).convert("RGB"), return_tensors="pt")["pixel_values"]
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     walk = [
         f"import instructblip --model {blip.directory} --out {checkpoint}",
         f"export {checkpoint} --out {bundle} --vision fp32,fp16 --language f32 --limit 4",
         f"inspect {bundle}",
-        f"infer {bundle} {tmp_path / 'face.png'} --whole-image --json --profile exact",
+        f"infer {bundle} {wide_picture} --whole-image --json --profile exact",
     ]
     done = []
     for line in walk:
@@ -134,6 +55,7 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(blip: Upstream, tmp_path: P
     asked, text = model.question_tokenizer.encode(question), model.tokenizer.encode(prompt.after)
     scores = np.array([blip.log_probs(image, asked, text, ids) for ids in model.answer_branches(prompt, labels)])
     assert model.label_scores(image, question, labels) == pytest.approx(scores.tolist(), abs=1e-4)
+    scores = np.array([blip.log_probs(pixels, asked, text, ids) for ids in model.answer_branches(prompt, labels)])
     expected = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert list(reading["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
 
@@ -175,7 +97,7 @@ def lavis(state: State) -> State:
     return named
 
 
-def test_laviss_files_give_the_same_checkpoint(blip: Upstream, tmp_path: Path) -> None:
+def test_laviss_files_give_the_same_checkpoint(blip: InstructBlip, tmp_path: Path) -> None:
     """Vicuna, EVA's tower, the trained parts and a tune, each in its own file."""
     state = lavis({name: value.detach().clone().contiguous() for name, value in blip.model.state_dict().items()})
     vicuna = Path(shutil.copytree(blip.directory, tmp_path / "vicuna-7b"))
@@ -246,7 +168,7 @@ BAD: dict[str, tuple[Callable[[Path], None], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("kind", list(BAD))
-def test_each_kind_is_refused(kind: str, blip: Upstream, tmp_path: Path) -> None:
+def test_each_kind_is_refused(kind: str, blip: InstructBlip, tmp_path: Path) -> None:
     change, error, message = BAD[kind]
     copy = Path(shutil.copytree(blip.directory, tmp_path / "copy"))
     change(copy)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,7 +19,7 @@ from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.importers.llava.llava import LlavaPieces, checkpoint_from_llava
 from emo_edge.export.reference.frames import as_clip
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration, PromptInput
-from tests.export.importers.llava.conftest import GRID, LAYERS, Llava, make_llava, picture
+from tests.export.importers.llava.conftest import GRID, LAYERS, SIDE, Llava, make_llava, picture
 
 QUESTION, LABELS = "What is the emotion?", ["joy", "fear", "surprise"]
 
@@ -60,16 +60,20 @@ def test_both_kinds_of_names_give_the_same_checkpoint(llava: Llava, original: Pa
     assert configs[0].language.rope_theta == 500.0 and configs[0].face is None and configs[0].landmark is None
 
 
-def test_it_goes_on_to_a_bundle_that_reads_a_picture(llava: Llava, tmp_path: Path) -> None:
-    """The whole way as a user walks it, from transformers' directory to probabilities equal to transformers'."""
-    image = picture(2)
-    cv2.imwrite(str(tmp_path / "face.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+def test_it_goes_on_to_a_bundle_that_reads_a_picture(
+    llava: Llava, wide_picture: Path, clip_pixels: Callable[..., torch.Tensor], tmp_path: Path
+) -> None:
+    """The whole way as a user walks it, from transformers' directory to probabilities equal to transformers'.
+
+    Transformers' side begins at the file, too: CLIP's processor takes the middle square.
+    """
+    pixels = clip_pixels(wide_picture, SIDE, padded=False)
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     walk = [
         f"import llava --model {llava.directory} --out {checkpoint}",
         f"export {checkpoint} --out {bundle} --vision fp32 --language f32 --limit 4",
         f"inspect {bundle}",
-        f"infer {bundle} {tmp_path / 'face.png'} --whole-image --json --profile exact",
+        f"infer {bundle} {wide_picture} --whole-image --json --profile exact",
     ]
     done = []
     for line in walk:
@@ -80,11 +84,11 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(llava: Llava, tmp_path: Pat
     assert reading["face"] is None
     model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint)
     prompt = model.prompt_text(
-        model.encode(as_clip(image, None)), PromptInput(slice(0, 1), reading["settings"]["question"])
+        model.encode(as_clip(picture(), None)), PromptInput(slice(0, 1), reading["settings"]["question"])
     )
     before, after = [1, *model.tokenizer.encode(prompt.before)], model.tokenizer.encode(prompt.after)
     answers = [model.tokenizer.encode_answer(prompt.after, label) for label in reading["probabilities"]]
-    scores = np.array([llava.log_probs(image, before, after, answer) for answer in answers])
+    scores = np.array([llava.log_probs(pixels, before, after, answer) for answer in answers])
     expected = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert list(reading["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
     assert np.ptp(expected) > 0.05, "probabilities that are all alike would prove nothing"

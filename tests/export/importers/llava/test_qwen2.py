@@ -202,6 +202,7 @@ def test_vocabulary_and_merges_alone_are_the_same_tokenizer(qwen2: Llava, checkp
         ("vocab.json", "[]", "vocab.json: no vocabulary"),
         ("vocab.json", '{"a": 0, "b": 7}', "vocab.json: no vocabulary"),
         ("merges.txt", "a b c\n", "merges.txt: no merge of two tokens: 'a b c'"),
+        ("merges.txt", "<html>\n<body>Sign in to go on\n", "merges.txt: an HTML page, not the file"),
         ("merges.txt", "nowhere there\n", "merges.txt: not the merges of vocab.json"),
         ("added_tokens.json", '{"<|far|>": 700}', "the added token '<|far|>' does not follow its"),
     ],

@@ -27,6 +27,9 @@ WRAPPED: dict[str, Callable[[State], Any]] = {
     "model": lambda state: {"model": state, "epoch": 3},
     "state_dict": lambda state: {"state_dict": state, "optimizer": {"lr": 0.1}},
     "model_state_dict": lambda state: {"model_state_dict": state},
+    "one in the other": lambda state: {"model": {"state_dict": state, "epoch": 3}, "args": {"lr": 0.1}},
+    "DeepSpeed": lambda state: {"module": state, "global_steps": 3},
+    "DeepSpeed, compiled": lambda state: {"module": {f"_orig_mod.{name}": value for name, value in state.items()}},
 }
 PREFIXED = [kind for kind in WRAPPED if "compiled" in kind or "DataParallel" in kind]
 
@@ -42,7 +45,7 @@ def test_wrappings_are_taken_off(kind: str, llava: Llava, original: Path, tmp_pa
     assert wrapped.keys() == plain.keys() and all(torch.equal(wrapped[name], plain[name]) for name in plain)
     said = next((line for line in lines if line.startswith("  left out before every name: ")), None)
     found = WRAPPED[kind]({"": torch.ones(1)})
-    prefix = next(iter(found.get("state_dict", found))) if kind in PREFIXED else None
+    prefix = next(iter(found.get("state_dict", found.get("module", found)))) if kind in PREFIXED else None
     assert said == (prefix and f"  left out before every name: {prefix}")
 
 
@@ -105,6 +108,19 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a pointer for the tokenizer": (set_file("tokenizer.model", POINTER), "tokenizer.model: a Git LFS pointer"),
     "a page for weights": (set_file("pytorch_model.bin", PAGE), "pytorch_model.bin: an HTML page, not the file"),
     "a page for the config": (set_file("config.json", PAGE), "config.json: an HTML page, not the file; fetch it"),
+    "a page for the tokenizer": (set_file("tokenizer.model", PAGE), "tokenizer.model: an HTML page, not the file"),
+    "a page for the tokenizer's JSON": (
+        set_file("tokenizer.json", PAGE, "tokenizer.model"),
+        "tokenizer.json: an HTML page, not the file",
+    ),
+    "a server's answer for weights": (
+        set_file("pytorch_model.bin", b"Entry not found"),
+        "pytorch_model.bin: the error message of a server, not the file",
+    ),
+    "a server's XML for the config": (
+        set_file("config.json", b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"),
+        "config.json: the error message of a server, not the file",
+    ),
     "code beside the weights": (
         set_weights(lambda state: {"model": state, "args": Path("x")}),
         "needs more than tensors to be read, and code in a file is never run: pathlib",

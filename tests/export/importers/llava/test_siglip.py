@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -41,14 +40,18 @@ def picture(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
 
 
-def test_it_goes_on_to_a_bundle_that_reads_a_picture(siglip: Llava, tmp_path: Path) -> None:
-    image = picture(2)
-    cv2.imwrite(str(tmp_path / "face.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+def test_it_goes_on_to_a_bundle_that_reads_a_picture(siglip: Llava, wide_picture: Path, tmp_path: Path) -> None:
+    """From the file on in both: SigLIP's processor resizes both sides."""
+    pil = pytest.importorskip("PIL.Image")
+    from transformers import SiglipImageProcessor
+
+    image, processor = picture(2), SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
+    pixels = processor(pil.open(wide_picture).convert("RGB"), return_tensors="pt")["pixel_values"]
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     walk = [
         f"import llava --model {siglip.directory} --out {checkpoint}",
         f"export {checkpoint} --out {bundle} --vision fp32,fp16 --language f32 --limit 4",
-        f"infer {bundle} {tmp_path / 'face.png'} --whole-image --json --profile exact",
+        f"infer {bundle} {wide_picture} --whole-image --json --profile exact",
     ]
     for line in walk:
         done = CliRunner().invoke(main, line.split())
@@ -62,6 +65,7 @@ def test_it_goes_on_to_a_bundle_that_reads_a_picture(siglip: Llava, tmp_path: Pa
     scores = np.array([siglip.log_probs(image, before, after, answer) for answer in answers])
     own = model.label_scores(image, reading["settings"]["question"], list(reading["probabilities"]))
     assert own == pytest.approx(scores.tolist(), abs=1e-4)
+    scores = np.array([siglip.log_probs(pixels, before, after, answer) for answer in answers])
     expected = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert list(reading["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
 

@@ -12,6 +12,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.importers.tokenizers.tokenizer_files import language_tokenizer, trained_length
+from tests.transformers_versions import METASPACE, write_tokenizer_json
 
 TEXT = "USER: \nWhat is it? It is 1 naïve 情感 test,  with  spaces. ASSISTANT:"
 LEGACY: dict[str, Any] = {
@@ -24,10 +25,6 @@ LEGACY: dict[str, Any] = {
     },
     "pre_tokenizer": None,
 }
-METASPACE: dict[str, Any] = {
-    "normalizer": None,
-    "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": False},
-}
 
 
 def pieces_of(directory: Path) -> list[Any]:
@@ -35,43 +32,9 @@ def pieces_of(directory: Path) -> list[Any]:
     return list(model.pieces)
 
 
-def merges_of(pieces: list[Any]) -> list[list[str]]:
-    """Every pair of pieces that makes a third, the best first: as transformers converts a SentencePiece model."""
-    scores = {piece.piece: piece.score for piece in pieces if piece.type == 1}
-    pairs = [
-        (text[:cut], text[cut:])
-        for text in sorted(scores, key=lambda text: -scores[text])
-        for cut in range(1, len(text))
-        if text[:cut] in scores and text[cut:] in scores
-    ]
-    return [list(pair) for pair in pairs]
-
-
 def write_json(directory: Path, source: Path, form: dict[str, Any], **model: Any) -> None:
-    pieces = pieces_of(source)
-    special = [number for number, piece in enumerate(pieces) if piece.type in (2, 3)]
-    added = [{"id": number, "content": pieces[number].piece, "special": True} for number in special]
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    content = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{**token, **flags} for token in added],
-        **form,
-        "post_processor": None,
-        "decoder": None,
-        "model": {
-            "type": "BPE",
-            "unk_token": "<unk>",
-            "fuse_unk": True,
-            "byte_fallback": True,
-            "vocab": {piece.piece: number for number, piece in enumerate(pieces)},
-            "merges": merges_of(pieces),
-            **model,
-        },
-    }
     directory.mkdir()
-    (directory / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    write_tokenizer_json(directory, source, form, **model)
 
 
 @pytest.mark.parametrize("form", [LEGACY, METASPACE], ids=["transformers 4", "transformers 5"])
