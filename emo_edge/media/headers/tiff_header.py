@@ -37,7 +37,7 @@ def _entries(data: bytes) -> Iterator[tuple[int, int]]:
     (start,) = struct.unpack_from(order + offset, data, 8 if version == BIG else 4)
     for _ in range(DIRECTORIES):
         (entries,) = struct.unpack_from(order + number, data, start)
-        if entries > MOST_ENTRIES:
+        if entries > MOST_ENTRIES and start + entries * struct.calcsize(order + entry) <= len(data):
             raise BrokenImageError(f"a directory of this TIFF has more than {MOST_ENTRIES:,} entries: save it again")
         place = start + struct.calcsize(order + number)
         for _ in range(entries):
