@@ -106,9 +106,9 @@ def test_it_goes_on_to_a_bundle_that_says_random_everywhere(tmp_path: Path, monk
         image = read_image(SAMPLES / "004-fear.jpg")
         reading = pipeline.read(image)[0]
     silent = replace(reading, settings=replace(reading.settings, purpose=""))
-    differing = (annotated(image, [reading]) != annotated(image, [silent])).any(axis=(1, 2))
-    assert differing[-20:].all(), "a drawing tells it along its lower edge"
-    assert not differing[: len(differing) // 2].any()
+    drawn, plain = annotated(image, [reading]), annotated(image, [silent])
+    assert len(drawn) > len(plain) and (drawn[: len(plain)] == plain).all(), "a drawing tells it below the face"
+    assert drawn[len(plain) :].std() > 10
     settings = json.loads(run(*arguments, "--json").stdout)[0]["readings"][0]["settings"]
     assert (settings["bundle"], settings["purpose"]) == ("toy-random", PURPOSE)
 
