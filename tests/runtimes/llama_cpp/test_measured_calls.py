@@ -95,7 +95,9 @@ def test_a_session_takes_the_faster_way(
     assert np.allclose(scores, together[0], atol=0.5)
 
 
-def test_the_real_calls_are_timed_and_leave_nothing(file: Path, cache: Path) -> None:
+def test_the_real_calls_are_timed_and_leave_nothing(file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # That choice is measured, too, and weights in another order give other last digits.
+    monkeypatch.setattr(llama, "repacking_pays", lambda path, threads, ways: True)
     with LlamaSession(file, context_size=256, threads=1) as session:
         session.prefill(prompt(1))
         expected = session.score([[300], [301]])
