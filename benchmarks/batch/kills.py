@@ -39,12 +39,25 @@ def killed_runs(
             raise AssertionError(f"killed after {after:.2f} s: rows are double")
         again = subprocess.run([*command, str(out)], capture_output=True, text=True, check=True)
         read = int(again.stderr.partition(" read in ")[0].rpartition("\n")[2].replace(",", ""))
-        if _rows(out) != expected:
-            raise AssertionError(f"killed after {after:.2f} s: other rows than without a kill")
+        if (rows := _rows(out)) != expected:
+            raise AssertionError(
+                f"killed after {after:.2f} s: other rows than without a kill: {difference(rows, expected)}"
+            )
         trials.append({"after_s": after, "rows_left": len(left), "read_again": read})
         report(f"killed after {after:.2f} s with {len(left)} rows, {read} read by the next run: the same rows")
         shutil.rmtree(out)
     return trials
+
+
+def difference(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> str:
+    """Describe the first row that is another, by the values that differ; or how many rows there are."""
+    if len(rows) != len(expected):
+        return f"{len(rows)} instead of {len(expected)}"
+    row, other = next((pair for pair in zip(rows, expected, strict=True) if pair[0] != pair[1]), ({}, {}))
+    values = ", ".join(
+        f"{name} {value} instead of {other[name]}" for name, value in row.items() if value != other[name]
+    )
+    return f"{row.get('source')}: {values}"
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from emo_edge.benchmarks.batch.__main__ import compared, memory_rows
 from emo_edge.benchmarks.batch.contenders import Clock
 from emo_edge.benchmarks.batch.cost_model import per_picture, seconds
 from emo_edge.benchmarks.batch.costs import ReaderCosts, StageCosts
+from emo_edge.benchmarks.batch.kills import difference
 
 
 @pytest.mark.slow
@@ -86,3 +87,10 @@ def test_the_time_of_a_run() -> None:
     assert seconds(COSTS, 100, 1) == pytest.approx(2 + 100 * 0.03)
     assert seconds(COSTS, 1100, 2) == pytest.approx(2 + 3 + (1100 - 3 / 0.03) * 0.0205)
     assert seconds(COSTS, 50, 2, start=7.0) == pytest.approx(7 + 3), "all are read before the second is open"
+
+
+def test_rows_that_differ_are_named() -> None:
+    expected = [{"source": "a.jpg", "p_fear": 0.5}, {"source": "b.jpg", "p_fear": 0.00092}]
+    other = [expected[0], {**expected[1], "p_fear": 0.00091}]
+    assert difference(other, expected) == "b.jpg: p_fear 0.00091 instead of 0.00092"
+    assert difference(expected[:1], expected) == "1 instead of 2"
