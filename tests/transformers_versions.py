@@ -14,7 +14,7 @@ METASPACE: dict[str, Any] = {
     "normalizer": None,
     "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": False},
 }
-"""How transformers 5 writes the spaces of a SentencePiece model."""
+"""Form of the spaces of a SentencePiece model, as transformers 5 writes it."""
 FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from emo_edge import __version__
-from emo_edge.bundle.manifest import Manifest
+from emo_edge.bundle.manifest import AffectiveTask, Manifest
 from emo_edge.errors import InputError
 from emo_edge.inference.live.events import LIVE_EVENT_VERSION
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -63,7 +63,7 @@ def tasks(pipeline: EmotionPipeline) -> list[dict[str, Any]]:
     manifest, purpose, listed = pipeline.manifest, pipeline.deployment_purpose, []
     for name, section in (manifest.tasks or {}).items():
         answers, labels = task_answers(section), list(known_labels(manifest, section))
-        if name in UNANSWERED or not answers or not _is_answered(manifest, name, purpose):
+        if name in UNANSWERED or not answers or not _is_answered(manifest, name, section, purpose):
             continue
         listed.append(
             {
@@ -78,9 +78,9 @@ def tasks(pipeline: EmotionPipeline) -> list[dict[str, Any]]:
     return listed
 
 
-def _is_answered(manifest: Manifest, name: str, purpose: str) -> bool:
+def _is_answered(manifest: Manifest, name: str, section: AffectiveTask, purpose: str) -> bool:
     try:
-        require_trained(manifest, name, manifest.tasks[name], purpose)  # type: ignore[index]
+        require_trained(manifest, name, section, purpose)
     except InputError:
         return False
     return True
