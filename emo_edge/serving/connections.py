@@ -1,19 +1,26 @@
-"""Connections: bounds on their number and heads, refusals before anything is parsed, joined writes; WebSockets."""
+"""Connections: bounds on their number and heads, refusals before anything is parsed, their end; WebSockets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from emo_edge.serving.access.early import EarlyRefusal
 from emo_edge.serving.engine.limits import ServerLimits
+from emo_edge.serving.transport import EndingTransport
 
 NOT_UTF8 = 1007
+LAST_HEAD_S = 1.0
+"""For a connection that has asked nothing yet when the server ends: its request may be under way."""
+WHOLE = (h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+"""States of a client of whose request nothing is missing."""
 
 
 @dataclass
@@ -23,6 +30,8 @@ class ConnectionBounds:
     limits: ServerLimits
     early: EarlyRefusal
     """Refuses a reading that could only wait before uvicorn looks at it."""
+    is_draining: Callable[[], bool] = lambda: False
+    """Return True once the server ends."""
     open_by_address: Counter[str] = field(default_factory=Counter)
 
     def enter(self, address: str) -> bool:
@@ -37,11 +46,13 @@ class ConnectionBounds:
             del self.open_by_address[address]
 
 
-def bounded_protocol(limits: ServerLimits, early: EarlyRefusal) -> type[BoundedProtocol]:
+def bounded_protocol(
+    limits: ServerLimits, early: EarlyRefusal, is_draining: Callable[[], bool]
+) -> type[BoundedProtocol]:
     """Return the protocol of the connections of one server, which `ConnectionBounds` bound."""
 
     class Protocol(BoundedProtocol):
-        bounds = ConnectionBounds(limits, early)
+        bounds = ConnectionBounds(limits, early, is_draining)
 
     return Protocol
 
@@ -54,16 +65,22 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Count the connection, and wait for its first head."""
         super().connection_made(transport)
-        self._plain, self.transport = transport, cast(asyncio.Transport, JoinedWrites(transport, self.loop))
+        self._plain = transport
+        self._ending = EndingTransport(transport, self.loop, is_whole=lambda: self.conn.their_state in WHOLE)
+        self.transport = cast(asyncio.Transport, self._ending)
         self._address = self.client[0] if self.client else ""
         self._head: asyncio.TimerHandle | None = None
         is_welcome = self.bounds.enter(self._address)
         self._await_head()
         if not is_welcome:
             transport.abort()
+        elif self.bounds.is_draining():
+            self.shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Answer a reading that could only wait, and hand everything else to uvicorn."""
+        if self._ending.is_ended:
+            return
         if self._is_between_requests():
             scheme = self.scheme or "http"
             if not self.conn.trailing_data[0] and (answer := self.bounds.early.answer(data, scheme)):
@@ -77,11 +94,21 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Send the answer, and wait for the next head."""
-        cast(JoinedWrites, self.transport).flush()
+        self._ending.flush()
         super().on_response_complete()
+        if self.bounds.is_draining():
+            super().shutdown()
         # The beginning of the next head may be here already.
         if self._is_between_requests() and self.conn.trailing_data[0]:
             self._await_head()
+
+    def shutdown(self) -> None:
+        """End the connection after the request under way, or after the first one where that may be about to come."""
+        cycle: Any = self.cycle
+        if cycle is None and not self._ending.is_closing():
+            self.loop.call_later(LAST_HEAD_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -139,38 +166,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-class JoinedWrites:
-    """A transport that keeps what is written until `flush`, which the event loop calls after the callback under way.
-
-    uvicorn writes head, body and end of an answer one by one, and each system call that sends wakes the client.
-    Everything else is the transport's own.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """Keep data for the next packet."""
-        if not data:
-            return
-        if not self._parts:
-            self._loop.call_soon(self.flush)
-        self._parts.append(data)
-
-    def flush(self) -> None:
-        """Send what was written."""
-        if self._parts:
-            data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._parts = []
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Send what was written, then close."""
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)

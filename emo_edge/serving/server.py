@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
+import select
 import socket
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,8 @@ from emo_edge.serving.routes.service import Service
 
 OTHER_FILES = 512
 """Descriptors of the engines, the bundle and the page."""
+ACCEPT_S = 1.0
+"""For the connections that wait when the server ends, against those who never cease to connect."""
 FIRST_INHERITED = 3
 """Descriptor of the first socket that systemd hands over."""
 
@@ -110,7 +115,7 @@ def make_server(
     app = make_app(service, entry, sources or {})
     config = uvicorn.Config(
         app,
-        http=bounded_protocol(limits, EarlyRefusal(entry, service.metrics)),
+        http=bounded_protocol(limits, EarlyRefusal(entry, service.metrics), lambda: service.is_draining),
         ws=LiveProtocol,
         ws_max_size=limits.message_bytes,
         ws_ping_interval=20.0,
@@ -149,10 +154,26 @@ class _Server(uvicorn.Server):
         self._started()
         notify_systemd("READY=1")
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await accept_waiting(sockets or [])
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.is_draining = True
         notify_systemd("STOPPING=1")
         super().handle_exit(sig, frame)
+
+
+async def accept_waiting(listening: Sequence[socket.socket]) -> None:
+    """Let the event loop accept the connections that wait, which the end of a listening socket resets unanswered."""
+    waiting = select.poll()
+    for one in listening:
+        waiting.register(one, select.POLLIN)
+    last, quiet = time.monotonic() + ACCEPT_S, 0
+    # asyncio makes a connection of what it has accepted two rounds later, and fails where the socket is closed by then.
+    while quiet < 3 and time.monotonic() < last:
+        quiet = 0 if waiting.poll(0) else quiet + 1
+        await asyncio.sleep(0)
 
 
 def notify_systemd(state: str) -> None:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -361,6 +362,67 @@ def test_a_signal_lets_every_request_end_that_is_under_way(small_bundle: Path, d
         assert command.end()[0] == 143
         answers = [answer.result() for answer in under_way]
     assert set(answers) <= {200, 503, None} and answers.count(200) > 1, answers
+
+
+def test_a_refusal_reaches_a_client_that_still_sends(server_url: str) -> None:
+    """A socket that is closed over what was not read resets the connection, and the answer is lost with it."""
+    address, body = urlsplit(server_url), bytes(1 << 20)
+    lines = ("Connection: close", f"Content-Length: {2 * len(body)}")
+    with socket.create_connection((address.hostname, address.port), PATIENCE_S) as connection:
+        connection.sendall(head("/nothing", *lines, method="POST"))
+        assert connection.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 404"
+        for _ in range(2):
+            time.sleep(0.1)
+            connection.sendall(body)
+        received = b""
+        while block := connection.recv(1 << 16):
+            received += block
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]
+
+
+def test_a_client_that_never_ceases_to_send_is_left(server_url: str) -> None:
+    address = urlsplit(server_url)
+    with socket.create_connection((address.hostname, address.port), PATIENCE_S) as connection:
+        connection.sendall(head("/nothing", "Connection: close", f"Content-Length: {1 << 40}", method="POST"))
+        started = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < started + PATIENCE_S:
+                connection.sendall(bytes(1 << 16))
+
+
+def test_a_client_that_just_connected_is_told_that_the_server_ends(small_bundle: Path, drawing: bytes) -> None:
+    with ServedCommand(small_bundle, "--device", "cpu") as command:
+        address = urlsplit(command.url)
+        asked, silent = (socket.create_connection((address.hostname, address.port), PATIENCE_S) for _ in range(2))
+        with asked, silent, ThreadPoolExecutor(1) as pool:
+            assert ask(f"{command.url}/healthz").status == 200
+            ending = pool.submit(command.end)
+            time.sleep(0.4)
+            lines = ("Content-Type: image/png", f"Content-Length: {len(drawing)}")
+            asked.sendall(head("/v1/readings", *lines, method="POST") + drawing)
+            assert asked.recv(12) == b"HTTP/1.1 503"
+            assert ending.result()[0] == 143
+            assert silent.recv(1) == b""
+
+
+def test_who_waits_for_a_connection_is_accepted_before_the_end() -> None:
+    accepted = []
+
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        writer.close()
+
+    async def end(listening: socket.socket) -> None:
+        listener = await asyncio.start_server(accept, sock=listening)
+        await server.accept_waiting([listening])
+        listener.close()
+        await asyncio.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listening, ExitStack() as clients:
+        for _ in range(150):
+            clients.enter_context(socket.create_connection(listening.getsockname(), PATIENCE_S))
+        asyncio.run(end(listening))
+        assert len(accepted) == 150
 
 
 def test_a_signal_ends_live_pages_with_a_code(small_bundle: Path) -> None:
