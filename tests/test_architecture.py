@@ -89,6 +89,7 @@ LAYERS = (
         "emo_edge.benchmarks.pulse",
         "emo_edge.benchmarks.serving",
         "emo_edge.benchmarks.studies",
+        "emo_edge.benchmarks.visual_tokens",
     ),
     (
         "emo_edge.benchmarks.hostile.checkpoints",

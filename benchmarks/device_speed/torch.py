@@ -18,6 +18,7 @@ from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.models.action_units.auformer import AuFormer, FoldedAuFormer
 from emo_edge.export.models.action_units.me_graphau import MeGraphAu
 from emo_edge.export.models.llama import PackedRow, branch_log_probs
+from emo_edge.export.models.token_selection import Selection
 from emo_edge.export.reference.face_network import AuNetwork
 from emo_edge.export.reference.frames import FrameFeatures, named_outputs, named_units, normalised_pixels
 from emo_edge.export.reference.layer_streaming import LAYERS
@@ -133,6 +134,8 @@ def _vision(model: Model, feed: Feed, tower: Any = None) -> dict[str, torch.Tens
 
 
 def _connector(model: Model, feed: Feed) -> dict[str, torch.Tensor]:
+    if not feed.keys().isdisjoint(Selection._fields):
+        raise DeviceError("PyTorch's connector is not timed with a budget of visual tokens: the checkpoint has none")
     moved = {name: torch.from_numpy(value).to(model.device) for name, value in feed.items()}
     features = moved.pop("features").to(model.dtype)
     return {"visual_tokens": model.connector(features, **moved)}

@@ -52,5 +52,5 @@ class FrozenFeatures:
 
 @torch.no_grad()
 def encode_rows(model: EmoLlamaForConditionalGeneration, arrays: Arrays, rows: NDArray[np.int64]) -> FrameFeatures:
-    """Run both networks on the crops of ``rows`` [R], without a gradient."""
-    return model.encode_crops(arrays["vision"][rows], arrays["face"][rows])
+    """Run the networks that there are on the crops of ``rows`` [R], without a gradient."""
+    return model.encode_crops(arrays["vision"][rows], None if model.face is None else arrays["face"][rows])

@@ -86,7 +86,7 @@ def _mtmd(plan: PeersConfig, tools: Tools) -> tuple[Any, ...]:
     gguf = _gguf(plan)
     projector = write_clip_projector(plan.work / "clip-random.gguf", gguf, ClipShape(layers=plan.clip_layers))
     question = contenders.mtmd_prompt(Bundle.open(plan.bundle))
-    return contenders.mtmd_answers, tools.mtmd, gguf, projector, _picture(), question, plan.threads
+    return contenders.mtmd_answers, tools.mtmd, gguf, projector, picture(), question, plan.threads
 
 
 def _language(plan: PeersConfig, tools: Tools) -> dict[str, Contender]:
@@ -174,7 +174,8 @@ def _stages(plan: PeersConfig, rows: list[Row], roofline: Roofline) -> dict[str,
     return {name: {"ms": facts["stages"][name], **floor} for name, floor in floors.items()}
 
 
-def _picture() -> Path:
+def picture() -> Path:
+    """Return the file of a packaged drawing."""
     source = packaged_samples(1)[0].source
     if not isinstance(source, Path):
         raise InputError("the packaged drawing is not a file")

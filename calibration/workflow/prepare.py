@@ -166,8 +166,10 @@ def prepared_run(
     Raises InputError for labels of another set, and for a gate on a figure that these samples cannot give.
     """
     model = EmoLlamaForConditionalGeneration.from_pretrained(checkpoint, stream=True)
+    if bundle.manifest.visual_tokens:
+        model.keep_tokens(bundle.manifest.visual_tokens.kept)
     labels, measured = model.config.label_sets[config.labels], drawn.split(config.collect)[1]
-    work = work_folder(checkpoint, drawn, config, threads)
+    work = work_folder(checkpoint, drawn, config, threads, model.config.connector.kept_tokens)
     known_labels = true_labels(measured, config.labels, labels)
     reference = reference_on(model, measured, labels, reports.of("reference"))
     answered = answered_prompts(model, measured[:ANSWERED], labels)
@@ -179,11 +181,17 @@ def prepared_run(
     return CalibrationRun(source, config, drawn, reference, answered, truth, work, threads, reports)
 
 
-def work_folder(checkpoint: Path, drawn: DrawnSamples, config: CalibrationConfig, threads: int | None) -> Path:
+def work_folder(
+    checkpoint: Path,
+    drawn: DrawnSamples,
+    config: CalibrationConfig,
+    threads: int | None,
+    kept_tokens: int | None = None,
+) -> Path:
     """Create the folder that a run of the same inputs goes on from."""
     weights = [sha256_of(path) for path in weight_sources(checkpoint)]
     # An engine's outputs differ in their last bits by threads and version.
-    inputs = [__version__, tool_versions(), threads, weights, drawn.digest, config.collect, config.labels]
+    inputs = [__version__, tool_versions(), threads, weights, drawn.digest, config.collect, config.labels, kept_tokens]
     name = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
     folder = cache_directory() / "calibration" / name
     folder.mkdir(parents=True, exist_ok=True)

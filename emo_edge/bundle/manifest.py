@@ -20,6 +20,7 @@ from emo_edge.bundle.sections import (
     OUTPUTS,
     PARTS,
     QUESTION_INPUT,
+    SELECTION,
     UNIT_INTENSITY,
     UNIT_PRESENCE,
     VALUES,
@@ -38,6 +39,7 @@ from emo_edge.bundle.sections import (
     Scoring,
     TensorContract,
     Variant,
+    VisualTokens,
 )
 from emo_edge.bundle.tasks.section import AffectiveTask
 from emo_edge.errors import BundleError
@@ -55,6 +57,7 @@ __all__ = [
     "OUTPUTS",
     "PARTS",
     "QUESTION_INPUT",
+    "SELECTION",
     "UNIT_INTENSITY",
     "UNIT_PRESENCE",
     "VALUES",
@@ -74,6 +77,7 @@ __all__ = [
     "Scoring",
     "TensorContract",
     "Variant",
+    "VisualTokens",
     "manifest_from_json",
     "schema",
 ]

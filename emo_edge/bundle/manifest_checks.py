@@ -12,6 +12,7 @@ from emo_edge.bundle.sections import (
     OUTPUTS,
     PARTS,
     QUESTION_INPUT,
+    SELECTION,
     UNIT_INTENSITY,
     UNIT_PRESENCE,
     VALUES,
@@ -82,7 +83,8 @@ def _language_checks(manifest: ManifestSections, frames: int, text: str) -> list
     if parts.language is None:
         if manifest.face_labels.expression:
             chain.pop("label_sets")
-        odd = [name for name, value in {**chain, **question}.items() if value is not None]
+        unused = {**chain, **question, "visual_tokens": manifest.visual_tokens}
+        odd = [name for name, value in unused.items() if value is not None]
         return [
             (not odd, f"without components.language there is no use for {', '.join(odd)}"),
             (
@@ -101,6 +103,7 @@ def _language_checks(manifest: ManifestSections, frames: int, text: str) -> list
         (frames == 1, "layout needs exactly one frames segment"),
         (not (parts.mmproj and parts.connector), "an mmproj holds its projector: components.connector has no use"),
         *_picture_checks(manifest),
+        *_budget_checks(manifest),
         ("{question}" in text, "layout lacks {question}"),
         *placeholder_checks("layout", text),
     ]
@@ -116,6 +119,27 @@ def _picture_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
         (not strange, f"layout has {', '.join(strange)}, which components.{own} does not give"),
         (len(pictures) == bool(manifest.components.mmproj), "layout needs one group of the mmproj's picture"),
     ]
+
+
+def _budget_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
+    """Require of a budget of visual tokens the graphs that keep it, and of such graphs the budget."""
+    vision, connector, budget = manifest.components.vision, manifest.components.connector, manifest.visual_tokens
+    if not isinstance(vision, GraphComponent) or connector is None:
+        return [(budget is None, "visual_tokens needs components.vision and components.connector, as graphs")]
+    given, read = ({one.name for one in side} & SELECTION for side in (vision.outputs, connector.inputs))
+    groups = [group for segment in manifest.layout if isinstance(segment, FramesSegment) for group in segment.groups]
+    counts = [group.count for group in groups if group.component == "connector"]
+    needed = SELECTION if budget else set()
+    return [
+        (given == needed, f"components.vision gives {_names(given)} to choose tokens by, not {_names(needed)}"),
+        (read == needed, f"components.connector reads {_names(read)} to choose tokens by, not {_names(needed)}"),
+        (budget is None or counts == [budget.kept], f"visual_tokens.kept is not the layout's {counts}"),
+        (budget is None or budget.kept <= budget.patches, "visual_tokens.kept is more than visual_tokens.patches"),
+    ]
+
+
+def _names(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _face_checks(manifest: ManifestSections, frames: list[FramesSegment]) -> list[tuple[bool, str]]:
@@ -192,7 +216,8 @@ def _reader(section: ActionUnits | None) -> str:
 def _task_checks(manifest: ManifestSections) -> list[tuple[bool, str]]:
     """Require of each task the part that answers it, and the version that knows tasks and action units."""
     tasks, has_language = manifest.tasks or {}, manifest.components.language is not None
-    newest = 1 if manifest.action_units is None and manifest.tasks is None else 2
+    is_first = manifest.action_units is None and manifest.tasks is None and manifest.visual_tokens is None
+    newest = 1 if is_first else 2
     checks = [(manifest.bundle_version == newest, f"bundle_version must be {newest} of what the manifest has")]
     for name, task in tasks.items():
         asks = task.status != "untrained" and name not in ("au", "heart-rate")

@@ -49,6 +49,8 @@ OUTPUTS = {
     "au": {UNIT_PRESENCE},
 }
 """Outputs of each graph that the pipeline reads; a face graph of nothing but tokens or labels has no attributes."""
+SELECTION = {"class_attention", "keys"}
+"""Further outputs of the vision graph where the connector chooses tokens: what it chooses them by."""
 FACE_TOKENS = "face_tokens"
 LABEL_LOGITS = "label_logits"
 """Output of a face graph that gives the labels itself, [N, labels], where there is no language model."""
@@ -213,6 +215,16 @@ class QuestionCache(Section):
     """At the prompt's end."""
 
 
+class VisualTokens(Section):
+    """A budget of visual tokens: what a frame's patches are reduced to before the language model reads them."""
+
+    kept: Annotated[int, Field(ge=2, lt=LARGEST_CONTEXT, strict=True)]
+    patches: Annotated[int, Field(ge=2, lt=LARGEST_CONTEXT, strict=True)]
+    """Tokens without a budget."""
+    evidence: Evidence = Field(default_factory=dict)
+    """Labels with the kept tokens against labels with all of them, full precision both."""
+
+
 class LabelFilter(Section):
     """Filter of a face's labels over time, fitted on clips whose labels are known."""
 
@@ -285,9 +297,9 @@ class Profile(GrowingSection):
 class ManifestSections(GrowingSection):
     """The keys of ``manifest.json``, before one is compared with another."""
 
-    newer: ClassVar[tuple[str, ...]] = ("live", "action_units", "tasks")
+    newer: ClassVar[tuple[str, ...]] = ("live", "action_units", "tasks", "visual_tokens")
     bundle_version: Literal[1, 2] = 1
-    """2 with ``action_units`` or ``tasks``, which programs of version 1 do not know."""
+    """2 with ``action_units``, ``tasks`` or ``visual_tokens``, which programs of version 1 do not know."""
     name: Line
     components: Components
     preprocessing: Preprocessing
@@ -308,6 +320,8 @@ class ManifestSections(GrowingSection):
     """None where no graph gives any."""
     tasks: dict[TaskName, AffectiveTask] | None = None
     """Affective tasks by name; None in bundles that have none, and in those of older programs."""
+    visual_tokens: VisualTokens | None = None
+    """None where the language model reads every token of the connector's kind."""
     engines: EngineSettings = EngineSettings()
     profiles: Annotated[dict[Name, Profile], Field(min_length=1, max_length=64)]
     default_profile: Name

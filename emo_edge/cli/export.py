@@ -12,12 +12,21 @@ from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
+from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import ALONE, model_type
 from emo_edge.inference.detectors import requested_files
 from emo_edge.storage.output_paths import require_output
 
 PICTURES, FACE_PICTURES = 210, 32
 """Compared by default. Labels need many; the outputs of a graph are compared value by value, on every picture."""
+
+
+def _budget(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    if not value.isascii() or not value.isdigit():
+        raise click.BadParameter(f"{value!r} is neither a number nor auto")
+    return int(value)
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -39,6 +48,13 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     show_default=True,
     callback=_names,
     help="GGUF types of the language model.",
+)
+@click.option(
+    "--visual-tokens",
+    metavar="N|auto",
+    callback=_budget,
+    help="Visual tokens that a model of LLaVA's kind reads a picture, instead of every patch; auto takes the fewest "
+    "that hold the gate of balanced.",
 )
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set to compare on.")
 @click.option(
@@ -82,6 +98,8 @@ def main(
     require_output(out)
     directory = named_checkpoint(checkpoint)
     alone = model_type(directory) in ALONE
+    if alone and variants["visual_tokens"] is not None:
+        raise InputError(f"{directory} has no language model: --visual-tokens has no use")
     count = limit or (FACE_PICTURES if alone else PICTURES)
     pictures = folder_samples(samples, count) if samples else packaged_samples(count)
     config, files = ExportConfig(**variants), requested_files(detector)

@@ -95,7 +95,7 @@ def described(manifest: Manifest) -> str:
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
     lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
-    lines += [*_units(manifest.action_units), *_live(manifest.live)]
+    lines += [*_budget(manifest), *_units(manifest.action_units), *_live(manifest.live)]
     lines += [f"value {one.name}: {one.low:g} to {one.high:g}" for one in manifest.face_labels.values]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
     lines += [f"task {name}: {_task(task)}" for name, task in (manifest.tasks or {}).items()]
@@ -175,6 +175,15 @@ def _prompt(manifest: Manifest) -> str:
     pictures = f"; {PICTURES[mmproj.pictures]}" if mmproj else ""
     sentence = "; age, gender and race in the prompt" if manifest.prompt.use_demographics else ""
     return f"tokens a frame: {groups}; context {language.context_size}{pictures}{sentence}"
+
+
+def _budget(manifest: Manifest) -> list[str]:
+    """Describe a budget of visual tokens, and what it costs."""
+    budget = manifest.visual_tokens
+    if budget is None:
+        return []
+    measured = _labels(budget.evidence) if budget.evidence else "as the checkpoint was trained"
+    return [f"visual tokens {budget.kept} instead of {budget.patches} a frame: {measured}"]
 
 
 def _distance(variant: Variant) -> str:

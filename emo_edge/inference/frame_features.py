@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_edge.bundle.face_crops import CropSettings, Preprocessing, crop_face
-from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, UNIT_INTENSITY, UNIT_PRESENCE
+from emo_edge.bundle.manifest import FACE_TOKENS, OUTPUTS, SELECTION, UNIT_INTENSITY, UNIT_PRESENCE
 from emo_edge.bundle.prompts import ValueRange
 from emo_edge.faces.detector import DetectedFace
 from emo_edge.inference.output_checks import require_sound
@@ -38,6 +38,8 @@ class VisualInput:
     """[F, k, E]; None where the face network gives none."""
     pictures: list[list[Chunk]] = field(default_factory=list)
     """The chunks of each frame, as libmtmd encodes it; empty with a vision net."""
+    selection: dict[str, Tensor] = field(default_factory=dict)
+    """Further outputs of the vision net, [F, ...] each, by which the connector chooses tokens; empty without any."""
 
     def __len__(self) -> int:
         return len(self.pictures) if self.features is None else len(self.features)
@@ -46,14 +48,15 @@ class VisualInput:
         """Return one of the frames."""
         rows = slice(row, row + 1)
         features, face_tokens = (None if array is None else array[rows] for array in (self.features, self.face_tokens))
-        return VisualInput(features, face_tokens, self.pictures[rows])
+        return VisualInput(features, face_tokens, self.pictures[rows], _rows(self.selection, rows))
 
     def repeated(self, times: int) -> VisualInput:
         """Return the same frames ``times`` times."""
         features, face_tokens = (
             None if array is None else np.concatenate([array] * times) for array in (self.features, self.face_tokens)
         )
-        return VisualInput(features, face_tokens, self.pictures * times)
+        selection = {name: np.concatenate([array] * times) for name, array in self.selection.items()}
+        return VisualInput(features, face_tokens, self.pictures * times, selection)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class FrameFeatures:
     """See `VisualInput`."""
     au_outputs: dict[str, Tensor] = field(default_factory=dict)
     """Outputs of a network of action units of its own, [F, U] each; empty without one."""
+    selection: dict[str, Tensor] = field(default_factory=dict)
+    """See `VisualInput`."""
 
     @property
     def unit_outputs(self) -> dict[str, Tensor]:
@@ -89,7 +94,8 @@ class FrameFeatures:
             raise ValueError("the vision net did not run")
         face_tokens = self.face_outputs.get(FACE_TOKENS)
         features = None if self.features is None else self.features[rows]
-        return VisualInput(features, None if face_tokens is None else face_tokens[rows], self.pictures[rows])
+        tokens = None if face_tokens is None else face_tokens[rows]
+        return VisualInput(features, tokens, self.pictures[rows], _rows(self.selection, rows))
 
 
 def run_networks(
@@ -121,20 +127,22 @@ def run_networks(
         vision_crops, face_crops, au_crops = (
             crops(settings) for settings in (preprocessing.vision, preprocessing.face, preprocessing.au)
         )
-    features, pictures = None, []
+    features, pictures, selection = None, [], dict[str, Tensor]()
     if engines.chain:
         with watch("vision"):
             if isinstance(engines.chain, PictureChain):
                 pictures = [engines.chain.pictures.encode(crop.pixels) for crop in vision_crops]
             else:
-                features = _run("vision", engines.chain.vision, vision_crops, engines.device)["features"]
+                outputs = _run("vision", engines.chain.vision, vision_crops, engines.device)
+                features = outputs["features"]
+                selection = {name: outputs[name] for name in outputs.keys() & SELECTION}
     with watch("face"):
         face_outputs = run_face_network(engines, face_crops, values)
     au_outputs = {}
     if engines.au:
         with watch("au"):
             au_outputs = run_unit_network(engines, au_crops)
-    return FrameFeatures(faces, face_crops, features, face_outputs, pictures, au_outputs)
+    return FrameFeatures(faces, face_crops, features, face_outputs, pictures, au_outputs, selection)
 
 
 def run_face_network(engines: Engines, crops: Sequence[Crop], values: Sequence[ValueRange] = ()) -> dict[str, Tensor]:
@@ -168,6 +176,10 @@ def grey_input(engines: Engines, preprocessing: Preprocessing, watch: Stopwatch)
     side = preprocessing.vision.size if preprocessing.vision else 0
     grey, whole = np.full((side, side, 3), 127, np.uint8), DetectedFace((0.0, 0.0, side, side), None)
     return run_networks(engines, preprocessing, [grey], [whole], watch).visual_input(slice(0, 1))
+
+
+def _rows(arrays: dict[str, Tensor], rows: slice) -> dict[str, Tensor]:
+    return {name: array[rows] for name, array in arrays.items()}
 
 
 def _run(

@@ -253,7 +253,7 @@ class LabelScorer:
     def _connector_feed(self, visual: VisualInput, question: str) -> dict[str, Tensor]:
         if visual.features is None:
             raise ValueError("the vision net did not run")
-        feed: dict[str, Tensor] = {"features": visual.features}
+        feed: dict[str, Tensor] = {"features": visual.features, **visual.selection}
         if self.questions:
             ids = np.array([self.questions.encode(question)] * len(visual), np.int64)
             feed |= {QUESTION_INPUT: ids, "question_mask": np.ones_like(ids)}

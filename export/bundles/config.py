@@ -11,6 +11,7 @@ from pathlib import Path
 from emo_edge import __version__
 from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
+from emo_edge.export.bundles.visual_tokens import budget_problems
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.file_types import available_file_types
 from emo_edge.export.onnx.export import PRECISIONS
@@ -31,6 +32,8 @@ class ExportConfig:
     face: tuple[str, ...] = ("fp32", "fp16")
     language: tuple[str, ...] = ("f16", "q8_0", "q4_k_m")
     labels: str = "rafdb7"
+    visual_tokens: int | str | None = None
+    """Tokens that a frame's patches are reduced to; ``auto`` chooses them, None keeps every patch."""
 
     def graphs(self, config: EmoLlamaConfig) -> dict[str, tuple[str, ...]]:
         """Precisions of each graph component that the checkpoint has."""
@@ -44,6 +47,7 @@ class ExportConfig:
             *choice_problems("face", self.face, PRECISIONS),
             *choice_problems("language", self.language, available_file_types(config.language)),
             *choice_problems("labels", [self.labels], list(config.label_sets)),
+            *budget_problems(self.visual_tokens, config),
         ]
         if problems:
             raise InputError("\n".join(problems))

@@ -23,6 +23,7 @@ from emo_edge.export.bundles.manifest import Contracts, bundle_manifest
 from emo_edge.export.bundles.profiles import language_profiles
 from emo_edge.export.bundles.run import LABEL_EVIDENCE, ExportRun, GraphBaseline, since
 from emo_edge.export.bundles.size_estimate import export_bytes
+from emo_edge.export.bundles.visual_tokens import own_budget, with_budget
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.trials import label_scores
@@ -95,6 +96,10 @@ class _Export:
         self.run, self.plan, self.directory, self.writer = run, plan, run.directory, run.writer
         self.model = EmoLlamaForConditionalGeneration.from_pretrained(run.directory, stream=True)
         self.config = self.model.config
+        self.visual_tokens = own_budget(self.config)
+        if plan.visual_tokens is not None:
+            self.visual_tokens = with_budget(self.model, plan.visual_tokens, run.samples, plan.labels, run.reports)
+            self.config = self.model.config
         started = time.perf_counter()
         labels = self.config.label_sets[plan.labels]
         self.reference = reference_on(self.model, run.samples, labels, run.reports.of("reference"))
@@ -196,7 +201,9 @@ class _Export:
 
         def describe(profiles: Mapping[str, Profile]) -> Manifest:
             name = self.directory.name
-            return bundle_manifest(self.config, self.contracts, self.run.variants, entry, profiles, name, origin)
+            return bundle_manifest(
+                self.config, self.contracts, self.run.variants, entry, profiles, name, origin, self.visual_tokens
+            )
 
         draft = describe(language_profiles(self.run.variants))
         # Written, or verified, by this process: `finish` verifies it again.

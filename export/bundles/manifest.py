@@ -21,6 +21,7 @@ from emo_edge.bundle.manifest import (
     Scoring,
     TensorContract,
     Variant,
+    VisualTokens,
 )
 from emo_edge.bundle.prompts import (
     IMAGE_MARK,
@@ -61,6 +62,7 @@ def bundle_manifest(
     profiles: Mapping[str, Profile],
     name: str,
     origin: Mapping[str, str],
+    visual_tokens: VisualTokens | None = None,
 ) -> Manifest:
     """Join the exported variants with the settings of the config.
 
@@ -72,6 +74,7 @@ def bundle_manifest(
         profiles: by name.
         name: of the model, unless its config has one.
         origin: more of the bundle's provenance.
+        visual_tokens: the budget, of a config that keeps one.
     """
     component = {
         part: GraphComponent(inputs=_contracts(inputs), outputs=_contracts(outputs), variants=dict(variants[part]))
@@ -84,7 +87,7 @@ def bundle_manifest(
     )
     units = action_units(config)
     return Manifest(
-        bundle_version=version_with(units, config.tasks),
+        bundle_version=version_with(units, config.tasks, visual_tokens),
         name=config.provenance.get("name", name),
         components=Components(
             vision=component["vision"],
@@ -102,6 +105,7 @@ def bundle_manifest(
         live=config.live,
         action_units=units,
         tasks=config.tasks,
+        visual_tokens=visual_tokens,
         profiles=dict(profiles),
         default_profile=_default(profiles),
         provenance=_provenance(config.provenance, origin),
@@ -122,9 +126,13 @@ def action_units(config: EmoLlamaConfig | FaceXFormerConfig | AuNetworkConfig) -
     )
 
 
-def version_with(units: ActionUnits | None, tasks: Mapping[str, AffectiveTask] | None = None) -> Literal[1, 2]:
+def version_with(
+    units: ActionUnits | None,
+    tasks: Mapping[str, AffectiveTask] | None = None,
+    visual_tokens: VisualTokens | None = None,
+) -> Literal[1, 2]:
     """Return the version of a manifest with these sections: the oldest that knows them."""
-    return 1 if units is None and tasks is None else 2
+    return 1 if units is None and tasks is None and visual_tokens is None else 2
 
 
 def graph_component(contracts: Contracts, variants: Mapping[str, Variant]) -> GraphComponent:

@@ -237,6 +237,12 @@ class EmoLlamaConfig(CheckpointConfig):
             require((fits, f"connector.projector_type {LDP_V2} needs a grid of patches that {V2_GRID} divides"))
         if vision and connector.qformer:
             require((vision.class_tokens == 1, "connector.qformer needs a tower with a class token"))
+        if vision and connector.kept_tokens:
+            room = connector.kept_tokens <= vision.grid**2
+            require(
+                (vision.class_tokens == 1, "connector.kept_tokens needs a tower with a class token"),
+                (room, f"connector.kept_tokens {connector.kept_tokens} are more than the {vision.grid**2} patches"),
+            )
         if vision and grid:
             name, side = connector.compress_type, vision.grid
             require((side % grid == 0, f"connector.compress_type {name!r} does not divide the {side}x{side} patch map"))
@@ -294,6 +300,15 @@ class EmoLlamaConfig(CheckpointConfig):
         )
         return label_sets
 
+    def with_kept_tokens(self, count: int | None) -> Self:
+        """Return the same with another number of visual tokens that a frame's patches are reduced to.
+
+        Raises CheckpointError where this checkpoint's tokens are not those of patches, or not so many.
+        """
+        values = self.model_dump(mode="json")
+        values["connector"]["kept_tokens"] = count
+        return self.from_dict(values)
+
     @property
     def layers(self) -> int:
         """Layers of all stacks; each has weights of its own."""
@@ -316,6 +331,8 @@ class EmoLlamaConfig(CheckpointConfig):
         """Those of the connector: context, unless it reads no question, and content; or the Q-Former's queries."""
         if self.connector.query_tokens and self.connector.qformer:
             return self.connector.qformer.num_queries
+        if self.connector.kept_tokens:
+            return self.connector.kept_tokens
         grid = self.connector.pool_grid or self.vision.grid
         if self.connector.halves:
             grid = V2_GRID if self.connector.projector_type == LDP_V2 else (grid + 1) // 2

@@ -7,7 +7,7 @@ LLaMA-VID-7B at 224 px (EVA ViT-g/14, 12-layer Q-Former, Vicuna-7B v1.5) and Fac
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,7 @@ from emo_edge.export.configs.bounds import (
     Window,
 )
 from emo_edge.media.crops import Resample
-from emo_edge.utils.settings import Finite, Mean, Rgb, Section, TokenId, require
+from emo_edge.utils.settings import Finite, GrowingSection, Mean, Rgb, Section, TokenId, require
 
 
 class VisionConfig(Section):
@@ -108,10 +108,14 @@ LDP, LDP_V2 = "ldpnet", "ldpnetv2"
 """MobileVLM's names of its projectors (``mm_projector_type``)."""
 V2_GRID = 12
 """Side of the second's map of tokens."""
+FEWEST_KEPT = 2
+"""Tokens of a picture that can be kept: the class token and a patch."""
 
 
-class ConnectorConfig(Section):
+class ConnectorConfig(GrowingSection):
     """Visual tokens a frame: LLaMA-VID's one context token and its compressed content tokens, or LLaVA's patches."""
+
+    newer: ClassVar[tuple[str, ...]] = ("kept_tokens",)
 
     compress_type: str = "mean"
     """``none`` (every patch), ``mean`` (one token) or ``grid:N`` (N x N average-pooled tokens, N > 1)."""
@@ -121,6 +125,11 @@ class ConnectorConfig(Section):
     """Makes the context token; None leaves it out, and no token depends on the question."""
     query_tokens: bool = False
     """True where the tokens are the Q-Former's queries, projected (InstructBLIP), and no patch is one."""
+    kept_tokens: Tokens | None = None
+    """Tokens that a frame's patches are reduced to, the class token among them; None keeps every patch.
+
+    See `emo_edge.export.models.token_selection`.
+    """
 
     @property
     def pool_grid(self) -> int | None:
@@ -159,6 +168,10 @@ class ConnectorConfig(Section):
             ),
             (not self.query_tokens or self.qformer is not None, "connector.query_tokens needs connector.qformer"),
             (plain or not self.halves, "connector.projector_type ldpnet needs compress_type none and no qformer"),
+            (
+                self.kept_tokens is None or (plain and not self.halves and self.kept_tokens >= FEWEST_KEPT),
+                f"connector.kept_tokens needs compress_type none, no qformer, no ldpnet, and {FEWEST_KEPT} or more",
+            ),
         )
         return self
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from emo_edge.export.configs.networks import VisionConfig
 from emo_edge.export.models.init import init_weights, learned
+from emo_edge.export.models.token_selection import Selection, selection
 
 
 class Embeddings(nn.Module):
@@ -36,6 +39,10 @@ class Attention(nn.Module):
         self.num_heads = config.num_heads
         self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def selection(self, x: Tensor) -> Selection:
+        """Return what tokens of [N, T, D] are chosen by, as `forward` attends."""
+        return selection(self.q_proj(x[:, :1]), self.k_proj(x), self.num_heads)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within [N, T, D]."""
@@ -102,6 +109,17 @@ class ClipVit(nn.Module):
 
         """
         x: Tensor = self.pre_layrnorm(self.embeddings(pixels))
-        for layer in self.encoder.get_submodule("layers").children():
+        for layer in self._layers:
             x = layer(x)
         return x
+
+    def with_selection(self, pixels: Tensor) -> tuple[Tensor, Selection]:
+        """Return the features as `forward` does, and what tokens are chosen by in the last layer."""
+        x, (*first, last) = self.pre_layrnorm(self.embeddings(pixels)), self._layers
+        for layer in first:
+            x = layer(x)
+        return last(x), last.self_attn.selection(last.layer_norm1(x))
+
+    @property
+    def _layers(self) -> list[Any]:
+        return list(self.encoder.get_submodule("layers").children())

@@ -9,6 +9,7 @@ from emo_edge.export.configs.networks import ConnectorConfig, QFormerConfig, Vis
 from emo_edge.export.models.init import init_weights, learned
 from emo_edge.export.models.ldp import build_ldp
 from emo_edge.export.models.qformer import QFormer
+from emo_edge.export.models.token_selection import Selection, select_tokens
 
 
 def build_projector(config: ConnectorConfig, input_size: int, output_size: int) -> nn.Module:
@@ -87,6 +88,7 @@ class ContentConnector(nn.Module):
     def __init__(self, config: ConnectorConfig, vision: VisionConfig, language_hidden_size: int) -> None:
         super().__init__()
         self.grid, self.pool_grid, self.first = vision.grid, config.pool_grid, vision.class_tokens
+        self.kept_tokens = config.kept_tokens
         if config.halves:
             kind, width = config.projector_type, vision.hidden_size
             self.mm_projector: nn.Module = build_ldp(kind, vision.grid, width, language_hidden_size)
@@ -94,12 +96,18 @@ class ContentConnector(nn.Module):
             self.mm_projector = build_projector(config, vision.hidden_size, language_hidden_size)
         init_weights(self)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, class_attention: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
         """Return the visual tokens [N, n, E] of each frame from features [N, 1 + grid*grid, D], as `Connector` does.
 
-        A tower without a class token gives [N, grid*grid, D].
+        A tower without a class token gives [N, grid*grid, D]. Where tokens are chosen, ``class_attention`` and ``keys``
+        are a `Selection`'s, and n is the number that is kept.
         """
-        tokens = pooled_patches(features, self.grid, self.pool_grid, self.first)
+        if self.kept_tokens is None:
+            tokens = pooled_patches(features, self.grid, self.pool_grid, self.first)
+        elif class_attention is None or keys is None:
+            raise ValueError("tokens are chosen by the class token's attention and the keys: give them")
+        else:
+            tokens = select_tokens(features, Selection(class_attention, keys), self.kept_tokens)
         return self.mm_projector(tokens)  # type: ignore[no-any-return]
 
 

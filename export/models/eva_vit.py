@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emo_edge.export.configs.networks import VisionConfig
 from emo_edge.export.models.init import init_weights, learned
+from emo_edge.export.models.token_selection import Selection, selection
 
 
 class PatchEmbed(nn.Module):
@@ -34,6 +37,11 @@ class Attention(nn.Module):
         self.q_bias = nn.Parameter(torch.zeros(width))
         self.v_bias = nn.Parameter(torch.zeros(width))
         self.proj = nn.Linear(width, width)
+
+    def selection(self, x: Tensor) -> Selection:
+        """Return what tokens of [N, T, D] are chosen by, as `forward` attends."""
+        query, key, _ = self.qkv.weight.chunk(3)
+        return selection(F.linear(x[:, :1], query, self.q_bias), F.linear(x, key), self.num_heads)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within [N, T, D]."""
@@ -94,9 +102,20 @@ class EvaVit(nn.Module):
             [N, 1 + grid*grid, D], patches row-major.
 
         """
-        patches = self.patch_embed(pixels)
-        cls = self.cls_token.to(patches.dtype).expand(patches.shape[0], -1, -1)
-        x = torch.cat([cls, patches], dim=1) + self.pos_embed
+        x = self._embedded(pixels)
         for block in self.blocks:
             x = block(x)
         return x
+
+    def with_selection(self, pixels: Tensor) -> tuple[Tensor, Selection]:
+        """Return the features as `forward` does, and what tokens are chosen by in the last block."""
+        *first, last = self.blocks.children()
+        x, final = self._embedded(pixels), cast(Block, last)
+        for block in first:
+            x = block(x)
+        return final(x), final.attn.selection(final.norm1(x))
+
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        patches = self.patch_embed(pixels)
+        cls = self.cls_token.to(patches.dtype).expand(patches.shape[0], -1, -1)
+        return torch.cat([cls, patches], dim=1) + self.pos_embed

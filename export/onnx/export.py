@@ -23,9 +23,12 @@ from emo_edge.export.configs.action_units import MeGraphAuConfig, UnitsConfig
 from emo_edge.export.configs.networks import FaceConfig, VisionConfig
 from emo_edge.export.models.action_units.auformer import AuFormer, FoldedAuFormer
 from emo_edge.export.models.action_units.sacl import Sacl, UnitOutputs
+from emo_edge.export.models.clip_vit import ClipVit
+from emo_edge.export.models.eva_vit import EvaVit
 from emo_edge.export.models.face_info_mining import FaceInfoMining
 from emo_edge.export.models.facexformer import HEADS, FaceXFormer
 from emo_edge.export.models.siglip_vit import SiglipVit
+from emo_edge.export.models.token_selection import Selection
 from emo_edge.export.onnx.attention import TRANSLATIONS
 from emo_edge.export.onnx.float16 import float16_from_full
 from emo_edge.export.onnx.graph_file import Graph, Weight, declared
@@ -146,6 +149,18 @@ class _Normalised(nn.Module):
         return ((image.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
 
 
+class _ChoosingTower(nn.Module):
+    """A tower with what tokens are chosen by as further outputs."""
+
+    def __init__(self, tower: EvaVit | ClipVit) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        features, selection = self.tower.with_selection(pixels)
+        return features, *selection
+
+
 class _FaceGraph(nn.Module):
     """Every head but the masks, then the face tokens, then the action units."""
 
@@ -179,8 +194,10 @@ _Part = tuple[nn.Module, tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 
 def _vision(model: EmoLlamaForConditionalGeneration) -> _Part:
     config = model.config.vision
-    module = nn.Sequential(_Normalised(config), model.vision)
-    return module, (_image(config.image_size),), (_features(config),)
+    tower: nn.Module = model.vision
+    if _chooses(model) and not isinstance(model.vision, SiglipVit):
+        tower = _ChoosingTower(model.vision)
+    return nn.Sequential(_Normalised(config), tower), (_image(config.image_size),), _vision_outputs(model)
 
 
 def _connector(model: EmoLlamaForConditionalGeneration) -> _Part:
@@ -188,7 +205,7 @@ def _connector(model: EmoLlamaForConditionalGeneration) -> _Part:
     names = ("question_ids", "question_mask") if config.connector.qformer else ()
     question = [TensorSpec(name, "int64", ("N", "L")) for name in names]
     tokens = _float("visual_tokens", config.visual_tokens_per_frame, config.language.hidden_size)
-    return model.connector, (_features(config.vision), *question), (tokens,)
+    return model.connector, (*_vision_outputs(model), *question), (tokens,)
 
 
 def _face(model: EmoLlamaForConditionalGeneration) -> _Part:
@@ -218,6 +235,19 @@ COMPONENTS = tuple(_PARTS)
 
 def _image(size: int) -> TensorSpec:
     return TensorSpec("image", "uint8", ("N", size, size, 3))
+
+
+def _vision_outputs(model: EmoLlamaForConditionalGeneration) -> tuple[TensorSpec, ...]:
+    config = model.config.vision
+    if not _chooses(model):
+        return (_features(config),)
+    width = config.hidden_size // config.num_heads
+    shapes = {"class_attention": (config.grid**2,), "keys": (config.grid**2, width)}
+    return _features(config), *(_float(name, *shapes[name]) for name in Selection._fields)
+
+
+def _chooses(model: EmoLlamaForConditionalGeneration) -> bool:
+    return model.config.connector.kept_tokens is not None
 
 
 def _features(config: VisionConfig) -> TensorSpec:

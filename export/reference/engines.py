@@ -23,7 +23,8 @@ def reference_engines(model: EmoLlamaForConditionalGeneration, manifest: Manifes
         raise InputError(f"the reference runs in float32 on the CPU, not {model.dtype} on {model.device}")
 
     def vision(feed: Tensors) -> Tensors:
-        return {"features": model.vision_features(feed["image"].numpy())}
+        features, selection = model.vision_outputs(feed["image"].numpy())
+        return {"features": features, **(selection._asdict() if selection else {})}
 
     def connector(feed: Tensors) -> Tensors:
         return {"visual_tokens": model.connector(**feed)}

@@ -14,6 +14,7 @@ from emo_edge.bundle.manifest import UNIT_INTENSITY, UNIT_PRESENCE
 from emo_edge.errors import InputError
 from emo_edge.export.models.action_units.sacl import UnitOutputs
 from emo_edge.export.models.facexformer import FaceOutputs
+from emo_edge.export.models.token_selection import Selection
 from emo_edge.media.crops import Box, Image, checked_frame
 
 FACE_OUTPUTS = ("landmarks", "pose", "attributes", "visibility", "age", "gender", "race")
@@ -43,6 +44,8 @@ class FrameFeatures:
     """Raw numbers of a landmark network [F, outputs]; None without one."""
     units: UnitOutputs | None = None
     """Action units of F frames; None where the checkpoint gives none."""
+    selection: Selection | None = None
+    """Tensors that visual tokens are chosen by, [F, ...] each; None where all are kept."""
 
     def __len__(self) -> int:
         return len(self.vision)
@@ -50,13 +53,17 @@ class FrameFeatures:
     def frames(self, part: slice) -> FrameFeatures:
         """Return the features of some of the frames."""
         landmarks = None if self.landmarks is None else self.landmarks[part]
+        selection = None if self.selection is None else Selection(*(field[part] for field in self.selection))
         if self.face is None:
-            return FrameFeatures(self.vision[part], None, landmarks)
+            return FrameFeatures(self.vision[part], None, landmarks, selection=selection)
         cut = [None if field is None else field[part] for field in self.face]
         units = None if self.units is None else [None if field is None else field[part] for field in self.units]
-        return FrameFeatures(
-            self.vision[part], FaceOutputs._make(cut), landmarks, None if units is None else UnitOutputs._make(units)
-        )
+        given = None if units is None else UnitOutputs._make(units)
+        return FrameFeatures(self.vision[part], FaceOutputs._make(cut), landmarks, given, selection)
+
+    def vision_outputs(self) -> dict[str, Tensor]:
+        """Return what the vision graph gives, by its names."""
+        return {"features": self.vision, **(self.selection._asdict() if self.selection else {})}
 
     def graph_outputs(self) -> dict[str, Tensor]:
         """Return what the face graph gives, by its names, the face tokens aside; nothing without a face network."""

@@ -20,6 +20,7 @@ from emo_edge.bundle.prompts import Prompt, build_prompt, demographic_sentence
 from emo_edge.bundle.question_tokenizer import QuestionTokenizer
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+from emo_edge.export.models.connector import ContentConnector
 from emo_edge.export.models.llama import PackedRow, branch_log_probs, generate_tokens, rebuild_rotary
 from emo_edge.export.models.siglip_vit import SiglipVit
 from emo_edge.export.reference.frames import Boxes, Clip, FrameFeatures, Frames, as_clip
@@ -102,6 +103,15 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
         if config.landmark:
             model.load_landmark_network(Path(directory, LANDMARKS_NAME))
         return model.eval()
+
+    def keep_tokens(self, count: int | None) -> None:
+        """Reduce a frame's patches to ``count`` visual tokens from here on; None keeps every patch.
+
+        Raises CheckpointError where this checkpoint's tokens are not those of patches, or not so many.
+        """
+        self.config = self.config.with_kept_tokens(count)
+        if isinstance(self.connector, ContentConnector):
+            self.connector.kept_tokens = count
 
     def load_tokenizers(self, directory: str | Path) -> None:
         """Read the tokenizers; they must fit the config's vocabulary sizes."""
@@ -193,7 +203,8 @@ class EmoLlamaForConditionalGeneration(EmoLlamaNetworks):
             raise InputError(f"ablate knows {', '.join(BRANCHES)}, not {', '.join(sorted(unknown))}")
         parts = []
         if "vision" not in ablate:
-            parts.append(self.connector(features.vision, **self.question_inputs(questions)))
+            chosen_by = features.selection._asdict() if features.selection else {}
+            parts.append(self.connector(features.vision, **chosen_by, **self.question_inputs(questions)))
         face_tokens = None if "face" in ablate else self.face_tokens(features)
         if face_tokens is not None:
             parts.append(face_tokens)

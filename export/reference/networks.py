@@ -21,6 +21,7 @@ from emo_edge.export.models.facexformer import FaceOutputs, FaceXFormer
 from emo_edge.export.models.landmark_token import LandmarkToken
 from emo_edge.export.models.llama import build_llama
 from emo_edge.export.models.siglip_vit import SiglipVit
+from emo_edge.export.models.token_selection import Selection
 from emo_edge.export.reference.crop_settings import face_crop_settings, vision_crop_settings
 from emo_edge.export.reference.frames import Clip, FrameFeatures, normalised_pixels
 from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
@@ -88,13 +89,19 @@ class EmoLlamaNetworks(nn.Module):
             landmarks = torch.from_numpy(self.landmark_network.run(face)).to(self.device, self.dtype)
         elif face is not None:
             outputs, units = self.face_and_units(face)
-        return FrameFeatures(self.vision_features(vision), outputs, landmarks, units)
+        features, selection = self.vision_outputs(vision)
+        return FrameFeatures(features, outputs, landmarks, units, selection)
 
     def vision_features(self, crops: NDArray[np.uint8]) -> Tensor:
         """Run the vision tower on uint8 crops [F, H, W, 3]: features [F, T, D]."""
-        settings = self.config.vision
-        features: Tensor = self.vision(self._normalised(crops, settings.image_mean, settings.image_std))
+        features: Tensor = self.vision(self._vision_pixels(crops))
         return features
+
+    def vision_outputs(self, crops: NDArray[np.uint8]) -> tuple[Tensor, Selection | None]:
+        """Run the vision tower as `vision_features` does; what tokens are chosen by is None where all are kept."""
+        if self.config.connector.kept_tokens is None or isinstance(self.vision, SiglipVit):
+            return self.vision_features(crops), None
+        return self.vision.with_selection(self._vision_pixels(crops))
 
     def face_outputs(self, crops: NDArray[np.uint8], *, with_segmentation: bool = True) -> FaceOutputs:
         """Run the face network on uint8 crops [F, h, w, 3]; raise InputError if the checkpoint has none."""
@@ -129,6 +136,10 @@ class EmoLlamaNetworks(nn.Module):
         elif self.face_info is not None and features.face is not None:
             tokens = self.face_info(features.face.face_map, features.face.landmarks)
         return tokens
+
+    def _vision_pixels(self, crops: NDArray[np.uint8]) -> Tensor:
+        settings = self.config.vision
+        return self._normalised(crops, settings.image_mean, settings.image_std)
 
     def _normalised(self, images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
         return normalised_pixels(torch.tensor(images, device=self.device), mean, std).to(self.dtype)

@@ -28,11 +28,12 @@ class Reference:
 
     labels: tuple[str, ...]
     vision_inputs: NDArray[np.uint8]
-    features: NDArray[np.float32]
+    vision: dict[str, NDArray[np.float32]]
+    """Outputs of the vision tower: the features, and what tokens are chosen by, where they are."""
     face_inputs: NDArray[np.uint8] | None
     face: dict[str, NDArray[np.float32]]
     question: dict[str, NDArray[np.int64]]
-    """Inputs of the connector besides the features, [N, L] each: one question for all, or nothing."""
+    """Inputs of the connector besides the tower's outputs, [N, L] each: one question for all, or nothing."""
     visual_tokens: NDArray[np.float32]
     prompts: list[NDArray[np.float32]]
     """Embedded prompts [P, E]."""
@@ -48,7 +49,7 @@ class Reference:
         return replace(
             self,
             vision_inputs=self.vision_inputs[:count],
-            features=self.features[:count],
+            vision={name: value[:count] for name, value in self.vision.items()},
             face_inputs=None if self.face_inputs is None else self.face_inputs[:count],
             face={name: value[:count] for name, value in self.face.items()},
             question={name: value[:count] for name, value in self.question.items()},
@@ -61,10 +62,10 @@ class Reference:
     def of(self, component: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the outputs and the inputs of one graph component, by the graph's names."""
         if component == "vision":
-            return {"features": self.features}, {"image": self.vision_inputs}
+            return dict(self.vision), {"image": self.vision_inputs}
         if component == "face" and self.face_inputs is not None:
             return dict(self.face), {"image": self.face_inputs}
-        return {"visual_tokens": self.visual_tokens}, {"features": self.features, **self.question}
+        return {"visual_tokens": self.visual_tokens}, {**self.vision, **self.question}
 
 
 @torch.inference_mode()
@@ -96,7 +97,7 @@ def reference_on(
     return Reference(
         labels=tuple(labels),
         vision_inputs=vision,
-        features=joined.pop("features"),
+        vision={name: joined.pop(name) for name in features.vision_outputs()},
         face_inputs=face,
         visual_tokens=joined.pop("visual_tokens"),
         face=joined,
@@ -130,7 +131,7 @@ def probabilities_with(
     elif component == "connector":
         tokens, offset = outputs["visual_tokens"], 0
     else:
-        tokens, offset = _connected(model, outputs["features"], reference.question), 0
+        tokens, offset = _connected(model, outputs, reference.question), 0
     rows = zip(reference.prompts, reference.frames_at, tokens, strict=True)
     swapped = (_swapped(prompt, start + offset, own) for prompt, start, own in rows)
     return _probabilities(model, swapped, reference.branches)
@@ -143,21 +144,23 @@ def _swapped(prompt: NDArray[np.float32], start: int, tokens: NDArray[np.float32
 
 
 def _connected(
-    model: EmoLlamaForConditionalGeneration, features: Tensor, question: Mapping[str, NDArray[np.int64]]
+    model: EmoLlamaForConditionalGeneration,
+    vision: Mapping[str, Tensor],
+    question: Mapping[str, NDArray[np.int64]],
 ) -> NDArray[np.float32]:
     parts = []
-    for start in range(0, len(features), BATCH):
+    for start in range(0, len(vision["features"]), BATCH):
         rows = slice(start, start + BATCH)
         inputs = {name: torch.from_numpy(ids[rows]).to(model.device) for name, ids in question.items()}
-        batch = torch.from_numpy(features[rows]).to(model.device, model.dtype)
-        parts.append(_array(model.connector(batch, **inputs)))
+        batch = {name: torch.from_numpy(value[rows]).to(model.device, model.dtype) for name, value in vision.items()}
+        parts.append(_array(model.connector(**batch, **inputs)))
     return np.concatenate(parts)
 
 
 def _outputs(
     model: EmoLlamaForConditionalGeneration, features: FrameFeatures, question: str
 ) -> dict[str, NDArray[np.float32]]:
-    outputs = {"features": features.vision}
+    outputs = features.vision_outputs()
     outputs["visual_tokens"] = model.visual_tokens(features, [question] * len(features), ablate=("face",))
     outputs |= features.graph_outputs()
     face_tokens = model.face_tokens(features)

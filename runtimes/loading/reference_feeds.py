@@ -9,7 +9,7 @@ import numpy as np
 from emo_edge.assets.packaged import Sample, packaged_samples
 from emo_edge.bundle.face_crops import CropSettings, crop_face
 from emo_edge.bundle.label_sets import ask_for_labels
-from emo_edge.bundle.manifest import QUESTION_INPUT, GraphComponent
+from emo_edge.bundle.manifest import QUESTION_INPUT, SELECTION, GraphComponent
 from emo_edge.bundle.question_tokenizer import open_questions
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import BundleError
@@ -83,7 +83,9 @@ class ReferenceFeeds:
         known = [variant for part, variant in self._expected if part == "vision"]
         sizes = {name: sum(file.size for file in variant.files) for name, variant in vision.variants.items()}
         chosen = known[0] if known else min(sizes, key=lambda name: sizes[name])
-        feed: dict[str, Tensor] = {"features": self.expected("vision", chosen)["features"]}
+        feed: dict[str, Tensor] = {
+            name: value for name, value in self.expected("vision", chosen).items() if name in {"features", *SELECTION}
+        }
         questions = open_questions(self._bundle)
         if questions:
             question = ask_for_labels(manifest, next(iter(manifest.label_sets.values())), clip=False)
