@@ -29,12 +29,13 @@ from emo_edge.benchmarks.runner.report import (
     report_notes,
 )
 from emo_edge.benchmarks.runner.row import BenchRun, profile_row, reference_row
-from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes, reference_profile
+from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes
 from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
 from emo_edge.benchmarks.workload.journal import REPORT_NAME, Journal
 from emo_edge.benchmarks.workload.open import UNCACHED, TargetOptions, with_uncached
 from emo_edge.benchmarks.workload.samples import prepared_samples
+from emo_edge.benchmarks.workload.targets import reference_profile
 from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.progress import QUIET, Reports

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import named_checkpoint, packaged_checkpoint
-from emo_edge.bundle.gguf_types import UNQUANTIZED
+from emo_edge.benchmarks.workload.targets import reference_profile
 from emo_edge.bundle.manifest import PARTS
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import CheckpointError, InputError
@@ -55,20 +55,6 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
     digest = require_origin(bundle, directory, remedy="`checkpoint` names it")
     size = sum(path.stat().st_size for path in weight_sources(directory))
     return Checkpoint(directory, digest, size, _too_large(directory))
-
-
-def reference_profile(bundle: Bundle) -> str:
-    """Return the profile of a VLM's unquantized language model, which the others are measured against.
-
-    Raises InputError for a bundle without one.
-    """
-    profiles = bundle.manifest.profiles
-    name = next((name for name, profile in profiles.items() if profile.language in UNQUANTIZED), None)
-    if name is None:
-        raise InputError(
-            f"{bundle.directory}: no unquantized language model to measure against: import it again with `reference`"
-        )
-    return name
 
 
 def _language_sha256(bundle: Bundle, profile: str) -> str:

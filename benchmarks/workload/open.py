@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_edge.benchmarks.workload.checkpoint import reference_profile
 from emo_edge.benchmarks.workload.config import REFERENCE
-from emo_edge.benchmarks.workload.targets import BenchTarget, ProfileTarget
+from emo_edge.benchmarks.workload.targets import BenchTarget, ProfileTarget, reference_profile
 from emo_edge.bundle.reader import Bundle
 
 UNCACHED = "-uncached"

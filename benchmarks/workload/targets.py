@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from emo_edge.benchmarks.datasets.items import Frame
+from emo_edge.bundle.gguf_types import UNQUANTIZED
 from emo_edge.bundle.label_sets import ask_for_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.errors import InputError
@@ -176,3 +177,17 @@ def side_by_side(frames: Sequence[Frame]) -> tuple[Image, list[Frame]]:
         faces.append(Frame(picture, (x0 + left, y0, x1 + left, y1)))
         left += wide
     return picture, faces
+
+
+def reference_profile(bundle: Bundle) -> str:
+    """Return the profile of a VLM's unquantized language model, which the others are measured against.
+
+    Raises InputError for a bundle without one.
+    """
+    profiles = bundle.manifest.profiles
+    name = next((name for name, profile in profiles.items() if profile.language in UNQUANTIZED), None)
+    if name is None:
+        raise InputError(
+            f"{bundle.directory}: no unquantized language model to measure against: import it again with `reference`"
+        )
+    return name
