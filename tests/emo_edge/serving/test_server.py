@@ -366,7 +366,7 @@ def test_a_signal_lets_every_request_end_that_is_under_way(small_bundle: Path, d
 
 def test_a_refusal_reaches_a_client_that_still_sends(server_url: str) -> None:
     """A socket that is closed over what was not read resets the connection, and the answer is lost with it."""
-    address, body = urlsplit(server_url), bytes(1 << 20)
+    address, body = urlsplit(server_url), bytes(1 << 18)
     lines = ("Connection: close", f"Content-Length: {2 * len(body)}")
     with socket.create_connection((address.hostname, address.port), PATIENCE_S) as connection:
         connection.sendall(head("/nothing", *lines, method="POST"))
@@ -397,7 +397,7 @@ def test_a_client_that_just_connected_is_told_that_the_server_ends(small_bundle:
         with asked, silent, ThreadPoolExecutor(1) as pool:
             assert ask(f"{command.url}/healthz").status == 200
             ending = pool.submit(command.end)
-            time.sleep(0.4)
+            time.sleep(0.2)
             lines = ("Content-Type: image/png", f"Content-Length: {len(drawing)}")
             asked.sendall(head("/v1/readings", *lines, method="POST") + drawing)
             assert asked.recv(12) == b"HTTP/1.1 503"
