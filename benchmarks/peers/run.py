@@ -59,7 +59,7 @@ def run(plan: PeersConfig, report: Callable[[str], None]) -> list[Row]:
     """Measure one section after the other, its contenders in alternating rounds."""
     from emo_edge.benchmarks.peers import pytorch
 
-    once, threads, calls = partial(_one, "label"), plan.threads, plan.calls
+    once, threads, calls = partial(one_stage, "label"), plan.threads, plan.calls
     own = (plan.bundle, plan.device, plan.profile, threads, calls)
     eager = (pytorch.torch_answers, plan.checkpoint, "bfloat16", threads, calls)
     sections: dict[str, dict[str, Contender]] = {
@@ -103,7 +103,7 @@ def _vision(plan: PeersConfig) -> dict[str, Contender]:
     """Return the engines of the image tower; those of others take the float graph, as exporters write it."""
     from emo_edge.benchmarks.peers import pytorch
 
-    once, threads, calls = partial(_one, "vision"), plan.threads, plan.calls
+    once, threads, calls = partial(one_stage, "vision"), plan.threads, plan.calls
     graph, plain = plan.variants["vision"], _float_graph(plan)
     own = {
         f"{OURS}, --device {device}": once(contenders.our_vision, plan.bundle, graph, device, threads, calls)
@@ -130,7 +130,8 @@ def _float_graph(plan: PeersConfig) -> str:
     return next((name for name in ("fp16", "fp32") if name in vision.variants), graph) if graph == "int8" else graph
 
 
-def _one(stage: str, work: Callable[..., contenders.Timed], *arguments: Any, **options: Any) -> Contender:
+def one_stage(stage: str, work: Callable[..., contenders.Timed], *arguments: Any, **options: Any) -> Contender:
+    """Return a contender that times one stage in a fresh process."""
     return lambda: {stage: in_child(partial(work, **options), *arguments)}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from emo_edge.benchmarks.measure.versus import ratio_of
 from emo_edge.benchmarks.peers import contenders
 from emo_edge.benchmarks.peers.llama_cpp_tools import llama_tools
 from emo_edge.benchmarks.peers.random_mmproj import ClipShape, write_clip_projector
-from emo_edge.benchmarks.peers.rounds import Contender, in_child, section
-from emo_edge.benchmarks.peers.run import picture
+from emo_edge.benchmarks.peers.rounds import Contender, section
+from emo_edge.benchmarks.peers.run import one_stage, picture
 from emo_edge.benchmarks.peers.table import LABEL, PEERS, Row
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.errors import InputError
+from emo_edge.export.bundles.origin import PROVENANCE
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.files import write_json
 
@@ -45,10 +45,7 @@ class Timing:
     def contenders(self) -> dict[str, Contender]:
         """Return the readings of each bundle by the tokens of a picture."""
         own = (self.device, self.profile, self.threads, self.calls)
-        return {
-            _name(bundle): lambda bundle=bundle: {"label": in_child(partial(contenders.our_readings, bundle, *own))}  # type: ignore[misc]
-            for bundle in self.bundles
-        }
+        return {_name(bundle): one_stage("label", contenders.our_readings, bundle, *own) for bundle in self.bundles}
 
     def mtmd(self, work: Path, cmake: Sequence[str], clip_layers: int, report: Any) -> Contender:
         """Return how `llama-mtmd-cli` reads every token with the first bundle's language model."""
@@ -60,7 +57,7 @@ class Timing:
         projector = write_clip_projector(work / "clip-random.gguf", gguf, ClipShape(layers=clip_layers))
         tools, question = llama_tools(work, tuple(cmake), report), contenders.mtmd_prompt(bundle)
         asked = (tools.mtmd, gguf, projector, picture(), question, self.threads)
-        return lambda: {"label": in_child(contenders.mtmd_answers, *asked)}
+        return one_stage("label", contenders.mtmd_answers, *asked)
 
 
 def checked_bundles(bundles: Sequence[Path]) -> None:
@@ -69,11 +66,9 @@ def checked_bundles(bundles: Sequence[Path]) -> None:
     for path, manifest in zip(bundles, manifests, strict=True):
         budget, is_first = manifest.visual_tokens, path == bundles[0]
         if is_first == (budget is not None):
-            expected = "reads every token" if is_first else "has a budget"
-            raise InputError(
-                f"{path}: the first bundle reads every token, the others have a budget; this one: {expected}?"
-            )
-        if manifest.provenance.get("checkpoint") != manifests[0].provenance.get("checkpoint"):
+            kind = "has a budget of visual tokens" if is_first else "has no budget of visual tokens"
+            raise InputError(f"{path}: {kind}; give the bundle with every token first, then those with a budget")
+        if manifest.provenance.get(PROVENANCE) != manifests[0].provenance.get(PROVENANCE):
             raise InputError(f"{path}: is not of the checkpoint of {bundles[0]}")
 
 

@@ -51,7 +51,7 @@ def main(checkpoint: Path, samples: int, labels: str, target: Path | None) -> No
     with shown_reports() as reports:
         trial = BudgetTrial(model, drawings, labels, reports)
         counts = sorted({*candidates(patches), *(round(patches * fraction) for fraction in MORE_FRACTIONS)})
-        measured = {count: trial.evidence(count, slice(None)) for count in counts}
+        measured = {count: trial.evidence(count) for count in counts}
     if target:
         write_json(target, {"machine": describe_machine(), "gate": str(GATE), "rows": measured})
     echo(f"{samples} drawings, label set {labels}; the gate is {GATE}\n")

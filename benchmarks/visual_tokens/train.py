@@ -87,7 +87,9 @@ def train(model: EmoLlamaForConditionalGeneration, images: Arrays, files: RunFil
 
 @click.command(cls=EdgeCommand)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the run and its checkpoint go.")
-@click.option("--seed", default=7, show_default=True)
+@click.option(
+    "--seed", default=7, show_default=True, help="Of the projector's first weights; the order of drawings is fixed."
+)
 @click.option("--scale", default=1.0, show_default=True, help="Multiply samples and steps; 0.01 tries the way out.")
 @click.option("--workers", default=usable_cpus(), show_default=True, help="Processes that render.")
 def main(out: Path, seed: int, scale: float, workers: int) -> None:

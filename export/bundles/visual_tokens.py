@@ -23,7 +23,6 @@ from emo_edge.inference.probability import softmax
 from emo_edge.metrics.gates import profile_gate
 from emo_edge.metrics.label_agreement import label_evidence
 
-AUTO = "auto"
 FRACTIONS = (1 / 36, 1 / 18, 1 / 9, 2 / 9, 1 / 3, 1 / 2, 2 / 3)
 """Of all patches that are tried, the fewest first: of 576, 16 to 384."""
 GATE = profile_gate("balanced")
@@ -68,27 +67,32 @@ def with_budget(
 
     Args:
         model: with all tokens.
-        budget: the tokens to keep; ``auto`` takes the fewest that hold `GATE` on every second sample and on the others,
-            whose evidence is returned.
+        budget: the tokens to keep; ``auto`` takes the fewest that hold `GATE` on every second sample. They must hold it
+            on the others, too, which nothing is chosen on, and whose evidence is returned.
         samples: to compare labels on.
         label_set: name of the labels.
         reports: gets every step.
 
-    Raises AccuracyGateError where ``auto`` finds no number that holds the gate.
+    Raises AccuracyGateError where ``auto`` finds no number that holds the gate, InputError for fewer than two samples.
     """
-    trial = BudgetTrial(model, samples, label_set, reports)
-    patches = model.config.vision.grid**2
     if isinstance(budget, int):
-        return trial.kept(budget, patches, trial.evidence(budget, slice(None)))
-    for count in candidates(patches):
-        chosen_on, measured = (trial.evidence(count, slice(first, None, 2)) for first in (0, 1))
-        if not GATE.failures(chosen_on) and not GATE.failures(measured):
-            return trial.kept(count, patches, measured)
-        reports.line(f"{count} visual tokens: {_figures(measured)}: fails {GATE}")
-    raise AccuracyGateError(
-        f"no budget of visual tokens holds {GATE} on {len(samples)} pictures: export without one, or name the number "
-        "that your own gate allows"
-    )
+        return BudgetTrial(model, samples, label_set, reports).kept(budget)
+    if len(samples) < 2:
+        raise InputError("`visual_tokens` auto needs two pictures or more")
+    search, remedy = BudgetTrial(model, samples[::2], label_set, reports), "export without one, or name the number"
+    for count in candidates(model.config.vision.grid**2):
+        if not GATE.failures(chosen_on := search.evidence(count)):
+            break
+        reports.line(f"{count} visual tokens: {_figures(chosen_on)}: fails {GATE}")
+    else:
+        raise AccuracyGateError(f"no budget of visual tokens holds {GATE} on {len(samples[::2])} pictures: {remedy}")
+    budgeted = BudgetTrial(model, samples[1::2], label_set, reports).kept(count)
+    if failures := GATE.failures(budgeted.evidence):
+        raise AccuracyGateError(
+            f"{count} visual tokens hold {GATE} on the pictures that they were chosen on, and not on the others "
+            f"({'; '.join(failures)}): {remedy}"
+        )
+    return budgeted
 
 
 @dataclass
@@ -110,21 +114,16 @@ class BudgetTrial:
         self._features = list(self._encoded(self.reports.of("features")))
         self.model.keep_tokens(None)
         self._all = self._probabilities(self.reports.of("labels with all visual tokens"))
-        self._known: dict[int, NDArray[np.float64]] = {}
 
-    def evidence(self, count: int, rows: slice) -> dict[str, float]:
-        """Compare labels with ``count`` tokens with those with all of them, on some of the samples."""
-        if len(self._all[rows]) == 0:
-            raise InputError("`visual_tokens` auto needs two pictures or more")
-        if count not in self._known:
-            self.model.keep_tokens(count)
-            self._known[count] = self._probabilities(self.reports.of(f"labels with {count} visual tokens"))
-        truth = self._truth and self._truth[rows]
-        return label_evidence(self._all[rows], self._known[count][rows], truth)
-
-    def kept(self, count: int, patches: int, evidence: dict[str, float]) -> VisualTokens:
-        """Leave the model with ``count`` tokens."""
+    def evidence(self, count: int) -> dict[str, float]:
+        """Leave the model with ``count`` tokens; compare its labels with those with all of them."""
         self.model.keep_tokens(count)
+        probabilities = self._probabilities(self.reports.of(f"labels with {count} visual tokens"))
+        return label_evidence(self._all, probabilities, self._truth)
+
+    def kept(self, count: int) -> VisualTokens:
+        """Leave the model with ``count`` tokens; return the budget with its evidence."""
+        evidence, patches = self.evidence(count), self.model.config.vision.grid**2
         self.reports.line(f"{count} of {patches} visual tokens: {_figures(evidence)}, against all of them")
         return VisualTokens(kept=count, patches=patches, evidence=evidence)
 

@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from emo_edge.assets.packaged import packaged_samples
+from emo_edge.benchmarks.peers.visual_tokens import checked_bundles
 from emo_edge.bundle.manifest import MANIFEST_NAME, VisualTokens
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.export import main as export
 from emo_edge.cli.inspect import inspect
-from emo_edge.console.progress import Reports
-from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError
+from emo_edge.console.progress import QUIET, Reports
+from emo_edge.errors import AccuracyGateError, BundleError, CheckpointError, InputError
 from emo_edge.export.bundles import visual_tokens
 from emo_edge.export.bundles.config import ExportConfig
 from emo_edge.export.bundles.emo_llama import bundle_from_checkpoint
@@ -116,9 +117,34 @@ def test_auto_takes_the_fewest_that_hold_the_gate(llava_checkpoint: Path, monkey
     assert found.evidence["samples"] == 3, "measured on pictures that nothing was chosen on"
     assert model.config.connector.kept_tokens == 2
     monkeypatch.setattr(visual_tokens, "GATE", Gate.parse("agreement>=1.1"))
-    with pytest.raises(AccuracyGateError, match=r"no budget of visual tokens holds agreement>=1\.1 on 6 pictures"):
+    with pytest.raises(AccuracyGateError, match=r"no budget of visual tokens holds agreement>=1\.1 on 3 pictures"):
         visual_tokens.with_budget(model, "auto", packaged_samples(6), "rafdb7", reports)
     assert len(lines) == 1 + len(candidates(PATCHES))
+
+
+def test_a_number_that_holds_on_the_pictures_of_its_choice_alone_is_refused(
+    llava_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = iter([[], ["kl"]])
+    monkeypatch.setattr(visual_tokens, "GATE", type("Once", (), {"failures": lambda self, evidence: next(held)})())
+    model = EmoLlamaForConditionalGeneration.from_pretrained(llava_checkpoint)
+    with pytest.raises(AccuracyGateError, match="were chosen on, and not on the others"):
+        visual_tokens.with_budget(model, "auto", packaged_samples(4), "rafdb7", QUIET)
+    with pytest.raises(InputError, match="needs two pictures"):
+        visual_tokens.with_budget(model, "auto", packaged_samples(1), "rafdb7", QUIET)
+
+
+def test_only_bundles_of_one_checkpoint_are_timed(
+    budget_bundle: Path, llava_checkpoint: Path, toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    for name, checkpoint in (("every", llava_checkpoint), ("foreign", toy_checkpoint)):
+        bundle_from_checkpoint(checkpoint, tmp_path / name, ExportConfig(language=("f16",)), packaged_samples(2))
+    checked_bundles([tmp_path / "every", budget_bundle])
+    with pytest.raises(InputError, match="is not of the checkpoint of"):
+        checked_bundles([tmp_path / "foreign", budget_bundle])
+    for order in ([budget_bundle, budget_bundle], [tmp_path / "every", tmp_path / "foreign"]):
+        with pytest.raises(InputError, match="give the bundle with every token first"):
+            checked_bundles(order)
 
 
 def test_candidates_of_the_true_size() -> None:
