@@ -69,11 +69,17 @@ def test_its_projector_is_read_and_exported(kind: str, llava: Llava, original: P
 
 @torch.inference_mode()
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ldpnet", "ldpnetv2"])
 def test_a_bundle_reads_a_file_as_upstream_does(
-    llava: Llava, original: Path, wide_picture: Path, clip_pixels: Callable[..., torch.Tensor], tmp_path: Path
+    kind: str,
+    llava: Llava,
+    original: Path,
+    wide_picture: Path,
+    clip_pixels: Callable[..., torch.Tensor],
+    tmp_path: Path,
 ) -> None:
     """A square of the mean colour by PIL, CLIP's processor, transformers' tower and LLaMA, LDP between them."""
-    projector = mobilevlm("ldpnet", llava, original, tmp_path / "mobilevlm")
+    projector = mobilevlm(kind, llava, original, tmp_path / "mobilevlm")
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     for line in (
         f"import llava --model {tmp_path / 'mobilevlm'} --out {checkpoint}",
