@@ -37,6 +37,7 @@ from emo_edge.inference.tasks.sources import asks_model, check_task
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import without_password
 from emo_edge.planning.reading_context import reading_context
+from emo_edge.rendering.bundle_notes import detector_note, purpose_note
 from emo_edge.rendering.drawing_names import check_target
 from emo_edge.rendering.outputs import Drawer
 from emo_edge.rendering.result_writers import ResultWriter, open_writer
@@ -45,6 +46,9 @@ from emo_edge.rendering.tables.rows import table_setup
 from emo_edge.rendering.text import skipped_text
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.storage.output_paths import require_drawing
+
+OTHER_BOXES = ("face_box", "whole_image", "yunet")
+"""Options that say where a face is, besides ``--detector``."""
 
 
 @click.command(cls=EdgeCommand)
@@ -151,9 +155,12 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
             _table(pipeline, request, sampling, options) as table,
         ):
             code = _print_all(results, drawer, table, screen)
-        purpose = pipeline.manifest.provenance.get("purpose")
+        purpose = purpose_note(pipeline.manifest)
         if purpose and screen.faces and not screen.writer.has_settings:
-            screen.note(f"{pipeline.manifest.name}: {purpose}")
+            screen.note(purpose)
+        lost = detector_note(pipeline.manifest, _named_detector(options))
+        if lost and screen.without_face:
+            screen.note(lost)
     raise SystemExit(code)
 
 
@@ -264,13 +271,14 @@ class _Screen:
 
     def __init__(self, writer: ResultWriter, status: StatusLine) -> None:
         self.writer, self.status = writer, status
-        self.shown = self.faces = 0
+        self.shown = self.faces = self.without_face = 0
 
     def show(self, result: SourceResult) -> None:
         """Print one result."""
         self.status.clear()
         self.shown += 1
         self.faces += len(result.faces)
+        self.without_face += not (result.faces or result.error)
         self.writer.write(result)
         if not sys.stdout.isatty():
             self.status.show(f"{self.shown} read")
@@ -316,7 +324,7 @@ def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) ->
 
 def _detector(bundle: Bundle, options: dict[str, Any]) -> FaceDetector:
     """Open the detector that the options name."""
-    named = [name for name in ("face_box", "whole_image", "yunet") if options[name]]
+    named = [name for name in OTHER_BOXES if options[name]]
     named += ["detector"] if options["detector"] != "auto" else []
     if len(named) > 1:
         raise InputError("choose one of --face-box, --whole-image, --yunet and --detector")
@@ -328,6 +336,11 @@ def _detector(bundle: Bundle, options: dict[str, Any]) -> FaceDetector:
     if options["yunet"]:
         return DetectorFiles("yunet", (options["yunet"],)).open(limits)
     return chosen_detector(bundle, options["detector"], limits)
+
+
+def _named_detector(options: dict[str, Any]) -> str:
+    """Return the option that says where faces are, or ``--detector`` itself."""
+    return next((name for name in OTHER_BOXES if options[name]), str(options["detector"]))
 
 
 def _reads_whole_crops(options: dict[str, Any]) -> bool:

@@ -26,10 +26,9 @@ from emo_edge.console.terminal import echo
 from emo_edge.inference.action_units import unit_name
 from emo_edge.inference.tasks.asked import task_answers
 from emo_edge.metrics.unit_agreement import AU_AGREEMENT, UNIT_EVIDENCE
+from emo_edge.rendering.bundle_notes import LOST
 from emo_edge.rendering.evidence_table import evidence_table
 
-LOST = {"haar": ", which misses tight crops, tilted and partly covered faces; infer --detector mtcnn finds more"}
-"""Words on a detector that is there for want of another."""
 FRAMES = {"image": "a picture", "clip": "a clip", "onset-apex-offset": "onset, apex and offset"}
 """Of a task."""
 PICTURES = {"one": "one picture in a prompt, so no clips", "several": "several pictures in a prompt"}
@@ -94,7 +93,7 @@ def described(manifest: Manifest) -> str:
             measured = f"agreement on action units {profile.evidence[AU_AGREEMENT]:.4f}"
         lines.append(row + measured + _cached(profile) + mark)
     lines += [*evidence_table(manifest), *_scoring(manifest)]
-    lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{LOST.get(manifest.detector, '')}"]
+    lines += ["", f"{_prompt(manifest)}; detector {manifest.detector}{_lost(manifest.detector)}"]
     lines += [*_budget(manifest), *_units(manifest.action_units), *_live(manifest.live)]
     lines += [f"value {one.name}: {one.low:g} to {one.high:g}" for one in manifest.face_labels.values]
     lines += [f"label set {name}: {', '.join(labels)}" for name, labels in manifest.label_sets.items()]
@@ -144,6 +143,10 @@ def _cached(profile: Profile) -> str:
         return ""
     without = f", mean KL {evidence['uncached_kl_mean']:.1e} without" if "uncached_kl_mean" in evidence else ""
     return f"; question cached but for {cache.head} + {cache.tail} positions{without}"
+
+
+def _lost(detector: str) -> str:
+    return f", which {LOST[detector]}" if detector in LOST else ""
 
 
 def _scoring(manifest: Manifest) -> list[str]:

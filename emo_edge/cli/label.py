@@ -29,6 +29,7 @@ from emo_edge.inference.results import ClipSampling, Request
 from emo_edge.machine.cpus import usable_cpus
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.planning.reading_context import reading_context
+from emo_edge.rendering.bundle_notes import detector_note, purpose_note
 from emo_edge.rendering.tables.files import open_parquet
 from emo_edge.rendering.text import skipped_text
 
@@ -107,9 +108,11 @@ def main(bundle: Path, sources: tuple[str, ...], **options: Any) -> None:
             progress=progress,
         )
     note(summary_text(counts, progress.seconds()))
-    purpose = opened.manifest.provenance.get("purpose")
-    if purpose and counts.faces:
-        note(f"{opened.manifest.name}: {purpose}")
+    purpose = purpose_note(opened.manifest) if counts.faces else None
+    lost = detector_note(opened.manifest, options["detector"]) if counts.without_face else None
+    for line in (purpose, lost):
+        if line:
+            note(line)
     if listing.skipped.count:
         note(skipped_text(listing.skipped.first, listing.skipped.count))
 

@@ -33,6 +33,7 @@ from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.planning.reading_context import reading_context
+from emo_edge.rendering.bundle_notes import detector_note
 from emo_edge.rendering.live_view import LiveView
 from emo_edge.rendering.live_writers import LiveWriter
 
@@ -105,6 +106,9 @@ def main(bundle: Path, **options: Any) -> None:
     level = logging.INFO if options["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[StatusLogHandler(view)])
     opened = Bundle.open(bundle_directory(bundle))
+    lost = detector_note(opened.manifest, options["detector"])
+    if lost:
+        echo(lost, err=True)
     limits = FaceLimits(options["min_score"], options["min_face"], options["max_faces"])
     with EmotionPipeline.open(
         opened,

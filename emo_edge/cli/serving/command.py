@@ -28,6 +28,7 @@ from emo_edge.inference.results import Request
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.planning.reading_context import reading_context
+from emo_edge.rendering.bundle_notes import detector_note, purpose_note
 from emo_edge.runtimes.base.sessions import Sampling
 from emo_edge.serving.access.hosts import is_loopback
 from emo_edge.serving.access.token import read_token
@@ -177,7 +178,7 @@ def _serve(
             url = address.url(bound.getsockname()[1])
 
             def started() -> None:
-                _print_started(pipeline, url, has_token=has_token)
+                _print_started(pipeline, url, options["detector"], has_token=has_token)
                 _print_recording(options)
 
             server = make_server(service, address, token, started, feeds)
@@ -202,13 +203,13 @@ def _address(options: dict[str, Any], *, has_token: bool) -> Address:
     return Address(options["host"], options["port"], certificate, key)
 
 
-def _print_started(pipeline: EmotionPipeline, url: str, *, has_token: bool) -> None:
+def _print_started(pipeline: EmotionPipeline, url: str, choice: str, *, has_token: bool) -> None:
     """Print the page's address to standard output, and what reads to standard error."""
-    manifest, purpose = pipeline.manifest, pipeline.manifest.provenance.get("purpose")
-    settings = pipeline.settings()
+    manifest, settings = pipeline.manifest, pipeline.settings()
     echo(f"{manifest.name}, profile {settings.profile}, on {settings.device}", err=True)
-    if purpose:
-        echo(f"{manifest.name}: {purpose}", err=True)
+    for line in (purpose_note(manifest), detector_note(manifest, choice)):
+        if line:
+            echo(line, err=True)
     if not has_token:
         echo("every program of this machine may ask: --token-file keeps it to those who have the token", err=True)
     echo(url)

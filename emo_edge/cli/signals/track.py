@@ -24,6 +24,7 @@ from emo_edge.inference.detectors import bundle_detector, requested_files
 from emo_edge.media.pipes import STANDARD_INPUT
 from emo_edge.media.readers.credentials import unknown_text
 from emo_edge.media.sources import classify_source, without_password
+from emo_edge.rendering.bundle_notes import detector_note, purpose_note
 from emo_edge.rendering.tables.files import open_parquet
 from emo_edge.rendering.tracks.formats import FORMATS
 from emo_edge.tracking.network import FaceNetwork
@@ -103,9 +104,9 @@ def main(bundle: Path, videos: tuple[str, ...], **options: Any) -> None:
                 code = code or video.error.exit_code
                 note(f"Error: {with_flags(str(video.error), click.get_current_context().command)}")
         status.clear()
-    purpose = opened.manifest.provenance.get("purpose")
-    if purpose:
-        note(f"{opened.manifest.name}: {purpose}")
+    for line in (purpose_note(opened.manifest), detector_note(opened.manifest, options["detector"])):
+        if line:
+            note(line)
     raise SystemExit(code)
 
 

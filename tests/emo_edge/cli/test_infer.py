@@ -277,7 +277,10 @@ def test_no_face_is_said_plainly(tiny_bundle: Path, tmp_path: Path) -> None:
     assert (
         done.stdout == f"{tmp_path / 'grey.png'}: {said}, and --detector auto does so with such a small one by itself\n"
     )
-    assert done.stderr == "", "no purpose where nothing was read"
+    lost = "its face detector, haar, misses tight crops, tilted and partly covered faces; --detector mtcnn finds more"
+    assert done.stderr == f"emo-tiny: {lost}\n", "and no purpose where nothing was read"
+    for chosen in (("--detector", "haar"), ("--face-box", "0,0,90,80"), ("--whole-image",)):
+        assert "misses" not in infer(tiny_bundle, tmp_path / "grey.png", *chosen).stderr
     assert results(tiny_bundle, tmp_path / "grey.png")[0]["readings"] == []
 
 
