@@ -24,6 +24,13 @@ def cache_directory() -> Path:
     return Path(base) / "emo-edge"
 
 
+def user_cache(name: str) -> Path | None:
+    """Return a folder of the user's cache, which may not exist yet; None for a user without a home."""
+    with contextlib.suppress(InputError):
+        return cache_directory() / name
+    return None
+
+
 def read_cached(name: str) -> dict[str, Any]:
     """Read a JSON object from the cache; empty where it is missing or broken."""
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import sys
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeGuard
 
@@ -151,3 +154,12 @@ def _package(error: BaseException) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     callers = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in reversed(frames)]
     return next((caller for caller in callers if caller not in _NOT_PACKAGES), name)
+
+
+def installed_packages(names: Sequence[str]) -> dict[str, str]:
+    """Return the version of each package that is installed."""
+    versions = {}
+    for name in names:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name) or "unknown"
+    return versions

@@ -12,6 +12,8 @@ from emo_edge.runtimes.base.sessions import CachedQuestion
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.kept_questions import (
     KeptQuestion,
+    Key,
+    QuestionFiles,
     QuestionSequences,
     keeps_questions,
     question_key,
@@ -40,6 +42,7 @@ class HeldPrompt:
         cells: int,
         questions: int,
         observed: bool,
+        files: QuestionFiles | None = None,
     ) -> None:
         """Begin with no prompt.
 
@@ -54,9 +57,11 @@ class HeldPrompt:
             cells: of the attention cache, those of forks among them.
             questions: first sequence of kept questions.
             observed: every row gives logits, else llama.cpp computes the last layer's rest for the last row alone.
+            files: keep questions for other processes.
         """
         self._native, self._memory, self._decode, self._row = native, memory, decode, row
         self._token_rows, self._observed, self._cells, self._times = token_rows, observed, cells, times
+        self._files = files
         self._grid = native.llama_model_rope_type(model) in GRID_ROPES
         self._can_take = keeps_questions(native, model)
         self.questions = QuestionSequences(native, memory, questions)
@@ -136,13 +141,32 @@ class HeldPrompt:
         key = question_key(prompt, start)
         kept = self.questions.get(key)
         if kept is None and self.make_room(len(prompt) + question.length):
-            about = other()
-            if question_key(about, start) != key:
-                raise ValueError("the prompt about other pictures differs from this one in more than their content")
-            computed = self.compute(about)
-            kept = self.questions.keep(key, about, start)
+            if self._restored(key):
+                kept = self.questions.keep(key, prompt, start)
+                self._cut_restored(prompt)
+            else:
+                about = other()
+                if question_key(about, start) != key:
+                    raise ValueError("the prompt about other pictures differs from this one in more than their content")
+                computed = self.compute(about)
+                kept = self.questions.keep(key, about, start)
+                if self._files is not None:
+                    self._files.keep(key)
         fits = kept is not None and self.make_room(len(prompt))
         return (kept if fits else None), computed
+
+    def _restored(self, key: Key) -> bool:
+        """Return whether sequence 0 now holds the prompt of a question, as another process computed it."""
+        if self._files is None:
+            return False
+        self.prompt, self._taken, self.logits = PromptPositions(), range(0), np.empty(0, np.float32)
+        return self._files.restore(key)
+
+    def _cut_restored(self, prompt: PromptPositions) -> None:
+        """Hold of a restored prompt what stands in front of its pictures, where it is the same as ``prompt``."""
+        common = prompt.first_picture_row()
+        self._native.llama_memory_seq_rm(self._memory, 0, prompt.places[common][0], -1)
+        self.prompt = prompt.first(common)
 
     def _keep_common(self, prompt: PromptPositions, most: int) -> int:
         """Keep of the context what a prompt begins with, ``most`` rows at most; return how many rows stay."""

@@ -1,18 +1,27 @@
 """Keys and values of questions, computed once about another picture and kept in sequences of their own.
 
 llama.cpp's attention cache is one for all sequences: a range of positions is given to another sequence by marking its
-cells, and nothing is copied. The cells stay until the question is dropped.
+cells, and nothing is copied. The cells stay until the question is dropped. Files keep them for other processes.
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions, Row
+from emo_edge.storage.sealed_files import SealedFiles
 
 QUESTIONS = 16
 """Questions whose keys and values are kept, the latest ones."""
+
+FILES_FROM = 32 << 20
+"""Bytes of a model below which no question is kept in a file: it is computed as fast as it is read."""
+MOST_BYTES = 1 << 30
+"""Of all files of questions together; one of LLaMA 7B takes about 50 MB."""
 
 Key = tuple[tuple[int | None, ...], tuple[Row, ...], tuple[tuple[int, int, int, int], ...]]
 """The rows before the question, None for a picture's; the question; the places of all."""
@@ -77,6 +86,43 @@ class QuestionSequences:
         """Drop all, where the context lost what it held."""
         while self._kept:
             self.drop_oldest()
+
+
+class QuestionFiles:
+    """Prompts about another picture, from which questions are kept, in files of this machine."""
+
+    def __init__(self, native: Any, context: Any, memory: Any, files: SealedFiles, made_by: Mapping[str, str]) -> None:
+        """Keep them in ``files``; ``made_by`` says all that their keys and values depend on, the prompts apart."""
+        self._native, self._context, self._memory = native, context, memory
+        self._files, self._made_by = files, dict(made_by)
+
+    def restore(self, key: Key) -> bool:
+        """Put the prompt of a question into sequence 0, which then holds nothing else.
+
+        Returns False, and leaves the sequence empty or as it was, where no file of it fits this context.
+        """
+        content = self._files.read(self._named(key))
+        if content is None:
+            return False
+        self._native.llama_memory_seq_rm(self._memory, 0, -1, -1)
+        state = (ctypes.c_uint8 * len(content)).from_buffer_copy(content)
+        read = self._native.llama_state_seq_set_data(self._context, state, len(content), 0)
+        *_, places = key
+        if read == len(content) and self._native.llama_memory_seq_pos_max(self._memory, 0) == places[-1][0]:
+            return True
+        self._native.llama_memory_seq_rm(self._memory, 0, -1, -1)
+        return False
+
+    def keep(self, key: Key) -> None:
+        """Write the prompt that sequence 0 holds into the file of its question."""
+        size = self._native.llama_state_seq_get_size(self._context, 0)
+        state = (ctypes.c_uint8 * size)()
+        if size and self._native.llama_state_seq_get_data(self._context, state, size, 0) == size:
+            self._files.write(self._named(key), bytes(state))
+
+    def _named(self, key: Key) -> dict[str, str]:
+        """Return the key of a file, which shows no word of the question."""
+        return {**self._made_by, "prompt": hashlib.sha256(repr(key).encode()).hexdigest()}
 
 
 def question_key(prompt: PromptPositions, start: int) -> Key:

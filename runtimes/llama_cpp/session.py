@@ -15,7 +15,7 @@ import ctypes
 import logging
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,22 @@ from emo_edge.runtimes.base.sessions import CachedQuestion, Chunk, LanguageSessi
 from emo_edge.runtimes.llama_cpp.branches import BranchDecoder, branches_after
 from emo_edge.runtimes.llama_cpp.decoding import BatchDecoder
 from emo_edge.runtimes.llama_cpp.held_prompt import HeldPrompt
-from emo_edge.runtimes.llama_cpp.kept_questions import QUESTIONS, keeps_questions, question_key
-from emo_edge.runtimes.llama_cpp.library import fast_path_is_safe, library, load_model, native_errors, uses_amx
+from emo_edge.runtimes.llama_cpp.kept_questions import (
+    FILES_FROM,
+    MOST_BYTES,
+    QUESTIONS,
+    QuestionFiles,
+    keeps_questions,
+    question_key,
+)
+from emo_edge.runtimes.llama_cpp.library import (
+    build_key,
+    fast_path_is_safe,
+    library,
+    load_model,
+    native_errors,
+    uses_amx,
+)
 from emo_edge.runtimes.llama_cpp.limits import check_cache_memory, check_sizes, check_trained
 from emo_edge.runtimes.llama_cpp.matmul_inputs import MatmulInputs
 from emo_edge.runtimes.llama_cpp.measured_choices import (
@@ -54,6 +68,8 @@ from emo_edge.runtimes.llama_cpp.prompt_positions import PromptPositions
 from emo_edge.runtimes.llama_cpp.sampling import choose
 from emo_edge.runtimes.llama_cpp.token_embeddings import token_embeddings
 from emo_edge.runtimes.llama_cpp.vocabulary import token_ids
+from emo_edge.storage.sealed_files import SealedFiles
+from emo_edge.utils.cache import user_cache
 from emo_edge.utils.memory import require_memory
 
 logger = logging.getLogger(__name__)
@@ -80,6 +96,7 @@ class LlamaSession(LanguageSession):
         exact_cache: bool = False,
         small_cache: bool = False,
         cached_questions: bool = False,
+        made_by: Mapping[str, str] | None = None,
         observer: MatmulInputs | None = None,
     ) -> None:
         """Load the model and set its context up.
@@ -93,6 +110,8 @@ class LlamaSession(LanguageSession):
             exact_cache: keep attention's keys and values in float32, without flash attention.
             small_cache: keep them in q8_0, with flash attention, where they are not to be exact.
             cached_questions: labels are to take their questions from the cache, where that pays on this machine.
+            made_by: all that the embeddings of a prompt's pictures depend on, such as hashes and versions: questions
+                of a large file are kept for other processes under it. None keeps none.
             observer: sees the inputs of all matrices; it takes time.
 
         Raises CheckpointError for an unreadable file, InputError for sizes the model has not, DeviceError when the
@@ -142,6 +161,7 @@ class LlamaSession(LanguageSession):
             cells=self._cells,
             questions=self._forks + 1,
             observed=observer is not None,
+            files=self._question_files(path, made_by, f"{cores} {gpu_layers} {repack} {exact_cache} {small_cache}"),
         )
         self._call = 0
         super().__init__(context_size, native.llama_model_n_embd_inp(model))
@@ -187,6 +207,17 @@ class LlamaSession(LanguageSession):
         if not context:
             raise DeviceError(f"no memory for a context of {self._cells} positions: {native_errors()}")
         return context
+
+    def _question_files(self, path: Path, made_by: Mapping[str, str] | None, settings: str) -> QuestionFiles | None:
+        """Return the files of questions of a large model; None where none are to be kept, or there is no cache."""
+        if made_by is None or path.stat().st_size < FILES_FROM:
+            return None
+        native, directory = self._native, user_cache("questions")
+        if directory is None:
+            return None
+        build = build_key(native.llama_print_system_info().decode())
+        everything = {**made_by, "build": build, "settings": settings}
+        return QuestionFiles(native, self._context, self._memory, SealedFiles(directory, MOST_BYTES), everything)
 
     def _call_times(self, path: Path, settings: str) -> CallTimes:
         return call_times(path, settings, self._call_seconds)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from emo_edge.bundle.checks.declared_ports import check_declared_ports
 from emo_edge.bundle.checks.language import language_header
 from emo_edge.bundle.gguf_types import UNQUANTIZED
-from emo_edge.bundle.manifest import GRAPHS, PARTS, GraphComponent, LanguageComponent, Profile
+from emo_edge.bundle.manifest import GRAPHS, MANIFEST_NAME, PARTS, GraphComponent, LanguageComponent, Profile
 from emo_edge.bundle.reader import Bundle, profile_of
 from emo_edge.errors import AccuracyGateError, BundleError, DeviceError
 from emo_edge.runtimes.base.device_names import GPU_DEVICES
@@ -24,8 +25,12 @@ from emo_edge.runtimes.loading.device_choice import (
 from emo_edge.runtimes.loading.openvino_graphs import OpenVinoGraphs
 from emo_edge.runtimes.loading.tensorrt_graphs import GraphCompiler
 from emo_edge.runtimes.mtmd.proof import prove_bundle
+from emo_edge.utils.extras import installed_packages
+from emo_edge.utils.files import sha256_of
 
 logger = logging.getLogger(__name__)
+ENGINE_PACKAGES = ("emo-edge", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx")
+"""Packages whose versions may change what a graph computes."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +153,8 @@ def _open_on(
         if parts.mmproj and chosen.language:
             chain = opened.enter_context(open_pictures(bundle, chosen, device, threads, context))
         elif vision and connector and parts.language and chosen.language:
-            cached = chosen.question_cache is not None
-            session = open_language(
-                bundle, parts.language, chosen.language, device, threads, context, cached_questions=cached
-            )
+            makers = _picture_makers(bundle, chosen.model_copy(update=opened_variants), device)
+            session = open_language(bundle, parts.language, chosen.language, device, threads, context, makers)
             language = opened.enter_context(session)
             chain = LanguageChain(vision, connector, language)
         engines = Engines(name, chosen.model_copy(update=opened_variants), device, face, chain, au)
@@ -196,8 +199,8 @@ def open_pictures(
         raise BundleError(f"{bundle.directory}: an mmproj needs a language model")
     prove_bundle(bundle, chosen.language, chosen.vision)
     mmproj = bundle.files(parts.mmproj.variants[chosen.vision])[0]
-    cached = chosen.question_cache is not None
-    language = open_language(bundle, parts.language, chosen.language, device, threads, context, cached_questions=cached)
+    makers = _picture_makers(bundle, chosen, device)
+    language = open_language(bundle, parts.language, chosen.language, device, threads, context, makers)
     with ExitStack() as opened:
         opened.enter_context(language)
         pictures: PictureEncoder = runtime(PICTURE_RUNTIMES[parts.mmproj.kind])(
@@ -218,12 +221,12 @@ def open_language(
     device: str,
     threads: int | None,
     context: int | None = None,
-    *,
-    cached_questions: bool = False,
+    makers: Mapping[str, str] | None = None,
 ) -> LanguageSession:
     """Open a language variant: all of it on a GPU, or on the CPU; an unquantized one with an exact cache.
 
-    ``cached_questions`` are those of the profile's question cache, where that pays on this machine.
+    ``makers`` names all that a picture's embeddings depend on, for a profile whose questions come from the cache
+    where that pays on this machine.
     """
     language_header(bundle, variant)
     session: LanguageSession = runtime(LANGUAGE_RUNTIMES[component.kind])(
@@ -233,6 +236,19 @@ def open_language(
         gpu_layers=-1 if device in GPU_DEVICES else 0,
         exact_cache=variant in UNQUANTIZED,
         small_cache=bundle.manifest.engines.llama.cache == "q8_0",
-        cached_questions=cached_questions,
+        cached_questions=makers is not None,
+        made_by=makers,
     )
     return session
+
+
+def _picture_makers(bundle: Bundle, running: Profile, device: str) -> dict[str, str] | None:
+    """Name all that a picture's embeddings depend on: the bundle, the graphs that run, their engine.
+
+    None where the profile takes no question from the cache.
+    """
+    if running.question_cache is None:
+        return None
+    graphs = {part: running.variant(part) or "" for part in PARTS}
+    manifest = sha256_of(bundle.directory / MANIFEST_NAME)
+    return {"bundle": manifest, "device": device, **graphs, **installed_packages(ENGINE_PACKAGES)}

@@ -6,7 +6,6 @@ this process imports none.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from emo_edge.console.children import module_command
+from emo_edge.utils.extras import installed_packages
 from emo_edge.utils.processes import ProcessResult, run_bounded
 
 CHILD = "emo_edge.diagnostics.trials.child"
@@ -96,15 +96,6 @@ def check_engine(
     version = facts.pop("version", None) or next(iter(packages.values()), None)
     state: State = "broken" if problem else "works"
     return EngineReport(engine.module, engine.needed, state, version, packages, facts, problem, elapsed)
-
-
-def installed_packages(names: Sequence[str]) -> dict[str, str]:
-    """Return the version of each package that is installed."""
-    versions = {}
-    for name in names:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name) or "unknown"
-    return versions
 
 
 def _is_installed(module: str) -> bool:

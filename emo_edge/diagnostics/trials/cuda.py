@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from emo_edge.diagnostics.trials.check import installed_packages
 from emo_edge.diagnostics.trials.small_graph import SMALL_GRAPH
 from emo_edge.errors import EmoEdgeError
 from emo_edge.runtimes.tensorrt import api as tensorrt_api
 from emo_edge.runtimes.tensorrt import fingerprint
+from emo_edge.utils.extras import installed_packages
 
 NOT_TAKEN = "this card does not take"
 """Of an engine: part of a problem that no newer installation fixes."""

@@ -14,6 +14,7 @@ from emo_edge.bundle.reader import Bundle
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import EmotionResult, Request
 from emo_edge.metrics.label_agreement import kl_divergence
+from emo_edge.runtimes.llama_cpp import session as sessions
 
 PROFILE = "exact"
 GREY = np.full((64, 64, 3), 127, np.uint8)
@@ -75,6 +76,22 @@ def test_a_request_without_it_gets_what_the_profile_without_a_cache_computes(
         result = read(cached, sample, request)
         assert not result.settings.question_cache
         assert np.abs(probabilities(result) - probabilities(read(plain, sample))).max() < ROUNDING
+
+
+def test_the_next_process_reads_the_same_with_the_question_of_a_file(
+    tiny_bundle: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "FILES_FROM", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bundle, found = with_cache(Bundle.open(tiny_bundle), PROFILE, QuestionCache(head=7, tail=2)), []
+    kept: list[list[Path]] = []
+    for _ in range(2):
+        with EmotionPipeline.open(bundle, device="cpu", profile=PROFILE, threads=1) as pipeline:
+            found.append([read(pipeline, sample) for sample in samples[:2]])
+        kept.append(sorted((tmp_path / "emo-edge" / "questions").glob("*.sealed")))
+    assert kept[0] == kept[1] and len(kept[0]) in (1, 2), "one a sentence about a person"
+    for first, second in zip(*found, strict=True):
+        assert first.settings.question_cache and first.probabilities == second.probabilities
 
 
 @pytest.mark.parametrize("labels", ["rafdb7", "mafw11", ("joy", "rage")])

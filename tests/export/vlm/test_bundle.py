@@ -33,6 +33,7 @@ from emo_edge.export.vlm.config import VlmConfig, VlmFiles
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.results import Request
 from emo_edge.media.crops import square_crop
+from emo_edge.runtimes.llama_cpp import session as sessions
 from emo_edge.runtimes.llama_cpp.admitted import admit
 from emo_edge.runtimes.llama_cpp.session import LlamaSession
 from emo_edge.runtimes.mtmd.encoder import MtmdEncoder
@@ -105,6 +106,27 @@ def test_a_grey_picture_reads_with_a_question_cache_as_without(imported: tuple[W
     uses = written.family != "gemma3"
     assert (found.settings.question_cache, expected.settings.question_cache) == (uses, False)
     np.testing.assert_allclose(list(found.probabilities.values()), list(expected.probabilities.values()), atol=1e-5)
+
+
+def test_a_question_of_a_file_is_read_as_it_was_computed(
+    imported: tuple[Written, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions on a grid, and a picture whose rows attend to each other, among them."""
+    written, bundle = imported
+    monkeypatch.setattr(sessions, "FILES_FROM", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    profiles = {
+        name: profile.model_copy(update={"question_cache": QuestionCache(head=2, tail=1)})
+        for name, profile in bundle.manifest.profiles.items()
+    }
+    cached = Bundle(bundle.directory, bundle.manifest.model_copy(update={"profiles": profiles}))
+    found = []
+    for _ in range(2):
+        with EmotionPipeline.open(cached, device="cpu", threads=1) as pipeline:
+            found.append(pipeline.read(packaged_samples(1)[0].image, Request(labels=LABELS), boxes=[BOX])[0])
+    assert found[0].probabilities == found[1].probabilities
+    kept = list((tmp_path / "emo-edge" / "questions").glob("*.sealed"))
+    assert len(kept) == (written.family != "gemma3")
 
 
 def written_prompt(written: Written, question: str) -> tuple[str, str]:
