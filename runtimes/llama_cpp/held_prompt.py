@@ -157,10 +157,11 @@ class HeldPrompt:
 
     def _restored(self, key: Key) -> bool:
         """Return whether sequence 0 now holds the prompt of a question, as another process computed it."""
-        if self._files is None:
+        content = self._files.read(key) if self._files is not None else None
+        if self._files is None or content is None:
             return False
         self.prompt, self._taken, self.logits = PromptPositions(), range(0), np.empty(0, np.float32)
-        return self._files.restore(key)
+        return self._files.restore(key, content)
 
     def _cut_restored(self, prompt: PromptPositions) -> None:
         """Hold of a restored prompt what stands in front of its pictures, where it is the same as ``prompt``."""

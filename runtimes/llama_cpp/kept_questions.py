@@ -96,14 +96,12 @@ class QuestionFiles:
         self._native, self._context, self._memory = native, context, memory
         self._files, self._made_by = files, dict(made_by)
 
-    def restore(self, key: Key) -> bool:
-        """Put the prompt of a question into sequence 0, which then holds nothing else.
+    def read(self, key: Key) -> bytes | None:
+        """Return the prompt of a question, as llama.cpp wrote it; None where there is no file of it."""
+        return self._files.read(self._named(key))
 
-        Returns False, and leaves the sequence empty or as it was, where no file of it fits this context.
-        """
-        content = self._files.read(self._named(key))
-        if content is None:
-            return False
+    def restore(self, key: Key, content: bytes) -> bool:
+        """Put such a prompt alone into sequence 0; return False, the sequence empty, where it does not fit."""
         self._native.llama_memory_seq_rm(self._memory, 0, -1, -1)
         state = (ctypes.c_uint8 * len(content)).from_buffer_copy(content)
         read = self._native.llama_state_seq_set_data(self._context, state, len(content), 0)

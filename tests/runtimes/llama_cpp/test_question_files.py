@@ -63,6 +63,16 @@ def test_another_process_computes_the_picture_alone_and_the_same_bits(
     assert all(np.array_equal(one, other) for one, other in zip(third, alone, strict=True))
 
 
+def test_a_question_without_a_file_computes_no_more_than_without_files(files: dict[str, Path]) -> None:
+    """What stands in front of the picture stays, whatever the question."""
+    computed = []
+    for made_by in (None, MADE_BY):
+        with opened(files["f32"], made_by) as session:
+            questions = [QUESTION, [*QUESTION[:-1], 431], [*QUESTION[:-1], 432]]
+            computed.append([session.prefill(prompt(5, one), cached(2, question=one)) for one in questions])
+    assert computed[0] == computed[1] and computed[0][1] < computed[0][0]
+
+
 def test_several_prompts_at_once_take_it_too(files: dict[str, Path], tmp_path: Path) -> None:
     def together(session: LlamaSession, other: Callable[[], Sequence[Chunk]]) -> list[list[np.ndarray]]:
         question = CachedQuestion(len(QUESTION), 0, 2, other)
