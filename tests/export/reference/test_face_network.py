@@ -73,14 +73,14 @@ def bundle(short_checkpoint: Path, tracing_once: Callable[[], Any], tmp_path_fac
 
 @pytest.fixture(scope="module")
 def tiny_face(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """emo-tiny's face network as a checkpoint of its own."""
+    """emo-tiny's face network with its action units as a checkpoint of its own, whose graph other tests have, too."""
     directory, source = tmp_path_factory.mktemp("tiny-face"), packaged_checkpoint()
     whole = json.loads((source / "config.json").read_text())
-    FaceXFormerConfig.from_dict({"face": whole["face"]}).save_pretrained(directory)
+    own = {name: whole[name] for name in ("face", "action_units")}
+    FaceXFormerConfig.from_dict(own).save_pretrained(directory)
     state = load_file(source / "model.safetensors")
-    save_file(
-        {name: value for name, value in state.items() if name.startswith("face.")}, directory / "model.safetensors"
-    )
+    taken = {name: value for name, value in state.items() if name.startswith(("face.", "units."))}
+    save_file(taken, directory / "model.safetensors")
     return directory
 
 
