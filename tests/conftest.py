@@ -174,6 +174,37 @@ def toy_checkpoint(toy_model: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def plain_checkpoint(build_model: Any, toy_config: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy model without a face network and a Q-Former, for processes that trace it anew. Do not change it."""
+    values = toy_config.model_dump() | {"face": None, "face_info": None}
+    values["connector"] |= {"compress_type": "none", "qformer": None}
+    directory = tmp_path_factory.mktemp("plain-checkpoint")
+    build_model(type(toy_config).from_dict(values)).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def short_language(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """emo-tiny's checkpoint with two of the language model's four layers, and the config of that model."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from emo_edge.assets.packaged import packaged_checkpoint
+    from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+
+    directory, whole = tmp_path_factory.mktemp("short-language"), packaged_checkpoint()
+    state = load_file(whole / "model.safetensors")
+    for name in list(state):
+        if name.startswith(("language.model.layers.2.", "language.model.layers.3.")):
+            del state[name]
+    save_file(state, directory / "model.safetensors")
+    shutil.copy(whole / "tokenizer.model", directory)
+    language = EmoLlamaConfig.from_pretrained(whole).language
+    return directory, language.model_copy(update={"num_hidden_layers": 2})
+
+
+@pytest.fixture(scope="session")
 def tracing_once(
     made_once: Callable[[str, Callable[[Path], object]], Path],
 ) -> Callable[[], AbstractContextManager[None]]:

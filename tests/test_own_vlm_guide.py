@@ -24,6 +24,7 @@ SAMPLES = 175
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced_once")
 def test_its_commands_run_in_order(
     made_once: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_edge.assets.packaged import packaged_samples
-from emo_edge.benchmarks.measure.process_state import ProcessState, process_state
+from emo_edge.benchmarks.measure.process_state import ProcessState, process_state, quick_states
 from emo_edge.console.progress import Progress
 from emo_edge.inference.pipeline import EmotionPipeline
 from emo_edge.inference.stream import stream
@@ -57,10 +57,11 @@ def watched_rounds(
     warm, started = max(1, int(WARM_UP * rounds)), time.monotonic()
     step = max(1, (rounds - warm) // states)
     taken = []
-    for number, _ in enumerate(itertools.islice(work, rounds), 1):
-        if number >= warm and (number - warm) % step == 0:
-            taken.append(process_state())
-            progress(number, rounds)
+    with quick_states():
+        for number, _ in enumerate(itertools.islice(work, rounds), 1):
+            if number >= warm and (number - warm) % step == 0:
+                taken.append(process_state())
+                progress(number, rounds)
     return Steadiness(rounds, time.monotonic() - started, tuple(taken))
 
 

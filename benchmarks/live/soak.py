@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emo_edge.benchmarks.live.scene import FPS
 from emo_edge.benchmarks.live.scene import frames as scene_frames
-from emo_edge.benchmarks.measure.process_state import ProcessState, process_state
+from emo_edge.benchmarks.measure.process_state import ProcessState, process_state, quick_states
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.faces.live.tracker import LiveTracker
@@ -120,7 +120,7 @@ def soaked(pipeline: EmotionPipeline, pictures: Sequence[Image], frames: int) ->
     first, states, count = round(WARM_UP * frames), list[ProcessState](), 0
     looks = set(np.linspace(first, frames - 1, LOOKS).astype(int).tolist())
     # A source of that name has to be there; the opener does not read it.
-    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file, quick_states():
         capture = LiveCapture(file.name, settings.capture, opener=opener)
         reader, tracker = ReadingThread(read, MONOTONIC), LiveTracker(pipeline.detector)
         loop = LiveLoop(capture, tracker, reader, settings, MONOTONIC, pipeline.manifest.live)

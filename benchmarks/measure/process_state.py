@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def process_state() -> ProcessState:
     # The descriptor of the listing itself is one of them.
     descriptors = len(os.listdir(PROCESS / "fd")) - 1
     return ProcessState(pages * os.sysconf("SC_PAGE_SIZE"), descriptors, len(os.listdir(PROCESS / "task")))
+
+
+@contextmanager
+def quick_states() -> Iterator[None]:
+    """Let `process_state` look only at objects that are made meanwhile: those of loaded libraries take 0.2 s each time.
+
+    What is to be closed and collected meanwhile has to be opened meanwhile, too.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _return_free_pages() -> None:

@@ -91,12 +91,14 @@ def _squared_error(values: NDArray[np.float64], limit: float) -> NDArray[np.floa
 
 def _lost_information(counts: NDArray[np.int64], end: int) -> float:
     reference = counts[:end].astype(np.float64)
-    starts = np.unique(np.arange(ENTROPY_LEVELS) * end // ENTROPY_LEVELS)
+    starts = np.arange(ENTROPY_LEVELS) * end // ENTROPY_LEVELS
+    if end < ENTROPY_LEVELS:
+        starts = np.unique(starts)
     sums = np.add.reduceat(reference, starts)
     reference[-1] += counts[end:].sum()
     filled = reference > 0
     mean_count = sums / np.maximum(np.add.reduceat(filled.astype(np.float64), starts), 1)
-    candidate = np.where(filled, np.repeat(mean_count, np.diff([*starts, end])), 0)
+    candidate = np.where(filled, np.repeat(mean_count, np.diff(starts, append=end)), 0)
     p = reference[filled] / reference.sum()
     q = np.maximum(candidate[filled] / max(candidate.sum(), TINY), TINY)
     return float(p @ np.log(p / q))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from emo_edge.calibration.int8.graph_files import load_graph
@@ -106,10 +107,11 @@ def planned_component(
     Raises what `planned_int8` does.
     """
     evidence, peaks = _LastEvidence(task.searched.evidence), task.ranges.peaks()
-    trials = task.trials(EvalSet(task.searched.feed, evidence), task.ranges.thresholds("mse"))
-    methods = method_costs(trials, task.ranges)
+    thresholds = cache(task.ranges.thresholds)
+    trials = task.trials(EvalSet(task.searched.feed, evidence), thresholds("mse"))
+    methods = method_costs(trials, thresholds)
     method = next(iter(methods))
-    trials = trials.using(task.ranges.thresholds(method))
+    trials = trials.using(thresholds(method))
     alone = task.trials(task.blocks_on, trials.thresholds)
     costs = block_costs(alone, peaks, kept=kept(method) if kept else None, progress=progress)
 

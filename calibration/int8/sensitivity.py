@@ -16,7 +16,6 @@ from emo_edge.calibration.int8.clipping_thresholds import METHODS
 from emo_edge.calibration.int8.graph_files import GraphRun, load_graph
 from emo_edge.calibration.int8.matmuls import blocks, matmuls
 from emo_edge.calibration.int8.qdq_graph import int8_model
-from emo_edge.calibration.int8.ranges import ActivationRanges
 from emo_edge.errors import InputError
 from emo_edge.metrics.tensor_parity import smallest_cosine
 from emo_edge.tensors import Tensor
@@ -113,11 +112,14 @@ class Trials:
         return {name: np.concatenate([part[name] for part in parts]) for name in run.outputs}
 
 
-def method_costs(trials: Trials, ranges: ActivationRanges) -> dict[str, Measured]:
-    """Measure the graph with every matmul in INT8 by each of `METHODS`, the least costly method first."""
+def method_costs(trials: Trials, thresholds: Callable[[str], Mapping[str, float]]) -> dict[str, Measured]:
+    """Measure the graph with every matmul in INT8 by each of `METHODS`, the least costly method first.
+
+    ``thresholds`` gives those of a method, as `ActivationRanges.thresholds` does.
+    """
     costs = {}
     for method in METHODS:
-        tried = trials.using(ranges.thresholds(method))
+        tried = trials.using(thresholds(method))
         costs[method] = tried.measured(tried.outputs(()))
     return dict(sorted(costs.items(), key=lambda item: (-item[1].agreement, -item[1].overall)))
 

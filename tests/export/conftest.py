@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from emo_edge.export.importers import facexformer, llama_vid
+
 State = dict[str, Tensor]
 WIDTH, EVA_MLP, GRID, PATCH = 88, 96, 2, 14
 BERT, BERT_MLP, QUERIES = 64, 72, 32
 HIDDEN = 32
+FACE_DEPTHS, SHORT_DEPTHS = (2, 2, 18, 2), (1, 1, 2, 1)
+"""FaceXFormer's own, and the fewest blocks that still shift windows: these are traced five times faster."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,11 @@ def connector_state(rows: int, seed: int = 3) -> State:
     }
 
 
-def face_state(seed: int = 5) -> State:
+def face_state(seed: int = 5, *, depths: tuple[int, ...] = FACE_DEPTHS) -> State:
     """FaceXFormer's names (torchvision's Swin-B, SAM's decoder), with the trunk's final norm that nobody reads."""
     make, dim, width = numbers(seed), 16, 8
     state = {**conv(make, "backbone.0.0.0", width, 3, 4), **normalisation(make, "backbone.0.0.2", width)}
-    for stage, (depth, heads) in enumerate(zip((2, 2, 18, 2), (1, 2, 4, 8), strict=True)):
+    for stage, (depth, heads) in enumerate(zip(depths, (1, 2, 4, 8), strict=True)):
         own = width << stage
         if stage:
             state[f"backbone.0.{2 * stage}.reduction.weight"] = make(own, 2 * own)
@@ -245,6 +250,24 @@ def eva() -> Callable[..., State]:
 def face() -> Callable[..., State]:
     """Make what FaceXFormer's ``model.pt`` holds at toy width."""
     return face_state
+
+
+@pytest.fixture(scope="session")
+def short_face() -> Callable[[], AbstractContextManager[State]]:
+    """Make the tensors of a FaceXFormer of few blocks, and let the importers know so many meanwhile.
+
+    They know the true depths and read none, which the tests of import alone hold.
+    """
+    read = facexformer.face_config
+
+    @contextmanager
+    def short() -> Iterator[State]:
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (facexformer, llama_vid):
+                patch.setattr(module, "face_config", lambda tensors: {**read(tensors), "depths": SHORT_DEPTHS})
+            yield face_state(depths=SHORT_DEPTHS)
+
+    return short
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced_once")
 def test_every_pair_is_timed_in_turns(tmp_path: Path) -> None:
     options = ["--rounds", "3", "--precision", "fp32", "--json", str(tmp_path / "cost.json")]
     done = CliRunner().invoke(main, options)

@@ -75,7 +75,7 @@ def trials_of(source: Path, ranges: ActivationRanges, method: str, feeds: Any, j
 def test_every_method_keeps_the_features_but_entropy_clips_what_gelu_gives(
     source: Path, ranges: ActivationRanges, feeds: Any, judge: Any
 ) -> None:
-    found = method_costs(trials_of(source, ranges, "max", feeds, judge), ranges)
+    found = method_costs(trials_of(source, ranges, "max", feeds, judge), ranges.thresholds)
     for method in ("max", "percentile", "mse"):
         assert 0.999 <= found[method].cosine < 1, method
         assert found[method].agreement >= 0.9, method

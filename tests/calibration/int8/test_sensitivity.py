@@ -63,7 +63,7 @@ def test_each_product_can_be_looked_at_alone(trials: Trials, ranges: ActivationR
 
 def test_methods_are_told_apart_and_the_trials_left_as_they_were(trials: Trials, ranges: ActivationRanges) -> None:
     before = dict(trials.thresholds)
-    found = method_costs(trials, ranges)
+    found = method_costs(trials, ranges.thresholds)
     assert set(found) == {"max", "percentile", "entropy", "mse"}
     overall = [cost.overall for cost in found.values()]
     assert overall == sorted(overall, reverse=True)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from click.testing import CliRunner, Result
 from emo_edge.assets.packaged import SAMPLES
 from emo_edge.bundle.imatrix_file import read_imatrix
 from emo_edge.bundle.reader import Bundle
+from emo_edge.calibration.int8.component import Int8Result, Int8Task
 from emo_edge.calibration.language import mixed_types, mixture_search
+from emo_edge.calibration.workflow import graphs
 from emo_edge.cli.app import main
 from emo_edge.errors import InputError
 from emo_edge.media.images import write_image
@@ -112,7 +115,19 @@ def test_graphs_in_int8_carry_their_plan_evidence_and_speed(
     assert read.exit_code == 0, read.output
 
 
+@pytest.fixture
+def blocks_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second calibration of the same graph go on with what its blocks cost in the first: some hundred runs."""
+    real = graphs.planned_component
+
+    def planned(task: Int8Task, target: Path, **options: Any) -> Int8Result:
+        return real(task, target, **{**options, "kept": lambda method: tmp_path / f"{method}-blocks.json"})
+
+    monkeypatch.setattr(graphs, "planned_component", planned)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("blocks_measured_once")
 def test_a_face_graph_in_int8_decides_on_action_units_as_full_precision_does(
     bundle: Path, calibrate: Callable[..., Result]
 ) -> None:
@@ -128,6 +143,7 @@ def test_a_face_graph_in_int8_decides_on_action_units_as_full_precision_does(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("blocks_measured_once")
 def test_an_int8_graph_that_misses_its_gate_is_left_out_or_ends_it(
     bundle: Path, calibrate: Callable[..., Result]
 ) -> None:

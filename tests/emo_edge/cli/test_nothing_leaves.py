@@ -169,9 +169,9 @@ def test_a_command_writes_its_own_files_and_reaches_no_host(
 
 
 @pytest.mark.slow
-def test_an_export_writes_its_bundle_and_reaches_no_host(toy_checkpoint: Path, tmp_path: Path) -> None:
-    words = ["--out", "bundle", "--vision", "fp32", "--face", "fp32", "--language", "f16", "--limit", "2"]
-    traces = run_alone(tmp_path / "home", [*COMMAND, "export", str(toy_checkpoint), *words])
+def test_an_export_writes_its_bundle_and_reaches_no_host(plain_checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--out", "bundle", "--vision", "fp32", "--language", "f16", "--limit", "2"]
+    traces = run_alone(tmp_path / "home", [*COMMAND, "export", str(plain_checkpoint), *words])
     assert traces.code == 0, traces.errors
     assert traces.files and all(name.startswith("here/bundle/") for name in traces.files), traces.files
     assert not traces.attempts

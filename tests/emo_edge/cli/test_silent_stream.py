@@ -45,6 +45,8 @@ def test_an_interruption_ends_the_wait_for_it(tmp_path: Path, scheme: str) -> No
 
 
 def test_a_stream_that_stalls_after_some_frames_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The few frames are all read while it opens, which waits for more as long as opening may take.
+    monkeypatch.setattr(pyav_reader, "OPEN_TIMEOUT_S", 3)
     monkeypatch.setattr(pyav_reader, "READ_TIMEOUT_S", 0.5)
     bundle, released = write_small_bundle(tmp_path / "bundle"), threading.Event()
     sent = write(tmp_path / "a.ts", [index / 10 for index in range(30)]).read_bytes()

@@ -308,15 +308,18 @@ def test_overwriting_replaces_bundles_alone(tmp_path: Path, tiny_bundle: Path, k
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="waits for a system that limits file sizes this way")
+@pytest.mark.usefixtures("tiny_bundle")
 def test_a_place_that_is_full_is_one_error(tmp_path: Path) -> None:
-    code = (
-        "import resource\nfrom emo_edge.cli.app import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))\nmain()"
-    )
+    import resource
+
     options = ["--vision", "fp16", "--face", "fp16", "--language", "f16", "--limit", "2"]
-    command = [sys.executable, "-c", code, "export", "emo-tiny", "--out", str(tmp_path / "new"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode in (4, 5), done.stderr
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, limits[1]))
+    try:
+        done = export("emo-tiny", "--out", tmp_path / "new", *options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert done.exit_code in (4, 5), done.output
     assert "cannot be written" in done.stderr.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == [".new.partial"]
     again = export("emo-tiny", "--out", tmp_path / "new", *options)

@@ -135,14 +135,14 @@ def test_a_number_that_holds_on_the_pictures_of_its_choice_alone_is_refused(
 
 
 def test_only_bundles_of_one_checkpoint_are_timed(
-    budget_bundle: Path, llava_checkpoint: Path, toy_checkpoint: Path, tmp_path: Path
+    budget_bundle: Path, llava_checkpoint: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    for name, checkpoint in (("every", llava_checkpoint), ("foreign", toy_checkpoint)):
-        bundle_from_checkpoint(checkpoint, tmp_path / name, ExportConfig(language=("f16",)), packaged_samples(2))
+    config = ExportConfig(language=("f16",))
+    bundle_from_checkpoint(llava_checkpoint, tmp_path / "every", config, packaged_samples(2))
     checked_bundles([tmp_path / "every", budget_bundle])
     with pytest.raises(InputError, match="is not of the checkpoint of"):
-        checked_bundles([tmp_path / "foreign", budget_bundle])
-    for order in ([budget_bundle, budget_bundle], [tmp_path / "every", tmp_path / "foreign"]):
+        checked_bundles([tiny_bundle, budget_bundle])
+    for order in ([budget_bundle, budget_bundle], [tmp_path / "every", tiny_bundle]):
         with pytest.raises(InputError, match="give the bundle with every token first"):
             checked_bundles(order)
 

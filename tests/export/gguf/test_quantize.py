@@ -17,6 +17,7 @@ from emo_edge.calibration.language.imatrix import ImportanceCollector
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.gguf.file_types import IMATRIX_TYPES, TENSOR_TYPES
 from emo_edge.export.gguf.quantize import quantize_gguf
+from emo_edge.export.gguf.writer import gguf_from_checkpoint
 from emo_edge.export.reference.answers import answered_prompts
 from emo_edge.export.reference.model import EmoLlamaForConditionalGeneration
 from emo_edge.taxonomy import LABEL_SETS
@@ -70,10 +71,24 @@ def test_statistics_move_the_error_to_where_it_counts_less(
     assert weighted_error(source, weighted, statistics) < weighted_error(source, plain, statistics)
 
 
+@pytest.fixture(scope="module")
+def short(
+    short_language: tuple[Path, Any], importance: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A source of two layers and their statistics: types of the fewest bits take seconds a layer."""
+    folder, whole = tmp_path_factory.mktemp("short"), read_imatrix(importance)
+    source = gguf_from_checkpoint(*short_language, folder / "language-f16.gguf", name="short")
+    held = tensors(source).keys() & whole.sums.keys()
+    sums, counts = ({name: of[name] for name in held} for of in (whole.sums, whole.counts))
+    write_imatrix(Imatrix(sums, counts, whole.prompts, whole.datasets), folder / "imatrix.gguf")
+    return source, folder / "imatrix.gguf"
+
+
 @pytest.mark.parametrize("file_type", IMATRIX_TYPES)
 def test_types_that_need_statistics_are_made_with_them(
-    source: Path, importance: Path, tmp_path: Path, file_type: str
+    short: tuple[Path, Path], tmp_path: Path, file_type: str
 ) -> None:
+    source, importance = short
     quantize_gguf(source, tmp_path / "q.gguf", file_type, importance=importance)
     assert (tmp_path / "q.gguf").stat().st_size < 0.35 * source.stat().st_size
 

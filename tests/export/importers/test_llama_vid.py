@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from emo_edge.cli.app import main
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
 from emo_edge.export.configs.networks import FaceInfoConfig
-from emo_edge.export.importers import checkpoint_writer
+from emo_edge.export.importers import checkpoint_writer, llama_vid_keys
 from emo_edge.export.importers.llama_vid import LlamaVidPieces, checkpoint_from_llama_vid
 from emo_edge.export.importers.tensors import ImportedTensor
 from emo_edge.export.models.face_info_mining import FaceInfoMining
@@ -327,23 +329,40 @@ def test_another_import_of_the_same_name_starts_anew(
     assert same(state, expected_state(upstream))
 
 
+def shortened(upstream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the model with two layers of each network: to trace the 39 of the tower alone takes a minute.
+
+    The other tests hold the true depths, which the importer knows and does not read.
+    """
+    monkeypatch.setattr(llama_vid_keys, "EVA_LAYERS", 2)
+    monkeypatch.setattr(llama_vid_keys, "BERT_LAYERS", 2)
+    model = copied(upstream, tmp_path)
+    change_config(model, num_hidden_layers=2)
+    further = re.compile(r"(?:blocks|encoder\.layer|model\.layers)\.(?![01]\.)")
+    replace_weights(model, {name: value for name, value in upstream.state.items() if not further.search(name)})
+    return model
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
 def test_it_goes_on_to_a_bundle_that_reads_a_picture(
     upstream: Any,
-    face: Callable[..., State],
+    short_face: Callable[[], AbstractContextManager[State]],
     wide_picture: Path,
     clip_pixels: Callable[..., Tensor],
     facexformer_pixels: Callable[[Path, int], Tensor],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The whole way as a user walks it: import, export with its gates, infer; and upstream's way from the file."""
-    torch.save({"state_dict_backbone": face()}, tmp_path / "model.pt")
+    model_files = shortened(upstream, tmp_path, monkeypatch)
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
-    imports = f"import llama-vid --model {upstream.model} --face {tmp_path}/model.pt --out {checkpoint}"
+    imports = f"import llama-vid --model {model_files} --face {tmp_path}/model.pt --out {checkpoint}"
     exports = f"export {checkpoint} --out {bundle} --vision fp32 --face fp32 --language f32 --limit 7"
     reads = f"infer {bundle} {wide_picture} --whole-image --json --demographics --profile exact"
-    done = CliRunner().invoke(main, imports.split())
+    with short_face() as state:
+        torch.save({"state_dict_backbone": state}, tmp_path / "model.pt")
+        done = CliRunner().invoke(main, imports.split())
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{checkpoint}\n"
     exported = CliRunner().invoke(main, exports.split())

@@ -59,7 +59,7 @@ SIGLIP = VisionConfig(
 FACE = FaceConfig(
     image_size=56,
     embed_dim=16,
-    depths=(2, 2, 1, 1),
+    depths=(2, 1, 1, 1),
     num_heads=(1, 2, 4, 8),
     decoder_dim=32,
     decoder_depth=1,
@@ -68,9 +68,13 @@ FACE = FaceConfig(
 )
 SACL = SaclConfig(units=ACTION_UNITS, intensity=True, hidden_size=32)
 AUFORMER = AuFormerConfig(
-    units=ACTION_UNITS, intensity=True, tower=TINY.vision, image_size=TINY.vision.image_size, expert_size=4
+    units=ACTION_UNITS,
+    intensity=True,
+    tower=TINY.vision.model_copy(update={"num_layers": 2}),
+    image_size=TINY.vision.image_size,
+    expert_size=4,
 )
-"""On emo-tiny's tower: an expert for each of 17 units at twice the places of six blocks."""
+"""On two blocks of emo-tiny's tower, with an expert for each of 17 units at both places of each."""
 SAMPLES, FEW = 16, 4
 """Pictures that ranges and plan are by, and that each block is measured on."""
 FORMS = ("fp32", "fp16", "int8", "int8 on fp16")

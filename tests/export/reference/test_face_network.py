@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +51,36 @@ def checkpoint(face: Callable[..., State], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def bundle(checkpoint: Path, tracing_once: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short_checkpoint(
+    short_face: Callable[[], AbstractContextManager[State]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    directory = tmp_path_factory.mktemp("short-facexformer")
+    with short_face() as state:
+        torch.save({"state_dict_backbone": state}, directory / "model.pt")
+        done = run("import", "facexformer", directory / "model.pt", "--out", directory / "checkpoint")
+    assert done.exit_code == 0, done.output
+    return directory / "checkpoint"
+
+
+@pytest.fixture(scope="module")
+def bundle(short_checkpoint: Path, tracing_once: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("face-bundle") / "bundle"
     with tracing_once():
-        done = run("export", checkpoint, "--out", target, "--limit", 7)
+        done = run("export", short_checkpoint, "--out", target, "--limit", 7)
     assert done.exit_code == 0, done.output
     return target
 
 
 @pytest.fixture(scope="module")
 def tiny_face(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """emo-tiny's face network as a checkpoint of its own."""
+    """emo-tiny's face network with its action units as a checkpoint of its own, whose graph other tests have, too."""
     directory, source = tmp_path_factory.mktemp("tiny-face"), packaged_checkpoint()
     whole = json.loads((source / "config.json").read_text())
-    FaceXFormerConfig.from_dict({"face": whole["face"]}).save_pretrained(directory)
+    own = {name: whole[name] for name in ("face", "action_units")}
+    FaceXFormerConfig.from_dict(own).save_pretrained(directory)
     state = load_file(source / "model.safetensors")
-    save_file(
-        {name: value for name, value in state.items() if name.startswith("face.")}, directory / "model.safetensors"
-    )
+    taken = {name: value for name, value in state.items() if name.startswith(("face.", "units."))}
+    save_file(taken, directory / "model.safetensors")
     return directory
 
 
@@ -134,7 +147,11 @@ def test_infer_gives_facts_without_labels(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_picture_is_cropped_and_resized_as_upstream_does(
-    checkpoint: Path, bundle: Path, wide_picture: Path, tmp_path: Path, facexformer_pixels: Callable[..., torch.Tensor]
+    short_checkpoint: Path,
+    bundle: Path,
+    wide_picture: Path,
+    tmp_path: Path,
+    facexformer_pixels: Callable[..., torch.Tensor],
 ) -> None:
     """From the file: PIL's crop of the grown box, its bicubic kernel, the network in PyTorch."""
     pil = pytest.importorskip("PIL.Image")
@@ -148,7 +165,7 @@ def test_a_picture_is_cropped_and_resized_as_upstream_does(
         min(picture.height, y1 + grow_y),
     )
     picture.crop(tuple(map(int, grown))).save(tmp_path / "crop.png")
-    network = FaceNetwork.from_pretrained(checkpoint)
+    network = FaceNetwork.from_pretrained(short_checkpoint)
     with torch.inference_mode():
         heads = network.face(facexformer_pixels(tmp_path / "crop.png", 224), with_segmentation=False)
     with EmotionPipeline.open(bundle, device="cpu", profile="exact") as pipeline:

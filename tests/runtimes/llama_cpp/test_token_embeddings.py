@@ -28,15 +28,15 @@ otherwise; a wrong row or place moves every prompt."""
 
 
 @pytest.fixture(scope="module", params=TYPES)
-def gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from emo_edge.assets.packaged import packaged_checkpoint
-    from emo_edge.export.configs.checkpoint import EmoLlamaConfig
+def gguf(
+    request: pytest.FixtureRequest, short_language: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     from emo_edge.export.gguf.quantize import quantize_gguf
     from emo_edge.export.gguf.writer import gguf_from_checkpoint
 
-    config, folder = EmoLlamaConfig.from_pretrained(packaged_checkpoint()), tmp_path_factory.mktemp("gguf")
+    (checkpoint, language), folder = short_language, tmp_path_factory.mktemp("gguf")
     plain, wanted = folder / "f32.gguf", folder / f"{request.param}.gguf"
-    gguf_from_checkpoint(packaged_checkpoint(), config.language, plain, file_type="f32", name="tiny")
+    gguf_from_checkpoint(checkpoint, language, plain, file_type="f32", name="tiny")
     if wanted != plain:
         table = TABLES.get(request.param)
         quantize_gguf(plain, wanted, request.param, types={"token_embd.weight": table} if table else None)

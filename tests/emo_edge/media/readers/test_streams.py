@@ -175,6 +175,8 @@ def test_the_protocol_may_have_capital_letters(server: str, pyav: bool, monkeypa
 def test_a_stream_that_stalls_or_breaks_off_is_an_error_after_its_frames(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The few frames are all read while it opens, which waits for more as long as opening may take.
+    monkeypatch.setattr(pyav_reader, "OPEN_TIMEOUT_S", 3)
     monkeypatch.setattr(pyav_reader, "READ_TIMEOUT_S", 1)
     assert "the stream stalled: nothing came for 1 s" in failure(f"http://{server}/stall/a.ts?token=hidden", 5)
     assert "the stream broke off" in failure(f"http://us:{PASSWORD}@{server}/short/a.ts?token=hidden", 5)

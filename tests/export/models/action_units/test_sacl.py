@@ -16,7 +16,7 @@ from tests.export.models.action_units.spec import Array, State, gelu, sigmoid, s
 
 FACE = FaceConfig(
     image_size=64, embed_dim=4, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4, decoder_dim=16,
-    decoder_heads=2,
+    decoder_depth=1, decoder_heads=2,
 )  # fmt: skip
 UNITS = (1, 4, 12, 25, 26)
 WIDTH = 8
