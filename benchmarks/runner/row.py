@@ -22,7 +22,7 @@ from emo_edge.benchmarks.workload.images import LatencyImage
 from emo_edge.benchmarks.workload.journal import FACES, Journal
 from emo_edge.benchmarks.workload.open import TargetOptions, open_target
 from emo_edge.benchmarks.workload.samples import BenchSamples
-from emo_edge.benchmarks.workload.targets import BenchTarget
+from emo_edge.benchmarks.workload.targets import NO_REFERENCE, BenchTarget
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.commands import with_common_flags
 from emo_edge.console.progress import Reports
@@ -65,7 +65,7 @@ class Row:
     kind: str
     device: str | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
-    size_bytes: int
+    size_bytes: int | None
     unavailable: str | None = None
     accuracy: Section | None = None
     against_reference: Section | None = None
@@ -108,7 +108,12 @@ def reference_row(run: BenchRun, size_bytes: int) -> tuple[Row, Predictions]:
     return row, predictions
 
 
-def profile_row(run: BenchRun, name: str, size_bytes: int, reference: Predictions) -> Row:
+def missing_reference() -> Row:
+    """Return the row of a VLM that was imported without its unquantized language model: nothing is set against it."""
+    return Row(name=REFERENCE, kind=REFERENCE, size_bytes=None, unavailable=NO_REFERENCE)
+
+
+def profile_row(run: BenchRun, name: str, size_bytes: int, reference: Predictions | None) -> Row:
     """Measure a profile; one that this machine or device cannot run is a row with the reason.
 
     One that reads the samples and then fails keeps its accuracy, and a note gives the reason why it has no times.
@@ -122,8 +127,8 @@ def profile_row(run: BenchRun, name: str, size_bytes: int, reference: Prediction
     samples = run.samples.samples
     return replace(
         row,
-        against_reference=against(reference, predictions, samples),
-        gate=gate_of(name, reference, predictions, samples),
+        against_reference=against(reference, predictions, samples) if reference else None,
+        gate=gate_of(name, reference, predictions, samples) if reference else None,
         roofline=_roofline(run, name, row),
     )
 

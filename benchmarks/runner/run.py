@@ -28,14 +28,14 @@ from emo_edge.benchmarks.runner.report import (
     readable_forms,
     report_notes,
 )
-from emo_edge.benchmarks.runner.row import BenchRun, profile_row, reference_row
+from emo_edge.benchmarks.runner.row import BenchRun, missing_reference, profile_row, reference_row
 from emo_edge.benchmarks.workload.checkpoint import Checkpoint, open_checkpoint, profile_bytes
-from emo_edge.benchmarks.workload.config import BenchConfig, asked_labels
+from emo_edge.benchmarks.workload.config import REFERENCE, BenchConfig, asked_labels
 from emo_edge.benchmarks.workload.images import latency_clip, open_latency_images
 from emo_edge.benchmarks.workload.journal import REPORT_NAME, Journal
 from emo_edge.benchmarks.workload.open import UNCACHED, TargetOptions, with_uncached
 from emo_edge.benchmarks.workload.samples import prepared_samples
-from emo_edge.benchmarks.workload.targets import reference_profile
+from emo_edge.benchmarks.workload.targets import NO_REFERENCE, reference_profile
 from emo_edge.bundle.label_sets import resolve_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.console.progress import QUIET, Reports
@@ -183,7 +183,11 @@ def _prepared(
 
 def _rows(run: BenchRun, inputs: BenchInputs) -> list[dict[str, Any]]:
     total, started = 1 + len(inputs.profiles), time.monotonic()
-    reference, predictions = reference_row(_numbered(run, 1, total), inputs.checkpoint.size_bytes)
+    if inputs.checkpoint.sha256 is None:
+        run.reports.line(f"{REFERENCE}: {NO_REFERENCE}")
+        reference, predictions = missing_reference(), None
+    else:
+        reference, predictions = reference_row(_numbered(run, 1, total), inputs.checkpoint.size_bytes)
     rows = [reference]
     for number, name in enumerate(inputs.profiles, 2):
         taken = time.monotonic() - started

@@ -25,8 +25,8 @@ class Checkpoint:
     """A checkpoint directory, or the bundle of a VLM that holds its own unquantized language model."""
 
     directory: Path
-    sha256: str
-    """Of its weight files, as a bundle's manifest has it."""
+    sha256: str | None
+    """Of its weight files, as a bundle's manifest has it; None for a VLM that was imported without a reference."""
     size_bytes: int
     stream: bool
     """True where its layers stay on the disk, because the memory does not hold them in float32."""
@@ -36,12 +36,14 @@ def open_checkpoint(bundle: Bundle, named: str | None) -> Checkpoint:
     """Open the checkpoint that a bundle was exported from: a directory, or a packaged checkpoint's name.
 
     None takes the packaged one of the bundle's own name. Beside an mmproj it is the bundle itself, for the profile of
-    its unquantized language model. Raises InputError if it is not named or another one.
+    its unquantized language model, if it has one. Raises InputError if it is not named or another one.
     """
     if bundle.manifest.components.mmproj:
         if named is not None:
             raise InputError(f"{bundle.directory}: its reference is a profile of its own; leave `checkpoint` out")
         profile = reference_profile(bundle)
+        if profile is None:
+            return Checkpoint(bundle.directory, None, 0, False)
         return Checkpoint(bundle.directory, _language_sha256(bundle, profile), profile_bytes(bundle, profile), False)
     if named is None:
         try:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from emo_edge.benchmarks.workload.config import REFERENCE
-from emo_edge.benchmarks.workload.targets import BenchTarget, ProfileTarget, reference_profile
+from emo_edge.benchmarks.workload.targets import NO_REFERENCE, BenchTarget, ProfileTarget, reference_profile
 from emo_edge.bundle.reader import Bundle
+from emo_edge.errors import InputError
 
 UNCACHED = "-uncached"
 """Behind the name of a profile with a question cache, measured without it."""
@@ -62,6 +63,8 @@ def open_target(bundle: Bundle, name: str, options: TargetOptions, *, half: bool
         return ProfileTarget(bundle, name, options.labels, device=options.device, threads=options.threads)
     if bundle.manifest.components.mmproj:
         profile = reference_profile(bundle)
+        if profile is None:
+            raise InputError(f"{bundle.directory}: {NO_REFERENCE}")
         target = ProfileTarget(bundle, profile, options.labels, device=options.device, threads=options.threads)
         target.name = REFERENCE
         return target

@@ -179,15 +179,13 @@ def side_by_side(frames: Sequence[Frame]) -> tuple[Image, list[Frame]]:
     return picture, faces
 
 
-def reference_profile(bundle: Bundle) -> str:
+NO_REFERENCE = "no unquantized language model to measure against: import it again with emo-edge import gguf --reference"
+
+
+def reference_profile(bundle: Bundle) -> str | None:
     """Return the profile of a VLM's unquantized language model, which the others are measured against.
 
-    Raises InputError for a bundle without one.
+    None for a bundle that was imported without one.
     """
     profiles = bundle.manifest.profiles
-    name = next((name for name, profile in profiles.items() if profile.language in UNQUANTIZED), None)
-    if name is None:
-        raise InputError(
-            f"{bundle.directory}: no unquantized language model to measure against: import it again with `reference`"
-        )
-    return name
+    return next((name for name, profile in profiles.items() if profile.language in UNQUANTIZED), None)

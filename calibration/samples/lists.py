@@ -10,7 +10,7 @@ from typing import Any
 from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
-from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, folder_entries, image_paths, portable_name
+from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES, image_paths, labelled_folders, portable_name
 from emo_edge.media.sources import VIDEO_EXTENSIONS
 from emo_edge.utils.json_values import json_values
 
@@ -45,8 +45,8 @@ def listed_samples(source: Path) -> list[Sample]:
 
 
 def _folder(folder: Path) -> list[Sample]:
-    labelled = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    if labelled and all(entry.skipped for entry in folder_entries(folder)):
+    labelled = labelled_folders(folder)
+    if labelled:
         return [
             Sample(f"{label.name}/{path.name}", path, None, label.name)
             for label in labelled

@@ -45,7 +45,8 @@ class VlmReference:
             if language is not None and profile.language in UNQUANTIZED:
                 return cls(bundle, name, profile, bundle.files(language.variants[profile.language])[0])
         raise InputError(
-            f"{bundle.directory}: no unquantized language model to quantize: import it again with `reference`"
+            f"{bundle.directory}: no unquantized language model to quantize: import it again with emo-edge import gguf "
+            "--reference"
         )
 
     def statistics(

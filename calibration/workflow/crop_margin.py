@@ -91,6 +91,9 @@ class MarginFit:
             return []
         if self.loses_accuracy:
             return [f"margin {self.best:g} is refused: its log loss is less, but {change} on held-out samples"]
+        if self.loss.high >= 0:
+            gain = f"log loss {self.loss.difference:+.4f} ({self.loss.low:+.4f} to {self.loss.high:+.4f})"
+            return [f"warning: {gain} on held-out samples, which chance may explain: measure on more samples"]
         if self.accuracy.difference < 0:
             return [f"warning: {change} on held-out samples, which chance may explain: measure on more samples"]
         return []

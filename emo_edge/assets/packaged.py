@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emo_edge.errors import CheckpointError, InputError
 from emo_edge.media.crops import Box, Image
-from emo_edge.media.folders import image_paths
+from emo_edge.media.folders import image_paths, labelled_folders
 from emo_edge.media.images import read_image
 from emo_edge.utils.suggestions import did_you_mean
 
@@ -72,8 +72,12 @@ def packaged_samples(limit: int | None = None) -> list[Sample]:
 
 
 def folder_samples(folder: Path, limit: int) -> list[Sample]:
-    """List ``limit`` of a folder's pictures, evenly by name, each as a whole; raise InputError for an empty one."""
-    paths = image_paths(folder)
+    """List ``limit`` of a folder's pictures, evenly by name, each as a whole; raise InputError for an empty one.
+
+    Of a folder with a folder a label, they are the pictures in those.
+    """
+    labelled = labelled_folders(folder) if folder.is_dir() else []
+    paths = [path for one in labelled for path in image_paths(one)] if labelled else image_paths(folder)
     if not paths:
         raise InputError(f"{folder}: no pictures to compare on")
     return [Sample(path.name, path, None, None) for path in paths[:: max(1, len(paths) // limit)][:limit]]

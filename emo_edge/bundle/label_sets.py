@@ -38,12 +38,12 @@ EVERYDAY_WORDS = {
 
 
 def resolve_labels(manifest: Manifest, labels: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Look up a label set by name, or check the user's own list; None takes `DEFAULT`, else the bundle's first set.
+    """Look up a label set by name, or check the user's own list; None takes `default_set`.
 
     Raises InputError for an unknown set, a list that cannot be used, or a label that the bundle's network lacks.
     """
     if labels is None:
-        labels = DEFAULT if DEFAULT in manifest.label_sets else next(iter(manifest.label_sets), DEFAULT)
+        labels = default_set(manifest)
     if isinstance(labels, str):
         if labels not in manifest.label_sets:
             raise InputError(unknown_label_set(labels, manifest.label_sets))
@@ -54,6 +54,17 @@ def resolve_labels(manifest: Manifest, labels: str | Sequence[str] | None) -> tu
     if rows and (unknown := [label for label in own if label not in rows]):
         raise InputError(f"{manifest.name} knows the labels {', '.join(rows)}, not {', '.join(unknown)}")
     return own
+
+
+def default_set(manifest: Manifest) -> str:
+    """Return the label set of a request that names none: `DEFAULT`, else the bundle's first set.
+
+    A network of labels of its own is asked for all of them: `DEFAULT` would leave out AffectNet's contempt.
+    """
+    own, sets = set(manifest.face_labels.expression), manifest.label_sets
+    left_out = own - set(sets.get(DEFAULT, ()))
+    whole = next((name for name, labels in sets.items() if own <= set(labels)), None) if own and left_out else None
+    return whole or (DEFAULT if DEFAULT in sets else next(iter(sets), DEFAULT))
 
 
 def ask_for_labels(manifest: Manifest, labels: Sequence[str], *, clip: bool) -> str:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
-from emo_edge.console.choices import NameChoice
+from emo_edge.console.choices import THREADS, NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
@@ -74,7 +74,7 @@ class BenchCommand(EdgeCommand):
 @click.option(
     "--device", type=NameChoice(DEVICES), default="auto", show_default=True, help="Device that runs the engines."
 )
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine, PyTorch's too.")
+@click.option("--threads", type=THREADS, help="Number of threads of each engine, PyTorch's too.")
 @click.option(
     "--workers",
     default=1,

@@ -12,7 +12,7 @@ import click
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory, own_bundle
-from emo_edge.console.choices import NameChoice
+from emo_edge.console.choices import THREADS, NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
@@ -97,7 +97,7 @@ def listed(source: str, seed: int) -> list[Sample]:
 @click.option("--strict", is_flag=True, help="A variant or profile that fails its gate ends the command (exit 7).")
 @click.option("--keep-imatrix", type=click.Path(path_type=Path), help="File that gets the statistics, too.")
 @click.option("--report", type=click.Path(path_type=Path), help="File that gets everything measured, as JSON.")
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@click.option("--threads", type=THREADS, help="Number of threads of each engine.")
 @face_options
 @click.option(
     "--fit-crop",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from emo_edge.cli.completion import complete_labels, complete_profile
-from emo_edge.console.choices import NameChoice
+from emo_edge.console.choices import THREADS, NameChoice
 from emo_edge.runtimes.base.device_names import DEVICES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,7 +40,7 @@ def device_options(command: Command) -> Command:
             show_default=True,
             help="Device that runs the engines.",
         ),
-        click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine."),
+        click.option("--threads", type=THREADS, help="Number of threads of each engine."),
     )
     for option in reversed(options):
         command = option(command)

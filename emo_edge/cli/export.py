@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_samples
+from emo_edge.console.choices import THREADS
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
@@ -65,7 +66,7 @@ def _names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     type=click.IntRange(1),
     help="Number of pictures to compare on; by default 210, of a network without a language model 32.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@click.option("--threads", type=THREADS, help="Number of threads of each engine.")
 @click.option(
     "--detector",
     metavar="NAME|FILE",

@@ -10,6 +10,7 @@ import click
 from emo_edge.assets.packaged import folder_samples, named_checkpoint, packaged_samples
 from emo_edge.bundle.face_crops import MOST_MARGIN
 from emo_edge.bundle.manifest import LARGEST_CONTEXT, LARGEST_CROP
+from emo_edge.console.choices import THREADS
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.progress import shown_reports
 from emo_edge.console.terminal import echo
@@ -86,7 +87,7 @@ def _newlines(_: click.Context, __: click.Parameter, value: str | None) -> str |
 @click.option(
     "--limit", type=click.IntRange(1), default=PICTURES, show_default=True, help="Number of pictures to compare on."
 )
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@click.option("--threads", type=THREADS, help="Number of threads of each engine.")
 @click.option("--name", help="Name of the bundle.  [default: the model's]")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle as a whole.")
 @click.option("--out", type=PATH, required=True, help="Folder of the bundle; it must not exist yet.")

@@ -11,7 +11,7 @@ import click
 
 from emo_edge.bundle.model_shape import SHAPES
 from emo_edge.cli.completion import complete_labels, complete_profile, complete_subject
-from emo_edge.console.choices import NameChoice
+from emo_edge.console.choices import THREADS, NameChoice
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.terminal import echo
 from emo_edge.planning.device_catalogue import CATALOGUE, THIS
@@ -39,7 +39,7 @@ from emo_edge.utils.byte_sizes import size_of
 @click.option("--profile", shell_complete=complete_profile, help="Plan this profile alone.")
 @click.option("--max-memory", help="Memory that may be used, such as 4GB (default: what the device leaves).")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Longest time from frames to labels.")
-@click.option("--threads", type=click.IntRange(1), help="Number of threads of each engine.")
+@click.option("--threads", type=THREADS, help="Number of threads of each engine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def main(
     subject: str,

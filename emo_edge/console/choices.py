@@ -8,6 +8,10 @@ import click
 
 from emo_edge.utils.suggestions import did_you_mean
 
+MOST_THREADS = 512
+"""llama.cpp's own limit; a thousand threads on a few cores also keep a signal waiting for seconds."""
+THREADS = click.IntRange(1, MOST_THREADS)
+
 
 class NameChoice(click.Choice):  # type: ignore[type-arg]
     """A choice of names whose error also offers the name that is spelled almost alike."""

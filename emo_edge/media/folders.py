@@ -42,6 +42,12 @@ def folder_entries(folder: str | Path) -> list[FolderEntry]:
     return [FolderEntry(path, unread_reason(path)) for path in paths]
 
 
+def labelled_folders(folder: Path) -> list[Path]:
+    """Return the folders of a folder that holds a folder a label, and no picture itself; none of any other."""
+    folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return folders if folders and all(entry.skipped for entry in folder_entries(folder)) else []
+
+
 def image_paths(folder: str | Path) -> list[Path]:
     """List the pictures of ``folder`` by content, sorted by name; not its subfolders, not hidden files.
 

@@ -17,7 +17,7 @@ from emo_edge.console.progress import Progress
 from emo_edge.errors import DeviceError, InputError
 from emo_edge.media.captures import opened_capture
 from emo_edge.media.crops import Image
-from emo_edge.media.readers.cut_off import is_cut_off
+from emo_edge.media.readers.cut_off import holds_another, is_cut_off
 from emo_edge.media.readers.frames import FrameReader, RawFrame
 from emo_edge.media.readers.time_line import Position, on_time_line
 from emo_edge.media.sources import SourceKind, classify_source, without_password
@@ -162,7 +162,10 @@ def check_end(source: str, kind: SourceKind, length: int, reader: FrameReader) -
 
 
 def _problem(path: str, reader: FrameReader, length: int) -> str | None:
-    """Name the problem of a file that was read to its end; raise InputError where it gave no frame."""
+    """Name the problem of a file that was read to its end; raise InputError where it gave no frame.
+
+    A second video behind it, which FFmpeg does not read, is a warning.
+    """
     if not length:
         raise InputError(f"{path}: holds no readable frame: copy it again, or convert it to MP4")
     if is_cut_off(path):
@@ -171,6 +174,8 @@ def _problem(path: str, reader: FrameReader, length: int) -> str | None:
         return f"cut off after {length} frames"
     if reader.damaged > MOST_DAMAGED * (length + reader.damaged):
         return f"damaged, {reader.damaged} frames cannot be decoded and {length} can"
+    if holds_another(path):
+        logger.warning("%s: several videos, one after the other: the first one is read", path)
     return None
 
 

@@ -44,7 +44,7 @@ LANGUAGE_RENAMES = {
 }
 LANGUAGE_UNUSED = {rf"{_STACK}(?:layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq": "computed from rope_theta"}
 POSITIONS_UNUSED = {r".*\.position_ids": "positions are counted, not stored"}
-OUTPUT = "language.lm_head.weight"
+EMBEDDINGS, OUTPUT = "language.model.embed_tokens.weight", "language.lm_head.weight"
 PLAIN = {
     "attention_bias": False,
     "mlp_bias": False,
@@ -158,7 +158,7 @@ def language_config(settings: Mapping[str, Any], shapes: Shapes) -> dict[str, An
         **values,
         "architecture": QWEN2 if qwen2 else "llama",
         "bos_place": "none" if qwen2 else "first",
-        "vocab_size": shapes.size("language.model.embed_tokens.weight", 0),
+        "vocab_size": shapes.size(EMBEDDINGS, 0),
         "rope_factor": rope_factor(settings),
         "max_position_embeddings": _positions(settings, values["max_position_embeddings"]),
         "tie_word_embeddings": tied(settings),

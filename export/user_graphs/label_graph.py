@@ -33,6 +33,7 @@ from emo_edge.graphs.model import read_graph
 LABEL_GRAPH_NAME = "network.onnx"
 """Name of the user's file in a checkpoint."""
 KIND = "a network of labels"
+SHAPE_CHANGES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 INT8_OPSET = 19
 """That has Q/DQ with float16 scales; graphs are brought to it where the converter can."""
 
@@ -79,6 +80,8 @@ class LabelGraph:
             raise CheckpointError(f"{name}: gives {self.outputs} numbers a picture, and there are {named}")
         if all(_is_distribution(row[:, :labels]) for row in alone):
             raise CheckpointError(f"{name}: gives probabilities, not logits; export it without its last Softmax")
+        if _ends_in_sigmoid(user.graph):
+            raise CheckpointError(f"{name}: gives a Sigmoid of each label, not logits; export it without its last node")
         self.model = self._from_pixels(user)
         joined = open_graph(self.model, name)
         rows = [run_graph(joined, {"image": crop[None]}, name) for crop in crops]
@@ -207,6 +210,15 @@ def _newer(user: ModelProto, name: str) -> ModelProto:
     except (CheckpointError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
         return user
     return newer
+
+
+def _ends_in_sigmoid(graph: GraphProto) -> bool:
+    """Return whether the output is a Sigmoid, whatever changes its shape behind."""
+    makers = {output: node for node in graph.node for output in node.output}
+    node = makers.get(graph.output[0].name)
+    while node is not None and node.op_type in SHAPE_CHANGES:
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type in ("Sigmoid", "HardSigmoid")
 
 
 def _is_distribution(rows: NDArray[np.float32]) -> bool:

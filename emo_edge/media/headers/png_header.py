@@ -82,7 +82,8 @@ def _check_packed(packed: list[bytes], expected: int) -> None:
 
 
 def _decoded_value(sample: int, depth: int) -> int:
-    """Return the value that a grey sample is decoded to: fewer than 8 bits are stretched to 8."""
+    """Return the value that a grey sample is decoded to: bits above its depth mean nothing."""
+    sample &= 2**depth - 1
     return sample if depth not in (1, 2, 4) else sample * 255 // (2**depth - 1)
 
 

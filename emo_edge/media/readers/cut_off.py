@@ -1,10 +1,10 @@
-"""Find out whether a video file was cut off: whether its last structure closes, not how many frames it should have."""
+"""Find out whether a video file was cut off, or holds a second one, from its structures and not from its frames."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +12,10 @@ from emo_edge.utils.files import transport_packet_bytes
 
 TAIL_BYTES = 1 << 16
 MOST_PARTS = 10**7
+ASF, FLV, PNG = b"\x30\x26\xb2\x75", b"FLV", b"\x89PNG\r\n\x1a\n"
+"""First bytes of a file."""
+FLV_TAG, FLV_KINDS = 11, (8, 9, 18)
+"""Bytes in front of a tag's content; audio, video and data."""
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -31,15 +35,57 @@ def is_cut_off(path: str | Path) -> bool:
         return False
 
 
+def holds_another(path: str | Path) -> bool:
+    """Return True for a file with a second video behind the first, as ``cat`` joins them, which FFmpeg does not read.
+
+    Known of MP4, FLV, WMV and PNG; FFmpeg reads on by itself in Matroska, MPEG, AVI and GIF.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(TAIL_BYTES)
+            return any(_starts_again(file, size, head))
+    except (OSError, struct.error):
+        return False
+
+
+def _starts_again(file: BinaryIO, size: int, head: bytes) -> Iterator[bool]:
+    """Yield whether the file's format begins once more where its first video ends."""
+    if head.startswith(ASF):
+        end = _asf_bytes(head)
+        file.seek(end)
+        yield 0 < end < size and file.read(len(ASF)) == ASF
+    elif head.startswith(FLV):
+        yield from (start.startswith(FLV) for _, start in _flv_tags(file, size, head))
+    elif head.startswith(PNG):
+        yield from _png_again(file, size)
+    elif head[4:8] == b"ftyp":
+        yield from (name == b"ftyp" for at, _, name in _box_places(file, size) if at)
+
+
+def _png_again(file: BinaryIO, size: int) -> Iterator[bool]:
+    at = len(PNG)
+    for _ in range(MOST_PARTS):
+        file.seek(at)
+        chunk = file.read(8)
+        if len(chunk) < 8:
+            return
+        at += 12 + int.from_bytes(chunk[:4], "big")
+        if chunk[4:] == b"IEND":
+            file.seek(at)
+            yield file.read(len(PNG)) == PNG
+            return
+
+
 def _check_for(head: bytes) -> Callable[[BinaryIO, int, bytes], bool] | None:
     by_start: dict[bytes, Callable[[BinaryIO, int, bytes], bool]] = {
         b"RIFF": _riff,
         b"\x1aE\xdf\xa3": _matroska,
-        b"FLV": _flv,
+        FLV: _flv,
         b"OggS": _ogg,
         b"GIF8": lambda file, size, head: _tail(file, size).rstrip(b"\0")[-1:] != b";",
         b"\x89PNG": lambda file, size, head: b"IEND" not in _tail(file, size),
-        b"\x30\x26\xb2\x75": _asf,
+        ASF: _asf,
     }
     for start, check in by_start.items():
         if head.startswith(start):
@@ -56,18 +102,26 @@ def _tail(file: BinaryIO, size: int) -> bytes:
 
 def _boxes(file: BinaryIO, size: int, head: bytes) -> bool:
     """Walk the boxes of an MP4 or MOV; one of size 0 reaches to the end of the file."""
+    end = 0
+    for at, length, name in _box_places(file, size):
+        if length < 8 or not name.isascii() or not name.decode("ascii").isprintable():
+            return False
+        end = at + length
+    return end > size
+
+
+def _box_places(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield place, bytes and name of each box, and a last one with fewer than 8 bytes where there is none."""
     at = 0
     for _ in range(MOST_PARTS):
         file.seek(at)
         length, name = struct.unpack(">I4s", file.read(8)) if size - at >= 8 else (0, b"")
         if length == 1:
             length = struct.unpack(">Q", file.read(8))[0]
-        if length < 8 or not name.isascii() or not name.decode("ascii").isprintable():
-            return False
+        yield at, length, name
         at += length
-        if at >= size:
-            break
-    return at > size
+        if length < 8 or at >= size:
+            return
 
 
 def _riff(file: BinaryIO, size: int, head: bytes) -> bool:
@@ -115,17 +169,27 @@ def _transport(file: BinaryIO, size: int, head: bytes) -> bool:
 
 def _flv(file: BinaryIO, size: int, head: bytes) -> bool:
     """Walk the tags, each followed by four bytes that repeat its size."""
+    end = 0
+    for at, start in _flv_tags(file, size, head):
+        if len(start) < FLV_TAG or start[0] & 0x1F not in FLV_KINDS:
+            return 0 < len(start) < FLV_TAG
+        end = at + FLV_TAG + int.from_bytes(start[1:4], "big")
+    return end > size
+
+
+def _flv_tags(file: BinaryIO, size: int, head: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the place and the first bytes of each tag, and a last one that is none where the walk ends there."""
     at = int.from_bytes(head[5:9], "big") + 4
     for _ in range(MOST_PARTS):
         file.seek(at)
-        start = file.read(11)
-        if len(start) < 11 or start[0] & 0x1F not in (8, 9, 18):
-            return 0 < len(start) < 11
-        at += 11 + int.from_bytes(start[1:4], "big")
+        start = file.read(FLV_TAG)
+        yield at, start
+        if len(start) < FLV_TAG or start[0] & 0x1F not in FLV_KINDS:
+            return
+        at += FLV_TAG + int.from_bytes(start[1:4], "big")
         if at >= size:
-            break
+            return
         at += 4
-    return at > size
 
 
 def _ogg(file: BinaryIO, size: int, head: bytes) -> bool:
@@ -140,6 +204,10 @@ def _ogg(file: BinaryIO, size: int, head: bytes) -> bool:
 
 def _asf(file: BinaryIO, size: int, head: bytes) -> bool:
     """Compare with the size in the header; a broadcast has none."""
+    return 0 < size < _asf_bytes(head)
+
+
+def _asf_bytes(head: bytes) -> int:
+    """Return the size of the file that its header states; 0 where it states none."""
     at = head.find(ASF_FILE_PROPERTIES)
-    wanted = int.from_bytes(head[at + 40 : at + 48], "little") if at >= 0 else 0
-    return 0 < size < wanted
+    return int.from_bytes(head[at + 40 : at + 48], "little") if at >= 0 else 0

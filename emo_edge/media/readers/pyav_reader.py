@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.errors import DeviceError, InputError
+from emo_edge.errors import DeviceError, InputError, PipelineStateError
 from emo_edge.media.readers.cut_off import is_cut_off
 from emo_edge.media.readers.frames import (
     MAX_PIXELS,
@@ -25,8 +26,15 @@ ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Their transparency is side data, which FFmpeg's own decoders ignore."""
 NO_TIME_STAMPS = 0x0080
 """AVFMT_NOTIMESTAMPS of libavformat/avformat.h."""
+FORKED = (
+    "this process was forked while a video was read, and the threads of its decoder did not come along: reading on "
+    'would wait for ever. Start processes with multiprocessing.get_context("spawn"), and open the video there'
+)
 MOST_BROKEN_PACKETS = 100
 """In a row: a reader that never gets past a place would read for ever."""
+
+_OF_A_PARENT: list[PyAvReader] = []
+"""Readers of a forked child that its parent opened: freeing them would wait for threads that are not there."""
 
 
 class PyAvFrame:
@@ -54,7 +62,7 @@ class PyAvReader:
 
     def __init__(self, container: Any, name: str, waiting: WaitingThread | None = None) -> None:
         """Choose the video; ``waiting`` reads a stream, and is None for a file."""
-        live = waiting is not None
+        live, self._process = waiting is not None, os.getpid()
         self._container, self._name, self._live, self._waiting = container, name, live, waiting
         self._stream = video_stream(container, name)
         self._decoder = _decoder(self._stream, name, live=live)
@@ -70,14 +78,25 @@ class PyAvReader:
         self._arrival = live and bool(container.format.flags & NO_TIME_STAMPS)
 
     def frames(self) -> Iterator[RawFrame]:
-        """Yield the frames; what cannot be decoded is counted in ``damaged`` and left out."""
+        """Yield the frames; what cannot be decoded is counted in ``damaged`` and left out.
+
+        Raises PipelineStateError in a process that was forked since: FFmpeg's threads did not come along.
+        """
         for packet in self._packets():
+            self._require_own_process()
             for frame in self._decoded(packet):
                 yield self._timed(frame)
+                self._require_own_process()
+
+    def _require_own_process(self) -> None:
+        if self._process != os.getpid():
+            raise PipelineStateError(FORKED)
 
     def close(self) -> None:
-        """Close the container."""
-        if self._waiting:
+        """Close the container; a forked child leaves its copy as it is, whose threads nobody could wait for."""
+        if self._process != os.getpid():
+            _OF_A_PARENT.append(self)
+        elif self._waiting:
             self._waiting.close(self._container.close)
         else:
             self._container.close()
@@ -197,7 +216,9 @@ def _decoder(stream: Any, name: str, *, live: bool) -> Any:
     from av.codec.codec import UnknownCodecError
 
     context = stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and context.name in ALPHA_DECODERS:
+    # Writers of Matroska differ in the case of its name.
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if tags.get("alpha_mode") == "1" and context.name in ALPHA_DECODERS:
         try:
             decoder = av.CodecContext.create(ALPHA_DECODERS[context.name], "r")
         except UnknownCodecError as error:

@@ -19,8 +19,11 @@ from emo_edge.export.importers.checkpoint_writer import check_target, write_chec
 from emo_edge.export.importers.key_map import VISION, Piece, joined, require_parts
 from emo_edge.export.importers.language_settings import (
     ARCHITECTURE,
+    EMBEDDINGS,
+    OUTPUT,
     QWEN2,
     TRAINED_LENGTH,
+    tied,
     without_tied_output,
 )
 from emo_edge.export.importers.llava.keys import (
@@ -37,6 +40,7 @@ from emo_edge.export.importers.llava.settings import (
     FEATURE_LAYER,
     checkpoint_config,
     config_of_model,
+    projector_kind,
     tuned_settings,
 )
 from emo_edge.export.importers.llava.towers import VISION_SETTINGS, tower_settings, without_class_token
@@ -125,8 +129,15 @@ def checkpoint_from_llava(
     tower = tower_settings(pieces.vision, settings)
     with ExitStack() as stack:
         adapter = open_adapter(pieces.lora, stack) if pieces.lora else None
+        untied = tied(settings) and adapter is not None and _adapts_output(adapter)
+        if untied:
+            report("  lm_head.weight: an adapter changes it alone, so it is no longer tied to the embeddings")
+            settings["tie_word_embeddings"] = False
         opened = _checked_layers(pieces, _open(pieces, adapter, stack), settings)
         tensors = _joined(pieces, opened, settings, report)
+        if untied:
+            tensors = {OUTPUT: tensors[EMBEDDINGS], **tensors}
+        settings = {"mm_projector_type": projector_kind(tensors), **settings}
         unknown = [problem for piece in opened for problem in piece.problems()]
         sizes = checkpoint_config(settings, tower, tensors, network, family.crop_margin, unknown)
         prompt = {**family.prompt, **(CHATML if settings[ARCHITECTURE] == QWEN2 else {})}
@@ -152,6 +163,11 @@ def _settings(pieces: LlavaPieces) -> dict[str, Any]:
     if settings.get("eos_token_id") is None and settings[ARCHITECTURE] == QWEN2:
         settings["eos_token_id"] = end_token(pieces.model)
     return {**settings, TRAINED_LENGTH: trained_length(pieces.model)}
+
+
+def _adapts_output(adapter: Adapter) -> bool:
+    """Return whether an adapter changes the output matrix: PEFT does so beside the table that it was tied to."""
+    return any((MODEL_KEYS.target(name) or name) == OUTPUT for name in adapter.pairs)
 
 
 def _tokenizer(model: Path, config: EmoLlamaConfig, report: Callable[[str], None]) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from emo_edge.export.reference.tensor_files import StoredTensors
 from emo_edge.export.user_graphs.landmark_network import LandmarkNetwork
 
 FEATURE_LAYER = "mm_vision_select_layer"
+_PLACE = re.compile(r"connector\.mm_projector\.(\d)\.weight")
 PROJECTORS = ("identity", "linear", "mlp2x_gelu", "mlp3x_gelu", LDP, LDP_V2)
 TUNED = ("mm_projector_type", FEATURE_LAYER, "rope_scaling", "image_aspect_ratio")
 """Settings that a trainer may have changed, in the config that it saves with an adapter or a projector."""
@@ -101,6 +103,12 @@ def _not_carried(settings: Mapping[str, Any], vision_given: bool) -> Iterator[st
         yield f"mm_projector_type {str(projector)[:40]!r}: only {', '.join(PROJECTORS)} are known"
     if settings.get("projector_hidden_act", "gelu") != "gelu":
         yield f"projector_hidden_act {str(settings['projector_hidden_act'])[:40]!r}: only 'gelu' is known"
+
+
+def projector_kind(tensors: StoredTensors) -> str:
+    """Return the kind of a projector whose config is not there, by the places of its matrices."""
+    places = {int(match[1]) for name in tensors if (match := _PLACE.fullmatch(name))}
+    return {(0, 2): "mlp2x_gelu", (0, 2, 4): "mlp3x_gelu"}.get(tuple(sorted(places)), "linear")
 
 
 def checkpoint_config(

@@ -15,6 +15,7 @@ from emo_edge.export.reference.tensor_files import StoredTensors
 from emo_edge.utils.files import read_json
 
 VISION_SETTINGS = "vision_config"
+BLIP = "instructblip"
 ACTIVATIONS = {"clip": "quick_gelu", "siglip": "gelu_pytorch_tanh"}
 CLASS = "vision.embeddings.class_embedding"
 _POSITIONS = "vision.embeddings.position_embedding.weight"
@@ -45,6 +46,8 @@ def tower_settings(vision: Path | None, settings: Mapping[str, Any]) -> dict[str
     tower = dict(own) if isinstance(own, dict) else {}
     kind = "siglip" if is_siglip(tower) else "clip"
     name, act = str(tower.get("model_type", "clip")), str(tower.get("hidden_act", ACTIVATIONS[kind]))
+    if name.startswith(BLIP):
+        raise CheckpointError("vision_config is InstructBLIP's tower: import it with emo-edge import instructblip")
     if kind not in name or act != ACTIVATIONS[kind]:
         raise CheckpointError(
             f"{path or VISION_SETTINGS}: model_type {name[:40]!r} with hidden_act {act[:40]!r}: of towers only CLIP's "

@@ -21,7 +21,11 @@ from emo_edge.benchmarks.workload.targets import ProfileTarget
 from emo_edge.bundle.manifest import MANIFEST_NAME
 from emo_edge.cli.bench import main
 from emo_edge.errors import InputError
+from emo_edge.export.gguf.quantize import quantize_gguf
+from emo_edge.export.vlm.bundle import bundle_from_gguf
+from emo_edge.export.vlm.config import VlmConfig, VlmFiles
 from emo_edge.runtimes.loading import device_choice
+from tests.random_vlms import written_vlm
 
 FIGURES = {"war", "uar", "f1", "ece", "brier", "nll", "per_class", "confusion", "text", "groups"}
 TIMES = {"p50", "p90", "p99", "min", "mean", "samples", "raw"}
@@ -247,3 +251,27 @@ def test_another_checkpoint_and_unknown_labels_are_told(bench: Bench, tiny_bundl
     (tmp_path / "list.csv").write_text("image,label\na.png,bliss\n")
     done = bench(tmp_path / "out", dataset=str(tmp_path / "list.csv"))
     assert done.exit_code == 4 and "unknown labels 'bliss' (1)" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_vlm_without_its_reference_is_measured_alone(
+    bench: Bench, made_once: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The file that most people have: a quantized GGUF, and nothing to set it against."""
+    written = written_vlm(made_once, "llava")
+    small = tmp_path / "small.gguf"
+    quantize_gguf(written.half, small, "q8_0")
+    bundle = bundle_from_gguf(VlmFiles(small, written.mmproj), tmp_path / "bundle", VlmConfig()).directory
+    done = bench(tmp_path / "out", "--no-generate", dataset="synthetic:7", bundle=bundle)
+    assert done.exit_code == 0, done.output
+    lacks = "no unquantized language model to measure against: import it again with emo-edge import gguf --reference"
+    assert f"reference: {lacks}" in done.stderr
+    report = report_of(tmp_path / "out")
+    checked_report(report)
+    reference, balanced = report["rows"]
+    assert reference["unavailable"] == lacks and reference["size_bytes"] is None
+    assert report["checkpoint"]["weights_sha256"] is None
+    assert balanced["accuracy"]["text"] is None and balanced["latency"]["total"]["p50"] > 0
+    assert balanced["against_reference"] is None and balanced["gate"] is None
+    for name in ("report.md", "report.html"):
+        assert lacks in (tmp_path / "out" / name).read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from emo_edge.benchmarks.studies.question_cache import CACHES, CLIP_CACHES, Row,
 from emo_edge.benchmarks.studies.question_calls import CACHES as TIMED
 from emo_edge.benchmarks.studies.question_calls import FACES, WHOLE, Way
 from emo_edge.bundle.manifest import QuestionCache
+from emo_edge.runtimes.llama_cpp import session as sessions
 
 DOCS = Path(__file__).parents[3] / "docs" / "results"
 
@@ -50,6 +51,7 @@ def test_times_are_ratios_of_the_same_round() -> None:
 def test_every_way_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(question_calls, "WIDTH", 256)
     monkeypatch.setattr(question_calls, "MLP", 512)
+    monkeypatch.setattr(sessions, "FILES_FROM", 0)
     target = tmp_path / "calls.json"
     arguments = ["--layers", "1", "--rounds", "3", "--json", str(target)]
     done = CliRunner().invoke(question_calls.main, arguments, catch_exceptions=False)
@@ -59,6 +61,12 @@ def test_every_way_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [way["positions"] for way in ways[:2]] == [65, 10]
     assert ways[-1]["way"] == f"{FACES} faces, head 0, tail 32" and len(ways[-1]["ms"]) == 3
     assert "4 faces, head 0, tail 1" in done.output
+    first = json.loads(target.read_text())["first"]
+    assert [(way["way"], way["positions"], len(way["ms"])) for way in first] == [
+        ("first label, question computed", 108, 3),
+        ("first label, question from its file", 10, 3),
+    ]
+    assert all(way["way"] in done.output for way in first)
 
 
 def test_an_unknown_type_lists_those_there_are() -> None:
@@ -72,4 +80,5 @@ def test_the_document_shows_the_figures_that_were_kept() -> None:
     assert question_cache.table([Row(**row) for row in kept["rows"]]) in shown
     assert kept["machine"] in shown
     calls = json.loads((DOCS / "question_calls.json").read_text(encoding="utf-8"))
-    assert question_calls.table([Way(one["way"], one["positions"], one["ms"]) for one in calls["ways"]]) in shown
+    for part in ("ways", "first"):
+        assert question_calls.table([Way(**one) for one in calls[part]]) in shown

@@ -66,6 +66,16 @@ def test_accuracy_that_chance_may_have_taken_is_a_warning() -> None:
     assert line.startswith("warning: accuracy -1.0% (-") and "measure on more samples" in line
 
 
+def test_a_gain_that_chance_may_have_given_is_a_warning() -> None:
+    """One margin is a little better in every fold, by pairs of pictures of which one gets better and one worse."""
+    old, new = [0.6, 0.6] * 40, [0.62, 0.59] * 40
+    new[0], new[1] = 0.99, 0.3
+    fit = fitted_margin(probabilities([old, new]), np.zeros(80, np.int64), (0.0, 0.1), 0.0, "mtcnn")
+    assert fit.chosen == 0.1 and fit.loss.low < 0 < fit.loss.high
+    (line,) = fit.warnings()
+    assert line.startswith("warning: log loss -0.") and "which chance may explain: measure on more samples" in line
+
+
 def test_a_margin_that_only_fits_the_samples_it_was_chosen_on_is_left() -> None:
     """Noise: one margin is best on all samples, and the folds' choices are worse than the old margin on others."""
     for seed in range(200):
@@ -87,7 +97,7 @@ def test_calibrate_writes_the_margin_of_the_bundles_detector(label_bundle: Path,
     done = run(copy, "--samples", samples, "--fit-crop", "--detector", "mtcnn")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    warned = sum(line.startswith(("warning: accuracy -", "margin ")) for line in lines[:-2])
+    warned = sum(line.startswith(("warning: ", "margin ")) for line in lines[:-2])
     assert len(lines) == 2 + len({*MARGINS, 0.1}) + warned + 2 and lines[-1] == str(copy)
     manifest = Bundle.open(copy).manifest
     crop = manifest.preprocessing.face

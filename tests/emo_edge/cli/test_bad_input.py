@@ -204,7 +204,9 @@ def test_ctrl_c_ends_cleanly_with_what_was_read(tiny_bundle: Path) -> None:
     assert complaint == f"interrupted after {len(found)} results\n"
 
 
-@pytest.mark.parametrize(("option", "value"), [("--seed", "-1"), ("--max-new-tokens", "0"), ("--threads", "0")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seed", "-1"), ("--max-new-tokens", "0"), ("--threads", "0"), ("--threads", "513")]
+)
 def test_a_number_out_of_range_is_a_usage_error(tiny_bundle: Path, option: str, value: str) -> None:
     assert infer(tiny_bundle, FACE, "--describe", option, value).exit_code == 2
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -14,7 +17,7 @@ from av.stream import Disposition
 
 from emo_edge.errors import InputError
 from emo_edge.media import captures
-from emo_edge.media.readers.cut_off import is_cut_off
+from emo_edge.media.readers.cut_off import holds_another, is_cut_off
 from emo_edge.media.videos import clip_frames, sampled_frames, segment_frames
 from tests.made_videos import CODEC, SIDE, VARIABLE, index_of, marked, write
 
@@ -69,6 +72,74 @@ def test_an_mp4_with_its_index_in_front_is_cut_off_too(tmp_path: Path) -> None:
     (tmp_path / "cut.mp4").write_bytes(data[:-200])
     with pytest.raises(InputError, match=r"cut off, \d\d of 40 frames are there"):
         list(sampled_frames(tmp_path / "cut.mp4"))
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".mov", ".flv", ".wmv", ".apng"])
+def test_a_second_video_that_ffmpeg_does_not_read_is_said(
+    extension: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = [index / 10 for index in range(12)]
+    codecs = {".wmv": "wmv2", ".apng": "apng", ".mov": "libx264", **CODEC}
+    pixels = "rgb24" if extension == ".apng" else ""
+    one = write(tmp_path / f"one{extension}", times, codec=codecs[extension], pixel_format=pixels)
+    whole = list(sampled_frames(one))
+    assert not holds_another(one) and not caplog.records
+    (tmp_path / f"joined{extension}").write_bytes(one.read_bytes() * 2)
+    assert len(list(sampled_frames(tmp_path / f"joined{extension}"))) == len(whole)
+    (message,) = caplog.messages
+    assert message.endswith(f"joined{extension}: several videos, one after the other: the first one is read")
+    caplog.clear()
+    assert clip_frames(tmp_path / f"joined{extension}", count=2)
+    assert "several videos" in caplog.text
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("extension", [".webm", ".mkv"])
+def test_transparency_is_known_by_a_tag_of_either_case(tagged: bool, extension: str, tmp_path: Path) -> None:
+    """FFmpeg names the container's element in small letters, and a tag that its recipes set in capitals."""
+    path = tmp_path / f"a{extension}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=10)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuva420p"
+        if tagged:
+            stream.metadata["alpha_mode"] = "1"
+        for index in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(marked(index, 0), format="rgba")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        names = container.streams.video[0].metadata
+    assert ("ALPHA_MODE" in names) == tagged
+    assert [frame.image.min() for frame in sampled_frames(path)] == [255] * 3
+
+
+FORKED_READER = """
+import os, sys
+from emo_edge.errors import PipelineStateError
+from emo_edge.media.videos import clip_frames, sampled_frames
+frames = sampled_frames(sys.argv[1])
+next(frames)
+child = os.fork()
+if child == 0:
+    try:
+        list(frames)
+    except PipelineStateError as error:
+        print(error, flush=True)
+        os._exit(0 if len(clip_frames(sys.argv[1], count=2)) == 2 else 1)
+    os._exit(2)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert len(list(frames)) == 39, "the parent reads on"
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="waits for a system that forks")
+def test_a_forked_child_does_not_wait_for_threads_of_its_parent(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", [index / 10 for index in range(40)])
+    command = [sys.executable, "-W", "ignore", "-c", FORKED_READER, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "forked while a video was read" in done.stdout and 'get_context("spawn")' in done.stdout
 
 
 def test_joined_files_are_read_to_the_end(tmp_path: Path) -> None:

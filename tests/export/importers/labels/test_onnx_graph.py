@@ -377,6 +377,10 @@ def nothing(model: ModelProto) -> None:
         (changed(unknown_type), "reads type 65 ["),
         (changed(infinite), "gives numbers that are not finite"),
         (changed(nothing, last=("Softmax",)), "gives probabilities, not logits; export it without its last Softmax"),
+        (
+            changed(nothing, last=("Sigmoid",)),
+            "gives a Sigmoid of each label, not logits; export it without",
+        ),
     ],
 )
 def test_what_does_not_hold_the_contract_is_one_error(

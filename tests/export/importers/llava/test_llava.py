@@ -194,6 +194,44 @@ def test_an_adapter_of_the_whole_model_merges(llava: Llava, tmp_path: Path) -> N
     assert sum(not torch.equal(state[name], plain[name]) for name in plain) == 8
 
 
+@torch.inference_mode()
+def test_an_adapter_of_a_tied_output_matrix_unties_it(tmp_path: Path, tokenizer_directory: Path) -> None:
+    """PEFT adds its factors beside the table that both share: the embeddings stay, the output matrix changes."""
+    from peft import LoraConfig, get_peft_model
+
+    model = make_llava(tie_word_embeddings=True)
+    model.tie_weights()
+    model.save_pretrained(tmp_path / "base")
+    (tmp_path / "base" / "tokenizer.model").write_bytes((tokenizer_directory / "tokenizer.model").read_bytes())
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=["lm_head"])
+    with torch.random.fork_rng(devices=[]), pytest.warns(UserWarning, match="tie_word_embeddings"):
+        torch.manual_seed(3)
+        wrapped = get_peft_model(model, config).eval()
+        for name, value in wrapped.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(value, std=0.1)
+    wrapped.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    state, lines = imported(tmp_path / "base", tmp_path / "checkpoint", lora=tmp_path / "adapter")
+    assert "  lm_head.weight: an adapter changes it alone, so it is no longer tied to the embeddings" in lines
+    (layer,) = [one for name, one in wrapped.named_modules() if name.endswith("lm_head")]
+    table = layer.base_layer.weight
+    assert torch.equal(state["language.model.embed_tokens.weight"], table)
+    changed_matrix = table + layer.get_delta_weight("default")
+    torch.testing.assert_close(state["language.lm_head.weight"], changed_matrix, rtol=0, atol=1e-6)
+    reference = EmoLlamaForConditionalGeneration.from_pretrained(tmp_path / "checkpoint")
+    assert not reference.config.language.tie_word_embeddings
+    rows = torch.randn(2, 5, table.shape[1], generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(reference.language.lm_head(rows), layer(rows), rtol=0, atol=1e-5)
+
+
+def test_the_kind_of_a_projector_without_a_config_is_read_off_its_tensors(
+    llava: Llava, original: Path, tmp_path: Path
+) -> None:
+    copy = changed(original, tmp_path, mm_projector_type=None)
+    imported(copy, tmp_path / "checkpoint")
+    assert EmoLlamaConfig.from_pretrained(tmp_path / "checkpoint").connector.projector_type == "mlp2x_gelu"
+
+
 def test_a_projector_joins_its_base(llava: Llava, original: Path, tmp_path: Path) -> None:
     """``mm_projector.bin`` with its config, a language model alone, and the tower from its own directory."""
     state = llava.original()
