@@ -2,7 +2,8 @@
 
 - A frame without a stamp, or with that of the frame before, comes one nominal step after it.
 - So does one whose stamp is up to four steps (at most 0.25 s) back, which is jitter.
-- A single frame off the line, with the next one back on it, comes one step after the frame before.
+- A single frame off the line, with the next one back on it, comes one step after the frame before; a first frame
+  whose next two are on a line of their own comes one step before them.
 - A gap of up to `LONGEST_GAP_S` or 100 steps, whichever is longer, is a gap of the source.
 - Everything else, further forward or back, begins a new segment, whose seconds start at 0.
 """
@@ -62,6 +63,8 @@ class TimeLine:
         self._segment, self._before, self._seconds = 0, 0.0, -step_s
         self._start: float | None = None
         """Stamp of the segment's second 0."""
+        self._first: float | None = None
+        """Stamp of the segment's first frame that has one."""
         self._stamp: float | None = None
         """Largest stamp on the line."""
 
@@ -75,6 +78,7 @@ class TimeLine:
         if stamp is None or (self._stamp is not None and stamp <= self._stamp):
             return self._placed(self._seconds + self._step)
         if self._start is None:
+            self._first = stamp
             self._start = stamp - (self._seconds + self._step)
         self._stamp = stamp
         return self._placed(max(self._seconds, stamp - self._start))
@@ -86,7 +90,11 @@ class TimeLine:
         if (following is None and not real_gap) or (following is not None and self._is_near(following)):
             return self._placed(self._seconds + self._step)
         if not real_gap:
-            self._begin_segment()
+            alone = self._seconds == 0 and following is not None and 0 < following - stamp <= self._suspect
+            if alone and self._stamp == self._first:
+                self._start, self._stamp = stamp - self._step, None
+            else:
+                self._begin_segment()
         return self.next(stamp)
 
     def _is_near(self, stamp: float) -> bool:

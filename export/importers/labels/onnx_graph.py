@@ -88,6 +88,10 @@ class GraphContract:
         for field_name, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, count):
                 raise InputError(f"`{field_name}` has {len(numbers)} numbers: give one, or {count} for {self.channels}")
+        if not all(number > 0 for number in self.std):
+            raise InputError(
+                f"`std` {', '.join(f'{number:g}' for number in self.std)}: it divides, so give numbers above 0"
+            )
 
     def side(self, content: bytes, name: str) -> int:
         """Return the side of the pictures in pixels; raise CheckpointError where nothing says it, or two differ."""

@@ -40,6 +40,8 @@ def test_every_pair_of_colour_and_alpha_is_rounded() -> None:
     ("depth", "colour", "row", "clear", "expected"),
     [
         (8, 0, bytes([5, 250]), b"\0\5", [WHITE, [250] * 3]),
+        # Bits of the key above the depth mean nothing.
+        (8, 0, bytes([5, 250]), b"\1\5", [WHITE, [250] * 3]),
         (4, 0, bytes([0x5A]), b"\0\5", [WHITE, [170] * 3]),
         (2, 0, bytes([0b01_10_0000]), b"\0\2", [[85] * 3, WHITE]),
         (1, 0, bytes([0b01_000000]), b"\0\0", [WHITE, WHITE]),

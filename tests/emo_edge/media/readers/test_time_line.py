@@ -54,8 +54,14 @@ def test_a_jump_begins_a_segment(start: float) -> None:
 def test_one_spiked_frame_costs_nothing(spike: float) -> None:
     check([0, 0.1, 0.2, spike, 0.4, 0.5], [0] * 6, [0, 0.1, 0.2, 0.3, 0.4, 0.5])
     check([0, 0.1, 0.2, spike], [0] * 4, [0, 0.1, 0.2, 5.0 if spike == 5 else 0.3])
-    first = placed([spike, 0, 0.1, 0.2])
-    assert first[-1].seconds - first[-2].seconds == pytest.approx(0.1)
+    # Five seconds further is a gap, wherever it is.
+    check([spike, 0, 0.1, 0.2], [0] * 4, [0, 5.0, 5.1, 5.2] if spike == -5 else [0, 0.1, 0.2, 0.3])
+
+
+def test_a_first_frame_is_off_the_line_where_the_next_two_are_on_one() -> None:
+    check([0, 500.0, 90.0, 90.1], [0, 1, 1, 1], [0, 0, 0.1, 0.2])
+    check([0, 500.0, 90.0, 3.0], [0, 1, 2, 2], [0, 0, 0, 0.1])
+    check([0, 500.0], [0, 0], [0, 0.1])
 
 
 def test_gaps_of_a_variable_rate_stay() -> None:

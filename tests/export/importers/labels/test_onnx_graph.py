@@ -404,6 +404,7 @@ def test_options_that_do_not_fit_are_refused(model: Path, tmp_path: Path) -> Non
         (["--labels", "fear,joy", "--size", "48"], 5, "reads pictures of 64 pixels, not 48; leave --size out"),
         (["--labels", "fear,joy", "--mean", "1,2"], 4, "--mean has 2 numbers: give one, or 3 for rgb"),
         (["--labels", "fear,joy", "--std", "a"], 2, "is no list of numbers"),
+        (["--labels", "fear,joy", "--std", "1,0,1"], 4, "--std 1, 0, 1: it divides, so give numbers above 0"),
     ):
         done = run("import", "onnx", model, *options, "--out", tmp_path / "new")
         assert (done.exit_code, message in done.stderr) == (code, True), done.output
