@@ -29,12 +29,14 @@ _PLAIN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(?::[0-9]+)?", re.A
 def without_credentials(source: str) -> str:
     """Return ``source`` without user, password, query values and fragment of each address in it.
 
-    Of a GStreamer pipeline also without the values of properties that look like credentials (user-id, user-pw, token).
-    Names of files stay as they are.
+    Of RTMP also without what follows the application, which is the key of a stream. Of a GStreamer pipeline also
+    without the values of properties that look like credentials (user-id, user-pw, token). Names of files stay as they
+    are.
     """
     scheme, mark, rest = source.partition("://")
     if mark and _SCHEME.fullmatch(scheme):
-        return f"{scheme}://{_address(rest)}"
+        shown = _address(rest)
+        return f"{scheme}://{_without_stream_key(shown) if scheme.lower().startswith('rtmp') else shown}"
     if mark or " ! " in source:
         return _pipeline(source)
     return source
@@ -82,6 +84,16 @@ def _address(rest: str) -> str:
     if query_mark:
         shown += "?" + re.sub(r"[^&;]+", lambda pair: _pair(pair[0]), query)
     return shown + (f"#{HIDDEN}" if fragment_mark else "")
+
+
+def _without_stream_key(address: str) -> str:
+    """Hide the path of an RTMP address behind its first part: ``host/app/key``."""
+    path, query = address, ""
+    if end := re.search("[?#]", address):
+        path, query = address[: end.start()], address[end.start() :]
+    host, _, names = path.partition("/")
+    application, _, key = names.partition("/")
+    return f"{host}/{application}/{HIDDEN}{query}" if key else address
 
 
 def _split(rest: str) -> tuple[str, str]:

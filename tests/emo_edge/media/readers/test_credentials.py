@@ -11,6 +11,11 @@ from emo_edge.media.sources import without_password
 
 SHOWN = {
     "rtmp://host/live?secret live=1": "rtmp://host/live?***",
+    "rtmp://us:pw@host:1935/app/secret?k=1": "rtmp://host:1935/app/***?k=***",
+    "RTMPS://host/app/instance/secret": "RTMPS://host/app/***",
+    "rtmp://host/app/": "rtmp://host/app/",
+    "rtmp://host": "rtmp://host",
+    "src location=rtmp://host/app/secret ! appsink": "src location=rtmp://host/app/*** ! appsink",
     "rtsp://u:p@host/a@b": "rtsp://host/a@b",
     "rtsp://us:se@cret@host:554/live?token=abc&quick#part": "rtsp://host:554/live?token=***&***#***",
     "rtsp://us:se cret@host/x": "rtsp://host/x",
