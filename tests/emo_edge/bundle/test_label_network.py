@@ -111,6 +111,15 @@ def test_a_margin_is_the_detectors_own() -> None:
     assert [crop.margin_of(name) for name in ("mtcnn", "haar", "yunet", "box", None)] == [0.0, 0.3, 0.1, 0.1, 0.1]
 
 
+def test_a_network_is_asked_for_all_of_its_labels_where_the_usual_set_lacks_some() -> None:
+    usual = ("joy", "fear")
+    whole = values()
+    whole["label_sets"] = {"rafdb7": usual, **whole["label_sets"]}
+    assert resolve_labels(Manifest.model_validate(whole), None) == ("joy", "fear", "rage")
+    whole["label_sets"]["rafdb7"] = ("rage", "fear", "joy")
+    assert resolve_labels(Manifest.model_validate(whole), None) == ("rage", "fear", "joy")
+
+
 def test_labels_are_a_set_some_of_the_rows_or_the_bundles_first_set() -> None:
     assert resolve_labels(manifest(), "two") == ("rage", "joy")
     assert resolve_labels(manifest(), ("fear", "joy")) == ("fear", "joy")
