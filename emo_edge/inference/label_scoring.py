@@ -166,7 +166,7 @@ class LabelScorer:
         requests = []
         for prompt, frame in zip(prompts, frames, strict=True):
             chunks = prompt.chunks(language, frame)
-            cached = _cached_question(chunks, cache, self._about_grey(prompt, blank, 1))
+            cached = _cached_question(chunks, cache, self._about_grey(prompt, blank, 1), prompt)
             requests.append(ScoreRequest(chunks, prompt.branches(language, asked.labels), cached))
         with watch("prefill"):
             log_probs = language.score_many(requests)
@@ -221,7 +221,7 @@ class LabelScorer:
         """Make the prompt about these frames the language model's context; see `label_scores`."""
         chunks = self._chunks(visual, prompt, watch)
         with watch("prefill"):
-            self.chain.language.prefill(chunks, _cached_question(chunks, cache, about_grey))
+            self.chain.language.prefill(chunks, _cached_question(chunks, cache, about_grey, prompt))
 
     def _chunks(self, visual: VisualInput, prompt: Prompt, watch: Stopwatch) -> list[Chunk]:
         """Return the prompt about these frames."""
@@ -319,13 +319,13 @@ class LabelScorer:
 
 
 def _cached_question(
-    chunks: Sequence[Chunk], cache: QuestionCache | None, about_grey: PromptChunks
+    chunks: Sequence[Chunk], cache: QuestionCache | None, about_grey: PromptChunks, prompt: Prompt
 ) -> CachedQuestion | None:
     """Return the text behind a prompt's last picture as a cached question; None without a cache or without text."""
     text = chunks[-1]
     if cache is None or not isinstance(text, list):
         return None
-    return CachedQuestion(len(text), cache.head, cache.tail, about_grey)
+    return CachedQuestion(len(text), cache.head, cache.tail, about_grey, of_a_person=bool(prompt.demographics))
 
 
 def _sums(log_probs: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:

@@ -55,6 +55,8 @@ class CachedQuestion:
     """1 or more: the last position gives the logits."""
     other: Callable[[], Sequence[Chunk]]
     """Returns the same prompt about other pictures of the same places; called where nothing is kept yet."""
+    of_a_person: bool = False
+    """The text says something of the person in the picture: nothing of it is kept in a file."""
 
     def __post_init__(self) -> None:
         if self.head < 0 or self.tail < 1:

@@ -141,7 +141,8 @@ class HeldPrompt:
         key = question_key(prompt, start)
         kept = self.questions.get(key)
         if kept is None and self.make_room(len(prompt) + question.length):
-            if self._restored(key):
+            files = None if question.of_a_person else self._files
+            if files is not None and self._restored(key, files):
                 kept = self.questions.keep(key, prompt, start)
                 self._cut_restored(prompt)
             else:
@@ -150,18 +151,18 @@ class HeldPrompt:
                     raise ValueError("the prompt about other pictures differs from this one in more than their content")
                 computed = self.compute(about)
                 kept = self.questions.keep(key, about, start)
-                if self._files is not None:
-                    self._files.keep(key)
+                if files is not None:
+                    files.keep(key)
         fits = kept is not None and self.make_room(len(prompt))
         return (kept if fits else None), computed
 
-    def _restored(self, key: Key) -> bool:
+    def _restored(self, key: Key, files: QuestionFiles) -> bool:
         """Return whether sequence 0 now holds the prompt of a question, as another process computed it."""
-        content = self._files.read(key) if self._files is not None else None
-        if self._files is None or content is None:
+        content = files.read(key)
+        if content is None:
             return False
         self.prompt, self._taken, self.logits = PromptPositions(), range(0), np.empty(0, np.float32)
-        return self._files.restore(key, content)
+        return files.restore(key, content)
 
     def _cut_restored(self, prompt: PromptPositions) -> None:
         """Hold of a restored prompt what stands in front of its pictures, where it is the same as ``prompt``."""
