@@ -33,8 +33,8 @@ FORKED = (
 MOST_BROKEN_PACKETS = 100
 """In a row: a reader that never gets past a place would read for ever."""
 
-_OF_A_PARENT: list[PyAvReader] = []
-"""Readers of a forked child that its parent opened: freeing them would wait for threads that are not there."""
+_OF_A_PARENT: list[PyAvReader | list[PyAvFrame]] = []
+"""What a forked child has of its parent's readers: to free them would be to wait for threads that are not there."""
 
 
 class PyAvFrame:
@@ -83,14 +83,12 @@ class PyAvReader:
         Raises PipelineStateError in a process that was forked since: FFmpeg's threads did not come along.
         """
         for packet in self._packets():
-            self._require_own_process()
-            for frame in self._decoded(packet):
-                yield self._timed(frame)
-                self._require_own_process()
-
-    def _require_own_process(self) -> None:
-        if self._process != os.getpid():
-            raise PipelineStateError(FORKED)
+            decoded = [self._timed(frame) for frame in self._decoded(packet)]
+            for frame in decoded:
+                yield frame
+                if self._process != os.getpid():
+                    _OF_A_PARENT.append(decoded)
+                    raise PipelineStateError(FORKED)
 
     def close(self) -> None:
         """Close the container; a forked child leaves its copy as it is, whose threads nobody could wait for."""

@@ -119,7 +119,7 @@ def test_a_bundle_without_a_reference_cannot_be_quantized(bundle: Path) -> None:
     )
     (bundle / "language-f16.gguf").unlink()
     (bundle / "manifest.json").write_text(alone.model_dump_json())
-    with pytest.raises(InputError, match="import it again with `reference`"):
+    with pytest.raises(InputError, match="import it again with emo-edge import gguf --reference"):
         calibrate_vlm(bundle, samples, loose)
     unnamed = CalibrationConfig(collect=34, measure=16)
     fitted = calibrate_vlm(bundle, samples, unnamed, VlmChoices(fit_scoring=True)).manifest

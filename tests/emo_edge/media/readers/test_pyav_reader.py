@@ -125,8 +125,9 @@ if child == 0:
         list(frames)
     except PipelineStateError as error:
         print(error, flush=True)
-        os._exit(0 if len(clip_frames(sys.argv[1], count=2)) == 2 else 1)
-    os._exit(2)
+    # The error is gone, and with it what it held of the reader.
+    del frames
+    os._exit(0 if len(clip_frames(sys.argv[1], count=2)) == 2 else 1)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 assert len(list(frames)) == 39, "the parent reads on"
 sys.exit(code)
