@@ -34,7 +34,7 @@ MOST_BROKEN_PACKETS = 100
 """In a row: a reader that never gets past a place would read for ever."""
 
 _OF_A_PARENT: list[PyAvReader | list[PyAvFrame]] = []
-"""What a forked child has of its parent's readers: to free them would be to wait for threads that are not there."""
+"""Readers and frames that a forked child has of its parent: freeing them would wait for threads that are not there."""
 
 
 class PyAvFrame:
