@@ -36,7 +36,8 @@ class Request:
     """Labels, questions and options for every face of a reading."""
 
     labels: str | tuple[str, ...] | None = None
-    """Name of one of the bundle's label sets, or the labels themselves; None takes rafdb7, else its first set."""
+    """Name of one of the bundle's label sets, or the labels themselves; None takes rafdb7, else its first set; of a
+    network of labels one that holds all of them."""
     describe: bool = False
     """True also answers the bundle's own question for a description."""
     ask: str | None = None

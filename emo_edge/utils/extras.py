@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import sys
 import traceback
@@ -158,6 +157,8 @@ def _package(error: BaseException) -> str:
 
 def installed_packages(names: Sequence[str]) -> dict[str, str]:
     """Return the version of each package that is installed."""
+    import importlib.metadata  # takes its time, and every command imports this module
+
     versions = {}
     for name in names:
         with suppress(importlib.metadata.PackageNotFoundError):

@@ -53,8 +53,9 @@ def _starts_again(file: BinaryIO, size: int, head: bytes) -> Iterator[bool]:
     """Yield whether the file's format begins once more where its first video ends."""
     if head.startswith(ASF):
         end = _asf_bytes(head)
-        file.seek(end)
-        yield 0 < end < size and file.read(len(ASF)) == ASF
+        if 0 < end < size:
+            file.seek(end)
+            yield file.read(len(ASF)) == ASF
     elif head.startswith(FLV):
         yield from (start.startswith(FLV) for _, start in _flv_tags(file, size, head))
     elif head.startswith(PNG):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from emo_edge.assets.packaged import folder_samples, packaged_samples
 from emo_edge.errors import InputError, MissingExtraError
 from emo_edge.media import pipes
 from emo_edge.media.folders import folder_entries, image_paths
@@ -216,3 +218,13 @@ def test_of_a_heic_of_several_the_main_one_is_read(tmp_path: Path, caplog: pytes
     pictures.save(tmp_path / "burst.heic", primary_index=1)
     assert read_image(tmp_path / "burst.heic").mean() == pytest.approx(200, abs=3)
     assert "burst.heic: a HEIC of 2 pictures: its main one is read" in caplog.text
+
+
+def test_pictures_to_compare_on_may_lie_in_a_folder_a_label(tmp_path: Path) -> None:
+    for sample in packaged_samples(6):
+        assert isinstance(sample.source, Path) and sample.expression
+        (tmp_path / sample.expression).mkdir(exist_ok=True)
+        shutil.copy(sample.source, tmp_path / sample.expression)
+    assert len(folder_samples(tmp_path, 4)) == 4 and len(folder_samples(tmp_path, 100)) == 6
+    shutil.copy(sample.source, tmp_path / "beside.jpg")
+    assert [one.name for one in folder_samples(tmp_path, 100)] == ["beside.jpg"]

@@ -64,7 +64,7 @@ def test_another_process_computes_the_picture_alone_and_the_same_bits(
 
 
 def test_a_question_without_a_file_computes_no_more_than_without_files(files: dict[str, Path]) -> None:
-    """What stands in front of the picture stays, whatever the question."""
+    """Rows in front of the picture stay, whatever the question."""
     computed = []
     for made_by in (None, MADE_BY):
         with opened(files["f32"], made_by) as session:

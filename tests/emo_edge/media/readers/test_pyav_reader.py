@@ -17,7 +17,7 @@ from av.stream import Disposition
 
 from emo_edge.errors import InputError
 from emo_edge.media import captures
-from emo_edge.media.readers.cut_off import holds_another, is_cut_off
+from emo_edge.media.readers.cut_off import ASF_FILE_PROPERTIES, holds_another, is_cut_off
 from emo_edge.media.videos import clip_frames, sampled_frames, segment_frames
 from tests.made_videos import CODEC, SIDE, VARIABLE, index_of, marked, write
 
@@ -91,6 +91,16 @@ def test_a_second_video_that_ffmpeg_does_not_read_is_said(
     caplog.clear()
     assert clip_frames(tmp_path / f"joined{extension}", count=2)
     assert "several videos" in caplog.text
+
+
+def test_a_size_that_no_file_has_is_no_second_video(tmp_path: Path) -> None:
+    """In the header of a WMV that was changed."""
+    path = write(tmp_path / "a.wmv", [0, 0.1, 0.2], codec="wmv2")
+    data = bytearray(path.read_bytes())
+    at = data.index(ASF_FILE_PROPERTIES) + 40
+    data[at : at + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    assert not holds_another(path) and is_cut_off(path)
 
 
 @pytest.mark.parametrize("tagged", [False, True])

@@ -196,3 +196,6 @@ def test_a_tower_of_another_kind_is_refused_by_its_own_config(original: Path, tm
     arguments = ["import", "llava", "--model", str(original), "--vision", str(tower), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 5 and "model_type 'dinov2' with hidden_act 'gelu': of towers only CLIP's" in done.stderr
+    (tower / "config.json").write_text(json.dumps({"model_type": "instructblip_vision_model", "hidden_act": "gelu"}))
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 5 and "import it with emo-edge import instructblip" in done.stderr
