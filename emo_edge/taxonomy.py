@@ -41,6 +41,16 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {
 }
 """Closed-set classification labels by dataset, in that dataset's label order, as nouns where it prints adjectives."""
 
+ADJECTIVES = {
+    "happy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "surprised": "surprise",
+    "fearful": "fear",
+    "disgusted": "disgust",
+}
+"""Labels of data sets where ours is a noun."""
+
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26)
 """FACS action units that the synthetic faces drive, by number."""
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo_edge.benchmarks.datasets.items import Clips, Dataset, Pictures, natural_order
-from emo_edge.benchmarks.datasets.listing import ADJECTIVES, KNOWN, Entry, Listing, Request, Tally, collected, plain
+from emo_edge.benchmarks.datasets.listing import KNOWN, Entry, Listing, Request, Tally, collected
 from emo_edge.errors import InputError
 from emo_edge.media.folders import OPTIONAL_NAMES, PICTURE_NAMES
 from emo_edge.media.sources import VIDEO_EXTENSIONS
+from emo_edge.taxonomy import ADJECTIVES
+from emo_edge.utils.suggestions import plain
 
 SPLIT_NAMES = {
     "train": ("train", "training"),

@@ -12,21 +12,12 @@ from typing import NamedTuple, TypeVar
 from emo_edge.benchmarks.datasets.items import SHOWN, Dataset, Item, Media, Problem
 from emo_edge.errors import InputError
 from emo_edge.media.crops import Box
-from emo_edge.taxonomy import EXPRESSIONS, LABEL_SETS
-from emo_edge.utils.suggestions import did_you_mean
+from emo_edge.taxonomy import ADJECTIVES, EXPRESSIONS, LABEL_SETS
+from emo_edge.utils.suggestions import did_you_mean, plain
 
 NO_GROUPS: Mapping[str, str] = {}
 KNOWN = tuple(dict.fromkeys((*EXPRESSIONS, *(label for labels in LABEL_SETS.values() for label in labels))))
 """Every label that some data set of the field has."""
-ADJECTIVES = {
-    "happy": "happiness",
-    "sad": "sadness",
-    "angry": "anger",
-    "surprised": "surprise",
-    "fearful": "fear",
-    "disgusted": "disgust",
-}
-"""Labels of data sets where ours is a noun."""
 STRANGERS = 50
 """Unknown labels that an error lists; more than that are no labels but another column."""
 SPLITS = ("train", "val", "test")
@@ -151,11 +142,6 @@ def collected(request: Request, listing: Listing) -> Dataset:
     return Dataset(
         request.name, order, items, listing.clips, listing.cut, tally.problems(), tuple(notes), listing.source
     )
-
-
-def plain(word: str) -> str:
-    """Return a label without its spelling: case, underscores and spaces around."""
-    return " ".join(word.replace("_", " ").casefold().split())
 
 
 def _words(labels: Sequence[str] | None, label_map: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_edge.benchmarks.datasets.listing import ADJECTIVES
 from emo_edge.benchmarks.measure.predictions import Predictions
 from emo_edge.benchmarks.workload.sample_table import BenchSample
 from emo_edge.metrics.bootstrap import percentile_interval, resampled
@@ -17,6 +16,7 @@ from emo_edge.metrics.classification import confusion, macro_f1, uar, war, wilso
 from emo_edge.metrics.gates import Gate, profile_gate
 from emo_edge.metrics.label_agreement import label_evidence
 from emo_edge.metrics.reliability import brier_score, calibration_error, log_loss
+from emo_edge.taxonomy import ADJECTIVES
 
 Ids = NDArray[np.int64]
 Figure = Callable[[NDArray[np.integer], NDArray[np.integer]], float]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,7 +206,10 @@ def true_labels(samples: Sequence[Sample], label_set: str, labels: Sequence[str]
         return None
     unknown = sorted(str(name) for name in named if name not in labels)
     if unknown:
-        raise InputError(f"labels {', '.join(unknown)} are not in {label_set}: {', '.join(labels)}")
+        raise InputError(
+            f"labels {', '.join(unknown)} are not in {label_set}: {', '.join(labels)}; say what each is with "
+            f"`label_map` {quote(f'{unknown[0]}=LABEL')}, or leave its samples out with {quote(f'{unknown[0]}=')}"
+        )
     return [labels.index(str(sample.expression)) for sample in samples]
 
 

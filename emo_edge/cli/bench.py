@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
-from emo_edge.console.choices import THREADS, NameChoice
+from emo_edge.console.choices import THREADS, NameChoice, label_map_option, label_pairs
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
@@ -62,12 +62,7 @@ class BenchCommand(EdgeCommand):
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of your copy of the data set.")
 @click.option("--split", default="test", show_default=True, help="Split of the data set: train, val or test.")
 @click.option("--fold", type=int, help="Fold of a data set that is measured in folds.")
-@click.option(
-    "--label-map",
-    multiple=True,
-    metavar="THEIRS=OURS",
-    help="Map a label of the data set to ours; THEIRS= leaves its samples out.",
-)
+@label_map_option
 @click.option(
     "--profile", "profiles", multiple=True, shell_complete=complete_profile, help="Profile to measure; all if left out."
 )
@@ -170,15 +165,12 @@ def plan_of(
     """Return the configuration from the options; raise InputError for one that cannot be read."""
     from emo_edge.benchmarks.workload.config import BenchConfig
 
-    pairs = [entry.partition("=") for entry in label_map]
-    if wrong := [entry for entry, (theirs, sign, _) in zip(label_map, pairs, strict=True) if not (theirs and sign)]:
-        raise InputError(f"--label-map reads THEIRS=OURS, not {wrong[0]!r}")
     try:
         batches = tuple(dict.fromkeys(int(word) for word in batch.split(",")))
     except ValueError as error:
         raise InputError(f"--batch reads like 1,2,4, not {batch!r}") from error
     plan = BenchConfig(
-        label_map=tuple((theirs, ours) for theirs, _, ours in pairs),
+        label_map=label_pairs(label_map),
         written=generated if generate else 0,
         batches=batches,
         **rest,

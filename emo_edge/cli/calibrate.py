@@ -12,7 +12,7 @@ import click
 from emo_edge.bundle.reader import read_manifest
 from emo_edge.cli.completion import complete_bundle, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory, own_bundle
-from emo_edge.console.choices import THREADS, NameChoice
+from emo_edge.console.choices import THREADS, NameChoice, label_map_option, label_pairs
 from emo_edge.console.commands import EdgeCommand
 from emo_edge.console.face_options import face_options
 from emo_edge.console.terminal import echo
@@ -21,7 +21,7 @@ from emo_edge.machine.cpus import usable_cpus
 from emo_edge.utils.byte_sizes import size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from emo_edge.assets.packaged import Sample
     from emo_edge.calibration.workflow.calibrate import ExtraFiles
@@ -40,6 +40,13 @@ def listed(source: str, seed: int) -> list[Sample]:
     from emo_edge.benchmarks.emo_tiny.samples import CALIBRATION_SEED, synthetic_samples
 
     return synthetic_samples(int(match["count"]), CALIBRATION_SEED + seed, workers=usable_cpus())
+
+
+def labelled(source: str, seed: int, labels: Sequence[str], label_map: Mapping[str, str]) -> list[Sample]:
+    """List what ``--samples`` names, each label as ``labels`` writes it."""
+    from emo_edge.calibration.samples.label_names import with_labels_of
+
+    return with_labels_of(listed(source, seed), labels, label_map)
 
 
 @click.command(cls=EdgeCommand)
@@ -61,6 +68,7 @@ def listed(source: str, seed: int) -> list[Sample]:
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed that draws the samples."
 )
 @click.option("--labels", default="rafdb7", show_default=True, help="Label set to measure on.")
+@label_map_option
 @click.option(
     "--profile", shell_complete=complete_profile, help="Calibrate what this profile of BUNDLE takes, and no other."
 )
@@ -112,6 +120,7 @@ def main(
     checkpoint: str | None,
     samples: str,
     seed: int,
+    label_map: tuple[str, ...],
     fit_scoring: bool,
     fit_crop: bool,
     **choices: Any,
@@ -130,24 +139,26 @@ def main(
     extra = ExtraFiles(choices.pop("keep_imatrix"), choices.pop("report"))
     threads = choices.pop("threads")
     config = config_of(seed=seed, **choices)
-    vlm = read_manifest(bundle_directory(bundle)).components.mmproj is not None
+    manifest = read_manifest(bundle_directory(bundle))
+    vlm = manifest.components.mmproj is not None
     if fit_scoring and not vlm:
         raise InputError("`fit_scoring` is for bundles of import gguf")
     if checkpoint is None and not (vlm or fit_crop):
         parameter = next(one for one in context.command.params if one.name == "checkpoint")
         raise click.MissingParameter(ctx=context, param=parameter)
+    drawn_from = partial(
+        labelled, samples, seed, manifest.label_sets.get(config.labels, ()), dict(label_pairs(label_map))
+    )
     bundle = own_bundle(bundle)
     if fit_crop:
-        _fit_crop(bundle, partial(listed, samples, seed), config, threads)
+        _fit_crop(bundle, drawn_from, config, threads)
         return
     if vlm or checkpoint is None:
-        _calibrate_vlm(bundle, partial(listed, samples, seed), config, extra, fit_scoring, threads, checkpoint)
+        _calibrate_vlm(bundle, drawn_from, config, extra, fit_scoring, threads, checkpoint)
         return
     directory = named_checkpoint(checkpoint)
     with shown_reports() as reports:
-        calibrate(
-            bundle, directory, partial(listed, samples, seed), config, extra=extra, threads=threads, reports=reports
-        )
+        calibrate(bundle, directory, drawn_from, config, extra=extra, threads=threads, reports=reports)
     echo(bundle)
 
 

@@ -44,7 +44,7 @@ def read_photo(data: bytes, kind: str, name: str, max_pixels: int) -> Image:
             warnings.simplefilter("ignore")
             photo = READERS[kind](data)
             check_size(kind, photo.width, photo.height, max_pixels, photo.pixel_bytes)
-            frame = frame_from_pillow(photo.decoded())
+            frame = photo.decoded()
         if photo.notice:
             logger.warning("%s: %s", name, photo.notice)
         return frame
@@ -75,8 +75,8 @@ class Photo(NamedTuple):
 
     width: int
     height: int
-    decoded: Callable[[], Any]
-    """Returns a ``PIL.Image.Image``."""
+    decoded: Callable[[], Image]
+    """Returns uint8 RGB [H, W, 3], upright."""
     notice: str = ""
     """Sentence about what is read, where the file holds more."""
     pixel_bytes: int = RGB_BYTES
@@ -91,7 +91,7 @@ def _opened(data: bytes, name: str) -> Any:
 
 def _photo(image: Any, notice: str = "") -> Photo:
     width, height = image.size
-    return Photo(width, height, lambda: image, notice, RGB_BYTES + _has_alpha(image))
+    return Photo(width, height, lambda: frame_from_pillow(image), notice, RGB_BYTES + _has_alpha(image))
 
 
 def _tiff(data: bytes) -> Photo:
@@ -135,11 +135,17 @@ def _avif(data: bytes) -> Photo:
 def _heic(data: bytes) -> Photo:
     import pillow_heif
 
-    # The container's own rotation is applied, and with it the orientation of its Exif.
     opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     width, height = opened.size
     notice = f"a HEIC of {len(opened)} pictures: its main one is read" if len(opened) > 1 else ""
-    return Photo(width, height, opened.to_pillow, notice, RGB_BYTES + bool(opened.has_alpha))
+    return Photo(width, height, lambda: _heic_frame(opened), notice, RGB_BYTES + bool(opened.has_alpha))
+
+
+def _heic_frame(opened: Any) -> Image:
+    """Decode the main picture; libheif turns it upright, and with it the orientation of its Exif is done."""
+    if opened.mode != "RGB":
+        return frame_from_pillow(opened.to_pillow())
+    return np.array(np.asarray(opened)[:, : opened.size[0]], np.uint8)  # through Pillow it would be copied twice more
 
 
 READERS: dict[str, Callable[[bytes], Photo]] = {"TIFF": _tiff, "GIF": _gif, "AVIF": _avif, "HEIC": _heic}
@@ -166,9 +172,14 @@ def _rgb(image: Any) -> Image:
     if image.mode == "F":
         raise ValueError("mode F has no defined range: convert it to 8 bits")
     # A BMP's fourth byte is padding, as in `read_image`.
-    if _has_alpha(image) and getattr(image, "format", None) != "BMP":
-        return over_white(np.asarray(_converted(image, "RGBA"), np.uint8))
-    return np.array(_converted(image, "RGB"), np.uint8)
+    has_alpha = _has_alpha(image) and getattr(image, "format", None) != "BMP"
+    image.load()  # a damaged picture ends here, before the memory of its frame is taken
+    frame = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in row_bands(image.height, image.width):
+        band = image.crop((0, rows.start, image.width, min(rows.stop, image.height)))
+        pixels = np.asarray(_converted(band, "RGBA" if has_alpha else "RGB"), np.uint8)
+        frame[rows] = over_white(pixels) if has_alpha else pixels
+    return frame
 
 
 def _converted(image: Any, mode: str) -> Any:

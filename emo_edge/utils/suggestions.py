@@ -1,4 +1,4 @@
-"""Hints for a name that was typed almost right."""
+"""Names without their spelling, and hints for one that was typed almost right."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ LEAST_PREFIX = 3
 """Letters of a beginning that stands for the names which begin so."""
 MOST = 2
 """Names that a hint offers."""
+
+
+def plain(word: str) -> str:
+    """Return a label without its spelling: case, underscores and spaces around."""
+    return " ".join(word.replace("_", " ").casefold().split())
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

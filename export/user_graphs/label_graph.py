@@ -5,6 +5,7 @@ How it reads a picture is data, as in the code that it was trained with: size, l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -164,19 +165,26 @@ def require_contract(graph: GraphProto, config: OnnxGraphConfig, name: str) -> N
     """Raise CheckpointError unless a graph has one float32 picture as its input and one output."""
     (value,) = fed_inputs(graph)
     kind = value.type.tensor_type
-    sizes, side = [dim.dim_value for dim in kind.shape.dim], config.image_size
-    channels = config.channel_count
-    wanted = [1, channels, side, side] if config.layout == "nchw" else [1, side, side, channels]
-    fits = len(sizes) == 4 and all(given in (0, size) for given, size in zip(sizes, wanted, strict=True))
-    if kind.elem_type != TensorProto.FLOAT or not fits:
+    if kind.elem_type != TensorProto.FLOAT:
         known = kind.elem_type in TensorProto.DataType.values()
-        type_name = TensorProto.DataType.Name(kind.elem_type).lower() if known else f"type {kind.elem_type}"
-        given = f"{type_name} {sizes}"
+        given = TensorProto.DataType.Name(kind.elem_type).lower() if known else f"type {kind.elem_type}"
         raise CheckpointError(
-            f"{name}: reads {given}, not float32 {['N', *wanted[1:]]}; give `size`, `channels` and `layout` that fit it"
+            f"{name}: reads {given}; {KIND} reads float32: export it in that type, before it is quantized or halved"
         )
+    sizes, side, channels = [dim.dim_value for dim in kind.shape.dim], config.image_size, config.channel_count
+    wanted = {"nchw": [1, channels, side, side], "nhwc": [1, side, side, channels]}
+    fitting = [layout for layout, shape in wanted.items() if _fits(sizes, shape)]
+    if config.layout not in fitting:
+        advice = f"`layout` {fitting[0]} fits it" if fitting else "give `size`, `channels` and `layout` that fit it"
+        shown = f"{[size or 'N' for size in sizes]}, not {['N', *wanted[config.layout][1:]]}"
+        raise CheckpointError(f"{name}: reads {shown}; {advice}")
     if len(graph.output) != 1:
         raise CheckpointError(f"{name}: has {len(graph.output)} outputs; {KIND} has one, its logits")
+
+
+def _fits(sizes: Sequence[int], shape: Sequence[int]) -> bool:
+    """Return True for the same axes, of which those of size 0 are open."""
+    return len(sizes) == len(shape) and all(given in (0, size) for given, size in zip(sizes, shape, strict=True))
 
 
 def _front(config: OnnxGraphConfig) -> tuple[list[NodeProto], dict[str, NDArray[Any]]]:

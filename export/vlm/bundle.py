@@ -29,7 +29,7 @@ from emo_edge.bundle.prompts import FaceLabels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import QUIET, Reports
-from emo_edge.errors import InputError
+from emo_edge.errors import CheckpointError, InputError
 from emo_edge.export.bundles.detector import HAAR, stored_detector
 from emo_edge.export.bundles.evaluate import chain_probabilities
 from emo_edge.export.bundles.face_network import FacePart, face_component
@@ -132,7 +132,7 @@ def bundle_from_gguf(
 
 
 def _check_choices(config: VlmConfig, prompt: ChatPrompt) -> None:
-    """Raise InputError for choices that no bundle can have, before anything slow starts."""
+    """Raise InputError for choices that no bundle can have, CheckpointError without ``face``, before anything slow."""
     prompt_config(prompt, config)
     labels = config.labels
     if labels and (len(labels) == 1 or any(_line(label) != label for label in labels)):
@@ -140,7 +140,7 @@ def _check_choices(config: VlmConfig, prompt: ChatPrompt) -> None:
     if config.use_demographics and config.face is None:
         raise InputError("the sentence of age, gender and race comes from a face network: name one with `face`")
     if config.face is not None and not (config.face / CONFIG_NAME).is_file():
-        raise InputError(f"`face` {config.face}: no checkpoint, which is a folder with {CONFIG_NAME}")
+        raise CheckpointError(f"`face` {config.face}: no checkpoint, which is a folder with {CONFIG_NAME}")
 
 
 def _proven(files: VlmFiles, types: Sequence[str], copies: dict[str, Path], side: int, reports: Reports) -> Pair:

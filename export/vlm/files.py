@@ -12,7 +12,7 @@ from emo_edge.bundle.gguf_header import GgufHeader
 from emo_edge.bundle.gguf_types import FILE_TYPES, UNQUANTIZED
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.console.progress import Reports
-from emo_edge.errors import BundleError, EmoEdgeError, InputError
+from emo_edge.errors import BundleError, CheckpointError, EmoEdgeError, InputError
 from emo_edge.export.vlm.config import VlmFiles
 from emo_edge.utils.files import require_disk_space
 
@@ -21,16 +21,16 @@ SHOWN = 3
 
 
 def require_files(files: VlmFiles) -> None:
-    """Raise InputError for a file that is missing, a folder, or no plain file."""
+    """Raise CheckpointError for a file that is missing, a folder, or no plain file."""
     for path in files.all():
         if path.is_dir():
             inside = sorted(one.name for one in path.iterdir() if one.suffix == ".gguf")[:SHOWN]
             named = f", such as {', '.join(inside)}" if inside else ""
-            raise InputError(f"{path}: a folder; name one GGUF file in it{named}")
+            raise CheckpointError(f"{path}: a folder; name one GGUF file in it{named}")
         if not path.exists():
-            raise InputError(f"{path}: no such file")
+            raise CheckpointError(f"{path}: no such file; it is a GGUF file that you have downloaded or converted")
         if not path.is_file():
-            raise InputError(f"{path}: no plain file, but a pipe or a device; save it to a file first")
+            raise CheckpointError(f"{path}: no plain file, but a pipe or a device; save it to a file first")
 
 
 def file_type(header: GgufHeader) -> str:

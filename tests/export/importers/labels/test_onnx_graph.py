@@ -350,6 +350,21 @@ def unknown_type(model: ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = 65
 
 
+def halved(model: ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    model.graph.node.insert(0, helper.make_node("Cast", ["input"], ["as_float"], to=TensorProto.FLOAT))
+    for node in model.graph.node[1:]:
+        node.input[:] = ["as_float" if name == "input" else name for name in node.input]
+
+
+def channels_last(model: ModelProto) -> None:
+    sizes = model.graph.input[0].type.tensor_type.shape.dim
+    sizes[1].dim_value, sizes[3].dim_value = 64, 3
+    model.graph.node.insert(0, helper.make_node("Transpose", ["input"], ["turned"], perm=[0, 3, 1, 2]))
+    for node in model.graph.node[1:]:
+        node.input[:] = ["turned" if name == "input" else name for name in node.input]
+
+
 def infinite(model: ModelProto) -> None:
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "classifier.bias")
     bias.CopyFrom(numpy_helper.from_array(np.full(8, np.inf, np.float32), "classifier.bias"))
@@ -374,7 +389,9 @@ def nothing(model: ModelProto) -> None:
         (changed(baked_batch, batch=1), "reads one picture at a time; export it with a batch axis that varies"),
         (changed(wide), "reads pictures of 64x96 pixels; a network of labels reads squares"),
         (changed(nothing, channels=1), "give --size, --channels and --layout that fit it"),
-        (changed(unknown_type), "reads type 65 ["),
+        (changed(unknown_type), "reads type 65;"),
+        (changed(halved), "reads float16; a network of labels reads float32: export it in that type, before"),
+        (changed(channels_last), "reads ['N', 64, 64, 3], not ['N', 3, 64, 64]; --layout nhwc fits it"),
         (changed(infinite), "gives numbers that are not finite"),
         (changed(nothing, last=("Softmax",)), "gives probabilities, not logits; export it without its last Softmax"),
         (
