@@ -5,12 +5,17 @@ A label typed instead of a set is the usual reason for an unknown set, and the e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 from emo_edge.bundle.manifest import Manifest
 from emo_edge.bundle.prompts import classify_question
 from emo_edge.errors import InputError
+from emo_edge.taxonomy import LABEL_SETS
 from emo_edge.utils.suggestions import close_names, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 DEFAULT = "rafdb7"
 """Label set of a request that names none, where the bundle has it."""
@@ -35,6 +40,25 @@ EVERYDAY_WORDS = {
     "none": "neutral",
 }
 """Words for which the data sets of the field have another one."""
+ALMOST = 0.85
+"""Likeness, of 1, from which a word of the user's own list is taken for a label with a typing error."""
+
+
+def label_words(text: str) -> str | tuple[str, ...]:
+    """Return what a text names: the labels of a list with commas, else a set by its name."""
+    return tuple(text.split(",")) if "," in text else text
+
+
+def typed_labels(text: str | None) -> str | tuple[str, ...] | None:
+    """Read ``--labels`` as `label_words` does; warn of a label that looks like a typing error, and use it as it is."""
+    if not text:
+        return text
+    words, known = label_words(text), {label for labels in LABEL_SETS.values() for label in labels}
+    for word in (one.strip() for one in words) if isinstance(words, tuple) else ():
+        if word.lower() not in known | EVERYDAY_WORDS.keys():
+            for meant in get_close_matches(word.lower(), sorted(known), n=1, cutoff=ALMOST):
+                logger.warning("%s is taken as a label of your own; did you mean %s?", word, meant)
+    return words
 
 
 def resolve_labels(manifest: Manifest, labels: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emo_edge.bundle.label_sets import typed_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle, complete_labels, complete_profile
 from emo_edge.cli.packaged_bundle import bundle_directory
@@ -54,8 +55,7 @@ def main(
     """
     require_free(out, overwrite=overwrite)
     config_text({})
-    own = tuple(labels.split(",")) if labels and "," in labels else labels
-    settings = RepositorySettings(profile, own, device, plans)
+    settings = RepositorySettings(profile, typed_labels(labels), device, plans)
     opened = Bundle.open(bundle_directory(bundle))
     write_repository(opened, out, settings, lambda line: echo(line, err=True), overwrite=overwrite)
     echo(out)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from emo_edge.bundle.label_sets import typed_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
@@ -303,9 +304,8 @@ class _Screen:
 
 
 def _request(options: dict[str, Any], on_piece: Callable[[str], None] | None) -> Request:
-    labels = options["labels"]
     return Request(
-        labels=tuple(labels.split(",")) if labels and "," in labels else labels,
+        labels=typed_labels(options["labels"]),
         describe=options["describe"],
         ask=options["ask"],
         demographics=False if options["demographics"] is False else None,

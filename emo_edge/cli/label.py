@@ -15,6 +15,7 @@ from emo_edge.batch.local_engine import LocalEngine
 from emo_edge.batch.progress import LabelProgress, summary_text
 from emo_edge.batch.ray_engine import RayEngine
 from emo_edge.batch.run import ROWS_PER_PART, label
+from emo_edge.bundle.label_sets import typed_labels
 from emo_edge.bundle.reader import Bundle
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
@@ -126,9 +127,8 @@ def _engine(config: LabelConfig, options: dict[str, Any]) -> LocalEngine | RayEn
 
 
 def _config(bundle: Bundle, listing: Listing, options: dict[str, Any]) -> LabelConfig:
-    labels = options["labels"]
     request = Request(
-        labels=tuple(labels.split(",")) if labels and "," in labels else labels,
+        labels=typed_labels(options["labels"]),
         demographics=False if options["demographics"] is False else None,
         show_demographics=bool(options["demographics"]),
         face_facts=options["face_facts"],

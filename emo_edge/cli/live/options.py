@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from emo_edge.bundle.label_sets import typed_labels
 from emo_edge.bundle.sections import LiveLabels
 from emo_edge.inference.live.settings import LiveSettings
 from emo_edge.inference.pipeline import EmotionPipeline
@@ -35,9 +36,8 @@ def live_settings(options: dict[str, Any]) -> LiveSettings:
 
 def face_request(options: dict[str, Any]) -> Request:
     """Return the labels and the prompt that the options name."""
-    labels = options["labels"]
-    chosen = tuple(labels.split(",")) if labels and "," in labels else labels
-    return Request(labels=chosen, demographics=False if options["no_demographics"] else None)
+    labels = typed_labels(options["labels"])
+    return Request(labels=labels, demographics=False if options["no_demographics"] else None)
 
 
 def open_writer(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emo_edge.bundle.label_sets import label_words
 from emo_edge.bundle.reader import Bundle, require_unchanged, verified_again
 from emo_edge.cli.completion import complete_bundle
 from emo_edge.cli.engine_options import engine_options
@@ -117,7 +118,7 @@ class _Openers:
     def request(self) -> Request:
         """Return the request of a client that asks for nothing of its own."""
         labels = self.options["labels"]
-        return Request(labels=tuple(labels.split(",")) if labels and "," in labels else labels)
+        return Request(labels=labels and label_words(labels))
 
     def pipeline(self, profile: str | None) -> EmotionPipeline:
         """Open a pipeline that has room for the longest answer that a client may ask for."""

@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request as HttpRequest
 
+from emo_edge.bundle.label_sets import label_words
 from emo_edge.errors import InputError
 from emo_edge.inference.frames import Faces
 from emo_edge.inference.results import Request
@@ -91,7 +92,7 @@ def _text(options: Mapping[str, str], name: str, limits: ServerLimits) -> str | 
 
 def parsed_labels(text: str, limits: ServerLimits) -> str | tuple[str, ...]:
     """Return a label set's name, or the labels of a list with commas; raise ApiError for a text that is too long."""
-    return tuple(text.split(",")) if "," in bounded("labels", text, limits) else text
+    return label_words(bounded("labels", text, limits))
 
 
 def checked_by(check: Check, request: Request, frames: int, param: str | None = None) -> None:
