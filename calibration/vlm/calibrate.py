@@ -57,7 +57,8 @@ def calibrate_vlm(
         reports: gets every step.
 
     Raises InputError for a bundle without an unquantized language model, or too few samples; AccuracyGateError, leaving
-    the old bundle, where a type fails its gate and ``config.strict`` asks for all, or none of them holds.
+    the old bundle, where a type fails its gate and ``config.strict`` asks for all, or none of them holds and no scoring
+    was fitted.
     """
     old = Bundle.open(bundle)
     types = _requested_types(old, config, choices)
@@ -76,7 +77,7 @@ def calibrate_vlm(
             manifest = old.manifest.model_copy(update={"scoring": fit.scoring}) if fit else old.manifest
             if compared:
                 run = VlmRun(VlmReference.of(Bundle(old.directory, manifest)), drawn, config, threads, reports)
-                manifest = with_types(run, types, kept, writer) if types else manifest
+                manifest = with_types(run, types, kept, writer, fitted=fit is not None) if types else manifest
                 manifest = (
                     measured_again(run, manifest, writer) if manifest.scoring != old.manifest.scoring else manifest
                 )

@@ -71,10 +71,13 @@ class VlmRun(SplitSamples):
         ).probabilities
 
 
-def with_types(run: VlmRun, types: Sequence[str], kept: OutputFile | None, writer: BundleWriter) -> Manifest:
+def with_types(
+    run: VlmRun, types: Sequence[str], kept: OutputFile | None, writer: BundleWriter, *, fitted: bool
+) -> Manifest:
     """Make, measure and gate each type; those that hold their gate stay, and so does what the bundle had before.
 
-    Raises AccuracyGateError where a type fails its gate and ``config.strict`` asks for all, or where none holds.
+    Raises AccuracyGateError where a type fails its gate and ``config.strict`` asks for all, or where none holds and
+    nothing was ``fitted`` that is worth a new bundle.
     """
     reference = run.reference
     manifest = reference.bundle.manifest
@@ -96,7 +99,7 @@ def with_types(run: VlmRun, types: Sequence[str], kept: OutputFile | None, write
         else:
             made.replace(path)
             manifest = with_profile(_with_type(manifest, name, path, reference.profile, writer), profile, held)
-    if failures and (run.config.strict or manifest is reference.bundle.manifest):
+    if failures and (run.config.strict or (manifest is reference.bundle.manifest and not fitted)):
         raise AccuracyGateError("\n".join(failures))
     return manifest
 

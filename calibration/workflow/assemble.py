@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from emo_edge.bundle.manifest import GRAPHS, Manifest, Profile, Variant
+from emo_edge.bundle.manifest import GRAPHS, PARTS, Manifest, Profile, Variant
 from emo_edge.bundle.reader import Bundle
 from emo_edge.bundle.writer import BundleWriter
 from emo_edge.calibration.workflow.config import language_of
@@ -35,11 +35,11 @@ def calibrated_manifest(run: GraphRun, writer: BundleWriter, variants: NewVarian
             link_file(run.bundle.directory / file.path, writer.path(file.path))
     draft = Bundle(writer.partial, Manifest.model_validate(described.model_dump()))
     gated = {name: _gated(run, draft, name, profile, variants.names()) for name, profile in described.profiles.items()}
-    profiles = {name: profile for name, profile in gated.items() if profile is not None}
+    profiles = _without_twins(run, {name: profile for name, profile in gated.items() if profile is not None})
     default = draft.manifest.default_profile
     return Manifest.model_validate(
         {
-            **draft.manifest.model_dump(),
+            **_without_idle(run, draft.manifest, profiles, variants.names()).model_dump(),
             "profiles": profiles,
             "default_profile": default if default in profiles else next(iter(profiles)),
         }
@@ -99,6 +99,42 @@ def _gated(run: GraphRun, draft: Bundle, name: str, profile: Profile, new: Set[t
             raise
         run.reports.line(f"profile {INT8}: left out")
         return None
+
+
+def _without_twins(run: GraphRun, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+    """Leave out each new profile that fell back to what another one takes; ``int8`` is for other machines."""
+    lasting = {*run.bundle.manifest.profiles, INT8}
+    kept = {name: profile for name, profile in profiles.items() if name in lasting}
+    for name, profile in profiles.items():
+        twin = next((other for other, one in kept.items() if other != INT8 and _parts(one) == _parts(profile)), None)
+        if twin is None or name in kept:
+            kept[name] = profile
+        else:
+            run.reports.line(f"profile {name}: left out, for it would be {twin} under another name")
+    return kept
+
+
+def _parts(profile: Profile) -> list[str | None]:
+    return [profile.variant(part) for part in PARTS]
+
+
+def _without_idle(
+    run: GraphRun, manifest: Manifest, profiles: Mapping[str, Profile], new: Set[tuple[str, str]]
+) -> Manifest:
+    """Leave out the new variants that no profile takes; their files go with them."""
+    parts, provenance = {}, dict(manifest.provenance)
+    for part in dict.fromkeys(part for part, _ in sorted(new)):
+        component = manifest.components.get(part)
+        assert component is not None
+        taken = {profile.variant(part) for profile in profiles.values()}
+        idle = [name for name in component.variants if (part, name) in new and name not in taken]
+        for name in idle:
+            run.reports.line(f"{part} {name}: left out, for no profile takes it")
+            provenance.pop(f"{part} {name}", None)
+        variants = {name: variant for name, variant in component.variants.items() if name not in idle}
+        parts[part] = component.model_copy(update={"variants": variants})
+    components = manifest.components.model_copy(update=parts)
+    return manifest.model_copy(update={"components": components, "provenance": provenance})
 
 
 def _cache_search(run: GraphRun) -> CacheSearch:

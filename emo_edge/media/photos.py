@@ -33,6 +33,10 @@ NEXT_GIF = (b";GIF87a", b";GIF89a")
 """The end of a GIF and the beginning of another."""
 
 
+class UndefinedRangeError(ValueError):
+    """An intact picture whose numbers say nothing about black and white."""
+
+
 def read_photo(data: bytes, kind: str, name: str, max_pixels: int) -> Image:
     """Decode a ``kind`` of `READERS` as uint8 RGB [H, W, 3], upright; of several pictures one, with a warning.
 
@@ -50,6 +54,8 @@ def read_photo(data: bytes, kind: str, name: str, max_pixels: int) -> Image:
         return frame
     except (BrokenImageError, MissingExtraError):
         raise
+    except UndefinedRangeError as error:
+        raise BrokenImageError(f"this {kind} cannot be read: {error}") from error
     except ImportError as error:
         raise failed_import(error) from error
     except MemoryError as error:
@@ -170,7 +176,7 @@ def _rgb(image: Any) -> Image:
     if image.mode in SIXTEEN_BITS or image.mode == "I":
         return _from_sixteen_bits(image)
     if image.mode == "F":
-        raise ValueError("mode F has no defined range: convert it to 8 bits")
+        raise UndefinedRangeError("mode F has no defined range: convert it to 8 bits")
     # A BMP's fourth byte is padding, as in `read_image`.
     has_alpha = _has_alpha(image) and getattr(image, "format", None) != "BMP"
     image.load()  # a damaged picture ends here, before the memory of its frame is taken
@@ -190,7 +196,9 @@ def _converted(image: Any, mode: str) -> Any:
 def _from_sixteen_bits(image: Any) -> Image:
     values, clear = np.asarray(image), image.info.get("transparency")
     if values.size and not 0 <= values.min() <= values.max() <= 65535:
-        raise ValueError(f"mode {image.mode} holds values from {values.min()} to {values.max()}, not 16 bits")
+        raise UndefinedRangeError(
+            f"mode {image.mode} holds values from {values.min()} to {values.max()}, not 16 bits: convert it to 8 bits"
+        )
     frame = np.empty((*values.shape, 3), np.uint8)
     for rows in row_bands(*values.shape):
         grey = (values[rows].astype(np.uint32) + 128) // 257

@@ -13,7 +13,7 @@ from emo_edge.assets.packaged import Sample
 from emo_edge.errors import InputError
 from emo_edge.export.bundles.visual_tokens import budget_problems
 from emo_edge.export.configs.checkpoint import EmoLlamaConfig
-from emo_edge.export.gguf.file_types import available_file_types
+from emo_edge.export.gguf.file_types import available_file_types, block_misfit
 from emo_edge.export.onnx.export import PRECISIONS
 from emo_edge.export.reference.tokenizer import LANGUAGE_JSON_NAME, LANGUAGE_MODEL_NAME, QUESTION_MODEL_NAME
 from emo_edge.export.reference.weights import weight_files
@@ -45,12 +45,19 @@ class ExportConfig:
         problems = [
             *choice_problems("vision", self.vision, PRECISIONS),
             *choice_problems("face", self.face, PRECISIONS),
-            *choice_problems("language", self.language, available_file_types(config.language)),
+            *self._language_problems(config),
             *choice_problems("labels", [self.labels], list(config.label_sets)),
             *budget_problems(self.visual_tokens, config),
         ]
         if problems:
             raise InputError("\n".join(problems))
+
+    def _language_problems(self, config: EmoLlamaConfig) -> list[str]:
+        known, language = available_file_types(config.language), config.language
+        misfits = {name: misfit for name in self.language if (misfit := block_misfit(name, language))}
+        others = [name for name in self.language if name not in misfits]
+        named = [f"`language` {name}: {misfit}; choose from {', '.join(known)}" for name, misfit in misfits.items()]
+        return [*named, *(choice_problems("language", others, known) if others or not named else [])]
 
     def fingerprint(self, directory: Path, config: EmoLlamaConfig, samples: Sequence[Sample]) -> str:
         """Hash everything that the bundle depends on: the checkpoint, this config, the pictures and the tools."""

@@ -26,6 +26,15 @@ def available_file_types(config: LanguageConfig, *, importance: bool = False) ->
     return [name for name in known if all(row % block_size(name) == 0 for row in rows)]
 
 
+def block_misfit(file_type: str, config: LanguageConfig) -> str:
+    """Return why the rows of this model do not take a known file type; empty where they do, or nobody knows it."""
+    kind = {**FILE_TYPES, **IMATRIX_TYPES}.get(file_type)
+    if kind is None or file_type in available_file_types(config, importance=True):
+        return ""
+    rows = " and ".join(map(str, (config.hidden_size, config.intermediate_size)))
+    return f"it needs rows that are multiples of {block_size(file_type)}, and this model's are {rows}"
+
+
 def require_offered(file_type: str, *, importance: bool) -> None:
     """Raise CheckpointError for an unknown file type, or one that needs the statistics that are not there."""
     if file_type in IMATRIX_TYPES and not importance:

@@ -172,7 +172,7 @@ def _notes(before: Side, after: Side, drift: float | None, pairs: Sequence[RowPa
 def _summary(comparison: Comparison) -> str:
     real = [change for change in comparison.changes if change.verdict in ("better", "worse")]
     if not real:
-        unchanged = any(change.verdict == "no change" for change in comparison.changes)
+        unchanged = any(change.verdict in ("no change", "within noise") for change in comparison.changes)
         return f"no change beyond noise{_left_open(comparison)}" if unchanged else "nothing can be compared"
     parts = {verdict: [change for change in real if change.verdict == verdict] for verdict in ("better", "worse")}
     named = "; ".join(f"{verdict}: {_named(changes)}" for verdict, changes in parts.items() if changes)

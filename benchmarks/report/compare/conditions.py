@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from emo_edge.benchmarks.report.schema import Report
+from emo_edge.benchmarks.report.schema import BundleId, Report
 
 OWN = "emo-edge"
 """The software under test: its version may differ in a comparison."""
@@ -67,10 +67,14 @@ def _versions(before: Report, after: Report) -> Iterator[Condition]:
 
 
 def _models(before: Report, after: Report) -> Iterator[Condition]:
-    bundles = [report.bundle.manifest_sha256 or report.bundle.name for report in (before, after)]
+    bundles = [_named(report.bundle) for report in (before, after)]
     yield from _unlike("bundle", *bundles, times=False)
     weights = [report.checkpoint and report.checkpoint.weights_sha256 for report in (before, after)]
     yield from _unlike("full-precision weights", *weights, times=False)
+
+
+def _named(bundle: BundleId) -> str:
+    return f"{bundle.name}, sha256 {bundle.manifest_sha256}" if bundle.manifest_sha256 else bundle.name
 
 
 def _unlike(what: str, before: Any, after: Any, *, times: bool = True, accuracy: bool = False) -> Iterator[Condition]:

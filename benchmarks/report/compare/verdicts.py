@@ -18,7 +18,8 @@ from emo_edge.metrics.classification import mcnemar_p, paired_interval, uar, war
 
 TIME_FLOOR, MEMORY_FLOOR, SIZE_FLOOR = 0.02, 0.05, 0.01
 """Smaller changes are no reason to act: a choice, not a measurement. Peak memory is one figure without an interval."""
-Verdict = Literal["better", "worse", "no change", "not comparable", "too few to tell"]
+Verdict = Literal["better", "worse", "no change", "within noise", "not comparable", "too few to tell"]
+"""A tested figure that is neither better nor worse is within noise: it may have changed."""
 Pairs = tuple[Ids, Ids, Ids]
 RowPair = tuple[Row, Row]
 WorkloadKey = Literal["machine", "clip_machine"]
@@ -208,7 +209,7 @@ def _corrected(changes: Sequence[Change]) -> list[Change]:
     real = beyond_noise([change.p for change in tested if change.p is not None])
     settled = dict(zip(map(id, tested), real, strict=True))
     return [
-        replace(one, verdict=_verdict(one) if settled[id(one)] else "no change") if id(one) in settled else one
+        replace(one, verdict=_verdict(one) if settled[id(one)] else "within noise") if id(one) in settled else one
         for one in changes
     ]
 

@@ -84,6 +84,17 @@ def test_a_type_that_fails_leaves_the_one_that_was_there(bundle: Path) -> None:
     assert after.profiles["balanced"] != before.profiles["balanced"]
 
 
+def test_a_fit_is_kept_where_no_type_holds(bundle: Path) -> None:
+    never = Gate.parse("kl<=1e-12")
+    strict = CalibrationConfig(collect=4, measure=50, types=("q4_k_m",), gate=never, strict=True, question_cache=False)
+    with pytest.raises(AccuracyGateError, match="small: kl"):
+        calibrate_vlm(bundle, samples, strict, VlmChoices(fit_scoring=True))
+    with pytest.raises(AccuracyGateError, match="small: kl"):
+        calibrate_vlm(bundle, samples, replace(strict, strict=False))
+    after = calibrate_vlm(bundle, samples, replace(strict, strict=False), VlmChoices(fit_scoring=True)).manifest
+    assert after.scoring.temperature != 1 and "small" not in after.profiles
+
+
 def test_the_scoring_is_fitted_first(bundle: Path) -> None:
     config = CalibrationConfig(types=("q4_k_m",), profile="small")
     with pytest.raises(InputError, match=r"`profile` small: the scoring is fitted first, with one .* has: exact"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,9 +60,9 @@ def test_variants_and_profiles_carry_their_evidence(
     found = Bundle.open(bundle, use_cache=False).manifest
     assert found.components.language is not None
     variants = found.components.language.variants
-    assert variants.keys() == {"f16", "q4_k_m", "iq2_xxs", "mixed"}
+    assert variants.keys() == {"f16", "q4_k_m", "mixed"}, "no profile takes iq2_xxs, which fails its gate"
     assert sum(file.size for file in variants["mixed"].files) <= 2_000_000
-    for name in ("q4_k_m", "iq2_xxs", "mixed"):
+    for name in ("q4_k_m", "mixed"):
         evidence = variants[name].evidence["labels"]
         assert evidence["samples"] == 16 and evidence["perplexity"] > 1
         assert 0 < evidence["cue_f1"] <= 1 and evidence["cue_samples"] == 16
@@ -70,7 +71,11 @@ def test_variants_and_profiles_carry_their_evidence(
     assert found.profiles["mixed"].vision == "fp16", "the smallest graphs go with it"
     assert all(profile.evidence["samples"] == 16 for profile in found.profiles.values())
     assert "profile iq2_xxs, iq2_xxs: " in done.stderr and "fails its gate (kl_mean" in done.stderr
-    assert found.profiles["iq2_xxs"].language in ("q4_k_m", "mixed"), "a miss takes the next larger variant"
+    assert re.search(r"profile iq2_xxs, (q4_k_m|mixed): agreement", done.stderr), "a miss tries the next larger one"
+    assert re.search("profile iq2_xxs: left out, for it would be (small|mixed) under another name", done.stderr)
+    assert "language iq2_xxs: left out, for no profile takes it" in done.stderr
+    assert "iq2_xxs" not in found.profiles and "language iq2_xxs" not in found.provenance
+    assert not list(bundle.glob("*iq2_xxs*"))
     assert "statistics from 8 samples, measured on 16 others" in found.provenance["calibration"]
     assert read_imatrix(kept).prompts == 16, "two questions about each of 8"
     cached = {name: profile for name, profile in found.profiles.items() if profile.question_cache}

@@ -17,6 +17,9 @@ from emo_edge.cli import packaged_bundle
 from emo_edge.cli.app import main
 from emo_edge.cli.packaged_bundle import bundle_directory, cached_bundle, own_bundle, present_bundle
 from emo_edge.errors import BundleError, InputError, MissingExtraError
+from emo_edge.export.bundles.config import ExportConfig
+from emo_edge.export.bundles.profiles import PROFILE_OF
+from emo_edge.storage.locks import FileLock
 
 FACE = SAMPLES / "078-happiness.jpg"
 
@@ -62,6 +65,28 @@ def test_a_packaged_network_of_action_units_is_exported_by_its_name(
     assert refused.exit_code == 4 and "a network of action units alone: it has no labels to measure" in refused.stderr
     assert "benchmarks.action_units.evaluate measures action units" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_processes_that_need_it_at_once_wait_for_the_first_one(
+    cached: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached.unlink()
+    for name in ExportConfig().language:  # the tests' bundle has not all of its profiles
+        monkeypatch.setitem(PROFILE_OF, name, "exact")
+    target = cached.with_name(f"emo-tiny-{__version__}-{packaged_bundle._digest('emo-tiny')}-500")
+    said: list[str] = []
+
+    def echo(line: object, **_: object) -> None:
+        said.append(str(line))
+        target.symlink_to(tiny_bundle)  # what the first process makes
+        first.close()
+
+    monkeypatch.setattr(packaged_bundle, "echo", echo)
+    first = FileLock(target.with_name(f".{target.name}.making"))
+    first.acquire()
+    assert bundle_directory(Path("emo-tiny")) == target
+    assert said == ["another process is exporting emo-tiny: waiting for it"]
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 def test_the_doctor_takes_the_name_and_makes_nothing(cached: Path) -> None:

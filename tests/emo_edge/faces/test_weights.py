@@ -33,13 +33,24 @@ class _Answers(BaseHTTPRequestHandler):
             "/other": CONTENT[:-1] + b"!",
             "/endless": CONTENT * 20,
             "/cut": CONTENT[:70_000],
+            "/chunk": b"2000\r\nweights ",
         }
+        if self.path == "/words":
+            self.wfile.write(b"no answer of HTTP\r\n\r\n")
+            return
+        if self.path == "/circle":
+            self.send_response(302)
+            self.send_header("Location", "/circle")
+            self.end_headers()
+            return
         if self.path not in bodies:
             self.send_error(404)
             return
         self.send_response(200)
         if self.path == "/cut":
             self.send_header("Content-Length", str(len(CONTENT)))
+        if self.path == "/chunk":
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         try:
             self.wfile.write(bodies[self.path])
@@ -97,13 +108,24 @@ def test_a_download_says_what_it_fetches_and_keeps_it(server: str, monkeypatch: 
         ("endless", "its sha256 is another"),
         ("cut", "cannot be downloaded (cut off after 70000 of 160000 bytes)"),
         ("none", "cannot be downloaded"),
+        ("chunk", "cannot be downloaded (IncompleteRead("),
+        ("words", "cannot be downloaded (no answer of HTTP)"),
+        ("circle", "infinite loop. The last 30x error message was: Found). Fetch it"),
     ],
 )
 def test_nothing_else_is_kept(path: str, message: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch, f"{server}/{path}")
     done = get()
     assert (done.exit_code, message in done.stderr) == (4, True), done.output
+    assert done.stderr.count("\n") == 5  # four lines of what is fetched, and one error
     assert list(weights_path("yunet").parent.iterdir()) == []
+
+
+def test_a_proxy_that_is_no_address_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, PROXIED)
+    monkeypatch.setenv("http_proxy", "nonsense:xx")
+    done = get()
+    assert (done.exit_code, "cannot be downloaded (nonnumeric port: 'xx')" in done.stderr) == (4, True), done.output
 
 
 def test_the_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emo_edge.errors import InputError
 from emo_edge.media.images import image_from_bytes
 from emo_edge.media.photos import frame_from_pillow
 from emo_edge.media.transparency import over_white
@@ -52,3 +53,12 @@ def test_a_heic_is_what_pillow_makes_of_it(mode: str) -> None:
     frame = image_from_bytes(file.getvalue(), "a.heic")
     assert frame.flags.writeable and frame.flags.c_contiguous and frame.shape == (41, 65, 3)
     assert np.array_equal(frame, frame_from_pillow(opened))
+
+
+@pytest.mark.parametrize(("values", "reason"), [(0.5, "mode F has no defined range"), (70_000, "70000, not 16 bits")])
+def test_an_intact_tiff_without_a_range_is_not_called_damaged(values: float, reason: str) -> None:
+    file = io.BytesIO()
+    pixels = np.full((8, 8), values, np.float32 if isinstance(values, float) else np.int32)
+    pillow.fromarray(pixels).save(file, "TIFF")
+    with pytest.raises(InputError, match=f"this TIFF cannot be read: .*{reason}: convert it to 8 bits"):
+        image_from_bytes(file.getvalue(), "a.tif")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from emo_edge.errors import CheckpointError
 from emo_edge.export.configs.networks import LanguageConfig
-from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, available_file_types
+from emo_edge.export.gguf.file_types import FILE_TYPES, IMATRIX_TYPES, available_file_types, block_misfit
 from emo_edge.export.gguf.quantize import quantize_gguf
 from emo_edge.export.gguf.writer import gguf_from_checkpoint, lossless_type
 from emo_edge.export.models.llama import build_llama
@@ -285,6 +285,13 @@ def test_available_file_types_follow_the_rows() -> None:
     blocks_of_32 = ["f32", "f16", "bf16", "q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"]
     assert available_file_types(NARROW) == blocks_of_32
     assert available_file_types(CONFIG.model_copy(update={"intermediate_size": 500})) == ["f32", "f16", "bf16"]
+
+
+def test_a_type_that_does_not_fit_says_why() -> None:
+    odd = CONFIG.model_copy(update={"hidden_size": 896, "intermediate_size": 4864})
+    assert block_misfit("q4_k_m", odd) == "it needs rows that are multiples of 256, and this model's are 896 and 4864"
+    assert block_misfit("iq2_xxs", odd) and not block_misfit("q8_0", odd) and not block_misfit("q4", odd)
+    assert not block_misfit("q4_k_m", CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_what_the_machine_did_meanwhile_is_not_the_profiles(tmp_path: Path) -> N
     slow["machine"] = pulses(4.2)
     slow["total"] = times(np.random.default_rng(5), 1.04 * MIDDLES["small"])
     told = compare(held(before), held(after))
-    assert verdicts(told)["small", "one face, p50 ms"] == "no change"
+    assert verdicts(told)["small", "one face, p50 ms"] == "within noise"
     assert told.notes == (
         "small: the reference workload changed by 5.5 % among the readings; only changes beyond that count",
     )
@@ -205,7 +205,7 @@ def test_a_faster_machine_is_the_machines_as_much_as_a_slower_one() -> None:
     assert there is not None and back is not None and there == pytest.approx(back) and there > 0.5
     for before, after in ((slow, fast), (fast, slow)):
         found = verdicts(compare(held(before), held(after)))
-        assert found["exact", "one face, p50 ms"] == found["small", "one face, p50 ms"] == "no change"
+        assert found["exact", "one face, p50 ms"] == found["small", "one face, p50 ms"] == "within noise"
 
 
 def test_the_reading_without_the_detector_is_compared() -> None:
@@ -258,7 +258,7 @@ def test_a_newer_emo_edge_is_what_is_compared() -> None:
     before["machine"]["versions"]["emo-edge"], after["machine"]["versions"]["emo-edge"] = "0.1.0", "0.2.0"
     found = compare(held(before), held(after))
     assert [str(one) for one in found.conditions] == ["emo-edge: 0.1.0 / 0.2.0"]
-    assert verdicts(found)["exact", "one face, p50 ms"] == "no change"
+    assert verdicts(found)["exact", "one face, p50 ms"] == "within noise"
 
 
 def test_sizes_memory_gates_and_rows() -> None:
@@ -289,7 +289,7 @@ def test_accuracy_is_compared_sample_by_sample(tmp_path: Path) -> None:
     (war,) = [one for one in found.regressions if one.what == "WAR"]
     assert war.change and war.change[0] == pytest.approx(-0.04) and war.p == pytest.approx(2 / 2**12)
     assert war.method == "McNemar's exact test on 300 samples that both read"
-    assert verdicts(found)["small", "UAR"] == verdicts(found)["reference", "UAR"] == "no change"
+    assert verdicts(found)["small", "UAR"] == verdicts(found)["reference", "UAR"] == "within noise"
     gap, p = difference(*(Interval(**share_of(right)) for right in (270, 258)))
     assert p > 0.05 and gap.low is not None and gap.high is not None and gap.low < -0.04 < 0 < gap.high
 
